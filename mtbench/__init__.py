@@ -1,0 +1,68 @@
+"""mtbench: reproducible judgements of medical image translation.
+
+What a plugin author needs is here; heavy names are loaded when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mtbench.data import Batch, Cases, ImageSet, MetricInputs, Sample, Score, Slice, Task, TrainingData
+from mtbench.errors import DataError, MtbenchError, PluginError, WeightsError
+from mtbench.hookspecs import hookimpl
+from mtbench.params import Param
+from mtbench.specs import (
+    DatasetSpec,
+    ExecutorSpec,
+    ExporterSpec,
+    ExtractorSpec,
+    Features,
+    MetricSpec,
+    SegmenterSpec,
+    SuiteSpec,
+    TranslatorSpec,
+)
+
+if TYPE_CHECKING:
+    from mtbench.compute.context import Context
+    from mtbench.results import load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Batch",
+    "Cases",
+    "Context",
+    "DataError",
+    "DatasetSpec",
+    "ExecutorSpec",
+    "ExporterSpec",
+    "ExtractorSpec",
+    "Features",
+    "ImageSet",
+    "MetricInputs",
+    "MetricSpec",
+    "MtbenchError",
+    "Param",
+    "PluginError",
+    "Sample",
+    "Score",
+    "SegmenterSpec",
+    "Slice",
+    "SuiteSpec",
+    "Task",
+    "TrainingData",
+    "TranslatorSpec",
+    "WeightsError",
+    "hookimpl",
+    "load",
+]
+
+_LAZY = {"Context": "mtbench.compute.context", "load": "mtbench.results"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'mtbench' has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""``python -m mtbench``."""
+
+from mtbench.cli import main
+
+main()

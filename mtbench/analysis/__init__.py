@@ -1,0 +1,1 @@
+"""Statistics over results: tables, correlations, comparisons."""

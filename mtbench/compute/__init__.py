@@ -1,0 +1,1 @@
+"""Devices, precision, batched inference, seeds and weight files."""

@@ -1,0 +1,56 @@
+"""Checkpoints of a fit under way, so that a killed one goes on where it was."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mtbench.errors import StoreError
+
+
+class Checkpoints:
+    """One file, replaced whole at each save; it is deleted when the fit's artefact is committed.
+
+    Args:
+        folder: where the file lives; made at the first save.
+        every_seconds: how long :meth:`due` waits after a save.
+    """
+
+    def __init__(self, folder: Path, every_seconds: float = 120.0) -> None:
+        self._path = folder / "checkpoint.pt"
+        self._every = every_seconds
+        self._last = time.monotonic()
+
+    def restore(self) -> dict[str, Any] | None:
+        """The last saved state, or ``None``. Loaded with ``weights_only=True``: tensors, numbers, text only."""
+        if not self._path.exists():
+            return None
+        import torch
+
+        try:
+            state = torch.load(self._path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise StoreError(
+                f"the checkpoint cannot be read: {error}", where=str(self._path), remedy="Delete it to start again"
+            ) from error
+        return dict(state)
+
+    def due(self) -> bool:
+        """Whether the last save is long enough ago."""
+        return time.monotonic() - self._last >= self._every
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write ``state`` whole: temporary name, flush, rename."""
+        import torch
+
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+        with temporary.open("wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)
+        self._last = time.monotonic()

@@ -1,0 +1,106 @@
+"""What a plugin is given beside its data: device, precision, seed, noise, weight files, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mtbench.compute.seeds import derive, generator
+from mtbench.data import Batch, Slice, Task
+from mtbench.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+    from mtbench.compute.checkpoints import Checkpoints
+
+Progress = Callable[[int, int, Mapping[str, Any]], None]
+"""Called with what is done, what there is to do, and figures to show ({"loss": 0.3, "images/s": 41})."""
+
+
+def _silent(done: int, total: int, figures: Mapping[str, Any]) -> None:
+    return None
+
+
+def _no_weights(name: str) -> Path:
+    raise WeightsError(f"the plugin asks for the weight file '{name}' that its spec does not name")
+
+
+@dataclass
+class Context:
+    """One unit's surroundings.
+
+    Attributes:
+        task: the task at hand, where there is one.
+        params: the plugin's own parameters.
+        seed: of this fit or this sampling; 0 where the unit has none.
+        device: a torch device string ("cpu", "cuda:0").
+        precision: "fp32", "tf32" or "bf16".
+        threads: CPU threads this unit may use; part of its identity.
+        batch_size: slices per inference batch; never changes a result beyond rounding.
+        scratch: a folder of its own, removed afterwards.
+        progress: report with it; calling often is cheap.
+        checkpoints: for a fit that wants to resume; ``None`` outside fits.
+        find_weights: how :meth:`weights` finds a catalogued file.
+        log: a list of lines kept in the unit's record ("VGG loss left out: no weights").
+    """
+
+    task: Task | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    device: str = "cpu"
+    precision: str = "fp32"
+    threads: int = 2
+    batch_size: int = 8
+    scratch: Path = Path()
+    progress: Progress = _silent
+    checkpoints: Checkpoints | None = None
+    find_weights: Callable[[str], Path] = _no_weights
+    log: list[str] = field(default_factory=list)
+    _draws: dict[str, int] = field(default_factory=dict, repr=False)
+
+    def noise(self, batch: Batch | Sequence[Slice], shape: tuple[int, ...]) -> torch.Tensor:
+        """Standard normal noise, float32, B x ``shape``, on the device.
+
+        Each slice has a generator of its own, seeded by (seed, slice id, how often it drew before in this
+        call of ``translate``), so that a slice gets the same noise at any batch size and on any device.
+        """
+        import torch
+
+        slices = batch.slices if isinstance(batch, Batch) else tuple(batch)
+        rows = []
+        for item in slices:
+            draw = self._draws.get(item.slice_id, 0)
+            self._draws[item.slice_id] = draw + 1
+            source = torch.Generator().manual_seed(derive(self.seed, item.slice_id, draw))
+            rows.append(torch.randn(shape, generator=source))
+        return torch.stack(rows).to(self.device)
+
+    def start_batch(self) -> None:
+        """Start every slice's noise anew; the harness calls it before each ``translate``, a retry included."""
+        self._draws.clear()
+
+    def rng(self, *names: Any) -> np.random.Generator:
+        """A NumPy generator for (seed, names); pure, so the order of calls does not matter."""
+        return generator(self.seed, *names)
+
+    def weights(self, name: str) -> Path:
+        """The local path of a catalogued weight file, checked against its sha256.
+
+        Raises:
+            WeightsError: it is not there or is not that file; the text says how to get it.
+        """
+        return self.find_weights(name)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """bf16 autocast where ``precision`` is "bf16", nothing otherwise."""
+        if self.precision != "bf16":
+            return nullcontext()
+        import torch
+
+        return torch.autocast(device_type=self.device.partition(":")[0], dtype=torch.bfloat16)

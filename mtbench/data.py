@@ -1,0 +1,334 @@
+"""The records and arrays that plugins receive and return. NumPy only: torch is imported where a tensor is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+Domain = Literal["source", "target", "paired"]
+Split = Literal["train", "validation", "test"]
+DOMAINS: tuple[Domain, ...] = ("source", "target", "paired")
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+WHITE: Mapping[str, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+"""The stored value that stands for 1.0, by stored dtype."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What is known of one 2-D image.
+
+    Attributes:
+        slice_id: unique within its domain; a translated slice keeps the id of its source.
+        patient_id: the person; splits never cut through a patient.
+        case_id: one examination (volume) of that person.
+        index: position within the case, from 0.
+        spacing: mm between rows and between columns of the stored image, where known.
+        thickness: mm between neighbouring slices of the case, where known.
+        window: the values, in ``unit``, that are stored as 0 and as white; ``None`` where the file had none.
+        unit: unit of the original values ("HU"; empty for MR).
+        file: where it came from, relative to the dataset's root.
+        geometry: JSON text that says how to put the slice back into its volume; empty for plain images.
+        scanner: manufacturer or model, where known.
+        split: the dataset's own split ("train", "validation", "test"); empty where it has none.
+    """
+
+    slice_id: str
+    patient_id: str
+    case_id: str
+    index: int = 0
+    spacing: tuple[float, float] | None = None
+    thickness: float | None = None
+    window: tuple[float, float] | None = None
+    unit: str = ""
+    file: str = ""
+    geometry: str = ""
+    scanner: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One slice as a dataset plugin yields it from ``prepare``.
+
+    Attributes:
+        domain: "source", "target" or, for the target-domain truth of a source slice, "paired".
+        image: H x W, uint8 as it is to be stored, or floating point in [0, 1] (rounded to the stored depth).
+        slice: its record; a "paired" sample has the ``slice_id`` of its source slice.
+        mask: H x W integer label map, 0 is background; ``None`` where there is none.
+    """
+
+    domain: Domain
+    image: NDArray[Any]
+    slice: Slice
+    mask: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A translation task as known before any pixel is read.
+
+    Attributes:
+        dataset: the name it has in the suite.
+        source, target: printed names of the domains ("Siemens", "GE").
+        labels: mask value to name; 0 is background and not listed.
+        regions: what Dice is reported for: a name and the mask values that make it up. By default each label.
+        masks: the domains that come with masks.
+        paired: whether the truth of each source test slice in the target domain is there.
+        note: printed beside every table of the task ("pipeline run, not a result").
+    """
+
+    dataset: str
+    source: str = "source"
+    target: str = "target"
+    labels: Mapping[int, str] = field(default_factory=dict)
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    masks: frozenset[str] = frozenset()
+    paired: bool = False
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.regions:
+            object.__setattr__(self, "regions", {name: (value,) for value, name in self.labels.items()})
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Slices of one domain and split, real or translated.
+
+    Attributes:
+        images: N x H x W, uint8, uint16 or float32; read-only, often a memory map.
+        slices: N records in the order of ``images``.
+        masks: N x H x W uint8 label maps, or ``None``. Of a translated set: the masks of its source slices.
+        task: the task it belongs to.
+        domain, split: where the slices come from.
+    """
+
+    images: NDArray[Any]
+    slices: tuple[Slice, ...]
+    masks: NDArray[np.uint8] | None
+    task: Task
+    domain: Domain
+    split: Split
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return int(self.images.shape[1]), int(self.images.shape[2])
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """The patient of each slice, in order."""
+        return tuple(s.patient_id for s in self.slices)
+
+    def subset(self, indices: Sequence[int] | NDArray[Any]) -> ImageSet:
+        """The slices at ``indices``, in that order; repeats allowed."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return replace(
+            self,
+            images=self.images[chosen],
+            slices=tuple(self.slices[int(i)] for i in chosen),
+            masks=None if self.masks is None else self.masks[chosen],
+        )
+
+    def floats(self, indices: Sequence[int] | slice | NDArray[Any] = slice(None)) -> NDArray[np.float32]:
+        """Images as float32 in [0, 1], B x 1 x H x W."""
+        stored = np.asarray(self.images[indices])
+        return decode(stored)[:, None]
+
+    def tensor(
+        self, indices: Sequence[int] | slice | NDArray[Any] = slice(None), device: Any = "cpu"
+    ) -> torch.Tensor:
+        """Images as a float32 tensor in [0, 1], B x 1 x H x W."""
+        import torch
+
+        return torch.from_numpy(self.floats(indices)).to(device)
+
+    def mask_tensor(
+        self, indices: Sequence[int] | slice | NDArray[Any] = slice(None), device: Any = "cpu"
+    ) -> torch.Tensor:
+        """Masks as an int64 tensor, B x H x W.
+
+        Raises:
+            DataError: this set has no masks.
+        """
+        import torch
+
+        if self.masks is None:
+            raise DataError(f"the {self.domain} slices of '{self.task.dataset}' have no masks")
+        return torch.from_numpy(np.asarray(self.masks[indices]).astype(np.int64)).to(device)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a fit may see: training and validation slices, never test slices.
+
+    A translator gets both domains; a segmenter gets the one it is trained on, in ``train`` and ``validation``.
+    """
+
+    task: Task
+    source_train: ImageSet | None = None
+    source_validation: ImageSet | None = None
+    target_train: ImageSet | None = None
+    target_validation: ImageSet | None = None
+
+    @property
+    def train(self) -> ImageSet:
+        """Training slices of the one domain that was given (segmenters)."""
+        return self._only(self.source_train, self.target_train)
+
+    @property
+    def validation(self) -> ImageSet:
+        """Validation slices of the one domain that was given (segmenters)."""
+        return self._only(self.source_validation, self.target_validation)
+
+    def _only(self, first: ImageSet | None, second: ImageSet | None) -> ImageSet:
+        given = [s for s in (first, second) if s is not None]
+        if len(given) != 1:
+            raise DataError("this fit was given two domains: use source_train or target_train")
+        return given[0]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a translator gets.
+
+    Attributes:
+        source: float32, B x 1 x H x W, in [0, 1], on the context's device.
+        slices: the B records.
+        masks: int64, B x H x W label maps of the source slices; only for translators declared ``conditional``.
+    """
+
+    source: torch.Tensor
+    slices: tuple[Slice, ...]
+    masks: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Values of a metric case by case: one per slice or one per patient.
+
+    Attributes:
+        by: what a case is, "slice" or "patient".
+        ids: the slice ids or patient ids.
+        patients: the patient of each case.
+        values: float64; NaN where a case has no value (an empty mask under ``empty="skip"``).
+    """
+
+    by: Literal["slice", "patient"]
+    ids: tuple[str, ...]
+    patients: tuple[str, ...]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of a metric.
+
+    Attributes:
+        value: the number; a metric that cannot be computed raises, it does not return NaN.
+        label: the region it is about (Dice); empty for whole images.
+        cases: the values it is the mean of, where it is one.
+        stderr: its standard error where the metric itself knows one (KID's U-statistic).
+        ci: a confidence interval where the metric itself knows one.
+        mark: a mark for the table's header ("*"), explained by ``note``.
+        note: one sentence a reader must know.
+    """
+
+    value: float
+    label: str = ""
+    cases: Cases | None = None
+    stderr: float | None = None
+    ci: tuple[float, float] | None = None
+    mark: str = ""
+    note: str = ""
+
+
+def decode(stored: NDArray[Any]) -> NDArray[np.float32]:
+    """Stored values (uint8, uint16 or float32) as float32 in [0, 1].
+
+    Raises:
+        DataError: another dtype.
+    """
+    white = WHITE.get(stored.dtype.name)
+    if white is None:
+        raise DataError(f"images are stored as {stored.dtype.name}", expected="uint8, uint16 or float32")
+    if white == 1.0:
+        return stored.astype(np.float32, copy=True)
+    return stored.astype(np.float32) / np.float32(white)
+
+
+def encode(values: NDArray[Any], depth: str) -> NDArray[Any]:
+    """Floats in [0, 1] as stored values of dtype ``depth``: clamped, scaled, rounded half to even."""
+    white = WHITE[depth]
+    clamped = np.clip(np.asarray(values, dtype=np.float32), 0.0, 1.0)
+    if white == 1.0:
+        return clamped
+    return np.rint(clamped * np.float32(white)).astype(depth)
+
+
+@dataclass(frozen=True)
+class MetricInputs:
+    """What a metric reads; only what its spec ``needs`` is there, the rest is ``None``.
+
+    Attributes:
+        task: the task that is scored.
+        candidate: the images to judge.
+        reference: real target images.
+        paired: the truth of each candidate slice, in the same order.
+        predicted_masks: N x H x W uint8, the segmenter's labels on the candidates.
+        reference_masks: N x H x W uint8, the labels that belong to the candidates' anatomy.
+        features: of "candidate" and "reference", by array name; first axis as in the image sets.
+    """
+
+    task: Task
+    candidate: ImageSet | None = None
+    reference: ImageSet | None = None
+    paired: ImageSet | None = None
+    predicted_masks: NDArray[np.uint8] | None = None
+    reference_masks: NDArray[np.uint8] | None = None
+    features: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+
+    def select(
+        self,
+        candidates: Sequence[int] | NDArray[Any] | None = None,
+        references: Sequence[int] | NDArray[Any] | None = None,
+    ) -> MetricInputs:
+        """The inputs of some slices only, by position; ``None`` keeps all. Used to draw and to resample."""
+
+        def images(given: ImageSet | None, chosen: NDArray[Any] | None) -> ImageSet | None:
+            return given if given is None or chosen is None else given.subset(chosen)
+
+        def rows(given: Any, chosen: NDArray[Any] | None) -> Any:
+            return given if given is None or chosen is None else given[chosen]
+
+        first = None if candidates is None else np.asarray(candidates, dtype=np.int64)
+        second = None if references is None else np.asarray(references, dtype=np.int64)
+        which = {"candidate": first, "reference": second}
+        return MetricInputs(
+            task=self.task,
+            candidate=images(self.candidate, first),
+            reference=images(self.reference, second),
+            paired=images(self.paired, first),
+            predicted_masks=rows(self.predicted_masks, first),
+            reference_masks=rows(self.reference_masks, first),
+            features={
+                of: {name: rows(array, which[of]) for name, array in arrays.items()}
+                for of, arrays in self.features.items()
+            },
+        )

@@ -1,0 +1,267 @@
+"""Finds plugins, collects their specs, and sets aside those that are broken while all others work."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from mtbench import hookspecs
+from mtbench.errors import PluginError, RequestError, close_matches
+from mtbench.params import complete
+from mtbench.specs import KINDS, Spec, SuiteSpec
+
+GROUP = "mtbench"
+OWN_DISTRIBUTION = "mtbench"
+_SPEC_TYPES = {spec.kind: spec for spec in KINDS}
+
+
+@dataclass
+class Plugin:
+    """One entry point or plugin file and what became of it.
+
+    Attributes:
+        name: the entry point's name, or the file's.
+        module: the module it names.
+        distribution, version: where it comes from; ``file`` and empty for a plugin file.
+        path: of a plugin file.
+        editable: whether its code may change under the same version (editable installs, plugin files).
+        specs: what it registered, as (kind, name).
+        problem, remedy: why it, or a part of it, was set aside; empty when all is well.
+    """
+
+    name: str
+    module: str
+    distribution: str
+    version: str = ""
+    path: Path | None = None
+    editable: bool = False
+    specs: list[tuple[str, str]] = field(default_factory=list)
+    problem: str = ""
+    remedy: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Distribution and version, or the file."""
+        return str(self.path) if self.path else f"{self.distribution} {self.version}".strip()
+
+    def set_aside(self, problem: str, remedy: str) -> None:
+        """Note a problem; the first one stands, later ones are added."""
+        self.problem = f"{self.problem}; {problem}" if self.problem else problem
+        self.remedy = self.remedy or remedy
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A spec with the plugin that yielded it."""
+
+    spec: Any
+    plugin: Plugin
+
+    def create(self, params: Mapping[str, Any]) -> Any:
+        """Import the heavy class and make the object.
+
+        Raises:
+            PluginError: the class cannot be imported or refuses its parameters.
+        """
+        where = f"{self.spec.kind} '{self.spec.name}' of {self.plugin.origin}"
+        module_name, _, attribute = self.spec.factory.partition(":")
+        try:
+            module = importlib.import_module(module_name or self.plugin.module)
+            factory: Any = module
+            for part in attribute.split("."):
+                factory = getattr(factory, part)
+        except Exception as error:
+            raise PluginError(
+                f"its class {self.spec.factory} cannot be imported: {type(error).__name__}: {error}",
+                where=where,
+                remedy="Install what it needs, or correct the factory in its spec",
+            ) from error
+        try:
+            return factory(**params)
+        except TypeError as error:
+            raise PluginError(
+                f"{attribute} does not take the declared parameters: {error}",
+                where=where,
+                expected="a class whose __init__ takes " + (", ".join(params) or "nothing"),
+            ) from error
+
+
+class Registry:
+    """All specs that were found, by kind and name."""
+
+    def __init__(self) -> None:
+        self.plugins: list[Plugin] = []
+        self.manager = pluggy.PluginManager("mtbench")
+        self.manager.add_hookspecs(hookspecs)
+        self._specs: dict[tuple[str, str], Registered] = {}
+
+    def names(self, kind: str) -> list[str]:
+        """Names of all specs of a kind, sorted."""
+        return sorted(name for k, name in self._specs if k == kind)
+
+    def get(self, kind: str, name: str) -> Registered:
+        """The spec of that kind and name.
+
+        Raises:
+            RequestError: there is none; the text gives close matches and says if a broken plugin had it.
+        """
+        found = self._specs.get((kind, name))
+        if found is not None:
+            return found
+        broken = [p for p in self.plugins if p.problem and name.replace("_", "-") in (p.name.replace("_", "-"), *(n for _, n in p.specs))]
+        raise RequestError(
+            f"there is no {kind} '{name}'",
+            matches=close_matches(name, self.names(kind)),
+            expected="one of " + ", ".join(self.names(kind)) if self.names(kind) else None,
+            remedy=(f"The plugin '{broken[0].name}' of {broken[0].origin} was set aside: {broken[0].problem}" if broken else "`mtbench plugins` lists what is installed"),
+        )
+
+    def complete(self, kind: str, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters of that spec, defaults filled in and types checked."""
+        return complete(params, self.get(kind, name).spec.params, f"{kind} '{name}'")
+
+    def add(self, plugin: Plugin, kind: str, spec: Any) -> None:
+        """Register one spec; a name that is taken sets the newcomer aside."""
+        known = self._specs.get((kind, spec.name))
+        if known is not None:
+            plugin.set_aside(
+                f"{kind} '{spec.name}' is already registered by '{known.plugin.name}' of {known.plugin.origin}",
+                f"rename one of them, or uninstall {plugin.distribution if not plugin.path else 'one'}",
+            )
+            return
+        plugin.specs.append((kind, spec.name))
+        self._specs[(kind, spec.name)] = Registered(spec, plugin)
+
+
+def discover(files: Iterable[Path | str] = (), *, third_party: bool = True) -> Registry:
+    """Find every plugin and collect what it yields.
+
+    Args:
+        files: plugin files to load beside the installed ones (``--plugin FILE.py``).
+        third_party: whether to look at distributions other than mtbench's own (``--no-plugins`` says no).
+
+    Raises:
+        RequestError: a plugin file does not exist. A broken plugin raises nothing: see ``Registry.plugins``.
+    """
+    registry = Registry()
+    for entry, plugin in _entry_points():
+        if third_party or plugin.distribution == OWN_DISTRIBUTION:
+            registry.plugins.append(plugin)
+            _load(registry, plugin, lambda entry=entry: entry.load())  # type: ignore[misc]
+    for file in files:
+        path = Path(file).expanduser().resolve()
+        if not path.is_file():
+            raise RequestError(f"there is no plugin file {file}", expected="the path of a Python file")
+        plugin = Plugin(path.stem, _module_name(path), "file", path=path, editable=True)
+        registry.plugins.append(plugin)
+        _load(registry, plugin, lambda path=path, plugin=plugin: _import_file(path, plugin.module))  # type: ignore[misc]
+    return registry
+
+
+def _entry_points() -> Iterator[tuple[metadata.EntryPoint, Plugin]]:
+    found = []
+    for distribution in metadata.distributions():
+        entries = distribution.entry_points.select(group=GROUP)
+        if not entries:
+            continue
+        name = distribution.metadata["Name"] or "unknown"
+        editable = _is_editable(distribution)
+        for entry in entries:
+            found.append((entry, Plugin(entry.name, entry.value, name, distribution.version or "", editable=editable)))
+    # Our own first, so that a newcomer is the one set aside when names clash; then by name, never by path order.
+    found.sort(key=lambda pair: (pair[1].distribution != OWN_DISTRIBUTION, pair[1].distribution, pair[1].name))
+    seen: set[tuple[str, str]] = set()
+    for entry, plugin in found:
+        # An editable checkout on sys.path can show the same distribution twice.
+        if (plugin.distribution, plugin.name) not in seen:
+            seen.add((plugin.distribution, plugin.name))
+            yield entry, plugin
+
+
+def _is_editable(distribution: metadata.Distribution) -> bool:
+    try:
+        text = distribution.read_text("direct_url.json")
+        return bool(text) and bool(json.loads(text or "{}").get("dir_info", {}).get("editable"))
+    except (ValueError, OSError):
+        return False
+
+
+def _module_name(path: Path) -> str:
+    return f"mtbench_plugin_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}".replace("-", "_")
+
+
+def _import_file(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Registered before it runs, so that dataclasses and ":Class" factories find their module.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _load(registry: Registry, plugin: Plugin, importer: Any) -> None:
+    reinstall = f"reinstall or uninstall {plugin.distribution}" if not plugin.path else f"correct {plugin.path}"
+    try:
+        module = importer()
+    except (Exception, SystemExit) as error:
+        plugin.set_aside(f"its import failed: {type(error).__name__}: {error}", reinstall)
+        return
+    try:
+        registry.manager.register(module, name=f"{plugin.distribution}:{plugin.name}")
+    except Exception as error:
+        plugin.set_aside(f"it cannot be registered: {error}", f"correct its hooks, or {reinstall}")
+        return
+    callers = registry.manager.get_hookcallers(module) or []
+    if not callers:
+        plugin.set_aside(
+            "it implements no hook", "mark its functions with @mtbench.hookimpl and give them the names of hooks"
+        )
+    for caller in callers:
+        if not caller.has_spec():
+            close = close_matches(caller.name, [*hookspecs.SPEC_HOOKS, "mtbench_unit_finished", "mtbench_suite_finished"])
+            plugin.set_aside(
+                f"it implements an unknown hook '{caller.name}'" + (f" (did you mean '{close[0]}'?)" if close else ""),
+                "rename the function",
+            )
+        elif caller.name in hookspecs.SPEC_HOOKS:
+            _collect(registry, plugin, module, caller)
+
+
+def _collect(registry: Registry, plugin: Plugin, module: object, caller: pluggy.HookCaller) -> None:
+    kind = hookspecs.SPEC_HOOKS[caller.name]
+    for implementation in caller.get_hookimpls():
+        if implementation.plugin is not module:
+            continue
+        if implementation.hookwrapper or implementation.wrapper:
+            plugin.set_aside(f"{caller.name} is a wrapper", "yield specs of your own; wrappers are refused here")
+            continue
+        try:
+            yielded = list(implementation.function() or ())
+        except (Exception, SystemExit) as error:
+            plugin.set_aside(f"{caller.name} failed: {type(error).__name__}: {error}", "correct the hook")
+            continue
+        for spec in yielded:
+            expected = _SPEC_TYPES[kind]
+            if not isinstance(spec, (Spec, SuiteSpec)) or spec.kind != kind:
+                plugin.set_aside(
+                    f"{caller.name} yielded {type(spec).__name__} {spec!r:.60}", f"yield mtbench.{expected.__name__} objects"
+                )
+                continue
+            registry.add(plugin, kind, spec)

@@ -1,0 +1,197 @@
+"""Plugin parameters: their declaration, their types, and the text forms a person writes them in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mtbench.errors import ParamError, close_matches
+
+Kind = Literal["int", "float", "str", "bool", "path", "list", "table"]
+
+_KIND_OF: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "str", list: "list", tuple: "list", dict: "table"}
+
+
+@dataclass(frozen=True)
+class Param:
+    """One declared parameter.
+
+    Args:
+        default: its value when nobody says otherwise; ``None`` means "not given".
+        kind: its type; taken from ``default`` where that is not ``None``. A ``path`` is resolved against
+            the suite's folder and the content of what it names becomes part of the unit's identity.
+        choices: the only values allowed.
+        minimum, maximum: inclusive bounds of a number.
+        help: one line for ``mtbench plugins NAME``.
+    """
+
+    default: Any = None
+    kind: Kind | None = None
+    choices: tuple[Any, ...] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    help: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind is None:
+            if self.default is None:
+                raise TypeError("a Param without a default needs kind='int', 'float', 'str', 'bool', 'path', 'list' or 'table'")
+            object.__setattr__(self, "kind", _KIND_OF[type(self.default)])
+
+
+def declare(params: Mapping[str, Any]) -> dict[str, Param]:
+    """Plain defaults as ``Param`` objects; ``Param`` values pass unchanged."""
+    return {name: value if isinstance(value, Param) else Param(value) for name, value in params.items()}
+
+
+def convert(name: str, value: Any, param: Param, owner: str) -> Any:
+    """``value`` as the type that ``param`` declares.
+
+    Raises:
+        ParamError: the value is of another type, out of bounds or not among the choices.
+    """
+    if value is None:
+        if param.default is None:
+            return None
+        raise ParamError(f"parameter '{name}' may not be empty", where=owner)
+    try:
+        value = _CONVERT[param.kind or "str"](value)
+    except (TypeError, ValueError):
+        raise ParamError(
+            f"parameter '{name}' is {value!r}", where=owner, expected=f"a value of type {param.kind}"
+        ) from None
+    if param.choices is not None and value not in param.choices:
+        raise ParamError(
+            f"parameter '{name}' is {value!r}",
+            where=owner,
+            expected="one of " + ", ".join(repr(c) for c in param.choices),
+            matches=close_matches(str(value), [str(c) for c in param.choices]),
+        )
+    if param.minimum is not None and value < param.minimum:
+        raise ParamError(f"parameter '{name}' is {value!r}", where=owner, expected=f"at least {param.minimum:g}")
+    if param.maximum is not None and value > param.maximum:
+        raise ParamError(f"parameter '{name}' is {value!r}", where=owner, expected=f"at most {param.maximum:g}")
+    return value
+
+
+def complete(given: Mapping[str, Any], declared: Mapping[str, Param], owner: str) -> dict[str, Any]:
+    """All declared parameters, with ``given`` in place of defaults.
+
+    Raises:
+        ParamError: ``given`` names a parameter that is not declared, or holds a value that does not fit.
+    """
+    for name in given:
+        if name not in declared:
+            raise ParamError(
+                f"there is no parameter '{name}'",
+                where=owner,
+                matches=close_matches(name, declared),
+                expected=("one of " + ", ".join(declared)) if declared else "no parameters",
+            )
+    return {
+        name: convert(name, given[name], param, owner) if name in given else param.default
+        for name, param in declared.items()
+    }
+
+
+def parse_call(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+    """Split ``name:p=1,q=x`` or ``name[p=1,q=x]`` into name, parameters and values without a name.
+
+    Values are read as TOML scalars where they look like one (``5``, ``1e-4``, ``true``), else as text.
+    """
+    text = text.strip()
+    if text.endswith("]") and "[" in text:
+        name, _, rest = text[:-1].partition("[")
+    else:
+        name, _, rest = text.partition(":")
+    params: dict[str, Any] = {}
+    positional: list[str] = []
+    for item in filter(None, (part.strip() for part in rest.split(","))):
+        key, equals, value = item.partition("=")
+        if equals:
+            params[key.strip()] = scalar(value.strip())
+        else:
+            positional.append(item)
+    return name.strip(), params, tuple(positional)
+
+
+def format_call(name: str, params: Mapping[str, Any]) -> str:
+    """The printed form, ``name[p=1,q=x]``; the name alone where there are no parameters."""
+    if not params:
+        return name
+    return f"{name}[{','.join(f'{k}={_text(v)}' for k, v in sorted(params.items()))}]"
+
+
+def scalar(text: str) -> Any:
+    """A value typed on a command line: true/false, an integer, a float, or the text itself."""
+    lowered = text.lower()
+    if lowered in ("true", "false"):
+        return lowered == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text.strip("\"'")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def _to_int(value: Any) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError(value)
+    return int(value)
+
+
+def _to_float(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError(value)
+    number = float(value)
+    if math.isnan(number):
+        raise ValueError(value)
+    return number
+
+
+def _to_str(value: Any) -> str:
+    if isinstance(value, (dict, list)):
+        raise TypeError(value)
+    return _text(value) if not isinstance(value, str) else value
+
+
+def _to_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise TypeError(value)
+
+
+def _to_list(value: Any) -> list[Any]:
+    if isinstance(value, (str, dict)):
+        raise TypeError(value)
+    return list(value)
+
+
+def _to_table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(value)
+    return dict(value)
+
+
+_CONVERT: dict[str, Any] = {
+    "int": _to_int,
+    "float": _to_float,
+    "str": _to_str,
+    "bool": _to_bool,
+    "path": _to_str,
+    "list": _to_list,
+    "table": _to_table,
+}

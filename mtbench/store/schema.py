@@ -1,0 +1,133 @@
+"""The columns of the tables. A promise to users: add columns, never change the meaning of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+_S, _I, _F, _B = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+SCORES = pa.schema(
+    [
+        ("schema_version", _I),
+        ("suite", _S),
+        ("protocol", _S),  # segment-translated, ...
+        ("role", _S),  # translator, ceiling, floor, oracle, probe
+        ("status", _S),  # measured, published, failed, skipped
+        ("dataset", _S),
+        ("dataset_revision", _S),
+        ("dataset_params", _S),  # JSON, without paths
+        ("source_domain", _S),
+        ("target_domain", _S),
+        ("task_note", _S),  # printed beside every table of the task
+        ("split", _S),  # how patients were divided, "seed[seed=0,...]"
+        ("fold", _I),  # null without folds
+        ("translator", _S),  # empty for reference rows without one
+        ("translator_params", _S),  # JSON of the parameters that differ from the defaults
+        ("conditional", _B),
+        ("seed", _I),  # null for a translator that neither trains nor draws
+        ("segmenter", _S),
+        ("segmenter_params", _S),
+        ("segmenter_seed", _I),
+        ("metric", _S),  # "fid"
+        ("variant", _S),  # "inception-random"; empty for the published definition
+        ("title", _S),  # "FID"
+        ("family", _S),  # segmentation, perceptual, paired
+        ("metric_params", _S),
+        ("extractor", _S),
+        ("weights_sha256", _S),
+        ("precision", _S),
+        ("label", _S),  # region of the task, for Dice; empty for whole images
+        ("value", _F),  # null where status is failed or skipped
+        ("stderr", _F),
+        ("ci_low", _F),
+        ("ci_high", _F),
+        ("n", _I),  # images a side that entered the number
+        ("n_translated", _I),
+        ("n_target", _I),
+        ("n_patients_translated", _I),
+        ("n_patients_target", _I),
+        ("higher_is_better", _B),
+        ("unit", _S),
+        ("decimals", _I),  # null: three significant digits
+        ("mark", _S),  # "*" in the header
+        ("note", _S),  # a sentence the reader must know; the reason of a failed or skipped row
+        ("caveat", _S),  # not empty: stands apart, is never ranked
+        ("unit_key", _S),
+        ("input_digest", _S),
+        ("fit_digest", _S),
+        ("source", _S),  # citation of a published number
+    ]
+)
+
+ATTEMPTS = pa.schema(
+    [
+        ("schema_version", _I),
+        ("suite", _S),
+        ("unit_key", _S),
+        ("stage", _S),
+        ("name", _S),  # what a person calls the unit
+        ("attempt", _I),
+        ("status", _S),  # ok, cached, skipped, error, timeout, oom, lost
+        ("reason", _S),
+        ("error_type", _S),
+        ("log", _S),
+        ("started", _S),  # ISO 8601, UTC
+        ("seconds", _F),
+        ("images", _I),
+        ("peak_memory_mb", _F),
+        ("device", _S),
+        ("host", _S),
+        ("executor", _S),
+        ("plugins", _S),  # JSON: distribution and version of every plugin in it
+        ("git_commit", _S),
+        ("environment_id", _S),
+        ("artefact", _S),  # address in the store
+        ("digest", _S),
+    ]
+)
+
+CASES = pa.schema(
+    [
+        ("schema_version", _I),
+        ("unit_key", _S),
+        ("suite", _S),
+        ("protocol", _S),
+        ("role", _S),
+        ("dataset", _S),
+        ("fold", _I),
+        ("translator", _S),
+        ("translator_params", _S),
+        ("seed", _I),
+        ("segmenter", _S),
+        ("metric", _S),
+        ("variant", _S),
+        ("label", _S),
+        ("by", _S),  # slice or patient
+        ("case", _S),
+        ("patient", _S),
+        ("value", _F),  # null where the case has none
+    ]
+)
+
+TABLES: Mapping[str, pa.Schema] = {"scores": SCORES, "attempts": ATTEMPTS, "cases": CASES}
+
+
+def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as a table of that schema; missing columns are null, unknown ones an error.
+
+    Raises:
+        KeyError: a row has a column the schema lacks.
+    """
+    names = schema.names
+    known = set(names)
+    listed = list(rows)
+    for row in listed:
+        unknown = row.keys() - known
+        if unknown:
+            raise KeyError(f"no such column: {', '.join(sorted(unknown))}")
+    return pa.table({name: pa.array([row.get(name) for row in listed], schema.field(name).type) for name in names}, schema=schema)
