@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -130,6 +131,11 @@ class Registry:
     def complete(self, kind: str, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters of that spec, defaults filled in and types checked."""
         return complete(params, self.get(kind, name).spec.params, f"{kind} '{name}'")
+
+    def notify_suite_finished(self, tables: Mapping[str, Any]) -> None:
+        """Tell the observers; what they raise changes nothing."""
+        with contextlib.suppress(Exception):
+            self.manager.hook.mtbench_suite_finished(tables=tables)
 
     def add(self, plugin: Plugin, kind: str, spec: Any) -> None:
         """Register one spec; a name that is taken sets the newcomer aside."""

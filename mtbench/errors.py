@@ -79,6 +79,10 @@ class DataError(MtbenchError):
     """Images, masks or tables that cannot be used as they are."""
 
 
+class TrainingError(MtbenchError):
+    """A fit that cannot go on: a loss that is not finite, memory that does not suffice."""
+
+
 class WeightsError(MtbenchError):
     """A weight file or checkpoint that is missing, altered or of another network."""
 

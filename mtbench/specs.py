@@ -74,7 +74,9 @@ class TranslatorSpec(Spec):
 
     Args:
         trains: whether it needs a fit. A callable decides by the parameters (``checkpoint=`` given: no fit).
-        stochastic: whether ``translate`` draws noise (from ``context.noise``); such a translator has seeds.
+        stochastic: whether ``translate`` draws noise (from ``context.noise``).
+        deterministic: its fit draws nothing either. A translator that trains or is stochastic is run once for
+            each seed of the suite, unless it is declared deterministic.
         conditional: whether it needs the masks of the source slices; shown with a dagger and not ranked.
         supports: given the task, a reason why this translator cannot take part, or ``None``.
         weights: names of catalogued weight files that it must have.
@@ -86,6 +88,7 @@ class TranslatorSpec(Spec):
 
     trains: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
     stochastic: bool = field(default=False, kw_only=True)
+    deterministic: bool = field(default=False, kw_only=True)
     conditional: bool = field(default=False, kw_only=True)
     supports: Callable[[Task], str | None] | None = field(default=None, kw_only=True)
     weights: tuple[str, ...] = field(default=(), kw_only=True)

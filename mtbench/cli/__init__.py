@@ -1,5 +1,111 @@
-"""The command line, one file per verb."""
+"""The command line: one file per verb, loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mtbench.errors import DataError, MtbenchError, StoreError
+
+COMMANDS = {
+    "run": "run a benchmark suite",
+    "plan": "show what a suite would run, what is cached and what is skipped",
+    "export": "write a results table as Markdown, CSV, LaTeX, HTML or JSON",
+    "plugins": "list plugins, or show one with its parameters",
+}
 
 
-def main() -> None:
-    raise SystemExit("under construction")
+class LazyGroup(click.Group):
+    """Imports a verb's module when the verb is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Verbs in the order in which people need them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of a verb."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"mtbench.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list for --help, without importing the verbs."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """As click does, with close matches for a misspelt verb."""
+        from mtbench.errors import close_matches
+
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            matches = close_matches(args[0], COMMANDS)
+            hint = f" Did you mean '{matches[0]}'?" if matches else ""
+            raise click.UsageError(f"There is no command '{args[0]}'.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mtbench", prog_name="mtbench")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def cli(debug: bool) -> None:
+    """Reproducible judgements of medical image translation.
+
+    Start with `mtbench run quickstart`.
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """The console script. Exit codes: 0 fine, 1 some units failed, 2 the request was wrong."""
+    arguments = sys.argv[1:] if args is None else args
+    debug = "--debug" in arguments
+    try:
+        result = cli.main(args=[a for a in arguments if a != "--debug"], prog_name="mtbench", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        _say("Stopped. What was finished is kept: the same command goes on from here.")
+        sys.exit(130)
+    except MtbenchError as error:
+        if debug:
+            traceback.print_exc()
+        _say(str(error))
+        sys.exit(1 if isinstance(error, (StoreError, DataError)) else 2)
+    except BrokenPipeError:
+        # The reader of a pipe went away (`mtbench export ... | head`).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if debug:
+            raise
+        _say(
+            f"mtbench met an error it did not expect ({type(error).__name__}: {error}). This is a bug; the traceback "
+            f"is in {_keep_traceback()}. Run the command with --debug to see it here."
+        )
+        sys.exit(1)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    console.print("[red]Error:[/] ", end="") if console.is_terminal else console.print("Error: ", end="")
+    console.print(text, markup=False, soft_wrap=not console.is_terminal)
+
+
+def _keep_traceback() -> Path:
+    handle, name = tempfile.mkstemp(prefix="mtbench-", suffix=".log")
+    with os.fdopen(handle, "w") as file:
+        traceback.print_exc(file=file)
+    return Path(name)

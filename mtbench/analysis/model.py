@@ -1,0 +1,238 @@
+"""The results table as exporters receive it: printed text with its marks, and the numbers behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+Status = Literal["ok", "missing", "failed", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        text: what is printed: the number, "–" where nothing was measured, "failed" or "skipped".
+        suffix: spread and rank behind the number, where they were asked for (" ± 0.02", " [0.91, 0.95]", " (2)").
+        status: "ok" where there is a number.
+        value, std, low, high: mean over seeds and folds; standard deviation over seeds; confidence interval.
+        seeds, folds: how many were averaged.
+        rank: 1 is best, ties alike at the printed precision; ``None`` where the cell is not ranked.
+        notes: numbers of the footnotes it carries.
+    """
+
+    text: str = "–"
+    suffix: str = ""
+    status: Status = "missing"
+    value: float | None = None
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+    seeds: int = 0
+    folds: int = 0
+    rank: int | None = None
+    notes: tuple[int, ...] = ()
+
+    @property
+    def best(self) -> bool:
+        """Printed in bold."""
+        return self.rank == 1
+
+    @property
+    def runner_up(self) -> bool:
+        """Printed underlined."""
+        return self.rank == 2
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A heading over columns or at the start of a row.
+
+    Attributes:
+        text: what is printed, arrow and mark included.
+        span: how many columns (in a header row) it stands over.
+        notes: numbers of the footnotes it carries.
+        dagger: whether a dagger follows (a conditional translator).
+    """
+
+    text: str
+    span: int = 1
+    notes: tuple[int, ...] = ()
+    dagger: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: one metric on one task.
+
+    Attributes:
+        task: the printed title of its task (dataset and domains).
+        group: what is printed over it and its neighbours ("Dice ↑", "Perceptual metrics").
+        name: what is printed over it alone ("Breast", "FID* ↓").
+        title: both in one, for formats with one header row ("Dice Breast ↑", "FID* ↓").
+        dataset, metric, variant, label: identity.
+        higher_is_better, unit: of its values.
+        caveat: why it stands apart; empty in the main section.
+        details: the remaining columns of the scores table that its numbers share.
+        notes: numbers of the footnotes that all of its cells share.
+    """
+
+    task: str
+    group: str
+    name: str
+    title: str
+    dataset: str
+    metric: str
+    variant: str
+    label: str
+    higher_is_better: bool
+    unit: str
+    caveat: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: a translator, or a reference row.
+
+    Attributes:
+        label: what is printed.
+        role: "translator", "ceiling", "floor" or "oracle".
+        translator, params: identity; ``params`` holds what differs from the defaults.
+        conditional: printed with a dagger.
+        cells: one for each column of the section.
+        notes: numbers of the footnotes that all of its cells share.
+    """
+
+    label: str
+    role: str
+    translator: str
+    params: Mapping[str, Any]
+    conditional: bool
+    cells: tuple[Cell, ...]
+    notes: tuple[int, ...] = ()
+
+    @property
+    def reference(self) -> bool:
+        """Whether it stands below the rule, as something to read the other rows by."""
+        return self.role != "translator"
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """One printed line: a heading and its cells, with a rule above it where ``rule`` is set."""
+
+    head: Head
+    cells: tuple[Cell, ...]
+    rule: bool = False
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A section laid out for printing.
+
+    Attributes:
+        corner: the heading of the first column.
+        header: header rows from top to bottom; the spans of each add up to the number of columns.
+        body: the lines. Where ``group`` of a line is not empty, it is printed across the table before the line.
+        joints: positions (from 1) after which a new task begins.
+    """
+
+    corner: str
+    header: tuple[tuple[Head, ...], ...]
+    body: tuple[GridRow, ...]
+    joints: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """Columns that may be read side by side.
+
+    Attributes:
+        heading: empty for the main section; otherwise the caveat under which its columns stand.
+        columns, rows: its content.
+        transposed: whether :meth:`grid` puts translators side by side.
+    """
+
+    heading: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    transposed: bool = False
+
+    def grid(self) -> Grid:
+        """The section laid out for printing."""
+        return _upright(self) if not self.transposed else _transposed(self)
+
+
+@dataclass(frozen=True)
+class ResultsTable:
+    """A table of results.
+
+    Attributes:
+        title: a caption.
+        sections: the main one, then one for each caveat.
+        footnotes: the sentences behind the footnote numbers; the first is number 1.
+        remarks: sentences that concern the whole table.
+        rule: how rows were ranked, "default" or "paper".
+    """
+
+    title: str
+    sections: tuple[Section, ...]
+    footnotes: tuple[str, ...]
+    remarks: tuple[str, ...]
+    rule: str = "default"
+
+    def merged(self) -> Section:
+        """All columns in one section, for formats that hold one table."""
+        rows: list[Row] = []
+        for row in {(row.role, row.label): row for section in self.sections for row in section.rows}.values():
+            cells: list[Cell] = []
+            for section in self.sections:
+                same = [r for r in section.rows if (r.role, r.label) == (row.role, row.label)]
+                cells += same[0].cells if same else [Cell()] * len(section.columns)
+            rows.append(replace(row, cells=tuple(cells)))
+        columns = tuple(column for section in self.sections for column in section.columns)
+        return Section("", columns, tuple(rows), any(section.transposed for section in self.sections))
+
+
+def _upright(section: Section) -> Grid:
+    top: list[Head] = []
+    middle: list[Head] = []
+    for i, column in enumerate(section.columns):
+        new_task = i == 0 or column.task != section.columns[i - 1].task
+        if new_task:
+            top.append(Head(column.task))
+        else:
+            top[-1] = Head(column.task, top[-1].span + 1)
+        if new_task or column.group != section.columns[i - 1].group:
+            middle.append(Head(column.group))
+        else:
+            middle[-1] = Head(column.group, middle[-1].span + 1)
+    bottom = tuple(Head(column.name, notes=column.notes) for column in section.columns)
+    body = [
+        GridRow(
+            Head(row.label, notes=row.notes, dagger=row.conditional),
+            row.cells,
+            rule=row.reference and i > 0 and not section.rows[i - 1].reference,
+        )
+        for i, row in enumerate(section.rows)
+    ]
+    ends: list[int] = []
+    for head in top[:-1]:
+        ends.append((ends[-1] if ends else 0) + head.span)
+    return Grid("Method", (tuple(top), tuple(middle), bottom), tuple(body), tuple(ends))
+
+
+def _transposed(section: Section) -> Grid:
+    header = tuple(Head(row.label, notes=row.notes, dagger=row.conditional) for row in section.rows)
+    body = []
+    for i, column in enumerate(section.columns):
+        new_task = i == 0 or column.task != section.columns[i - 1].task
+        cells = tuple(row.cells[i] for row in section.rows)
+        head = Head(column.title, notes=column.notes)
+        body.append(GridRow(head, cells, rule=new_task and i > 0, group=column.task if new_task else ""))
+    return Grid("Metric", (header,), tuple(body))

@@ -1,0 +1,29 @@
+"""Numbers as a table prints them."""
+
+from __future__ import annotations
+
+import math
+
+SIGNIFICANT = 3
+
+
+def printed(value: float, decimals: int | None = None) -> str:
+    """``value`` with that many digits after the point; with ``None``, three significant digits.
+
+    Digits before the point are never dropped (1553 stays 1553), and zero has no sign.
+    """
+    if math.isnan(value):
+        return "nan"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    if decimals is None:
+        if value != 0 and abs(value) < 1e-6:
+            return f"{value:.{SIGNIFICANT - 1}e}"
+        decimals = SIGNIFICANT - 1 if value == 0 else max(0, SIGNIFICANT - 1 - _exponent(value))
+    text = f"{value:.{decimals}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def _exponent(value: float) -> int:
+    """The power of ten of the first significant digit, after rounding (0.9996 is 1.00, not 1.000)."""
+    return int(f"{value:.{SIGNIFICANT - 1}e}".partition("e")[2])

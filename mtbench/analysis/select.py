@@ -1,0 +1,54 @@
+"""Choosing rows and columns by the names a user types."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from mtbench.errors import RequestError, close_matches
+
+
+def chosen(
+    patterns: Sequence[str], present: Collection[int], names: Sequence[Collection[str]], what: str
+) -> list[int]:
+    """The positions whose names match, in the order of the patterns; without patterns, all that are present.
+
+    Args:
+        patterns: names; ``*`` stands for any text, and brackets for themselves (``swd[karras]``).
+        present: positions to choose from.
+        names: what each position may be called by.
+        what: the word for a position in an error.
+
+    Raises:
+        RequestError: a pattern matches nothing.
+    """
+    everything = [i for i in range(len(names)) if i in present]
+    if not patterns:
+        return everything
+    found: dict[int, None] = {}
+    for pattern in patterns:
+        matching = [i for i in everything if any(_matches(pattern, name) for name in names[i])]
+        if not matching:
+            known = list(dict.fromkeys(name for i in everything for name in sorted(names[i])))
+            raise RequestError(
+                f"no {what} is called '{pattern}'",
+                matches=close_matches(pattern, known),
+                expected="one of " + ", ".join(known) if known else None,
+            )
+        found.update(dict.fromkeys(matching))
+    return list(found)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    pieces = pattern.lower().split("*")
+    name = name.lower()
+    if len(pieces) == 1:
+        return name == pieces[0]
+    if not (name.startswith(pieces[0]) and name.endswith(pieces[-1])):
+        return False
+    position = len(pieces[0])
+    for piece in pieces[1:-1]:
+        position = name.find(piece, position)
+        if position < 0:
+            return False
+        position += len(piece)
+    return position <= len(name) - len(pieces[-1])

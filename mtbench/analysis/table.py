@@ -1,0 +1,325 @@
+"""From a scores table to the table of a paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from mtbench.analysis import remarks
+from mtbench.analysis.columns import (
+    DETAILS,
+    FAMILIES,
+    ROLES,
+    anonymous,
+    block_titles,
+    column_names,
+    params,
+    row_labels,
+)
+from mtbench.analysis.gather import Gathered, Key, Number, gather
+from mtbench.analysis.model import Cell, Column, ResultsTable, Row, Section
+from mtbench.analysis.numbers import printed
+from mtbench.analysis.select import chosen
+from mtbench.errors import RequestError
+
+Rule = Literal["default", "paper"]
+Spread = Literal["none", "interval", "std"]
+RULES: tuple[Rule, ...] = ("default", "paper")
+SPREADS: tuple[Spread, ...] = ("none", "interval", "std")
+
+
+def build_table(
+    scores: pa.Table,
+    *,
+    rule: Rule = "default",
+    spread: Spread = "none",
+    decimals: int | Mapping[str, int] | None = None,
+    columns: Sequence[str] = (),
+    rows: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    transposed: bool = False,
+    ranks: bool = False,
+    rename: Mapping[str, str] | None = None,
+    title: str = "",
+) -> ResultsTable:
+    """Lay the scores out as a table: tasks side by side, translators below each other.
+
+    Seeds and folds are averaged. Best and runner-up are marked by column, ties alike at the printed precision,
+    among the translators that are ranked: by default all but the conditional ones, whose input is the reference
+    mask. Numbers with a caveat, numbers some of whose runs failed and numbers that are not finite are shown and
+    never ranked. Numbers that differ in variant, parameters, feature network, weights, precision, segmenter or
+    protocol stand in columns of their own, and different data in blocks of their own.
+
+    Args:
+        scores: rows of ``mtbench.store.schema.SCORES``, in any order; failed and skipped ones included.
+        rule: "paper" ranks conditional translators too, as Table 1 of Konz et al. (MIDL 2024) does.
+        spread: what stands behind each number: the confidence interval, or the standard deviation over seeds.
+        decimals: digits after the point for all metrics, or by metric name.
+        columns: metrics to show, in that order: ``fid``, ``swd[karras]``, ``dice*``; all where empty.
+        rows: translators (or ceiling, floor, oracle) to show, in that order; all where empty.
+        datasets: tasks to show, in that order; all where empty.
+        transposed: put translators side by side.
+        ranks: print each number's rank behind it.
+        rename: printed names for translators, metrics and datasets.
+        title: a caption in place of the suite's name.
+
+    Returns:
+        The table; it has no section where there is nothing to show.
+
+    Raises:
+        RequestError: a name among columns, rows, datasets or decimals matches nothing, or an option's value is
+            not known.
+        DataError: the table is not of the scores schema, or mixes schema versions.
+    """
+    for option, value, known in (("rule", rule, RULES), ("spread", spread, SPREADS)):
+        if value not in known:
+            raise RequestError(f"there is no {option} '{value}'", expected="one of " + ", ".join(known))
+    found = gather(scores)
+    names = dict(rename or {})
+    digits = _digits(decimals, found)
+    layout = _Layout(found, names, columns, rows, datasets)
+    notes = remarks.Footnotes()
+    sections = []
+    for caveat in dict.fromkeys(found.columns[c]["caveat"] for _, c in layout.columns):
+        places = [place for place in layout.columns if found.columns[place[1]]["caveat"] == caveat]
+        section = _section(found, layout, places, anonymous(caveat), rule, spread, digits, ranks, notes)
+        sections.append(replace(section, transposed=transposed))
+    sections.sort(key=lambda section: section.heading != "")
+    return ResultsTable(
+        title=title or ", ".join(found.suites),
+        sections=tuple(sections),
+        footnotes=notes.texts,
+        remarks=remarks.remarks(found, layout.columns, layout.names, layout.titles, sections, rule, spread),
+        rule=rule,
+    )
+
+
+class _Layout:
+    """Which rows and columns are shown, in which order, and how they are called.
+
+    Attributes:
+        rows: row numbers; translators first, then the reference rows.
+        columns: (block, column) numbers from left to right.
+        labels, titles, names: printed names of rows, blocks and columns.
+    """
+
+    def __init__(
+        self,
+        found: Gathered,
+        rename: Mapping[str, str],
+        columns: Sequence[str],
+        rows: Sequence[str],
+        datasets: Sequence[str],
+    ) -> None:
+        self.labels = row_labels(found.rows, rename)
+        self.titles = block_titles(found.blocks, rename)
+        self.names = column_names(found.columns, rename)
+        cells = [*found.numbers, *found.reasons]
+        roles = list(ROLES)
+        self.rows = sorted(
+            chosen(
+                rows, {r for _, r, _ in cells}, [_calls(e, "translator", "role") for e in found.rows], "row"
+            ),
+            key=lambda r: roles.index(found.rows[r]["role"]),
+        )
+        blocks = chosen(
+            datasets, {b for b, _, _ in cells}, [_calls(e, "dataset") for e in found.blocks], "dataset"
+        )
+        metrics = chosen(
+            columns, {c for _, _, c in cells}, [_calls(e, "metric") for e in found.columns], "column"
+        )
+        if not columns:
+            metrics.sort(key=_column_order(found))
+        shown = {(b, c) for b, r, c in cells if r in set(self.rows)}
+        self.columns = [(b, c) for b in blocks for c in metrics if (b, c) in shown]
+
+
+def _calls(entry: Mapping[str, Any], *keys: str) -> set[str]:
+    """What a user may call a row, a dataset or a column by."""
+    names = {str(entry[key]) for key in keys if entry[key]}
+    if entry.get("variant"):
+        names.add(f"{entry['metric']}[{entry['variant']}]")
+    return names
+
+
+def _column_order(found: Gathered) -> Callable[[int], tuple[int, ...]]:
+    """Segmentation first, then perceptual, then paired; within a family, metrics as they first appear."""
+    families = list(FAMILIES)
+    first: dict[tuple[str, ...], int] = {}
+    for c, entry in enumerate(found.columns):
+        first.setdefault((entry["metric"],), c)
+        first.setdefault((entry["metric"], entry["variant"], *(str(entry[k]) for k in DETAILS)), c)
+
+    def key(c: int) -> tuple[int, ...]:
+        entry = found.columns[c]
+        family = families.index(entry["family"]) if entry["family"] in families else len(families)
+        variant = first[entry["metric"], entry["variant"], *(str(entry[k]) for k in DETAILS)]
+        return (family, first[(entry["metric"],)], variant, c)
+
+    return key
+
+
+def _digits(decimals: int | Mapping[str, int] | None, found: Gathered) -> list[int | None]:
+    """Digits after the point of each column."""
+    if isinstance(decimals, Mapping):
+        known = {entry["metric"] for entry in found.columns}
+        for name in decimals:
+            if name not in known:
+                raise RequestError(
+                    f"decimals name no metric: '{name}'", expected="one of " + ", ".join(sorted(known))
+                )
+        return [decimals.get(entry["metric"], entry["decimals"]) for entry in found.columns]
+    return [entry["decimals"] if decimals is None else decimals for entry in found.columns]
+
+
+def _section(
+    found: Gathered,
+    layout: _Layout,
+    places: Sequence[tuple[int, int]],
+    caveat: str,
+    rule: Rule,
+    spread: Spread,
+    digits: Sequence[int | None],
+    ranks: bool,
+    notes: remarks.Footnotes,
+) -> Section:
+    shown = [
+        r
+        for r in layout.rows
+        if found.rows[r]["role"] == "translator"
+        or any((b, r, c) in found.numbers or (b, r, c) in found.reasons for b, c in places)
+    ]
+    shared = remarks.shared_notes(found, places, shown)
+    columns = tuple(
+        _column(found, layout, b, c, tuple(notes.number(text) for text in shared.of_columns.get((b, c), ())))
+        for b, c in places
+    )
+    ranked = [_ranks(found, b, c, shown, rule, digits[c]) if not caveat else {} for b, c in places]
+    rows = []
+    for r in shown:
+        entry = found.rows[r]
+        row_notes = tuple(notes.number(text) for text in shared.of_rows.get(r, ()))
+        cells = tuple(
+            _cell(
+                found,
+                (b, r, c),
+                digits[c],
+                rank.get(r),
+                spread,
+                ranks,
+                shared.of_cells.get((b, r, c), ()),
+                notes,
+            )
+            for (b, c), rank in zip(places, ranked, strict=True)
+        )
+        rows.append(
+            Row(
+                layout.labels[r],
+                entry["role"],
+                entry["translator"],
+                params(entry["translator_params"]),
+                bool(entry["conditional"]),
+                cells,
+                row_notes,
+            )
+        )
+    return Section(caveat, columns, tuple(rows))
+
+
+def _column(found: Gathered, layout: _Layout, b: int, c: int, notes: tuple[int, ...]) -> Column:
+    entry = found.columns[c]
+    arrow = "↑" if entry["higher_is_better"] else "↓"
+    metric = layout.names[c] + (entry["mark"] or "") + (f" ({entry['unit']})" if entry["unit"] else "")
+    label = entry["label"]
+    title = f"{metric} {label} {arrow}" if label else f"{metric} {arrow}"
+    if entry["family"] == "segmentation" and label:
+        group, name = f"{metric} {arrow}", label
+    else:
+        group, name = FAMILIES.get(entry["family"], "Other metrics"), title
+    return Column(
+        task=layout.titles[b],
+        group=group,
+        name=name,
+        title=title,
+        dataset=found.blocks[b]["dataset"],
+        metric=entry["metric"],
+        variant=entry["variant"],
+        label=label,
+        higher_is_better=bool(entry["higher_is_better"]),
+        unit=entry["unit"],
+        caveat=anonymous(entry["caveat"]),
+        details={key: entry[key] for key in DETAILS},
+        notes=notes,
+    )
+
+
+def _ranks(
+    found: Gathered, b: int, c: int, rows: Sequence[int], rule: Rule, decimals: int | None
+) -> dict[int, int]:
+    """The place of each ranked row: 1 is best, values printed alike share a place, the next takes the next."""
+    values = {}
+    for r in rows:
+        number, row = found.numbers.get((b, r, c)), found.rows[r]
+        if number is None or row["role"] != "translator" or (row["conditional"] and rule != "paper"):
+            continue
+        if math.isfinite(number.value) and not number.incomplete:
+            values[r] = float(printed(number.value, decimals))
+    if len(values) < 2:
+        return {}
+    order = sorted(set(values.values()), reverse=bool(found.columns[c]["higher_is_better"]))
+    places = {value: place for place, value in enumerate(order, 1)}
+    return {r: places[value] for r, value in values.items()}
+
+
+def _cell(
+    found: Gathered,
+    key: Key,
+    decimals: int | None,
+    rank: int | None,
+    spread: Spread,
+    ranks: bool,
+    sentences: Sequence[str],
+    notes: remarks.Footnotes,
+) -> Cell:
+    number, reasons = found.numbers.get(key), found.reasons.get(key, [])
+    if number is None:
+        if not reasons:
+            return Cell()
+        status: Literal["failed", "skipped"] = (
+            "failed" if any(s == "failed" for s, _ in reasons) else "skipped"
+        )
+        return Cell(status, status=status, notes=tuple(notes.number(reason) for _, reason in reasons))
+    texts = list(sentences)
+    if number.incomplete:
+        causes = "; ".join(dict.fromkeys(reason for _, reason in reasons)) or "folds are missing"
+        texts.append(f"Not ranked: only some of its runs finished ({causes})")
+    if not math.isfinite(number.value):
+        texts.append("Not ranked: not a finite number")
+    suffix = _spread(number, decimals, spread) + (f" ({rank})" if ranks and rank else "")
+    return Cell(
+        text=printed(number.value, decimals),
+        suffix=suffix,
+        status="ok",
+        value=number.value,
+        std=number.std,
+        low=number.low,
+        high=number.high,
+        seeds=number.seeds,
+        folds=number.folds,
+        rank=rank,
+        notes=tuple(notes.number(text) for text in texts),
+    )
+
+
+def _spread(number: Number, decimals: int | None, spread: Spread) -> str:
+    if decimals is None:  # as many digits as the number itself has
+        decimals = len(printed(number.value).partition("e")[0].partition(".")[2])
+    if spread == "std" and number.std is not None:
+        return f" ± {printed(number.std, decimals)}"
+    if spread == "interval" and number.low is not None and number.high is not None:
+        return f" [{printed(number.low, decimals)}, {printed(number.high, decimals)}]"
+    return ""

@@ -1,0 +1,79 @@
+"""The results table in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mtbench.analysis.model import Cell, Head, ResultsTable, Section
+
+_SUPERSCRIPTS = str.maketrans("0123456789,", "⁰¹²³⁴⁵⁶⁷⁸⁹˒")
+
+
+def render(table: ResultsTable, console: Console) -> None:
+    """Print the table: one below the other for each task, then footnotes and remarks.
+
+    Names are printed as text: markup in them has no effect. Where the console is no terminal, and bold cannot be
+    seen, best and runner-up stand between ``**`` and ``__``.
+    """
+    if not table.sections:
+        console.print(Text("There are no scores to show."))
+    for section in table.sections:
+        if section.heading:
+            console.print(Text(section.heading, style="bold yellow"))
+        for part in _parts(section):
+            console.print(_rich(section, *part, plain=not console.is_terminal))
+    for number, text in enumerate(table.footnotes, 1):
+        console.print(Text(f"{_notes((number,))} {text}", style="dim"))
+    for text in table.remarks:
+        console.print(Text(text, style="dim"))
+
+
+def _parts(section: Section) -> list[tuple[str, list[int]]]:
+    """The tasks of a section with their columns; transposed, everything at once."""
+    if section.transposed:
+        return [("", list(range(len(section.columns))))]
+    parts: dict[str, list[int]] = {}
+    for i, column in enumerate(section.columns):
+        parts.setdefault(column.task, []).append(i)
+    return list(parts.items())
+
+
+def _rich(section: Section, title: str, columns: Sequence[int], plain: bool) -> Table:
+    grid = section.grid()
+    shown = Table(
+        title=Text(title) if title else None, title_justify="left", title_style="bold", header_style=""
+    )
+    shown.add_column(grid.corner)
+    if section.transposed:
+        for head in grid.header[-1]:
+            shown.add_column(_head(head), justify="right")
+    else:
+        for i in columns:
+            column = section.columns[i]
+            shown.add_column(_head(Head(column.title, notes=column.notes)), justify="right")
+    for row in grid.body:
+        if row.rule:
+            shown.add_section()
+        if row.group:
+            shown.add_row(Text(row.group, style="italic"))
+        cells = row.cells if section.transposed else [row.cells[i] for i in columns]
+        shown.add_row(_head(row.head), *(_cell(cell, plain) for cell in cells))
+    return shown
+
+
+def _head(head: Head) -> Text:
+    return Text(head.text + "†" * head.dagger + _notes(head.notes))
+
+
+def _cell(cell: Cell, plain: bool) -> Text:
+    style = "bold" if cell.best else "underline" if cell.runner_up else "" if cell.status == "ok" else "dim"
+    fence = "**" if plain and cell.best else "__" if plain and cell.runner_up else ""
+    return Text.assemble(fence, (cell.text, style), fence, cell.suffix, _notes(cell.notes))
+
+
+def _notes(numbers: Sequence[int]) -> str:
+    return ",".join(map(str, numbers)).translate(_SUPERSCRIPTS)

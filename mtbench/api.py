@@ -1,0 +1,171 @@
+"""Running a suite, as the command line and a notebook do it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtbench.compute.folders import store_folder
+from mtbench.discovery import Registry, discover
+from mtbench.errors import RequestError, WeightsError, close_matches
+from mtbench.plan import Plan, make_plan
+from mtbench.results import Results
+from mtbench.run.progress import PlainProgress, make_progress
+from mtbench.run.scheduler import RunOptions, Scheduler, Summary
+from mtbench.stages import STAGES
+from mtbench.store.artefacts import Store
+from mtbench.suite import load_suite
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is over: its plan, its results directory and what was done."""
+
+    plan: Plan
+    results: Results
+    summary: Summary
+
+
+def plan(
+    suite: str,
+    *,
+    registry: Registry,
+    translators: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    segmenters: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    precision: str | None = None,
+    settings: Sequence[str] = (),
+) -> Plan:
+    """The plan of a suite, narrowed as on the command line.
+
+    Raises:
+        RequestError: the suite or a selection is wrong.
+    """
+    chosen = load_suite(suite, registry, settings).select(
+        translators=translators,
+        datasets=datasets,
+        segmenters=segmenters,
+        metrics=metrics,
+        seeds=seeds,
+        precision=precision,
+    )
+    return make_plan(chosen, registry)
+
+
+def run(
+    suite: str,
+    *,
+    out: str | None = None,
+    store: str | None = None,
+    device: str | None = None,
+    executor: str = "inline",
+    batch_size: int = 8,
+    fresh: Sequence[str] = (),
+    quiet: bool = False,
+    plugin_files: Sequence[str] = (),
+    no_plugins: bool = False,
+    console: Console | None = None,
+    translators: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    segmenters: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    precision: str | None = None,
+    settings: Sequence[str] = (),
+) -> Finished:
+    """Run a suite.
+
+    Args:
+        suite: a file or a registered name.
+        out: results directory; ``mtbench-results/SUITE`` by default.
+        store: artefact store; ``MTBENCH_STORE`` or the user's cache folder by default.
+        device: a torch device; the GPU if there is one by default.
+        executor: name of an executor plugin.
+        batch_size: of inference; changes no result beyond rounding.
+        fresh: stages to make anew.
+        quiet: show failures only.
+        plugin_files, no_plugins: as ``--plugin`` and ``--no-plugins``.
+        console: where progress goes; standard error by default.
+        translators, datasets, segmenters, metrics, seeds, precision, settings: as on the command line.
+
+    Raises:
+        RequestError: the request is wrong. Failing units raise nothing: see ``Finished.summary``.
+    """
+    from rich.console import Console
+
+    console = console or Console(stderr=True)
+    for stage in fresh:
+        if stage not in STAGES:
+            raise RequestError(
+                f"there is no stage '{stage}'", expected="one of " + ", ".join(STAGES), matches=close_matches(stage, STAGES)
+            )
+    registry = discover(plugin_files, third_party=not no_plugins)
+    _refuse_broken_files(registry)
+    made = plan(
+        suite,
+        registry=registry,
+        translators=translators,
+        datasets=datasets,
+        segmenters=segmenters,
+        metrics=metrics,
+        seeds=seeds,
+        precision=precision,
+        settings=settings,
+    )
+    preflight(made, registry)
+    runner = registry.get("executor", executor).create({})
+    results = Results.create(Path(out) if out else Path("mtbench-results") / made.suite.name, made.suite.name)
+    watcher = PlainProgress(Console(quiet=True)) if quiet else make_progress(console)
+    options = RunOptions(
+        device=device,
+        executor=executor,
+        batch_size=batch_size,
+        fresh=frozenset(fresh),
+        plugin_files=tuple(str(Path(f).resolve()) for f in plugin_files),
+        third_party=not no_plugins,
+    )
+    with results.writing():
+        try:
+            summary = Scheduler(
+                made, registry, Store(store_folder(store)), results, runner, options, watcher
+            ).run()
+        finally:
+            tables = results.rebuild()
+    registry.notify_suite_finished(tables)
+    return Finished(made, results, summary)
+
+
+def preflight(made: Plan, registry: Registry) -> None:
+    """Find what is missing before any work starts.
+
+    Raises:
+        WeightsError: a weight file that a unit needs is not there.
+    """
+    needed = made.weights(registry)
+    if needed:
+        from mtbench.compute.weights import find
+
+        for name, users in needed.items():
+            try:
+                find(name)
+            except WeightsError as error:
+                raise WeightsError(
+                    error.what,
+                    where=f"{', '.join(users)} (before any work was started)",
+                    expected=error.expected,
+                    remedy=error.remedy,
+                ) from error
+
+
+def _refuse_broken_files(registry: Registry) -> None:
+    # Somebody who names a file wants it; an installed plugin that is broken only warns.
+    for plugin in registry.plugins:
+        if plugin.path is not None and plugin.problem:
+            raise RequestError(plugin.problem, where=f"plugin file {plugin.path}", remedy=plugin.remedy.capitalize())

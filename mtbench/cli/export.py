@@ -1,0 +1,127 @@
+"""``mtbench export``: results as a table for a paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mtbench.errors import RequestError
+
+if TYPE_CHECKING:
+    from mtbench.discovery import Registry
+
+
+@click.command()
+@click.argument("results")
+@click.option(
+    "-f",
+    "--format",
+    "format_",
+    help="md, csv, tex, html, json or a plugin's; else by the ending of -o, else md.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; else it is printed."
+)
+@click.option(
+    "--rule",
+    type=click.Choice(["default", "paper"]),
+    default="default",
+    help="'paper' ranks conditional translators too, as Table 1 of the MIDL 2024 paper does.",
+)
+@click.option(
+    "-m", "--metric", "columns", multiple=True, help="Show this metric: fid, 'swd[karras]', 'dice*'."
+)
+@click.option("-t", "--translator", "rows", multiple=True, help="Show this row; also ceiling, floor, oracle.")
+@click.option("-d", "--dataset", "datasets", multiple=True, help="Show this task.")
+@click.option(
+    "--spread",
+    type=click.Choice(["none", "interval", "std"]),
+    default="none",
+    help="Behind each number: its interval over patients, or the standard deviation over seeds.",
+)
+@click.option("--decimals", multiple=True, help="Digits after the point: 3 for all, or fid=1 for one metric.")
+@click.option("--transposed", is_flag=True, help="Translators side by side.")
+@click.option("--ranks", is_flag=True, help="Print each number's rank behind it.")
+@click.option(
+    "--rename", multiple=True, metavar="NAME=PRINTED", help="Print a translator, metric or dataset otherwise."
+)
+@click.option("--title", default="", help="The caption.")
+@click.pass_context
+def export(
+    ctx: click.Context,
+    results: str,
+    format_: str | None,
+    output: Path | None,
+    decimals: tuple[str, ...],
+    rename: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Write RESULTS as a table: a results directory, or published:midl2024.
+
+    Best in bold, runner-up underlined, by column; conditional translators carry a dagger and are not ranked.
+    """
+    from mtbench.analysis.table import build_table
+    from mtbench.discovery import Registry, discover
+    from mtbench.results import load
+
+    registry = ctx.find_object(Registry) or discover()
+    exporter = registry.get("exporter", format_ or _format_of(output, registry))
+    table = build_table(
+        load(results), decimals=_decimals(decimals), rename=dict(_pair(p) for p in rename), **options
+    )
+    if not table.sections:
+        raise RequestError("there are no scores to show", where=results, remedy="`mtbench run` makes them")
+    text: str = exporter.create(registry.complete("exporter", exporter.spec.name, {})).export(table)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise RequestError(f"the table cannot be written: {error.strerror}", where=str(output)) from error
+    click.echo(f"wrote {output}", err=True)
+
+
+def _format_of(output: Path | None, registry: Registry) -> str:
+    """The format whose files end as ``output`` does; Markdown without a file."""
+    if output is None:
+        return "md"
+    endings = {registry.get("exporter", name).spec.ending: name for name in registry.names("exporter")}
+    if output.suffix not in endings:
+        raise RequestError(
+            f"the ending of {output.name} names no format",
+            expected="one of " + ", ".join(endings),
+            remedy="Or say --format",
+        )
+    return endings[output.suffix]
+
+
+def _decimals(values: tuple[str, ...]) -> int | dict[str, int] | None:
+    """``("3",)`` as 3, ``("fid=1", "kid=4")`` as a mapping."""
+    if not values:
+        return None
+    try:
+        if len(values) == 1 and "=" not in values[0]:
+            return _digits(values[0])
+        return {name: _digits(number) for name, number in map(_pair, values)}
+    except ValueError:
+        raise RequestError(
+            f"--decimals {' '.join(values)} cannot be read",
+            expected="a number from 0 to 12, or metric=number",
+        ) from None
+
+
+def _digits(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 12:
+        raise ValueError(text)
+    return number
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise RequestError(f"'{text}' is not of the form NAME=VALUE")
+    return name, value

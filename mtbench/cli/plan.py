@@ -1,0 +1,118 @@
+"""``mtbench plan``: the matrix of a suite, what is cached and what is skipped and why."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mtbench.cli.options import plugin_options, suite_options
+
+if TYPE_CHECKING:
+    from mtbench.plan import Plan, Row
+
+_MARK = {"cached": "[green]●[/]", "to do": "○", "pending": "[yellow]◌[/]", "skipped": "[dim]–[/]"}
+
+
+@click.command()
+@click.argument("suite")
+@suite_options
+@click.option("--units", is_flag=True, help="List every unit, not only the matrix.")
+@click.option("--json", "as_json", is_flag=True, help="Print units and rows as JSON.")
+@plugin_options
+def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
+    """Show what SUITE would run. Loads no model and reads no image."""
+    from rich.console import Console
+
+    from mtbench.api import plan
+    from mtbench.compute.folders import store_folder
+    from mtbench.discovery import discover
+    from mtbench.run.lookup import states
+    from mtbench.store.artefacts import Store
+
+    registry = discover(options.pop("plugin_files"), third_party=not options.pop("no_plugins"))
+    store = Store(store_folder(options.pop("store")))
+    made = plan(suite, registry=registry, **options)
+    found = states(made, registry, store)
+    if as_json:
+        click.echo(json.dumps(_as_json(made, found), indent=1))
+        return
+    console = Console()
+    _matrix(made, found, console)
+    if units:
+        for unit in made.units.values():
+            console.print(f"{_MARK[found[unit.key]]} {unit.name}  [dim]{unit.key[:12]}[/]", highlight=False)
+    counts = Counter(found.values())
+    console.print(
+        f"\n{len(made.units)} units: {counts['cached']} cached, {counts['to do']} to do, "
+        f"{counts['pending']} pending (their inputs are not there yet). {len(made.rows)} rows.",
+        highlight=False,
+    )
+    for reason, count in Counter(row.skipped for row in made.rows if row.skipped).items():
+        console.print(f"skipped: {count} row{'s' if count > 1 else ''}: {reason}", highlight=False, markup=False)
+
+
+def _as_json(made: Plan, found: dict[str, str]) -> dict[str, Any]:
+    return {
+        "suite": made.suite.name,
+        "units": [
+            {
+                "key": unit.key,
+                "stage": unit.stage,
+                "name": unit.name,
+                "plugin": unit.plugin,
+                "params": dict(unit.params),
+                "seed": unit.seed,
+                "inputs": dict(unit.inputs),
+                "state": found[unit.key],
+            }
+            for unit in made.units.values()
+        ],
+        "rows": [{**row.columns, "unit_key": row.unit, "state": _state(row, found), "reason": row.skipped} for row in made.rows],
+    }
+
+
+def _state(row: Row, found: dict[str, str]) -> str:
+    return "skipped" if row.skipped else found[row.unit]
+
+
+def _matrix(made: Plan, found: dict[str, str], console: Any) -> None:
+    from rich.table import Table
+
+    console.print(
+        f"[bold]{made.suite.name}[/]  {made.suite.description}\n"
+        f"{_MARK['cached']} cached   {_MARK['to do']} to do   {_MARK['pending']} waits for other units   {_MARK['skipped']} skipped",
+        highlight=False,
+    )
+    datasets = dict.fromkeys((row.columns["dataset"], row.columns["fold"]) for row in made.rows)
+    for dataset, fold in datasets:
+        rows = [r for r in made.rows if (r.columns["dataset"], r.columns["fold"]) == (dataset, fold)]
+        names = list(dict.fromkeys(_column(r) for r in rows))
+        first = rows[0].columns
+        title = f"{dataset}: {first['source_domain']} → {first['target_domain']}" + (f", fold {fold}" if fold is not None else "")
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+        table.add_column("")
+        for name in names:
+            table.add_column(name, justify="center")
+        for subject in dict.fromkeys(_subject(r) for r in rows):
+            cells = {_column(r): _MARK[_state(r, found)] for r in rows if _subject(r) == subject}
+            table.add_row(subject, *(cells.get(name, "") for name in names))
+        console.print()
+        console.print(table)
+
+
+def _column(row: Row) -> str:
+    columns = row.columns
+    name = columns["title"] + (f"[{columns['variant']}]" if columns["variant"] else "")
+    return name.replace("[", r"\[") + (f" {columns['segmenter']}" if columns["segmenter"] else "")
+
+
+def _subject(row: Row) -> str:
+    columns = row.columns
+    if columns["role"] != "translator":
+        return str(columns["role"])
+    params = json.loads(columns["translator_params"])
+    text = columns["translator"] + (r"\[" + ",".join(f"{k}={v}" for k, v in params.items()) + "]" if params else "")
+    return text + (f" seed {columns['seed']}" if columns["seed"] is not None else "") + ("†" if columns["conditional"] else "")

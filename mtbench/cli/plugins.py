@@ -1,0 +1,114 @@
+"""``mtbench plugins``: what is installed, where it comes from, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mtbench.cli.options import plugin_options
+
+if TYPE_CHECKING:
+    from mtbench.discovery import Registry
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@plugin_options
+def command(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_plugins: bool) -> int:
+    """List plugins by kind, or show NAME with its parameters. Exit code 1 if a plugin was set aside."""
+    from rich.console import Console
+
+    from mtbench.discovery import discover
+
+    registry = discover(plugin_files, third_party=not no_plugins)
+    rows = [_row(registry, kind, spec_name) for plugin in registry.plugins for kind, spec_name in plugin.specs]
+    if name is not None:
+        rows = [row for row in rows if row["name"] == name]
+        if not rows:
+            from mtbench.errors import RequestError, close_matches
+
+            known = [n for plugin in registry.plugins for _, n in plugin.specs]
+            raise RequestError(f"there is no plugin '{name}'", matches=close_matches(name, known))
+    problems = [p for p in registry.plugins if p.problem]
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "plugins": rows,
+                    "set_aside": [
+                        {"name": p.name, "origin": p.origin, "problem": p.problem, "remedy": p.remedy} for p in problems
+                    ],
+                },
+                indent=1,
+                default=str,
+            )
+        )
+    elif name is not None:
+        for row in rows:
+            _show(row, Console())
+    else:
+        _list(rows, problems, Console())
+    return 1 if problems and name is None else 0
+
+
+def _row(registry: Registry, kind: str, name: str) -> dict[str, Any]:
+    found = registry.get(kind, name)
+    spec, plugin = found.spec, found.plugin
+    row: dict[str, Any] = {
+        "kind": kind,
+        "name": name,
+        "distribution": plugin.distribution if plugin.path is None else str(plugin.path),
+        "version": plugin.version,
+        "state": "ok",
+        "description": spec.description,
+    }
+    if hasattr(spec, "params"):
+        row |= {
+            "revision": spec.revision,
+            "citation": spec.citation,
+            "licence": spec.licence,
+            "params": {
+                key: {"default": p.default, "kind": p.kind, "choices": p.choices, "help": p.help}
+                for key, p in spec.params.items()
+            },
+        }
+    return row
+
+
+def _list(rows: list[dict[str, Any]], problems: list[Any], console: Any) -> None:
+    from rich.table import Table
+
+    from mtbench.specs import KINDS
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for header in ("kind", "name", "distribution", "state", ""):
+        table.add_column(header, overflow="fold")
+    for kind in (k.kind for k in KINDS):
+        for row in sorted((r for r in rows if r["kind"] == kind), key=lambda r: str(r["name"])):
+            table.add_row(
+                kind, f"[bold]{row['name']}[/]", f"{row['distribution']} {row['version']}".strip(), "[green]ok[/]", f"[dim]{row['description']}[/]"
+            )
+    console.print(table)
+    for plugin in problems:
+        console.print(f"\n[yellow]set aside[/] {plugin.name} of {plugin.origin}", highlight=False)
+        console.print(f"  {plugin.problem}. To mend it: {plugin.remedy}.", markup=False, highlight=False)
+
+
+def _show(row: dict[str, Any], console: Any) -> None:
+    from rich.table import Table
+
+    console.print(f"[bold]{row['name']}[/]  {row['kind']} of {row['distribution']} {row['version']}", highlight=False)
+    for key in ("description", "citation", "licence"):
+        if row.get(key):
+            console.print(f"{key}: {row[key]}", markup=False, highlight=False)
+    if row.get("params"):
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for header in ("parameter", "type", "default", ""):
+            table.add_column(header)
+        for key, param in row["params"].items():
+            about = param["help"] + (f" ({', '.join(map(str, param['choices']))})" if param["choices"] else "")
+            table.add_row(key, param["kind"], "" if param["default"] is None else str(param["default"]), about)
+        console.print(table)

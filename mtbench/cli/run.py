@@ -1,0 +1,77 @@
+"""``mtbench run``: run a suite and print its table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mtbench.cli.options import plugin_options, suite_options
+
+
+@click.command()
+@click.argument("suite")
+@suite_options
+@click.option("--out", metavar="DIR", help="Where results go (default: mtbench-results/SUITE).")
+@click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one).")
+@click.option("--executor", default="inline", show_default=True, metavar="NAME", help="Who runs the units.")
+@click.option("--batch-size", default=8, show_default=True, type=click.IntRange(1), help="Slices per inference batch.")
+@click.option("--fresh", multiple=True, metavar="STAGE", help="Make the artefacts of a stage anew.")
+@click.option("--quiet", "-q", is_flag=True, help="Show failures and the table only.")
+@plugin_options
+def command(suite: str, **options: Any) -> int:
+    """Run SUITE, a file or the name of a registered suite (try `quickstart`).
+
+    What was computed before is not computed again: adding a metric or a translator costs only that.
+    """
+    from rich.console import Console
+
+    from mtbench.api import run
+
+    console = Console(stderr=True)
+    finished = run(
+        suite,
+        console=console,
+        **options,
+    )
+    _show(finished.results.path, Console())
+    _close(finished, console)
+    return 1 if finished.summary.failed else 0
+
+
+def _show(path: Path, out: Any) -> None:
+    from mtbench.analysis.table import build_table
+    from mtbench.analysis.terminal import render
+    from mtbench.results import load
+
+    scores = load(path)
+    if scores.num_rows:
+        out.print()
+        render(build_table(scores), out)
+
+
+def _close(finished: Any, console: Any) -> None:
+    counts = finished.summary.counts
+    done, cached = counts.get("ok", 0), counts.get("cached", 0)
+    if not done and not finished.summary.failed:
+        console.print(f"\nNothing to do: all {cached} units were there already.", highlight=False)
+    else:
+        text = f"\n{done} units done, {cached} were there already"
+        if finished.summary.failed:
+            text += f", {len(finished.summary.failures)} failed, {counts.get('skipped', 0)} skipped because of them"
+        console.print(f"{text} ({finished.summary.seconds:.0f} s).", highlight=False)
+    for name, reason in finished.summary.failures[:10]:
+        console.print(f"  failed: {name}: {reason}", highlight=False, markup=False)
+    path = _short(finished.results.path)
+    console.print(f"\nResults: {path}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Next:    mtbench export {path} --format tex", highlight=False, markup=False, soft_wrap=True)
+    if finished.summary.failed:
+        console.print("         the same `mtbench run` command tries again what failed", highlight=False)
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

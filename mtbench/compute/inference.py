@@ -1,0 +1,89 @@
+"""Batched inference: slices in, arrays out, the same whatever the batch size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from mtbench.data import ImageSet
+
+if TYPE_CHECKING:
+    import torch
+
+    from mtbench.compute.context import Context
+
+
+def in_batches(
+    images: ImageSet, context: Context, work: Callable[[range], dict[str, torch.Tensor]]
+) -> Iterator[tuple[range, dict[str, torch.Tensor]]]:
+    """Call ``work`` on ranges of positions and yield what it gives, in order.
+
+    Out of memory halves the batch and tries the same range again; a single image that does not fit raises.
+    """
+    import torch
+
+    size = max(1, context.batch_size)
+    started, position, total = time.monotonic(), 0, len(images)
+    while position < total:
+        chosen = range(position, min(position + size, total))
+        try:
+            with torch.inference_mode():
+                result = work(chosen)
+        except (torch.OutOfMemoryError, MemoryError):
+            if size == 1:
+                raise
+            size = max(1, size // 2)
+            context.log.append(f"out of memory: batch halved to {size}")
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            continue
+        yield chosen, result
+        position = chosen.stop
+        seconds = time.monotonic() - started
+        context.progress(position, total, {"images/s": round(position / seconds, 1) if seconds else 0.0})
+
+
+def prepare_torch(precision: str, threads: int) -> None:
+    """Set threads and TF32 as the unit's key says, whatever ran before in this process."""
+    import torch
+
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = False
+
+
+def resolve_device(asked: str | None) -> str:
+    """"cuda:0" where there is one and nobody said otherwise, "cpu" else; ``asked`` unchanged if given."""
+    if asked:
+        return "cuda:0" if asked == "cuda" else asked
+    import torch
+
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def device_name(device: str) -> str:
+    """A printable name of a device, for the record."""
+    import platform
+
+    if device.startswith("cuda"):
+        import torch
+
+        return str(torch.cuda.get_device_name(device))
+    return platform.processor() or platform.machine()
+
+
+def peak_memory_mb(device: str) -> float:
+    """The largest memory this process has used: of the GPU where it runs on one, of the machine else."""
+    if device.startswith("cuda"):
+        import torch
+
+        return float(torch.cuda.max_memory_allocated(device)) / 2**20
+    import resource
+    import sys
+
+    peak: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak) / (2**20 if sys.platform == "darwin" else 2**10)

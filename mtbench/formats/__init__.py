@@ -1,0 +1,29 @@
+"""Reading and writing medical images through the ecosystem's libraries; one orientation convention for all.
+
+Everything heavy (nibabel, pydicom, pynrrd, tifffile, Pillow) is imported by the functions that need it.
+"""
+
+from __future__ import annotations
+
+from mtbench.formats.framing import Frame
+from mtbench.formats.geometry import Geometry, put_back
+from mtbench.formats.orientation import PLANES, Plane
+from mtbench.formats.reading import SUFFIXES, is_series, read, read_mask, stem, suffix
+from mtbench.formats.volume import Volume
+from mtbench.formats.writing import write_nifti
+
+__all__ = [
+    "PLANES",
+    "SUFFIXES",
+    "Frame",
+    "Geometry",
+    "Plane",
+    "Volume",
+    "is_series",
+    "put_back",
+    "read",
+    "read_mask",
+    "stem",
+    "suffix",
+    "write_nifti",
+]

@@ -1,0 +1,90 @@
+"""MetaImage (.mha, .mhd): a text header, then raw or deflated values.
+
+Format: https://itk.org/Wiki/MetaIO/Documentation. Read: 3-D scalar images, little or big endian, data in the
+same file (``LOCAL``) or in one other file. Axes are LPS, as ITK writes them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from mtbench.errors import DataError
+from mtbench.formats.orientation import axis_codes
+from mtbench.formats.volume import Volume
+
+_TYPES = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
+    "MET_UINT": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
+}  # fmt: skip
+_MAX_HEADER = 65536
+
+
+def read_metaimage(path: Path) -> Volume:
+    """One MetaImage volume.
+
+    Raises:
+        DataError: not a 3-D scalar MetaImage, or fewer values than the header announces.
+    """
+    header, start = _header(path)
+    size = [int(v) for v in header.get("DimSize", "").split()]
+    kind = _TYPES.get(header.get("ElementType", ""))
+    if len(size) != 3 or kind is None or int(header.get("ElementNumberOfChannels", "1")) != 1:
+        raise DataError(
+            f"DimSize is '{header.get('DimSize', '')}', ElementType '{header.get('ElementType', '')}'",
+            where=str(path),
+            expected="three dimensions, one channel, a numeric type",
+        )
+    big = header.get("BinaryDataByteOrderMSB", header.get("ElementByteOrderMSB", "False")).lower() == "true"
+    dtype = np.dtype((">" if big else "<") + kind)
+    data = _payload(path, header, start)
+    expected = int(np.prod(size)) * dtype.itemsize
+    if len(data) < expected:
+        raise DataError(f"the file is truncated: {len(data)} of {expected} bytes of values", where=str(path))
+    values = np.frombuffer(data[:expected], dtype).reshape(size, order="F")
+    array = values.astype(dtype.newbyteorder("="), order="K", copy=False)
+    affine = _affine(header)
+    return Volume.oriented(array, affine, axis_codes(affine, str(path)), str(path))
+
+
+def _header(path: Path) -> tuple[dict[str, str], int]:
+    header: dict[str, str] = {}
+    with path.open("rb") as file:
+        while file.tell() < _MAX_HEADER:
+            name, equals, value = file.readline(4096).decode("latin-1").partition("=")
+            if not equals:
+                break
+            header[name.strip()] = value.strip()
+            if name.strip() == "ElementDataFile":
+                return header, file.tell()
+    raise DataError(
+        "this is not a MetaImage file", where=str(path), expected="a header that ends with ElementDataFile"
+    )
+
+
+def _payload(path: Path, header: dict[str, str], start: int) -> bytes:
+    named = header["ElementDataFile"]
+    if named != "LOCAL" and (Path(named).name != named or named == "LIST"):
+        raise DataError(
+            f"ElementDataFile is '{named}'", where=str(path), expected="LOCAL or one file in the same folder"
+        )
+    data = path.read_bytes()[start:] if named == "LOCAL" else (path.parent / named).read_bytes()
+    if header.get("CompressedData", "False").lower() != "true":
+        skip = int(header.get("HeaderSize", "0"))
+        return data[skip:] if skip > 0 else data
+    return zlib.decompress(data)
+
+
+def _affine(header: dict[str, str]) -> np.ndarray:
+    def numbers(names: tuple[str, ...], default: str) -> np.ndarray:
+        text = next((header[name] for name in names if name in header), default)
+        return np.array([float(v) for v in text.split()])
+
+    # TransformMatrix holds the direction of each axis in turn, so its rows are the affine's columns.
+    directions = numbers(("TransformMatrix", "Orientation", "Rotation"), "1 0 0 0 1 0 0 0 1").reshape(3, 3).T
+    affine = np.eye(4)
+    affine[:3, :3] = directions * numbers(("ElementSpacing", "ElementSize"), "1 1 1")
+    affine[:3, 3] = numbers(("Offset", "Position", "Origin"), "0 0 0")
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

@@ -1,0 +1,82 @@
+"""NIfTI and NRRD: volumes whose header says how they lie in the patient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.errors import DataError
+from mtbench.formats.orientation import axis_codes
+from mtbench.formats.volume import Volume
+
+_SPACES = {
+    "ras": "right-anterior-superior",
+    "lps": "left-posterior-superior",
+    "las": "left-anterior-superior",
+}
+_TOWARDS = {"right": 1.0, "left": -1.0, "anterior": 1.0, "posterior": -1.0, "superior": 1.0}
+
+
+def read_nifti(path: Path) -> Volume:
+    """One NIfTI volume; slope and intercept are applied, integers without them stay integers.
+
+    Raises:
+        DataError: more than three dimensions, or an unusable affine.
+        OSError: not a NIfTI file, or a truncated one.
+    """
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        image = nibabel.load(path)
+    except ImageFileError as error:
+        raise OSError(str(error)) from error
+    values: Any = image.dataobj
+    if values.slope == 1 and values.inter == 0:
+        array = np.asarray(values.get_unscaled())
+    else:
+        array = np.asarray(values.get_scaled(dtype=np.float32))
+    affine = np.asarray(image.affine, np.float64)
+    return Volume.oriented(_three(array, path), affine, axis_codes(affine, str(path)), str(path))
+
+
+def read_nrrd(path: Path) -> Volume:
+    """One NRRD volume; without ``space directions`` a stack without orientation, its last axis the slices.
+
+    Raises:
+        DataError: more than three dimensions, another space than RAS, LPS or LAS, or unusable directions.
+        OSError: not an NRRD file, or a truncated one.
+    """
+    import nrrd
+
+    try:
+        array, header = nrrd.read(str(path))
+    except nrrd.NRRDError as error:
+        raise OSError(str(error)) from error
+    if header.get("space directions") is None:
+        return Volume(np.ascontiguousarray(array.T), str(path))
+    array = _three(array, path)
+    space = str(header.get("space", "")).lower()
+    words = _SPACES.get(space, space).split("-")
+    if len(words) != 3 or any(word not in _TOWARDS for word in words):
+        raise DataError(f"its space is '{space}'", where=str(path), expected="RAS, LPS or LAS")
+    affine = np.eye(4)
+    affine[:3, :3] = np.asarray(header["space directions"], np.float64).T
+    affine[:3, 3] = np.asarray(header.get("space origin", np.zeros(3)), np.float64)
+    affine = np.diag([*(_TOWARDS[word] for word in words), 1.0]) @ affine
+    return Volume.oriented(array, affine, axis_codes(affine, str(path)), str(path))
+
+
+def _three(array: NDArray[Any], path: Path) -> NDArray[Any]:
+    """A volume of three axes; trailing axes of length 1 are dropped, a missing third one is added."""
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3:
+        shape = " x ".join(str(n) for n in array.shape)
+        raise DataError(f"its shape is {shape}", where=str(path), expected="one volume of three dimensions")
+    return array

@@ -1,0 +1,22 @@
+"""Files of the project that are not code: in the wheel, or at the root of an editable checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mtbench.errors import StoreError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def resource_path(name: str) -> Path:
+    """The path of ``registry.toml`` or of something below ``results/published``.
+
+    Raises:
+        StoreError: the installation lacks it.
+    """
+    for base in (_PACKAGE / "_resources", _PACKAGE.parent):
+        path = base / name
+        if path.exists():
+            return path
+    raise StoreError(f"this installation lacks the file {name}", remedy="Install mtbench again")

@@ -1,0 +1,235 @@
+"""A results directory: a journal that is only ever appended to, and Parquet tables that are a view of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mtbench.errors import RequestError, StoreError
+from mtbench.store.files import telling, write_whole
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MARKER = "mtbench-results.json"
+FORMAT = 1
+
+
+def load(results: str | os.PathLike[str], table: str = "scores") -> pa.Table:
+    """A table of a results directory, or of published results (``published:midl2024``).
+
+    Args:
+        results: a results directory or ``published:NAME``.
+        table: "scores", "attempts" or "cases".
+
+    Raises:
+        RequestError: that is no results directory, or there is no such table.
+    """
+    from mtbench.store.schema import TABLES
+
+    if table not in TABLES:
+        raise RequestError(f"there is no table '{table}'", expected="one of " + ", ".join(TABLES))
+    name = os.fspath(results)
+    if name.startswith("published:"):
+        from mtbench.analysis.published import published_scores
+
+        scores = published_scores(name.partition(":")[2])
+        return scores if table == "scores" else TABLES[table].empty_table()
+    return Results.open(Path(name)).table(table)
+
+
+class Results:
+    """A results directory.
+
+    Attributes:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._journal: Any = None
+
+    @staticmethod
+    def open(path: Path) -> Results:
+        """An existing results directory, for reading.
+
+        Raises:
+            RequestError: it does not exist or is something else.
+        """
+        marker = path / MARKER
+        if not marker.is_file():
+            what = "there is no results directory" if not path.exists() else "this is not a results directory:"
+            raise RequestError(
+                f"{what} {path}", expected=f"a folder made by `mtbench run`, which holds {MARKER}"
+            )
+        try:
+            found = json.loads(marker.read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            raise StoreError(f"{MARKER} cannot be read: {error}", where=str(path)) from error
+        if found.get("format") != FORMAT:
+            raise StoreError(
+                f"the results directory is of format {found.get('format')}", where=str(path), expected=f"format {FORMAT}", remedy="Read it with the version of mtbench that made it"
+            )
+        return Results(path)
+
+    @staticmethod
+    def create(path: Path, suite: str) -> Results:
+        """A results directory to write into: a new one, or one that is there.
+
+        Raises:
+            RequestError: the folder holds other things.
+        """
+        if path.exists() and not path.is_dir():
+            raise RequestError(f"{path} is a file", expected="a folder for results", remedy="Choose another with --out")
+        if not (path / MARKER).exists():
+            if path.exists() and any(path.iterdir()):
+                raise RequestError(
+                    f"{path} is not empty and not a results directory",
+                    expected="a new or empty folder, or one made by `mtbench run`",
+                    remedy="Choose another with --out",
+                )
+            text = json.dumps({"format": FORMAT, "suite": suite}, indent=1)
+            write_whole(path / MARKER, lambda file: file.write(text.encode()))
+        return Results.open(path)
+
+    # -- writing
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the directory's lock and an open journal.
+
+        Raises:
+            StoreError: another run holds it.
+        """
+        import fcntl
+
+        with telling(self.path):
+            lock = (self.path / ".lock").open("a+")
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                lock.seek(0)
+                raise StoreError(
+                    f"another run is writing here ({lock.read().strip() or 'unknown'})",
+                    where=str(self.path),
+                    remedy="Wait for it, or choose another directory with --out",
+                ) from None
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()}")
+            lock.flush()
+            with telling(self.path):
+                (self.path / "journal").mkdir(exist_ok=True)
+                name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.jsonl"
+                self._journal = (self.path / "journal" / name).open("a", encoding="utf-8")
+            yield
+        finally:
+            if self._journal is not None:
+                empty = self._journal.tell() == 0
+                self._journal.close()
+                if empty:
+                    Path(self._journal.name).unlink(missing_ok=True)
+                self._journal = None
+            lock.close()
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add one line to the journal and flush it to disk."""
+        with telling(self.path):
+            self._journal.write(json.dumps(record, sort_keys=True, default=str) + "\n")
+            self._journal.flush()
+            os.fsync(self._journal.fileno())
+
+    def write_file(self, name: str, text: str) -> None:
+        """Write a file of the directory, whole."""
+        write_whole(self.path / name, lambda file: file.write(text.encode()))
+
+    # -- reading
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """All journal lines, oldest file first. A torn last line, the mark of a kill, is left out."""
+        for path in sorted((self.path / "journal").glob("*.jsonl")):
+            with path.open(encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    try:
+                        yield json.loads(line)
+                    except ValueError:
+                        continue
+
+    def table(self, name: str) -> pa.Table:
+        """One of the tables; rebuilt first if the journal is newer than it."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.path / f"{name}.parquet"
+        if self._stale(path):
+            tables = self.rebuild()
+            return tables[name]
+        try:
+            return pq.read_table(path)
+        except (pa.ArrowException, OSError) as error:
+            raise StoreError(
+                f"the table cannot be read: {error}", where=str(path), remedy="Delete that file; it is rebuilt from the journal"
+            ) from error
+
+    def _stale(self, path: Path) -> bool:
+        if not path.exists():
+            return True
+        made = path.stat().st_mtime_ns
+        return any(j.stat().st_mtime_ns > made for j in (self.path / "journal").glob("*.jsonl"))
+
+    def rebuild(self) -> dict[str, pa.Table]:
+        """Make the tables from the journal and write them, if the directory can be written."""
+        import pyarrow.parquet as pq
+
+        tables = view(self.records())
+        for name, made in tables.items():
+            with contextlib.suppress(StoreError):
+                write_whole(
+                    self.path / f"{name}.parquet",
+                    lambda file, made=made: pq.write_table(made, file, row_group_size=100_000),  # type: ignore[misc]
+                )
+        return tables
+
+
+def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
+    """The three tables that a journal says: every attempt, and of each row the last state."""
+    from mtbench.store.schema import ATTEMPTS, CASES, SCHEMA_VERSION, SCORES, table
+
+    attempts: list[dict[str, Any]] = []
+    rows: dict[str, Mapping[str, Any]] = {}
+    for record in records:
+        if record.get("type") == "attempt":
+            attempts.append({k: v for k, v in record.items() if k != "type"})
+        elif record.get("type") == "row":
+            rows.pop(record["row"], None)
+            rows[record["row"]] = record
+    scores = []
+    cases = []
+    for record in rows.values():
+        columns = record["columns"]
+        for values in record["scores"]:
+            scores.append({"schema_version": SCHEMA_VERSION, **columns, **values})
+        shared = {k: columns[k] for k in CASES.names if k in columns}
+        for group in record["cases"]:
+            for case, patient, value in zip(group["case"], group["patient"], group["value"], strict=True):
+                cases.append(
+                    {
+                        "schema_version": SCHEMA_VERSION,
+                        **shared,
+                        "label": group["label"],
+                        "by": group["by"],
+                        "case": case,
+                        "patient": patient,
+                        "value": value,
+                    }
+                )
+    return {
+        "scores": table(scores, SCORES),
+        "attempts": table([{"schema_version": SCHEMA_VERSION, **a} for a in attempts], ATTEMPTS),
+        "cases": table(cases, CASES),
+    }

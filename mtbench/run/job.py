@@ -1,0 +1,110 @@
+"""A unit as it is handed to whoever runs it: plain JSON, so that no pickle crosses a process or a machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mtbench.data import Task
+from mtbench.plan import Unit
+
+
+@dataclass(frozen=True)
+class Job:
+    """One unit, ready to run.
+
+    Attributes:
+        unit: the unit's fields.
+        address: where its artefact goes.
+        inputs: role to (stage, address) of the artefacts it reads.
+        digests: role to the digest of those, recorded in the manifest.
+        store: the store's folder.
+        device, batch_size: how to run it; neither changes a result beyond rounding.
+        plugin_files: files given by ``--plugin``, loaded by path.
+        third_party: whether plugins of other distributions may be loaded.
+    """
+
+    unit: Mapping[str, Any]
+    address: str
+    inputs: Mapping[str, tuple[str, str]]
+    digests: Mapping[str, str]
+    store: str
+    device: str
+    batch_size: int = 8
+    files: str = ""
+    plugin_files: tuple[str, ...] = ()
+    third_party: bool = True
+
+    @property
+    def key(self) -> str:
+        """The unit's key."""
+        return str(self.unit["key"])
+
+    def to_json(self) -> str:
+        """The text a worker process reads."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> Job:
+        """The job that :meth:`to_json` wrote."""
+        raw = json.loads(text)
+        raw["inputs"] = {role: tuple(where) for role, where in raw["inputs"].items()}
+        raw["plugin_files"] = tuple(raw["plugin_files"])
+        return Job(**raw)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+        key: the unit's key.
+        status: "ok", "error", "timeout", "oom" or "lost".
+        reason: one paragraph for people, where it is not ok.
+        error_type: the exception's class.
+        log: the traceback, for the log file.
+        digest: of the committed artefact.
+        seconds, images, peak_memory_mb, device, started: what it cost.
+        info: what the stage noted.
+    """
+
+    key: str
+    status: str
+    reason: str = ""
+    error_type: str = ""
+    log: str = ""
+    digest: str = ""
+    seconds: float = 0.0
+    images: int | None = None
+    peak_memory_mb: float | None = None
+    device: str = ""
+    started: str = ""
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+def unit_to_dict(unit: Unit) -> dict[str, Any]:
+    """A unit as plain JSON values."""
+    task = {**vars(unit.task)}
+    task["labels"] = {str(k): v for k, v in unit.task.labels.items()}
+    task["regions"] = {k: list(v) for k, v in unit.task.regions.items()}
+    task["masks"] = sorted(unit.task.masks)
+    return {
+        **{name: getattr(unit, name) for name in unit.__dataclass_fields__ if name != "task"},
+        "params": dict(unit.params),
+        "paths": dict(unit.paths),
+        "task": task,
+    }
+
+
+def task_from_dict(raw: Mapping[str, Any]) -> Task:
+    """The task that :func:`unit_to_dict` wrote."""
+    return Task(
+        **{
+            **raw,
+            "labels": {int(k): v for k, v in raw["labels"].items()},
+            "regions": {k: tuple(v) for k, v in raw["regions"].items()},
+            "masks": frozenset(raw["masks"]),
+        }
+    )

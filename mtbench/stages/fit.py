@@ -1,0 +1,36 @@
+"""fit: a translator or a segmenter is trained and saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mtbench.data import TrainingData
+from mtbench.errors import PluginError
+from mtbench.stages.work import Work
+
+STAGE_REVISION = 1
+
+
+def run(work: Work, folder: Path) -> dict[str, Any]:
+    """Write what the plugin's ``save`` writes."""
+    domains = work.options["domains"]
+    sets = {
+        f"{domain}_{side}": work.images({"domain": domain, "split": side})
+        for domain in domains
+        for side in ("train", "validation")
+    }
+    data = TrainingData(work.task, **sets)
+    work.plugin.fit(data, work.context)
+    work.plugin.save(folder)
+    if not any(folder.iterdir()):
+        raise PluginError("save() wrote nothing", where=work.blame, expected="files in the folder it is given")
+    info: dict[str, Any] = {
+        "images": sum(len(s) for name, s in sets.items() if name.endswith("train")),
+        "notes": list(work.context.log),
+    }
+    validation = folder / "validation.json"
+    if validation.exists():
+        info["validation"] = json.loads(validation.read_text())
+    return info

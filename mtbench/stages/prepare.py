@@ -1,0 +1,236 @@
+"""prepare: a dataset plugin's samples, checked and written once into memory-mapped arrays and an index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from mtbench.data import DOMAINS, WHITE, Sample, Slice, encode
+from mtbench.errors import DataError, PluginError
+from mtbench.stages.work import Work
+
+STAGE_REVISION = 1
+
+
+def run(work: Work, folder: Path) -> dict[str, Any]:
+    """Write ``images-DOMAIN.npy``, ``masks-DOMAIN.npy``, ``index-DOMAIN.parquet`` and ``task.json``.
+
+    Raises:
+        DataError: a sample cannot be used: another size, NaN, an unknown label, a repeated slice id, fewer
+            than two images in a domain.
+    """
+    assert work.registered is not None
+    root = Path(work.paths["root"]) if work.paths.get("root") else None
+    if root is not None and not root.exists():
+        raise DataError(
+            f"there is no folder {root}",
+            where=f"dataset '{work.task.dataset}'",
+            remedy=work.registered.spec.obtain or "Correct 'root' in the suite",
+        )
+    writers: dict[str, _Writer] = {}
+    size: tuple[int, int] | None = None
+    count = 0
+    try:
+        for sample in work.plugin.prepare(root, work.context):
+            if not isinstance(sample, Sample):
+                raise PluginError(f"prepare yielded {type(sample).__name__}", where=work.blame, expected="mtbench.Sample")
+            if sample.domain not in DOMAINS:
+                raise PluginError(f"a sample is of domain {sample.domain!r}", where=work.blame, expected=f"one of {DOMAINS}")
+            image = np.asarray(sample.image)
+            if size is None and image.ndim == 2:
+                size = (image.shape[0], image.shape[1])
+            if sample.domain not in writers:
+                writers[sample.domain] = _Writer(folder, sample.domain, work)
+            writers[sample.domain].add(sample, size)
+            count += 1
+            work.context.progress(count, 0, {"slices": count})
+    finally:
+        for writer in writers.values():
+            writer.close()
+    for domain in ("source", "target"):
+        found = len(writers[domain].slices) if domain in writers else 0
+        if found < 2:
+            raise DataError(
+                f"the {domain} domain has {found} image{'s' if found != 1 else ''}",
+                where=f"dataset '{work.task.dataset}'",
+                expected="at least two images in each domain",
+                remedy="Check the folder and the patterns",
+            )
+    _check_pairs(work, writers)
+    described = {
+        "dataset": work.task.dataset,
+        "source": work.task.source,
+        "target": work.task.target,
+        "labels": {str(k): v for k, v in work.task.labels.items()},
+        "regions": {name: list(values) for name, values in work.task.regions.items()},
+        "masks": sorted(work.task.masks),
+        "paired": work.task.paired,
+        "size": size,
+        "depth": work.registered.spec.depth,
+    }
+    (folder / "task.json").write_text(json.dumps(described, indent=1, sort_keys=True))
+    return {
+        "slices": {d: len(w.slices) for d, w in writers.items()},
+        "patients": {d: len({s.patient_id for s in w.slices}) for d, w in writers.items()},
+        "images": count,
+        "notes": list(work.context.log),
+    }
+
+
+class _Writer:
+    """Streams one domain to disk; what is in memory does not grow with the images."""
+
+    def __init__(self, folder: Path, domain: str, work: Work) -> None:
+        assert work.registered is not None
+        self._folder = folder
+        self._domain = domain
+        self._dataset = work.task.dataset
+        self._labels = {0, *work.task.labels}
+        self._depth = work.registered.spec.depth
+        self._has_masks = domain in work.task.masks
+        self._ids: set[str] = set()
+        self._images: _Growing | None = None
+        self._masks: _Growing | None = None
+        self.slices: list[Slice] = []
+
+    def add(self, sample: Sample, size: tuple[int, int] | None) -> None:
+        record = sample.slice
+        where = f"dataset '{self._dataset}', {record.file or record.slice_id}"
+        if not record.patient_id or not record.slice_id:
+            raise DataError("a slice has no patient_id or no slice_id", where=where)
+        if record.slice_id in self._ids:
+            raise DataError(
+                f"two {self._domain} slices are called '{record.slice_id}'", where=where, expected="an id of its own for each"
+            )
+        stored = self._stored(np.asarray(sample.image), size, where)
+        mask = self._checked_mask(sample.mask, stored.shape, where)
+        self._ids.add(record.slice_id)
+        self.slices.append(record)
+        if self._images is None:
+            self._images = _Growing(self._folder / f"images-{self._domain}.npy", stored)
+            if mask is not None:
+                self._masks = _Growing(self._folder / f"masks-{self._domain}.npy", mask)
+        self._images.add(stored)
+        if mask is not None and self._masks is not None:
+            self._masks.add(mask)
+
+    def close(self) -> None:
+        for array in (self._images, self._masks):
+            if array is not None:
+                array.close()
+        _write_index(self._folder / f"index-{self._domain}.parquet", self.slices)
+
+    def _stored(self, image: Any, size: tuple[int, int] | None, where: str) -> Any:
+        if image.ndim != 2:
+            raise DataError(f"the image has shape {image.shape}", where=where, expected="one grey channel, H x W")
+        if image.shape != size:
+            raise DataError(
+                f"the image is {image.shape[0]} x {image.shape[1]} pixels",
+                where=where,
+                expected=f"{size} as the first image" if size is None else f"{size[0]} x {size[1]} like the images before it",
+                remedy="Resize in the dataset's parameters",
+            )
+        if np.issubdtype(image.dtype, np.floating):
+            if not np.isfinite(image).all():
+                raise DataError("the image holds NaN or infinite values", where=where)
+            if image.min() < -1e-3 or image.max() > 1 + 1e-3:
+                raise DataError(
+                    f"the image reaches from {image.min():g} to {image.max():g}", where=where, expected="values in [0, 1]"
+                )
+            return encode(image, self._depth)
+        if image.dtype.name != self._depth or image.dtype.name not in WHITE:
+            raise DataError(
+                f"the image is {image.dtype.name}", where=where, expected=f"{self._depth}, or floating point in [0, 1]"
+            )
+        return image
+
+    def _checked_mask(self, mask: Any, shape: tuple[int, ...], where: str) -> Any:
+        if mask is None:
+            if self._has_masks:
+                raise DataError("an image without a mask", where=where, expected=f"a mask for every {self._domain} image")
+            return None
+        if not self._has_masks:
+            raise DataError(f"a mask, but the dataset declares none for its {self._domain} domain", where=where)
+        mask = np.asarray(mask)
+        if mask.shape != shape:
+            raise DataError(f"the mask is {mask.shape}, its image {shape}", where=where, expected="the same size")
+        unknown = set(np.unique(mask).tolist()) - self._labels
+        if unknown:
+            raise DataError(
+                f"the mask holds the value{'s' if len(unknown) > 1 else ''} {', '.join(map(str, sorted(unknown)))}",
+                where=where,
+                expected="one of " + ", ".join(map(str, sorted(self._labels))),
+                remedy="Correct the dataset's table of labels",
+            )
+        return mask.astype(np.uint8)
+
+
+class _Growing:
+    """A .npy file whose first axis grows; its header is written last, in the room NumPy leaves for it."""
+
+    def __init__(self, path: Path, first: Any) -> None:
+        self._file: IO[bytes] = path.open("wb")
+        self._shape = first.shape
+        self._dtype = first.dtype
+        self._count = 0
+        self._header()
+
+    def _header(self) -> None:
+        self._file.seek(0)
+        np.lib.format.write_array_header_1_0(
+            self._file,
+            {
+                "descr": np.lib.format.dtype_to_descr(self._dtype),
+                "fortran_order": False,
+                "shape": (self._count, *self._shape),
+            },
+        )
+
+    def add(self, array: Any) -> None:
+        self._file.write(np.ascontiguousarray(array).tobytes())
+        self._count += 1
+
+    def close(self) -> None:
+        self._header()
+        self._file.close()
+
+
+def _write_index(path: Path, slices: list[Slice]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows: list[Mapping[str, Any]] = [asdict(s) for s in slices]
+    pair = pa.list_(pa.float64())
+    schema = pa.schema(
+        [
+            ("slice_id", pa.string()),
+            ("patient_id", pa.string()),
+            ("case_id", pa.string()),
+            ("index", pa.int64()),
+            ("spacing", pair),
+            ("thickness", pa.float64()),
+            ("window", pair),
+            ("unit", pa.string()),
+            ("file", pa.string()),
+            ("geometry", pa.string()),
+            ("scanner", pa.string()),
+            ("split", pa.string()),
+        ]
+    )
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path)
+
+
+def _check_pairs(work: Work, writers: Mapping[str, _Writer]) -> None:
+    if "paired" not in writers:
+        return
+    source = {s.slice_id for s in writers["source"].slices}
+    for record in writers["paired"].slices:
+        if record.slice_id not in source:
+            raise DataError(
+                f"the paired slice '{record.slice_id}' has no source slice of that name", where=work.blame
+            )

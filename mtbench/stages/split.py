@@ -1,0 +1,167 @@
+"""split: which side each slice is on. By patient always, and the same whatever the order of the files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mtbench.compute.seeds import generator
+from mtbench.data import SPLITS, Slice
+from mtbench.errors import DataError
+from mtbench.stages.work import Work, read_slices
+from mtbench.suite import SPLIT_KEYS
+
+STAGE_REVISION = 1
+
+
+def run(work: Work, folder: Path) -> dict[str, Any]:
+    """Write ``split.json``: for each domain the side of every slice, in the order of its images.
+
+    Raises:
+        DataError: a patient is on two sides, or there are too few patients.
+    """
+    data = work.inputs["data"].path
+    slices = {domain: read_slices(data, domain) for domain in ("source", "target", "paired")}
+    settings = dict(work.options)
+    if settings["by"] == "auto":
+        own = any(s.split for domain in ("source", "target") for s in slices[domain])
+        by = "own" if own else "seed"
+        settings = {"by": by, **SPLIT_KEYS[by]}
+    table = _read_file(Path(work.paths["split_file"])) if settings["by"] == "file" else {}
+    sides: dict[str, list[str]] = {}
+    for domain in ("source", "target"):
+        where = f"dataset '{work.task.dataset}', {domain} domain"
+        sides[domain] = divide(slices[domain], settings, where, domain, table)
+        _check(slices[domain], sides[domain], settings["by"] == "demo", where)
+    side_of = {s.slice_id: side for s, side in zip(slices["source"], sides["source"], strict=True)}
+    sides["paired"] = [side_of[s.slice_id] for s in slices["paired"]]
+    (folder / "split.json").write_text(json.dumps({"settings": settings, "sides": sides}, indent=1, sort_keys=True))
+    return {
+        "by": settings["by"],
+        "slices": {d: {side: sides[d].count(side) for side in SPLITS} for d in ("source", "target")},
+        "patients": {
+            d: {
+                side: len({s.patient_id for s, found in zip(slices[d], sides[d], strict=True) if found == side})
+                for side in SPLITS
+            }
+            for d in ("source", "target")
+        },
+    }
+
+
+def divide(
+    slices: Sequence[Slice], settings: Mapping[str, Any], where: str, domain: str, table: Mapping[str, str]
+) -> list[str]:
+    """The side of each slice: "train", "validation", "test", or empty where it takes no part."""
+    by = settings["by"]
+    patients = sorted({s.patient_id for s in slices})
+    if by == "own":
+        return _own(slices, settings, where)
+    if by == "file":
+        return [_listed(s, domain, table, where) for s in slices]
+    if by == "demo" and len(patients) < 3:
+        return _blocks(slices, settings)
+    if len(patients) < (settings["folds"] if by == "folds" else 3):
+        needed = f"{settings['folds']} folds" if by == "folds" else "training, validation and test"
+        raise DataError(
+            f"{len(patients)} patient{'s' if len(patients) != 1 else ''} cannot be divided into {needed}",
+            where=where,
+            remedy='Use split = "demo" to try the road on too few patients; its table says that it is no result',
+        )
+    # Each patient draws for itself, so that adding one does not shuffle the others.
+    order = sorted(patients, key=lambda p: float(generator("split", settings["seed"], p).random()))
+    if by == "folds":
+        test = order[settings["fold"] :: settings["folds"]]
+        rest = [p for p in order if p not in set(test)]
+        validation = rest[: _share(len(rest), settings["validation"])]
+    else:
+        test = order[: _share(len(order), settings["test"])]
+        rest = order[len(test) :]
+        validation = rest[: min(_share(len(order), settings["validation"]), len(rest) - 1)]
+    side = {p: "train" for p in patients} | {p: "validation" for p in validation} | {p: "test" for p in test}
+    return [side[s.patient_id] for s in slices]
+
+
+def _share(count: int, fraction: float) -> int:
+    return max(1, round(count * fraction))
+
+
+def _own(slices: Sequence[Slice], settings: Mapping[str, Any], where: str) -> list[str]:
+    sides = [s.split for s in slices]
+    for record in slices:
+        if record.split not in (*SPLITS, ""):
+            raise DataError(f"slice '{record.slice_id}' is on side '{record.split}'", where=where, expected="train, validation or test")
+    if "validation" in sides:
+        return sides
+    # A data set that only knows train and test gives some of its training patients for validation.
+    train = sorted({s.patient_id for s in slices if s.split == "train"})
+    if len(train) < 2:
+        return sides
+    order = sorted(train, key=lambda p: float(generator("split", settings["seed"], p).random()))
+    held = set(order[: min(_share(len(order), settings["validation"]), len(order) - 1)])
+    return ["validation" if s.split == "train" and s.patient_id in held else s.split for s in slices]
+
+
+def _blocks(slices: Sequence[Slice], settings: Mapping[str, Any]) -> list[str]:
+    order = sorted(range(len(slices)), key=lambda i: (slices[i].patient_id, slices[i].case_id, slices[i].index))
+    test = _share(len(slices), settings["test"])
+    validation = _share(len(slices), settings["validation"])
+    sides = [""] * len(slices)
+    for rank, position in enumerate(order):
+        left = len(slices) - rank
+        sides[position] = "test" if left <= test else "validation" if left <= test + validation else "train"
+    return sides
+
+
+def _listed(record: Slice, domain: str, table: Mapping[str, str], where: str) -> str:
+    for name in (f"{domain}/{record.patient_id}", record.patient_id):
+        if name in table:
+            return table[name]
+    raise DataError(
+        f"patient '{record.patient_id}' is not in the split file",
+        where=where,
+        expected="a line for every patient (side: train, validation, test or none)",
+    )
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    """A CSV with the columns patient, split and, optionally, domain."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise DataError(f"the split file cannot be read: {error.strerror}", where=str(path)) from error
+    if not rows or not {"patient", "split"} <= set(rows[0]):
+        raise DataError("the split file lacks columns", where=str(path), expected="a CSV with the columns patient, split[, domain]")
+    table: dict[str, str] = {}
+    for row in rows:
+        name = f"{row['domain']}/{row['patient']}" if row.get("domain") else row["patient"]
+        side = {"val": "validation", "none": ""}.get(row["split"].strip(), row["split"].strip())
+        if side not in (*SPLITS, ""):
+            raise DataError(f"'{row['split']}' is no side", where=str(path), expected="train, validation, test or none")
+        if table.setdefault(name, side) != side:
+            raise DataError(
+                f"patient '{row['patient']}' is on two sides: {table[name]} and {side}",
+                where=str(path),
+                remedy="Give each patient one side",
+            )
+    return table
+
+
+def _check(slices: Sequence[Slice], sides: Sequence[str], demo: bool, where: str) -> None:
+    seen: dict[str, str] = {}
+    for record, side in zip(slices, sides, strict=True):
+        first = seen.setdefault(record.patient_id, side)
+        if side and first != side and not demo:
+            raise DataError(
+                f"patient '{record.patient_id}' is on two sides: {first or 'none'} and {side}",
+                where=where,
+                expected="every slice of a patient on one side",
+                remedy="Correct the split; slices of one patient on both sides make every score too good",
+            )
+    for side in SPLITS:
+        if side not in sides:
+            raise DataError(f"no slice is on the {side} side", where=where, remedy="Change the fractions or the split file")

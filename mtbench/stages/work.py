@@ -1,0 +1,125 @@
+"""What a stage is given, and how it reads image sets from artefacts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mtbench.data import Domain, ImageSet, Slice, Split, Task
+from mtbench.discovery import Registered
+from mtbench.errors import DataError
+from mtbench.store.artefacts import Artefact
+
+if TYPE_CHECKING:
+    from mtbench.compute.context import Context
+
+SLICE_FIELDS = tuple(f.name for f in fields(Slice))
+
+
+@dataclass
+class Work:
+    """One unit at work.
+
+    Attributes:
+        name: what a person calls the unit.
+        params: of its plugin, with paths resolved.
+        paths: resolved paths, a dataset's "root" among them.
+        options: what the plan asks of the stage.
+        seed: of the unit, or ``None``.
+        inputs: artefacts by role.
+        registered: the plugin's spec, or ``None`` (split).
+        task, context: as plugins see them.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    paths: Mapping[str, str]
+    options: Mapping[str, Any]
+    seed: int | None
+    inputs: Mapping[str, Artefact]
+    registered: Registered | None
+    task: Task
+    context: Context
+
+    @cached_property
+    def plugin(self) -> Any:
+        """The plugin's object, made once."""
+        assert self.registered is not None
+        return self.registered.create(self.params)
+
+    @property
+    def blame(self) -> str:
+        """Whose code runs: for messages."""
+        if self.registered is None:
+            return self.name
+        spec = self.registered.spec
+        return f"{spec.kind} '{spec.name}' of {self.registered.plugin.origin}"
+
+    def images(self, where: Mapping[str, str], made_by: str = "") -> ImageSet:
+        """The slices of a domain and split; their pixels from the unit in role ``made_by`` if there is one."""
+        real = read_set(self.inputs["data"], self.inputs["split"], self.task, where)
+        if not made_by or made_by not in self.inputs:
+            return real
+        pixels = np.load(self.inputs[made_by].path / "images.npy", mmap_mode="r", allow_pickle=False)
+        if len(pixels) != len(real):
+            raise DataError(f"{len(pixels)} translated images for {len(real)} source slices", where=self.name)
+        return ImageSet(pixels, real.slices, real.masks, real.task, real.domain, real.split)
+
+
+def read_set(data: Artefact, split: Artefact, task: Task, where: Mapping[str, str]) -> ImageSet:
+    """Slices of ``where["domain"]`` on the ``where["split"]`` side."""
+    domain, side = where["domain"], where["split"]
+    chosen = [
+        position
+        for position, found in enumerate(json.loads((split.path / "split.json").read_text())["sides"].get(domain, []))
+        if found == side
+    ]
+    slices = read_slices(data.path, domain)
+    images = np.load(data.path / f"images-{domain}.npy", mmap_mode="r", allow_pickle=False)
+    masks_path = data.path / f"masks-{domain}.npy"
+    masks = np.load(masks_path, mmap_mode="r", allow_pickle=False) if masks_path.exists() else None
+    rows = _as_slice(chosen)
+    return ImageSet(
+        images=images[rows],
+        slices=tuple(slices[i] for i in chosen),
+        masks=None if masks is None else masks[rows],
+        task=task,
+        domain=_domain(domain),
+        split=_side(side),
+    )
+
+
+def read_slices(folder: Path, domain: str) -> list[Slice]:
+    """The records of a prepared domain, in the order of its images."""
+    import pyarrow.parquet as pq
+
+    path = folder / f"index-{domain}.parquet"
+    if not path.exists():
+        return []
+    slices = []
+    for row in pq.read_table(path, columns=list(SLICE_FIELDS)).to_pylist():
+        for name in ("spacing", "window"):
+            row[name] = tuple(row[name]) if row[name] is not None else None
+        slices.append(Slice(**row))
+    return slices
+
+
+def _as_slice(chosen: list[int]) -> Any:
+    # A contiguous range stays a memory map; anything else is read.
+    if chosen and chosen == list(range(chosen[0], chosen[-1] + 1)):
+        return slice(chosen[0], chosen[-1] + 1)
+    return np.asarray(chosen, dtype=np.int64)
+
+
+def _domain(name: str) -> Domain:
+    return name  # type: ignore[return-value]
+
+
+def _side(name: str) -> Split:
+    return name  # type: ignore[return-value]

@@ -1,0 +1,129 @@
+"""The store of artefacts, shared by suites.
+
+An artefact lives at an address that is the hash of what was asked (the unit's key) and of what went in (the
+digests of its inputs). So it is a hit only if its inputs are those now in the store; a changed input makes
+another address, and an edit that changed nothing below it makes none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtbench.errors import StoreError
+from mtbench.store.files import sha256_of, whole_folder
+
+MANIFEST = "manifest.json"
+LOGS = "log"
+"""A sub-folder for what is kept but does not count as content (times, curves)."""
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: the same text for the same value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def hash_of(value: Any) -> str:
+    """The sha256 of :func:`canonical`, in hexadecimal."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def address_of(key: str, inputs: Mapping[str, str], files: str = "") -> str:
+    """Where the artefact of a unit lives: hash of its key, its inputs' digests and its raw files' fingerprint."""
+    return hash_of([key, dict(inputs), files])
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A committed artefact: its folder and what its manifest says."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of its content."""
+        return str(self.manifest["digest"])
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the stage noted: figures, counts, warnings; not part of the digest."""
+        info: Mapping[str, Any] = self.manifest.get("info", {})
+        return info
+
+
+class Store:
+    """A folder of artefacts.
+
+    Args:
+        root: the folder; made at the first write.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, stage: str, address: str) -> Path:
+        """Where an artefact lives or would live."""
+        return self.root / "artefacts" / stage / address[:2] / address
+
+    def scratch(self, address: str) -> Path:
+        """A folder for a unit's checkpoints while it is under way."""
+        return self.root / "partial" / address
+
+    def get(self, stage: str, address: str) -> Artefact | None:
+        """The artefact at that address, or ``None``.
+
+        Raises:
+            StoreError: it is there, but its manifest cannot be read.
+        """
+        path = self.path(stage, address)
+        try:
+            text = (path / MANIFEST).read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            return Artefact(path, json.loads(text))
+        except ValueError as error:
+            raise StoreError(
+                "an artefact's manifest cannot be read", where=str(path), remedy="Delete that folder and run again"
+            ) from error
+
+    def drop(self, stage: str, address: str) -> None:
+        """Delete an artefact, whole: it is renamed away first, so no reader sees half of it."""
+        path = self.path(stage, address)
+        if path.exists():
+            doomed = path.with_name(f".tmp-drop-{address}-{os.getpid()}")
+            path.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+    @contextmanager
+    def create(self, stage: str, address: str, manifest: Mapping[str, Any], info: dict[str, Any]) -> Iterator[Path]:
+        """A folder to write an artefact's content into; committed when the block ends well.
+
+        Args:
+            stage, address: where it goes.
+            manifest: what is known of it beforehand.
+            info: filled by the block; written beside ``manifest``.
+        """
+        with whole_folder(self.path(stage, address)) as folder:
+            yield folder
+            files = {
+                str(file.relative_to(folder).as_posix()): {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+                for file in sorted(folder.rglob("*"))
+                if file.is_file()
+            }
+            content = {name: entry["sha256"] for name, entry in files.items() if not name.startswith(LOGS + "/")}
+            text = json.dumps(
+                {**manifest, "address": address, "digest": hash_of(content), "files": files, "info": info},
+                indent=1,
+                sort_keys=True,
+                default=str,
+            )
+            (folder / MANIFEST).write_text(text, encoding="utf-8")

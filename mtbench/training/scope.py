@@ -1,0 +1,54 @@
+"""Scopes that set global state of torch, Python and NumPy and put it back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from mtbench.compute.context import Context
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators of torch (all devices), Python and NumPy."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators of torch, Python and NumPy, and put their former states back at the end.
+
+    Build networks in it: their initial weights are then a function of ``seed`` alone, and nobody else's draws
+    change. Derive the seed from the context's: ``seeded(derive(context.seed, "generator"))``.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=list(devices)):
+        try:
+            seed_everything(seed)
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+@contextmanager
+def numerics(context: Context) -> Iterator[None]:
+    """The context's CPU threads, and TF32 on CUDA only where its precision is "tf32" (bf16 keeps it off)."""
+    threads = torch.get_num_threads()
+    matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    tf32 = context.precision == "tf32"
+    torch.set_num_threads(context.threads)
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = cudnn
