@@ -104,7 +104,9 @@ def run(
     for stage in fresh:
         if stage not in STAGES:
             raise RequestError(
-                f"there is no stage '{stage}'", expected="one of " + ", ".join(STAGES), matches=close_matches(stage, STAGES)
+                f"there is no stage '{stage}'",
+                expected="one of " + ", ".join(STAGES),
+                matches=close_matches(stage, STAGES),
             )
     registry = discover(plugin_files, third_party=not no_plugins)
     _refuse_broken_files(registry)
@@ -133,9 +135,7 @@ def run(
     )
     with results.writing():
         try:
-            summary = Scheduler(
-                made, registry, Store(store_folder(store)), results, runner, options, watcher
-            ).run()
+            summary = Scheduler(made, registry, Store(store_folder(store)), results, runner, options, watcher).run()
         finally:
             tables = results.rebuild()
     registry.notify_suite_finished(tables)

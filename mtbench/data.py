@@ -148,9 +148,7 @@ class ImageSet:
         stored = np.asarray(self.images[indices])
         return decode(stored)[:, None]
 
-    def tensor(
-        self, indices: Sequence[int] | slice | NDArray[Any] = slice(None), device: Any = "cpu"
-    ) -> torch.Tensor:
+    def tensor(self, indices: Sequence[int] | slice | NDArray[Any] = slice(None), device: Any = "cpu") -> torch.Tensor:
         """Images as a float32 tensor in [0, 1], B x 1 x H x W."""
         import torch
 
@@ -279,7 +277,8 @@ def encode(values: NDArray[Any], depth: str) -> NDArray[Any]:
     clamped = np.clip(np.asarray(values, dtype=np.float32), 0.0, 1.0)
     if white == 1.0:
         return clamped
-    return np.rint(clamped * np.float32(white)).astype(depth)
+    stored: NDArray[Any] = np.rint(clamped * np.float32(white)).astype(depth)
+    return stored
 
 
 @dataclass(frozen=True)

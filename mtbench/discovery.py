@@ -10,10 +10,11 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pluggy
 
@@ -120,12 +121,20 @@ class Registry:
         found = self._specs.get((kind, name))
         if found is not None:
             return found
-        broken = [p for p in self.plugins if p.problem and name.replace("_", "-") in (p.name.replace("_", "-"), *(n for _, n in p.specs))]
+        broken = [
+            p
+            for p in self.plugins
+            if p.problem and name.replace("_", "-") in (p.name.replace("_", "-"), *(n for _, n in p.specs))
+        ]
         raise RequestError(
             f"there is no {kind} '{name}'",
             matches=close_matches(name, self.names(kind)),
             expected="one of " + ", ".join(self.names(kind)) if self.names(kind) else None,
-            remedy=(f"The plugin '{broken[0].name}' of {broken[0].origin} was set aside: {broken[0].problem}" if broken else "`mtbench plugins` lists what is installed"),
+            remedy=(
+                f"The plugin '{broken[0].name}' of {broken[0].origin} was set aside: {broken[0].problem}"
+                if broken
+                else "`mtbench plugins` lists what is installed"
+            ),
         )
 
     def complete(self, kind: str, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,14 +173,14 @@ def discover(files: Iterable[Path | str] = (), *, third_party: bool = True) -> R
     for entry, plugin in _entry_points():
         if third_party or plugin.distribution == OWN_DISTRIBUTION:
             registry.plugins.append(plugin)
-            _load(registry, plugin, lambda entry=entry: entry.load())  # type: ignore[misc]
+            _load(registry, plugin, entry.load)
     for file in files:
         path = Path(file).expanduser().resolve()
         if not path.is_file():
             raise RequestError(f"there is no plugin file {file}", expected="the path of a Python file")
         plugin = Plugin(path.stem, _module_name(path), "file", path=path, editable=True)
         registry.plugins.append(plugin)
-        _load(registry, plugin, lambda path=path, plugin=plugin: _import_file(path, plugin.module))  # type: ignore[misc]
+        _load(registry, plugin, partial(_import_file, path, plugin.module))
     return registry
 
 
@@ -183,8 +192,8 @@ def _entry_points() -> Iterator[tuple[metadata.EntryPoint, Plugin]]:
             continue
         name = distribution.metadata["Name"] or "unknown"
         editable = _is_editable(distribution)
-        for entry in entries:
-            found.append((entry, Plugin(entry.name, entry.value, name, distribution.version or "", editable=editable)))
+        version = distribution.version or ""
+        found += [(entry, Plugin(entry.name, entry.value, name, version, editable=editable)) for entry in entries]
     # Our own first, so that a newcomer is the one set aside when names clash; then by name, never by path order.
     found.sort(key=lambda pair: (pair[1].distribution != OWN_DISTRIBUTION, pair[1].distribution, pair[1].name))
     seen: set[tuple[str, str]] = set()
@@ -237,11 +246,14 @@ def _load(registry: Registry, plugin: Plugin, importer: Any) -> None:
     callers = registry.manager.get_hookcallers(module) or []
     if not callers:
         plugin.set_aside(
-            "it implements no hook", "mark its functions with @mtbench.hookimpl and give them the names of hooks"
+            "it implements no hook",
+            "mark its functions with @mtbench.hookimpl and give them the names of hooks",
         )
     for caller in callers:
         if not caller.has_spec():
-            close = close_matches(caller.name, [*hookspecs.SPEC_HOOKS, "mtbench_unit_finished", "mtbench_suite_finished"])
+            close = close_matches(
+                caller.name, [*hookspecs.SPEC_HOOKS, "mtbench_unit_finished", "mtbench_suite_finished"]
+            )
             plugin.set_aside(
                 f"it implements an unknown hook '{caller.name}'" + (f" (did you mean '{close[0]}'?)" if close else ""),
                 "rename the function",
@@ -259,7 +271,7 @@ def _collect(registry: Registry, plugin: Plugin, module: object, caller: pluggy.
             plugin.set_aside(f"{caller.name} is a wrapper", "yield specs of your own; wrappers are refused here")
             continue
         try:
-            yielded = list(implementation.function() or ())
+            yielded = list(cast(Iterable[Any], implementation.function() or ()))
         except (Exception, SystemExit) as error:
             plugin.set_aside(f"{caller.name} failed: {type(error).__name__}: {error}", "correct the hook")
             continue
@@ -267,7 +279,8 @@ def _collect(registry: Registry, plugin: Plugin, module: object, caller: pluggy.
             expected = _SPEC_TYPES[kind]
             if not isinstance(spec, (Spec, SuiteSpec)) or spec.kind != kind:
                 plugin.set_aside(
-                    f"{caller.name} yielded {type(spec).__name__} {spec!r:.60}", f"yield mtbench.{expected.__name__} objects"
+                    f"{caller.name} yielded {type(spec).__name__} {spec!r:.60}",
+                    f"yield mtbench.{expected.__name__} objects",
                 )
                 continue
             registry.add(plugin, kind, spec)

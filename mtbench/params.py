@@ -11,7 +11,15 @@ from mtbench.errors import ParamError, close_matches
 
 Kind = Literal["int", "float", "str", "bool", "path", "list", "table"]
 
-_KIND_OF: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "str", list: "list", tuple: "list", dict: "table"}
+_KIND_OF: dict[type, Kind] = {
+    bool: "bool",
+    int: "int",
+    float: "float",
+    str: "str",
+    list: "list",
+    tuple: "list",
+    dict: "table",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,9 @@ class Param:
     def __post_init__(self) -> None:
         if self.kind is None:
             if self.default is None:
-                raise TypeError("a Param without a default needs kind='int', 'float', 'str', 'bool', 'path', 'list' or 'table'")
+                raise TypeError(
+                    "a Param without a default needs kind='int', 'float', 'str', 'bool', 'path', 'list' or 'table'"
+                )
             object.__setattr__(self, "kind", _KIND_OF[type(self.default)])
 
 

@@ -17,7 +17,8 @@ from mtbench.store.artefacts import hash_of
 def environment() -> dict[str, Any]:
     """Python, platform and every installed distribution with its version; ``id`` is their hash."""
     packages = sorted(
-        {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions() if d.metadata["Name"]}, key=str.lower
+        {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions() if d.metadata["Name"]},
+        key=str.lower,
     )
     described = {
         "python": platform.python_version(),
@@ -36,7 +37,11 @@ def git_commit() -> str:
         return ""
     try:
         commit = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         ).stdout.strip()
         changed = subprocess.run(
             ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"],

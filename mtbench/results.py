@@ -64,16 +64,17 @@ class Results:
         marker = path / MARKER
         if not marker.is_file():
             what = "there is no results directory" if not path.exists() else "this is not a results directory:"
-            raise RequestError(
-                f"{what} {path}", expected=f"a folder made by `mtbench run`, which holds {MARKER}"
-            )
+            raise RequestError(f"{what} {path}", expected=f"a folder made by `mtbench run`, which holds {MARKER}")
         try:
             found = json.loads(marker.read_text(encoding="utf-8"))
         except (ValueError, OSError) as error:
             raise StoreError(f"{MARKER} cannot be read: {error}", where=str(path)) from error
         if found.get("format") != FORMAT:
             raise StoreError(
-                f"the results directory is of format {found.get('format')}", where=str(path), expected=f"format {FORMAT}", remedy="Read it with the version of mtbench that made it"
+                f"the results directory is of format {found.get('format')}",
+                where=str(path),
+                expected=f"format {FORMAT}",
+                remedy="Read it with the version of mtbench that made it",
             )
         return Results(path)
 
@@ -173,7 +174,9 @@ class Results:
             return pq.read_table(path)
         except (pa.ArrowException, OSError) as error:
             raise StoreError(
-                f"the table cannot be read: {error}", where=str(path), remedy="Delete that file; it is rebuilt from the journal"
+                f"the table cannot be read: {error}",
+                where=str(path),
+                remedy="Delete that file; it is rebuilt from the journal",
             ) from error
 
     def _stale(self, path: Path) -> bool:
@@ -212,8 +215,7 @@ def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
     cases = []
     for record in rows.values():
         columns = record["columns"]
-        for values in record["scores"]:
-            scores.append({"schema_version": SCHEMA_VERSION, **columns, **values})
+        scores += [{"schema_version": SCHEMA_VERSION, **columns, **values} for values in record["scores"]]
         shared = {k: columns[k] for k in CASES.names if k in columns}
         for group in record["cases"]:
             for case, patient, value in zip(group["case"], group["patient"], group["value"], strict=True):

@@ -50,7 +50,9 @@ class Spec:
         where = f"{type(self).__name__} {self.name!r}"
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise PluginError(
-                "this is not a usable name", where=where, expected="lower case letters, digits, '-', '_' and '.'"
+                "this is not a usable name",
+                where=where,
+                expected="lower case letters, digits, '-', '_' and '.'",
             )
         if not isinstance(self.factory, str) or not _FACTORY.fullmatch(self.factory):
             raise PluginError(

@@ -14,6 +14,7 @@ from typing import Any
 from mtbench.discovery import Registry
 from mtbench.errors import RequestError, SuiteError, close_matches
 from mtbench.params import parse_call
+from mtbench.tomltext import Lines, override
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 PROTOCOLS = ("segment-translated",)
@@ -190,7 +191,7 @@ def load_suite(name: str, registry: Registry, settings: Sequence[str] = ()) -> S
     path = Path(name).expanduser()
     if path.is_dir():
         raise RequestError(f"{name} is a folder", expected="a suite file (.toml) or the name of a registered suite")
-    if not path.suffix == ".toml" and name in registry.names("suite"):
+    if path.suffix != ".toml" and name in registry.names("suite"):
         package, _, inside = registry.get("suite", name).spec.resource.partition(":")
         with resources.as_file(resources.files(package) / inside) as found:
             return parse_suite(found.read_text(encoding="utf-8"), name, found.parent, settings)
@@ -215,8 +216,8 @@ def parse_suite(text: str, where: str, folder: Path, settings: Sequence[str] = (
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(f"this is not valid TOML: {error}", where=where) from error
     for setting in settings:
-        _override(raw, setting)
-    finder = _Lines(text, where)
+        override(raw, setting)
+    finder = Lines(text, where)
     _known(raw, ("suite", *_SECTIONS), finder, ())
     head = raw.get("suite", {})
     if not isinstance(head, dict):
@@ -226,7 +227,9 @@ def parse_suite(text: str, where: str, folder: Path, settings: Sequence[str] = (
         kind = _SUITE_KEYS[key]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise SuiteError(
-                f"'{key}' is {value!r}", where=finder.at(("suite", key)), expected=f"a value of type {kind.__name__}"
+                f"'{key}' is {value!r}",
+                where=finder.at(("suite", key)),
+                expected=f"a value of type {kind.__name__}",
             )
     seeds = _seeds(head.get("seeds", [0]), finder.at(("suite", "seeds")))
     precision = head.get("precision", "fp32")
@@ -236,7 +239,7 @@ def parse_suite(text: str, where: str, folder: Path, settings: Sequence[str] = (
     for key in ("threads", "draws"):
         if head.get(key, 1) < 1:
             raise SuiteError(f"'{key}' is {head[key]}", where=finder.at(("suite", key)), expected="at least 1")
-    sections = {section: _entries(section, raw.get(section, []), finder) for section in _SECTIONS}
+    sections: dict[str, Any] = {section: _entries(section, raw.get(section, []), finder) for section in _SECTIONS}
     for section in ("datasets", "translators", "metrics"):
         if not sections[section]:
             raise SuiteError(f"the suite names no {section}", where=where, expected=f"at least one [[{section}]] entry")
@@ -251,10 +254,12 @@ def parse_suite(text: str, where: str, folder: Path, settings: Sequence[str] = (
     )
 
 
-def _entries(section: str, raw: Any, finder: _Lines) -> tuple[Entry, ...]:
+def _entries(section: str, raw: Any, finder: Lines) -> tuple[Entry, ...]:
     if not isinstance(raw, list):
         raise SuiteError(
-            f"'{section}' must be a list", where=finder.at((section,)), expected=f"[[{section}]] entries or a list of names"
+            f"'{section}' must be a list",
+            where=finder.at((section,)),
+            expected=f"[[{section}]] entries or a list of names",
         )
     entries = []
     for position, item in enumerate(raw):
@@ -266,9 +271,9 @@ def _entries(section: str, raw: Any, finder: _Lines) -> tuple[Entry, ...]:
         if not isinstance(item, dict):
             raise SuiteError(f"an entry of '{section}' is {item!r}", where=where, expected="a table or a name")
         _known(item, _ENTRY_KEYS[section], finder, (section, position))
-        name = item.get("name", item.get("plugin"))
-        if not isinstance(name, str) or not name:
-            raise SuiteError(f"an entry of '{section}' has no name", where=where, expected="name = \"...\"")
+        name = str(item.get("name", item.get("plugin", "")))
+        if not name:
+            raise SuiteError(f"an entry of '{section}' has no name", where=where, expected='name = "..."')
         plugin, call_params, positional = parse_call(str(item.get("plugin", name)))
         if "plugin" not in item:
             name = plugin
@@ -297,7 +302,9 @@ def _entries(section: str, raw: Any, finder: _Lines) -> tuple[Entry, ...]:
         for entry in entries:
             if names.count(entry.name) > 1 and section == "datasets":
                 raise SuiteError(
-                    f"two datasets are called '{entry.name}'", where=entry.where, expected="a name of its own for each"
+                    f"two datasets are called '{entry.name}'",
+                    where=entry.where,
+                    expected="a name of its own for each",
                 )
     return tuple(entries)
 
@@ -320,7 +327,11 @@ def _split(value: Any, where: str) -> dict[str, Any]:
             )
         kind = type(defaults[key])
         if not (isinstance(setting, kind) or (kind is float and isinstance(setting, int))) or isinstance(setting, bool):
-            raise SuiteError(f"split setting '{key}' is {setting!r}", where=where, expected=f"a value of type {kind.__name__}")
+            raise SuiteError(
+                f"split setting '{key}' is {setting!r}",
+                where=where,
+                expected=f"a value of type {kind.__name__}",
+            )
         if kind is float and not 0 < setting < 1:
             raise SuiteError(f"split setting '{key}' is {setting}", where=where, expected="a fraction between 0 and 1")
     if given["by"] == "folds" and given.get("folds", 5) < 2:
@@ -331,7 +342,11 @@ def _split(value: Any, where: str) -> dict[str, Any]:
 
 
 def _seeds(value: Any, where: str) -> tuple[int, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(s, int) and not isinstance(s, bool) for s in value):
+    if (
+        not isinstance(value, list)
+        or not value
+        or not all(isinstance(s, int) and not isinstance(s, bool) for s in value)
+    ):
         raise SuiteError(f"'seeds' is {value!r}", where=where, expected="a list of whole numbers, at least one")
     return tuple(value)
 
@@ -339,11 +354,14 @@ def _seeds(value: Any, where: str) -> tuple[int, ...]:
 def _one_of(what: str, value: Any, allowed: Sequence[str], where: str) -> None:
     if value not in allowed:
         raise SuiteError(
-            f"{what} is {value!r}", where=where, expected="one of " + ", ".join(allowed), matches=close_matches(str(value), allowed)
+            f"{what} is {value!r}",
+            where=where,
+            expected="one of " + ", ".join(allowed),
+            matches=close_matches(str(value), allowed),
         )
 
 
-def _known(table: Mapping[str, Any], allowed: Sequence[str], finder: _Lines, path: tuple[str | int, ...]) -> None:
+def _known(table: Mapping[str, Any], allowed: Sequence[str], finder: Lines, path: tuple[str | int, ...]) -> None:
     for key in table:
         if key not in allowed:
             section = "the suite" if not path else f"[{path[0]}]"
@@ -353,65 +371,3 @@ def _known(table: Mapping[str, Any], allowed: Sequence[str], finder: _Lines, pat
                 matches=close_matches(key, allowed),
                 expected="one of " + ", ".join(allowed),
             )
-
-
-def _override(raw: dict[str, Any], setting: str) -> None:
-    key, equals, text = setting.partition("=")
-    if not equals:
-        raise RequestError(f"--set {setting}", expected="--set key=value")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    parts = key.strip().split(".")
-    if len(parts) == 1:
-        parts = ["suite", *parts]
-    targets: list[Any] = [raw.setdefault(parts[0], {} if parts[0] == "suite" else [])]
-    for part in parts[1:-1]:
-        following: list[Any] = []
-        for target in targets:
-            if isinstance(target, list):
-                target[:] = [{"name": e} if isinstance(e, str) else e for e in target]
-                following += [e for e in target if part in ("*", e.get("name", e.get("plugin")))]
-            else:
-                following.append(target.setdefault(part, {}))
-        targets = following
-    if not targets or any(isinstance(t, list) for t in targets):
-        raise RequestError(
-            f"--set {setting} finds nothing to set",
-            expected="suite keys (seeds=[0,1]) or SECTION.NAME.KEY (datasets.phantom-lumbar.params.size=64)",
-        )
-    for target in targets:
-        target[parts[-1]] = value
-
-
-class _Lines:
-    """Finds the line of a key, which tomllib does not tell."""
-
-    def __init__(self, text: str, where: str) -> None:
-        self._where = where
-        self._at: dict[tuple[str | int, ...], int] = {}
-        section: tuple[str | int, ...] = ()
-        counts: dict[str, int] = {}
-        for number, line in enumerate(text.splitlines(), start=1):
-            stripped = line.strip()
-            if match := re.match(r"\[\[\s*([\w-]+)\s*\]\]", stripped):
-                counts[match[1]] = counts.get(match[1], -1) + 1
-                section = (match[1], counts[match[1]])
-            elif match := re.match(r"\[\s*([\w.-]+)\s*\]", stripped):
-                names = match[1].split(".")
-                section = (names[0], counts[names[0]], *names[1:]) if names[0] in counts else tuple(names)
-            elif match := re.match(r"([\w\".-]+)\s*=", stripped):
-                self._at.setdefault((*section, *match[1].replace('"', "").split(".")), number)
-                continue
-            else:
-                continue
-            self._at.setdefault(section, number)
-
-    def at(self, path: tuple[str | int, ...]) -> str:
-        """``file, line N`` of the key, or of the nearest thing around it that has a line."""
-        for length in range(len(path), 0, -1):
-            for candidate, number in self._at.items():
-                if candidate[:length] == path[:length] and len(candidate) >= length:
-                    return f"{self._where}, line {number}"
-        return self._where

@@ -16,15 +16,21 @@ ROW = ("role", "translator", "translator_params")
 
 BASE = ("metric", "variant", "title", "label", "family", "unit", "caveat")
 DETAILS = (
-    "metric_params", "extractor", "weights_sha256", "precision", "segmenter", "segmenter_params", "segmenter_seed",
+    "metric_params",
+    "extractor",
+    "weights_sha256",
+    "precision",
+    "segmenter",
+    "segmenter_params",
+    "segmenter_seed",
     "protocol",
-)  # fmt: skip
+)
 COLUMN = BASE + DETAILS
 """Numbers that differ in any of these never share a column."""
 
 ROLES = {
     "translator": "",
-    "ceiling": "real target test images read by the target's segmenter: what a perfect translation could reach",
+    "ceiling": "real target test images read by the target's segmenter, what a perfect translation reaches",
     "floor": "real target training images against the target's test images, at the same N",
     "oracle": "real source test images read by a segmenter trained on the source domain",
 }

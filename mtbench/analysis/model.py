@@ -15,7 +15,7 @@ class Cell:
 
     Attributes:
         text: what is printed: the number, "–" where nothing was measured, "failed" or "skipped".
-        suffix: spread and rank behind the number, where they were asked for (" ± 0.02", " [0.91, 0.95]", " (2)").
+        suffix: spread and rank behind the number, where they were asked for (" ± 0.02", " [0.9, 1.0] (2)").
         status: "ok" where there is a number.
         value, std, low, high: mean over seeds and folds; standard deviation over seeds; confidence interval.
         seeds, folds: how many were averaged.
@@ -138,7 +138,7 @@ class Grid:
     Attributes:
         corner: the heading of the first column.
         header: header rows from top to bottom; the spans of each add up to the number of columns.
-        body: the lines. Where ``group`` of a line is not empty, it is printed across the table before the line.
+        body: the lines. A ``group`` that is not empty is printed across the table before its line.
         joints: positions (from 1) after which a new task begins.
     """
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from mtbench.analysis.cells import Key
 from mtbench.analysis.columns import ROLES, anonymous
-from mtbench.analysis.gather import Gathered, Key
+from mtbench.analysis.gather import Gathered
 from mtbench.analysis.model import Section
 
 
@@ -87,9 +88,7 @@ def remarks(
         ranked = "ranked here like the others" if rule == "paper" else "shown but not ranked"
         texts.append(f"†: conditional, its input is the reference mask; {ranked}")
     texts += _marks(found, places, names)
-    texts += [
-        f"{role}: {ROLES[role]}" for role in ROLES if ROLES[role] and any(row.role == role for row in rows)
-    ]
+    texts += [f"{role}: {ROLES[role]}" for role in ROLES if ROLES[role] and any(row.role == role for row in rows)]
     texts += _averages(sections)
     if spread == "std":
         texts.append("± standard deviation over seeds, where there are several")
@@ -101,10 +100,8 @@ def remarks(
 
 
 def _marks(found: Gathered, places: Sequence[tuple[int, int]], names: Sequence[str]) -> list[str]:
-    """The sentences that explain the marks of headers: the notes that all numbers of a marked column share."""
-    marked: dict[tuple[int, int], list[list[str]]] = {
-        place: [] for place in places if found.columns[place[1]]["mark"]
-    }
+    """What explains the marks of headers: the notes that all numbers of a marked column share."""
+    marked: dict[tuple[int, int], list[list[str]]] = {place: [] for place in places if found.columns[place[1]]["mark"]}
     for key in found.numbers if marked else ():
         if (key[0], key[2]) in marked:
             marked[key[0], key[2]].append(found.notes.get(key, []))
@@ -152,9 +149,7 @@ def _tasks(
         for side in ("translated", "target"):
             images, patients = over(f"n_{side}"), over(f"n_patients_{side}")
             if images:
-                of = (
-                    f"of {patients} patient{'s' * (patients != '1')}" if patients else "(patients not stated)"
-                )
+                of = f"of {patients} patient{'s' * (patients != '1')}" if patients else "(patients not stated)"
                 sides.append(f"{images} {side} test images {of}")
         drawn: dict[str, list[str]] = {}
         for c, count in counts.items():

@@ -7,9 +7,7 @@ from collections.abc import Collection, Sequence
 from mtbench.errors import RequestError, close_matches
 
 
-def chosen(
-    patterns: Sequence[str], present: Collection[int], names: Sequence[Collection[str]], what: str
-) -> list[int]:
+def chosen(patterns: Sequence[str], present: Collection[int], names: Sequence[Collection[str]], what: str) -> list[int]:
     """The positions whose names match, in the order of the patterns; without patterns, all that are present.
 
     Args:

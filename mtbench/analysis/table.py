@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 
 from mtbench.analysis import remarks
-from mtbench.analysis.columns import (
-    DETAILS,
-    FAMILIES,
-    ROLES,
-    anonymous,
-    block_titles,
-    column_names,
-    params,
-    row_labels,
-)
-from mtbench.analysis.gather import Gathered, Key, Number, gather
+from mtbench.analysis.cells import Key, Number
+from mtbench.analysis.columns import DETAILS, FAMILIES, anonymous, params
+from mtbench.analysis.gather import Gathered, gather
+from mtbench.analysis.layout import Layout
 from mtbench.analysis.model import Cell, Column, ResultsTable, Row, Section
 from mtbench.analysis.numbers import printed
-from mtbench.analysis.select import chosen
 from mtbench.errors import RequestError
 
 Rule = Literal["default", "paper"]
@@ -48,11 +40,11 @@ def build_table(
 ) -> ResultsTable:
     """Lay the scores out as a table: tasks side by side, translators below each other.
 
-    Seeds and folds are averaged. Best and runner-up are marked by column, ties alike at the printed precision,
-    among the translators that are ranked: by default all but the conditional ones, whose input is the reference
-    mask. Numbers with a caveat, numbers some of whose runs failed and numbers that are not finite are shown and
-    never ranked. Numbers that differ in variant, parameters, feature network, weights, precision, segmenter or
-    protocol stand in columns of their own, and different data in blocks of their own.
+    Seeds and folds are averaged. Best and runner-up are marked by column, ties alike at the printed
+    precision, among the translators that are ranked: by default all but the conditional ones, whose input is
+    the reference mask. Numbers with a caveat, numbers some of whose runs failed and numbers that are not
+    finite are shown and never ranked. Numbers that differ in variant, parameters, feature network, weights, precision,
+    segmenter or protocol stand in columns of their own, and different data in blocks of their own.
 
     Args:
         scores: rows of ``mtbench.store.schema.SCORES``, in any order; failed and skipped ones included.
@@ -71,8 +63,8 @@ def build_table(
         The table; it has no section where there is nothing to show.
 
     Raises:
-        RequestError: a name among columns, rows, datasets or decimals matches nothing, or an option's value is
-            not known.
+        RequestError: a name among columns, rows, datasets or decimals matches nothing, or an option has an
+            unknown value.
         DataError: the table is not of the scores schema, or mixes schema versions.
     """
     for option, value, known in (("rule", rule, RULES), ("spread", spread, SPREADS)):
@@ -81,7 +73,7 @@ def build_table(
     found = gather(scores)
     names = dict(rename or {})
     digits = _digits(decimals, found)
-    layout = _Layout(found, names, columns, rows, datasets)
+    layout = Layout(found, names, columns, rows, datasets)
     notes = remarks.Footnotes()
     sections = []
     for caveat in dict.fromkeys(found.columns[c]["caveat"] for _, c in layout.columns):
@@ -98,87 +90,20 @@ def build_table(
     )
 
 
-class _Layout:
-    """Which rows and columns are shown, in which order, and how they are called.
-
-    Attributes:
-        rows: row numbers; translators first, then the reference rows.
-        columns: (block, column) numbers from left to right.
-        labels, titles, names: printed names of rows, blocks and columns.
-    """
-
-    def __init__(
-        self,
-        found: Gathered,
-        rename: Mapping[str, str],
-        columns: Sequence[str],
-        rows: Sequence[str],
-        datasets: Sequence[str],
-    ) -> None:
-        self.labels = row_labels(found.rows, rename)
-        self.titles = block_titles(found.blocks, rename)
-        self.names = column_names(found.columns, rename)
-        cells = [*found.numbers, *found.reasons]
-        roles = list(ROLES)
-        self.rows = sorted(
-            chosen(
-                rows, {r for _, r, _ in cells}, [_calls(e, "translator", "role") for e in found.rows], "row"
-            ),
-            key=lambda r: roles.index(found.rows[r]["role"]),
-        )
-        blocks = chosen(
-            datasets, {b for b, _, _ in cells}, [_calls(e, "dataset") for e in found.blocks], "dataset"
-        )
-        metrics = chosen(
-            columns, {c for _, _, c in cells}, [_calls(e, "metric") for e in found.columns], "column"
-        )
-        if not columns:
-            metrics.sort(key=_column_order(found))
-        shown = {(b, c) for b, r, c in cells if r in set(self.rows)}
-        self.columns = [(b, c) for b in blocks for c in metrics if (b, c) in shown]
-
-
-def _calls(entry: Mapping[str, Any], *keys: str) -> set[str]:
-    """What a user may call a row, a dataset or a column by."""
-    names = {str(entry[key]) for key in keys if entry[key]}
-    if entry.get("variant"):
-        names.add(f"{entry['metric']}[{entry['variant']}]")
-    return names
-
-
-def _column_order(found: Gathered) -> Callable[[int], tuple[int, ...]]:
-    """Segmentation first, then perceptual, then paired; within a family, metrics as they first appear."""
-    families = list(FAMILIES)
-    first: dict[tuple[str, ...], int] = {}
-    for c, entry in enumerate(found.columns):
-        first.setdefault((entry["metric"],), c)
-        first.setdefault((entry["metric"], entry["variant"], *(str(entry[k]) for k in DETAILS)), c)
-
-    def key(c: int) -> tuple[int, ...]:
-        entry = found.columns[c]
-        family = families.index(entry["family"]) if entry["family"] in families else len(families)
-        variant = first[entry["metric"], entry["variant"], *(str(entry[k]) for k in DETAILS)]
-        return (family, first[(entry["metric"],)], variant, c)
-
-    return key
-
-
 def _digits(decimals: int | Mapping[str, int] | None, found: Gathered) -> list[int | None]:
     """Digits after the point of each column."""
     if isinstance(decimals, Mapping):
         known = {entry["metric"] for entry in found.columns}
         for name in decimals:
             if name not in known:
-                raise RequestError(
-                    f"decimals name no metric: '{name}'", expected="one of " + ", ".join(sorted(known))
-                )
+                raise RequestError(f"decimals name no metric: '{name}'", expected="one of " + ", ".join(sorted(known)))
         return [decimals.get(entry["metric"], entry["decimals"]) for entry in found.columns]
     return [entry["decimals"] if decimals is None else decimals for entry in found.columns]
 
 
 def _section(
     found: Gathered,
-    layout: _Layout,
+    layout: Layout,
     places: Sequence[tuple[int, int]],
     caveat: str,
     rule: Rule,
@@ -230,7 +155,7 @@ def _section(
     return Section(caveat, columns, tuple(rows))
 
 
-def _column(found: Gathered, layout: _Layout, b: int, c: int, notes: tuple[int, ...]) -> Column:
+def _column(found: Gathered, layout: Layout, b: int, c: int, notes: tuple[int, ...]) -> Column:
     entry = found.columns[c]
     arrow = "↑" if entry["higher_is_better"] else "↓"
     metric = layout.names[c] + (entry["mark"] or "") + (f" ({entry['unit']})" if entry["unit"] else "")
@@ -257,10 +182,8 @@ def _column(found: Gathered, layout: _Layout, b: int, c: int, notes: tuple[int, 
     )
 
 
-def _ranks(
-    found: Gathered, b: int, c: int, rows: Sequence[int], rule: Rule, decimals: int | None
-) -> dict[int, int]:
-    """The place of each ranked row: 1 is best, values printed alike share a place, the next takes the next."""
+def _ranks(found: Gathered, b: int, c: int, rows: Sequence[int], rule: Rule, decimals: int | None) -> dict[int, int]:
+    """The place of each ranked row: 1 is best; values printed alike share one."""
     values = {}
     for r in rows:
         number, row = found.numbers.get((b, r, c)), found.rows[r]
@@ -289,9 +212,7 @@ def _cell(
     if number is None:
         if not reasons:
             return Cell()
-        status: Literal["failed", "skipped"] = (
-            "failed" if any(s == "failed" for s, _ in reasons) else "skipped"
-        )
+        status: Literal["failed", "skipped"] = "failed" if any(s == "failed" for s, _ in reasons) else "skipped"
         return Cell(status, status=status, notes=tuple(notes.number(reason) for _, reason in reasons))
     texts = list(sentences)
     if number.incomplete:

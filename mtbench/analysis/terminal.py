@@ -16,8 +16,8 @@ _SUPERSCRIPTS = str.maketrans("0123456789,", "⁰¹²³⁴⁵⁶⁷⁸⁹˒")
 def render(table: ResultsTable, console: Console) -> None:
     """Print the table: one below the other for each task, then footnotes and remarks.
 
-    Names are printed as text: markup in them has no effect. Where the console is no terminal, and bold cannot be
-    seen, best and runner-up stand between ``**`` and ``__``.
+    Names are printed as text: markup in them has no effect. Where the console is no terminal, and bold cannot
+    be seen, best and runner-up stand between ``**`` and ``__``.
     """
     if not table.sections:
         console.print(Text("There are no scores to show."))
@@ -44,9 +44,7 @@ def _parts(section: Section) -> list[tuple[str, list[int]]]:
 
 def _rich(section: Section, title: str, columns: Sequence[int], plain: bool) -> Table:
     grid = section.grid()
-    shown = Table(
-        title=Text(title) if title else None, title_justify="left", title_style="bold", header_style=""
-    )
+    shown = Table(title=Text(title) if title else None, title_justify="left", title_style="bold", header_style="")
     shown.add_column(grid.corner)
     if section.transposed:
         for head in grid.header[-1]:

@@ -21,18 +21,14 @@ if TYPE_CHECKING:
     "format_",
     help="md, csv, tex, html, json or a plugin's; else by the ending of -o, else md.",
 )
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; else it is printed."
-)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; else it is printed.")
 @click.option(
     "--rule",
     type=click.Choice(["default", "paper"]),
     default="default",
     help="'paper' ranks conditional translators too, as Table 1 of the MIDL 2024 paper does.",
 )
-@click.option(
-    "-m", "--metric", "columns", multiple=True, help="Show this metric: fid, 'swd[karras]', 'dice*'."
-)
+@click.option("-m", "--metric", "columns", multiple=True, help="Show this metric: fid, 'swd[karras]', 'dice*'.")
 @click.option("-t", "--translator", "rows", multiple=True, help="Show this row; also ceiling, floor, oracle.")
 @click.option("-d", "--dataset", "datasets", multiple=True, help="Show this task.")
 @click.option(
@@ -51,6 +47,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def export(
     ctx: click.Context,
+    /,
     results: str,
     format_: str | None,
     output: Path | None,
@@ -68,9 +65,7 @@ def export(
 
     registry = ctx.find_object(Registry) or discover()
     exporter = registry.get("exporter", format_ or _format_of(output, registry))
-    table = build_table(
-        load(results), decimals=_decimals(decimals), rename=dict(_pair(p) for p in rename), **options
-    )
+    table = build_table(load(results), decimals=_decimals(decimals), rename=dict(_pair(p) for p in rename), **options)
     if not table.sections:
         raise RequestError("there are no scores to show", where=results, remedy="`mtbench run` makes them")
     text: str = exporter.create(registry.complete("exporter", exporter.spec.name, {})).export(table)

@@ -12,25 +12,62 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def plugin_options(command: F) -> F:
     """``--plugin FILE`` and ``--no-plugins``."""
-    command = click.option(
-        "--no-plugins", is_flag=True, help="Load nothing but the built-in plugins."
-    )(command)
+    command = click.option("--no-plugins", is_flag=True, help="Load nothing but the built-in plugins.")(command)
     return click.option(
-        "--plugin", "plugin_files", multiple=True, metavar="FILE", help="Load a plugin from a Python file; may be repeated."
+        "--plugin",
+        "plugin_files",
+        multiple=True,
+        metavar="FILE",
+        help="Load a plugin from a Python file; may be repeated.",
     )(command)
 
 
 def suite_options(command: F) -> F:
     """What narrows or changes a suite."""
     options = [
-        click.option("-t", "--translator", "translators", multiple=True, metavar="NAME[:p=v,...]", help="Only these translators; may be repeated."),
-        click.option("-d", "--dataset", "datasets", multiple=True, metavar="NAME[:p=v,...]", help="Only these datasets."),
-        click.option("-s", "--segmenter", "segmenters", multiple=True, metavar="NAME[:p=v,...]", help="Only these segmenters."),
+        click.option(
+            "-t",
+            "--translator",
+            "translators",
+            multiple=True,
+            metavar="NAME[:p=v,...]",
+            help="Only these translators; may be repeated.",
+        ),
+        click.option(
+            "-d",
+            "--dataset",
+            "datasets",
+            multiple=True,
+            metavar="NAME[:p=v,...]",
+            help="Only these datasets.",
+        ),
+        click.option(
+            "-s",
+            "--segmenter",
+            "segmenters",
+            multiple=True,
+            metavar="NAME[:p=v,...]",
+            help="Only these segmenters.",
+        ),
         click.option("-m", "--metric", "metrics", multiple=True, metavar="NAME[:p=v,...]", help="Only these metrics."),
         click.option("--seed", "seeds", multiple=True, type=int, help="Seed of the translators; may be repeated."),
-        click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16"]), help="Arithmetic; part of every result's identity."),
-        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the suite: seeds=[0,1], datasets.NAME.params.size=64."),
-        click.option("--store", metavar="DIR", help="Where artefacts are kept (default: MTBENCH_STORE or the cache folder)."),
+        click.option(
+            "--precision",
+            type=click.Choice(["fp32", "tf32", "bf16"]),
+            help="Arithmetic; part of every result's identity.",
+        ),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Change the suite: seeds=[0,1], datasets.NAME.params.size=64.",
+        ),
+        click.option(
+            "--store",
+            metavar="DIR",
+            help="Where artefacts are kept (default: MTBENCH_STORE or the cache folder).",
+        ),
     ]
     for option in reversed(options):
         command = option(command)

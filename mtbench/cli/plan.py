@@ -7,8 +7,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
 
 from mtbench.cli.options import plugin_options, suite_options
+from mtbench.params import format_call
 
 if TYPE_CHECKING:
     from mtbench.plan import Plan, Row
@@ -43,7 +45,7 @@ def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
     _matrix(made, found, console)
     if units:
         for unit in made.units.values():
-            console.print(f"{_MARK[found[unit.key]]} {unit.name}  [dim]{unit.key[:12]}[/]", highlight=False)
+            console.print(f"{_MARK[found[unit.key]]} {escape(unit.name)}  [dim]{unit.key[:12]}[/]", highlight=False)
     counts = Counter(found.values())
     console.print(
         f"\n{len(made.units)} units: {counts['cached']} cached, {counts['to do']} to do, "
@@ -70,7 +72,10 @@ def _as_json(made: Plan, found: dict[str, str]) -> dict[str, Any]:
             }
             for unit in made.units.values()
         ],
-        "rows": [{**row.columns, "unit_key": row.unit, "state": _state(row, found), "reason": row.skipped} for row in made.rows],
+        "rows": [
+            {**row.columns, "unit_key": row.unit, "state": _state(row, found), "reason": row.skipped}
+            for row in made.rows
+        ],
     }
 
 
@@ -83,7 +88,8 @@ def _matrix(made: Plan, found: dict[str, str], console: Any) -> None:
 
     console.print(
         f"[bold]{made.suite.name}[/]  {made.suite.description}\n"
-        f"{_MARK['cached']} cached   {_MARK['to do']} to do   {_MARK['pending']} waits for other units   {_MARK['skipped']} skipped",
+        f"{_MARK['cached']} cached   {_MARK['to do']} to do   {_MARK['pending']} waits for other units   "
+        f"{_MARK['skipped']} skipped",
         highlight=False,
     )
     datasets = dict.fromkeys((row.columns["dataset"], row.columns["fold"]) for row in made.rows)
@@ -91,7 +97,9 @@ def _matrix(made: Plan, found: dict[str, str], console: Any) -> None:
         rows = [r for r in made.rows if (r.columns["dataset"], r.columns["fold"]) == (dataset, fold)]
         names = list(dict.fromkeys(_column(r) for r in rows))
         first = rows[0].columns
-        title = f"{dataset}: {first['source_domain']} → {first['target_domain']}" + (f", fold {fold}" if fold is not None else "")
+        title = f"{dataset}: {first['source_domain']} → {first['target_domain']}" + (
+            f", fold {fold}" if fold is not None else ""
+        )
         table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
         table.add_column("")
         for name in names:
@@ -106,13 +114,14 @@ def _matrix(made: Plan, found: dict[str, str], console: Any) -> None:
 def _column(row: Row) -> str:
     columns = row.columns
     name = columns["title"] + (f"[{columns['variant']}]" if columns["variant"] else "")
-    return name.replace("[", r"\[") + (f" {columns['segmenter']}" if columns["segmenter"] else "")
+    return escape(name) + (f" {columns['segmenter']}" if columns["segmenter"] else "")
 
 
 def _subject(row: Row) -> str:
     columns = row.columns
     if columns["role"] != "translator":
         return str(columns["role"])
-    params = json.loads(columns["translator_params"])
-    text = columns["translator"] + (r"\[" + ",".join(f"{k}={v}" for k, v in params.items()) + "]" if params else "")
-    return text + (f" seed {columns['seed']}" if columns["seed"] is not None else "") + ("†" if columns["conditional"] else "")
+    text = format_call(str(columns["translator"]), json.loads(columns["translator_params"]))
+    if columns["seed"] is not None:
+        text += f" seed {columns['seed']}"
+    return escape(text + ("†" if columns["conditional"] else ""))

@@ -84,12 +84,17 @@ def _list(rows: list[dict[str, Any]], problems: list[Any], console: Any) -> None
     from mtbench.specs import KINDS
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for header in ("kind", "name", "distribution", "state", ""):
+    for header in ("kind", "name", "distribution", "state"):
         table.add_column(header, overflow="fold")
+    table.add_column("", no_wrap=True, overflow="ellipsis")
     for kind in (k.kind for k in KINDS):
         for row in sorted((r for r in rows if r["kind"] == kind), key=lambda r: str(r["name"])):
             table.add_row(
-                kind, f"[bold]{row['name']}[/]", f"{row['distribution']} {row['version']}".strip(), "[green]ok[/]", f"[dim]{row['description']}[/]"
+                kind,
+                f"[bold]{row['name']}[/]",
+                f"{row['distribution']} {row['version']}".strip(),
+                "[green]ok[/]",
+                f"[dim]{row['description']}[/]",
             )
     console.print(table)
     for plugin in problems:

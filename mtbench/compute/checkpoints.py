@@ -34,7 +34,9 @@ class Checkpoints:
             state = torch.load(self._path, map_location="cpu", weights_only=True)
         except Exception as error:
             raise StoreError(
-                f"the checkpoint cannot be read: {error}", where=str(self._path), remedy="Delete it to start again"
+                f"the checkpoint cannot be read: {error}",
+                where=str(self._path),
+                remedy="Delete it to start again",
             ) from error
         return dict(state)
 

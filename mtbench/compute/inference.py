@@ -57,7 +57,7 @@ def prepare_torch(precision: str, threads: int) -> None:
 
 
 def resolve_device(asked: str | None) -> str:
-    """"cuda:0" where there is one and nobody said otherwise, "cpu" else; ``asked`` unchanged if given."""
+    """ "cuda:0" where there is one and nobody said otherwise, "cpu" else; ``asked`` unchanged if given."""
     if asked:
         return "cuda:0" if asked == "cuda" else asked
     import torch

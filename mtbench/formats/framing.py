@@ -8,68 +8,88 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Crop = tuple[float, float, float, float]
+WHOLE: Crop = (0.0, 1.0, 0.0, 1.0)
+
 
 @dataclass(frozen=True)
 class Frame:
-    """How a slice is resized, then cropped or padded around its centre.
+    """How a slice is cut out, resized, then cropped or padded around its centre.
 
     Images are resized linearly, the triangle filter widened when they shrink (antialias); label maps
     take the nearest pixel. Padding is 0.
 
     Attributes:
         native: height and width of the slice as it is in the file.
+        box: the part of it that is used: first row, row after the last, first column, column after the last.
         scaled: after resizing.
         size: after cropping and padding.
     """
 
     native: tuple[int, int]
+    box: tuple[int, int, int, int]
     scaled: tuple[int, int]
     size: tuple[int, int]
 
     @classmethod
-    def none(cls, native: tuple[int, int]) -> Frame:
-        """As it is."""
-        return cls(native, native, native)
+    def none(cls, native: tuple[int, int], crop: Crop = WHOLE) -> Frame:
+        """Not resized. ``crop`` here and below: top, bottom, left and right as fractions of the slice."""
+        box = _box(native, crop)
+        return cls(native, box, _size(box), _size(box))
 
     @classmethod
-    def plain(cls, native: tuple[int, int], size: int) -> Frame:
+    def plain(cls, native: tuple[int, int], size: int, crop: Crop = WHOLE) -> Frame:
         """To ``size`` x ``size`` whatever the proportions, as the paper does."""
-        return cls(native, (size, size), (size, size))
+        return cls(native, _box(native, crop), (size, size), (size, size))
 
     @classmethod
-    def by_spacing(cls, native: tuple[int, int], spacing: tuple[float, float], mm: float, size: int) -> Frame:
+    def by_spacing(
+        cls, native: tuple[int, int], spacing: tuple[float, float], mm: float, size: int, crop: Crop = WHOLE
+    ) -> Frame:
         """To pixels of ``mm`` millimetres (to the nearest whole pixel), then crop or pad to ``size``."""
-        height, width = (max(1, round(n * s / mm)) for n, s in zip(native, spacing, strict=True))
-        return cls(native, (height, width), (size, size))
+        box = _box(native, crop)
+        height, width = (max(1, round(n * s / mm)) for n, s in zip(_size(box), spacing, strict=True))
+        return cls(native, box, (height, width), (size, size))
 
     def spacing(self, spacing: tuple[float, float] | None) -> tuple[float, float] | None:
         """Millimetres per pixel of the framed slice, given those of the native one."""
         if spacing is None:
             return None
-        row, column = (s * n / m for s, n, m in zip(spacing, self.native, self.scaled, strict=True))
+        row, column = (s * n / m for s, n, m in zip(spacing, _size(self.box), self.scaled, strict=True))
         return row, column
 
     def image(self, image: NDArray[Any]) -> NDArray[np.float32]:
         """``image`` (native size, any real dtype) framed, float32."""
-        return self._shift(_resize(np.asarray(image, np.float32), self.scaled, nearest=False), self.size)
+        return self._shift(_resize(np.asarray(image, np.float32)[self._cut], self.scaled, nearest=False))
 
     def mask(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
         """``mask`` (native size, labels 0..255) framed, uint8."""
-        return self._shift(_resize(np.asarray(mask, np.uint8), self.scaled, nearest=True), self.size)
+        return self._shift(_resize(np.asarray(mask, np.uint8)[self._cut], self.scaled, nearest=True))
 
     def undo_image(self, image: NDArray[Any], fill: float) -> NDArray[np.float32]:
         """A framed image at native size, float32; what was cropped away is ``fill``."""
+        result = np.full(self.native, fill, np.float32)
         inner = self._unshift(np.asarray(image, np.float32), fill)
-        return _resize(inner, self.native, nearest=False)
+        result[self._cut] = _resize(inner, _size(self.box), nearest=False)
+        return result
 
     def undo_mask(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
         """A framed label map at native size, uint8; what was cropped away is 0."""
-        return _resize(self._unshift(np.asarray(mask, np.uint8), 0), self.native, nearest=True)
+        result = np.zeros(self.native, np.uint8)
+        result[self._cut] = _resize(
+            self._unshift(np.asarray(mask, np.uint8), 0), _size(self.box), nearest=True
+        )
+        return result
 
-    def _shift(self, inner: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-        if inner.shape == size:
+    @property
+    def _cut(self) -> tuple[slice, slice]:
+        top, bottom, left, right = self.box
+        return slice(top, bottom), slice(left, right)
+
+    def _shift(self, inner: NDArray[Any]) -> NDArray[Any]:
+        if inner.shape == self.size:
             return inner
-        result = np.zeros(size, inner.dtype)
+        result = np.zeros(self.size, inner.dtype)
         here, there = self._windows()
         result[there] = inner[here]
         return result
@@ -90,6 +110,16 @@ class Frame:
             here.append(slice((scaled - both) // 2, (scaled - both) // 2 + both))
             there.append(slice((size - both) // 2, (size - both) // 2 + both))
         return tuple(here), tuple(there)
+
+
+def _box(native: tuple[int, int], crop: Crop) -> tuple[int, int, int, int]:
+    (height, width), (top, bottom, left, right) = native, crop
+    first, before = min(round(top * height), height - 1), min(round(left * width), width - 1)
+    return first, max(round(bottom * height), first + 1), before, max(round(right * width), before + 1)
+
+
+def _size(box: tuple[int, int, int, int]) -> tuple[int, int]:
+    return box[1] - box[0], box[3] - box[2]
 
 
 def _resize(array: NDArray[Any], size: tuple[int, int], *, nearest: bool) -> NDArray[Any]:

@@ -49,7 +49,7 @@ class Geometry:
 
     def to_json(self) -> str:
         """As text for ``Slice.geometry``."""
-        frame = [self.frame.native, self.frame.scaled, self.frame.size]
+        frame = [self.frame.native, self.frame.box, self.frame.scaled, self.frame.size]
         return json.dumps(
             {
                 "axes": self.axes,
@@ -71,12 +71,14 @@ class Geometry:
         """
         try:
             record = json.loads(text)
-            native, scaled, size = ((int(h), int(w)) for h, w in record["frame"])
+            native, (top, bottom, left, right), scaled, size = record["frame"]
+            frame = Frame(
+                _two(native), (int(top), int(bottom), int(left), int(right)), _two(scaled), _two(size)
+            )
             first, second, third = (int(n) for n in record["shape"])
             affine = tuple(tuple(float(v) for v in row) for row in record["affine"])
             plane: Plane = record["plane"]
             PLANES[plane]
-            frame = Frame(native, scaled, size)
             return cls(
                 str(record["axes"]), (first, second, third), affine, plane, int(record["index"]), frame
             )
@@ -138,6 +140,11 @@ def put_back(items: Iterable[tuple[NDArray[Any], Slice]], *, masks: bool = False
         raise DataError("there are no slices to put back")
     affine = np.array(first.affine)
     return Volume.oriented(full, affine, first.axes, record.file, unit="" if masks else record.unit)
+
+
+def _two(pair: Any) -> tuple[int, int]:
+    first, second = pair
+    return int(first), int(second)
 
 
 def _window(record: Slice) -> tuple[float, float]:

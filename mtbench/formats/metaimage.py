@@ -1,7 +1,7 @@
-"""MetaImage (.mha, .mhd): a text header, then raw or deflated values.
+"""MetaImage (.mha): a text header, then raw or deflated values.
 
-Format: https://itk.org/Wiki/MetaIO/Documentation. Read: 3-D scalar images, little or big endian, data in the
-same file (``LOCAL``) or in one other file. Axes are LPS, as ITK writes them.
+Format: https://itk.org/Wiki/MetaIO/Documentation. Read: 3-D scalar images, little or big endian, with
+their data in the same file. Axes are LPS, as ITK writes them.
 """
 
 from __future__ import annotations
@@ -65,16 +65,10 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _payload(path: Path, header: dict[str, str], start: int) -> bytes:
-    named = header["ElementDataFile"]
-    if named != "LOCAL" and (Path(named).name != named or named == "LIST"):
-        raise DataError(
-            f"ElementDataFile is '{named}'", where=str(path), expected="LOCAL or one file in the same folder"
-        )
-    data = path.read_bytes()[start:] if named == "LOCAL" else (path.parent / named).read_bytes()
-    if header.get("CompressedData", "False").lower() != "true":
-        skip = int(header.get("HeaderSize", "0"))
-        return data[skip:] if skip > 0 else data
-    return zlib.decompress(data)
+    if header["ElementDataFile"] != "LOCAL":
+        raise DataError("its values are in another file", where=str(path), expected="ElementDataFile = LOCAL")
+    data = path.read_bytes()[start:]
+    return zlib.decompress(data) if header.get("CompressedData", "False").lower() == "true" else data
 
 
 def _affine(header: dict[str, str]) -> np.ndarray:

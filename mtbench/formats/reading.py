@@ -24,7 +24,7 @@ _DAMAGED = (
 
 
 def read(path: Path | str) -> Volume:
-    """An image or stack (PNG, TIFF, NPY, NPZ) or a volume (NIfTI, NRRD, MHA/MHD, folder of a DICOM series).
+    """An image or stack (PNG, TIFF, NPY, NPZ) or a volume (NIfTI, NRRD, MHA, folder of a DICOM series).
 
     8- and 16-bit grey values are taken as they are; colour whose channels are equal is grey.
 
@@ -234,7 +234,6 @@ _READERS: dict[str, Callable[[Path, bool], Volume]] = {
     ".npz": _npz,
     ".nrrd": _nrrd,
     ".mha": _metaimage,
-    ".mhd": _metaimage,
 }
 
 SUFFIXES: tuple[str, ...] = tuple(_READERS)

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from mtbench import provenance
 from mtbench.discovery import Registry
-from mtbench.errors import MtbenchError
 from mtbench.plan import Plan, Row, Unit
 from mtbench.results import Results
 from mtbench.run.executor import Executor
@@ -182,9 +181,8 @@ class Scheduler:
             if unit.stage in self._options.fresh:
                 self._store.drop(unit.stage, where)
             found = self._store.get(unit.stage, where)
-        except (MtbenchError, OSError) as error:
-            failure = describe_failure(error)
-            self._fail(unit, Outcome(unit.key, **failure))
+        except Exception as error:
+            self._fail(unit, Outcome(unit.key, **describe_failure(error)))
             return False
         if found is not None:
             self._digests[unit.key] = found.digest
@@ -325,7 +323,15 @@ class Scheduler:
             cases = found["cases"]
             columns["input_digest"] = _input_digest(artefact)
         self._results.append(
-            {"type": "row", "row": row.id, "status": status, "mark": mark, "columns": columns, "scores": scores, "cases": cases}
+            {
+                "type": "row",
+                "row": row.id,
+                "status": status,
+                "mark": mark,
+                "columns": columns,
+                "scores": scores,
+                "cases": cases,
+            }
         )
 
 

@@ -31,7 +31,7 @@ def execute(job: Job, registry: Registry, report: Report = lambda done, total, f
     clock = time.monotonic()
     info: dict[str, Any] = {}
     digest = ""
-    failure: dict[str, str] = {"status": "ok"}
+    failure: dict[str, Any] = {"status": "ok"}
     try:
         artefact = _run(job, registry, report, info)
         digest = artefact.digest
@@ -55,7 +55,7 @@ def execute(job: Job, registry: Registry, report: Report = lambda done, total, f
     )
 
 
-def describe_failure(error: BaseException) -> dict[str, str]:
+def describe_failure(error: BaseException) -> dict[str, Any]:
     """Status, reason, type and traceback of an exception."""
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if isinstance(error, MtbenchError):
@@ -82,7 +82,11 @@ def _run(job: Job, registry: Registry, report: Report, info: dict[str, Any]) -> 
     for role, (of, address) in job.inputs.items():
         found = store.get(of, address)
         if found is None:
-            raise StoreError(f"the artefact for '{role}' has gone from the store", where=str(store.root), remedy="Run again")
+            raise StoreError(
+                f"the artefact for '{role}' has gone from the store",
+                where=str(store.root),
+                remedy="Run again",
+            )
         inputs[role] = found
     registered = registry.get(unit["kind"], unit["plugin"]) if unit["plugin"] else None
     partial = store.scratch(job.address)

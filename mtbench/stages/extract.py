@@ -26,17 +26,22 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     context = work.context
     arrays: dict[str, Any] = {}
     for chosen, result in in_batches(
-        images, context, lambda rows: work.plugin.extract(images.tensor(slice(rows.start, rows.stop), context.device), context)
+        images,
+        context,
+        lambda rows: work.plugin.extract(images.tensor(slice(rows.start, rows.stop), context.device), context),
     ):
         if set(result) != set(names):
             raise PluginError(
-                f"extract() gave {', '.join(sorted(result)) or 'nothing'}", where=work.blame, expected=", ".join(names)
+                f"extract() gave {', '.join(sorted(result)) or 'nothing'}",
+                where=work.blame,
+                expected=", ".join(names),
             )
         for name, values in result.items():
             block = values.float().cpu().numpy()
             if len(block) != len(chosen) or not np.isfinite(block).all():
                 raise PluginError(
-                    f"extract() gave '{name}' of shape {block.shape}" + ("" if np.isfinite(block).all() else " with NaN"),
+                    f"extract() gave '{name}' of shape {block.shape}"
+                    + ("" if np.isfinite(block).all() else " with NaN"),
                     where=work.blame,
                     expected=f"{len(chosen)} finite rows",
                 )

@@ -38,9 +38,13 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     try:
         for sample in work.plugin.prepare(root, work.context):
             if not isinstance(sample, Sample):
-                raise PluginError(f"prepare yielded {type(sample).__name__}", where=work.blame, expected="mtbench.Sample")
+                raise PluginError(
+                    f"prepare yielded {type(sample).__name__}", where=work.blame, expected="mtbench.Sample"
+                )
             if sample.domain not in DOMAINS:
-                raise PluginError(f"a sample is of domain {sample.domain!r}", where=work.blame, expected=f"one of {DOMAINS}")
+                raise PluginError(
+                    f"a sample is of domain {sample.domain!r}", where=work.blame, expected=f"one of {DOMAINS}"
+                )
             image = np.asarray(sample.image)
             if size is None and image.ndim == 2:
                 size = (image.shape[0], image.shape[1])
@@ -105,7 +109,9 @@ class _Writer:
             raise DataError("a slice has no patient_id or no slice_id", where=where)
         if record.slice_id in self._ids:
             raise DataError(
-                f"two {self._domain} slices are called '{record.slice_id}'", where=where, expected="an id of its own for each"
+                f"two {self._domain} slices are called '{record.slice_id}'",
+                where=where,
+                expected="an id of its own for each",
             )
         stored = self._stored(np.asarray(sample.image), size, where)
         mask = self._checked_mask(sample.mask, stored.shape, where)
@@ -132,7 +138,9 @@ class _Writer:
             raise DataError(
                 f"the image is {image.shape[0]} x {image.shape[1]} pixels",
                 where=where,
-                expected=f"{size} as the first image" if size is None else f"{size[0]} x {size[1]} like the images before it",
+                expected=f"{size} as the first image"
+                if size is None
+                else f"{size[0]} x {size[1]} like the images before it",
                 remedy="Resize in the dataset's parameters",
             )
         if np.issubdtype(image.dtype, np.floating):
@@ -140,19 +148,25 @@ class _Writer:
                 raise DataError("the image holds NaN or infinite values", where=where)
             if image.min() < -1e-3 or image.max() > 1 + 1e-3:
                 raise DataError(
-                    f"the image reaches from {image.min():g} to {image.max():g}", where=where, expected="values in [0, 1]"
+                    f"the image reaches from {image.min():g} to {image.max():g}",
+                    where=where,
+                    expected="values in [0, 1]",
                 )
             return encode(image, self._depth)
         if image.dtype.name != self._depth or image.dtype.name not in WHITE:
             raise DataError(
-                f"the image is {image.dtype.name}", where=where, expected=f"{self._depth}, or floating point in [0, 1]"
+                f"the image is {image.dtype.name}",
+                where=where,
+                expected=f"{self._depth}, or floating point in [0, 1]",
             )
         return image
 
     def _checked_mask(self, mask: Any, shape: tuple[int, ...], where: str) -> Any:
         if mask is None:
             if self._has_masks:
-                raise DataError("an image without a mask", where=where, expected=f"a mask for every {self._domain} image")
+                raise DataError(
+                    "an image without a mask", where=where, expected=f"a mask for every {self._domain} image"
+                )
             return None
         if not self._has_masks:
             raise DataError(f"a mask, but the dataset declares none for its {self._domain} domain", where=where)
@@ -231,6 +245,4 @@ def _check_pairs(work: Work, writers: Mapping[str, _Writer]) -> None:
     source = {s.slice_id for s in writers["source"].slices}
     for record in writers["paired"].slices:
         if record.slice_id not in source:
-            raise DataError(
-                f"the paired slice '{record.slice_id}' has no source slice of that name", where=work.blame
-            )
+            raise DataError(f"the paired slice '{record.slice_id}' has no source slice of that name", where=work.blame)

@@ -72,7 +72,10 @@ def gather(work: Work) -> tuple[MetricInputs, dict[str, Any]]:
             artefact = work.inputs[need["input"]]
             weights.add(artefact.info.get("weights_sha256", ""))
             features.setdefault(need["of"], {}).update(
-                {name: np.load(artefact.path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in need["arrays"]}
+                {
+                    name: np.load(artefact.path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                    for name in need["arrays"]
+                }
             )
     predicted = None
     if "predicted_masks" in needs:
@@ -155,7 +158,15 @@ def _mean(draws: list[list[Score]], work: Work) -> list[Score]:
         first = alike[0]
         note = f"mean of {len(values)} draws of N = min, spread {values.std(ddof=1):.3g}"
         merged.append(
-            Score(float(values.mean()), first.label, None, first.stderr, None, first.mark, "; ".join(filter(None, (first.note, note))))
+            Score(
+                float(values.mean()),
+                first.label,
+                None,
+                first.stderr,
+                None,
+                first.mark,
+                "; ".join(filter(None, (first.note, note))),
+            )
         )
     return merged
 

@@ -30,17 +30,23 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     for chosen, result in in_batches(
         images,
         context,
-        lambda rows: {"masks": work.plugin.segment(images.tensor(slice(rows.start, rows.stop), context.device), context)},
+        lambda rows: {
+            "masks": work.plugin.segment(images.tensor(slice(rows.start, rows.stop), context.device), context)
+        },
     ):
         labels = result["masks"].cpu().numpy()
         if labels.shape != (len(chosen), *images.size):
             raise PluginError(
-                f"segment() returned shape {labels.shape}", where=work.blame, expected=f"{(len(chosen), *images.size)}"
+                f"segment() returned shape {labels.shape}",
+                where=work.blame,
+                expected=f"{(len(chosen), *images.size)}",
             )
         unknown = np.setdiff1d(labels, known)
         if unknown.size:
             raise PluginError(
-                f"segment() returned the label {unknown[0]}", where=work.blame, expected=f"one of {known.tolist()}"
+                f"segment() returned the label {unknown[0]}",
+                where=work.blame,
+                expected=f"one of {known.tolist()}",
             )
         masks[chosen.start : chosen.stop] = labels
     masks.flush()

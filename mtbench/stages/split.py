@@ -81,7 +81,7 @@ def divide(
         test = order[: _share(len(order), settings["test"])]
         rest = order[len(test) :]
         validation = rest[: min(_share(len(order), settings["validation"]), len(rest) - 1)]
-    side = {p: "train" for p in patients} | {p: "validation" for p in validation} | {p: "test" for p in test}
+    side = dict.fromkeys(patients, "train") | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
     return [side[s.patient_id] for s in slices]
 
 
@@ -93,7 +93,11 @@ def _own(slices: Sequence[Slice], settings: Mapping[str, Any], where: str) -> li
     sides = [s.split for s in slices]
     for record in slices:
         if record.split not in (*SPLITS, ""):
-            raise DataError(f"slice '{record.slice_id}' is on side '{record.split}'", where=where, expected="train, validation or test")
+            raise DataError(
+                f"slice '{record.slice_id}' is on side '{record.split}'",
+                where=where,
+                expected="train, validation or test",
+            )
     if "validation" in sides:
         return sides
     # A data set that only knows train and test gives some of its training patients for validation.
@@ -135,7 +139,11 @@ def _read_file(path: Path) -> dict[str, str]:
     except OSError as error:
         raise DataError(f"the split file cannot be read: {error.strerror}", where=str(path)) from error
     if not rows or not {"patient", "split"} <= set(rows[0]):
-        raise DataError("the split file lacks columns", where=str(path), expected="a CSV with the columns patient, split[, domain]")
+        raise DataError(
+            "the split file lacks columns",
+            where=str(path),
+            expected="a CSV with the columns patient, split[, domain]",
+        )
     table: dict[str, str] = {}
     for row in rows:
         name = f"{row['domain']}/{row['patient']}" if row.get("domain") else row["patient"]
@@ -164,4 +172,8 @@ def _check(slices: Sequence[Slice], sides: Sequence[str], demo: bool, where: str
             )
     for side in SPLITS:
         if side not in sides:
-            raise DataError(f"no slice is on the {side} side", where=where, remedy="Change the fractions or the split file")
+            raise DataError(
+                f"no slice is on the {side} side",
+                where=where,
+                remedy="Change the fractions or the split file",
+            )

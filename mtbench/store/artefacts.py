@@ -92,7 +92,9 @@ class Store:
             return Artefact(path, json.loads(text))
         except ValueError as error:
             raise StoreError(
-                "an artefact's manifest cannot be read", where=str(path), remedy="Delete that folder and run again"
+                "an artefact's manifest cannot be read",
+                where=str(path),
+                remedy="Delete that folder and run again",
             ) from error
 
     def drop(self, stage: str, address: str) -> None:
@@ -115,7 +117,10 @@ class Store:
         with whole_folder(self.path(stage, address)) as folder:
             yield folder
             files = {
-                str(file.relative_to(folder).as_posix()): {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+                str(file.relative_to(folder).as_posix()): {
+                    "bytes": file.stat().st_size,
+                    "sha256": sha256_of(file),
+                }
                 for file in sorted(folder.rglob("*"))
                 if file.is_file()
             }

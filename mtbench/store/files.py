@@ -35,7 +35,9 @@ def telling(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise StoreError(
-                "no permission to write", where=str(path), remedy="Choose another folder with --out or --store"
+                "no permission to write",
+                where=str(path),
+                remedy="Choose another folder with --out or --store",
             ) from error
         raise
 

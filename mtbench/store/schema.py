@@ -130,4 +130,7 @@ def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
         unknown = row.keys() - known
         if unknown:
             raise KeyError(f"no such column: {', '.join(sorted(unknown))}")
-    return pa.table({name: pa.array([row.get(name) for row in listed], schema.field(name).type) for name in names}, schema=schema)
+    return pa.table(
+        {name: pa.array([row.get(name) for row in listed], schema.field(name).type) for name in names},
+        schema=schema,
+    )

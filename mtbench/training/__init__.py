@@ -1,9 +1,9 @@
 """The training loop that every fit may use, built in or not.
 
-A model is trained by writing a :class:`Recipe`: its networks, its optimisers, and one ``step`` that says which
-losses update which optimiser. :func:`train` does the rest: order and augmentation, device and precision,
-gradient accumulation, the budget, checkpoints and exact resume, validation with early stopping, progress,
-and the record of the losses.
+A model is trained by writing a :class:`Recipe`: its networks, its optimisers, and one ``step`` that says
+which losses update which optimiser. :func:`train` does the rest: order and augmentation, device and
+precision, gradient accumulation, the budget, checkpoints and exact resume, validation with early stopping,
+progress, and the record of the losses.
 
 A whole GAN::
 

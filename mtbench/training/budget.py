@@ -41,7 +41,8 @@ class Budget:
         return min(limits, default=None)
 
     def used(self, step: int, steps_per_epoch: int, seconds: float) -> float:
-        """The share of the budget that is used after ``step`` steps and ``seconds``; 1 or more: it is over."""
+        """The share of the budget that is used after ``step`` steps and ``seconds``; 1 or more: it is
+        over."""
         most = self.steps_at_most(steps_per_epoch)
         shares = [0.0 if most is None else step / most]
         if self.minutes is not None:

@@ -70,7 +70,8 @@ class History:
         return [e.value for e in self.entries if e.name == name and e.phase == phase]
 
     def save(self, folder: Path) -> None:
-        """Write ``losses.parquet`` and, if there are sample images, ``samples.parquet`` (PNG) into ``folder``."""
+        """Write ``losses.parquet`` and, if there are sample images, ``samples.parquet`` (PNG) into
+        ``folder``."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -53,8 +53,8 @@ class Recipe:
     """Base class of what :func:`mtbench.training.train` trains. Write ``step``; the rest is as you need it.
 
     Args:
-        networks: trained and saved, by name. Build them on the CPU under ``seeded(...)``; ``train`` moves them
-            to the device in place (so optimisers may be made before) and into train mode.
+        networks: trained and saved, by name. Build them on the CPU under ``seeded(...)``; ``train`` moves
+            them to the device in place (so optimisers may be made before) and into train mode.
         optimisers: by name, over parameters of the networks.
         extras: other things with state, saved in checkpoints too.
         frozen: networks that are used but neither trained nor saved (a perceptual loss): moved to the device,
@@ -91,12 +91,13 @@ class Recipe:
     def validate(self, moment: Moment) -> Mapping[str, float]:
         """Figures on validation data; ``"score"`` (higher is better) decides what is best and when to stop.
 
-        Called without gradients and with all networks in eval mode, where ``train`` is told ``validate_every``.
+        Called without gradients and with all networks in eval mode, where ``train`` is told
+        ``validate_every``.
         """
         raise NotImplementedError
 
     def samples(self, moment: Moment) -> Mapping[str, Tensor]:
-        """Images to look at, by name: B x 1 x H x W in [0, 1]. Called like ``validate``, at ``samples_every``."""
+        """Images to look at, by name: B x 1 x H x W in [0, 1]. Called like ``validate``."""
         raise NotImplementedError
 
 
@@ -129,8 +130,9 @@ class Step:
     def forward(self, run: Callable[[Part], None]) -> None:
         """Call ``run`` on each part, in the context's precision and with gradients of every network.
 
-        For results that several updates share, as in models that update the critic first and then back-propagate
-        through a translation made before. The graphs of all parts stay alive until they are used.
+        For results that several updates share, as in models that update the critic first and then
+        back-propagate through a translation made before. The graphs of all parts stay alive until they are
+        used.
         """
         for part in self.parts:
             with self._autocast():

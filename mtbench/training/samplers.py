@@ -1,4 +1,5 @@
-"""Which images a step sees: pure functions of (seed, epoch, position), so workers and kills change nothing."""
+"""Which images a step sees: pure functions of (seed, epoch, position), so workers and kills change
+nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def order(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
 
 
 class Sampler(Protocol):
-    """Where batches come from. ``batch`` must be pure: it may be called ahead of time, from another thread."""
+    """Where batches come from. ``batch`` must be pure: it may be called ahead of time, from another
+    thread."""
 
     def __len__(self) -> int:
         """Positions in an epoch."""
@@ -78,9 +80,7 @@ class UnpairedSampler:
         """See the class."""
         shuffled = order(seed, epoch, self._length)
         first = [int(shuffled[p]) % len(self._first) for p in positions]
-        second = [
-            self._partner(generator(seed, "partner", epoch, p), i) for p, i in zip(positions, first, strict=True)
-        ]
+        second = [self._partner(generator(seed, "partner", epoch, p), i) for p, i in zip(positions, first, strict=True)]
         return {
             **self._first.tensors("source", first, seed, epoch, positions),
             **self._second.tensors("target", second, seed, epoch, positions),
@@ -134,7 +134,8 @@ class _Images:
             raise DataError("there is no image to train on", where=where)
         if masks is not None and masks.shape != images.images.shape:
             raise DataError(
-                f"masks of shape {masks.shape} do not belong to images of shape {images.images.shape}", where=where
+                f"masks of shape {masks.shape} do not belong to images of shape {images.images.shape}",
+                where=where,
             )
         self._set, self._masks, self._augment = images, masks, augment
 

@@ -27,7 +27,7 @@ def seeded(seed: int) -> Iterator[None]:
     change. Derive the seed from the context's: ``seeded(derive(context.seed, "generator"))``.
     """
     python, numpy = random.getstate(), np.random.get_state()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    devices = range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=list(devices)):
         try:
             seed_everything(seed)

@@ -46,8 +46,8 @@ def linear_decay(moment: Moment, hold: float = 0.5) -> float:
 class ImagePool:
     """Past translations to show the critic (Shrivastava et al. 2017), image by image.
 
-    The first ``size`` images are stored and given back. After that, with probability one half, a random stored
-    image is given and the new one stored in its place; otherwise the new one is given.
+    The first ``size`` images are stored and given back. After that, with probability one half, a random
+    stored image is given and the new one stored in its place; otherwise the new one is given.
 
     Args:
         size: how many are kept; 0 gives every image back as it came.

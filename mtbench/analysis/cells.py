@@ -1,0 +1,127 @@
+"""Each cell of a table: means over seeds and folds, intervals, and the notes and counts that go with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from mtbench.analysis.groups import codes, combine, mean_by
+
+Key = tuple[int, int, int]
+"""Block, row and column."""
+
+COUNTS = ("n", "n_translated", "n_target", "n_patients_translated", "n_patients_target")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """The value of one cell.
+
+    Attributes:
+        value: mean over folds, then over seeds.
+        std: standard deviation over seeds (n - 1); ``None`` with one seed.
+        low, high: confidence interval over patients; ``None`` where a part has none.
+        seeds, folds: how many were averaged.
+        incomplete: some of its runs failed, or folds that others have are missing.
+    """
+
+    value: float
+    std: float | None
+    low: float | None
+    high: float | None
+    seeds: int
+    folds: int
+    incomplete: bool
+
+
+def average(table: pa.Table, b: NDArray[np.int64], r: NDArray[np.int64], c: NDArray[np.int64]) -> dict[Key, Number]:
+    """The number of every cell.
+
+    Args:
+        table: score rows that have a value.
+        b, r, c: the block, row and column of each.
+    """
+    if not table.num_rows:
+        return {}
+    cell, cell_first = combine([b, r, c])
+    seed, fold = codes(table["seed"]), codes(table["fold"])
+    run, run_first = combine([cell, fold, seed])
+    runs = len(run_first)
+
+    def of_runs(name: str) -> NDArray[np.float64]:
+        column = pc.fill_null(table[name], float("nan"))
+        return mean_by(run, np.asarray(column.to_numpy(), dtype=np.float64), runs)
+
+    value = of_runs("value")
+    # A run of a seed on a fold counts once, however many times it was repeated.
+    by_seed, seed_first = combine([cell[run_first], seed[run_first]])
+    cell_of_seed = cell[run_first][seed_first]
+    by_fold, fold_first = combine([cell[run_first], fold[run_first]])
+    cell_of_run = cell[run_first]
+    count = len(cell_first)
+    folds = np.bincount(cell_of_run[fold_first], minlength=count)
+    seeds = np.bincount(cell_of_seed, minlength=count)
+    seed_means = mean_by(by_seed, value, len(seed_first))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = mean_by(cell_of_seed, seed_means, count)
+        squares = np.bincount(cell_of_seed, weights=(seed_means - mean[cell_of_seed]) ** 2, minlength=count)
+        std = np.sqrt(squares / (seeds - 1))
+        # Seeds share their patients, so their half-widths are averaged; folds hold different patients, so
+        # theirs add in quadrature.
+        half = {}
+        for name, sign in (("ci_low", -1.0), ("ci_high", 1.0)):
+            widths = mean_by(by_fold, sign * (of_runs(name) - value), len(fold_first))
+            total = np.bincount(cell_of_run[fold_first], weights=widths**2, minlength=count)
+            half[name] = np.sqrt(total) / folds
+        low, high = mean - half["ci_low"], mean + half["ci_high"]
+    keys = zip(b[cell_first].tolist(), r[cell_first].tolist(), c[cell_first].tolist(), strict=True)
+    columns = (mean.tolist(), std.tolist(), low.tolist(), high.tolist(), seeds.tolist(), folds.tolist())
+    return {
+        key: Number(m, s if n > 1 else None, lo if lo == lo else None, hi if hi == hi else None, n, f, False)
+        for key, m, s, lo, hi, n, f in zip(keys, *columns, strict=True)
+    }
+
+
+def sentences(
+    table: pa.Table,
+    name: str,
+    places: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    mask: NDArray[np.bool_],
+    empty: str = "",
+) -> dict[Key, list[str]]:
+    """The distinct texts of a column in each cell, in order; ``empty`` stands for missing ones."""
+    if not mask.any():
+        return {}
+    b, r, c = (axis[mask] for axis in places)
+    texts = table[name].filter(pa.array(mask))
+    _, first = combine([b, r, c, codes(texts)])
+    found: dict[Key, list[str]] = {}
+    for i, text in zip(first.tolist(), texts.take(pa.array(first)).to_pylist(), strict=True):
+        if text or empty:
+            found.setdefault((int(b[i]), int(r[i]), int(c[i])), []).append(text or empty)
+    return found
+
+
+def counts(
+    table: pa.Table, b: NDArray[np.int64], c: NDArray[np.int64]
+) -> dict[tuple[int, int], dict[str, tuple[int, int]]]:
+    """For each (block, column), the smallest and largest of the ``COUNTS`` that are known."""
+    if not table.num_rows:
+        return {}
+    place, first = combine([b, c])
+    keys = list(zip(b[first].tolist(), c[first].tolist(), strict=True))
+    found: dict[tuple[int, int], dict[str, tuple[int, int]]] = {key: {} for key in keys}
+    for name in COUNTS:
+        known = np.asarray(pc.is_valid(table[name]).to_numpy(zero_copy_only=False))
+        values = np.asarray(pc.fill_null(table[name], 0).to_numpy(), dtype=np.int64)[known]
+        low, high = np.full(len(keys), 2**62), np.full(len(keys), -1)
+        np.minimum.at(low, place[known], values)
+        np.maximum.at(high, place[known], values)
+        for key, smallest, largest in zip(keys, low.tolist(), high.tolist(), strict=True):
+            if largest >= 0:
+                found[key][name] = (smallest, largest)
+    return found

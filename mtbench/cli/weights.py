@@ -1,0 +1,90 @@
+"""``mtbench weights``: the weight files that feature networks and losses need."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.group("weights")
+def command() -> None:
+    """Weight files: which there are, which are here, and getting them."""
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def list_files(as_json: bool) -> None:
+    """List the catalogued weight files, and check those that are here byte by byte."""
+    from mtbench.compute.folders import weights_folder
+    from mtbench.compute.weights import catalogue, state
+
+    files = catalogue()
+    if as_json:
+        rows = [
+            {
+                "name": file.name,
+                "state": state(file),
+                "path": str(file.path),
+                "bytes": file.size,
+                "sha256": file.sha256,
+                "licence": file.licence,
+                "urls": list(file.urls),
+                "description": file.description,
+            }
+            for file in files.values()
+        ]
+        click.echo(json.dumps(rows, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for header in ("name", "state", "size", "licence", ""):
+        table.add_column(header, overflow="fold")
+    for file in files.values():
+        found = state(file)
+        colour = {"ready": "green", "missing": "yellow"}.get(found, "red")
+        size = f"{file.size / 1e6:.0f} MB" if file.size else ""
+        table.add_row(
+            f"[bold]{file.name}[/]", f"[{colour}]{found}[/]", size, file.licence, f"[dim]{file.description}[/]"
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"kept in {weights_folder()}", markup=False, highlight=False, soft_wrap=True)
+
+
+@command.command("fetch")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+def fetch_files(names: tuple[str, ...]) -> None:
+    """Download weight files; one that was cut off goes on where it stopped."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from mtbench.compute.weights import entry, fetch
+
+    for name in names:
+        entry(name)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    for name in names:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task(name, total=entry(name).size)
+
+            def show(done: int, total: int | None, bar: Progress = bar, task: object = task) -> None:
+                bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
+
+            path = fetch(name, show)
+        click.echo(f"{name}: {path}")
+
+
+@command.command("add")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", metavar="NAME", help="The weight file it must be; by default it is known by its content.")
+def add_file(file: Path, name: str | None) -> None:
+    """Put FILE, downloaded elsewhere, into place after checking it."""
+    from mtbench.compute.weights import add
+
+    wanted = add(file, name)
+    click.echo(f"{wanted.name}: {wanted.path}")

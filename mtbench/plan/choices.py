@@ -1,0 +1,122 @@
+"""The plugins of a suite, each at one point of its parameter grid."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mtbench.discovery import Registered, Registry
+from mtbench.errors import MtbenchError, ParamError, SuiteError
+from mtbench.params import format_call
+from mtbench.suite import Entry, Suite
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One plugin at one point of its grid.
+
+    Attributes:
+        entry: what the suite says of it.
+        registered: its spec and where it comes from.
+        params: complete; paths as written.
+        paths: path parameters, and a dataset's "root", resolved on this machine.
+    """
+
+    entry: Entry
+    registered: Registered
+    params: Mapping[str, Any]
+    paths: Mapping[str, str]
+
+    @property
+    def spec(self) -> Any:
+        """The plugin's spec."""
+        return self.registered.spec
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The parameters that differ from the defaults, paths left out: what tables and files may show."""
+        declared = self.spec.params
+        return {
+            name: value
+            for name, value in self.params.items()
+            if value != declared[name].default and declared[name].kind != "path"
+        }
+
+    @property
+    def label(self) -> str:
+        """What a person calls it: the name, and what differs from the defaults."""
+        return format_call(self.entry.name, {k: v for k, v in self.changed.items() if not isinstance(v, (dict, list))})
+
+    @property
+    def trains(self) -> bool:
+        """Whether this translator needs a fit with these parameters."""
+        trains = self.spec.trains
+        return bool(trains(self.params)) if callable(trains) else bool(trains)
+
+
+def choices(kind: str, entries: Iterable[Entry], suite: Suite, registry: Registry) -> list[Choice]:
+    """All points of the grids of ``entries``.
+
+    Raises:
+        RequestError, ParamError, SuiteError: a plugin or parameter does not exist, or a value does not fit; the
+            text says where in the suite.
+    """
+    found: list[Choice] = []
+    for entry in entries:
+        try:
+            found += _grid(entry, registry.get(kind, entry.plugin), suite, registry)
+        except SuiteError:
+            raise
+        except MtbenchError as error:
+            where = ": ".join(filter(None, (entry.where, error.where)))
+            raise type(error)(
+                error.what,
+                where=where or None,
+                expected=error.expected,
+                remedy=error.remedy,
+                matches=error.matches,
+            ) from error
+    return found
+
+
+def _grid(entry: Entry, registered: Registered, suite: Suite, registry: Registry) -> Iterator[Choice]:
+    spec = registered.spec
+    declared = spec.params
+    owner = f"{spec.kind} '{spec.name}'"
+    given = dict(entry.params)
+    root = entry.root
+    if spec.kind == "dataset" and "root" in given and "root" not in declared:
+        root = str(given.pop("root"))
+    if entry.positional:
+        if spec.shorthand is None or len(entry.positional) > 1:
+            raise ParamError(
+                f"'{entry.positional[-1]}' has no name",
+                where=owner,
+                expected=f"{entry.name}:NAME=VALUE with NAME one of {', '.join(declared) or 'nothing'}",
+            )
+        given[spec.shorthand] = entry.positional[0]
+    axes: dict[str, list[Any]] = {}
+    for name, value in given.items():
+        grid = isinstance(value, list) and name in declared and declared[name].kind != "list"
+        axes[name] = value if grid else [value]
+        if grid and not value:
+            raise ParamError(f"the grid of '{name}' is empty", where=owner, expected="at least one value")
+    for point in itertools.product(*axes.values()):
+        params = registry.complete(spec.kind, spec.name, dict(zip(axes, point, strict=True)))
+        paths = {
+            name: str(suite.path(params[name], typed=name in entry.typed))
+            for name, param in declared.items()
+            if param.kind == "path" and params[name]
+        }
+        if root:
+            paths["root"] = str(suite.path(root, typed="root" in entry.typed))
+        elif spec.kind == "dataset" and spec.needs_root:
+            raise SuiteError(
+                f"dataset '{entry.name}' needs to know where its files are",
+                where=entry.where,
+                expected='root = "FOLDER"',
+                remedy=spec.obtain or None,
+            )
+        yield Choice(entry, registered, params, paths)

@@ -1,0 +1,173 @@
+"""The protocol ``segment-translated``, the paper's: which image sets play which roles, and the rows that gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mtbench.discovery import Registry
+from mtbench.errors import SuiteError
+from mtbench.params import format_call
+from mtbench.plan.builder import Builder, Images, split_settings
+from mtbench.plan.choices import Choice, choices
+from mtbench.plan.graph import Plan, Row
+from mtbench.plan.subjects import SOURCE_TEST, TARGET_TEST, Subject, references, translated
+from mtbench.specs import MetricSpec
+from mtbench.store.artefacts import canonical
+from mtbench.suite import Suite
+
+
+def make_plan(suite: Suite, registry: Registry) -> Plan:
+    """The graph of a suite.
+
+    Raises:
+        SuiteError, RequestError, ParamError: it names a plugin or parameter that does not exist, or one that
+            does not fit.
+    """
+    plan = Plan(suite)
+    chosen = {kind: choices(kind, getattr(suite, f"{kind}s"), suite, registry) for kind in _KINDS}
+    for metric in chosen["metric"]:
+        _check_extractors(metric, registry)
+    for dataset in chosen["dataset"]:
+        for fold in _folds(dataset):
+            builder = Builder.start(suite, registry, plan, dataset, fold)
+            columns = _shared_columns(builder, dataset, fold)
+            for subject in _subjects(builder, chosen["translator"]):
+                for metric in chosen["metric"]:
+                    plan.rows += _rows(builder, subject, metric, chosen["segmenter"], columns)
+    return plan
+
+
+_KINDS = ("dataset", "translator", "segmenter", "metric")
+
+
+def _subjects(builder: Builder, translators: list[Choice]) -> Iterator[Subject]:
+    for translator in translators:
+        yield from translated(builder, translator)
+    if builder.suite.references:
+        yield from references()
+
+
+def _folds(dataset: Choice) -> Iterator[int | None]:
+    split = dataset.entry.split or {}
+    yield from range(split["folds"]) if split.get("by") == "folds" else (None,)
+
+
+def _check_extractors(metric: Choice, registry: Registry) -> None:
+    for need in metric.spec.needed(metric.params):
+        if not isinstance(need, str):
+            known = registry.get("extractor", need.extractor)
+            for missing in sorted(set(need.arrays) - set(known.spec.arrays)):
+                raise SuiteError(
+                    f"extractor '{need.extractor}' gives no array '{missing}'",
+                    where=metric.entry.where,
+                    expected="one of " + ", ".join(known.spec.arrays),
+                )
+
+
+def _shared_columns(builder: Builder, dataset: Choice, fold: int | None) -> dict[str, Any]:
+    settings = split_settings(dataset, fold)
+    task = builder.task
+    return {
+        "suite": builder.suite.name,
+        "protocol": "segment-translated",
+        "dataset": dataset.entry.name,
+        "dataset_revision": dataset.spec.revision,
+        "dataset_params": canonical(dataset.changed),
+        "source_domain": task.source,
+        "target_domain": task.target,
+        "task_note": task.note,
+        "split": format_call(settings["by"], {k: v for k, v in settings.items() if k not in ("by", "fold")}),
+        "fold": fold,
+        "precision": builder.suite.precision,
+    }
+
+
+def _rows(
+    builder: Builder, subject: Subject, metric: Choice, segmenters: list[Choice], shared: Mapping[str, Any]
+) -> Iterator[Row]:
+    needs = metric.spec.needed(metric.params)
+    if not subject.wants(needs):
+        return
+    columns = {
+        **shared,
+        **subject.columns,
+        "translator_params": canonical(subject.columns["translator_params"]),
+        **_metric_columns(metric, needs, builder.registry),
+    }
+    if "predicted_masks" not in needs:
+        yield _row(builder, subject, metric, needs, None, columns)
+    elif not segmenters:
+        yield Row(columns, skipped="the suite names no segmenter")
+    else:
+        for segmenter in segmenters:
+            yield _row(builder, subject, metric, needs, segmenter, columns)
+
+
+def _metric_columns(metric: Choice, needs: tuple[Any, ...], registry: Registry) -> dict[str, Any]:
+    spec: MetricSpec = metric.spec
+    extractors = sorted({need.extractor for need in needs if not isinstance(need, str)})
+    caveats = {registry.get("extractor", name).spec.caveat for name in extractors}
+    return {
+        "metric": spec.name,
+        "variant": spec.printed_variant(metric.params),
+        "title": spec.title or spec.name,
+        "family": spec.family,
+        "metric_params": canonical({k: v for k, v in metric.params.items() if spec.params[k].kind != "path"}),
+        "extractor": ",".join(extractors),
+        "higher_is_better": spec.higher_is_better,
+        "unit": spec.unit,
+        "decimals": spec.decimals,
+        "caveat": "; ".join(sorted(caveats - {""})),
+    }
+
+
+def _row(
+    builder: Builder,
+    subject: Subject,
+    metric: Choice,
+    needs: tuple[Any, ...],
+    segmenter: Choice | None,
+    columns: Mapping[str, Any],
+) -> Row:
+    row = {
+        **columns,
+        "segmenter": segmenter.entry.name if segmenter else "",
+        "segmenter_params": canonical(segmenter.changed if segmenter else {}),
+        "segmenter_seed": builder.suite.segmenter_seed if segmenter else None,
+    }
+    reason = subject.cannot(builder.task, needs)
+    if reason:
+        return Row(row, skipped=reason)
+    fits = [subject.fit] if subject.fit else []
+    inputs = dict(builder.base)
+    options: dict[str, Any] = {
+        "candidate": subject.images.where,
+        "needs": [],
+        "sampling_seed": builder.suite.sampling_seed,
+    }
+    if subject.images.key:
+        inputs["candidate_images"] = subject.images.key
+    for need in needs:
+        if isinstance(need, str):
+            options["needs"].append(need)
+            if need == "predicted_masks":
+                assert segmenter is not None
+                domain = subject.segmenter_domain
+                fit = builder.fit(segmenter, f"{segmenter.label} on {domain}", builder.suite.segmenter_seed, [domain])
+                inputs[need] = builder.segment(segmenter, fit, subject.images)
+                fits.append(fit)
+        else:
+            images = subject.images if need.of == "candidate" else Images("target test slices", TARGET_TEST)
+            role = f"{need.of}_features_{len(options['needs'])}"
+            inputs[role] = builder.extract(need, images)
+            options["needs"].append({"of": need.of, "arrays": list(need.arrays), "input": role})
+        if need == "reference" or getattr(need, "of", "") == "reference":
+            options["reference"] = TARGET_TEST
+    if metric.spec.balanced:
+        options |= {"balanced": True, "draws": builder.suite.draws}
+        if subject.role == "floor":
+            # At the N of the translated rows: a distance shrinks with N.
+            options["like"] = SOURCE_TEST
+    name = f"score {builder.short} {subject.label} {metric.label}"
+    return Row(row, builder.unit("score", name, choice=metric, inputs=inputs, options=options), tuple(fits))

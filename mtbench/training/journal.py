@@ -1,0 +1,167 @@
+"""Losses as they come: checked, averaged, shown, and sent to TensorBoard where that is asked for."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtbench.compute.context import Context
+from mtbench.errors import TrainingError
+from mtbench.training.history import Entry, History, Phase, SampleImage
+
+_ENTRIES = 2000
+"""About how many entries of a loss a training leaves; longer ones are averaged over more steps."""
+
+_CUDA_STEPS = 10
+"""Steps between looks at the losses on CUDA, where every look makes the processor wait for the device."""
+
+
+class Journal:
+    """Collects figures of one training in ``history``.
+
+    Args:
+        name: of the training.
+        context: for the device, and for what is to be noted.
+        steps: how many there will be at most; ``None`` where only time limits them.
+        tensorboard: see ``train``.
+    """
+
+    def __init__(self, name: str, context: Context, steps: int | None, tensorboard: bool | None) -> None:
+        self.history = History()
+        self._name = name
+        self._window = max(1, (steps or 0) // _ENTRIES) if steps else _CUDA_STEPS
+        self._patience = _CUDA_STEPS if context.device.startswith("cuda") else 1
+        self._unchecked: list[tuple[int, int, Mapping[str, Tensor]]] = []
+        self._sums: dict[str, tuple[float, int]] = {}
+        self._at = (0, 0)
+        self._latest: dict[str, float] = {}
+        self._clock: tuple[float, int] | None = None
+        self._steps = 0
+        self._writer = _writer(name, context, tensorboard)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def losses(self, step: int, epoch: int, values: Mapping[str, Tensor]) -> None:
+        """Take in the losses of a step.
+
+        Raises:
+            TrainingError: one of this step, or of up to ten steps before it on CUDA, is not finite.
+        """
+        self._steps += 1
+        self._unchecked.append((step, epoch, dict(values)))
+        if len(self._unchecked) >= self._patience:
+            self.check()
+
+    def check(self) -> None:
+        """Look at all losses taken in so far.
+
+        Raises:
+            TrainingError: see :meth:`losses`.
+        """
+        waiting, self._unchecked = self._unchecked, []
+        for step, epoch, values in waiting:
+            if not values:
+                continue
+            row = dict(zip(values, torch.stack([v.to("cpu") for v in values.values()]).tolist(), strict=True))
+            for loss, value in row.items():
+                if not math.isfinite(value):
+                    raise TrainingError(
+                        f"the loss '{loss}' is {value} at step {step} (epoch {epoch + 1})",
+                        where=f"training '{self._name}'",
+                        remedy="Lower the learning rate or clip gradients; the last good checkpoint was kept",
+                    )
+                total, count = self._sums.get(loss, (0.0, 0))
+                self._sums[loss] = (total + value, count + 1)
+            self._latest = row
+            self._at = (step, epoch)
+            if step % self._window == 0:
+                self.close_window()
+
+    def validation(self, step: int, epoch: int, figures: Mapping[str, float]) -> None:
+        """Take in validation figures.
+
+        Raises:
+            TrainingError: one is not finite.
+        """
+        for name, value in figures.items():
+            if not math.isfinite(value):
+                raise TrainingError(f"'{name}' is {value} on validation", where=f"training '{self._name}', step {step}")
+            self._enter("validation", step, epoch, name, float(value))
+
+    def samples(self, step: int, epoch: int, images: Mapping[str, Tensor]) -> None:
+        """Take in images to look at, B x 1 x H x W in [0, 1]; the B images of a name side by side."""
+        for name, batch in images.items():
+            strip = torch.cat(list(batch.detach().float().cpu()[:, 0]), dim=1)
+            pixels = (strip.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).numpy()
+            self.history.samples.append(SampleImage(self._name, step, epoch, name, np.ascontiguousarray(pixels)))
+            if self._writer is not None:
+                self._writer.add_image(f"{self._name}/{name}", pixels, step, dataformats="HW")
+
+    def latest(self) -> dict[str, float]:
+        """The losses last looked at; "loss" is their name where there is just one."""
+        if len(self._latest) == 1:
+            return {"loss": next(iter(self._latest.values()))}
+        return dict(self._latest)
+
+    def speed(self, batch_size: int) -> float:
+        """Images per second since the first step of this process, which is not counted (it warms up)."""
+        if self._clock is None:
+            self._clock = (time.monotonic(), self._steps)
+            return 0.0
+        since, steps = self._clock
+        return round(batch_size * (self._steps - steps) / max(time.monotonic() - since, 1e-9), 1)
+
+    def close_window(self) -> None:
+        """Enter the mean losses since the last entry."""
+        step, epoch = self._at
+        for name, (total, count) in self._sums.items():
+            self._enter("train", step, epoch, name, total / count)
+        self._sums = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history and the open window."""
+        sums = {name: list(pair) for name, pair in self._sums.items()}
+        return {"history": self.history.state_dict(), "sums": sums, "at": list(self._at)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave."""
+        self.history = History.from_state(state["history"])
+        self._sums = {name: (total, count) for name, (total, count) in state["sums"].items()}
+        self._at = (state["at"][0], state["at"][1])
+
+    def _enter(self, phase: Phase, step: int, epoch: int, name: str, value: float) -> None:
+        self.history.entries.append(Entry(self._name, phase, step, epoch, name, value))
+        if self._writer is not None:
+            self._writer.add_scalar(f"{self._name}/{phase}/{name}", value, step)
+
+
+def _writer(name: str, context: Context, asked: bool | None) -> Any:
+    folder = os.environ.get("MTBENCH_TENSORBOARD", "")
+    if asked is None:
+        asked = bool(folder)
+    if not asked:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        context.log.append("no TensorBoard events: the package 'tensorboard' is not installed")
+        return None
+    dataset = context.task.dataset if context.task else "data"
+    place = Path(folder or "tensorboard") / dataset / f"{name}-seed{context.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return SummaryWriter(str(place))
