@@ -103,7 +103,7 @@ def _matrix(made: Plan, found: dict[str, str], console: Any) -> None:
         table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
         table.add_column("")
         for name in names:
-            table.add_column(name, justify="center")
+            table.add_column(name, justify="center", overflow="fold")
         for subject in dict.fromkeys(_subject(r) for r in rows):
             cells = {_column(r): _MARK[_state(r, found)] for r in rows if _subject(r) == subject}
             table.add_row(subject, *(cells.get(name, "") for name in names))
