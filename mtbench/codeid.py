@@ -1,7 +1,8 @@
 """The identity of plugin code that may change under the same version (editable installs, plugin files).
 
 It is the sha256 over the plugin's own source files: the module of its hook, the module of its class, and what
-these import from the same top-level package, followed by reading import statements. Nothing is imported.
+these import from the folder that holds their top-level package, followed by reading import statements. Nothing
+is imported.
 """
 
 from __future__ import annotations
@@ -30,11 +31,14 @@ def code_identity(registered: Registered) -> str | None:
 @cache
 def _identity(*modules: str) -> str:
     top = modules[0].partition(".")[0]
+    root = _root(top)
     seen: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in seen or name.partition(".")[0] != top:
+        first = name.partition(".")[0]
+        # Asked of the top-level package: looking for a sub-module would import what is above it.
+        if name in seen or (first != top and (root is None or _root(first) != root)):
             continue
         path = _source(name)
         if path is None:
@@ -44,6 +48,13 @@ def _identity(*modules: str) -> str:
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         waiting += _imports(content, package)
     return hashlib.sha256(repr(sorted(seen.items())).encode()).hexdigest()
+
+
+@cache
+def _root(top: str) -> Path | None:
+    """The folder that a top-level module or package lies in."""
+    path = _source(top)
+    return None if path is None else path.parent.parent if path.name == "__init__.py" else path.parent
 
 
 def _source(name: str) -> Path | None:

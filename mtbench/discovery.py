@@ -19,7 +19,7 @@ from typing import Any, cast
 import pluggy
 
 from mtbench import hookspecs
-from mtbench.errors import PluginError, RequestError, close_matches
+from mtbench.errors import MtbenchError, PluginError, RequestError, close_matches
 from mtbench.params import complete
 from mtbench.specs import KINDS, Spec, SuiteSpec
 
@@ -75,6 +75,7 @@ class Registered:
 
         Raises:
             PluginError: the class cannot be imported or refuses its parameters.
+            MtbenchError: whatever its ``__init__`` raises of that kind.
         """
         where = f"{self.spec.kind} '{self.spec.name}' of {self.plugin.origin}"
         module_name, _, attribute = self.spec.factory.partition(":")
@@ -97,6 +98,10 @@ class Registered:
                 where=where,
                 expected="a class whose __init__ takes " + (", ".join(params) or "nothing"),
             ) from error
+        except MtbenchError:
+            raise
+        except Exception as error:
+            raise PluginError(f"{attribute} cannot be made: {type(error).__name__}: {error}", where=where) from error
 
 
 class Registry:
@@ -187,12 +192,14 @@ def discover(files: Iterable[Path | str] = (), *, third_party: bool = True) -> R
 def _entry_points() -> Iterator[tuple[metadata.EntryPoint, Plugin]]:
     found = []
     for distribution in metadata.distributions():
-        entries = distribution.entry_points.select(group=GROUP)
+        try:
+            entries = distribution.entry_points.select(group=GROUP)
+        except Exception:  # somebody's damaged installation: whether it has plugins cannot be known
+            continue
         if not entries:
             continue
-        name = distribution.metadata["Name"] or "unknown"
+        name, version = _name_and_version(distribution)
         editable = _is_editable(distribution)
-        version = distribution.version or ""
         found += [(entry, Plugin(entry.name, entry.value, name, version, editable=editable)) for entry in entries]
     # Our own first, so that a newcomer is the one set aside when names clash; then by name, never by path order.
     found.sort(key=lambda pair: (pair[1].distribution != OWN_DISTRIBUTION, pair[1].distribution, pair[1].name))
@@ -202,6 +209,13 @@ def _entry_points() -> Iterator[tuple[metadata.EntryPoint, Plugin]]:
         if (plugin.distribution, plugin.name) not in seen:
             seen.add((plugin.distribution, plugin.name))
             yield entry, plugin
+
+
+def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
+    try:
+        return distribution.metadata["Name"] or "unknown", distribution.version or ""
+    except Exception:  # damaged metadata beside readable entry points
+        return "unknown", ""
 
 
 def _is_editable(distribution: metadata.Distribution) -> bool:
@@ -239,7 +253,7 @@ def _load(registry: Registry, plugin: Plugin, importer: Any) -> None:
         plugin.set_aside(f"its import failed: {type(error).__name__}: {error}", reinstall)
         return
     try:
-        registry.manager.register(module, name=f"{plugin.distribution}:{plugin.name}")
+        registry.manager.register(module, name=f"{plugin.origin}:{plugin.name}")
     except Exception as error:
         plugin.set_aside(f"it cannot be registered: {error}", f"correct its hooks, or {reinstall}")
         return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -135,15 +137,18 @@ def format_call(name: str, params: Mapping[str, Any]) -> str:
 
 
 def scalar(text: str) -> Any:
-    """A value typed on a command line: true/false, an integer, a float, or the text itself."""
-    lowered = text.lower()
-    if lowered in ("true", "false"):
-        return lowered == "true"
+    """A value typed on a command line: true/false, an integer, a float, or the text itself.
+
+    Text that only resembles a number (a folder called ``2024_01`` or ``007``) stays text; a parameter that
+    is a number converts it.
+    """
+    if text in ("true", "false"):
+        return text == "true"
     for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
+        with contextlib.suppress(ValueError):
+            number = kind(text)
+            if _text(number) == text or re.fullmatch(r"-?\d(\.\d+)?e[+-]?\d+", text):
+                return number
     return text.strip("\"'")
 
 
@@ -151,7 +156,8 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return f"{value:g}"
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
     return str(value)
 
 

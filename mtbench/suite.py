@@ -58,8 +58,8 @@ class Entry:
         params: as written; a list where the plugin wants one value is a grid.
         positional: values without a name (``swd:karras``).
         where: file and line, for messages.
-        typed: names of the parameters that were typed on the command line; their paths start from the working
-            folder, those of the file from the suite's folder.
+        typed: names of the parameters, and values without a name, that were typed on the command line; their
+            paths start from the working folder, those of the file from the suite's folder.
         seeds: a translator's own seeds, where they differ from the suite's.
         root, split, note: of a dataset.
     """
@@ -160,15 +160,16 @@ class Suite:
 def _selected(entries: Iterable[Entry], item: str) -> list[Entry]:
     name, params, positional = parse_call(item)
     known = [e for e in entries if e.name == name]
+    typed = frozenset((*params, *positional))
     if not known:
-        return [Entry(name, name, params, positional, where=f"option '{item}'", typed=frozenset(params))]
+        return [Entry(name, name, params, positional, where=f"option '{item}'", typed=typed)]
     return [
         replace(
             e,
             params={**e.params, **params},
             positional=positional or e.positional,
             where=f"option '{item}'",
-            typed=frozenset(params),
+            typed=typed,
         )
         if params or positional
         else e
@@ -297,15 +298,14 @@ def _entries(section: str, raw: Any, finder: Lines) -> tuple[Entry, ...]:
                 note=item.get("note", ""),
             )
         )
-    if section in ("datasets", "segmenters"):
-        names = [e.name for e in entries]
-        for entry in entries:
-            if names.count(entry.name) > 1 and section == "datasets":
-                raise SuiteError(
-                    f"two datasets are called '{entry.name}'",
-                    where=entry.where,
-                    expected="a name of its own for each",
-                )
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        known = first.setdefault(entry.name, entry)
+        # Entries of one plugin may share a name: their parameters tell them apart.
+        if known is not entry and (section == "datasets" or known.plugin != entry.plugin):
+            raise SuiteError(
+                f"two {section} are called '{entry.name}'", where=entry.where, expected="a name of its own for each"
+            )
     return tuple(entries)
 
 

@@ -31,11 +31,12 @@ def override(raw: dict[str, Any], setting: str) -> None:
         for target in targets:
             if isinstance(target, list):
                 target[:] = [{"name": e} if isinstance(e, str) else e for e in target]
-                following += [e for e in target if part in ("*", e.get("name", e.get("plugin")))]
-            else:
+                tables = [e for e in target if isinstance(e, dict)]
+                following += [e for e in tables if part in ("*", e.get("name", e.get("plugin")))]
+            elif isinstance(target, dict):
                 following.append(target.setdefault(part, {}))
         targets = following
-    if not targets or any(isinstance(t, list) for t in targets):
+    if not targets or not all(isinstance(t, dict) for t in targets):
         raise RequestError(
             f"--set {setting} finds nothing to set",
             expected="suite keys (seeds=[0,1]) or SECTION.NAME.KEY (datasets.phantom-lumbar.params.size=64)",

@@ -39,7 +39,10 @@ ROLES = {
 FAMILIES = {"segmentation": "Segmentation", "perceptual": "Perceptual metrics", "paired": "Paired metrics"}
 
 _PLAIN_PRECISION = ("", "fp32", "unknown")
-_PATH = re.compile(r"""(?<![\w./:\\])(?:~?/|[A-Za-z]:[\\/]|\\\\)[^\s'"`,;()\[\]]*[^\s'"`,;()\[\].:]""")
+_PATH = re.compile(
+    r"""(?:(?<![^\s'"`(\[=,;|])(?:~?/|[A-Za-z]:[\\/]|\\\\)|(?<=:)/(?!/)|(?<=file://)/)"""
+    r"""[^\s'"`,;()\[\]]*[^\s'"`,;()\[\].:]"""
+)
 
 
 def anonymous(text: str) -> str:

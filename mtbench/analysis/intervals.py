@@ -88,9 +88,8 @@ def cases_interval(cases: Cases, *, seed: int = 0, level: float = 0.95, draws: i
         return Interval(float(mean[0]), float(mean[0]), 0.0)
     chosen = generator("cases_interval", seed).integers(0, len(patients), (draws, len(patients)))
     drawn_mean, drawn_stderr = _ratio(sums[chosen], counts[chosen])
-    # A draw of one patient over and over has no spread to measure itself in.
-    usable = drawn_stderr > 1e-6 * stderr[0]
-    distances = (drawn_mean[usable] - mean[0]) / drawn_stderr[usable]
+    # A draw of nearly equal patients has hardly a spread to measure itself in: a third of the sample's serves.
+    distances = (drawn_mean - mean[0]) / np.maximum(drawn_stderr, stderr[0] / 3)
     left, right = np.quantile(distances, [(1 - level) / 2, (1 + level) / 2])
     low = max(float(mean[0] - right * stderr[0]), float(values.min()))
     high = min(float(mean[0] - left * stderr[0]), float(values.max()))
@@ -118,7 +117,8 @@ def jackknife(
 
     The jackknife's variance counts what patients contribute *together* (nearly all there is to a distance of
     similar sets) twice; leaving out pairs of patients estimates that part, which is taken off once (Efron &
-    Stein 1981), down to at most half. Ends are Student's t with Satterthwaite's degrees of freedom.
+    Stein 1981), down to at most half. Ends are Student's t, with (n - 1) / 2 degrees of freedom, n patients on
+    the smaller side; without the correction n - 1.
 
     Args:
         measure: see :data:`Measure`; called once for each patient and for up to ``pairs`` pairs of each kind
@@ -171,7 +171,7 @@ def subsample(
             drawn.append(sides.without(measure, *out))
         scale = min(m / (len(g) - m) for m, g in zip(kept, sides.groups, strict=True))
         variance = scale * np.var(drawn, axis=0, ddof=1)
-        freedom = np.full(len(variance), min(len(g) for g in sides.groups) - 1.0)
+        freedom = min(len(group) for group in sides.groups) - 1.0
         return _intervals(sides.without(measure), variance, freedom, level)
 
     return _guarded(measure, sides, intervals)
@@ -229,16 +229,16 @@ class _Sides:
 def _jackknife(measure: Measure, sides: _Sides, seed: int, level: float, pairs: int) -> list[Interval]:
     whole = sides.without(measure)
     one = {p: sides.without(measure, p) for group in sides.groups for p in group}
-    variances = []
+    first_order = np.zeros_like(whole)
     for group in sides.groups:
         left_out = np.array([one[p] for p in group])
-        variances.append((len(group) - 1) * left_out.var(axis=0))
-    first_order = np.sum(variances, axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        weights = [v**2 / (len(g) - 1) for v, g in zip(variances, sides.groups, strict=True)]
-        freedom = np.nan_to_num(first_order**2 / np.sum(weights, axis=0), nan=1.0)
-    together = _second_order(measure, sides, whole, one, seed, pairs) if pairs else np.zeros_like(whole)
-    return _intervals(whole, np.maximum(first_order - together, first_order / 2), freedom, level)
+        first_order += (len(group) - 1) * left_out.var(axis=0)
+    freedom = min(len(group) for group in sides.groups) - 1.0
+    if not pairs:
+        return _intervals(whole, first_order, freedom, level)
+    together = _second_order(measure, sides, whole, one, seed, pairs)
+    # Half the degrees of freedom: the corrected variance is itself less certain (by simulation).
+    return _intervals(whole, np.maximum(first_order - together, first_order / 2), freedom / 2, level)
 
 
 def _second_order(
@@ -277,17 +277,18 @@ def _second_order(
 
 
 def _intervals(
-    values: NDArray[np.float64], variance: NDArray[np.float64], freedom: NDArray[np.float64], level: float
+    values: NDArray[np.float64], variance: NDArray[np.float64], freedom: float, level: float
 ) -> list[Interval]:
     from scipy.special import stdtrit
 
+    quantile = float(stdtrit(freedom, (1 + level) / 2))
     found = []
-    for value, squared, df in zip(values, variance, freedom, strict=True):
+    for value, squared in zip(values, variance, strict=True):
         if not np.isfinite(value) or not np.isfinite(squared):
             found.append(Interval(reason="the value is not finite when patients are left out"))
             continue
         stderr = float(np.sqrt(squared))
-        half = float(stdtrit(df, (1 + level) / 2)) * stderr
+        half = quantile * stderr
         found.append(Interval(float(value) - half, float(value) + half, stderr))
     return found
 

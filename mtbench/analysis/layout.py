@@ -16,7 +16,7 @@ class Layout:
     Attributes:
         rows: row numbers; translators first, then the reference rows.
         columns: (block, column) numbers from left to right.
-        labels, titles, names: printed names of rows, blocks and columns.
+        labels, titles, names: printed names of rows, blocks and columns, by number.
     """
 
     def __init__(
@@ -27,20 +27,23 @@ class Layout:
         rows: Sequence[str],
         datasets: Sequence[str],
     ) -> None:
-        self.labels = row_labels(found.rows, rename)
-        self.titles = block_titles(found.blocks, rename)
-        self.names = column_names(found.columns, rename)
         cells = [*found.numbers, *found.reasons]
+        used = [sorted({key[axis] for key in cells}) for axis in range(3)]
+        # A name says what sets it apart from the others that are there, so only those count.
+        self.titles = dict(zip(used[0], block_titles([found.blocks[b] for b in used[0]], rename), strict=True))
+        self.labels = dict(zip(used[1], row_labels([found.rows[r] for r in used[1]], rename), strict=True))
+        self.names = dict(zip(used[2], column_names([found.columns[c] for c in used[2]], rename), strict=True))
         roles = list(ROLES)
         self.rows = sorted(
-            chosen(rows, {r for _, r, _ in cells}, [_calls(e, "translator", "role") for e in found.rows], "row"),
+            chosen(rows, used[1], [_calls(e, "translator", "role") for e in found.rows], "row"),
             key=lambda r: roles.index(found.rows[r]["role"]),
         )
-        blocks = chosen(datasets, {b for b, _, _ in cells}, [_calls(e, "dataset") for e in found.blocks], "dataset")
-        metrics = chosen(columns, {c for _, _, c in cells}, [_calls(e, "metric") for e in found.columns], "column")
+        blocks = chosen(datasets, used[0], [_calls(e, "dataset") for e in found.blocks], "dataset")
+        metrics = chosen(columns, used[2], [_calls(e, "metric") for e in found.columns], "column")
         if not columns:
             metrics.sort(key=_column_order(found))
-        shown = {(b, c) for b, r, c in cells if r in set(self.rows)}
+        kept = set(self.rows)
+        shown = {(b, c) for b, r, c in cells if r in kept}
         self.columns = [(b, c) for b in blocks for c in metrics if (b, c) in shown]
 
 

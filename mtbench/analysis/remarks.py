@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mtbench.analysis.cells import Key
@@ -70,8 +70,8 @@ def shared_notes(found: Gathered, places: Sequence[tuple[int, int]], rows: Seque
 def remarks(
     found: Gathered,
     places: Sequence[tuple[int, int]],
-    names: Sequence[str],
-    titles: Sequence[str],
+    names: Mapping[int, str],
+    titles: Mapping[int, str],
     sections: Sequence[Section],
     rule: str,
     spread: str,
@@ -99,7 +99,7 @@ def remarks(
     return tuple(_sentence(anonymous(text)) for text in dict.fromkeys(texts))
 
 
-def _marks(found: Gathered, places: Sequence[tuple[int, int]], names: Sequence[str]) -> list[str]:
+def _marks(found: Gathered, places: Sequence[tuple[int, int]], names: Mapping[int, str]) -> list[str]:
     """What explains the marks of headers: the notes that all numbers of a marked column share."""
     marked: dict[tuple[int, int], list[list[str]]] = {place: [] for place in places if found.columns[place[1]]["mark"]}
     for key in found.numbers if marked else ():
@@ -134,7 +134,7 @@ def _averages(sections: Sequence[Section]) -> list[str]:
 
 
 def _tasks(
-    found: Gathered, places: Sequence[tuple[int, int]], names: Sequence[str], titles: Sequence[str]
+    found: Gathered, places: Sequence[tuple[int, int]], names: Mapping[int, str], titles: Mapping[int, str]
 ) -> list[str]:
     """What each task's numbers rest on: images, patients, N of the metrics that draw, and its own note."""
     texts = []

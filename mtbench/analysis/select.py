@@ -19,7 +19,7 @@ def chosen(patterns: Sequence[str], present: Collection[int], names: Sequence[Co
     Raises:
         RequestError: a pattern matches nothing.
     """
-    everything = [i for i in range(len(names)) if i in present]
+    everything = sorted(present)
     if not patterns:
         return everything
     found: dict[int, None] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
@@ -72,13 +72,13 @@ def build_table(
             raise RequestError(f"there is no {option} '{value}'", expected="one of " + ", ".join(known))
     found = gather(scores)
     names = dict(rename or {})
-    digits = _digits(decimals, found)
+    style = _Style(rule, spread, ranks, _digits(decimals, found))
     layout = Layout(found, names, columns, rows, datasets)
     notes = remarks.Footnotes()
     sections = []
     for caveat in dict.fromkeys(found.columns[c]["caveat"] for _, c in layout.columns):
         places = [place for place in layout.columns if found.columns[place[1]]["caveat"] == caveat]
-        section = _section(found, layout, places, anonymous(caveat), rule, spread, digits, ranks, notes)
+        section = _section(found, layout, places, anonymous(caveat), style, notes)
         sections.append(replace(section, transposed=transposed))
     sections.sort(key=lambda section: section.heading != "")
     return ResultsTable(
@@ -101,15 +101,22 @@ def _digits(decimals: int | Mapping[str, int] | None, found: Gathered) -> list[i
     return [entry["decimals"] if decimals is None else decimals for entry in found.columns]
 
 
+@dataclass(frozen=True)
+class _Style:
+    """How numbers are printed; ``digits`` by column number."""
+
+    rule: Rule
+    spread: Spread
+    ranks: bool
+    digits: Sequence[int | None]
+
+
 def _section(
     found: Gathered,
     layout: Layout,
     places: Sequence[tuple[int, int]],
     caveat: str,
-    rule: Rule,
-    spread: Spread,
-    digits: Sequence[int | None],
-    ranks: bool,
+    style: _Style,
     notes: remarks.Footnotes,
 ) -> Section:
     shown = [
@@ -123,24 +130,25 @@ def _section(
         _column(found, layout, b, c, tuple(notes.number(text) for text in shared.of_columns.get((b, c), ())))
         for b, c in places
     )
-    ranked = [_ranks(found, b, c, shown, rule, digits[c]) if not caveat else {} for b, c in places]
+    texts = {
+        (b, r, c): printed(found.numbers[b, r, c].value, style.digits[c])
+        for b, c in places
+        for r in shown
+        if (b, r, c) in found.numbers
+    }
+    ranked = [{} if caveat else _ranks(found, b, c, shown, style.rule, texts) for b, c in places]
     rows = []
     for r in shown:
         entry = found.rows[r]
         row_notes = tuple(notes.number(text) for text in shared.of_rows.get(r, ()))
-        cells = tuple(
-            _cell(
-                found,
-                (b, r, c),
-                digits[c],
-                rank.get(r),
-                spread,
-                ranks,
-                shared.of_cells.get((b, r, c), ()),
-                notes,
-            )
-            for (b, c), rank in zip(places, ranked, strict=True)
-        )
+        cells = []
+        for (b, c), rank in zip(places, ranked, strict=True):
+            key = (b, r, c)
+            if key in texts:
+                sentences = shared.of_cells.get(key, ())
+                cells.append(_cell(found, key, texts[key], rank.get(r), sentences, style, notes))
+            else:
+                cells.append(_empty_cell(found.reasons.get(key, ()), notes))
         rows.append(
             Row(
                 layout.labels[r],
@@ -148,7 +156,7 @@ def _section(
                 entry["translator"],
                 params(entry["translator_params"]),
                 bool(entry["conditional"]),
-                cells,
+                tuple(cells),
                 row_notes,
             )
         )
@@ -177,12 +185,14 @@ def _column(found: Gathered, layout: Layout, b: int, c: int, notes: tuple[int, .
         higher_is_better=bool(entry["higher_is_better"]),
         unit=entry["unit"],
         caveat=anonymous(entry["caveat"]),
-        details={key: entry[key] for key in DETAILS},
+        details={k: anonymous(entry[k]) if isinstance(entry[k], str) else entry[k] for k in DETAILS},
         notes=notes,
     )
 
 
-def _ranks(found: Gathered, b: int, c: int, rows: Sequence[int], rule: Rule, decimals: int | None) -> dict[int, int]:
+def _ranks(
+    found: Gathered, b: int, c: int, rows: Sequence[int], rule: Rule, texts: Mapping[Key, str]
+) -> dict[int, int]:
     """The place of each ranked row: 1 is best; values printed alike share one."""
     values = {}
     for r in rows:
@@ -190,7 +200,7 @@ def _ranks(found: Gathered, b: int, c: int, rows: Sequence[int], rule: Rule, dec
         if number is None or row["role"] != "translator" or (row["conditional"] and rule != "paper"):
             continue
         if math.isfinite(number.value) and not number.incomplete:
-            values[r] = float(printed(number.value, decimals))
+            values[r] = float(texts[b, r, c])
     if len(values) < 2:
         return {}
     order = sorted(set(values.values()), reverse=bool(found.columns[c]["higher_is_better"]))
@@ -198,32 +208,34 @@ def _ranks(found: Gathered, b: int, c: int, rows: Sequence[int], rule: Rule, dec
     return {r: places[value] for r, value in values.items()}
 
 
+def _empty_cell(reasons: Sequence[tuple[str, str]], notes: remarks.Footnotes) -> Cell:
+    """A cell without a number: not measured, or failed or skipped for these reasons."""
+    if not reasons:
+        return Cell()
+    status: Literal["failed", "skipped"] = "failed" if any(s == "failed" for s, _ in reasons) else "skipped"
+    return Cell(status, status=status, notes=tuple(notes.number(reason) for _, reason in reasons))
+
+
 def _cell(
     found: Gathered,
     key: Key,
-    decimals: int | None,
+    text: str,
     rank: int | None,
-    spread: Spread,
-    ranks: bool,
     sentences: Sequence[str],
+    style: _Style,
     notes: remarks.Footnotes,
 ) -> Cell:
-    number, reasons = found.numbers.get(key), found.reasons.get(key, [])
-    if number is None:
-        if not reasons:
-            return Cell()
-        status: Literal["failed", "skipped"] = "failed" if any(s == "failed" for s, _ in reasons) else "skipped"
-        return Cell(status, status=status, notes=tuple(notes.number(reason) for _, reason in reasons))
-    texts = list(sentences)
+    number = found.numbers[key]
+    said = list(sentences)
     if number.incomplete:
-        causes = "; ".join(dict.fromkeys(reason for _, reason in reasons)) or "folds are missing"
-        texts.append(f"Not ranked: only some of its runs finished ({causes})")
+        causes = dict.fromkeys(reason for _, reason in found.reasons.get(key, ()))
+        said.append(f"Not ranked: only some of its runs finished ({'; '.join(causes) or 'folds are missing'})")
     if not math.isfinite(number.value):
-        texts.append("Not ranked: not a finite number")
-    suffix = _spread(number, decimals, spread) + (f" ({rank})" if ranks and rank else "")
+        said.append("Not ranked: not a finite number")
+    suffix = _spread(number, text, style) if style.spread != "none" else ""
     return Cell(
-        text=printed(number.value, decimals),
-        suffix=suffix,
+        text=text,
+        suffix=f"{suffix} ({rank})" if style.ranks and rank else suffix,
         status="ok",
         value=number.value,
         std=number.std,
@@ -232,15 +244,15 @@ def _cell(
         seeds=number.seeds,
         folds=number.folds,
         rank=rank,
-        notes=tuple(notes.number(text) for text in texts),
+        notes=tuple(notes.number(sentence) for sentence in said),
     )
 
 
-def _spread(number: Number, decimals: int | None, spread: Spread) -> str:
-    if decimals is None:  # as many digits as the number itself has
-        decimals = len(printed(number.value).partition("e")[0].partition(".")[2])
-    if spread == "std" and number.std is not None:
+def _spread(number: Number, text: str, style: _Style) -> str:
+    """The spread with as many digits as the number itself has."""
+    decimals = len(text.partition("e")[0].partition(".")[2])
+    if style.spread == "std" and number.std is not None:
         return f" ± {printed(number.std, decimals)}"
-    if spread == "interval" and number.low is not None and number.high is not None:
+    if style.spread == "interval" and number.low is not None and number.high is not None:
         return f" [{printed(number.low, decimals)}, {printed(number.high, decimals)}]"
     return ""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mtbench.cli.options import plugin_options
 from mtbench.errors import RequestError
 
 if TYPE_CHECKING:
     from mtbench.discovery import Registry
 
 
-@click.command()
+@click.command("export")
 @click.argument("results")
 @click.option(
     "-f",
@@ -44,15 +45,15 @@ if TYPE_CHECKING:
     "--rename", multiple=True, metavar="NAME=PRINTED", help="Print a translator, metric or dataset otherwise."
 )
 @click.option("--title", default="", help="The caption.")
-@click.pass_context
-def export(
-    ctx: click.Context,
-    /,
+@plugin_options
+def command(
     results: str,
     format_: str | None,
     output: Path | None,
     decimals: tuple[str, ...],
     rename: tuple[str, ...],
+    plugin_files: tuple[str, ...],
+    no_plugins: bool,
     **options: Any,
 ) -> None:
     """Write RESULTS as a table: a results directory, or published:midl2024.
@@ -60,10 +61,10 @@ def export(
     Best in bold, runner-up underlined, by column; conditional translators carry a dagger and are not ranked.
     """
     from mtbench.analysis.table import build_table
-    from mtbench.discovery import Registry, discover
+    from mtbench.discovery import discover
     from mtbench.results import load
 
-    registry = ctx.find_object(Registry) or discover()
+    registry = discover(plugin_files, third_party=not no_plugins)
     exporter = registry.get("exporter", format_ or _format_of(output, registry))
     table = build_table(load(results), decimals=_decimals(decimals), rename=dict(_pair(p) for p in rename), **options)
     if not table.sections:

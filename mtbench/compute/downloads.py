@@ -32,6 +32,7 @@ def download(url: str, partial: Path, progress: Callable[[int, int | None], None
             if _go_on(url, partial, progress):
                 return
         except urllib.error.HTTPError as error:
+            error.close()
             raise OSError(f"the server answered {error.code} {error.reason}") from error
         except (OSError, http.client.HTTPException) as error:
             if attempt == _TRIES and _length(partial) <= before:

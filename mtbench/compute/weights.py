@@ -18,7 +18,6 @@ from mtbench.resources import resource_path
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes in all, where that is known."""
 
-_BLOCK = 1 << 20
 _DIGITS = 64
 
 
@@ -149,7 +148,7 @@ def _size(wanted: WeightFile) -> str:
 
 
 def state(wanted: WeightFile) -> str:
-    """ "ready", "missing", or why the file that is there will not do."""
+    """One of "ready" and "missing", or why the file that is there will not do."""
     if not wanted.path.is_file():
         return "missing"
     return wanted.complaint(wanted.path) or "ready"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,23 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _NEEDED = ("PixelData", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
 
 
+@dataclass(frozen=True)
+class _Image:
+    """What a series needs of one file; positions and directions in LPS, lengths in mm."""
+
+    file: Path
+    item: Any
+    series: str
+    size: tuple[int, int]
+    position: NDArray[np.float64]
+    across: NDArray[np.float64]
+    down: NDArray[np.float64]
+    spacing: NDArray[np.float64]
+    thickness: float
+    slope: float
+    intercept: float
+
+
 def read_series(folder: Path, files: list[Path]) -> Volume:
     """The slices of a series in modality units (rescale applied), sorted along their normal.
 
@@ -23,59 +41,48 @@ def read_series(folder: Path, files: list[Path]) -> Volume:
         DataError: a file that is not a usable image slice, two series in one folder, slices that differ in
             size, spacing or direction, a slice twice, or a missing slice (uneven distances).
     """
-    sets = [_open(file) for file in files]
-    series = {str(s.get("SeriesInstanceUID", "")) for s in sets}
+    images = [_open(file) for file in files]
+    series = {image.series for image in images}
     if len(series) > 1:
         raise DataError(
             f"this folder holds {len(series)} DICOM series",
             where=str(folder),
             remedy="Give each series its own folder",
         )
-    first = sets[0]
-    across, down = (np.array(first.ImageOrientationPatient[i : i + 3], np.float64) for i in (0, 3))
-    normal = np.cross(across, down)
-    for file, item in zip(files, sets, strict=True):
-        same = (item.Rows, item.Columns) == (first.Rows, first.Columns)
-        same &= np.allclose(item.ImageOrientationPatient, first.ImageOrientationPatient, atol=1e-3)
-        same &= np.allclose(item.PixelSpacing, first.PixelSpacing, rtol=1e-3)
-        if not same:
-            raise DataError(f"its size, spacing or direction differs from {files[0].name}", where=str(file))
-    heights = [float(normal @ np.array(s.ImagePositionPatient, np.float64)) for s in sets]
-    order = np.argsort(heights, kind="stable")
-    step = _step([heights[i] for i in order], [files[i] for i in order], folder, first)
-    array = _stack([sets[i] for i in order], [files[i] for i in order])
-    row_mm, column_mm = (float(v) for v in first.PixelSpacing)
+    first = images[0]
+    for image in images:
+        same = image.size == first.size and np.allclose(image.spacing, first.spacing, rtol=1e-3)
+        if not same or not np.allclose([image.across, image.down], [first.across, first.down], atol=1e-3):
+            raise DataError(f"its size, spacing or direction differs from {first.file.name}", where=str(image.file))
+    normal = np.cross(first.across, first.down)
+    images.sort(key=lambda image: float(normal @ image.position))
+    step = _step(images, [float(normal @ image.position) for image in images], folder)
     affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1], affine[:3, 2] = normal * step, down * row_mm, across * column_mm
-    affine[:3, 3] = np.array(sets[order[0]].ImagePositionPatient, np.float64)
+    affine[:3, 0], affine[:3, 3] = normal * step, images[0].position
+    affine[:3, 1], affine[:3, 2] = first.down * first.spacing[0], first.across * first.spacing[1]
     affine = _LPS_TO_RAS @ affine
-    words = (str(first.get(name, "")).strip() for name in ("Manufacturer", "ManufacturerModelName"))
+    words = (str(first.item.get(name, "")).strip() for name in ("Manufacturer", "ManufacturerModelName"))
     return Volume.oriented(
-        array,
+        _stack(images),
         affine,
         axis_codes(affine, str(folder)),
         str(folder),
-        unit="HU" if first.get("Modality") == "CT" else "",
+        unit="HU" if first.item.get("Modality") == "CT" else "",
         scanner=" ".join(filter(None, words)),
     )
 
 
-def _open(file: Path) -> Any:
+def _open(file: Path) -> _Image:
     import pydicom
 
     try:
         item = pydicom.dcmread(file)
-    except Exception as error:  # pydicom raises many kinds for damaged files
+        missing = [name for name in _NEEDED if name not in item]
+        kind, frames = item.get("PhotometricInterpretation", "MONOCHROME2"), int(item.get("NumberOfFrames") or 1)
+        if not missing and kind == "MONOCHROME2" and frames == 1:
+            return _parse(file, item)
+    except Exception as error:  # pydicom and conversions raise many kinds for damaged files
         raise DataError(f"this DICOM file cannot be read: {error}", where=str(file)) from error
-    needed = (
-        "PixelData",
-        "ImagePositionPatient",
-        "ImageOrientationPatient",
-        "PixelSpacing",
-        "Rows",
-        "Columns",
-    )
-    missing = [name for name in needed if name not in item]
     if missing:
         raise DataError(
             f"this DICOM file has no {', '.join(missing)}",
@@ -83,37 +90,53 @@ def _open(file: Path) -> Any:
             expected="an image slice with position and spacing",
             remedy="Remove it from the series folder",
         )
-    if (
-        item.get("SamplesPerPixel", 1) != 1
-        or item.get("PhotometricInterpretation", "MONOCHROME2") != "MONOCHROME2"
-    ):
-        raise DataError(
-            "this DICOM image is not plain grey",
-            where=str(file),
-            expected="MONOCHROME2, one sample per pixel",
-        )
-    if int(item.get("NumberOfFrames", 1)) != 1:
+    if frames != 1:
         raise DataError(
             "this DICOM file holds several frames",
             where=str(file),
             expected="one file per slice",
             remedy="Convert it to NIfTI, for example with dcm2niix",
         )
-    return item
+    raise DataError(f"this DICOM image is of kind {kind}", where=str(file), expected="grey values (MONOCHROME2)")
 
 
-def _step(heights: list[float], files: list[Path], folder: Path, first: Any) -> float:
+def _parse(file: Path, item: Any) -> _Image:
+    def numbers(name: str, count: int) -> NDArray[np.float64]:
+        values = np.array([float(v) for v in item[name].value])
+        if values.shape != (count,) or not np.isfinite(values).all():
+            raise ValueError(f"{name} is {item[name].value}")
+        return values
+
+    def number(name: str, default: float) -> float:
+        value = item.get(name)
+        return default if value is None else float(value)
+
+    directions = numbers("ImageOrientationPatient", 6)
+    return _Image(
+        file=file,
+        item=item,
+        series=str(item.get("SeriesInstanceUID", "")),
+        size=(int(item.Rows), int(item.Columns)),
+        position=numbers("ImagePositionPatient", 3),
+        across=directions[:3],
+        down=directions[3:],
+        spacing=numbers("PixelSpacing", 2),
+        thickness=number("SliceThickness", 1.0),
+        slope=number("RescaleSlope", 1.0),
+        intercept=number("RescaleIntercept", 0.0),
+    )
+
+
+def _step(images: list[_Image], heights: list[float], folder: Path) -> float:
     """Distance of neighbouring slices in mm; one slice has its thickness."""
     if len(heights) == 1:
-        return float(first.get("SliceThickness") or 1.0)
+        return images[0].thickness
     gaps = np.diff(heights)
     usual = float(np.median(gaps))
-    for i, gap in enumerate(gaps):
-        pair = f"{files[i].name} and {files[i + 1].name}"
+    for one, other, gap in zip(images, images[1:], gaps.tolist(), strict=False):
+        pair = f"{one.file.name} and {other.file.name}"
         if gap < 1e-3:
-            raise DataError(
-                f"{pair} lie at the same place", where=str(folder), expected="one slice per position"
-            )
+            raise DataError(f"{pair} lie at the same place", where=str(folder), expected="one slice a place")
         if abs(gap - usual) > 0.1 * usual:
             raise DataError(
                 f"{pair} are {gap:.3g} mm apart, the others {usual:.3g} mm",
@@ -124,24 +147,18 @@ def _step(heights: list[float], files: list[Path], folder: Path, first: Any) -> 
     return (heights[-1] - heights[0]) / (len(heights) - 1)
 
 
-def _number(item: Any, name: str, default: float) -> float:
-    value = item.get(name)
-    return default if value is None else float(value)
-
-
-def _stack(sets: list[Any], files: list[Path]) -> NDArray[Any]:
-    slopes = [(_number(s, "RescaleSlope", 1.0), _number(s, "RescaleIntercept", 0.0)) for s in sets]
-    whole = all(slope == 1 and intercept.is_integer() for slope, intercept in slopes)
-    array = np.empty((len(sets), int(sets[0].Rows), int(sets[0].Columns)), np.int32 if whole else np.float32)
-    for i, (item, file, (slope, intercept)) in enumerate(zip(sets, files, slopes, strict=True)):
+def _stack(images: list[_Image]) -> NDArray[Any]:
+    whole = all(image.slope == 1 and image.intercept.is_integer() for image in images)
+    array = np.empty((len(images), *images[0].size), np.int32 if whole else np.float32)
+    for i, image in enumerate(images):
         try:
-            pixels = item.pixel_array
+            pixels = image.item.pixel_array
         except Exception as error:  # a missing decoder or damaged data, by many exception types
             raise DataError(
                 f"its pixels cannot be decoded: {error}",
-                where=str(file),
+                where=str(image.file),
                 remedy="For compressed transfer syntaxes install pylibjpeg with its plugins",
             ) from error
-        array[i] = pixels if slope == 1 else pixels.astype(np.float32) * np.float32(slope)
-        array[i] += np.asarray(intercept, array.dtype)
+        array[i] = pixels if image.slope == 1 else pixels.astype(np.float32) * np.float32(image.slope)
+        array[i] += np.asarray(image.intercept, array.dtype)
     return array

@@ -76,9 +76,7 @@ class Frame:
     def undo_mask(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
         """A framed label map at native size, uint8; what was cropped away is 0."""
         result = np.zeros(self.native, np.uint8)
-        result[self._cut] = _resize(
-            self._unshift(np.asarray(mask, np.uint8), 0), _size(self.box), nearest=True
-        )
+        result[self._cut] = _resize(self._unshift(np.asarray(mask, np.uint8), 0), _size(self.box), nearest=True)
         return result
 
     @property

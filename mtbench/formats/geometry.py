@@ -72,16 +72,12 @@ class Geometry:
         try:
             record = json.loads(text)
             native, (top, bottom, left, right), scaled, size = record["frame"]
-            frame = Frame(
-                _two(native), (int(top), int(bottom), int(left), int(right)), _two(scaled), _two(size)
-            )
+            frame = Frame(_two(native), (int(top), int(bottom), int(left), int(right)), _two(scaled), _two(size))
             first, second, third = (int(n) for n in record["shape"])
             affine = tuple(tuple(float(v) for v in row) for row in record["affine"])
             plane: Plane = record["plane"]
             PLANES[plane]
-            return cls(
-                str(record["axes"]), (first, second, third), affine, plane, int(record["index"]), frame
-            )
+            return cls(str(record["axes"]), (first, second, third), affine, plane, int(record["index"]), frame)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 "this slice does not say how it lies in a volume",
@@ -149,9 +145,7 @@ def _two(pair: Any) -> tuple[int, int]:
 
 def _window(record: Slice) -> tuple[float, float]:
     if record.window is None:
-        raise DataError(
-            "this slice does not say which values its grey levels stand for", where=record.slice_id
-        )
+        raise DataError("this slice does not say which values its grey levels stand for", where=record.slice_id)
     return record.window
 
 

@@ -59,9 +59,7 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
             header[name.strip()] = value.strip()
             if name.strip() == "ElementDataFile":
                 return header, file.tell()
-    raise DataError(
-        "this is not a MetaImage file", where=str(path), expected="a header that ends with ElementDataFile"
-    )
+    raise DataError("this is not a MetaImage file", where=str(path), expected="a header that ends with ElementDataFile")
 
 
 def _payload(path: Path, header: dict[str, str], start: int) -> bytes:

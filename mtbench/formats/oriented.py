@@ -38,7 +38,7 @@ def read_nifti(path: Path) -> Volume:
     if values.slope == 1 and values.inter == 0:
         array = np.asarray(values.get_unscaled())
     else:
-        array = np.asarray(values.get_scaled(dtype=np.float32))
+        array = np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
     affine = np.asarray(image.affine, np.float64)
     return Volume.oriented(_three(array, path), affine, axis_codes(affine, str(path)), str(path))
 

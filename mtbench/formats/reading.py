@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +12,6 @@ from numpy.typing import NDArray
 
 from mtbench.errors import DataError
 from mtbench.formats.volume import Volume
-
-_DAMAGED = (
-    OSError, EOFError, SyntaxError, ValueError, KeyError, TypeError, IndexError, struct.error, zlib.error,
-    zipfile.BadZipFile, OverflowError, MemoryError,
-)  # fmt: skip
-"""What the libraries raise for a file that is cut off or is not what its name says."""
 
 
 def read(path: Path | str) -> Volume:
@@ -75,9 +66,7 @@ def _read(path: Path, *, colour_is_index: bool) -> Volume:
     if path.is_dir():
         files = _dicom_files(path)
         if not files:
-            raise DataError(
-                "this folder holds no DICOM files", where=where, expected="a file or a DICOM series"
-            )
+            raise DataError("this folder holds no DICOM files", where=where, expected="a file or a DICOM series")
         from mtbench.formats.dicom import read_series
 
         return _checked(read_series(path, files))
@@ -90,7 +79,9 @@ def _read(path: Path, *, colour_is_index: bool) -> Volume:
         if path.stat().st_size == 0:
             raise DataError("this file is empty (0 bytes)", where=where, remedy="Copy or download it again")
         volume = _READERS[ending](path, colour_is_index)
-    except _DAMAGED as error:
+    except DataError:
+        raise
+    except Exception as error:  # each library has its own kinds for a file that is not what its name says
         detail = str(error).strip() or type(error).__name__
         raise DataError(
             f"this file cannot be read: {detail}",
@@ -104,9 +95,7 @@ def _checked(volume: Volume) -> Volume:
     array = volume.array.astype(volume.array.dtype.newbyteorder("="), copy=False)
     if array.ndim not in (2, 3) or not array.size:
         shape = " x ".join(str(n) for n in array.shape)
-        raise DataError(
-            f"its shape is {shape or 'empty'}", where=volume.file, expected="an image or a stack of images"
-        )
+        raise DataError(f"its shape is {shape or 'empty'}", where=volume.file, expected="an image or a stack of images")
     if array.dtype.kind not in "uifb":
         raise DataError(f"its values are of type {array.dtype}", where=volume.file, expected="grey values")
     if array.dtype.kind == "f":
@@ -128,27 +117,15 @@ def _png(path: Path, colour_is_index: bool) -> Volume:
     with Image.open(path) as image:
         image.load()
         colour = image.mode == "P" and not colour_is_index
-        array = np.asarray(
-            image.convert("RGBA" if "transparency" in image.info else "RGB") if colour else image
-        )
+        array = np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB") if colour else image)
     return Volume(_grey(array, path), str(path))
 
 
 def _tiff(path: Path, colour_is_index: bool) -> Volume:
-    import tifffile
+    from mtbench.formats.tiff import read_tiff
 
-    with tifffile.TiffFile(path) as file:
-        if len(file.series) != 1:
-            raise DataError(
-                f"this TIFF holds {len(file.series)} image series",
-                where=str(path),
-                expected="one image or one stack",
-            )
-        series = file.series[0]
-        array = series.asarray()
-        if series.axes.endswith("S"):
-            array = _grey(array, path)
-    return Volume(array, str(path))
+    array, channels = read_tiff(path, palette=colour_is_index)
+    return Volume(array if channels is None else _grey(np.moveaxis(array, channels, -1), path), str(path))
 
 
 def _grey(array: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -158,9 +135,7 @@ def _grey(array: NDArray[Any], path: Path) -> NDArray[Any]:
     channels = array.shape[-1]
     if channels in (2, 4):
         if array[..., -1].min() != array[..., -1].max():
-            raise DataError(
-                "parts of this image are transparent", where=str(path), expected="an opaque image"
-            )
+            raise DataError("parts of this image are transparent", where=str(path), expected="an opaque image")
         array = array[..., :-1]
     if not (array == array[..., :1]).all():
         raise DataError(
@@ -177,7 +152,8 @@ def _npy(path: Path, colour_is_index: bool) -> Volume:
 
 
 def _npz(path: Path, colour_is_index: bool) -> Volume:
-    with np.load(path, allow_pickle=False) as archive:
+    # Opened here, because NumPy leaves a file that it cannot read open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         names = list(archive.files)
         wanted = names[0] if len(names) == 1 else ("mask" if colour_is_index else "image")
         if wanted not in names:

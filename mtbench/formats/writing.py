@@ -27,9 +27,7 @@ def write_nifti(volume: Volume, path: Path) -> None:
         )
     import nibabel
 
-    kept = (
-        volume.array.dtype if volume.array.dtype.name in ("uint8", "int16", "uint16", "int32") else np.float32
-    )
+    kept = volume.array.dtype if volume.array.dtype.name in ("uint8", "int16", "uint16", "int32") else np.float32
     array = np.empty(volume.file_shape, kept)
     to_ras(array, volume.axes)[...] = volume.array
     image = nibabel.Nifti1Image(array, volume.file_affine)

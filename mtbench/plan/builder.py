@@ -57,7 +57,7 @@ class Builder:
     @staticmethod
     def start(suite: Suite, registry: Registry, plan: Plan, dataset: Choice, fold: int | None) -> Builder:
         """The builder of a dataset and fold, its prepare and split units made."""
-        task = dataset.spec.task(dataset.params, dataset.entry.name)
+        task = dataset.ask(dataset.spec.task, dataset.params, dataset.entry.name)
         if dataset.entry.note:
             task = replace(task, note=dataset.entry.note)
         short = dataset.entry.name + (f" fold {fold}" if fold is not None else "")
@@ -98,16 +98,19 @@ class Builder:
             "stage": stage,
             "params": dict(choice.params) if choice else {},
             "seed": seed,
-            "inputs": dict(inputs or {}),
             "options": dict(options or {}),
             "precision": "fp32" if exact else self.suite.precision,
             "threads": 1 if exact else self.suite.threads,
         }
-        key = hash_of({**asked, "stage_revision": _stage_revision(stage), "plugin": plugin})
+        request = hash_of({**asked, "stage_revision": _stage_revision(stage), "plugin": plugin})
+        given = dict(inputs or {})
+        key = hash_of([request, given])
         if key not in self.plan.units:
             self.plan.units[key] = Unit(
                 key=key,
+                request=request,
                 name=name,
+                inputs=given,
                 kind=choice.spec.kind if choice else "",
                 plugin=choice.spec.name if choice else "",
                 paths={**(choice.paths if choice else {}), **(paths or {})},

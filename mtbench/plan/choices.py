@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mtbench.discovery import Registered, Registry
-from mtbench.errors import MtbenchError, ParamError, SuiteError
+from mtbench.errors import MtbenchError, ParamError, PluginError, SuiteError
 from mtbench.params import format_call
 from mtbench.suite import Entry, Suite
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,24 @@ class Choice:
     def trains(self) -> bool:
         """Whether this translator needs a fit with these parameters."""
         trains = self.spec.trains
-        return bool(trains(self.params)) if callable(trains) else bool(trains)
+        return bool(self.ask(trains, self.params)) if callable(trains) else bool(trains)
+
+    def ask(self, question: Callable[..., T], *about: Any) -> T:
+        """What a callable of the spec answers.
+
+        Raises:
+            PluginError: it fails; the text names the plugin.
+        """
+        try:
+            return question(*about)
+        except MtbenchError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"its spec cannot answer: {type(error).__name__}: {error}",
+                where=f"{self.spec.kind} '{self.spec.name}' of {self.registered.plugin.origin}",
+                remedy="Leave it out, or correct the plugin",
+            ) from error
 
 
 def choices(kind: str, entries: Iterable[Entry], suite: Suite, registry: Registry) -> list[Choice]:
@@ -97,6 +116,7 @@ def _grid(entry: Entry, registered: Registered, suite: Suite, registry: Registry
                 expected=f"{entry.name}:NAME=VALUE with NAME one of {', '.join(declared) or 'nothing'}",
             )
         given[spec.shorthand] = entry.positional[0]
+    typed = entry.typed | {str(spec.shorthand)} if entry.typed.intersection(entry.positional) else entry.typed
     axes: dict[str, list[Any]] = {}
     for name, value in given.items():
         grid = isinstance(value, list) and name in declared and declared[name].kind != "list"
@@ -106,12 +126,12 @@ def _grid(entry: Entry, registered: Registered, suite: Suite, registry: Registry
     for point in itertools.product(*axes.values()):
         params = registry.complete(spec.kind, spec.name, dict(zip(axes, point, strict=True)))
         paths = {
-            name: str(suite.path(params[name], typed=name in entry.typed))
+            name: str(suite.path(params[name], typed=name in typed))
             for name, param in declared.items()
             if param.kind == "path" and params[name]
         }
         if root:
-            paths["root"] = str(suite.path(root, typed="root" in entry.typed))
+            paths["root"] = str(suite.path(root, typed="root" in typed))
         elif spec.kind == "dataset" and spec.needs_root:
             raise SuiteError(
                 f"dataset '{entry.name}' needs to know where its files are",

@@ -12,12 +12,32 @@ from mtbench.store.artefacts import hash_of
 from mtbench.suite import Suite
 
 
+_DESCRIPTIVE = frozenset(
+    {
+        "dataset_revision",
+        "source_domain",
+        "target_domain",
+        "task_note",
+        "conditional",
+        "title",
+        "family",
+        "higher_is_better",
+        "unit",
+        "decimals",
+        "caveat",
+    }
+)
+"""Columns that say more of a row without making it another one."""
+
+
 @dataclass(frozen=True)
 class Unit:
     """One piece of work, named by the hash of all that was asked of it.
 
     Attributes:
-        key: sha256 over everything below that changes the result.
+        key: sha256 over ``request`` and the keys in ``inputs``.
+        request: sha256 over what is asked of this unit itself: everything below that changes the result, the
+            plugin's and the stage's revision, but not the inputs.
         stage: one of ``mtbench.stages.STAGES``.
         kind, plugin: whose code does it; empty for the split stage.
         params: the plugin's parameters, complete; paths as written.
@@ -31,6 +51,7 @@ class Unit:
     """
 
     key: str
+    request: str
     stage: str
     kind: str
     plugin: str
@@ -63,8 +84,8 @@ class Row:
 
     @property
     def id(self) -> str:
-        """The identity of the row in a results directory."""
-        return hash_of(dict(self.columns))
+        """The identity of the row in a results directory: a later row of the same id takes its place."""
+        return hash_of({name: value for name, value in self.columns.items() if name not in _DESCRIPTIVE})
 
 
 @dataclass

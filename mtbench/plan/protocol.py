@@ -35,6 +35,7 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
             for subject in _subjects(builder, chosen["translator"]):
                 for metric in chosen["metric"]:
                     plan.rows += _rows(builder, subject, metric, chosen["segmenter"], columns)
+    _check_rows(plan)
     return plan
 
 
@@ -53,8 +54,22 @@ def _folds(dataset: Choice) -> Iterator[int | None]:
     yield from range(split["folds"]) if split.get("by") == "folds" else (None,)
 
 
+def _check_rows(plan: Plan) -> None:
+    seen: dict[str, Row] = {}
+    for row in plan.rows:
+        if seen.setdefault(row.id, row).unit != row.unit:
+            who = row.columns["translator"] or row.columns["role"]
+            raise SuiteError(
+                f"two rows are called '{who}', {row.columns['title']}, for '{row.columns['dataset']}', "
+                "but are made in different ways",
+                where=f"suite '{plan.suite.name}'",
+                expected="a name of its own for each entry that has another plugin or differs in a path only",
+                remedy='Write name = "..." beside plugin = "..."',
+            )
+
+
 def _check_extractors(metric: Choice, registry: Registry) -> None:
-    for need in metric.spec.needed(metric.params):
+    for need in metric.ask(metric.spec.needed, metric.params):
         if not isinstance(need, str):
             known = registry.get("extractor", need.extractor)
             for missing in sorted(set(need.arrays) - set(known.spec.arrays)):
@@ -86,7 +101,7 @@ def _shared_columns(builder: Builder, dataset: Choice, fold: int | None) -> dict
 def _rows(
     builder: Builder, subject: Subject, metric: Choice, segmenters: list[Choice], shared: Mapping[str, Any]
 ) -> Iterator[Row]:
-    needs = metric.spec.needed(metric.params)
+    needs = metric.ask(metric.spec.needed, metric.params)
     if not subject.wants(needs):
         return
     columns = {
@@ -110,7 +125,7 @@ def _metric_columns(metric: Choice, needs: tuple[Any, ...], registry: Registry) 
     caveats = {registry.get("extractor", name).spec.caveat for name in extractors}
     return {
         "metric": spec.name,
-        "variant": spec.printed_variant(metric.params),
+        "variant": metric.ask(spec.printed_variant, metric.params),
         "title": spec.title or spec.name,
         "family": spec.family,
         "metric_params": canonical({k: v for k, v in metric.params.items() if spec.params[k].kind != "path"}),

@@ -68,7 +68,7 @@ def translated(builder: Builder, translator: Choice) -> Iterator[Subject]:
     seeds: tuple[int | None, ...] = (None,)
     if (translator.trains or spec.stochastic) and not spec.deterministic:
         seeds = translator.entry.seeds or builder.suite.seeds
-    reason = spec.supports(builder.task) if spec.supports else None
+    reason = translator.ask(spec.supports, builder.task) if spec.supports else None
     if spec.conditional and "source" not in builder.task.masks:
         reason = "it needs masks of the source slices, which this dataset lacks"
     for seed in seeds:

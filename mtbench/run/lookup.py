@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mtbench.discovery import Registry
-from mtbench.errors import DataError
+from mtbench.discovery import Registered, Registry
+from mtbench.errors import DataError, MtbenchError, PluginError
 from mtbench.plan import Plan, Unit
 from mtbench.store.artefacts import Store, address_of, hash_of
 from mtbench.store.hashes import Hashes
@@ -17,6 +17,7 @@ def raw_files(unit: Unit, registry: Registry, hashes: Hashes, *, only_known: boo
 
     Raises:
         DataError: a file or folder that the unit needs does not exist.
+        PluginError: the dataset's plugin cannot list its files.
     """
     parts: dict[str, str | None] = {}
     for name, written in sorted(unit.paths.items()):
@@ -28,10 +29,7 @@ def raw_files(unit: Unit, registry: Registry, hashes: Hashes, *, only_known: boo
                 remedy="Correct the path",
             )
         if name == "root" and unit.kind == "dataset":
-            registered = registry.get("dataset", unit.plugin)
-            params = {**unit.params, **{k: v for k, v in unit.paths.items() if k in unit.params}}
-            plugin = registered.create(params)
-            files = plugin.files(path) if hasattr(plugin, "files") else _below(path)
+            files = _dataset_files(unit, path, registry.get("dataset", unit.plugin))
         else:
             files = _below(path) if path.is_dir() else [path]
         parts[name] = hashes.fingerprint(path if path.is_dir() else path.parent, files, only_known=only_known)
@@ -40,13 +38,28 @@ def raw_files(unit: Unit, registry: Registry, hashes: Hashes, *, only_known: boo
     return hash_of(parts) if parts else ""
 
 
+def _dataset_files(unit: Unit, root: Path, registered: Registered) -> list[Path]:
+    plugin = registered.create({**unit.params, **{k: v for k, v in unit.paths.items() if k in unit.params}})
+    if not hasattr(plugin, "files"):
+        return _below(root)
+    try:
+        return list(plugin.files(root))
+    except MtbenchError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"files() failed: {type(error).__name__}: {error}",
+            where=f"dataset '{unit.plugin}' of {registered.plugin.origin}",
+        ) from error
+
+
 def _below(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file())
 
 
 def address(unit: Unit, digests: Mapping[str, str], files: str) -> str:
     """The address of a unit's artefact; ``digests`` by unit key."""
-    return address_of(unit.key, {role: digests[key] for role, key in unit.inputs.items()}, files)
+    return address_of(unit.request, {role: digests[key] for role, key in unit.inputs.items()}, files)
 
 
 def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
@@ -66,7 +79,8 @@ def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
             if unit.paths:
                 try:
                     files = raw_files(unit, registry, hashes, only_known=True) if hashes else None
-                except DataError:
+                except MtbenchError:
+                    # The run will say what is wrong with them.
                     files = None
             artefact = store.get(unit.stage, address(unit, digests, files)) if files is not None else None
             if artefact is not None:

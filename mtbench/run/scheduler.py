@@ -18,7 +18,7 @@ from mtbench.run.executor import Executor
 from mtbench.run.job import Job, Outcome, unit_to_dict
 from mtbench.run.lookup import address, raw_files
 from mtbench.run.worker import describe_failure
-from mtbench.store.artefacts import Artefact, Store
+from mtbench.store.artefacts import Artefact, Store, hash_of
 from mtbench.store.hashes import Hashes
 
 
@@ -115,7 +115,7 @@ class Scheduler:
         for row in plan.rows:
             self._rows.setdefault(row.unit, []).append(row)
         self._known_artefacts: set[tuple[str, str]] = set()
-        self._known_rows: dict[str, tuple[str, str]] = {}
+        self._known_rows: dict[str, str] = {}
         self._attempts: dict[str, int] = {}
 
     def run(self) -> Summary:
@@ -245,7 +245,7 @@ class Scheduler:
                 if record["status"] in ("ok", "cached"):
                     self._known_artefacts.add((key, record["digest"]))
             elif record.get("type") == "row":
-                self._known_rows[record["row"]] = (record["status"], record["mark"])
+                self._known_rows[record["row"]] = record["mark"]
 
     def _record_attempt(self, unit: Unit, outcome: Outcome) -> None:
         if outcome.status == "cached" and (unit.key, outcome.digest) in self._known_artefacts:
@@ -304,16 +304,18 @@ class Scheduler:
         self._record_row(row, "measured", "", artefact)
 
     def _record_row(self, row: Row, status: str, reason: str, artefact: Artefact | None = None) -> None:
-        mark = artefact.digest if artefact else reason
-        if self._known_rows.get(row.id) == (status, mark):
-            return
-        self._known_rows[row.id] = (status, mark)
         columns = {
             **row.columns,
             "status": status,
             "unit_key": row.unit,
             "fit_digest": ",".join(self._digests[k] for k in row.fits if k in self._digests),
         }
+        if artefact is not None:
+            columns["input_digest"] = hash_of(artefact.manifest["inputs"])
+        mark = hash_of([columns, artefact.digest if artefact else reason])
+        if self._known_rows.get(row.id) == mark:
+            return
+        self._known_rows[row.id] = mark
         scores: list[dict[str, Any]] = [{"label": "", "note": reason}]
         cases: list[Any] = []
         if artefact is not None:
@@ -321,7 +323,6 @@ class Scheduler:
             shared = {k: v for k, v in found.items() if k not in ("scores", "cases")}
             scores = [{**shared, **score} for score in found["scores"]]
             cases = found["cases"]
-            columns["input_digest"] = _input_digest(artefact)
         self._results.append(
             {
                 "type": "row",
@@ -333,12 +334,6 @@ class Scheduler:
                 "cases": cases,
             }
         )
-
-
-def _input_digest(artefact: Artefact) -> str:
-    from mtbench.store.artefacts import hash_of
-
-    return hash_of(artefact.manifest["inputs"])
 
 
 def _version() -> str:

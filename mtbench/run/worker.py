@@ -159,7 +159,7 @@ def _seed_everything(job: Job) -> None:
     from mtbench.compute.inference import prepare_torch
 
     prepare_torch(job.unit["precision"], job.unit["threads"])
-    seed = derive(job.key)
+    seed = derive(job.address)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

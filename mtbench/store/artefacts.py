@@ -1,7 +1,7 @@
 """The store of artefacts, shared by suites.
 
-An artefact lives at an address that is the hash of what was asked (the unit's key) and of what went in (the
-digests of its inputs). So it is a hit only if its inputs are those now in the store; a changed input makes
+An artefact lives at an address that is the hash of what was asked of its unit and of what went in (the digests
+of its inputs, not their keys). So it is a hit only if its inputs are those now in the store; a changed input makes
 another address, and an edit that changed nothing below it makes none.
 """
 
@@ -35,9 +35,9 @@ def hash_of(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def address_of(key: str, inputs: Mapping[str, str], files: str = "") -> str:
-    """Where the artefact of a unit lives: hash of its key, its inputs' digests and its raw files' fingerprint."""
-    return hash_of([key, dict(inputs), files])
+def address_of(request: str, inputs: Mapping[str, str], files: str = "") -> str:
+    """Where an artefact lives: hash of the unit's own request, its inputs' digests and its raw files' fingerprint."""
+    return hash_of([request, dict(inputs), files])
 
 
 @dataclass(frozen=True)

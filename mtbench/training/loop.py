@@ -169,7 +169,8 @@ class _Loop:
         where = f"training '{self.name}', step {self.step + 1}"
         if self.recipe.batch_statistics:
             raise TrainingError(
-                f"memory does not suffice for a batch of {size}, and batch normalisation forbids to split it",
+                f"memory does not suffice for a batch of {size}, which cannot be split: "
+                "statistics are taken over the whole of it",
                 where=where,
                 remedy="Give a smaller batch_size or smaller networks; both change the result",
             ) from error

@@ -1,1 +1,18 @@
-"""Built-in exporters."""
+"""Table formats: Markdown, CSV, LaTeX, HTML and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import mtbench
+
+
+@mtbench.hookimpl
+def mtbench_exporters() -> Iterator[mtbench.ExporterSpec]:
+    """The built-in formats."""
+    here = "mtbench_plugins.exporters"
+    yield mtbench.ExporterSpec("md", f"{here}.md:Markdown", ending=".md", description="Markdown (GitHub's)")
+    yield mtbench.ExporterSpec("csv", f"{here}.csv:Csv", ending=".csv", description="comma-separated values")
+    yield mtbench.ExporterSpec("tex", f"{here}.tex:Latex", ending=".tex", description="LaTeX, with booktabs")
+    yield mtbench.ExporterSpec("html", f"{here}.html:Html", ending=".html", description="a page that stands alone")
+    yield mtbench.ExporterSpec("json", f"{here}.json:Json", ending=".json", description="everything behind the table")

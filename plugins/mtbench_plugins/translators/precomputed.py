@@ -21,7 +21,9 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
     yield mtbench.TranslatorSpec(
         "precomputed",
         "mtbench_plugins.translators.precomputed:Precomputed",
-        params={"folder": mtbench.Param(None, kind="path", help="PNG, TIFF or NPY images named like the source slices")},
+        params={
+            "folder": mtbench.Param(None, kind="path", help="PNG, TIFF or NPY images named like the source slices")
+        },
         shorthand="folder",
         description="a folder of images that another program translated",
     )

@@ -1,0 +1,199 @@
+"""How often the 95 % intervals hold: simulated patients, the metrics' own code, intervals as the harness makes them.
+
+    python benchmarks/coverage.py --runs 400 --only fid kid is dice
+    python benchmarks/coverage.py --runs 200 --only swd
+
+Each run draws patients anew, 8 slices each, computes the metric and its interval. The truth is the expected
+value at the same number of patients and slices, estimated by the mean over all runs. An interval holds if it
+covers the truth in 90 to 98 % of runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mtbench import Cases, ImageSet, MetricInputs, Slice, Task
+from mtbench.analysis.intervals import Interval, Measure, Positions, cases_interval, jackknife, subsample
+from mtbench.compute.context import Context
+from mtbench_plugins.metrics.class_spread import split_scores
+from mtbench_plugins.metrics.frechet import frechet_distance
+from mtbench_plugins.metrics.kernel_distance import discrepancy
+from mtbench_plugins.metrics.sliced_wasserstein import SlicedWasserstein
+
+SLICES = 8
+CORRELATION = 0.5
+"""Share of the variance of a feature that lies between patients."""
+
+Floats = NDArray[np.float64]
+Run = tuple[float, dict[str, Interval]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table: a name, and what one run gives for a number of patients and a seed."""
+
+    name: str
+    run: Callable[[int, int], Run]
+    patients: tuple[int, ...] = (10, 20, 50)
+
+
+def owners(patients: int) -> list[str]:
+    return [f"p{i}" for i in range(patients) for _ in range(SLICES)]
+
+
+def both(measure: Measure, patients: int, seed: int, two_sided: bool = True) -> Run:
+    """The value, and the intervals of every method that is open to functions of whole sets."""
+    candidates = owners(patients)
+    references = [f"r{name}" for name in candidates] if two_sided else None
+    value = float(np.atleast_1d(measure(None, None))[0])
+    methods = {
+        "jackknife": jackknife(measure, candidates, references, seed=seed)[0],
+        "jackknife, uncorrected": jackknife(measure, candidates, references, pairs=0)[0],
+        "subsample": subsample(measure, candidates, references, seed=seed, draws=40)[0],
+    }
+    return value, methods
+
+
+def taken(array: Floats, positions: Positions | None) -> Floats:
+    return array if positions is None else array[positions]
+
+
+def features(rng: np.random.Generator, patients: int, width: int, shift: float, scale: float) -> Floats:
+    """Gaussian features whose spectrum falls like 1 / k, with patients' own means."""
+    spread = 1 / np.sqrt(np.arange(1, width + 1))
+    spread /= np.sqrt(np.mean(spread**2))
+    person = np.repeat(rng.standard_normal((patients, width)), SLICES, axis=0)
+    single = rng.standard_normal((patients * SLICES, width))
+    values = np.sqrt(CORRELATION) * person + np.sqrt(1 - CORRELATION) * single
+    return np.asarray(values * spread * scale + shift * np.sign(np.sin(1.7 * np.arange(width))))
+
+
+def distance_case(
+    name: str, distance: Callable[[Floats, Floats], float], width: int, shift: float, scale: float
+) -> Case:
+    def run(patients: int, seed: int) -> Run:
+        rng = np.random.default_rng(seed)
+        x, y = features(rng, patients, width, shift, scale), features(rng, patients, width, 0.0, 1.0)
+        return both(lambda c, r: distance(taken(x, c), taken(y, r)), patients, seed)
+
+    far = "apart" if shift else "same"
+    return Case(f"{name}, d={width}, {far}", run)
+
+
+def inception_case(splits: int) -> Case:
+    weights = 3 * np.random.default_rng(0).standard_normal((64, 20)) / 8
+
+    def run(patients: int, seed: int) -> Run:
+        rng = np.random.default_rng(seed)
+        logits = features(rng, patients, 64, 0.0, 1.0) @ weights
+        # Each image keeps its split when others are left out, as the metric's own resampling has it.
+        split = rng.permutation(len(logits)) * splits // len(logits)
+
+        def measure(candidates: Positions | None, references: Positions | None) -> float:
+            chosen, of = taken(logits, candidates), split if candidates is None else split[candidates]
+            return float(np.mean([split_scores(chosen[of == s], 1)[0] for s in range(splits)]))
+
+        return both(measure, patients, seed, two_sided=False)
+
+    return Case(f"is, {splits} split{'s' * (splits > 1)}", run)
+
+
+def dice_case(name: str, mean: float, between: float, missed: float, empty: float) -> Case:
+    """Per-slice values: logit-normal within and between patients, some slices missed (0) or empty (1)."""
+
+    def run(patients: int, seed: int) -> Run:
+        rng = np.random.default_rng(seed)
+        # Slices per patient vary, as they do.
+        owner = np.repeat(np.arange(patients), rng.integers(SLICES - 4, SLICES + 5, patients))
+        logit = mean + between * rng.standard_normal(patients)[owner] + 0.5 * rng.standard_normal(len(owner))
+        values = 1 / (1 + np.exp(-logit))
+        luck = rng.random(len(owner))
+        values[luck < missed] = 0.0
+        values[luck > 1 - empty] = 1.0
+        names = tuple(f"p{i}" for i in owner)
+        cases = Cases("slice", tuple(map(str, range(len(owner)))), names, values)
+        return float(values.mean()), {"cases": cases_interval(cases, seed=seed)}
+
+    return Case(f"dice, {name}", run)
+
+
+def swd_case(variant: str) -> Case:
+    def textures(rng: np.random.Generator, patients: int, prefix: str, smooth: float) -> ImageSet:
+        """64 x 64: a patient's own brightness, contrast and grain."""
+        count = patients * SLICES
+        noise = torch.from_numpy(rng.standard_normal((count, 1, 64, 64)))
+        soft = torch.nn.functional.avg_pool2d(noise, 5, 1, 2).numpy()[:, 0] * 5
+        grain = np.repeat(np.exp(0.5 * rng.standard_normal(patients)) * smooth, SLICES)[:, None, None]
+        gain = np.repeat(np.exp(0.3 * rng.standard_normal(patients)), SLICES)[:, None, None]
+        disc = np.hypot(*np.mgrid[-32:32, -32:32]) < rng.uniform(20, 30, (count, 1, 1))
+        values = 100 + 25 * gain * (grain * soft + noise.numpy()[:, 0])
+        images = np.clip(np.rint(values * disc), 0, 255).astype(np.uint8)
+        names = [f"{prefix}{p}" for p in owners(patients)]
+        slices = tuple(Slice(f"{prefix}{i}", name, name) for i, name in enumerate(names))
+        return ImageSet(images, slices, None, Task("toy"), "target", "test")
+
+    def run(patients: int, seed: int) -> Run:
+        rng = np.random.default_rng(seed)
+        inputs = MetricInputs(
+            Task("toy"), candidate=textures(rng, patients, "c", 1.0), reference=textures(rng, patients, "r", 1.3)
+        )
+        metric = SlicedWasserstein(variant)  # type: ignore[arg-type]
+        return both(metric.resample(inputs, Context(threads=1)), patients, seed)
+
+    return Case(f"swd[{variant}]", run, (10, 20))
+
+
+def all_cases() -> Iterator[Case]:
+    yield dice_case("mild", 1.5, 0.5, 0.0, 0.0)
+    yield dice_case("some missed", 2.2, 0.9, 0.06, 0.15)
+    yield dice_case("near 1", 3.0, 0.6, 0.01, 0.0)
+    for width, shift in ((64, 0.3), (64, 0.0), (512, 0.2)):
+        yield distance_case("fid", frechet_distance, width, shift, 1.15 if shift else 1.0)
+    for width, shift in ((64, 0.3), (64, 0.0), (512, 0.2)):
+        yield distance_case("kid", lambda x, y: discrepancy(x, y).value, width, shift, 1.15 if shift else 1.0)
+    yield inception_case(1)
+    yield inception_case(10)
+    yield swd_case("karras")
+    yield swd_case("koshian2")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=400)
+    parser.add_argument("--only", nargs="*", help="cases whose names begin so")
+    parser.add_argument("--patients", type=int, nargs="*", help="numbers of patients, where a case has them")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print("| metric | patients | runs | truth | spread | interval | standard error | covers | seconds |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for case in all_cases():
+        if options.only and not case.name.startswith(tuple(options.only)):
+            continue
+        for patients in case.patients:
+            if options.patients and patients not in options.patients:
+                continue
+            started = time.perf_counter()
+            runs = [case.run(patients, seed) for seed in range(options.runs)]
+            seconds = time.perf_counter() - started
+            values = np.array([value for value, _ in runs])
+            truth = values.mean()
+            for method in runs[0][1]:
+                found = [intervals[method] for _, intervals in runs]
+                hits = [i.low <= truth <= i.high for i in found if i.low is not None and i.high is not None]
+                error = np.mean([i.stderr for i in found if i.stderr is not None])
+                print(
+                    f"| {case.name} | {patients} | {len(hits)} | {truth:.4g} | {values.std():.3g} | {method} "
+                    f"| {error:.3g} | {100 * np.mean(hits):.1f} % | {seconds:.0f} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""Do perceptual metrics agree with segmentation metrics? The paper's Figure 2, with its uncertainty."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from mtbench.analysis.association import METHODS, holm, leave_one_out, p_values
+from mtbench.analysis.gather import Gathered, gather
+from mtbench.analysis.layout import Layout
+from mtbench.errors import RequestError
+
+Rule = Literal["default", "paper"]
+
+ENOUGH = 8
+"""With fewer translators a correlation is descriptive only."""
+
+FEWEST = 3
+"""With fewer translators there is no correlation at all (two points always lie on a line)."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One coefficient.
+
+    Attributes:
+        value: as computed, -1 to 1; ``None`` where it is not defined (too few translators, a constant metric).
+        agreement: the same, oriented so that positive means that the metrics agree on which translator is better.
+        p: two-sided permutation p over translators.
+        p_holm: p adjusted for all correlations of this kind in the result.
+        left_out: ``agreement`` without each translator in turn, by its printed name.
+    """
+
+    value: float | None = None
+    agreement: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    left_out: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """One metric against one segmentation metric on one task, one point per translator.
+
+    Attributes:
+        task, dataset: the task's printed title and its name.
+        metric, against: printed names of the two columns ("SWD[karras]", "Dice[slice] breast").
+        metric_name, against_name: names of the two metrics ("swd", "dice").
+        translators: printed names of the points.
+        estimates: by method: "pearson", "spearman", "kendall".
+        caveat: why the metric's numbers are not comparable with anybody's; mostly empty.
+    """
+
+    task: str
+    dataset: str
+    metric: str
+    against: str
+    metric_name: str
+    against_name: str
+    translators: tuple[str, ...]
+    estimates: Mapping[str, Estimate]
+    caveat: str = ""
+
+    @property
+    def n(self) -> int:
+        """The number of translators."""
+        return len(self.translators)
+
+    @property
+    def descriptive(self) -> bool:
+        """Whether there are too few translators for more than a description."""
+        return self.n < ENOUGH
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """All correlations of a result.
+
+    Attributes:
+        items: by task, then metric, then segmentation metric.
+        rule: "default", or "paper": absolute values over all rows.
+        remarks: sentences for the reader.
+    """
+
+    items: tuple[Correlation, ...]
+    rule: Rule
+    remarks: tuple[str, ...]
+
+
+def correlate(
+    scores: pa.Table,
+    *,
+    rule: Rule = "default",
+    conditional: bool = False,
+    rows: Sequence[str] = (),
+    without: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+) -> Correlations:
+    """Correlate every metric with every segmentation metric, task by task.
+
+    One point per translator: seeds and folds are averaged first, since the seeds of a translator are not
+    independent. Reference rows, and numbers some of whose runs failed, are left out.
+
+    Args:
+        scores: rows of ``mtbench.store.schema.SCORES``.
+        rule: "paper" takes all translators, conditional ones too, as Figure 2 of Konz et al. (MIDL 2024) does.
+        conditional: whether conditional translators take part: their Dice is circular, since their input is the
+            reference mask.
+        rows: translators to take; all where empty.
+        without: translators to leave out.
+        datasets: tasks to take; all where empty.
+
+    Raises:
+        RequestError: a name matches nothing.
+        DataError: the table is not of the scores schema, or mixes schema versions.
+    """
+    if rule not in ("default", "paper"):
+        raise RequestError(f"there is no rule '{rule}'", expected="one of default, paper")
+    found = gather(scores)
+    layout = Layout(found, {}, (), rows, datasets)
+    absent = set(Layout(found, {}, (), without, ()).rows) if without else set[int]()
+    points = [
+        r
+        for r in layout.rows
+        if found.rows[r]["role"] == "translator"
+        and r not in absent
+        and (conditional or rule == "paper" or not found.rows[r]["conditional"])
+    ]
+    items: list[Correlation] = []
+    for b in dict.fromkeys(b for b, _ in layout.columns):
+        items += _task(found, layout, b, [c for block, c in layout.columns if block == b], points)
+    hidden = [r for r in layout.rows if found.rows[r]["conditional"] and r not in points and r not in absent]
+    remarks = _remarks(items, rule, [layout.labels[r] for r in hidden])
+    return Correlations(tuple(_adjusted(items)), rule, remarks)
+
+
+def _task(found: Gathered, layout: Layout, b: int, columns: Sequence[int], points: Sequence[int]) -> list[Correlation]:
+    values = np.full((len(points), len(columns)), np.nan)
+    for i, r in enumerate(points):
+        for j, c in enumerate(columns):
+            number = found.numbers.get((b, r, c))
+            if number is not None and not number.incomplete and math.isfinite(number.value):
+                values[i, j] = number.value
+    known = ~np.isnan(values)
+    outcomes = [j for j, c in enumerate(columns) if found.columns[c]["family"] == "segmentation"]
+    metrics = [j for j in range(len(columns)) if j not in outcomes]
+    # Columns that lack the same translators are computed together.
+    batches: dict[tuple[bytes, bytes], tuple[list[int], list[int]]] = {}
+    for j in metrics:
+        for k in outcomes:
+            xs, ys = batches.setdefault((known[:, j].tobytes(), known[:, k].tobytes()), ([], []))
+            if j not in xs:
+                xs.append(j)
+            if k not in ys:
+                ys.append(k)
+    items: dict[tuple[int, int], Correlation] = {}
+    for xs, ys in batches.values():
+        there = np.flatnonzero(known[:, xs[0]] & known[:, ys[0]]).tolist()
+        names = tuple(layout.labels[points[i]] for i in there)
+        x, y = values[there][:, xs], values[there][:, ys]
+        better = np.array([[1.0 if found.columns[columns[j]]["higher_is_better"] else -1.0 for j in xs]])
+        up = np.array([[1.0 if found.columns[columns[k]]["higher_is_better"] else -1.0 for k in ys]])
+        estimates = {method: _estimates(method, x, y, better.T * up, names) for method in METHODS}
+        for i, j in enumerate(xs):
+            for m, k in enumerate(ys):
+                cx, cy = found.columns[columns[j]], found.columns[columns[k]]
+                items[j, k] = Correlation(
+                    layout.titles[b],
+                    found.blocks[b]["dataset"],
+                    f"{layout.names[columns[j]]} {cx['label']}".strip(),
+                    f"{layout.names[columns[k]]} {cy['label']}".strip(),
+                    cx["metric"],
+                    cy["metric"],
+                    names,
+                    {method: estimates[method][i][m] for method in METHODS},
+                    cx["caveat"],
+                )
+    return [items[key] for key in sorted(items)]
+
+
+def _estimates(
+    method: str, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], sign: np.ndarray[Any, Any], names: Sequence[str]
+) -> list[list[Estimate]]:
+    p_columns, q_columns = x.shape[1], y.shape[1]
+    if len(names) < FEWEST:
+        return [[Estimate()] * q_columns for _ in range(p_columns)]
+    value = METHODS[method](x, y)
+    p = p_values(method, x, y)
+    left = leave_one_out(method, x, y) * sign if len(names) > FEWEST else None
+    return [
+        [
+            Estimate()
+            if math.isnan(value[i, j])
+            else Estimate(
+                value=float(value[i, j]),
+                agreement=float(value[i, j] * sign[i, j]),
+                p=float(p[i, j]),
+                left_out={}
+                if left is None
+                else {name: float(v) for name, v in zip(names, left[:, i, j], strict=True) if not math.isnan(v)},
+            )
+            for j in range(q_columns)
+        ]
+        for i in range(p_columns)
+    ]
+
+
+def _adjusted(items: Sequence[Correlation]) -> list[Correlation]:
+    """The same correlations with Holm's p, over all of one method."""
+    estimates: list[dict[str, Estimate]] = [dict(item.estimates) for item in items]
+    for method in METHODS:
+        p = [e[method].p for e in estimates]
+        for e, adjusted in zip(estimates, holm([math.nan if v is None else v for v in p]), strict=True):
+            if not math.isnan(adjusted):
+                e[method] = replace(e[method], p_holm=adjusted)
+    return [replace(item, estimates=e) for item, e in zip(items, estimates, strict=True)]
+
+
+def _remarks(items: Sequence[Correlation], rule: Rule, hidden: Sequence[str]) -> tuple[str, ...]:
+    texts = []
+    if rule == "paper":
+        texts.append("Absolute Pearson correlation over all rows: it hides whether a metric agrees or contradicts.")
+    else:
+        texts.append("Positive: both metrics prefer the same translators. One point per translator, seeds averaged.")
+    if any(item.descriptive for item in items):
+        texts.append(f"Descriptive only: fewer than {ENOUGH} translators.")
+    if any(item.n < FEWEST for item in items):
+        texts.append(f"No correlation with fewer than {FEWEST} translators.")
+    if hidden:
+        texts.append(
+            f"Left out: {', '.join(hidden)} (conditional: its input is the reference mask, so its Dice is circular)."
+        )
+    caveats = dict.fromkeys((item.metric, item.caveat) for item in items if item.caveat)
+    texts += [f"{metric}: {caveat}." for metric, caveat in caveats]
+    return tuple(texts)

@@ -1,0 +1,139 @@
+"""``mtbench correlate``: do the perceptual metrics agree with the segmentation metrics?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mtbench.errors import RequestError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mtbench.analysis.correlation import Correlation, Correlations, Estimate
+
+
+@click.command("correlate")
+@click.argument("results")
+@click.option(
+    "--rule",
+    type=click.Choice(["default", "paper"]),
+    default="default",
+    help="'paper' prints absolute Pearson over all rows, as Figure 2 of the MIDL 2024 paper does.",
+)
+@click.option("--conditional", is_flag=True, help="Let conditional translators take part (their Dice is circular).")
+@click.option("-t", "--translator", "rows", multiple=True, help="Take only these translators.")
+@click.option("-x", "--without", multiple=True, metavar="NAME", help="Leave this translator out; may be repeated.")
+@click.option("-d", "--dataset", "datasets", multiple=True, help="Take only these tasks.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option(
+    "--heatmap",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also draw a heat map: PNG, SVG or PDF by the ending (needs matplotlib).",
+)
+def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -> None:
+    """Correlate every metric in RESULTS with every segmentation metric, task by task.
+
+    RESULTS is a results directory, or published:midl2024. One point per translator, seeds averaged; p-values from
+    permutations of translators, adjusted by Holm.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from mtbench.analysis.correlation import correlate
+    from mtbench.results import load
+
+    found = correlate(load(results), **options)
+    if not found.items:
+        raise RequestError(
+            "there is nothing to correlate",
+            where=results,
+            expected="scores of at least one segmentation metric and one other metric on the same task",
+        )
+    if heatmap is not None:
+        from mtbench.report.heatmap import draw
+
+        draw(found, heatmap)
+        click.echo(f"wrote {heatmap}", err=True)
+    if as_json:
+        click.echo(json.dumps(as_record(found), ensure_ascii=False, indent=1, allow_nan=False))
+        return
+    console = Console()
+    for task in dict.fromkeys(item.task for item in found.items):
+        console.print(_table(task, [item for item in found.items if item.task == task], found.rule == "paper"))
+    for remark in (LEGEND, *found.remarks):
+        console.print(Text(remark, style="dim"))
+
+
+def as_record(found: Correlations) -> dict[str, Any]:
+    """The correlations as JSON holds them."""
+    return {
+        "rule": found.rule,
+        "remarks": list(found.remarks),
+        "correlations": [
+            {
+                "task": item.task,
+                "dataset": item.dataset,
+                "metric": item.metric,
+                "against": item.against,
+                "n": item.n,
+                "translators": list(item.translators),
+                "descriptive_only": item.descriptive,
+                "caveat": item.caveat,
+                **{
+                    method: {
+                        "value": e.value,
+                        "absolute": None if e.value is None else abs(e.value),
+                        "agreement": e.agreement,
+                        "p": e.p,
+                        "p_holm": e.p_holm,
+                        "left_out": None if e.left_out is None else dict(e.left_out),
+                    }
+                    for method, e in item.estimates.items()
+                },
+            }
+            for item in found.items
+        ],
+    }
+
+
+LEGEND = "r: Pearson; rho: Spearman; tau: Kendall; one left out: the range of r without each translator in turn."
+
+
+def _table(task: str, items: list[Correlation], absolute: bool) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=Text(task), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
+    shown.add_column("metric")
+    shown.add_column("against")
+    for head in ("n", "|r|" if absolute else "r", "one left out"):
+        shown.add_column(head, justify="right", no_wrap=True)
+    for head in () if absolute else ("p", "p Holm", "rho", "tau"):
+        shown.add_column(head, justify="right", no_wrap=True)
+    for item in items:
+        r = item.estimates["pearson"]
+        figures = [str(item.n), _figure(r.value if absolute else r.agreement, absolute), _left_out(r, absolute)]
+        if not absolute:
+            others = (item.estimates[method].agreement for method in ("spearman", "kendall"))
+            figures += [_p(r.p), _p(r.p_holm), *(_figure(v, absolute) for v in others)]
+        shown.add_row(Text(item.metric), Text(item.against), *figures)
+    return shown
+
+
+def _left_out(estimate: Estimate, absolute: bool) -> str:
+    values = [abs(v) if absolute else v for v in (estimate.left_out or {}).values()]
+    return f"{_figure(min(values), absolute)} to {_figure(max(values), absolute)}" if values else "–"
+
+
+def _figure(value: float | None, absolute: bool) -> str:
+    return "–" if value is None else f"{abs(value):.2f}" if absolute else f"{value:+.2f}"
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,60 @@
+"""TIFF images and stacks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mtbench.errors import DataError
+
+
+def read_tiff(path: Path, *, palette: bool) -> tuple[NDArray[Any], int | None]:
+    """The values of the one image or stack in a TIFF file, and which axis holds colour channels, if any.
+
+    Args:
+        palette: take the indices of a palette image.
+
+    Raises:
+        DataError: several images that are no stack, or grey values that do not run from black to white.
+        OSError: the file is damaged.
+    """
+    import tifffile
+
+    # A stack that was cut off reads as a shorter one; tifffile says so in its log only.
+    heard = _Errors()
+    log = logging.getLogger("tifffile")
+    log.addHandler(heard)
+    try:
+        with tifffile.TiffFile(path) as file:
+            if len(file.series) != 1:
+                raise DataError(
+                    f"this TIFF holds {len(file.series)} image series",
+                    where=str(path),
+                    expected="one image or one stack",
+                )
+            series = file.series[0]
+            kind = series.keyframe.photometric.name
+            if kind == "MINISWHITE" or (kind == "PALETTE" and not palette):
+                raise DataError(
+                    f"this TIFF is of kind {kind}", where=str(path), expected="grey values, black at zero (MINISBLACK)"
+                )
+            array, axes = series.asarray(), str(series.axes)
+    finally:
+        log.removeHandler(heard)
+    if heard.texts:
+        raise OSError("; ".join(heard.texts))
+    return array, axes.index("S") if "S" in axes else None
+
+
+class _Errors(logging.Handler):
+    """Collects what a library reports as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())

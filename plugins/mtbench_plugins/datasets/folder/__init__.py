@@ -1,0 +1,51 @@
+"""The dataset ``folder``: a translation task from two folders of images or volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import mtbench
+
+
+def describe(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``Task`` fields that depend on the parameters."""
+    from mtbench_plugins.datasets.folder.config import Config
+
+    config = Config.of(params)
+    return {
+        "source": config.source.name,
+        "target": config.target.name,
+        "labels": {value: name for name, value in config.labels.items()},
+        "masks": frozenset(d.domain for d in config.domains if d.has_masks),
+    }
+
+
+@mtbench.hookimpl
+def mtbench_datasets() -> Iterator[mtbench.DatasetSpec]:
+    """The folder dataset."""
+    yield mtbench.DatasetSpec(
+        "folder",
+        "mtbench_plugins.datasets.folder.dataset:Folder",
+        description="a task from folders of PNG, TIFF, NPY, NIfTI, NRRD, MHA or DICOM images, masks optional",
+        params={
+            "source": mtbench.Param(
+                kind="table",
+                help="name, images, masks, labels, from_below, patient or table, plane, slices, every, min_area, crop, "
+                "normalise, window, percentiles, unit",
+            ),
+            "target": mtbench.Param(kind="table", help="the same for the target domain"),
+            "labels": mtbench.Param({}, help='label name to its value(s) in the masks, or to "nonzero"'),
+            "resize": mtbench.Param(
+                "plain",
+                choices=("plain", "spacing", "none"),
+                help="plain: to size x size; spacing: to mm, then crop or pad; none: all have one size",
+            ),
+            "size": mtbench.Param(256, minimum=8, help="height and width of the prepared images"),
+            "mm": mtbench.Param(kind="float", minimum=0.01, help="millimetres per pixel for resize = spacing"),
+        },
+        describe=describe,
+        needs_root=True,
+        access="private",
+        obtain="These are the user's own files: set 'root' to the folder that holds them",
+    )

@@ -1,0 +1,237 @@
+"""From files to cases (a volume, or the plain images of one patient), from cases to prepared slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.data import Sample, Slice, encode
+from mtbench.errors import DataError
+from mtbench.formats import PLANES, Frame, Geometry, Plane, Volume, read, read_mask
+from mtbench_plugins.datasets.folder.config import Domain
+from mtbench_plugins.datasets.folder.listing import Item
+
+_SMALLEST = 1e-30
+"""Stands for a window without width, so that a constant image is black."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One slice as it is in its file.
+
+    Attributes:
+        slice_id, index: its name, and its place in the case.
+        image: H x W, the file's own values.
+        mask: H x W, the mask file's own values, or labels where each has a file of its own.
+        spacing, thickness: mm per row and column, and between slices.
+        item, volume: where it comes from.
+    """
+
+    slice_id: str
+    index: int
+    image: NDArray[np.generic]
+    mask: NDArray[np.generic] | None
+    spacing: tuple[float, float] | None
+    thickness: float | None
+    item: Item
+    volume: Volume
+
+
+@dataclass(frozen=True)
+class Case:
+    """A volume, or the plain images of one patient, in order."""
+
+    case_id: str
+    patient_id: str
+    pictures: Sequence[Picture]
+
+
+def cases(group: Sequence[Item], domain: Domain) -> Iterator[Case]:
+    """Read the items of one group, each file once.
+
+    Raises:
+        DataError: a file cannot be read, a mask does not lie where its image lies, or nothing says which
+            patient a plain image shows.
+    """
+    flat: list[Picture] = []
+    for item in group:
+        volume = read(item.image)
+        pictures = _pictures(item, volume, domain)
+        if volume.array.ndim == 3:
+            yield Case(item.name, item.patient or item.name, pictures)
+            continue
+        if not item.patient:
+            raise DataError(
+                "nothing says which patient this image shows",
+                where=item.relative,
+                expected=f"params.{domain.domain}.patient or .table, because splits are by patient",
+                remedy="patient = '([^/]*)$' makes each file a patient of its own",
+            )
+        flat.append(replace(pictures[0], slice_id=item.name, index=len(flat)))
+    if flat:
+        yield Case(flat[0].item.patient, flat[0].item.patient, flat)
+
+
+def prepared(
+    case: Case, domain: Domain, labels: Mapping[str, int], frame_of: Callable[[Picture, Domain], Frame]
+) -> Iterator[Sample]:
+    """The chosen slices of a case: grey levels uint8, masks with the values of ``labels``."""
+    kept = _ranked(case, domain.from_below) if domain.from_below else None
+    first, last = domain.slices or (0, len(case.pictures) - 1)
+    chosen = []
+    for picture in case.pictures[first : last + 1]:
+        mask = None if picture.mask is None else _labelled(picture.mask, kept, domain, labels)
+        if mask is None or np.count_nonzero(mask) >= domain.min_area:
+            chosen.append((picture, mask))
+    window = _case_window(case, domain)
+    for picture, mask in chosen[:: domain.every]:
+        frame = frame_of(picture, domain)
+        low, high = window or _own_window(picture, domain)
+        span = np.float32(max(high - low, _SMALLEST))
+        grey = np.clip((np.asarray(picture.image, np.float32) - np.float32(low)) / span, 0, 1)
+        volume, plane = picture.volume, _plane(domain)
+        geometry = Geometry.of(volume, plane, picture.index, frame).to_json() if volume.axes and plane else ""
+        record = Slice(
+            slice_id=picture.slice_id,
+            patient_id=case.patient_id,
+            case_id=case.case_id,
+            index=picture.index,
+            spacing=frame.spacing(picture.spacing),
+            thickness=picture.thickness,
+            window=(low, high),
+            unit=domain.unit or volume.unit,
+            file=picture.item.relative,
+            geometry=geometry,
+            scanner=picture.item.scanner or volume.scanner,
+            split=picture.item.split,
+        )
+        image = encode(frame.image(grey), "uint8")
+        yield Sample(domain.domain, image, record, None if mask is None else frame.mask(mask))
+
+
+def _pictures(item: Item, volume: Volume, domain: Domain) -> list[Picture]:
+    # A plain image has no planes to choose from: the parameter is about the volumes beside it.
+    plane = _plane(domain) if volume.array.ndim == 3 else None
+    images = volume.slices(plane)
+    masks = _masks(item, volume, domain, plane)
+    spacing, thickness = volume.in_plane(plane)
+    if spacing is None and item.mm is not None:
+        spacing = (item.mm, item.mm)
+    name = f"{item.name}_{plane}" if plane else item.name
+    digits = max(3, len(str(len(images) - 1)))
+    return [
+        Picture(
+            f"{name}_{index:0{digits}d}",
+            index,
+            images[index],
+            None if masks is None else masks[index],
+            spacing,
+            thickness,
+            item,
+            volume,
+        )
+        for index in range(len(images))
+    ]
+
+
+def _plane(domain: Domain) -> Plane | None:
+    return next((plane for plane in PLANES if plane == domain.plane), None)
+
+
+def _masks(item: Item, volume: Volume, domain: Domain, plane: Plane | None) -> NDArray[np.generic] | None:
+    """Raw mask values (label maps) or labels from 1 (one file per class), slices x H x W."""
+    if item.mask is not None:
+        mask = read_mask(item.mask)
+        _same_place(mask, volume, item)
+        return mask.slices(plane)
+    if not item.class_masks:
+        return None
+    joined = np.zeros(volume.array.shape, np.uint8)
+    for label, files in enumerate(item.class_masks.values(), start=1):
+        for file in files:
+            mask = read_mask(file)
+            _same_place(mask, volume, item)
+            joined[mask.array != 0] = label
+    return replace(volume, array=joined).slices(plane)
+
+
+def _same_place(mask: Volume, image: Volume, item: Item) -> None:
+    if mask.array.shape != image.array.shape:
+        sizes = (" x ".join(str(n) for n in v.file_shape) for v in (mask, image))
+        ours, theirs = sizes
+        raise DataError(
+            f"the mask is {ours}, its image {item.relative} is {theirs}",
+            where=mask.file,
+            expected="the same size",
+        )
+    one, other = mask.affine, image.affine
+    if (one is None) != (other is None) or (
+        one is not None and other is not None and not np.allclose(one, other, atol=0.05)
+    ):
+        raise DataError(
+            f"the mask does not lie where its image {item.relative} lies: their headers differ",
+            where=mask.file,
+            expected="the same origin, directions and spacing",
+            remedy="Resample the mask to the image's grid",
+        )
+
+
+def _labelled(
+    raw: NDArray[np.generic], kept: set[int] | None, domain: Domain, labels: Mapping[str, int]
+) -> NDArray[np.uint8]:
+    """Raw mask values as the task's labels; what no label names is background."""
+    if domain.class_masks:
+        order = np.array([0, *(labels[name] for name in domain.class_masks)], np.uint8)
+        return order[np.asarray(raw, np.uint8)]
+    here = np.isin(raw, list(kept)) if kept is not None else np.True_
+    result = np.zeros(raw.shape, np.uint8)
+    for name, values in domain.values.items():
+        chosen = raw != 0 if values is None else np.isin(raw, values)
+        result[chosen & here] = labels[name]
+    return result
+
+
+def _ranked(case: Case, ranks: tuple[int, int]) -> set[int]:
+    """The instances whose mean height over the whole case has one of these ranks, 1 being the lowest."""
+    weight: dict[int, tuple[float, int]] = {}
+    for picture in case.pictures:
+        if picture.mask is None:
+            continue
+        rows, columns = np.nonzero(picture.mask)
+        values, where = np.unique(np.asarray(picture.mask)[rows, columns], return_inverse=True)
+        sums = np.bincount(where, weights=rows / picture.mask.shape[0])
+        counts = np.bincount(where)
+        for value, total, count in zip(values.tolist(), sums.tolist(), counts.tolist(), strict=True):
+            before = weight.get(value, (0.0, 0))
+            weight[value] = (before[0] + total, before[1] + count)
+    lowest_first = sorted(weight, key=lambda value: -weight[value][0] / weight[value][1])
+    return set(lowest_first[ranks[0] - 1 : ranks[1]])
+
+
+def _case_window(case: Case, domain: Domain) -> tuple[float, float] | None:
+    """The values of the whole case that become 0 and 255; ``None`` where each image has its own."""
+    if domain.normalise == "window":
+        return domain.window
+    if domain.normalise != "percentile":
+        return None
+    distinct = {id(p.volume): p.volume.array for p in case.pictures}.values()
+    values = np.concatenate([array.ravel() for array in distinct]) if len(distinct) > 1 else next(iter(distinct))
+    low, high = np.percentile(values, domain.percentiles)
+    return float(low), float(high)
+
+
+def _own_window(picture: Picture, domain: Domain) -> tuple[float, float]:
+    if domain.normalise == "image":
+        return float(np.min(picture.image)), float(np.max(picture.image))
+    white = {"uint8": 255.0, "uint16": 65535.0}.get(picture.image.dtype.name)
+    if white is None:
+        raise DataError(
+            f"its values are {picture.image.dtype} and nothing says what is black and white",
+            where=picture.item.relative,
+            expected="8- or 16-bit grey levels for normalise = 'none'",
+            remedy=f"Set params.{domain.domain}.normalise to 'percentile', 'image' or 'window'",
+        )
+    return 0.0, white

@@ -1,0 +1,286 @@
+"""Which files make up a domain: patterns, matching of masks to images, patients. Standard library only."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mtbench.errors import DataError, close_matches
+from mtbench.formats import SUFFIXES, is_series, stem, suffix
+from mtbench_plugins.datasets.folder.config import Domain, Table
+
+Key = tuple[str, ...]
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    "": "",
+}
+_WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[[^\]]+\]")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image file, stack, volume or DICOM folder with what belongs to it.
+
+    Attributes:
+        name: unique in the domain; what the wildcards of the pattern stand for.
+        image: its path; ``relative`` the same from the root.
+        mask: the label map, where the domain has such.
+        class_masks: for each label its binary files, where the domain has those.
+        patient: empty where nothing says who it is.
+        split, scanner, mm: from the table, where it says so.
+    """
+
+    name: str
+    image: Path
+    relative: str
+    mask: Path | None
+    class_masks: Mapping[str, tuple[Path, ...]]
+    patient: str
+    split: str = ""
+    scanner: str = ""
+    mm: float | None = None
+
+
+def items(root: Path, domain: Domain) -> list[Item]:
+    """Everything of a domain, in natural order of names.
+
+    Raises:
+        DataError: nothing is found, two files have one name, a mask has no image or an image no mask, or the
+            patient of an image is not to be found where the parameters say.
+    """
+    images = _find(root, domain.images, domain, "images")
+    masks = _find(root, domain.masks, domain, "masks") if domain.masks else {}
+    if domain.masks:
+        _match(root, images, masks, domain)
+    rows = _Rows(root, domain.table) if domain.table else None
+    result, names = [], dict[str, Path]()
+    for key, path in images.items():
+        relative = path.relative_to(root).as_posix()
+        name = "_".join(part.replace("/", "_") for part in key if part) or stem(path)
+        if name in names:
+            _same_name(names[name], path, name, root)
+        names[name] = path
+        classes = {label: _beside(path, patterns, label) for label, patterns in domain.class_masks.items()}
+        found = rows.of(relative) if rows else {}
+        patient = found.get("patient", "") if rows else _patient(relative, domain)
+        result.append(
+            Item(
+                name,
+                path,
+                relative,
+                masks.get(key),
+                classes,
+                patient,
+                found.get("split", ""),
+                found.get("scanner", ""),
+                _millimetres(found.get("mm", ""), relative),
+            )
+        )
+    return sorted(result, key=lambda item: natural(item.name))
+
+
+def raw_files(root: Path, domain: Domain) -> list[Path]:
+    """Every file that reading the domain opens, DICOM folders file by file."""
+    files: list[Path] = [root / domain.table.file] if domain.table else []
+    for item in items(root, domain):
+        named = [
+            item.image,
+            *([item.mask] if item.mask else []),
+            *(f for fs in item.class_masks.values() for f in fs),
+        ]
+        for path in named:
+            files += sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    return files
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """A sort key under which "z9" comes before "z10"."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
+
+
+def _find(root: Path, patterns: tuple[str, ...], domain: Domain, what: str) -> dict[Key, Path]:
+    found: dict[Key, Path] = {}
+    for pattern in patterns:
+        matches = _expand(root, pattern.strip("/"))
+        if not matches:
+            raise DataError(
+                f"no {domain.domain} {what} match '{pattern}'",
+                where=str(root),
+                expected="files ending in " + ", ".join(SUFFIXES) + ", or folders of a DICOM series",
+                remedy=f"Correct params.{domain.domain}.{what}, or root",
+            )
+        for key, path in matches:
+            if key in found and found[key] != path:
+                _same_name(found[key], path, "_".join(key) or stem(path), root)
+            found[key] = path
+    return found
+
+
+def _expand(root: Path, pattern: str) -> list[tuple[Key, Path]]:
+    """What a pattern stands for, with the text of its wildcards as key."""
+    if not _WILD.search(pattern):
+        path = root / pattern
+        if path.is_file() or is_series(path):
+            return [((), path)]
+        inside = ((Path(folder), sorted(files)) for folder, _, files in os.walk(path, followlinks=True))
+        return [
+            ((_without_suffix(p.relative_to(path).as_posix()),), p)
+            for folder, files in inside
+            for p in ([folder] if is_series(folder) else [folder / f for f in files if not f.startswith(".")])
+            if p.is_dir() or suffix(p)
+        ]
+    captures = re.compile(_regex(pattern))
+    result = []
+    for relative in sorted(glob.glob(pattern, root_dir=root, recursive=True)):
+        path = root / relative
+        match = captures.fullmatch(Path(relative).as_posix())
+        if match and (is_series(path) if path.is_dir() else suffix(path)):
+            result.append((tuple(_without_suffix(text or "") for text in match.groups()), path))
+    return result
+
+
+def _regex(pattern: str) -> str:
+    parts, at = [], 0
+    for wild in _WILD.finditer(pattern):
+        parts.append(re.escape(pattern[at : wild.start()]))
+        text = wild.group()
+        special = {"**/": "(?:(.*)/)?", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
+        parts.append(special.get(text, f"({text.replace('[!', '[^')})"))
+        at = wild.end()
+    return "".join(parts) + re.escape(pattern[at:])
+
+
+def _without_suffix(text: str) -> str:
+    ending = suffix(Path(text))
+    return text[: len(text) - len(ending)] if ending else text
+
+
+def _match(root: Path, images: Mapping[Key, Path], masks: Mapping[Key, Path], domain: Domain) -> None:
+    for ours, theirs, kind, missing, patterns in (
+        (images, masks, "image", "mask", domain.masks),
+        (masks, images, "mask", "image", domain.images),
+    ):
+        alone = [key for key in ours if key not in theirs]
+        if alone:
+            name = ours[alone[0]].relative_to(root)
+            others = f" ({len(alone)} such {kind}s in all)" if len(alone) > 1 else ""
+            raise DataError(
+                f"the {domain.domain} {kind} {name} has no {missing}: nothing named "
+                f"'{'_'.join(alone[0])}' matches '{', '.join(patterns)}'{others}",
+                where=str(root),
+                expected=f"for each {kind} a {missing} of the same name",
+                remedy=f"Add the {missing}, or leave the {kind} out by a narrower pattern",
+            )
+
+
+def _beside(image: Path, patterns: tuple[str, ...], label: str) -> tuple[Path, ...]:
+    folder = image.parent
+    files: list[Path] = []
+    for pattern in patterns:
+        found = [path for _, path in _expand(folder, pattern) if path.is_file()]
+        if not found:
+            raise DataError(
+                f"the image {image.name} has no mask of '{label}' that matches '{pattern}'",
+                where=str(folder),
+                expected="each pattern of masks to match a file beside each image",
+            )
+        files += found
+    return tuple(files)
+
+
+def _same_name(first: Path, second: Path, name: str, root: Path) -> None:
+    raise DataError(
+        f"{first.relative_to(root)} and {second.relative_to(root)} would both be called '{name}'",
+        where=str(root),
+        expected="different names",
+        remedy="Use a wildcard for the part of the path that differs",
+    )
+
+
+def _patient(relative: str, domain: Domain) -> str:
+    if not domain.patient:
+        return ""
+    match = re.search(domain.patient, relative)
+    if not match or not match[1]:
+        raise DataError(
+            f"'{domain.patient}' finds no patient in this path",
+            where=relative,
+            remedy=f"Correct params.{domain.domain}.patient",
+        )
+    return match[1]
+
+
+def _millimetres(text: str, relative: str) -> float | None:
+    try:
+        number = float(text) if text else None
+    except ValueError:
+        number = 0.0
+    if number is not None and not 0 < number < 1000:
+        raise DataError(f"the table gives its pixel size as '{text}'", where=relative, expected="millimetres")
+    return number
+
+
+class _Rows:
+    """A CSV file by image: commas, semicolons or tabs, with or without byte-order mark."""
+
+    def __init__(self, root: Path, table: Table) -> None:
+        self._where = table.file
+        self._base = Path(table.file).parent.as_posix()
+        self._columns = {
+            name: column
+            for name, column in vars(table).items()
+            if name in ("patient", "split", "scanner", "mm") and column
+        }
+        self._rows: dict[str, list[dict[str, str]]] = {}
+        try:
+            text = (root / table.file).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"the table cannot be read: {error}", where=str(root / table.file)) from error
+        header = text.partition("\n")[0]
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
+        known = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = known
+        for column in (table.image, *self._columns.values(), *(name for name, _ in table.where)):
+            if column not in known:
+                raise DataError(
+                    f"the table has no column '{column}'",
+                    where=table.file,
+                    matches=close_matches(column, known),
+                    expected="one of " + ", ".join(known),
+                )
+        for row in reader:
+            if all((row[name] or "").strip() == value for name, value in table.where):
+                self._rows.setdefault((row[table.image] or "").strip(), []).append(row)
+
+    def of(self, relative: str) -> dict[str, str]:
+        """The row of an image, found by its path from the root or the table, its name or its stem."""
+        path = Path(relative)
+        beside = Path(os.path.relpath(relative, self._base)).as_posix()
+        tried = (relative, beside, path.name, _without_suffix(path.name))
+        rows = next((self._rows[name] for name in tried if name in self._rows), [])
+        chosen = [{name: (row[column] or "").strip() for name, column in self._columns.items()} for row in rows]
+        if not chosen or not chosen[0]["patient"] or any(other != chosen[0] for other in chosen):
+            problem = "names no patient for" if not chosen or not chosen[0]["patient"] else "has several rows for"
+            raise DataError(
+                f"the table {problem} {relative}",
+                where=self._where,
+                remedy="Correct the table, or choose rows by 'where'",
+            )
+        found = chosen[0]
+        if "split" in found:
+            if found["split"].lower() not in _SPLITS:
+                raise DataError(
+                    f"the split of {relative} is '{found['split']}'",
+                    where=self._where,
+                    expected="train, validation or test",
+                )
+            found["split"] = _SPLITS[found["split"].lower()]
+        return found

@@ -1,0 +1,54 @@
+"""Two synthetic tasks that need no download: a subtle vendor change and a drastic change of modality.
+
+``phantom-breast``: axial fat-suppressed T1 MR of both breasts, one vendor to another (gain, bias field,
+noise, resolution). ``phantom-lumbar``: sagittal T2 MR of the lumbar spine to CT, where no intensity by
+itself tells bone from what surrounds it. Both are drawn from seeded random anatomies; no person is in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import mtbench
+from mtbench import DatasetSpec, Param
+
+PARAMS: Mapping[str, Param] = {
+    "size": Param(256, minimum=32, maximum=1024, help="pixels a side; the field of view stays"),
+    "patients_source": Param(30, minimum=1, help="source patients: training, validation and test together"),
+    "patients_target": Param(30, minimum=1, help="target patients, none of them a source patient"),
+    "slices": Param(8, minimum=1, maximum=64, help="slices a patient; the slab they share stays"),
+    "seed": Param(0, help="another seed draws other patients"),
+}
+
+
+@mtbench.hookimpl
+def mtbench_datasets() -> Iterator[DatasetSpec]:
+    """The two phantom tasks."""
+    yield DatasetSpec(
+        "phantom-breast",
+        "mtbench_plugins.datasets.phantoms.dataset:BreastPhantom",
+        params=PARAMS,
+        description="synthetic axial breast MR, vendor to vendor (subtle)",
+        source="Siemens",
+        target="GE",
+        labels={1: "breast", 2: "fgt"},
+        # The breast is the whole organ, its fibroglandular tissue included.
+        regions={"breast": (1, 2), "fgt": (2,)},
+        masks=frozenset({"source", "target"}),
+        paired=True,
+        access="generated",
+        obtain="drawn in memory; there is nothing to download",
+    )
+    yield DatasetSpec(
+        "phantom-lumbar",
+        "mtbench_plugins.datasets.phantoms.dataset:LumbarPhantom",
+        params=PARAMS,
+        description="synthetic sagittal lumbar spine, MR to CT (drastic)",
+        source="MR",
+        target="CT",
+        labels={1: "bone"},
+        masks=frozenset({"source", "target"}),
+        paired=True,
+        access="generated",
+        obtain="drawn in memory; there is nothing to download",
+    )

@@ -1,0 +1,43 @@
+"""Comma-separated values, for spreadsheets and data frames: one header row, numbers as printed."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mtbench.analysis.model import Cell, ResultsTable
+
+
+def safe(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+class Csv:
+    """Writes one table, all sections in one: a column's caveat stands in its header.
+
+    Spreads and ranks have columns of their own, and so have the footnotes of a line.
+    """
+
+    def export(self, table: ResultsTable) -> str:
+        """The table as CSV text, lines ending in a line feed."""
+        section = table.merged()
+        methods = [safe(row.label) + "†" * row.conditional for row in section.rows]
+        metrics = [safe(" | ".join(filter(None, (c.task, c.title, c.caveat)))) for c in section.columns]
+        cells: list[Sequence[Cell]] = [row.cells for row in section.rows]
+        corner, side, top = "Method", methods, metrics
+        if section.transposed:
+            corner, side, top, cells = "Metric", metrics, methods, list(zip(*cells, strict=True))
+        spread = any(cell.suffix for line in cells for cell in line)
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        heads = [head for name in top for head in ((name, f"{name} | spread") if spread else (name,))]
+        writer.writerow([corner, *heads, "Notes"])
+        for name, line in zip(side, cells, strict=True):
+            texts = [text for c in line for text in ((c.text, c.suffix.strip()) if spread else (c.text,))]
+            numbers = dict.fromkeys(number for cell in line for number in cell.notes)
+            writer.writerow([name, *texts, safe(" ".join(table.footnotes[n - 1] for n in numbers))])
+        return out.getvalue()

@@ -1,0 +1,147 @@
+"""LaTeX with booktabs: a table environment to paste into a paper."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mtbench.analysis.model import Cell, Head, ResultsTable, Section
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"''",
+    "`": r"\textasciigrave{}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "→": r"$\rightarrow$",
+    "±": r"$\pm$",
+    "†": r"$^{\dagger}$",
+    "–": "--",
+    "—": "---",
+    "…": r"\ldots{}",
+    "×": r"$\times$",
+    "°": r"$^{\circ}$",
+    "\N{NO-BREAK SPACE}": "~",
+}
+_PLAIN_LETTERS = frozenset("ßæÆøØœŒłŁåÅ")
+_ACCENTS = frozenset("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327")
+
+_LETTERS = r"\providecommand{\mtbenchletters}[2]{\ifdefined\Umathchar#1\else#2\fi}"
+"""XeLaTeX and LuaLaTeX print any letter their font has; pdfLaTeX gets the code point instead of an error."""
+
+
+def escaped(text: str) -> str:
+    """Text that every LaTeX prints as it is, or, for letters pdfLaTeX lacks, names by code point."""
+    return "".join(_character(c) for c in " ".join(unicodedata.normalize("NFC", text).split()))
+
+
+def _character(c: str) -> str:
+    if c in _ESCAPES:
+        return _ESCAPES[c]
+    if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn"):
+        return ""
+    if c.isascii() or c in _PLAIN_LETTERS:
+        return c
+    parts = unicodedata.normalize("NFD", c)
+    if len(parts) == 2 and parts[0].isascii() and parts[1] in _ACCENTS:
+        return c
+    return rf"\mtbenchletters{{{c}}}{{U+{ord(c):04X}}}"
+
+
+_SHRINK = r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi"
+
+
+class Latex:
+    """Writes a ``table`` environment, shrunk where it is wider than the line.
+
+    The document must load booktabs and graphicx.
+    """
+
+    def export(self, table: ResultsTable) -> str:
+        """The environment, with the packages it needs in a comment."""
+        lines = [r"% Needs \usepackage{booktabs,graphicx}", r"\begin{table}", r"\centering", r"\small"]
+        if table.title:
+            lines.append(rf"\caption{{{escaped(table.title)}}}")
+        for section in table.sections:
+            if section.heading:
+                lines += ["", rf"\par\medskip {escaped(section.heading)}\par\smallskip"]
+            lines += _section(section)
+        notes = [rf"\textsuperscript{{{i}}} {escaped(text)}" for i, text in enumerate(table.footnotes, 1)]
+        notes += [escaped(text) for text in table.remarks]
+        if notes:
+            body = "\\par\n".join(notes)
+            lines += [
+                r"\par\medskip",
+                r"\begin{minipage}{\linewidth}\footnotesize",
+                body,
+                r"\end{minipage}",
+            ]
+        lines.append(r"\end{table}")
+        text = "\n".join(lines) + "\n"
+        if r"\mtbenchletters" in text:
+            text = f"{_LETTERS}\n{text}"
+        return text
+
+
+def _section(section: Section) -> list[str]:
+    grid = section.grid()
+    width = sum(head.span for head in grid.header[-1])
+    lines = [rf"\sbox0{{\begin{{tabular}}{{l{'r' * width}}}", r"\toprule"]
+    for depth, header in enumerate(grid.header):
+        last = depth == len(grid.header) - 1
+        cells = [rf"\multicolumn{{{head.span}}}{{c}}{{{_head(head)}}}" for head in header]
+        lines.append(f"{escaped(grid.corner) if last else ''} & {' & '.join(cells)} \\\\")
+        if not last:
+            lines.append(_midrules(header))
+    lines.append(r"\midrule")
+    for row in grid.body:
+        if row.rule:
+            lines.append(r"\midrule")
+        if row.group:
+            lines.append(rf"\multicolumn{{{width + 1}}}{{l}}{{{escaped(row.group)}}} \\")
+        name = _head(row.head)
+        # After \\ a bracket or a star would be read as its argument.
+        name = f"{{}}{name}" if name[:1] in ("[", "*") else name
+        lines.append(f"{name} & {' & '.join(_cell(cell) for cell in row.cells)} \\\\")
+    return [*lines, r"\bottomrule", r"\end{tabular}}", _SHRINK]
+
+
+def _midrules(header: tuple[Head, ...]) -> str:
+    rules, position = [], 2
+    for head in header:
+        rules.append(rf"\cmidrule(lr){{{position}-{position + head.span - 1}}}")
+        position += head.span
+    return " ".join(rules)
+
+
+def _head(head: Head) -> str:
+    return escaped(head.text) + (r"$^{\dagger}$" if head.dagger else "") + _notes(head.notes)
+
+
+def _cell(cell: Cell) -> str:
+    text = escaped(cell.text)
+    if text.startswith("-") and cell.status == "ok":
+        text = f"$-${text[1:]}"
+    if cell.best:
+        text = rf"\textbf{{{text}}}"
+    elif cell.runner_up:
+        text = rf"\underline{{{text}}}"
+    suffix = escaped(cell.suffix)
+    return text + (f" {suffix}" if suffix else "") + _notes(cell.notes)
+
+
+def _notes(numbers: tuple[int, ...]) -> str:
+    return rf"\textsuperscript{{{','.join(map(str, numbers))}}}" if numbers else ""

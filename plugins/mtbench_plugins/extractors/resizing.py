@@ -1,0 +1,49 @@
+"""Resizing as two small matrix products: every linear, separable resize is rows x image x columns."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch.nn import functional as F
+
+
+@lru_cache(maxsize=64)
+def matrix(kind: str, size: int, target: int) -> torch.Tensor:
+    """The weights by which ``size`` pixels in a line become ``target``: float32, target x size.
+
+    Args:
+        kind: "tf1", "bilinear" or "clean"; see ``conventions``.
+    """
+    if kind == "tf1":
+        return _tf1(size, target)
+    # PyTorch's own resize of unit vectors gives the columns; its smoothing bicubic is exact in float64 alone.
+    unit = torch.eye(size, dtype=torch.float64 if kind == "clean" else torch.float32)[None, None]
+    if kind == "clean":
+        resized = F.interpolate(unit, size=(target, size), mode="bicubic", align_corners=False, antialias=True)
+    else:
+        resized = F.interpolate(unit, size=(target, size), mode="bilinear", align_corners=False)
+    return resized[0, 0].float().contiguous()
+
+
+def _tf1(size: int, target: int) -> torch.Tensor:
+    # In float32 as TensorFlow computes it: the rounding of i * size / target is part of the convention.
+    position = torch.arange(target, dtype=torch.float32) * torch.tensor(size / target, dtype=torch.float32)
+    low = position.long()
+    high = (low + 1).clamp_max(size - 1)
+    share = position - low.float()
+    weights = torch.zeros(target, size)
+    rows = torch.arange(target)
+    weights.index_put_((rows, low), 1 - share, accumulate=True)
+    weights.index_put_((rows, high), share, accumulate=True)
+    return weights
+
+
+def resize(levels: torch.Tensor, kind: str, target: int) -> torch.Tensor:
+    """Images B x 1 x H x W, float32, as B x 1 x target x target."""
+    height, width = int(levels.shape[-2]), int(levels.shape[-1])
+    if (height, width) != (target, target):
+        rows = matrix(kind, height, target).to(levels.device)
+        columns = matrix(kind, width, target).to(levels.device)
+        levels = rows @ levels @ columns.T
+    return levels.clamp(0, 255) if kind == "clean" else levels

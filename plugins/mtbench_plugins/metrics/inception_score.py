@@ -1,0 +1,42 @@
+"""Inception Score: what it is called and what it may be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import mtbench
+from mtbench_plugins.metrics import network_features
+
+OWN: Mapping[str, Any] = {"splits": 10, "shuffle": True, "seed": 2020}
+
+
+def _needs(params: Mapping[str, Any]) -> tuple[mtbench.Features, ...]:
+    return (network_features.need(params, "candidate", "logits"),)
+
+
+def _variant(params: Mapping[str, Any]) -> str:
+    return network_features.variant(params, OWN, {})
+
+
+@mtbench.hookimpl
+def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
+    """The metric ``is``."""
+    yield mtbench.MetricSpec(
+        "is",
+        "mtbench_plugins.metrics.class_spread:InceptionScore",
+        title="IS",
+        description="how certain and how varied a classifier is about the translated images; needs no target",
+        citation="Salimans et al., Improved Techniques for Training GANs, NeurIPS 2016",
+        params={
+            **network_features.parameters(),
+            "splits": mtbench.Param(OWN["splits"], minimum=1, help="mean over so many parts of the images"),
+            "shuffle": mtbench.Param(OWN["shuffle"], help="put the images in random order before splitting"),
+            "seed": mtbench.Param(OWN["seed"], minimum=0, help="of the order"),
+        },
+        shorthand="extractor",
+        needs=_needs,
+        variant=_variant,
+        higher_is_better=True,
+        interval="none",
+    )

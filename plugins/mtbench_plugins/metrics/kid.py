@@ -1,0 +1,55 @@
+"""Kernel Inception Distance: what it is called and what it may be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import mtbench
+from mtbench_plugins.metrics import network_features
+
+OWN: Mapping[str, Any] = {"subsets": None, "subset_size": None, "seed": 2020}
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "torch-fidelity": {"subsets": 100, "subset_size": 1000, "seed": 2020},
+    # That library takes all images where there are fewer than 1000, and draws without a seed.
+    "clean-fid": {"subsets": 100, "subset_size": None},
+}
+"""pytorch-fid has no KID: with its preset the features are its own and the statistic ours."""
+
+
+def _needs(params: Mapping[str, Any]) -> tuple[mtbench.Features, ...]:
+    return (
+        network_features.need(params, "candidate", "pool"),
+        network_features.need(params, "reference", "pool"),
+    )
+
+
+def _variant(params: Mapping[str, Any]) -> str:
+    return network_features.variant(params, OWN, PRESETS)
+
+
+@mtbench.hookimpl
+def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
+    """The metric ``kid``."""
+    yield mtbench.MetricSpec(
+        "kid",
+        "mtbench_plugins.metrics.kernel_distance:Kid",
+        title="KID",
+        description="squared maximum mean discrepancy of network features, cubic kernel, unbiased",
+        citation="Binkowski et al., Demystifying MMD GANs, ICLR 2018",
+        params={
+            **network_features.parameters(),
+            "subsets": mtbench.Param(
+                None, kind="int", minimum=1, help="mean over so many random subsets; all images at once by default"
+            ),
+            "subset_size": mtbench.Param(
+                None, kind="int", minimum=2, help="images a subset; 1000 or all there are by default"
+            ),
+            "seed": mtbench.Param(None, kind="int", minimum=0, help="of the subsets; 2020 by default"),
+        },
+        shorthand="extractor",
+        needs=_needs,
+        variant=_variant,
+        balanced=True,
+        interval="none",
+    )

@@ -1,0 +1,88 @@
+"""What the metrics on network features have in common: their parameters, their needs, their printed names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import mtbench
+from mtbench_plugins.extractors.conventions import DEFAULTS, PRESETS, RESIZINGS, SCALINGS
+
+Params = Mapping[str, Any]
+
+_CONVENTION = ("resize", "scaling", "quantise")
+
+
+def parameters() -> dict[str, mtbench.Param]:
+    """Parameters that say which features; those not given are the preset's, then the extractor's own."""
+    return {
+        "extractor": mtbench.Param("inception-fid", help="the feature network"),
+        "preset": mtbench.Param(
+            None, kind="str", choices=tuple(PRESETS), help="compute as this library does, settings given here aside"
+        ),
+        "resize": mtbench.Param(None, kind="str", choices=RESIZINGS, help="how images come to 299 x 299"),
+        "scaling": mtbench.Param(
+            None, kind="str", choices=SCALINGS, help="(x - 128) / 128, or x / 127.5 - 1, of levels 0..255"
+        ),
+        "quantise": mtbench.Param(None, kind="bool", help="round to 8-bit levels first"),
+        "weights": mtbench.Param(None, kind="path", help="a state dict to use in place of the published weights"),
+    }
+
+
+def resolve(params: Params, defaults: Params, presets: Mapping[str, Params]) -> dict[str, Any]:
+    """The settings named in ``defaults``: as given, else of the preset, else the default."""
+    chosen = {**defaults, **presets.get(params["preset"] or "", {})}
+    return {name: value if params.get(name) is None else params[name] for name, value in chosen.items()}
+
+
+def need(params: Params, of: Literal["candidate", "reference"], array: str) -> mtbench.Features:
+    """The features that these parameters ask for.
+
+    An extractor of somebody else's is given only what was asked for by name, so it needs to know none of it.
+    """
+    preset = PRESETS[params["preset"]] if params["preset"] else {}
+    asked = {name: preset.get(name) if params[name] is None else params[name] for name in _CONVENTION}
+    asked["weights"] = params["weights"]
+    return mtbench.Features(
+        of=of,
+        extractor=params["extractor"],
+        arrays=(array,),
+        params={name: value for name, value in asked.items() if value is not None},
+    )
+
+
+def variant(params: Params, own: Params, own_presets: Mapping[str, Params]) -> str:
+    """What stands in brackets behind a metric's name: nothing for the published definition.
+
+    Args:
+        params: the metric's, complete.
+        own: the metric's own settings with their defaults.
+        own_presets: those of each preset.
+    """
+    extractor = params["extractor"]
+    defaults = {**DEFAULTS.get(extractor, {}), **own}
+    presets = {name: {**convention, **own_presets.get(name, {})} for name, convention in PRESETS.items()}
+    settings = resolve(params, defaults, presets)
+    # Somebody else's extractor has defaults we do not know: all that was asked for is named.
+    asked = need(params, "candidate", "").params
+    settings.update({name: asked[name] for name in _CONVENTION if name in asked})
+    parts = _differences(settings, defaults, presets)
+    if params["weights"]:
+        parts.append(f"weights={Path(params['weights']).stem}")
+    if parts or extractor != "inception-fid":
+        parts.insert(0, extractor)
+    return ",".join(parts)
+
+
+def _differences(settings: Params, defaults: Params, presets: Mapping[str, Params]) -> list[str]:
+    if settings == defaults:
+        return []
+    for name, preset in presets.items():
+        if settings == {**defaults, **preset}:
+            return [name]
+    return [
+        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in settings.items()
+        if value != defaults.get(name)
+    ]

@@ -1,0 +1,225 @@
+"""MAE, PSNR, SSIM and MS-SSIM of translated slices against their paired truth.
+
+Stored values are brought back to the image's own unit by the window of the truth (HU for CT); where there is no
+window they are in [0, 1]. The data range is that window, or ``low`` to ``high``; values are clipped to it. Cases
+whose body is empty have no value and are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench import Context, DataError, ImageSet, MetricInputs, Score
+from mtbench_plugins.metrics import challenge, similarity
+from mtbench_plugins.metrics.regions import Per, groups, mean_score
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Range = tuple[float, float]
+Measure = Callable[[Floats, Floats, Mask, Range], float]
+
+CAP = 100.0
+"""dB; what identical images get, whose ratio has no end."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the four metrics share.
+
+    Args:
+        per: "slice", or "patient": all pixels of each case's volume, averaged over a patient's cases.
+        body: where to look: "none" everywhere, "masks" where the masks that come with the truth are not 0,
+            "threshold" in the largest connected part of the truth above ``threshold``, its holes filled, slice
+            by slice.
+        threshold: in the image's own unit.
+        low, high: ends of the data range in that unit; ``None`` takes the window's.
+        preset: "synthrad2025-image" computes on volumes as that challenge's published code does: see
+            :mod:`mtbench_plugins.metrics.challenge`. Slices must then be CT in HU and all other parameters
+            but ``body`` are without effect (``body="none"`` takes the truth's masks where there are any).
+    """
+
+    per: Per = field(default="slice", kw_only=True)
+    body: Literal["none", "masks", "threshold"] = field(default="none", kw_only=True)
+    threshold: float = field(default=-500.0, kw_only=True)
+    low: float | None = field(default=None, kw_only=True)
+    high: float | None = field(default=None, kw_only=True)
+    preset: str | None = field(default=None, kw_only=True)
+
+    name = ""
+    challenge_measure: Callable[[Floats, Floats, Mask], float] | None = None
+
+    def measure(self, found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
+        """The value of one case, N x H x W, from values clipped to the data range; NaN where it has none."""
+        raise NotImplementedError
+
+    def compute(self, inputs: MetricInputs, context: Context) -> Score:
+        """The mean over cases.
+
+        Raises:
+            DataError: candidates and truth differ in number or size, some slices have a window and others
+                none, masks are asked for and not there, the data range is empty, or no case has a value.
+        """
+        candidate, paired = inputs.candidate, inputs.paired
+        assert candidate is not None
+        assert paired is not None
+        if candidate.images.shape != paired.images.shape:
+            raise DataError(
+                f"candidates are {candidate.images.shape} and their truth {paired.images.shape}",
+                where=self.name,
+                expected="a paired image of the same size for every slice",
+            )
+        unit = _unit(self.name, paired)
+        if self.preset and unit != "HU":
+            raise DataError(
+                f"the images are in {unit or 'no unit'}", where=f"{self.name}[{self.preset}]", expected="CT in HU"
+            )
+        cases = groups(paired, "patient" if self.preset else self.per)
+        values = [self._of_case(candidate, paired, members) for members in cases.members]
+        left_out = int(np.isnan(values).sum())
+        note = "; ".join(
+            [
+                f"in {unit}" if unit else "in stored values, 0 to 1",
+                self._range_note(paired),
+                *([f"{left_out} of {len(values)} cases have no body"] if left_out else []),
+            ]
+        )
+        return mean_score(self.name, "", cases, values, note=note)
+
+    def _of_case(self, candidate: ImageSet, paired: ImageSet, members: NDArray[np.int64]) -> float:
+        found, truth = (np.stack([_values(s, paired, i) for i in members]) for s in (candidate, paired))
+        body = self._body(paired, members, truth)
+        if not body.any():
+            return float("nan")
+        if self.preset:
+            assert self.challenge_measure is not None
+            return type(self).challenge_measure(found, truth, body)  # type: ignore[misc]
+        low, high = self._ends(paired, int(members[0]))
+        return self.measure(np.clip(found, low, high), np.clip(truth, low, high), body, (low, high))
+
+    def _body(self, paired: ImageSet, members: NDArray[np.int64], truth: Floats) -> Mask:
+        if self.body == "threshold":
+            return np.stack([largest_part(image > self.threshold) for image in truth])
+        if self.body == "masks" or (self.preset and paired.masks is not None):
+            if paired.masks is None:
+                raise DataError(
+                    "body=masks is asked for and the truth has no masks",
+                    where=self.name,
+                    remedy="Use body=threshold, or give the truth masks",
+                )
+            return np.asarray(paired.masks[members] != 0)
+        return np.ones(truth.shape, bool)
+
+    def _ends(self, paired: ImageSet, index: int) -> Range:
+        low, high = paired.slices[index].window or (0.0, 1.0)
+        low, high = low if self.low is None else self.low, high if self.high is None else self.high
+        if not low < high:
+            raise DataError(f"the data range is {low:g} to {high:g}", where=self.name, expected="low below high")
+        return low, high
+
+    def _range_note(self, paired: ImageSet) -> str:
+        if self.preset:
+            return f"data range {challenge.LOW:g} to {challenge.HIGH:g}"
+        ends = {self._ends(paired, i) for i in range(len(paired))}
+        if len(ends) > 1:
+            return "data range: each case's own window"
+        return "data range {:g} to {:g}".format(*ends.pop())
+
+
+@dataclass(frozen=True)
+class Mae(Comparison):
+    """Mean absolute error in the body, in the image's own unit."""
+
+    name = "mae"
+    challenge_measure = challenge.mae
+
+    def measure(self, found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
+        return float(np.abs(found - truth)[body].mean())
+
+
+@dataclass(frozen=True)
+class Psnr(Comparison):
+    """10 log10(range^2 / mean squared error in the body), in dB, at most 100."""
+
+    name = "psnr"
+    challenge_measure = challenge.psnr
+
+    def measure(self, found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
+        return psnr(found, truth, body, ends)
+
+
+@dataclass(frozen=True)
+class Ssim(Comparison):
+    """Structural similarity: mean over the body of the map of Wang et al. 2004."""
+
+    name = "ssim"
+
+    def measure(self, found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
+        _large_enough(self.name, found, 2 * similarity.RADIUS + 1)
+        # Luminance wants values from 0 upwards.
+        return similarity.ssim(found[0] - ends[0], truth[0] - ends[0], ends[1] - ends[0], body[0])
+
+
+@dataclass(frozen=True)
+class MsSsim(Comparison):
+    """Multi-scale structural similarity (Wang et al. 2003); five scales need sides of at least 176 pixels."""
+
+    scales: int = field(default=5, kw_only=True)
+
+    name = "ms-ssim"
+    challenge_measure = challenge.ms_ssim
+
+    def measure(self, found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
+        _large_enough(self.name, found, (2 * similarity.RADIUS + 1) * 2 ** (self.scales - 1))
+        first, second = found[0] - ends[0], truth[0] - ends[0]
+        return similarity.ms_ssim(first, second, ends[1] - ends[0], body[0], self.scales)
+
+
+def psnr(found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
+    """Peak signal-to-noise ratio in dB over the pixels of the body, at most ``CAP``."""
+    error = float(np.square(found - truth)[body].mean()) / (ends[1] - ends[0]) ** 2
+    return min(CAP, -10 * float(np.log10(error))) if error > 0 else CAP
+
+
+def largest_part(mask: Mask) -> Mask:
+    """The largest connected part of a mask (4 neighbours), its holes filled; empty for an empty one."""
+    from scipy import ndimage
+
+    parts, count = ndimage.label(mask)
+    if not count:
+        return mask
+    largest = 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    filled: Mask = ndimage.binary_fill_holes(parts == largest)
+    return filled
+
+
+def _values(images: ImageSet, paired: ImageSet, index: int) -> Floats:
+    """One image in the own unit of its truth, H x W."""
+    low, high = paired.slices[index].window or (0.0, 1.0)
+    return images.floats([index])[0, 0].astype(np.float64) * (high - low) + low
+
+
+def _unit(metric: str, paired: ImageSet) -> str:
+    known = sum(s.window is not None for s in paired.slices)
+    units = {s.unit for s in paired.slices}
+    if known not in (0, len(paired)) or len(units) > 1:
+        raise DataError(
+            f"{known} of {len(paired)} slices know their window, in units {sorted(units)}",
+            where=metric,
+            expected="one unit, and a window for all slices or none",
+        )
+    return units.pop() or ("its own unit" if known else "") if known else ""
+
+
+def _large_enough(metric: str, images: Floats, side: int) -> None:
+    if min(images.shape[1:]) < side:
+        raise DataError(
+            "images of {} x {} are too small".format(*images.shape[1:]),
+            where=metric,
+            expected=f"sides of at least {side} pixels",
+            remedy="Use fewer scales" if metric == "ms-ssim" else None,
+        )

@@ -1,0 +1,111 @@
+"""What metrics on masks share: the regions of a task, the cases a value is about, and their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench import Cases, DataError, ImageSet, MetricInputs, Score
+
+Per = Literal["slice", "patient"]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which slices make up each volume or slice, and which of these belong to one reported case.
+
+    Attributes:
+        per: what a reported case is.
+        members: slice positions of each unit that is measured: one slice, or all slices of a case (volume)
+            in order of their index.
+        patients: the patient of each unit.
+        ids: slice id or case id of each unit.
+    """
+
+    per: Per
+    members: tuple[NDArray[np.int64], ...]
+    patients: tuple[str, ...]
+    ids: tuple[str, ...]
+
+
+def groups(images: ImageSet, per: Per) -> Groups:
+    """The units that are measured one by one: slices, or volumes."""
+    slices = images.slices
+    if per == "slice":
+        return Groups(
+            per,
+            tuple(np.array([i]) for i in range(len(slices))),
+            tuple(s.patient_id for s in slices),
+            tuple(s.slice_id for s in slices),
+        )
+    found: dict[tuple[str, str], list[int]] = {}
+    for i, s in enumerate(slices):
+        found.setdefault((s.patient_id, s.case_id), []).append(i)
+    return Groups(
+        per,
+        tuple(np.array(sorted(at, key=lambda i: slices[i].index)) for at in found.values()),
+        tuple(patient for patient, _ in found),
+        tuple(case for _, case in found),
+    )
+
+
+def region_masks(inputs: MetricInputs, metric: str) -> Iterator[tuple[str, Mask, Mask]]:
+    """Name, predicted and reference mask (N x H x W) of each region of the task.
+
+    Raises:
+        DataError: the task has no regions, or masks and slices differ in number or size.
+    """
+    predicted, reference, candidate = inputs.predicted_masks, inputs.reference_masks, inputs.candidate
+    assert predicted is not None
+    assert reference is not None
+    assert candidate is not None
+    if predicted.shape != reference.shape or len(predicted) != len(candidate):
+        raise DataError(
+            f"predicted masks are {predicted.shape}, reference masks {reference.shape}, and there are "
+            f"{len(candidate)} slices",
+            where=metric,
+            expected="one mask of each kind and of the same size for every slice",
+        )
+    if not inputs.task.regions:
+        raise DataError(
+            f"the task '{inputs.task.dataset}' names no labels",
+            where=metric,
+            expected="labels or regions declared by its dataset",
+        )
+    for name, values in inputs.task.regions.items():
+        wanted = np.zeros(256, bool)
+        wanted[list(values)] = True
+        # A table look-up is several times faster than np.isin on uint8.
+        yield name, wanted[predicted], wanted[reference]
+
+
+def mean_score(metric: str, region: str, found: Groups, values: Sequence[float], note: str = "") -> Score:
+    """The mean over cases that have a value; per patient, a patient's volumes are averaged first.
+
+    Raises:
+        DataError: no case has a value.
+    """
+    numbers = np.asarray(values, np.float64)
+    if found.per == "slice":
+        cases = Cases("slice", found.ids, found.patients, numbers)
+    else:
+        names = tuple(dict.fromkeys(found.patients))
+        owner = np.array(found.patients)
+        cases = Cases("patient", names, names, np.array([_mean(numbers[owner == name]) for name in names]))
+    if np.isnan(cases.values).all():
+        raise DataError(
+            f"no {found.per} has a value for '{region}'" if region else f"no {found.per} has a value",
+            where=metric,
+            expected="at least one case with a mask that is not empty" if region else None,
+        )
+    return Score(_mean(cases.values), label=region, cases=cases, note=note)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if len(there) else float("nan")

@@ -1,0 +1,79 @@
+"""Distances between the surfaces of masks: what they are called and what they may be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import mtbench
+
+_SHARED = {
+    "per": mtbench.Param(
+        "slice", choices=("slice", "patient"), help="contours of slices, or surfaces of patients' volumes"
+    ),
+    "unit": mtbench.Param(
+        "auto",
+        choices=("auto", "mm", "pixels"),
+        help="of distances; auto is mm where every slice knows its spacing, pixels where none does",
+    ),
+}
+
+
+def _variant(params: Mapping[str, Any]) -> str:
+    parts = [params["per"]]
+    if params["unit"] != "auto":
+        parts.append(params["unit"])
+    if params.get("missing") == "skip":
+        parts.append("missing=skip")
+    if "tolerance" in params:
+        parts.append(f"{params['tolerance']:g}")
+        if params["empty"] == "skip":
+            parts.append("skip")
+    return ",".join(parts)
+
+
+@mtbench.hookimpl
+def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
+    """The metrics ``hd95`` and ``nsd``."""
+    yield mtbench.MetricSpec(
+        "hd95",
+        "mtbench_plugins.metrics.surface_distances:Hausdorff95",
+        title="HD95",
+        description="95th percentile of the distances between the surfaces of masks, the larger direction",
+        citation="Huttenlocher et al., Comparing images using the Hausdorff distance, TPAMI 1993",
+        params={
+            **_SHARED,
+            "missing": mtbench.Param(
+                "diagonal",
+                choices=("diagonal", "skip"),
+                help="value of a case with one of the masks empty: the image's diagonal, or left out",
+            ),
+        },
+        shorthand="per",
+        needs=("predicted_masks", "reference_masks", "candidate"),
+        family="segmentation",
+        variant=_variant,
+        interval="cases",
+        decimals=1,
+    )
+    yield mtbench.MetricSpec(
+        "nsd",
+        "mtbench_plugins.metrics.surface_distances:SurfaceDice",
+        title="NSD",
+        description="share of both masks' surfaces that lies within a tolerance of the other's",
+        citation="Nikolov et al., Clinically applicable segmentation of head and neck anatomy, JMIR 2021",
+        params={
+            **_SHARED,
+            "tolerance": mtbench.Param(2.0, minimum=0.0, help="in the unit of the distances"),
+            "empty": mtbench.Param(
+                "1", choices=("1", "skip"), help="value of a case with both masks empty; skip leaves it out"
+            ),
+        },
+        shorthand="per",
+        needs=("predicted_masks", "reference_masks", "candidate"),
+        higher_is_better=True,
+        family="segmentation",
+        variant=_variant,
+        interval="cases",
+        decimals=3,
+    )

@@ -1,0 +1,192 @@
+"""Hausdorff distances and surface Dice from exact Euclidean distance transforms.
+
+The surface of a mask is those of its pixels that have a neighbour (4 in a slice, 6 in a volume) outside of it;
+beyond the image is outside. Distances are between centres of surface pixels. MONAI's definitions are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench import Context, DataError, ImageSet, MetricInputs, Score, Slice
+from mtbench_plugins.metrics.regions import Mask, Per, groups, mean_score, region_masks
+
+Unit = Literal["auto", "mm", "pixels"]
+Spacing = tuple[float, ...]
+Distances = NDArray[np.float64]
+Measure = Callable[[Mask, Mask, Spacing], float]
+
+
+@dataclass(frozen=True)
+class Hausdorff95:
+    """The larger of the two directed 95th percentiles of surface distances, mean over slices or patients.
+
+    A case with both masks empty has no value and is left out. With one of them empty there is no distance:
+    under ``missing="diagonal"`` it counts as the diagonal of the image (volume), which no distance exceeds, so
+    that missing a structure is never better than finding it badly; under ``missing="skip"`` it is left out.
+
+    Args:
+        per: "slice" measures contours; "patient" measures the surface of each case's volume in mm, averaged
+            over a patient's cases.
+        unit: of distances. "auto": mm where every slice has a spacing, pixels where none has.
+        missing: see above.
+    """
+
+    per: Per = "slice"
+    unit: Unit = "auto"
+    missing: Literal["diagonal", "skip"] = "diagonal"
+
+    def compute(self, inputs: MetricInputs, context: Context) -> Sequence[Score]:
+        """One score for each region of the task.
+
+        Raises:
+            DataError: masks do not fit, spacings are there for some slices only or not there though needed,
+                a volume has gaps, or no case has a value.
+        """
+        return _scores("hd95", inputs, self.per, self.unit, self.of_masks)
+
+    def of_masks(self, predicted: Mask, reference: Mask, spacing: Spacing) -> float:
+        """The value of one case; NaN where it has none."""
+        there, wanted = predicted.any(), reference.any()
+        if there and wanted:
+            both = surface_distances(predicted, reference, spacing)
+            return float(max(np.percentile(d, 95) for d in both))
+        if there == wanted or self.missing == "skip":
+            return float("nan")
+        return float(np.linalg.norm([(n - 1) * step for n, step in zip(predicted.shape, spacing, strict=True)]))
+
+
+@dataclass(frozen=True)
+class SurfaceDice:
+    """The share of both surfaces that lies within ``tolerance`` of the other, mean over slices or patients.
+
+    Both masks empty: 1 under ``empty="1"``, left out under ``empty="skip"``. One of them empty: 0.
+
+    Args:
+        per, unit: as for :class:`Hausdorff95`.
+        tolerance: in that unit.
+        empty: see above.
+    """
+
+    per: Per = "slice"
+    unit: Unit = "auto"
+    tolerance: float = 2.0
+    empty: Literal["1", "skip"] = "1"
+
+    def compute(self, inputs: MetricInputs, context: Context) -> Sequence[Score]:
+        """One score for each region of the task.
+
+        Raises:
+            DataError: as for :class:`Hausdorff95`.
+        """
+        return _scores("nsd", inputs, self.per, self.unit, self.of_masks)
+
+    def of_masks(self, predicted: Mask, reference: Mask, spacing: Spacing) -> float:
+        """The value of one case; NaN where it has none."""
+        there, wanted = predicted.any(), reference.any()
+        if not there and not wanted:
+            return 1.0 if self.empty == "1" else float("nan")
+        if not there or not wanted:
+            return 0.0
+        both = surface_distances(predicted, reference, spacing)
+        return float(sum((d <= self.tolerance).sum() for d in both) / sum(map(len, both)))
+
+
+def surface_distances(first: Mask, second: Mask, spacing: Spacing) -> tuple[Distances, Distances]:
+    """From each surface pixel of one mask to the nearest of the other, both ways.
+
+    Args:
+        first, second: bool, of one shape in any number of dimensions, neither empty.
+        spacing: of each axis.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    # What lies outside the box around both masks changes no distance between them.
+    box = tuple(slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(first | second))
+    ours, theirs = surface(first[box]), surface(second[box])
+    to_second = distance_transform_edt(~theirs, sampling=spacing)[ours]
+    to_first = distance_transform_edt(~ours, sampling=spacing)[theirs]
+    return to_second, to_first
+
+
+def surface(mask: Mask) -> Mask:
+    """The pixels of a mask with a direct neighbour outside of it or of the image."""
+    padded = np.pad(mask, 1)
+    inside = np.ones_like(mask)
+    for axis in range(mask.ndim):
+        for shift in (0, 2):
+            window: list[Any] = [slice(1, -1)] * mask.ndim
+            window[axis] = slice(shift, shift + mask.shape[axis])
+            inside &= padded[tuple(window)]
+    return mask & ~inside
+
+
+def _scores(metric: str, inputs: MetricInputs, per: Per, unit: Unit, of_masks: Measure) -> list[Score]:
+    assert inputs.candidate is not None
+    found = groups(inputs.candidate, per)
+    unit = _unit(metric, inputs.candidate, per, unit)
+    steps = [_spacing(metric, [inputs.candidate.slices[i] for i in m], per, unit) for m in found.members]
+    scores = []
+    for region, predicted, reference in region_masks(inputs, metric):
+        values = []
+        for members, step in zip(found.members, steps, strict=True):
+            ours, theirs = predicted[members], reference[members]
+            values.append(of_masks(ours, theirs, step) if per == "patient" else of_masks(ours[0], theirs[0], step))
+        without = int(np.isnan(values).sum())
+        left_out = f"; {without} of {len(values)} cases have no value" if without else ""
+        scores.append(mean_score(metric, region, found, values, note=f"distances in {unit}{left_out}"))
+    return scores
+
+
+def _unit(metric: str, images: ImageSet, per: Per, unit: Unit) -> Unit:
+    known = sum(s.spacing is not None for s in images.slices)
+    if per == "patient" and unit == "auto":
+        unit = "mm"
+    if unit == "auto":
+        if 0 < known < len(images):
+            raise DataError(
+                f"{known} of {len(images)} slices know their spacing",
+                where=metric,
+                expected="all of them or none",
+                remedy="Give the others a spacing, or ask for unit=pixels",
+            )
+        unit = "mm" if known else "pixels"
+    if unit == "mm" and known < len(images):
+        raise DataError(
+            f"{len(images) - known} of {len(images)} slices have no spacing",
+            where=metric,
+            expected="the spacing of every slice, for distances in mm",
+            remedy="Use per=slice with unit=pixels",
+        )
+    if unit == "pixels" and per == "patient":
+        raise DataError(
+            "pixels measure nothing across the slices of a volume", where=metric, expected="unit=mm, or per=slice"
+        )
+    return unit
+
+
+def _spacing(metric: str, slices: Sequence[Slice], per: Per, unit: Unit) -> Spacing:
+    """Of the axes of one slice, or of one volume."""
+    first = slices[0]
+    within: Spacing = (1.0, 1.0)
+    if unit == "mm":
+        assert first.spacing is not None
+        within = first.spacing
+    if per == "slice":
+        return within
+    where = f"{metric}, case '{first.case_id}'"
+    indices = [s.index for s in slices]
+    if indices != list(range(indices[0], indices[0] + len(indices))):
+        raise DataError(
+            f"its slices are numbers {indices}", where=where, expected="a volume without gaps", remedy="Use per=slice"
+        )
+    if len({(s.spacing, s.thickness) for s in slices}) > 1:
+        raise DataError("its slices differ in spacing", where=where, remedy="Use per=slice")
+    if first.thickness is None:
+        raise DataError("the distance between its slices is not known", where=where, remedy="Use per=slice")
+    return (first.thickness, *within)

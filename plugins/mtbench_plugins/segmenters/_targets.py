@@ -1,0 +1,127 @@
+"""What a segmenter is trained to find, how its outputs become labels, and how well they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtbench import DataError, ImageSet, Task
+
+WHOLE = "task"
+"""The name of the one network that finds all labels."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The objects of a task, as one network or as one network each.
+
+    Attributes:
+        labels: the mask values, ascending, without 0.
+        regions: name and mask values of each region.
+        per: "task": one network with softmax channels (background, labels...); "region": one network with a
+            single logit for each region.
+    """
+
+    labels: tuple[int, ...]
+    regions: Mapping[str, tuple[int, ...]]
+    per: Literal["task", "region"]
+
+    @classmethod
+    def of(cls, task: Task, per: Literal["task", "region"]) -> Targets:
+        """Those of ``task``.
+
+        Raises:
+            DataError: the task has no labels.
+        """
+        if not task.labels:
+            raise DataError(
+                f"the task '{task.dataset}' has no labels to segment",
+                remedy="Name the mask values in the dataset's labels",
+            )
+        return cls(tuple(sorted(task.labels)), {n: tuple(v) for n, v in task.regions.items()}, per)
+
+    @property
+    def networks(self) -> Mapping[str, int]:
+        """Name and number of output channels of each network."""
+        if self.per == "task":
+            return {WHOLE: 1 + len(self.labels)}
+        return dict.fromkeys(self.regions, 1)
+
+    def classes(self, network: str, masks: Tensor) -> Tensor:
+        """What that network should give for label maps B x H x W: class indices, int64, of the same shape."""
+        if self.per == "task":
+            # Label maps hold uint8 values; a table of 256 entries turns them into channel numbers.
+            table = torch.zeros(256, dtype=torch.int64, device=masks.device)
+            table[list(self.labels)] = torch.arange(1, 1 + len(self.labels), device=masks.device)
+            return table[masks.long()]
+        return member(masks, self.regions[network]).long()
+
+    def scored(self, network: str) -> Mapping[str, tuple[int, ...]]:
+        """The regions by whose Dice that network is judged."""
+        return self.regions if self.per == "task" else {network: self.regions[network]}
+
+    def decode(self, logits: Mapping[str, Tensor]) -> Tensor:
+        """Labels, int64 B x H x W, from the logits B x C x H x W of each network given.
+
+        Of one network per region, a pixel gets the label (or background) that is most likely if the networks
+        are independent: the product over regions of p where the label belongs to the region and 1 - p where
+        it does not. For a region by itself that is p > 0.5; overlaps and regions within regions resolve
+        themselves.
+        """
+        values = torch.tensor([0, *self.labels], device=next(iter(logits.values())).device)
+        if self.per == "task":
+            return values[logits[WHOLE].float().argmax(dim=1)]
+        likelihood: Tensor | None = None
+        for name, logit in logits.items():
+            inside = torch.isin(values, torch.tensor(self.regions[name], device=values.device))
+            sign = torch.where(inside, 1.0, -1.0)[None, :, None, None]
+            term = torch.nn.functional.logsigmoid(sign * logit.float())
+            likelihood = term if likelihood is None else likelihood + term
+        assert likelihood is not None
+        return values[likelihood.argmax(dim=1)]
+
+    def check(self, images: ImageSet) -> None:
+        """Check the masks a network is to be trained or validated on.
+
+        Raises:
+            DataError: there are none, or they hold values that are not in the task's table.
+        """
+        where = f"the {images.split} slices of the {images.domain} domain of '{images.task.dataset}'"
+        if images.masks is None:
+            raise DataError(
+                "a segmenter needs masks and there are none",
+                where=where,
+                remedy="Add masks for this domain, or choose another dataset",
+            )
+        found = np.unique(np.asarray(images.masks))
+        unknown = np.setdiff1d(found, [0, *self.labels])
+        if unknown.size:
+            binary = set(found.tolist()) <= {0, 255}
+            raise DataError(
+                f"the masks hold the value {', '.join(map(str, unknown[:5].tolist()))}",
+                where=where,
+                expected="0 and " + ", ".join(f"{v} ({images.task.labels[v]})" for v in self.labels),
+                remedy="Masks of 0 and 255 must be stored as 0 and 1" if binary else "Correct the masks or the table",
+            )
+
+
+def member(masks: Tensor, values: Sequence[int]) -> Tensor:
+    """Where label maps hold one of ``values``; bool, of the same shape."""
+    return torch.isin(masks, torch.tensor(list(values), dtype=masks.dtype, device=masks.device))
+
+
+def dice(
+    predicted: Tensor, truth: Tensor, regions: Mapping[str, Sequence[int]], smooth: float = 1e-4
+) -> dict[str, float]:
+    """Dice of label maps B x H x W by region: mean over slices, a slice with both masks empty counting 1."""
+    found = {}
+    for name, values in regions.items():
+        p, t = member(predicted, values), member(truth, values)
+        both, total = (p & t).sum((1, 2)).double(), (p.sum((1, 2)) + t.sum((1, 2))).double()
+        found[name] = float(((2 * both + smooth) / (total + smooth)).mean())
+    return found

@@ -1,0 +1,93 @@
+"""MONAI's 2-D U-Net as a segmenter."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from mtbench.training import Augmentation, Losses, chain, flip, pad_crop
+from mtbench_plugins.segmenters._base import Segmenter
+
+
+class UNetSegmenter(Segmenter):
+    """``monai.networks.nets.UNet`` with two residual units a level and instance normalisation.
+
+    Trained with AdamW on the sum of cross-entropy and Dice loss. The Dice loss is taken over the pixels of
+    the whole batch and leaves the background out; so slices without any object do no harm.
+
+    Args:
+        per: "task": one network, softmax over background and labels; "region": one sigmoid network a region.
+        epochs: at most.
+        lr: learning rate.
+        batch_size: training slices a step.
+        filters: channels of the first level, doubled at each level.
+        levels: resolutions.
+        patience: epochs without a better validation Dice before training stops.
+        augment: "none", or "shift" by up to 1/16 of the size, "flip" left and right, or both.
+        epoch_length: training slices an epoch; ``None``: all of them once.
+    """
+
+    def __init__(
+        self,
+        per: Literal["task", "region"] = "task",
+        epochs: int = 100,
+        lr: float = 1e-3,
+        batch_size: int = 16,
+        filters: int = 32,
+        levels: int = 5,
+        patience: int = 15,
+        augment: str = "shift",
+        epoch_length: int | None = None,
+    ) -> None:
+        super().__init__(
+            per=per,
+            levels=levels,
+            epochs=epochs,
+            batch_size=batch_size,
+            patience=patience,
+            epoch_length=epoch_length,
+        )
+        self.lr, self.filters, self.augment = lr, filters, augment
+
+    def network(self, channels: int) -> nn.Module:
+        """See the class."""
+        from monai.networks.nets.unet import UNet
+
+        built: nn.Module = UNet(
+            spatial_dims=2,
+            in_channels=1,
+            out_channels=channels,
+            channels=[self.filters * 2**level for level in range(self.levels)],
+            strides=[2] * (self.levels - 1),
+            num_res_units=2,
+            norm="INSTANCE",
+        )
+        return built
+
+    def optimiser(self, network: nn.Module) -> Optimizer:
+        """AdamW."""
+        return torch.optim.AdamW(network.parameters(), self.lr)
+
+    def losses(self, logits: Tensor, classes: Tensor) -> Losses:
+        """Cross-entropy and batch Dice."""
+        from monai.losses.dice import DiceLoss
+
+        if logits.shape[1] == 1:
+            truth = classes[:, None].to(logits.dtype)
+            overlap = DiceLoss(sigmoid=True, batch=True)(logits, truth)
+            return {"dice": overlap, "ce": F.binary_cross_entropy_with_logits(logits, truth)}
+        overlap = DiceLoss(softmax=True, to_onehot_y=True, include_background=False, batch=True)
+        return {"dice": overlap(logits, classes[:, None]), "ce": F.cross_entropy(logits, classes)}
+
+    def augmentation(self, size: tuple[int, int]) -> Augmentation | None:
+        """See the class."""
+        chosen = []
+        if "shift" in self.augment:
+            chosen.append(pad_crop(max(1, max(size) // 16)))
+        if "flip" in self.augment:
+            chosen.append(flip())
+        return chain(*chosen) if chosen else None

@@ -1,0 +1,1 @@
+"""What the built-in trained translators have in common."""

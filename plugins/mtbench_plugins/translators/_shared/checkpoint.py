@@ -1,0 +1,179 @@
+"""Official weight files: read without running anything in them, recognised, and refused in the user's terms."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mtbench import WeightsError
+
+State = dict[str, Tensor]
+
+KINDS: tuple[tuple[str, str], ...] = (
+    ("a SPADE generator", r"conv_img\.weight"),
+    ("a SPADE discriminator", r"discriminator_0\.model0\.0\.weight"),
+    ("a MaskGAN generator", r"resnet_blocks\.0\.conv1\.weight"),
+    ("a UNSB generator", r"model_res\.0\.conv_fin\.2\.weight"),
+    ("a UNSB discriminator or energy network", r"model_main\.0\.conv1\.weight"),
+    ("UNSB's patch projection (F)", r"mlp_0\.0\.weight"),
+    ("a CycleGAN generator", r"model\.\d+\.conv_block\.1\.weight"),
+    ("a U-Net generator of pix2pix", r"model\.model\..*"),
+    ("a discriminator of CycleGAN or MaskGAN", r"model\.(8|11)\.weight"),
+)
+"""What a state dict is, by a key that only it has; the first that matches counts."""
+
+WORDS = {
+    "channels": "image channels",
+    "ngf": "filters in its first layer (ngf)",
+    "n_blocks": "residual blocks",
+    "n_attentions": "attention maps",
+    "label_nc": "labels",
+    "nhidden": "hidden filters in its SPADE norms",
+}
+
+
+class Layout(NamedTuple):
+    """How one model's files are read.
+
+    Attributes:
+        kind: its entry in ``KINDS``.
+        adapt: maps a file's state to the network's names; drops what has no effect.
+        infer: the network's options, from names and shapes.
+        build: the network, given those options as keywords.
+    """
+
+    kind: str
+    adapt: Callable[[State], State]
+    infer: Callable[[State], dict[str, int]]
+    build: Callable[..., nn.Module]
+
+
+class Unfit(Exception):
+    """Raised by ``adapt`` and ``infer``: why a file of the right kind cannot be used."""
+
+
+def load(path: Path, layout: Layout, given: Mapping[str, Any]) -> nn.Module:
+    """The network of an official file, in eval mode and without gradients.
+
+    Args:
+        path: the file.
+        layout: of the model that it must be of.
+        given: options the user gave; ``None`` stands for "as the file has it".
+
+    Raises:
+        WeightsError: it is missing, damaged, holds code, is another model's, or has other options.
+    """
+    where = str(path)
+    state = read(path)
+    kind = recognise(state)
+    if kind != layout.kind:
+        raise WeightsError(f"this file holds {kind or 'no network known here'}", where=where, expected=layout.kind)
+    try:
+        state = layout.adapt(state)
+        found = layout.infer(state)
+    except Unfit as error:
+        raise WeightsError(str(error), where=where) from None
+    except KeyError as error:
+        raise WeightsError(f"this file lacks {error}", where=where, expected=f"all weights of {layout.kind}") from None
+    for name, value in found.items():
+        if given.get(name) is not None and given[name] != value:
+            raise WeightsError(
+                f"this file has {value} {WORDS[name]}, not {given[name]}",
+                where=where,
+                remedy=f"Pass {name}={value}, or leave {name} out",
+            )
+    network = layout.build(**found)
+    _compare(state, network.state_dict(), where)
+    network.load_state_dict(state)
+    return network.eval().requires_grad_(False)
+
+
+def read(path: Path) -> State:
+    """The file's tensors as float32, names without ``module.``.
+
+    Raises:
+        WeightsError: it is missing, damaged, holds code, or is no state dict.
+    """
+    where = str(path)
+    if path.is_dir():
+        files = sorted(f.name for f in path.glob("*_net_G*.pth"))
+        listed = "It holds " + ", ".join(files) if files else None
+        raise WeightsError("this is a folder", where=where, expected="one weight file", remedy=listed)
+    if not path.is_file():
+        raise WeightsError("there is no such file", where=where, expected="an official weight file")
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _pickled(where, error) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise WeightsError(
+            f"this file cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            where=where,
+            expected="a file written by torch.save",
+            remedy="It is cut short or damaged: fetch or copy it again",
+        ) from None
+    if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise WeightsError("this file holds no state dict", where=where, expected="tensors by name, and nothing else")
+    state = {re.sub(r"^(module\.|_orig_mod\.)+", "", str(key)): value for key, value in loaded.items()}
+    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    broken = [key for key, value in state.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise WeightsError(f"the weights {broken[0]} are not finite", where=where)
+    return state
+
+
+def recognise(state: State) -> str | None:
+    """What the state dict is of; ``None`` for anything unknown."""
+    for kind, pattern in KINDS:
+        if any(re.fullmatch(pattern, key) for key in state):
+            return kind
+    return None
+
+
+def count(state: State, pattern: str) -> int:
+    """How many keys match."""
+    return sum(re.fullmatch(pattern, key) is not None for key in state)
+
+
+def same_channels(given: int, drawn: int) -> int:
+    """The image channels, which must be equal on both sides and 1 or 3."""
+    if given != drawn or given not in (1, 3):
+        raise Unfit(f"this file takes {given} image channels and gives {drawn}; mtbench needs 1 and 1, or 3 and 3")
+    return given
+
+
+def _pickled(where: str, error: Exception) -> WeightsError:
+    if "Weights only load failed" in str(error) and "Unsupported" in str(error):
+        found = re.search(r"(?:GLOBAL|global|class) ([\w.]+)", str(error))
+        name = f" ({found.group(1)})" if found else ""
+        return WeightsError(
+            f"this file holds pickled code{name}, which mtbench never runs",
+            where=where,
+            expected="a state dict: tensors by name, and nothing else",
+            remedy="Load it where you trust it and save network.state_dict() alone",
+        )
+    return WeightsError(
+        "this file cannot be read",
+        where=where,
+        expected="a file written by torch.save",
+        remedy="It is cut short or damaged, or is no weight file: fetch or copy it again",
+    )
+
+
+def _compare(state: State, wanted: Mapping[str, Tensor], where: str) -> None:
+    missing = [key for key in wanted if key not in state]
+    extra = [key for key in state if key not in wanted]
+    if missing or extra:
+        told = [f"{len(keys)} {word} ({keys[0]})" for keys, word in ((missing, "are missing"), (extra, "are unknown")) if keys]
+        raise WeightsError("of this file's weights " + " and ".join(told), where=where)
+    for key, value in wanted.items():
+        if value.shape != state[key].shape:
+            raise WeightsError(
+                f"{key} has shape {tuple(state[key].shape)}", where=where, expected=str(tuple(value.shape))
+            )

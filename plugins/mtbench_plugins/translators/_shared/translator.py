@@ -1,0 +1,121 @@
+"""The common part of the trained translators: weights in and out, and images through the generator."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mtbench import Batch, Context, DataError, PluginError, TrainingData
+from mtbench.training import History, signed, unsigned
+from mtbench_plugins.translators._shared.checkpoint import Layout, load
+
+
+class GeneratorTranslator(ABC):
+    """A translator that is one generator network.
+
+    Sizes that are no multiple of ``multiple`` are padded by reflection at the right and bottom, and cut back.
+    Weights are saved under the original's file name and in its format, so that a trained generator can be
+    given to the original's code, and to ``checkpoint=``.
+
+    Args:
+        params: all parameters that the spec declares.
+    """
+
+    name: ClassVar[str]
+    file: ClassVar[str]
+    multiple: ClassVar[int]
+    smallest: ClassVar[int]
+
+    def __init__(self, **params: Any) -> None:
+        self.params = params
+        self.network: nn.Module | None = None
+        self.history = History()
+
+    @property
+    @abstractmethod
+    def layout(self) -> Layout:
+        """How its files are read."""
+
+    @abstractmethod
+    def fit(self, data: TrainingData, context: Context) -> None:
+        """Train on both domains' training slices."""
+
+    def save(self, folder: Path) -> None:
+        """Write the generator, and the record of the training.
+
+        Raises:
+            PluginError: there is no trained generator.
+        """
+        if self.network is None:
+            raise PluginError(f"{self.name} has neither been trained nor loaded")
+        # Plain tensors in the usual memory order, as the originals' files have them.
+        state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
+        torch.save(state, folder / self.file)
+        self.history.save(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            WeightsError: it is not there or is not this model's.
+        """
+        self.network = load(folder / self.file, self.layout, self.params)
+
+    def translate(self, batch: Batch, context: Context) -> Tensor:
+        """Float32 B x 1 x H x W in [0, 1].
+
+        Raises:
+            WeightsError: the checkpoint cannot be used.
+            DataError: the images are too small.
+        """
+        network = self._ready(context.device)
+        with torch.inference_mode(), context.autocast():
+            out = self.generate(network, batch, context)
+        return unsigned(out.float().mean(dim=1, keepdim=True))
+
+    def generate(self, network: nn.Module, batch: Batch, context: Context) -> Tensor:
+        """Run the generator on a batch; B x C x H x W in [-1, 1]."""
+        source = signed(batch.source).expand(-1, self.channels(network), -1, -1)
+        height, width = source.shape[2:]
+        x = self.padded(source).contiguous(memory_format=torch.channels_last)
+        return self.forward(network, x, batch, context)[:, :, :height, :width]
+
+    def forward(self, network: nn.Module, x: Tensor, batch: Batch, context: Context) -> Tensor:
+        """One padded batch through the generator; B x C x H x W in [-1, 1] both ways."""
+        out: Tensor = network(x)
+        return out
+
+    def channels(self, network: nn.Module) -> int:
+        """Image channels of the generator."""
+        return self.layout.infer(dict(network.state_dict()))["channels"]
+
+    def padded(self, x: Tensor) -> Tensor:
+        """``x`` reflected at the right and bottom up to a multiple of ``multiple``.
+
+        Raises:
+            DataError: a side is shorter than ``smallest``.
+        """
+        height, width = x.shape[2:]
+        if min(height, width) < self.smallest:
+            raise DataError(
+                f"images of {height} x {width} are too small for {self.name}",
+                expected=f"at least {self.smallest} pixels a side",
+            )
+        below, right = -height % self.multiple, -width % self.multiple
+        return F.pad(x, (0, right, 0, below), mode="reflect") if below or right else x
+
+    def _ready(self, device: str) -> nn.Module:
+        if self.network is None:
+            if self.params["checkpoint"] is None:
+                raise PluginError(f"{self.name} has neither been trained nor given a checkpoint")
+            self.network = load(Path(self.params["checkpoint"]), self.layout, self.params)
+        if self.network.training:
+            self.network.eval()
+        if next(self.network.parameters()).device != torch.device(device):
+            self.network.to(device)
+        return self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,32 @@
+"""CycleGAN's weight files: what old versions and dropout changed in their names."""
+
+from __future__ import annotations
+
+import re
+
+from mtbench_plugins.translators._shared.checkpoint import Layout, State, Unfit, count, same_channels
+from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
+
+_TRACKED = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)")
+
+
+def adapt(state: State) -> State:
+    """Without instance norm's running statistics (never used), and without the place that dropout takes."""
+    if any(value.ndim == 1 and key.endswith(".weight") for key, value in state.items()):
+        raise Unfit("this file was trained with batch norm (--norm batch); mtbench has CycleGAN with instance norm")
+    return {
+        key.replace(".conv_block.6.", ".conv_block.5."): value
+        for key, value in state.items()
+        if not _TRACKED.fullmatch(key)
+    }
+
+
+def infer(state: State) -> dict[str, int]:
+    """``channels``, ``ngf`` and ``n_blocks``."""
+    first = state["model.1.weight"]
+    blocks = count(state, r"model\.\d+\.conv_block\.1\.weight")
+    last = state[f"model.{blocks + 17}.weight"]
+    return {"channels": same_channels(first.shape[1], last.shape[0]), "ngf": first.shape[0], "n_blocks": blocks}
+
+
+LAYOUT = Layout("a CycleGAN generator", adapt, infer, ResnetGenerator)

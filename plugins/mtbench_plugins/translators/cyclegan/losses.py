@@ -1,0 +1,57 @@
+"""CycleGAN's losses of one step, weighted as they enter the total (Zhu et al. 2017, eq. 1 to 3 and 5.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from mtbench_plugins.translators._shared.adversarial import l1, least_squares
+
+
+@dataclass(frozen=True)
+class Weights:
+    """``lambda_A`` and ``lambda_B`` weigh the cycles; ``lambda_identity`` the identity terms, relative to them."""
+
+    lambda_A: float = 10.0
+    lambda_B: float = 10.0
+    lambda_identity: float = 0.5
+
+
+@dataclass(frozen=True)
+class Networks:
+    """``G_A`` maps domain A to B and ``G_B`` back; ``D_A`` judges images of domain B, ``D_B`` of domain A."""
+
+    G_A: nn.Module
+    G_B: nn.Module
+    D_A: nn.Module
+    D_B: nn.Module
+
+
+@dataclass(frozen=True)
+class Fakes:
+    """Translations of the step: ``A`` are images made to look like domain A."""
+
+    A: Tensor
+    B: Tensor
+
+
+def generator_losses(nets: Networks, a: Tensor, b: Tensor, weights: Weights) -> tuple[dict[str, Tensor], Fakes]:
+    """Losses of both generators and their translations.
+
+    Args:
+        nets: the four networks.
+        a, b: images of the two domains, float32 B x C x H x W in [-1, 1].
+        weights: of the terms.
+    """
+    fake_b, fake_a = nets.G_A(a), nets.G_B(b)
+    losses = {
+        "G_A": least_squares(nets.D_A(fake_b), real=True),
+        "G_B": least_squares(nets.D_B(fake_a), real=True),
+        "cycle_A": weights.lambda_A * l1(nets.G_B(fake_b), a),
+        "cycle_B": weights.lambda_B * l1(nets.G_A(fake_a), b),
+    }
+    if weights.lambda_identity > 0:
+        losses["idt_A"] = weights.lambda_B * weights.lambda_identity * l1(nets.G_A(b), b)
+        losses["idt_B"] = weights.lambda_A * weights.lambda_identity * l1(nets.G_B(a), a)
+    return losses, Fakes(fake_a, fake_b)

@@ -1,0 +1,55 @@
+"""A convolution with spectral norm whose state has the names that SPADE's files use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+EPSILON = 1e-12
+
+
+class SpectralConv2d(nn.Module):
+    """``Conv2d`` with its weight divided by its largest singular value (Miyato et al. 2018).
+
+    One power iteration a forward in training; in evaluation the stored vectors are used as they are. PyTorch's
+    own parametrisation keeps other names and other state, so that an official file would need translating.
+
+    Args: as ``torch.nn.Conv2d``.
+    """
+
+    weight_u: Tensor
+    weight_v: Tensor
+
+    def __init__(self, given: int, width: int, kernel: int, *, stride: int = 1, padding: int = 0, bias: bool = True) -> None:
+        super().__init__()
+        plain = nn.Conv2d(given, width, kernel, bias=bias)
+        self.stride, self.padding = stride, padding
+        self.weight_orig = plain.weight
+        self.register_parameter("bias", plain.bias)
+        self.register_buffer("weight_u", F.normalize(torch.randn(width), dim=0, eps=EPSILON))
+        self.register_buffer("weight_v", F.normalize(torch.randn(given * kernel**2), dim=0, eps=EPSILON))
+
+    def weight(self) -> Tensor:
+        """The normalised weight; in training after one power iteration."""
+        matrix = self.weight_orig.flatten(1)
+        if self.training:
+            with torch.no_grad():
+                self.weight_v.copy_(F.normalize(matrix.t() @ self.weight_u, dim=0, eps=EPSILON))
+                self.weight_u.copy_(F.normalize(matrix @ self.weight_v, dim=0, eps=EPSILON))
+        # Copies, because a second forward before the backward changes the vectors in place.
+        u, v = self.weight_u.clone(), self.weight_v.clone()
+        return self.weight_orig / torch.dot(u, matrix @ v)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B x given x h x w to B x width x h' x w'."""
+        return F.conv2d(x, self.weight(), self.bias, self.stride, self.padding)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Files of PyTorch before 1.0 lack the right vector; one half iteration gives it.
+        orig, u = state_dict.get(f"{prefix}weight_orig"), state_dict.get(f"{prefix}weight_u")
+        if f"{prefix}weight_v" not in state_dict and orig is not None and u is not None:
+            state_dict[f"{prefix}weight_v"] = F.normalize(orig.flatten(1).t() @ u, dim=0, eps=EPSILON)
+        super()._load_from_state_dict(state_dict, prefix, *args)

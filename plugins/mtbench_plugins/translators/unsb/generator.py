@@ -1,0 +1,179 @@
+"""UNSB's generator (Kim et al., ICLR 2024), with the state-dict names of the released code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mtbench_plugins.translators._shared.patchgan import SLOPE
+from mtbench_plugins.translators.unsb.layers import BlurDown, BlurUp, PixelNorm, sinusoids
+
+ENCODER_LAYERS = 12
+"""Entries of the encoder's list; feature indices go on from there through the residual blocks."""
+
+
+class AdaptiveScale(nn.Module):
+    """Scale and shift of a normalised feature map by the noise embedding."""
+
+    def __init__(self, width: int, z_width: int) -> None:
+        super().__init__()
+        self.style_net = nn.Linear(z_width, 2 * width)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        """B x C x h x w and B x z_width to B x C x h x w."""
+        gamma, beta = self.style_net(z)[:, :, None, None].chunk(2, dim=1)
+        scaled: Tensor = gamma * x + beta
+        return scaled
+
+
+class ConditionalBlock(nn.Module):
+    """A residual block steered by noise and, only if ``timed``, by the time step.
+
+    In the released code the first convolution and the time projection are overwritten before anything reads
+    them: the block normalises its *input*. Every released weight file was trained so; with ``timed=False``
+    that is what is computed, and the parameters without effect are kept frozen, for the files' sake, and
+    never touched. ``timed=True`` is the block as the paper means it, with the time added behind the norm:
+    added before it, where the released code has it, a number per channel is just what the norm takes away.
+    """
+
+    def __init__(self, width: int, timed: bool) -> None:
+        super().__init__()
+        self.timed = timed
+        self.conv_block = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3))
+        self.adaptive = AdaptiveScale(width, width)
+        self.conv_fin = nn.Sequential(nn.ReLU(), nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3))
+        self.Dense_time = nn.Linear(width, width)
+        self.style = nn.Linear(width, 2 * width)
+        self.style.requires_grad_(False)
+        if not timed:
+            self.conv_block.requires_grad_(False)
+            self.Dense_time.requires_grad_(False)
+
+    def forward(self, x: Tensor, z: Tensor, time: Tensor | None) -> Tensor:
+        """B x C x h x w, the noise embedding and the time embedding (B x C each) to B x C x h x w."""
+        h = self.adaptive(F.instance_norm(x if time is None else self.conv_block(x)), z)
+        if time is not None:
+            h = h + self.Dense_time(time)[:, :, None, None]
+        return x + F.instance_norm(self.conv_fin(h))
+
+
+class BridgeGenerator(nn.Module):
+    """Predicts the target image from a point of the bridge, a step index and noise.
+
+    Args:
+        channels: of input and output.
+        ngf: filters of the first layer; the noise has ``4 * ngf`` numbers.
+        n_blocks: residual blocks.
+        timed: whether the step index has an effect (see :class:`ConditionalBlock`).
+    """
+
+    multiple = 4
+
+    def __init__(self, channels: int = 1, ngf: int = 64, n_blocks: int = 9, timed: bool = False) -> None:
+        super().__init__()
+        self.z_width = width = 4 * ngf
+        self.timed = timed
+        self.ngf = ngf
+        self.model_res = nn.ModuleList(ConditionalBlock(width, timed) for _ in range(n_blocks))
+        self.model = nn.Sequential(
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(channels, ngf, 7),
+            nn.InstanceNorm2d(ngf),
+            nn.ReLU(),
+            nn.Conv2d(ngf, 2 * ngf, 3, padding=1),
+            nn.InstanceNorm2d(2 * ngf),
+            nn.ReLU(),
+            BlurDown(2 * ngf),
+            nn.Conv2d(2 * ngf, width, 3, padding=1),
+            nn.InstanceNorm2d(width),
+            nn.ReLU(),
+            BlurDown(width),
+        )
+        self.model_upsample = nn.Sequential(
+            BlurUp(width),
+            nn.Conv2d(width, 2 * ngf, 3, padding=1),
+            nn.InstanceNorm2d(2 * ngf),
+            nn.ReLU(),
+            BlurUp(2 * ngf),
+            nn.Conv2d(2 * ngf, ngf, 3, padding=1),
+            nn.InstanceNorm2d(ngf),
+            nn.ReLU(),
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(ngf, channels, 7),
+            nn.Tanh(),
+        )
+        mapping: list[nn.Module] = [PixelNorm()]
+        for _ in range(4):
+            mapping += [nn.Linear(width, width), nn.LeakyReLU(SLOPE)]
+        self.z_transform = nn.Sequential(*mapping)
+        self.time_embed = nn.Sequential(
+            nn.Linear(ngf, width), nn.LeakyReLU(SLOPE), nn.Linear(width, width), nn.LeakyReLU(SLOPE)
+        )
+        self.time_embed.requires_grad_(timed)
+
+    def forward(self, image: Tensor, step: Tensor, z: Tensor) -> Tensor:
+        """Float32 B x C x H x W in [-1, 1], int64 step indices B, noise B x 4 ngf, to B x C x H x W."""
+        x = self.model(image)
+        embedded, time = self._embeddings(step, z)
+        for block in self.model_res:
+            x = block(x, embedded, time)
+        out: Tensor = self.model_upsample(x)
+        return out
+
+    def features(self, image: Tensor, step: Tensor, z: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """The running feature map after each index of ``layers``, ascending, for the patch-wise contrast.
+
+        Indices run through the encoder's 12 entries (0 is the padded image itself) and then the residual
+        blocks (12 is the first); nothing beyond the last index is computed.
+        """
+        found = []
+        x = image
+        for index, layer in enumerate(self.model[: max(layers) + 1]):
+            x = layer(x)
+            if index in layers:
+                found.append(x)
+        if max(layers) >= ENCODER_LAYERS:
+            embedded, time = self._embeddings(step, z)
+            for index, block in enumerate(self.model_res[: max(layers) + 1 - ENCODER_LAYERS], ENCODER_LAYERS):
+                x = block(x, embedded, time)
+                if index in layers:
+                    found.append(x)
+        return found
+
+    def widths(self, layers: Sequence[int]) -> list[int]:
+        """Channels of the maps that :meth:`features` gives."""
+        first = self.model[1]
+        assert isinstance(first, nn.Conv2d)
+        by_index = [first.in_channels, *[self.ngf] * 3, *[2 * self.ngf] * 4, *[4 * self.ngf] * 4]
+        return [by_index[i] if i < ENCODER_LAYERS else 4 * self.ngf for i in layers]
+
+    def _embeddings(self, step: Tensor, z: Tensor) -> tuple[Tensor, Tensor | None]:
+        time = self.time_embed(sinusoids(step, self.ngf)) if self.timed else None
+        return self.z_transform(z), time
+
+
+class PatchProjection(nn.Module):
+    """UNSB's F: projects sampled features of each layer onto the unit sphere.
+
+    Args:
+        widths: channels of each layer's features.
+        width: of the projection (``netF_nc``).
+    """
+
+    def __init__(self, widths: Sequence[int], width: int = 256) -> None:
+        super().__init__()
+        for index, given in enumerate(widths):
+            mlp = nn.Sequential(nn.Linear(given, width), nn.ReLU(), nn.Linear(width, width))
+            self.add_module(f"mlp_{index}", mlp)
+
+    def forward(self, features: Sequence[Tensor], positions: Sequence[Tensor]) -> list[Tensor]:
+        """Maps B x C x h x w at flat ``positions`` (int64, P each) to unit rows, B x P x width, a layer each."""
+        out = []
+        for index, (map_, where) in enumerate(zip(features, positions, strict=True)):
+            rows = map_.flatten(2)[:, :, where].transpose(1, 2)
+            projected: Tensor = getattr(self, f"mlp_{index}")(rows)
+            out.append(projected / (torch.linalg.vector_norm(projected, dim=-1, keepdim=True) + 1e-7))
+        return out

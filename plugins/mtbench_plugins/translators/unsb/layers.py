@@ -1,0 +1,60 @@
+"""Anti-aliased resampling and the time embedding, as UNSB's generator and discriminators use them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def _kernel(taps: tuple[float, ...], gain: float, channels: int) -> Tensor:
+    row = torch.tensor(taps)
+    kernel = torch.outer(row, row)
+    return (kernel * (gain / kernel.sum())).expand(channels, 1, -1, -1).clone()
+
+
+class BlurDown(nn.Module):
+    """Halves an image after a 3 x 3 binomial blur (Zhang 2019); odd sizes round up."""
+
+    filt: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("filt", _kernel((1.0, 2.0, 1.0), 1.0, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B x C x h x w to B x C x ceil(h/2) x ceil(w/2)."""
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.filt, stride=2, groups=x.shape[1])
+
+
+class BlurUp(nn.Module):
+    """Doubles an image with a 4 x 4 binomial kernel."""
+
+    filt: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("filt", _kernel((1.0, 3.0, 3.0, 1.0), 4.0, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B x C x h x w to B x C x 2h x 2w."""
+        padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        return F.conv_transpose2d(padded, self.filt, stride=2, padding=2, groups=x.shape[1])[:, :, 1:-1, 1:-1]
+
+
+class PixelNorm(nn.Module):
+    """Scales each row to a root mean square of one."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """B x D to B x D."""
+        return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+def sinusoids(step: Tensor, width: int) -> Tensor:
+    """Sines and cosines of integer step indices, B to B x width, float32."""
+    half = width // 2
+    rates = torch.exp(torch.arange(half, device=step.device) * (-math.log(10000.0) / (half - 1)))
+    angles = step.float()[:, None] * rates[None]
+    return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -1,0 +1,132 @@
+"""UNSB's losses of one step, weighted as they enter the total (Kim et al. 2024, section 4, and its code)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mtbench_plugins.translators._shared.adversarial import least_squares
+from mtbench_plugins.translators.unsb.generator import BridgeGenerator, PatchProjection
+
+NCE_TEMPERATURE = 0.07
+SELF = -10.0
+"""The similarity written where a patch would be its own negative."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the generator's terms; ``tau`` is the bridge's variance."""
+
+    lambda_GAN: float = 1.0
+    lambda_SB: float = 1.0
+    lambda_NCE: float = 1.0
+    tau: float = 0.01
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What the simulation of the bridge left at one step.
+
+    Attributes:
+        step: the step index, the same for the whole batch.
+        steps: how many there are (``num_timesteps``).
+        x, x2: points of two independent walks from source images, B x C x H x W.
+        fake, fake2: the targets predicted from them.
+    """
+
+    step: int
+    steps: int
+    x: Tensor
+    x2: Tensor
+    fake: Tensor
+    fake2: Tensor
+
+    def index(self) -> Tensor:
+        """The step as a network wants it: int64, one for the whole batch."""
+        return torch.tensor([self.step], device=self.x.device)
+
+    def pairs(self, detached: bool) -> tuple[Tensor, Tensor]:
+        """The two walks' (point, prediction), joined along the channels."""
+        one, two = torch.cat([self.x, self.fake], dim=1), torch.cat([self.x2, self.fake2], dim=1)
+        return (one.detach(), two.detach()) if detached else (one, two)
+
+
+def discriminator_loss(discriminator: nn.Module, real: Tensor, walked: Walked) -> Tensor:
+    """Least squares on real target images and on predictions, halved."""
+    step = walked.index()
+    on_fake = least_squares(discriminator(walked.fake.detach(), step), real=False)
+    return 0.5 * (on_fake + least_squares(discriminator(real, step), real=True))
+
+
+def adversarial_loss(discriminator: nn.Module, walked: Walked) -> Tensor:
+    """What the generator pays for predictions that D recognises."""
+    return least_squares(discriminator(walked.fake, walked.index()), real=True)
+
+
+def energy_loss(energy: nn.Module, walked: Walked) -> Tensor:
+    """E's loss: its scores of a walk's own pairs against those of two independent walks."""
+    one, two = walked.pairs(detached=True)
+    own, crossed = _energies(energy, walked, one, two)
+    return -own + crossed + crossed.square()
+
+
+def bridge_loss(energy: nn.Module, walked: Walked, weights: Weights) -> Tensor:
+    """The Schroedinger bridge term: transport cost minus the weighted entropy that E estimates."""
+    one, two = walked.pairs(detached=False)
+    own, crossed = _energies(energy, walked, one, two)
+    remaining = (walked.steps - walked.step) / walked.steps
+    cost = (walked.x.float() - walked.fake.float()).square().mean()
+    return weights.lambda_SB * weights.tau * (cost - remaining * (own - crossed))
+
+
+def contrast_loss(
+    generator: BridgeGenerator,
+    projection: PatchProjection,
+    source: Tensor,
+    translated: Tensor,
+    z: Tensor,
+    layers: Sequence[int],
+    positions: Sequence[Tensor],
+) -> Tensor:
+    """Patch-wise contrast (Park et al. 2020): a patch of ``translated`` must recall its patch of ``source``.
+
+    Args:
+        generator: its encoder gives the features, at step 0.
+        projection: F.
+        source: float32 B x C x H x W in [-1, 1]; gives the keys, without gradient.
+        translated: gives the queries.
+        z: noise, B x z_width, the same for both.
+        layers: feature indices.
+        positions: flat positions, int64, for each layer.
+
+    Returns:
+        the mean cross-entropy over patches and layers, unweighted.
+    """
+    step = torch.zeros(len(z), dtype=torch.int64, device=z.device)
+    with torch.no_grad():
+        keys = projection(generator.features(source, step, z, layers), positions)
+    queries = projection(generator.features(translated, step, z, layers), positions)
+    losses = []
+    for query, key in zip(queries, keys, strict=True):
+        similar = torch.bmm(query.float(), key.float().transpose(1, 2))
+        positive = similar.diagonal(dim1=1, dim2=2)[..., None]
+        own = torch.eye(similar.shape[1], dtype=torch.bool, device=similar.device)
+        logits = torch.cat([positive, similar.masked_fill(own, SELF)], dim=2).flatten(0, 1) / NCE_TEMPERATURE
+        losses.append(F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=z.device)))
+    return torch.stack(losses).mean()
+
+
+def draw_positions(maps: Sequence[tuple[int, int]], patches: int) -> list[Tensor]:
+    """At most ``patches`` different flat positions in each map of the given height and width; torch's draws."""
+    return [torch.randperm(h * w)[:patches] for h, w in maps]
+
+
+def _energies(energy: nn.Module, walked: Walked, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+    step = walked.index()
+    own: Tensor = energy(one, step, one).float().mean()
+    crossed = torch.logsumexp(energy(one, step, two).float().flatten(), dim=0)
+    return own, crossed

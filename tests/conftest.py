@@ -1,0 +1,105 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TOYS = Path(__file__).with_name("toys.py")
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An artefact store of the test's own; nothing ever touches the user's."""
+    folder = tmp_path_factory.mktemp("store")
+    monkeypatch.setenv("MTBENCH_STORE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """The folder of real test data; skips where there is none."""
+    given = os.environ.get("MTBENCH_TEST_DATA")
+    if not given:
+        pytest.skip("MTBENCH_TEST_DATA is not set: it names a folder with real images in data/")
+    folder = Path(given) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"MTBENCH_TEST_DATA is {given}, which has no folder data/")
+    return folder
+
+
+@pytest.fixture
+def toys(tmp_path: Path) -> Path:
+    """A plugin file with tiny plugins of every kind; see ``tests/toys.py``."""
+    return Path(shutil.copy(TOYS, tmp_path / "toys.py"))
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ran]:
+    """Run a command line in this process, from ``tmp_path``: exit code and what it printed."""
+    from mtbench.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def run(*arguments: str | Path) -> Ran:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        code = ended.value.code
+        return Ran(code if isinstance(code, int) else 0 if code is None else 1, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture
+def make_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Write a distribution to disk, entry points and all, and put it on ``sys.path``."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.setattr(sys, "path", [str(site), *sys.path])
+    before = set(sys.modules)
+
+    def make(
+        name: str,
+        entry_points: Mapping[str, str],
+        modules: Mapping[str, str],
+        *,
+        version: str = "1.0",
+        editable: bool = False,
+    ) -> Path:
+        for module, source in modules.items():
+            (site / f"{module}.py").write_text(source)
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        lines = "".join(f"{entry} = {target}\n" for entry, target in entry_points.items())
+        (info / "entry_points.txt").write_text(f"[mtbench]\n{lines}")
+        if editable:
+            (info / "direct_url.json").write_text('{"url": "file:///src", "dir_info": {"editable": true}}')
+        importlib.invalidate_caches()
+        return info
+
+    yield make
+    for module in set(sys.modules) - before:
+        if str(site) in str(getattr(sys.modules[module], "__file__", "")):
+            del sys.modules[module]

@@ -1,0 +1,312 @@
+"""The plan: which units and rows a suite makes, and what changes a key."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mtbench import codeid
+from mtbench.discovery import discover
+from mtbench.errors import PluginError, RequestError
+from mtbench.plan import Plan, Unit, make_plan
+from mtbench.suite import parse_suite
+
+SUITE = """
+[suite]
+name = "toy"
+seeds = [0, 1]
+[[datasets]]
+name = "toy"
+[[translators]]
+name = "toy-same"
+[[translators]]
+name = "toy-shift"
+[[segmenters]]
+name = "toy-threshold"
+[[metrics]]
+name = "toy-overlap"
+[[metrics]]
+name = "toy-gap"
+[[metrics]]
+name = "toy-mean"
+"""
+
+
+def plan(toys: Path, text: str = SUITE, *settings: str, **selection: Any) -> Plan:
+    suite = parse_suite(text, "toy.toml", toys.parent, settings).select(**selection)
+    return make_plan(suite, discover([toys]))
+
+
+def units(made: Plan, stage: str, plugin: str = "") -> list[Unit]:
+    return [u for u in made.units.values() if u.stage == stage and plugin in ("", u.plugin)]
+
+
+def keys(made: Plan) -> set[str]:
+    return set(made.units)
+
+
+def test_the_graph_of_a_suite(toys: Path) -> None:
+    made = plan(toys)
+    count = {stage: len(units(made, stage)) for stage in ("prepare", "split", "fit", "translate", "extract", "segment")}
+    # Fits: the translator for two seeds, the segmenter on the target and, for the oracle, on the source. Subjects:
+    # one translator without a seed, one with two; target test slices are the ceiling and the reference.
+    assert count == {"prepare": 1, "split": 1, "fit": 4, "translate": 3, "extract": 5, "segment": 5}
+    seen: set[str] = set()
+    for key, unit in made.units.items():
+        assert set(unit.inputs.values()) <= seen
+        seen.add(key)
+    assert {row.unit for row in made.rows} <= seen
+    assert len({row.id for row in made.rows}) == len(made.rows)
+
+
+def test_reference_rows(toys: Path) -> None:
+    rows = [(r.columns["role"], r.columns["metric"]) for r in plan(toys).rows if r.columns["role"] != "translator"]
+    assert sorted(rows) == [
+        ("ceiling", "toy-mean"),
+        ("ceiling", "toy-overlap"),
+        ("floor", "toy-gap"),
+        ("oracle", "toy-overlap"),
+    ]
+    assert {r.columns["role"] for r in plan(toys, SUITE, "references=false").rows} == {"translator"}
+
+
+def test_seeds_only_where_something_is_drawn(toys: Path) -> None:
+    made = plan(toys, translators=["toy-same", "toy-shift", "toy-fixed", "toy-noisy"], seeds=[3, 4])
+    seeds: dict[str, set[Any]] = {}
+    for row in made.rows:
+        seeds.setdefault(row.columns["translator"], set()).add(row.columns["seed"])
+    assert seeds == {
+        "toy-same": {None},
+        "toy-fixed": {None},
+        "toy-shift": {3, 4},
+        "toy-noisy": {3, 4},
+        "": {None},
+    }
+    assert not [u for u in units(made, "fit", "toy-noisy")]
+    assert {u.seed for u in units(made, "fit", "toy-threshold")} == {0}
+    assert {u.seed for u in made.units.values() if u.stage in ("prepare", "split", "extract", "segment", "score")} == {
+        None
+    }
+    own = SUITE.replace('name = "toy-shift"', 'name = "toy-shift"\nseeds = [9]')
+    assert {u.seed for u in units(plan(toys, own), "fit", "toy-shift")} == {9}
+
+
+def test_rows_that_cannot_be_made_say_why(toys: Path) -> None:
+    made = plan(toys, datasets=["toy-bare"], translators=["toy-masked", "toy-never", "toy-same"], metrics=["toy-mean"])
+    reasons = {r.columns["translator"]: r.skipped for r in made.rows}
+    assert reasons == {
+        "toy-masked": "toy-masked: it needs masks of the source slices, which this dataset lacks",
+        "toy-never": "toy-never: it never takes part",
+        "toy-same": "",
+        "": "",
+    }
+    assert {u.plugin for u in units(made, "translate")} == {"toy-same"}
+    bare = plan(toys, datasets=["toy-bare"], translators=["toy-same"], metrics=["toy-overlap", "toy-error"])
+    assert {(r.columns["metric"], r.skipped) for r in bare.rows if r.columns["translator"]} == {
+        ("toy-overlap", "the target domain has no masks to train a segmenter on"),
+        ("toy-error", "the task has no paired truth"),
+    }
+    without = plan(toys, SUITE.replace('[[segmenters]]\nname = "toy-threshold"', ""))
+    assert {r.skipped for r in without.rows if r.columns["metric"] == "toy-overlap"} == {"the suite names no segmenter"}
+    masked = plan(toys, translators=["toy-masked"], metrics=["toy-mean"])
+    assert [r.columns["conditional"] for r in masked.rows if r.columns["translator"]] == [True]
+    assert units(masked, "translate")[0].options["conditional"] is True
+    paired = plan(toys, datasets=["toy-paired"], translators=["toy-same"], metrics=["toy-error"])
+    assert [(r.columns["role"], r.skipped) for r in paired.rows] == [("translator", "")]
+
+
+def test_a_spec_that_fails_while_planning_is_named(toys: Path) -> None:
+    with pytest.raises(PluginError, match=r"translator 'toy-asks-wrong' of .*toys\.py: .*no_such_field"):
+        plan(toys, translators=["toy-asks-wrong"])
+
+
+def test_keys_are_the_same_every_time(toys: Path) -> None:
+    assert list(plan(toys).units) == list(plan(toys).units)
+
+
+def test_order_and_neighbours_change_no_key(toys: Path) -> None:
+    first = plan(toys)
+    turned = plan(toys, translators=["toy-shift", "toy-same"], metrics=["toy-mean", "toy-gap", "toy-overlap"])
+    assert keys(turned) == keys(first)
+    assert {r.id for r in turned.rows} == {r.id for r in first.rows}
+    assert keys(plan(toys, metrics=["toy-mean"])) < keys(first)
+    assert keys(plan(toys, translators=["toy-same"])) < keys(first)
+    assert keys(plan(toys, translators=["toy-same", "toy-shift", "toy-noisy"])) > keys(first)
+    described = plan(toys, SUITE.replace('name = "toy"\nseeds', 'name = "toy"\ndescription = "other"\nseeds'))
+    assert keys(described) == keys(first)
+    noted = plan(toys, SUITE.replace('[[datasets]]\nname = "toy"', '[[datasets]]\nname = "toy"\nnote = "a word"'))
+    assert keys(noted) == keys(first)
+    assert {r.id for r in noted.rows} == {r.id for r in first.rows}
+
+
+def changed(before: Plan, after: Plan) -> set[tuple[str, str]]:
+    """Stage and plugin of the units that are new."""
+    return {(after.units[k].stage, after.units[k].plugin) for k in keys(after) - keys(before)}
+
+
+def test_what_changes_a_key_and_no_more(toys: Path) -> None:
+    first = plan(toys)
+    scores = {("score", m) for m in ("toy-overlap", "toy-gap", "toy-mean")}
+    below = {("extract", "toy-blocks"), ("segment", "toy-threshold"), *scores}
+    shift = {("fit", "toy-shift"), ("translate", "toy-shift"), *below}
+    assert changed(first, plan(toys, SUITE, "translators.toy-shift.params.by=2")) == shift
+    assert changed(first, plan(toys, seeds=[0, 2])) == shift
+    assert changed(first, plan(toys, metrics=["toy-overlap", "toy-gap:power=2", "toy-mean"])) == {("score", "toy-gap")}
+    segmenter = {("fit", "toy-threshold"), ("segment", "toy-threshold"), ("score", "toy-overlap")}
+    assert changed(first, plan(toys, SUITE, "segmenter_seed=1")) == segmenter
+    everything = {("translate", "toy-same"), ("fit", "toy-threshold"), *shift}
+    assert changed(first, plan(toys, precision="bf16")) == everything
+    assert changed(first, plan(toys, SUITE, "threads=1")) == everything
+    assert changed(first, plan(toys, SUITE, "datasets.toy.params.size=8")) == {
+        ("prepare", "toy"),
+        ("split", ""),
+        *everything,
+    }
+    assert changed(first, plan(toys, SUITE, "datasets.toy.split.by=seed")) == {("split", ""), *everything}
+    assert changed(first, plan(toys, SUITE, "sampling_seed=1")) == scores
+
+
+def test_a_revision_changes_the_key(make_distribution: Any, toys: Path) -> None:
+    source = """
+import mtbench
+@mtbench.hookimpl
+def mtbench_translators():
+    yield mtbench.TranslatorSpec("net", ":Net", revision="{0}")
+"""
+    seen = []
+    for revision in ("1", "2"):
+        # An installed distribution: its version does not change a key, its declared revision does.
+        for version in ("1.0", "1.1"):
+            make_distribution("acme", {"net": "acme_net"}, {"acme_net": source.format(revision)}, version=version)
+            (unit,) = units(plan(toys, translators=["net"], metrics=["toy-mean"]), "translate")
+            seen.append(unit.key)
+            for info in (toys.parent / "site").iterdir():
+                shutil.rmtree(info) if info.is_dir() else info.unlink()
+            __import__("sys").modules.pop("acme_net", None)
+    assert seen[0] == seen[1]
+    assert seen[2] == seen[3]
+    assert seen[0] != seen[2]
+
+
+def test_code_of_an_editable_plugin_changes_the_key(make_distribution: Any, toys: Path) -> None:
+    spec = """
+import mtbench
+@mtbench.hookimpl
+def mtbench_translators():
+    yield mtbench.TranslatorSpec("net", "acme_model:Net")
+"""
+    modules = {"acme_spec": spec, "acme_model": "class Net: pass\n", "acme_unrelated": "x = 1\n"}
+    site = make_distribution("acme", {"net": "acme_spec"}, modules, editable=True).parent
+
+    def key() -> str:
+        codeid._identity.cache_clear()
+        (unit,) = units(plan(toys, translators=["net"], metrics=["toy-mean"]), "translate")
+        return unit.key
+
+    first = key()
+    (site / "acme_unrelated.py").write_text("x = 2\n")
+    assert key() == first
+    (site / "acme_model.py").write_text("class Net: changed = True\n")
+    assert key() != first
+    (site / "acme_model.py").write_text("class Net: pass\n")
+    assert key() == first
+
+
+def test_code_of_a_package_is_followed_through_its_imports(make_distribution: Any, toys: Path) -> None:
+    info = make_distribution("acme", {"net": "acme.spec"}, {}, editable=True)
+    package = info.parent / "acme"
+    (package / "nets").mkdir(parents=True)
+    files = {
+        "__init__.py": "",
+        "spec.py": "import mtbench\n@mtbench.hookimpl\ndef mtbench_translators():\n"
+        "    yield mtbench.TranslatorSpec('net', 'acme.nets.model:Net')\n",
+        "nets/__init__.py": "",
+        "nets/model.py": "from ..blocks import Block\nclass Net(Block): pass\n",
+        "blocks.py": "def late():\n    import acme.losses\nclass Block: pass\n",
+        "losses.py": "weight = 1\n",
+        "unrelated.py": "x = 1\n",
+    }
+    for name, text in files.items():
+        (package / name).write_text(text)
+
+    def key() -> str:
+        codeid._identity.cache_clear()
+        (unit,) = units(plan(toys, translators=["net"], metrics=["toy-mean"]), "translate")
+        return unit.key
+
+    seen = [key()]
+    for name in ("nets/model.py", "blocks.py", "losses.py"):
+        (package / name).write_text(files[name] + "# changed\n")
+        seen.append(key())
+    assert len(set(seen)) == 4
+    (package / "unrelated.py").write_text("x = 2\n")
+    assert key() == seen[-1]
+
+
+def test_the_shape_does_not_depend_on_the_data(toys: Path, run_cli: Any) -> None:
+    text = SUITE.replace('[[datasets]]\nname = "toy"', '[[datasets]]\nname = "toy-files"\nroot = "images"')
+    before = plan(toys, text)
+    for domain in ("source", "target"):
+        (toys.parent / "images" / domain).mkdir(parents=True)
+        for name in ("a_0", "a_1", "b_0", "c_0", "d_0"):
+            image = np.random.default_rng([ord(name[0]), int(name[-1])]).random((8, 8))
+            np.save(toys.parent / "images" / domain / f"{name}.npy", image)
+    after = plan(toys, text)
+    assert list(before.units) == list(after.units)
+    assert before.rows == after.rows
+    (toys.parent / "toy.toml").write_text(text)
+    told = json.loads(run_cli("plan", "toy.toml", "--plugin", toys, "--json").out)
+    states = {unit["state"] for unit in told["units"] if unit["stage"] != "prepare"}
+    assert states == {"pending"}
+
+
+def test_plan_shows_the_matrix_and_what_is_skipped(toys: Path, run_cli: Any) -> None:
+    text = SUITE.replace('"toy-same"', '"toy-never"').replace(
+        'name = "toy-shift"', 'name = "toy-shift"\nparams.by = 2.0'
+    )
+    (toys.parent / "toy.toml").write_text(text)
+    ran = run_cli("plan", "toy.toml", "--plugin", toys, "--units")
+    assert ran.code == 0
+    assert "dim → bright" in ran.out
+    assert "toy-shift[by=2] seed 1 " in ran.out
+    assert "fit toy toy-shift[by=2] seed 1" in ran.out
+    assert "skipped: 3 rows: toy-never: it never takes part" in ran.out
+    assert "0 cached, 1 to do" in ran.out
+
+
+def test_plan_survives_a_dataset_whose_files_cannot_be_listed(toys: Path, run_cli: Any) -> None:
+    text = SUITE.replace('[[datasets]]\nname = "toy"', '[[datasets]]\nname = "toy-files"\nroot = "nowhere"')
+    (toys.parent / "toy.toml").write_text(text)
+    ran = run_cli("plan", "toy.toml", "--plugin", toys)
+    assert ran.code == 0
+    assert "1 to do" in ran.out
+
+
+def test_a_metric_that_wants_an_unknown_extractor(make_distribution: Any, toys: Path) -> None:
+    source = """
+import mtbench
+@mtbench.hookimpl
+def mtbench_metrics():
+    for name, extractor, array in (("one", "toy-block", "blocks"), ("two", "toy-blocks", "block")):
+        yield mtbench.MetricSpec(name, ":M", needs=(mtbench.Features("candidate", extractor, (array,)),))
+"""
+    make_distribution("acme", {"m": "acme_m"}, {"acme_m": source})
+    with pytest.raises(RequestError, match="no extractor 'toy-block'. Did you mean 'toy-blocks'"):
+        plan(toys, metrics=["one"])
+    with pytest.raises(RequestError, match="'toy-blocks' gives no array 'block'. Expected one of blocks"):
+        plan(toys, metrics=["two"])
+
+
+def test_ten_thousand_units_are_planned_in_seconds(toys: Path) -> None:
+    text = SUITE.replace('name = "toy-shift"', f'name = "toy-shift"\nparams.by = {[n / 8 for n in range(125)]}')
+    started = time.process_time()
+    made = plan(toys, text, "seeds=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]")
+    seconds = time.process_time() - started
+    assert len(made.units) > 8_000
+    assert seconds < 8

@@ -1,0 +1,362 @@
+"""Tiny plugins of every kind, copied to a temporary folder and loaded with ``--plugin``. NumPy, and torch when run.
+
+``TOY_LOG`` names a file that gets one line for every call that costs something; ``TOY_FAIL`` makes the calls whose
+line holds that text fail; ``TOY_HANG`` makes a fit sleep after it has reported that it started.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mtbench
+
+LABELS = {1: "blob"}
+DOMAINS = frozenset({"source", "target"})
+
+
+def record(line: str) -> None:
+    """Note a call; fail where the test asks for it."""
+    if os.environ.get("TOY_LOG"):
+        with Path(os.environ["TOY_LOG"]).open("a") as file:
+            file.write(line + "\n")
+    if os.environ.get("TOY_FAIL") and os.environ["TOY_FAIL"] in line:
+        raise ValueError(f"asked to fail at {line}")
+
+
+@mtbench.hookimpl
+def mtbench_datasets() -> Iterator[mtbench.DatasetSpec]:
+    sizes = {"patients": 6, "slices": 2, "size": 16}
+    yield mtbench.DatasetSpec(
+        "toy", ":Toy", params=sizes, source="dim", target="bright", labels=LABELS, masks=DOMAINS
+    )
+    yield mtbench.DatasetSpec("toy-bare", ":Bare", params=sizes)
+    yield mtbench.DatasetSpec("toy-paired", ":Paired", params=sizes, labels=LABELS, masks=DOMAINS, paired=True)
+    yield mtbench.DatasetSpec("toy-two-sides", ":TwoSides", params=sizes, labels=LABELS, masks=DOMAINS)
+    yield mtbench.DatasetSpec(
+        "toy-files", ":Files", labels=LABELS, masks=DOMAINS, needs_root=True, obtain="Ask the test for them"
+    )
+    yield mtbench.DatasetSpec("toy-odd", ":Odd", params={"mode": "fine"}, labels=LABELS, masks=DOMAINS)
+
+
+@mtbench.hookimpl
+def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
+    yield mtbench.TranslatorSpec("toy-same", ":Same")
+    yield mtbench.TranslatorSpec("toy-shift", ":Shift", params={"by": 1.0}, trains=True, shorthand="by")
+    yield mtbench.TranslatorSpec("toy-fixed", ":Shift", params={"by": 1.0}, trains=True, deterministic=True)
+    yield mtbench.TranslatorSpec("toy-noisy", ":Noisy", stochastic=True)
+    yield mtbench.TranslatorSpec("toy-masked", ":Masked", conditional=True)
+    yield mtbench.TranslatorSpec("toy-never", ":Same", supports=lambda task: "it never takes part")
+    yield mtbench.TranslatorSpec("toy-asks-wrong", ":Same", supports=lambda task: task.no_such_field)  # type: ignore[attr-defined]
+    yield mtbench.TranslatorSpec("toy-odd", ":OddTranslator", params={"mode": "fine"})
+    yield mtbench.TranslatorSpec(
+        "toy-folder", ":Same", params={"folder": mtbench.Param(None, kind="path")}, shorthand="folder"
+    )
+
+
+@mtbench.hookimpl
+def mtbench_segmenters() -> Iterator[mtbench.SegmenterSpec]:
+    yield mtbench.SegmenterSpec("toy-threshold", ":Threshold")
+
+
+@mtbench.hookimpl
+def mtbench_extractors() -> Iterator[mtbench.ExtractorSpec]:
+    yield mtbench.ExtractorSpec("toy-blocks", ":Blocks", arrays=("blocks",))
+
+
+@mtbench.hookimpl
+def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
+    yield mtbench.MetricSpec(
+        "toy-overlap",
+        ":Overlap",
+        needs=("predicted_masks", "reference_masks"),
+        higher_is_better=True,
+        family="segmentation",
+    )
+    yield mtbench.MetricSpec(
+        "toy-gap",
+        ":Gap",
+        params={"power": 1},
+        needs=(
+            mtbench.Features("candidate", "toy-blocks", ("blocks",)),
+            mtbench.Features("reference", "toy-blocks", ("blocks",)),
+        ),
+        balanced=True,
+    )
+    yield mtbench.MetricSpec("toy-mean", ":Mean", needs=("candidate",))
+    yield mtbench.MetricSpec("toy-error", ":PairedError", needs=("candidate", "paired"), family="paired")
+    yield mtbench.MetricSpec("toy-odd", ":OddMetric", params={"mode": "fine"}, needs=("candidate",))
+
+
+def blob(rng: np.random.Generator, size: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """A textured background with one brighter square, and its mask."""
+    image = rng.uniform(0.1, 0.3, (size, size))
+    mask = np.zeros((size, size), np.uint8)
+    row, column = rng.integers(1, size // 2, 2)
+    mask[row : row + size // 2, column : column + size // 2] = 1
+    image[mask == 1] += 0.3
+    return image, mask
+
+
+class Toy:
+    """Both domains with masks; the target is brighter."""
+
+    def __init__(self, patients: int, slices: int, size: int) -> None:
+        self.patients, self.slices, self.size = patients, slices, size
+
+    def samples(self, domain: Any) -> Iterator[mtbench.Sample]:
+        for patient in range(self.patients):
+            rng = np.random.default_rng([domain == "target", patient])
+            for index in range(self.slices):
+                image, mask = blob(rng, self.size)
+                name = f"{domain[0]}{patient}"
+                record_ = mtbench.Slice(f"{name}-{index}", name, name, index)
+                bright = image + 0.3 if domain == "target" else image
+                yield mtbench.Sample(domain, bright, record_, mask)
+
+    def prepare(self, root: Path | None, context: mtbench.Context) -> Iterator[mtbench.Sample]:
+        record("prepare")
+        yield from self.samples("source")
+        yield from self.samples("target")
+
+
+class Bare(Toy):
+    """Without masks."""
+
+    def prepare(self, root: Path | None, context: mtbench.Context) -> Iterator[mtbench.Sample]:
+        for sample in super().prepare(root, context):
+            yield mtbench.Sample(sample.domain, sample.image, sample.slice)
+
+
+class Paired(Toy):
+    """With the truth of each source slice."""
+
+    def prepare(self, root: Path | None, context: mtbench.Context) -> Iterator[mtbench.Sample]:
+        yield from super().prepare(root, context)
+        for sample in self.samples("source"):
+            yield mtbench.Sample("paired", sample.image + 0.3, sample.slice)
+
+
+class TwoSides(Toy):
+    """Its own split puts each patient on all sides."""
+
+    def prepare(self, root: Path | None, context: mtbench.Context) -> Iterator[mtbench.Sample]:
+        import dataclasses
+
+        sides = ("train", "validation", "test")
+        for position, sample in enumerate(super().prepare(root, context)):
+            moved = dataclasses.replace(sample.slice, split=sides[position % 3])
+            yield dataclasses.replace(sample, slice=moved)
+
+
+class Files:
+    """``DOMAIN/PATIENT_INDEX.npy``, float images; what is brighter than the mean is the blob."""
+
+    def files(self, root: Path) -> Iterable[Path]:
+        record("files")
+        return sorted(root.glob("*/*.npy"))
+
+    def prepare(self, root: Path, context: mtbench.Context) -> Iterator[mtbench.Sample]:
+        record("prepare")
+        for path in sorted(root.glob("*/*.npy")):
+            image = np.load(path)
+            patient, _, index = path.stem.partition("_")
+            where = mtbench.Slice(path.stem, patient, patient, int(index), file=path.name)
+            yield mtbench.Sample(path.parent.name, image, where, (image > image.mean()).astype(np.uint8))  # type: ignore[arg-type]
+
+
+class Odd(Toy):
+    """One sample that cannot be used; ``mode`` says what is wrong with it."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__(6, 2, 16)
+        self.mode = mode
+
+    def prepare(self, root: Path | None, context: mtbench.Context) -> Iterator[Any]:
+        import dataclasses
+
+        samples: list[Any] = list(super().prepare(root, context))
+        first = samples[3]
+        image, mask = np.array(first.image), np.array(first.mask)
+        if self.mode == "size":
+            image = image[:12]
+        elif self.mode == "nan":
+            image[2, 2] = np.nan
+        elif self.mode == "channels":
+            image = np.stack([image] * 3)
+        elif self.mode == "range":
+            image = image * 255
+        elif self.mode == "label":
+            mask[0, 0] = 7
+        elif self.mode == "mask-size":
+            mask = mask[:12]
+        changed = {
+            "no-mask": lambda: dataclasses.replace(first, mask=None),
+            "twice": lambda: samples[2],
+            "nobody": lambda: dataclasses.replace(first, slice=dataclasses.replace(first.slice, patient_id="")),
+            "type": lambda: image,
+            "domain": lambda: dataclasses.replace(first, domain="sauce"),
+        }
+        samples[3] = changed.get(self.mode, lambda: dataclasses.replace(first, image=image, mask=mask))()
+        yield from samples[11:] if self.mode == "one" else samples
+
+
+class Same:
+    def __init__(self, folder: str | None = None) -> None:
+        self.folder = folder
+
+    def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> Any:
+        return batch.source
+
+
+class Shift:
+    """Learns the difference of the domains' means, and adds it ``by`` times."""
+
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def fit(self, data: mtbench.TrainingData, context: mtbench.Context) -> None:
+        record(f"fit shift by={self.by:g} seed={context.seed}")
+        if os.environ.get("TOY_HANG"):
+            Path(os.environ["TOY_HANG"]).touch()
+            time.sleep(60)
+        assert data.source_train is not None
+        assert data.target_train is not None
+        self.step = float(data.target_train.floats().mean() - data.source_train.floats().mean())
+        self.step += context.seed / 100
+
+    def save(self, folder: Path) -> None:
+        np.save(folder / "step.npy", self.step)
+
+    def load(self, folder: Path) -> None:
+        self.step = float(np.load(folder / "step.npy"))
+
+    def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> Any:
+        record(f"translate shift by={self.by:g}")
+        return (batch.source + self.by * self.step).clamp(0, 1)
+
+
+class Noisy:
+    def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> Any:
+        return (batch.source + 0.05 * context.noise(batch, tuple(batch.source.shape[1:]))).clamp(0, 1)
+
+
+class Masked:
+    def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> Any:
+        assert batch.masks is not None
+        return (batch.masks[:, None] * 0.3 + 0.5).float()
+
+
+class OddTranslator:
+    """Breaks the contract as ``mode`` says."""
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        if mode == "refuses":
+            raise ValueError("it does not like this mode")
+
+    def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> Any:
+        wrong = {
+            "shape": lambda: batch.source[..., :-1],
+            "nan": lambda: batch.source / 0 * 0,
+            "numpy": lambda: batch.source.numpy(),
+            "raises": lambda: {}["it has no such key"],
+            "wide": lambda: batch.source * 3 - 1,
+            "exits": lambda: exit(3),
+        }
+        return wrong.get(self.mode, lambda: batch.source)()
+
+
+class Threshold:
+    """Halfway between the mean inside and the mean outside the mask."""
+
+    def fit(self, data: mtbench.TrainingData, context: mtbench.Context) -> None:
+        record(f"fit threshold on {data.train.domain}")
+        images, masks = data.train.floats()[:, 0], np.asarray(data.train.masks)
+        self.at = float(images[masks == 1].mean() + images[masks == 0].mean()) / 2
+
+    def save(self, folder: Path) -> None:
+        np.save(folder / "at.npy", self.at)
+
+    def load(self, folder: Path) -> None:
+        self.at = float(np.load(folder / "at.npy"))
+
+    def segment(self, images: Any, context: mtbench.Context) -> Any:
+        return (images[:, 0] > self.at).long()
+
+
+class Blocks:
+    """Means of 4 x 4 blocks."""
+
+    def extract(self, images: Any, context: mtbench.Context) -> Any:
+        import torch
+
+        record("extract")
+        return {"blocks": torch.nn.functional.avg_pool2d(images, 4).flatten(1)}
+
+
+class Overlap:
+    """Dice by slice."""
+
+    def compute(self, inputs: mtbench.MetricInputs, context: mtbench.Context) -> mtbench.Score:
+        record("score overlap")
+        assert inputs.predicted_masks is not None
+        assert inputs.reference_masks is not None
+        assert inputs.candidate is not None
+        found, true = np.asarray(inputs.predicted_masks) == 1, np.asarray(inputs.reference_masks) == 1
+        values = 2 * (found & true).sum((1, 2)) / (found.sum((1, 2)) + true.sum((1, 2)))
+        ids = tuple(s.slice_id for s in inputs.candidate.slices)
+        cases = mtbench.Cases("slice", ids, inputs.candidate.patients, values)
+        return mtbench.Score(float(values.mean()), "blob", cases)
+
+
+class Gap:
+    """Distance of the mean features."""
+
+    def __init__(self, power: int) -> None:
+        self.power = power
+
+    def compute(self, inputs: mtbench.MetricInputs, context: mtbench.Context) -> mtbench.Score:
+        record("score gap")
+        one, two = (inputs.features[side]["blocks"] for side in ("candidate", "reference"))
+        assert len(one) == len(two)
+        return mtbench.Score(float((np.abs(one.mean(0) - two.mean(0)) ** self.power).mean()))
+
+
+class Mean:
+    def compute(self, inputs: mtbench.MetricInputs, context: mtbench.Context) -> mtbench.Score:
+        record("score mean")
+        assert inputs.candidate is not None
+        return mtbench.Score(float(inputs.candidate.floats().mean()))
+
+
+class PairedError:
+    def compute(self, inputs: mtbench.MetricInputs, context: mtbench.Context) -> mtbench.Score:
+        assert inputs.candidate is not None
+        assert inputs.paired is not None
+        assert [s.slice_id for s in inputs.candidate.slices] == [s.slice_id for s in inputs.paired.slices]
+        return mtbench.Score(float(np.abs(inputs.candidate.floats() - inputs.paired.floats()).mean()))
+
+
+class OddMetric:
+    """Gives what ``mode`` says."""
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+
+    def compute(self, inputs: mtbench.MetricInputs, context: mtbench.Context) -> Any:
+        ragged = mtbench.Cases("slice", ("a", "b", "c"), ("a", "b"), np.array([1.0]))
+        wrong = {
+            "nan": lambda: mtbench.Score(float("nan")),
+            "none": lambda: None,
+            "number": lambda: 3.0,
+            "text": lambda: mtbench.Score("three"),  # type: ignore[arg-type]
+            "ragged": lambda: mtbench.Score(1.0, cases=ragged),
+            "float32": lambda: mtbench.Score(np.float32(0.5)),  # type: ignore[arg-type]
+        }
+        return wrong.get(self.mode, lambda: mtbench.Score(0.5))()
