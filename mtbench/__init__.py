@@ -27,6 +27,7 @@ from mtbench.specs import (
 if TYPE_CHECKING:
     from mtbench.compute.context import Context
     from mtbench.results import load
+    from mtbench.scoring import score
 
 __version__ = "0.1.0"
 
@@ -57,9 +58,10 @@ __all__ = [
     "WeightsError",
     "hookimpl",
     "load",
+    "score",
 ]
 
-_LAZY = {"Context": "mtbench.compute.context", "load": "mtbench.results"}
+_LAZY = {"Context": "mtbench.compute.context", "load": "mtbench.results", "score": "mtbench.scoring"}
 
 
 def __getattr__(name: str) -> Any:

@@ -91,6 +91,10 @@ class StoreError(MtbenchError):
     """An artefact or a results directory that is missing, locked or damaged."""
 
 
+class DiskFullError(StoreError):
+    """There is no room left; a run stops, for every further unit would fail for the same reason."""
+
+
 def close_matches(name: str, known: Iterable[str]) -> tuple[str, ...]:
     """Up to three names in ``known`` that resemble ``name``, best first."""
     return tuple(difflib.get_close_matches(name, list(known), n=3, cutoff=0.5))

@@ -126,16 +126,18 @@ class Results:
             lock.flush()
             with telling(self.path):
                 (self.path / "journal").mkdir(exist_ok=True)
-                name = f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.jsonl"
+                name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.jsonl"
                 self._journal = (self.path / "journal" / name).open("a", encoding="utf-8")
             yield
         finally:
             if self._journal is not None:
-                empty = self._journal.tell() == 0
-                self._journal.close()
-                if empty:
-                    Path(self._journal.name).unlink(missing_ok=True)
-                self._journal = None
+                journal, self._journal = self._journal, None
+                # Closing tries once more to write what a full disk refused, and append() has told of that.
+                with contextlib.suppress(OSError):
+                    journal.close()
+                with contextlib.suppress(OSError):
+                    if not os.path.getsize(journal.name):
+                        os.unlink(journal.name)
             lock.close()
 
     def append(self, record: Mapping[str, Any]) -> None:

@@ -20,6 +20,10 @@ from mtbench.analysis.intervals import (
     subsample,
 )
 from mtbench.compute.context import Context
+from mtbench_plugins.metrics.class_spread import split_scores
+from mtbench_plugins.metrics.frechet import frechet_distance
+from mtbench_plugins.metrics.kernel_distance import discrepancy
+from mtbench_plugins.metrics.resampling import class_spread_measure, frechet_measure, kernel_measure
 from mtbench_plugins.metrics.sliced_wasserstein import SlicedWasserstein
 
 
@@ -236,6 +240,23 @@ def test_through_the_inputs_of_a_metric_and_its_faster_resampling() -> None:
     (slow_interval,), (fast_interval,) = (jackknife(m, *patients, pairs=5) for m in (anew, fast))
     assert fast_interval.stderr == pytest.approx(slow_interval.stderr, rel=1e-2)
     assert isinstance(metric.compute(inputs, context), Score)
+
+
+@pytest.mark.parametrize("width", [8, 64])
+def test_faster_measures_are_the_metrics(width: int) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(3, 1, (30, width)), rng.normal(3.3, 1.2, (25, width))
+    fast_fid, fast_kid = frechet_measure(x, y), kernel_measure(x, y)
+    for c, r in ((None, None), (np.arange(4, 30), None), (None, np.arange(20)), (np.arange(25), np.arange(3, 25))):
+        assert fast_fid(c, r) == pytest.approx(frechet_distance(of(x, c), of(y, r)), rel=1e-6)
+        assert fast_kid(c, r) == pytest.approx(discrepancy(of(x, c), of(y, r)).value, rel=1e-9)
+    split = np.arange(30) // 10
+    fast_is = class_spread_measure(x, split)
+    assert fast_is(None, None) == pytest.approx(split_scores(x, 3, shuffle=False).mean(), rel=1e-9)
+    without = np.arange(4, 30)
+    parts = [split_scores(x[without][split[without] == s], 1)[0] for s in range(3)]
+    assert fast_is(without, None) == pytest.approx(np.mean(parts), rel=1e-9)
+    assert fast_is(np.arange(20), None) == pytest.approx(np.mean([split_scores(x[:10], 1), split_scores(x[10:20], 1)]))
 
 
 @pytest.mark.parametrize("patients", [10, 20])

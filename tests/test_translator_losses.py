@@ -81,18 +81,14 @@ def test_cyclegan(parity: ModuleType, expected: dict[str, dict[str, float]]) -> 
 
 
 @pytest.mark.parametrize("shape_loss", ["paper", "code"])
-def test_maskgan(
-    parity: ModuleType, expected: dict[str, dict[str, float]], shape_loss: maskgan.ShapeLoss
-) -> None:
+def test_maskgan(parity: ModuleType, expected: dict[str, dict[str, float]], shape_loss: maskgan.ShapeLoss) -> None:
     nets = maskgan.Networks(
         G_A=loaded(AttentionGenerator(), parity, "maskgan_1ch", 1),
         G_B=loaded(AttentionGenerator(), parity, "maskgan_1ch", 2),
         D_A=loaded(PatchGAN(), parity, "maskgan_1ch_D", 3),
         D_B=loaded(PatchGAN(), parity, "maskgan_1ch_D", 4),
     )
-    a, b, mask_a, mask_b = (
-        parity.image((1, 1, 64, 64), 1, f"loss:{key}") for key in ("A", "B", "maskA", "maskB")
-    )
+    a, b, mask_a, mask_b = (parity.image((1, 1, 64, 64), 1, f"loss:{key}") for key in ("A", "B", "maskA", "maskB"))
     weights = maskgan.Weights(lambda_mask=1.0, lambda_shape=0.25, shape_loss=shape_loss)
     with torch.no_grad():
         losses, fakes = maskgan.generator_losses(nets, a, b, (mask_a > 0).float(), (mask_b > 0).float(), weights)

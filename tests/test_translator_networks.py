@@ -17,7 +17,7 @@ from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
 from mtbench_plugins.translators.maskgan.networks import AttentionGenerator
 from mtbench_plugins.translators.spade.networks import MultiscaleDiscriminator, SpadeGenerator
 from mtbench_plugins.translators.spade.spectral import SpectralConv2d
-from mtbench_plugins.translators.unsb.bridge import time_grid, walk
+from mtbench_plugins.translators.unsb.bridge import Bridge
 from mtbench_plugins.translators.unsb.discriminators import TimedPatchGAN
 from mtbench_plugins.translators.unsb.generator import BridgeGenerator, PatchProjection
 
@@ -86,7 +86,7 @@ def test_unsb_sampler_with_given_noise(parity: ModuleType, channels: int) -> Non
         return noise
 
     with torch.inference_mode():
-        steps = list(walk(network, given["x"], 5, grid=time_grid(5), tau=0.01, z_width=256, draw=draw))
+        steps = list(Bridge().walk(network, given["x"], 5, draw))
     expected = parity.expected(name)
     assert worst(steps[0][1], expected["step1"]) < TOLERANCE
     # Five steps amplify the last bit of a matrix product: the original's own fifth step is 8e-5 away from
@@ -154,12 +154,37 @@ def test_unsb_weights_without_effect_are_frozen_and_survive_a_round_trip() -> No
     assert all((p.grad is None) == (name in frozen) for name, p in network.named_parameters())
     again = BridgeGenerator(1, 8, 2)
     again.load_state_dict(network.state_dict())
-    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True))
+    pairs = zip(network.state_dict().values(), again.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_time_grid_of_five_steps() -> None:
-    assert time_grid(5) == pytest.approx((0.0, 0.5, 0.74, 0.86, 0.94, 1.0))
-    assert time_grid(1) == (0.0, 0.5)
+    assert Bridge(5).grid == pytest.approx((0.0, 0.5, 0.74, 0.86, 0.94, 1.0))
+    assert Bridge(2).grid == pytest.approx((0.0, 0.5, 1.0))
+
+
+def test_unsb_reaches_the_points_it_walks_through() -> None:
+    torch.manual_seed(0)
+    network, bridge, x = BridgeGenerator(1, 4, 2), Bridge(z_width=16), torch.randn(2, 1, 16, 16)
+
+    def draw(shape: tuple[int, ...]) -> Tensor:
+        return torch.randn((2, *shape))
+
+    with torch.inference_mode():
+        torch.manual_seed(1)
+        walked = [point for point, _ in bridge.walk(network, x, 4, draw)]
+        torch.manual_seed(1)
+        assert torch.equal(bridge.reach(network, x, 3, draw), walked[3])
+    assert torch.equal(walked[0], x)
+
+
+def test_unsb_feature_maps_have_the_told_sizes_and_widths() -> None:
+    network, layers = BridgeGenerator(1, 4, 3), list(range(15))
+    x, step, z = torch.randn(1, 1, 24, 32), torch.zeros(1, dtype=torch.int64), torch.randn(1, 16)
+    with torch.inference_mode():
+        maps = network.features(x, step, z, layers)
+    assert [tuple(m.shape[2:]) for m in maps] == network.map_sizes(24, 32, layers)
+    assert [m.shape[1] for m in maps] == network.widths(layers)
 
 
 def test_spectral_convolution_ends_with_a_largest_singular_value_of_one() -> None:
@@ -171,18 +196,6 @@ def test_spectral_convolution_ends_with_a_largest_singular_value_of_one() -> Non
     before = conv.weight_u.clone()
     conv.eval().weight()
     assert torch.equal(before, conv.weight_u)
-
-
-def test_spectral_convolution_reads_files_without_the_right_vector() -> None:
-    torch.manual_seed(0)
-    trained = SpectralConv2d(3, 5, 3)
-    for _ in range(50):
-        trained.weight()
-    state = trained.state_dict()
-    del state["weight_v"]
-    restored = SpectralConv2d(3, 5, 3)
-    restored.load_state_dict(state)
-    torch.testing.assert_close(restored.eval().weight(), trained.eval().weight())
 
 
 @pytest.mark.parametrize("size", [(64, 64), (64, 96)])

@@ -29,6 +29,8 @@ class Gathered:
         notes: sentences about a cell that has a value.
         counts: for (block, column), the smallest and largest number of images and patients behind it.
         suites, sources: distinct values of those columns.
+        units: the units that made the number of a cell; only where they were asked for.
+        seeded: the cells whose runs have seeds; only where units were asked for.
     """
 
     blocks: list[dict[str, Any]] = field(default_factory=list)
@@ -40,6 +42,8 @@ class Gathered:
     counts: dict[tuple[int, int], dict[str, tuple[int, int]]] = field(default_factory=dict)
     suites: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+    units: dict[Key, list[str]] = field(default_factory=dict)
+    seeded: set[Key] = field(default_factory=set)
 
 
 def normalise(scores: pa.Table) -> pa.Table:
@@ -69,8 +73,12 @@ def normalise(scores: pa.Table) -> pa.Table:
     return table.filter(pc.is_in(table["role"], pa.array(list(ROLES))))
 
 
-def gather(scores: pa.Table) -> Gathered:
+def gather(scores: pa.Table, *, units: bool = False) -> Gathered:
     """Average and sort all rows of a scores table.
+
+    Args:
+        scores: rows of ``mtbench.store.schema.SCORES``.
+        units: whether to keep the unit keys behind each number.
 
     Raises:
         DataError: see :func:`normalise`.
@@ -97,6 +105,10 @@ def gather(scores: pa.Table) -> Gathered:
     found.counts = counts(table.filter(pa.array(translated)), block.of[translated], column.of[translated])
     found.suites = [s for s in pc.unique(table["suite"]).to_pylist() if s]
     found.sources = [s for s in pc.unique(table["source"]).to_pylist() if s]
+    if units:
+        found.units = sentences(table, "unit_key", places, good)
+        with_seed = good & np.asarray(pc.is_valid(table["seed"]).to_numpy(zero_copy_only=False))
+        found.seeded = set(sentences(table, "suite", places, with_seed, empty="-"))
     _seat_guests(found)
     _count_missing_folds(found)
     return found

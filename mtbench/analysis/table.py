@@ -16,11 +16,10 @@ from mtbench.analysis.gather import Gathered, gather
 from mtbench.analysis.layout import Layout
 from mtbench.analysis.model import Cell, Column, ResultsTable, Row, Section
 from mtbench.analysis.numbers import printed
+from mtbench.analysis.ranking import RULES, Rule, ranked_rows
 from mtbench.errors import RequestError
 
-Rule = Literal["default", "paper"]
 Spread = Literal["none", "interval", "std"]
-RULES: tuple[Rule, ...] = ("default", "paper")
 SPREADS: tuple[Spread, ...] = ("none", "interval", "std")
 
 
@@ -136,7 +135,7 @@ def _section(
         for r in shown
         if (b, r, c) in found.numbers
     }
-    ranked = [{} if caveat else _ranks(found, b, c, shown, style.rule, texts) for b, c in places]
+    ranked = [{} if caveat else ranked_rows(found, b, c, shown, style.rule, texts) for b, c in places]
     rows = []
     for r in shown:
         entry = found.rows[r]
@@ -188,24 +187,6 @@ def _column(found: Gathered, layout: Layout, b: int, c: int, notes: tuple[int, .
         details={k: anonymous(entry[k]) if isinstance(entry[k], str) else entry[k] for k in DETAILS},
         notes=notes,
     )
-
-
-def _ranks(
-    found: Gathered, b: int, c: int, rows: Sequence[int], rule: Rule, texts: Mapping[Key, str]
-) -> dict[int, int]:
-    """The place of each ranked row: 1 is best; values printed alike share one."""
-    values = {}
-    for r in rows:
-        number, row = found.numbers.get((b, r, c)), found.rows[r]
-        if number is None or row["role"] != "translator" or (row["conditional"] and rule != "paper"):
-            continue
-        if math.isfinite(number.value) and not number.incomplete:
-            values[r] = float(texts[b, r, c])
-    if len(values) < 2:
-        return {}
-    order = sorted(set(values.values()), reverse=bool(found.columns[c]["higher_is_better"]))
-    places = {value: place for place, value in enumerate(order, 1)}
-    return {r: places[value] for r, value in values.items()}
 
 
 def _empty_cell(reasons: Sequence[tuple[str, str]], notes: remarks.Footnotes) -> Cell:

@@ -17,6 +17,7 @@ from mtbench.errors import DataError, MtbenchError, StoreError
 COMMANDS = {
     "run": "run a benchmark suite",
     "plan": "show what a suite would run, what is cached and what is skipped",
+    "score": "metrics for two folders of images, no suite needed",
     "export": "write a results table as Markdown, CSV, LaTeX, HTML or JSON",
     "plugins": "list plugins, or show one with its parameters",
 }

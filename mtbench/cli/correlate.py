@@ -110,6 +110,7 @@ def _table(task: str, items: list[Correlation], absolute: bool) -> Table:
     from rich.text import Text
 
     shown = Table(title=Text(task), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
+    shown.pad_edge, shown.collapse_padding = False, True
     shown.add_column("metric")
     shown.add_column("against")
     for head in ("n", "|r|" if absolute else "r", "one left out"):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from mtbench.data import DOMAINS, WHITE, Sample, Slice, encode
 from mtbench.errors import DataError, PluginError
 from mtbench.stages.work import Work
+from mtbench.store.images import GrowingArray, write_index
 
 STAGE_REVISION = 1
 
@@ -98,8 +98,8 @@ class _Writer:
         self._depth = work.registered.spec.depth
         self._has_masks = domain in work.task.masks
         self._ids: set[str] = set()
-        self._images: _Growing | None = None
-        self._masks: _Growing | None = None
+        self._images: GrowingArray | None = None
+        self._masks: GrowingArray | None = None
         self.slices: list[Slice] = []
 
     def add(self, sample: Sample, size: tuple[int, int] | None) -> None:
@@ -118,9 +118,9 @@ class _Writer:
         self._ids.add(record.slice_id)
         self.slices.append(record)
         if self._images is None:
-            self._images = _Growing(self._folder / f"images-{self._domain}.npy", stored)
+            self._images = GrowingArray(self._folder / f"images-{self._domain}.npy", stored)
             if mask is not None:
-                self._masks = _Growing(self._folder / f"masks-{self._domain}.npy", mask)
+                self._masks = GrowingArray(self._folder / f"masks-{self._domain}.npy", mask)
         self._images.add(stored)
         if mask is not None and self._masks is not None:
             self._masks.add(mask)
@@ -129,7 +129,7 @@ class _Writer:
         for array in (self._images, self._masks):
             if array is not None:
                 array.close()
-        _write_index(self._folder / f"index-{self._domain}.parquet", self.slices)
+        write_index(self._folder / f"index-{self._domain}.parquet", self.slices)
 
     def _stored(self, image: Any, size: tuple[int, int] | None, where: str) -> Any:
         if image.ndim != 2:
@@ -182,61 +182,6 @@ class _Writer:
                 remedy="Correct the dataset's table of labels",
             )
         return mask.astype(np.uint8)
-
-
-class _Growing:
-    """A .npy file whose first axis grows; its header is written last, in the room NumPy leaves for it."""
-
-    def __init__(self, path: Path, first: Any) -> None:
-        self._file: IO[bytes] = path.open("wb")
-        self._shape = first.shape
-        self._dtype = first.dtype
-        self._count = 0
-        self._header()
-
-    def _header(self) -> None:
-        self._file.seek(0)
-        np.lib.format.write_array_header_1_0(
-            self._file,
-            {
-                "descr": np.lib.format.dtype_to_descr(self._dtype),
-                "fortran_order": False,
-                "shape": (self._count, *self._shape),
-            },
-        )
-
-    def add(self, array: Any) -> None:
-        self._file.write(np.ascontiguousarray(array).tobytes())
-        self._count += 1
-
-    def close(self) -> None:
-        self._header()
-        self._file.close()
-
-
-def _write_index(path: Path, slices: list[Slice]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows: list[Mapping[str, Any]] = [asdict(s) for s in slices]
-    pair = pa.list_(pa.float64())
-    schema = pa.schema(
-        [
-            ("slice_id", pa.string()),
-            ("patient_id", pa.string()),
-            ("case_id", pa.string()),
-            ("index", pa.int64()),
-            ("spacing", pair),
-            ("thickness", pa.float64()),
-            ("window", pair),
-            ("unit", pa.string()),
-            ("file", pa.string()),
-            ("geometry", pa.string()),
-            ("scanner", pa.string()),
-            ("split", pa.string()),
-        ]
-    )
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path)
 
 
 def _check_pairs(work: Work, writers: Mapping[str, _Writer]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from mtbench.compute.inference import in_batches
 from mtbench.errors import PluginError
 from mtbench.stages.work import Work
+from mtbench.store.images import GrowingArray
 
 STAGE_REVISION = 1
 
@@ -20,34 +22,35 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     Raises:
         PluginError: the segmenter gave another shape or labels the task does not have.
     """
+    import torch
+
     images = work.images(work.options["candidate"], "images")
     work.plugin.load(work.inputs["fit"].path)
     context = work.context
     known = np.array([0, *work.task.labels], dtype=np.int64)
-    masks = np.lib.format.open_memmap(
-        folder / "masks.npy", mode="w+", dtype=np.uint8, shape=(len(images), *images.size)
-    )
-    for chosen, result in in_batches(
-        images,
-        context,
-        lambda rows: {
-            "masks": work.plugin.segment(images.tensor(slice(rows.start, rows.stop), context.device), context)
-        },
-    ):
-        labels = result["masks"].cpu().numpy()
-        if labels.shape != (len(chosen), *images.size):
+
+    def segment(rows: range) -> dict[str, Any]:
+        found = work.plugin.segment(images.tensor(slice(rows.start, rows.stop), context.device), context)
+        expected = (len(rows), *images.size)
+        if not isinstance(found, torch.Tensor) or tuple(found.shape) != expected:
+            shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
             raise PluginError(
-                f"segment() returned shape {labels.shape}",
+                f"segment() returned {type(found).__name__}{shape}",
                 where=work.blame,
-                expected=f"{(len(chosen), *images.size)}",
+                expected=f"a torch tensor of shape {expected}",
             )
-        unknown = np.setdiff1d(labels, known)
-        if unknown.size:
-            raise PluginError(
-                f"segment() returned the label {unknown[0]}",
-                where=work.blame,
-                expected=f"one of {known.tolist()}",
-            )
-        masks[chosen.start : chosen.stop] = labels
-    masks.flush()
+        return {"masks": found}
+
+    with closing(GrowingArray(folder / "masks.npy", np.zeros(images.size, np.uint8))) as masks:
+        for _, result in in_batches(images, context, segment):
+            labels = result["masks"].cpu().numpy()
+            unknown = np.setdiff1d(labels, known)
+            if unknown.size:
+                raise PluginError(
+                    f"segment() returned the label {unknown[0]}",
+                    where=work.blame,
+                    expected=f"one of {known.tolist()}",
+                )
+            for mask in labels:
+                masks.add(mask)
     return {"images": len(images), "notes": list(context.log)}

@@ -11,7 +11,8 @@ from typing import Any
 from mtbench.compute.seeds import generator
 from mtbench.data import SPLITS, Slice
 from mtbench.errors import DataError
-from mtbench.stages.work import Work, read_slices
+from mtbench.stages.work import Work
+from mtbench.store.images import read_slices
 from mtbench.suite import SPLIT_KEYS
 
 STAGE_REVISION = 1
@@ -135,17 +136,20 @@ def _read_file(path: Path) -> dict[str, str]:
     """A CSV with the columns patient, split and, optionally, domain."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise DataError(f"the split file cannot be read: {error.strerror}", where=str(path)) from error
-    if not rows or not {"patient", "split"} <= set(rows[0]):
+            reader = csv.DictReader(file)
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"the split file cannot be read: {error}", where=str(path)) from error
+    if not rows or not {"patient", "split"} <= set(rows[0][1]):
         raise DataError(
             "the split file lacks columns",
             where=str(path),
             expected="a CSV with the columns patient, split[, domain]",
         )
     table: dict[str, str] = {}
-    for row in rows:
+    for line, row in rows:
+        if row["split"] is None:
+            raise DataError(f"line {line} has too few columns", where=str(path), expected="patient, split[, domain]")
         name = f"{row['domain']}/{row['patient']}" if row.get("domain") else row["patient"]
         side = {"val": "validation", "none": ""}.get(row["split"].strip(), row["split"].strip())
         if side not in (*SPLITS, ""):
@@ -162,10 +166,12 @@ def _read_file(path: Path) -> dict[str, str]:
 def _check(slices: Sequence[Slice], sides: Sequence[str], demo: bool, where: str) -> None:
     seen: dict[str, str] = {}
     for record, side in zip(slices, sides, strict=True):
+        if not side:
+            continue
         first = seen.setdefault(record.patient_id, side)
-        if side and first != side and not demo:
+        if first != side and not demo:
             raise DataError(
-                f"patient '{record.patient_id}' is on two sides: {first or 'none'} and {side}",
+                f"patient '{record.patient_id}' is on two sides: {first} and {side}",
                 where=where,
                 expected="every slice of a patient on one side",
                 remedy="Correct the split; slices of one patient on both sides make every score too good",

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtbench.data import Domain, ImageSet, Slice, Split, Task
+from mtbench.data import Domain, ImageSet, Split, Task
 from mtbench.discovery import Registered
 from mtbench.errors import DataError
 from mtbench.store.artefacts import Artefact
+from mtbench.store.images import read_slices
 
 if TYPE_CHECKING:
     from mtbench.compute.context import Context
-
-SLICE_FIELDS = tuple(f.name for f in fields(Slice))
 
 
 @dataclass
@@ -93,21 +91,6 @@ def read_set(data: Artefact, split: Artefact, task: Task, where: Mapping[str, st
         domain=_domain(domain),
         split=_side(side),
     )
-
-
-def read_slices(folder: Path, domain: str) -> list[Slice]:
-    """The records of a prepared domain, in the order of its images."""
-    import pyarrow.parquet as pq
-
-    path = folder / f"index-{domain}.parquet"
-    if not path.exists():
-        return []
-    slices = []
-    for row in pq.read_table(path, columns=list(SLICE_FIELDS)).to_pylist():
-        for name in ("spacing", "window"):
-            row[name] = tuple(row[name]) if row[name] is not None else None
-        slices.append(Slice(**row))
-    return slices
 
 
 def _as_slice(chosen: list[int]) -> Any:

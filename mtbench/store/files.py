@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from mtbench.errors import StoreError
+from mtbench.errors import DiskFullError, MtbenchError, StoreError
 
 TEMPORARY = ".tmp-"
 
@@ -22,18 +22,19 @@ def telling(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals into errors a person can act on.
 
     Raises:
-        StoreError: the disk is full, or ``path`` may not be written.
+        DiskFullError: there is no room.
+        StoreError: ``path`` may not be written.
     """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError(
+            raise DiskFullError(
                 "the disk is full",
                 where=str(path),
                 remedy="Nothing that was finished is lost: free some space and run the same command again",
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM) and _concerns(error, path):
             raise StoreError(
                 "no permission to write",
                 where=str(path),
@@ -89,9 +90,28 @@ def whole_folder(path: Path) -> Iterator[Path]:
                     raise
                 shutil.rmtree(temporary, ignore_errors=True)
             _flush(path.parent)
-        except BaseException:
+        except BaseException as error:
+            full = isinstance(error, Exception) and not isinstance(error, MtbenchError) and _no_room(temporary)
             shutil.rmtree(temporary, ignore_errors=True)
+            if full:
+                # NumPy and torch do not say why a write failed.
+                raise OSError(errno.ENOSPC, "No space left on device") from error
             raise
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether the refusal is about ``path`` or what is around it, and not about a file that a plugin reads."""
+    if error.filename is None:
+        return True
+    about, place = Path(str(error.filename)).absolute(), path.parent.absolute()
+    return about.is_relative_to(place) or place.is_relative_to(about)
+
+
+def _no_room(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < 2**16
+    except OSError:
+        return False
 
 
 def sha256_of(path: Path) -> str:

@@ -34,9 +34,9 @@ A whole GAN::
             step.update("D", critic)
 
     def fit(self, data, context):
-        recipe = Tiny(context.seed)
-        sampler = UnpairedSampler(data.source_train, data.target_train, augment=flip())
-        self.history = train(recipe, sampler, context, Budget(epochs=200, minutes=30), batch_size=4)
+        self.recipe = Tiny(context.seed)
+        sampler = UnpairedSampler(data.source_train, data.target_train, augment=resize_crop(286, 256))
+        self.history = train(self.recipe, sampler, context, Budget(epochs=200, minutes=30), batch_size=4)
 
     def save(self, folder):
         torch.save(self.recipe.networks["G"].state_dict(), folder / "generator.pt")

@@ -42,7 +42,7 @@ class SampleImage:
     step: int
     epoch: int
     name: str
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] = field(compare=False)
 
 
 @dataclass

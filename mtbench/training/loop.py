@@ -68,6 +68,7 @@ def train(
     Raises:
         TrainingError: a loss or weight is not finite (the checkpoint stays as it was before), or memory does
             not suffice and the batch cannot be split further.
+        PluginError: ``patience`` without ``validate_every``, or ``recipe.validate`` gave no score.
         StoreError: the checkpoint is of a training with another seed, batch size or number of images.
     """
     if patience is not None and validate_every is None:
@@ -192,6 +193,8 @@ class _Loop:
         moment, history = self._moment(), self.journal.history
         if validate_every and (self.ended or (not rest and epoch % validate_every == 0)):
             figures = self._evaluate(lambda: self.recipe.validate(moment))
+            if "score" not in figures:
+                raise PluginError("validate() gave no 'score'", where=f"training '{self.name}'")
             self.journal.validation(self.step, epoch, figures)
             self.waited += 1
             if history.best_score is None or figures["score"] > history.best_score:

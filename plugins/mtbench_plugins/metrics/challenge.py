@@ -1,7 +1,7 @@
 """Image metrics of volumes as the SynthRAD2025 challenge computes them (SynthRAD2025/evaluation, image metrics).
 
 Written from that code's behaviour: CT in HU with a dilated body mask; values outside of the mask set to -1024;
-data range -1024 to 3071 for PSNR and MS-SSIM (the challenge's description rounds it to 4000 HU).
+data range -1024 to 3071, that of the code as last published, where the challenge's description has Q = 4000 HU.
 
 MS-SSIM differs from Wang et al. 2003 in four ways that its figures depend on: a uniform window of 7 x 7 x 7 with
 sample variances; luminance at every one of the five scales; structure and contrast clipped at 0 pixel by pixel,
@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench_plugins.metrics.similarity import WEIGHTS
+from mtbench_plugins.metrics import similarity
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -30,9 +30,7 @@ def mae(found: Floats, truth: Floats, body: Mask) -> float:
 
 def psnr(found: Floats, truth: Floats, body: Mask) -> float:
     """Peak signal-to-noise ratio over the mask, at most 100 dB."""
-    from mtbench_plugins.metrics.paired_metrics import psnr as plain
-
-    return plain(np.clip(found, LOW, HIGH), np.clip(truth, LOW, HIGH), body, (LOW, HIGH))
+    return similarity.psnr(np.clip(found, LOW, HIGH), np.clip(truth, LOW, HIGH), HIGH - LOW, body)
 
 
 def ms_ssim(found: Floats, truth: Floats, body: Mask) -> float:
@@ -44,10 +42,11 @@ def ms_ssim(found: Floats, truth: Floats, body: Mask) -> float:
     mask = np.pad(body, around, mode="edge")
     inside = (slice(WINDOW // 2, -(WINDOW // 2)),) * 3
     value = 1.0
-    for weight in WEIGHTS:
+    for weight in similarity.WEIGHTS:
         chosen = similarity_map(first, second, weight)[inside][mask[inside]]
         value *= min(max(float(chosen.mean()), 0.0), 1.0) if chosen.size else float("nan")
-        first, second, mask = (v[::2, ::2, ::2] for v in (smoothed(first), smoothed(second), mask))
+        first, second = smoothed(first)[::2, ::2, ::2], smoothed(second)[::2, ::2, ::2]
+        mask = mask[::2, ::2, ::2]
     return value
 
 

@@ -7,7 +7,6 @@ whose body is empty have no value and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,15 +15,11 @@ from numpy.typing import NDArray
 
 from mtbench import Context, DataError, ImageSet, MetricInputs, Score
 from mtbench_plugins.metrics import challenge, similarity
-from mtbench_plugins.metrics.regions import Per, groups, mean_score
+from mtbench_plugins.metrics.regions import Per, groups, mean_score, require_contiguous
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Range = tuple[float, float]
-Measure = Callable[[Floats, Floats, Mask, Range], float]
-
-CAP = 100.0
-"""dB; what identical images get, whose ratio has no end."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +46,13 @@ class Comparison:
     preset: str | None = field(default=None, kw_only=True)
 
     name = ""
-    challenge_measure: Callable[[Floats, Floats, Mask], float] | None = None
 
     def measure(self, found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
         """The value of one case, N x H x W, from values clipped to the data range; NaN where it has none."""
+        raise NotImplementedError
+
+    def of_volume(self, found: Floats, truth: Floats, body: Mask) -> float:
+        """The value of one volume under the preset."""
         raise NotImplementedError
 
     def compute(self, inputs: MetricInputs, context: Context) -> Score:
@@ -96,8 +94,8 @@ class Comparison:
         if not body.any():
             return float("nan")
         if self.preset:
-            assert self.challenge_measure is not None
-            return type(self).challenge_measure(found, truth, body)  # type: ignore[misc]
+            require_contiguous(self.name, [paired.slices[i] for i in members])
+            return self.of_volume(found, truth, body)
         low, high = self._ends(paired, int(members[0]))
         return self.measure(np.clip(found, low, high), np.clip(truth, low, high), body, (low, high))
 
@@ -135,10 +133,12 @@ class Mae(Comparison):
     """Mean absolute error in the body, in the image's own unit."""
 
     name = "mae"
-    challenge_measure = challenge.mae
 
     def measure(self, found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
         return float(np.abs(found - truth)[body].mean())
+
+    def of_volume(self, found: Floats, truth: Floats, body: Mask) -> float:
+        return challenge.mae(found, truth, body)
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,12 @@ class Psnr(Comparison):
     """10 log10(range^2 / mean squared error in the body), in dB, at most 100."""
 
     name = "psnr"
-    challenge_measure = challenge.psnr
 
     def measure(self, found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
-        return psnr(found, truth, body, ends)
+        return similarity.psnr(found, truth, ends[1] - ends[0], body)
+
+    def of_volume(self, found: Floats, truth: Floats, body: Mask) -> float:
+        return challenge.psnr(found, truth, body)
 
 
 @dataclass(frozen=True)
@@ -171,18 +173,14 @@ class MsSsim(Comparison):
     scales: int = field(default=5, kw_only=True)
 
     name = "ms-ssim"
-    challenge_measure = challenge.ms_ssim
 
     def measure(self, found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
         _large_enough(self.name, found, (2 * similarity.RADIUS + 1) * 2 ** (self.scales - 1))
         first, second = found[0] - ends[0], truth[0] - ends[0]
         return similarity.ms_ssim(first, second, ends[1] - ends[0], body[0], self.scales)
 
-
-def psnr(found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
-    """Peak signal-to-noise ratio in dB over the pixels of the body, at most ``CAP``."""
-    error = float(np.square(found - truth)[body].mean()) / (ends[1] - ends[0]) ** 2
-    return min(CAP, -10 * float(np.log10(error))) if error > 0 else CAP
+    def of_volume(self, found: Floats, truth: Floats, body: Mask) -> float:
+        return challenge.ms_ssim(found, truth, body)
 
 
 def largest_part(mask: Mask) -> Mask:
@@ -200,7 +198,8 @@ def largest_part(mask: Mask) -> Mask:
 def _values(images: ImageSet, paired: ImageSet, index: int) -> Floats:
     """One image in the own unit of its truth, H x W."""
     low, high = paired.slices[index].window or (0.0, 1.0)
-    return images.floats([index])[0, 0].astype(np.float64) * (high - low) + low
+    image = images.floats([index])[0, 0].astype(np.float64)
+    return np.asarray(image * (high - low) + low)
 
 
 def _unit(metric: str, paired: ImageSet) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench import Cases, DataError, ImageSet, MetricInputs, Score
+from mtbench import Cases, DataError, ImageSet, MetricInputs, Score, Slice
 
 Per = Literal["slice", "patient"]
 Mask = NDArray[np.bool_]
@@ -52,6 +52,25 @@ def groups(images: ImageSet, per: Per) -> Groups:
         tuple(patient for patient, _ in found),
         tuple(case for _, case in found),
     )
+
+
+def require_contiguous(metric: str, slices: Sequence[Slice]) -> None:
+    """Refuse slices that do not make up one volume.
+
+    Raises:
+        DataError: there is a gap, or their spacings differ.
+    """
+    where = f"{metric}, case '{slices[0].case_id}'"
+    indices = [s.index for s in slices]
+    if indices != list(range(indices[0], indices[0] + len(indices))):
+        raise DataError(
+            f"its slices are numbers {', '.join(map(str, indices))}",
+            where=where,
+            expected="a volume without gaps",
+            remedy="Use per=slice",
+        )
+    if len({(s.spacing, s.thickness) for s in slices}) > 1:
+        raise DataError("its slices differ in spacing", where=where, remedy="Use per=slice")
 
 
 def region_masks(inputs: MetricInputs, metric: str) -> Iterator[tuple[str, Mask, Mask]]:

@@ -1,4 +1,4 @@
-"""Structural similarity maps, at one scale and at several, of images in any number of dimensions."""
+"""How alike two images are: PSNR, SSIM and MS-SSIM in any number of dimensions, inside a mask."""
 
 from __future__ import annotations
 
@@ -11,8 +11,17 @@ Mask = NDArray[np.bool_]
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Of the five scales (Wang et al. 2003)."""
 
+CAP = 100.0
+"""dB; what identical images get, whose ratio has no end."""
+
 SIGMA, RADIUS = 1.5, 5
 """Of the Gaussian window, 11 pixels wide (Wang et al. 2004)."""
+
+
+def psnr(first: Floats, second: Floats, data_range: float, mask: Mask) -> float:
+    """Peak signal-to-noise ratio in dB over the pixels of the mask, at most ``CAP``."""
+    error = float(np.square(first - second)[mask].mean()) / data_range**2
+    return min(CAP, -10 * float(np.log10(error))) if error > 0 else CAP
 
 
 def gaussian(image: Floats) -> Floats:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench import Context, DataError, ImageSet, MetricInputs, Score, Slice
-from mtbench_plugins.metrics.regions import Mask, Per, groups, mean_score, region_masks
+from mtbench_plugins.metrics.regions import Mask, Per, groups, mean_score, region_masks, require_contiguous
 
 Unit = Literal["auto", "mm", "pixels"]
 Spacing = tuple[float, ...]
@@ -179,14 +179,11 @@ def _spacing(metric: str, slices: Sequence[Slice], per: Per, unit: Unit) -> Spac
         within = first.spacing
     if per == "slice":
         return within
-    where = f"{metric}, case '{first.case_id}'"
-    indices = [s.index for s in slices]
-    if indices != list(range(indices[0], indices[0] + len(indices))):
-        raise DataError(
-            f"its slices are numbers {indices}", where=where, expected="a volume without gaps", remedy="Use per=slice"
-        )
-    if len({(s.spacing, s.thickness) for s in slices}) > 1:
-        raise DataError("its slices differ in spacing", where=where, remedy="Use per=slice")
+    require_contiguous(metric, slices)
     if first.thickness is None:
-        raise DataError("the distance between its slices is not known", where=where, remedy="Use per=slice")
+        raise DataError(
+            "the distance between its slices is not known",
+            where=f"{metric}, case '{first.case_id}'",
+            remedy="Use per=slice",
+        )
     return (first.thickness, *within)

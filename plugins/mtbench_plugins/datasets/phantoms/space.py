@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -59,11 +59,14 @@ class Slab:
         for axis, length, (low, high) in zip(axes, each, self._extent, strict=True):
             knots = np.arange(low - 2 * length, high + 2 * length, length)
             near = np.exp(-0.5 * ((axis[:, None] - knots) / (0.75 * length)) ** 2)
-            weights.append(near / np.sqrt((near**2).sum(axis=1, keepdims=True)))
-        values = rng.standard_normal(tuple(len(w.T) for w in weights))
+            near[near < 0.01] = 0.0
+            # Sparse, since a point feels few knots; and no BLAS, whose threads would only get in the way.
+            weights.append(sparse.csr_array(near / np.sqrt((near**2).sum(axis=1, keepdims=True))))
+        values = rng.standard_normal(tuple(weight.shape[1] for weight in weights))
         for weight in weights:
-            # Each product moves the axis it fills to the end: after three the order is the first one again.
-            values = np.tensordot(values, weight, axes=(0, 1))
+            # Each product takes the first axis and puts the points last: after three the order is as before.
+            points = weight @ values.reshape(values.shape[0], -1)
+            values = points.T.reshape(*values.shape[1:], weight.shape[0])
         return np.asarray(values, dtype=np.float32)
 
     def blur(self, image: Floats, millimetres: float) -> Floats:

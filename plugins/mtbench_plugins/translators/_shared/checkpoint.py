@@ -54,7 +54,7 @@ class Layout(NamedTuple):
     build: Callable[..., nn.Module]
 
 
-class Unfit(Exception):
+class UnfitError(Exception):
     """Raised by ``adapt`` and ``infer``: why a file of the right kind cannot be used."""
 
 
@@ -77,7 +77,7 @@ def load(path: Path, layout: Layout, given: Mapping[str, Any]) -> nn.Module:
     try:
         state = layout.adapt(state)
         found = layout.infer(state)
-    except Unfit as error:
+    except UnfitError as error:
         raise WeightsError(str(error), where=where) from None
     except KeyError as error:
         raise WeightsError(f"this file lacks {error}", where=where, expected=f"all weights of {layout.kind}") from None
@@ -144,7 +144,7 @@ def count(state: State, pattern: str) -> int:
 def same_channels(given: int, drawn: int) -> int:
     """The image channels, which must be equal on both sides and 1 or 3."""
     if given != drawn or given not in (1, 3):
-        raise Unfit(f"this file takes {given} image channels and gives {drawn}; mtbench needs 1 and 1, or 3 and 3")
+        raise UnfitError(f"this file takes {given} image channels and gives {drawn}; mtbench needs 1 and 1, or 3 and 3")
     return given
 
 
@@ -170,7 +170,8 @@ def _compare(state: State, wanted: Mapping[str, Tensor], where: str) -> None:
     missing = [key for key in wanted if key not in state]
     extra = [key for key in state if key not in wanted]
     if missing or extra:
-        told = [f"{len(keys)} {word} ({keys[0]})" for keys, word in ((missing, "are missing"), (extra, "are unknown")) if keys]
+        kinds = ((missing, "are missing"), (extra, "are unknown"))
+        told = [f"{len(keys)} {word} ({keys[0]})" for keys, word in kinds if keys]
         raise WeightsError("of this file's weights " + " and ".join(told), where=where)
     for key, value in wanted.items():
         if value.shape != state[key].shape:

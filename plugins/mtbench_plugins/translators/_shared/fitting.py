@@ -46,13 +46,16 @@ def augmentation(params: Params, size: tuple[int, int], *, multiple: int, smalle
     Raises:
         DataError: the images or the crop do not fit the networks.
     """
-    crop = (params["crop_size"],) * 2 if params["crop_size"] else tuple(n // multiple * multiple for n in size)
+    crop: tuple[int, ...] = (
+        (params["crop_size"],) * 2 if params["crop_size"] else tuple(n // multiple * multiple for n in size)
+    )
     if min(crop) < smallest or any(n % multiple for n in crop):
         raise DataError(
             f"training on crops of {_size(crop)} (images of {_size(size)}) is not possible",
             expected=f"at least {smallest} pixels a side and a multiple of {multiple}",
             remedy="Store larger images or pass another crop_size",
         )
+    load: tuple[int, ...]
     if params["load_size"]:
         load = (params["load_size"],) * 2
     elif jitter:

@@ -24,7 +24,7 @@ def xavier(network: nn.Module) -> None:
 
 
 def _layers(network: nn.Module) -> list[tuple[Tensor, Tensor | None]]:
-    found = []
+    found: list[tuple[Tensor, Tensor | None]] = []
     for module in network.modules():
         own = dict(module.named_parameters(recurse=False))
         # Under spectral norm the trained weight has another name.

@@ -118,4 +118,4 @@ class GeneratorTranslator(ABC):
             self.network.eval()
         if next(self.network.parameters()).device != torch.device(device):
             self.network.to(device)
-        return self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return self.network.to(memory_format=torch.channels_last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mtbench_plugins.translators._shared.checkpoint import Layout, State, Unfit, count, same_channels
+from mtbench_plugins.translators._shared.checkpoint import Layout, State, UnfitError, count, same_channels
 from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
 
 _TRACKED = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)")
@@ -13,7 +13,9 @@ _TRACKED = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)")
 def adapt(state: State) -> State:
     """Without instance norm's running statistics (never used), and without the place that dropout takes."""
     if any(value.ndim == 1 and key.endswith(".weight") for key, value in state.items()):
-        raise Unfit("this file was trained with batch norm (--norm batch); mtbench has CycleGAN with instance norm")
+        raise UnfitError(
+            "this file was trained with batch norm (--norm batch); mtbench has CycleGAN with instance norm"
+        )
     return {
         key.replace(".conv_block.6.", ".conv_block.5."): value
         for key, value in state.items()

@@ -11,10 +11,10 @@ from mtbench_plugins.translators._shared.adversarial import l1, least_squares
 
 @dataclass(frozen=True)
 class Weights:
-    """``lambda_A`` and ``lambda_B`` weigh the cycles; ``lambda_identity`` the identity terms, relative to them."""
+    """``lambda_a`` and ``lambda_b`` weigh the cycles; ``lambda_identity`` the identity terms, relative to them."""
 
-    lambda_A: float = 10.0
-    lambda_B: float = 10.0
+    lambda_a: float = 10.0
+    lambda_b: float = 10.0
     lambda_identity: float = 0.5
 
 
@@ -48,10 +48,10 @@ def generator_losses(nets: Networks, a: Tensor, b: Tensor, weights: Weights) -> 
     losses = {
         "G_A": least_squares(nets.D_A(fake_b), real=True),
         "G_B": least_squares(nets.D_B(fake_a), real=True),
-        "cycle_A": weights.lambda_A * l1(nets.G_B(fake_b), a),
-        "cycle_B": weights.lambda_B * l1(nets.G_A(fake_a), b),
+        "cycle_A": weights.lambda_a * l1(nets.G_B(fake_b), a),
+        "cycle_B": weights.lambda_b * l1(nets.G_A(fake_a), b),
     }
     if weights.lambda_identity > 0:
-        losses["idt_A"] = weights.lambda_B * weights.lambda_identity * l1(nets.G_A(b), b)
-        losses["idt_B"] = weights.lambda_A * weights.lambda_identity * l1(nets.G_B(a), a)
+        losses["idt_A"] = weights.lambda_b * weights.lambda_identity * l1(nets.G_A(b), b)
+        losses["idt_B"] = weights.lambda_a * weights.lambda_identity * l1(nets.G_B(a), a)
     return losses, Fakes(fake_a, fake_b)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mtbench_plugins.translators._shared.checkpoint import Layout, State, Unfit, count, same_channels
+from mtbench_plugins.translators._shared.checkpoint import Layout, State, UnfitError, count, same_channels
 from mtbench_plugins.translators.maskgan.networks import AttentionGenerator
 
 
@@ -10,7 +10,9 @@ def infer(state: State) -> dict[str, int]:
     """``channels``, ``ngf``, ``n_blocks`` and ``n_attentions``."""
     attentions, drawn = state["deconv3_attention.weight"].shape[0], state["deconv3_content.weight"].shape[0]
     if drawn % attentions:
-        raise Unfit(f"this file has {attentions} attention maps but {drawn} content channels, which is no multiple")
+        raise UnfitError(
+            f"this file has {attentions} attention maps but {drawn} content channels, which is no multiple"
+        )
     first = state["conv1.weight"]
     return {
         "channels": same_channels(first.shape[1], drawn // attentions),

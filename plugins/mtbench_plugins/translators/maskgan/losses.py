@@ -18,15 +18,15 @@ class Weights:
     """Weights of the terms.
 
     Attributes:
-        lambda_A, lambda_B, lambda_identity: as in CycleGAN.
+        lambda_a, lambda_b, lambda_identity: as in CycleGAN.
         lambda_mask: of the background attention against the coarse mask.
         lambda_shape: of the background attention against that of the way back, at this step.
         shape_loss: what the attention of G_B(b) is compared with. "paper": that of G_A(G_B(b)), its own way
             back. "code": that of G_B(G_A(a)), as the released code has it.
     """
 
-    lambda_A: float = 10.0
-    lambda_B: float = 10.0
+    lambda_a: float = 10.0
+    lambda_b: float = 10.0
     lambda_identity: float = 0.5
     lambda_mask: float = 1.0
     lambda_shape: float = 0.5
@@ -74,14 +74,14 @@ def generator_losses(
     losses = {
         "G_A": least_squares(nets.D_A(to_b.image), real=True),
         "G_B": least_squares(nets.D_B(to_a.image), real=True),
-        "cycle_A": weights.lambda_A * l1(back_a.image, a),
-        "cycle_B": weights.lambda_B * l1(back_b.image, b),
+        "cycle_A": weights.lambda_a * l1(back_a.image, a),
+        "cycle_B": weights.lambda_b * l1(back_b.image, b),
         "maskA": weights.lambda_mask * l1(to_a.background, background_b),
         "maskB": weights.lambda_mask * l1(to_b.background, background_a),
         "shapeA": weights.lambda_shape * l1(to_a.background, other.background),
         "shapeB": weights.lambda_shape * l1(to_b.background, back_a.background),
     }
     if weights.lambda_identity > 0:
-        losses["idt_A"] = weights.lambda_B * weights.lambda_identity * l1(nets.G_A(b).image, b)
-        losses["idt_B"] = weights.lambda_A * weights.lambda_identity * l1(nets.G_B(a).image, a)
+        losses["idt_A"] = weights.lambda_b * weights.lambda_identity * l1(nets.G_A(b).image, b)
+        losses["idt_B"] = weights.lambda_a * weights.lambda_identity * l1(nets.G_B(a).image, a)
     return losses, Fakes(to_a.image, to_b.image)

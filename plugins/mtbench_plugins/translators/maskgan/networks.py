@@ -64,9 +64,7 @@ class AttentionGenerator(nn.Module):
         self.resnet_blocks = nn.ModuleList(ResnetBlock(4 * ngf) for _ in range(n_blocks))
         self.deconv1_content = nn.ConvTranspose2d(4 * ngf, 2 * ngf, 3, 2, 1, output_padding=1)
         self.deconv2_content = nn.ConvTranspose2d(2 * ngf, ngf, 3, 2, 1, output_padding=1)
-        self.deconv3_content = nn.Conv2d(
-            ngf, n_attentions * channels, 7, padding=3, padding_mode="reflect"
-        )
+        self.deconv3_content = nn.Conv2d(ngf, n_attentions * channels, 7, padding=3, padding_mode="reflect")
         self.deconv1_attention = nn.ConvTranspose2d(4 * ngf, 2 * ngf, 3, 2, 1, output_padding=1)
         self.deconv2_attention = nn.ConvTranspose2d(2 * ngf, ngf, 3, 2, 1, output_padding=1)
         self.deconv3_attention = nn.Conv2d(ngf, n_attentions, 1)

@@ -88,8 +88,8 @@ class MaskGanRecipe(Recipe):
 
         def generators(part: Part) -> Losses:
             part["a"], part["b"] = self.signed(part["source"]), self.signed(part["target"])
-            masks = (part[name][:, None].float() for name in ("source_mask", "target_mask"))
-            losses, part["fakes"] = generator_losses(self.nets, part["a"], part["b"], *masks, self.weights)
+            mask_a, mask_b = part["source_mask"][:, None].float(), part["target_mask"][:, None].float()
+            losses, part["fakes"] = generator_losses(self.nets, part["a"], part["b"], mask_a, mask_b, self.weights)
             return losses
 
         def discriminators(part: Part) -> Losses:

@@ -53,8 +53,8 @@ class SpadeBlock(nn.Module):
         if self.conv_s is not None and self.norm_s is not None:
             skip = self.conv_s(self.norm_s(x, segmap))
         h = self.conv_0(F.leaky_relu(self.norm_0(x, segmap), SLOPE))
-        h = self.conv_1(F.leaky_relu(self.norm_1(h, segmap), SLOPE))
-        return skip + h
+        out: Tensor = skip + self.conv_1(F.leaky_relu(self.norm_1(h, segmap), SLOPE))
+        return out
 
 
 class SpadeGenerator(nn.Module):
@@ -64,24 +64,24 @@ class SpadeGenerator(nn.Module):
     given, which is the same for label maps of ``crop_size``.
 
     Args:
-        labels: channels of the one-hot label map, background included.
+        label_nc: channels of the one-hot label map, background included.
         channels: of the image; the original always has 3.
         ngf: filters of the last stage.
-        hidden: filters between label map and modulation; the original has 128.
+        nhidden: filters between label map and modulation; the original has 128.
     """
 
     multiple = 2**UPSAMPLINGS
 
-    def __init__(self, labels: int, channels: int = 3, ngf: int = 64, hidden: int = 128) -> None:
+    def __init__(self, label_nc: int, channels: int = 3, ngf: int = 64, nhidden: int = 128) -> None:
         super().__init__()
-        self.fc = nn.Conv2d(labels, 16 * ngf, 3, padding=1)
-        self.head_0 = SpadeBlock(16 * ngf, 16 * ngf, labels, hidden)
-        self.G_middle_0 = SpadeBlock(16 * ngf, 16 * ngf, labels, hidden)
-        self.G_middle_1 = SpadeBlock(16 * ngf, 16 * ngf, labels, hidden)
-        self.up_0 = SpadeBlock(16 * ngf, 8 * ngf, labels, hidden)
-        self.up_1 = SpadeBlock(8 * ngf, 4 * ngf, labels, hidden)
-        self.up_2 = SpadeBlock(4 * ngf, 2 * ngf, labels, hidden)
-        self.up_3 = SpadeBlock(2 * ngf, ngf, labels, hidden)
+        self.fc = nn.Conv2d(label_nc, 16 * ngf, 3, padding=1)
+        self.head_0 = SpadeBlock(16 * ngf, 16 * ngf, label_nc, nhidden)
+        self.G_middle_0 = SpadeBlock(16 * ngf, 16 * ngf, label_nc, nhidden)
+        self.G_middle_1 = SpadeBlock(16 * ngf, 16 * ngf, label_nc, nhidden)
+        self.up_0 = SpadeBlock(16 * ngf, 8 * ngf, label_nc, nhidden)
+        self.up_1 = SpadeBlock(8 * ngf, 4 * ngf, label_nc, nhidden)
+        self.up_2 = SpadeBlock(4 * ngf, 2 * ngf, label_nc, nhidden)
+        self.up_3 = SpadeBlock(2 * ngf, ngf, label_nc, nhidden)
         self.conv_img = nn.Conv2d(ngf, channels, 3, padding=1)
 
     def forward(self, segmap: Tensor) -> Tensor:
@@ -124,20 +124,18 @@ class MultiscaleDiscriminator(nn.Module):
     """The same PatchGAN, with weights of its own, at each of ``num_D`` scales.
 
     Args:
-        labels: channels of the one-hot label map.
+        label_nc: channels of the one-hot label map.
         channels: of the image.
         ndf: filters of the first stage.
         n_layers: stages before the last one (``n_layers_D``).
         num_D: scales, each half the one before.
     """
 
-    def __init__(
-        self, labels: int, channels: int = 3, ndf: int = 64, n_layers: int = 4, num_D: int = 2
-    ) -> None:
+    def __init__(self, label_nc: int, channels: int = 3, ndf: int = 64, n_layers: int = 4, num_D: int = 2) -> None:
         super().__init__()
         self.num_D = num_D
         for index in range(num_D):
-            self.add_module(f"discriminator_{index}", StagedPatchGAN(labels + channels, ndf, n_layers))
+            self.add_module(f"discriminator_{index}", StagedPatchGAN(label_nc + channels, ndf, n_layers))
 
     def forward(self, segmap: Tensor, image: Tensor) -> list[list[Tensor]]:
         """B x labels x H x W and B x C x H x W to, scale by scale, the stages' outputs."""

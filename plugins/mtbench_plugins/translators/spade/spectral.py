@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,15 +18,18 @@ class SpectralConv2d(nn.Module):
     Args: as ``torch.nn.Conv2d``.
     """
 
+    bias: nn.Parameter | None
     weight_u: Tensor
     weight_v: Tensor
 
-    def __init__(self, given: int, width: int, kernel: int, *, stride: int = 1, padding: int = 0, bias: bool = True) -> None:
+    def __init__(
+        self, given: int, width: int, kernel: int, *, stride: int = 1, padding: int = 0, bias: bool = True
+    ) -> None:
         super().__init__()
         plain = nn.Conv2d(given, width, kernel, bias=bias)
         self.stride, self.padding = stride, padding
         self.weight_orig = plain.weight
-        self.register_parameter("bias", plain.bias)
+        self.bias = None if plain.bias is None else nn.Parameter(plain.bias)
         self.register_buffer("weight_u", F.normalize(torch.randn(width), dim=0, eps=EPSILON))
         self.register_buffer("weight_v", F.normalize(torch.randn(given * kernel**2), dim=0, eps=EPSILON))
 
@@ -46,10 +47,3 @@ class SpectralConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """B x given x h x w to B x width x h' x w'."""
         return F.conv2d(x, self.weight(), self.bias, self.stride, self.padding)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # Files of PyTorch before 1.0 lack the right vector; one half iteration gives it.
-        orig, u = state_dict.get(f"{prefix}weight_orig"), state_dict.get(f"{prefix}weight_u")
-        if f"{prefix}weight_v" not in state_dict and orig is not None and u is not None:
-            state_dict[f"{prefix}weight_v"] = F.normalize(orig.flatten(1).t() @ u, dim=0, eps=EPSILON)
-        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,59 +1,73 @@
-"""The discretised Schroedinger bridge: its time grid, its transition and its sampler."""
+"""The discretised Schroedinger bridge: its time grid, its transition and walks along it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 Draw = Callable[[tuple[int, ...]], Tensor]
-"""Standard normal noise of the given shape after the batch axis, B x shape."""
+"""Gives standard normal noise, B x the shape it is called with."""
 
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""A generator: point of the bridge, step indices, noise to predicted target."""
+"""A generator: a point of the bridge, step indices and noise to the predicted target."""
 
 
-def time_grid(num_timesteps: int) -> tuple[float, ...]:
-    """``num_timesteps + 1`` times from 0 to 1; (0, .5, .74, .86, .94, 1) for five.
+@dataclass(frozen=True)
+class Bridge:
+    """The road from a source to a target image.
 
-    Harmonic increments 1, 1/2, 1/3 ... of the second half, after a first jump to the middle.
+    Attributes:
+        num_timesteps: steps, each one evaluation of the generator.
+        tau: variance of the bridge's noise.
+        z_width: numbers in the generator's own noise.
     """
-    sums = list(accumulate([0.0, *(1.0 / k for k in range(1, num_timesteps))]))
-    return (0.0, *(0.5 + 0.5 * s / (sums[-1] or 1.0) for s in sums))
 
+    num_timesteps: int = 5
+    tau: float = 0.01
+    z_width: int = 256
 
-def advance(x: Tensor, predicted: Tensor, step: int, grid: tuple[float, ...], tau: float, noise: Tensor) -> Tensor:
-    """From the bridge's point at ``step - 1`` and the target predicted there to its point at ``step``."""
-    delta = grid[step] - grid[step - 1]
-    a = delta / (1.0 - grid[step - 1])
-    return (1.0 - a) * x + a * predicted + (delta * (1.0 - a) * tau) ** 0.5 * noise
+    @property
+    def grid(self) -> tuple[float, ...]:
+        """``num_timesteps + 1`` times from 0; (0, .5, .74, .86, .94, 1) for five.
 
+        Harmonic increments 1, 1/2, 1/3 ... of the second half, after a first jump to the middle.
+        """
+        sums = list(accumulate([0.0, *(1.0 / k for k in range(1, self.num_timesteps))]))
+        return (0.0, *(0.5 + 0.5 * s / (sums[-1] or 1.0) for s in sums))
 
-def walk(
-    generator: Predict,
-    source: Tensor,
-    steps: int,
-    *,
-    grid: tuple[float, ...],
-    tau: float,
-    z_width: int,
-    draw: Draw,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Walk the bridge from ``source`` for ``steps`` network evaluations.
+    def advance(self, x: Tensor, predicted: Tensor, step: int, noise: Tensor) -> Tensor:
+        """From the point at ``step - 1``, and the target predicted there, to the point at ``step``."""
+        delta = self.grid[step] - self.grid[step - 1]
+        a = delta / (1.0 - self.grid[step - 1])
+        spread = float((delta * (1.0 - a) * self.tau) ** 0.5)
+        return (1.0 - a) * x + a * predicted + spread * noise
 
-    Noise is drawn in the order of the released code: at each step first the bridge's (from step 1 on), then
-    the generator's.
+    def walk(self, generator: Predict, source: Tensor, steps: int, draw: Draw) -> Iterator[tuple[Tensor, Tensor]]:
+        """Walk from ``source`` for ``steps`` evaluations; yields each point and the target predicted from it.
 
-    Yields:
-        at each step: the point the generator saw and the target it predicted, B x C x H x W each.
-    """
-    x = source
-    predicted = source
-    for step in range(steps):
-        if step > 0:
-            x = advance(x, predicted, step, grid, tau, draw(tuple(source.shape[1:])))
-        index = torch.full((len(source),), step, dtype=torch.int64, device=source.device)
-        predicted = generator(x, index, draw((z_width,)))
-        yield x, predicted
+        Noise is drawn in the order of the released code: the generator's, then from step to step the
+        bridge's and the generator's.
+        """
+        x = source
+        for step in range(steps):
+            predicted = self.predict(generator, x, step, draw)
+            yield x, predicted
+            if step + 1 < steps:
+                x = self.advance(x, predicted, step + 1, draw(tuple(x.shape[1:])))
+
+    def reach(self, generator: Predict, source: Tensor, step: int, draw: Draw) -> Tensor:
+        """The point at ``step`` of a walk from ``source``, B x C x H x W; ``step`` evaluations."""
+        x = source
+        for done in range(step):
+            predicted = self.predict(generator, x, done, draw)
+            x = self.advance(x, predicted, done + 1, draw(tuple(x.shape[1:])))
+        return x
+
+    def predict(self, generator: Predict, x: Tensor, step: int, draw: Draw) -> Tensor:
+        """The target that the generator sees from ``x`` at ``step``."""
+        index = torch.full((len(x),), step, dtype=torch.int64, device=x.device)
+        return generator(x, index, draw((self.z_width,)))

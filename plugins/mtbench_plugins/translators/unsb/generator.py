@@ -150,6 +150,18 @@ class BridgeGenerator(nn.Module):
         by_index = [first.in_channels, *[self.ngf] * 3, *[2 * self.ngf] * 4, *[4 * self.ngf] * 4]
         return [by_index[i] if i < ENCODER_LAYERS else 4 * self.ngf for i in layers]
 
+    def map_sizes(self, height: int, width: int, layers: Sequence[int]) -> list[tuple[int, int]]:
+        """Heights and widths of the maps that :meth:`features` gives for an image of that size."""
+        halved = [0, *[0] * 6, *[1] * 4, 2]
+        sizes = []
+        for index in layers:
+            if index == 0:
+                sizes.append((height + 6, width + 6))
+            else:
+                by = 2 ** (halved[index] if index < ENCODER_LAYERS else 2)
+                sizes.append((height // by, width // by))
+        return sizes
+
     def _embeddings(self, step: Tensor, z: Tensor) -> tuple[Tensor, Tensor | None]:
         time = self.time_embed(sinusoids(step, self.ngf)) if self.timed else None
         return self.z_transform(z), time

@@ -21,9 +21,9 @@ SELF = -10.0
 class Weights:
     """Weights of the generator's terms; ``tau`` is the bridge's variance."""
 
-    lambda_GAN: float = 1.0
-    lambda_SB: float = 1.0
-    lambda_NCE: float = 1.0
+    lambda_gan: float = 1.0
+    lambda_sb: float = 1.0
+    lambda_nce: float = 1.0
     tau: float = 0.01
 
 
@@ -80,7 +80,7 @@ def bridge_loss(energy: nn.Module, walked: Walked, weights: Weights) -> Tensor:
     own, crossed = _energies(energy, walked, one, two)
     remaining = (walked.steps - walked.step) / walked.steps
     cost = (walked.x.float() - walked.fake.float()).square().mean()
-    return weights.lambda_SB * weights.tau * (cost - remaining * (own - crossed))
+    return weights.lambda_sb * weights.tau * (cost - remaining * (own - crossed))
 
 
 def contrast_loss(

@@ -1,0 +1,320 @@
+"""Two results side by side: differences where they are comparable, ranks everywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mtbench.analysis.association import holm
+from mtbench.analysis.columns import BLOCK, DETAILS
+from mtbench.analysis.gather import Gathered, gather
+from mtbench.analysis.groups import codes
+from mtbench.analysis.layout import Layout
+from mtbench.analysis.numbers import printed
+from mtbench.analysis.paired import FEWEST_PATIENTS, PairedDifference, paired_difference
+from mtbench.analysis.ranking import Rule, ranked_rows
+
+NOT_THE_SAME = "not the same data, split or feature network"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One translator's number on one task and metric, in two results.
+
+    Attributes:
+        task, metric, translator: printed names; both sides' where they differ.
+        a, b: the numbers (means over seeds and folds); ``None`` where there is none.
+        text_a, text_b: as printed.
+        rank_a, rank_b: places among the translators that both results have.
+        same: whether data, split, feature network and every other setting are the same, so that ``b - a`` means
+            something.
+        paired: the difference on the same cases, where both results keep them.
+        p_holm: its p, adjusted for all differences of the comparison.
+        seed_std_a, seed_std_b: standard deviation over seeds, apart from the patients' uncertainty.
+        one_checkpoint: a side has a single seed: the difference is about this checkpoint, not the method.
+        higher_is_better: the metric's direction.
+    """
+
+    task: str
+    metric: str
+    translator: str
+    a: float | None
+    b: float | None
+    text_a: str
+    text_b: str
+    rank_a: int | None
+    rank_b: int | None
+    same: bool
+    paired: PairedDifference | None
+    p_holm: float | None
+    seed_std_a: float | None
+    seed_std_b: float | None
+    one_checkpoint: bool
+    higher_is_better: bool
+
+    @property
+    def difference(self) -> float | None:
+        """``b - a`` where it means something: on the same cases if they are kept, else of the two numbers."""
+        if not self.same or self.a is None or self.b is None:
+            return None
+        return self.paired.value if self.paired else self.b - self.a
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All cells that two results share.
+
+    Attributes:
+        items: by task, metric, translator.
+        average_ranks: by translator, its mean rank over tasks and metrics in a and in b; only translators that are
+            ranked everywhere, and only with several tasks.
+        tasks: how many tasks are shared.
+        remarks: sentences for the reader.
+    """
+
+    items: tuple[Compared, ...]
+    average_ranks: dict[str, tuple[float, float]]
+    tasks: int
+    remarks: tuple[str, ...]
+
+
+def compare(
+    a: pa.Table,
+    b: pa.Table,
+    cases_a: pa.Table | None = None,
+    cases_b: pa.Table | None = None,
+    *,
+    rule: Rule = "default",
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+) -> Comparison:
+    """Compare two results cell by cell.
+
+    Tasks are matched by their dataset's name, translators by name and parameters (by name alone where a side has
+    only one set of them), metrics by name, variant and label; a published number, whose variant is not stated, is
+    matched with every variant. Differences are given only where data, split and all settings are the same.
+
+    Args:
+        a, b: scores tables.
+        cases_a, cases_b: their cases tables, for paired tests.
+        rule: how ranks are given, as in tables.
+        rows, columns, datasets: what to compare, by names in ``a``; all where empty.
+
+    Raises:
+        RequestError: a name matches nothing.
+        DataError: a table is not of the scores schema, or mixes schema versions.
+    """
+    left, right = _Side(a, cases_a, rows, columns, datasets), _Side(b, cases_b)
+    items: list[Compared] = []
+    for block_a, block_b in _blocks(left.found, right.found):
+        same_data = all(left.found.blocks[block_a][k] == right.found.blocks[block_b][k] for k in BLOCK)
+        pairs = list(_rows(left, right, block_a, block_b))
+        for c_a, c_b in _columns(left, right, block_a, block_b):
+            items += _cells(left, right, (block_a, block_b), (c_a, c_b), pairs, same_data, rule)
+    tasks = len({item.task for item in items})
+    return Comparison(tuple(_adjusted(items)), _average_ranks(items, tasks), tasks, _remarks(items))
+
+
+class _Side:
+    """One of the two results."""
+
+    def __init__(
+        self,
+        scores: pa.Table,
+        cases: pa.Table | None,
+        rows: Sequence[str] = (),
+        columns: Sequence[str] = (),
+        datasets: Sequence[str] = (),
+    ) -> None:
+        self.found: Gathered = gather(scores, units=True)
+        self.layout = Layout(self.found, {}, columns, rows, datasets)
+        self.published = {
+            dataset
+            for dataset in pc.unique(scores.filter(pc.equal(scores["status"], "published"))["dataset"]).to_pylist()
+        }
+        self._cases = cases
+        self._rows_of_unit: dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
+        if cases is not None and cases.num_rows:
+            unit = codes(cases["unit_key"])
+            order = np.argsort(unit, kind="stable")
+            starts = np.flatnonzero(np.diff(unit[order], prepend=-1))
+            names = cases["unit_key"].take(pa.array(order[starts])).to_pylist()
+            self._rows_of_unit = dict(zip(names, np.split(order, starts[1:]), strict=True))
+
+    def columns(self, block: int) -> list[int]:
+        return [c for b, c in self.layout.columns if b == block]
+
+    def text(self, block: int, r: int, c: int) -> str:
+        number = self.found.numbers.get((block, r, c))
+        if number is not None:
+            return printed(number.value, self.found.columns[c]["decimals"])
+        reasons = self.found.reasons.get((block, r, c))
+        return reasons[0][0] if reasons else "–"
+
+    def cases(self, block: int, r: int, c: int) -> dict[str, tuple[str, float]]:
+        """Patient and value of every case of a cell, seeds averaged."""
+        if self._cases is None:
+            return {}
+        parts = [self._rows_of_unit[u] for u in self.found.units.get((block, r, c), ()) if u in self._rows_of_unit]
+        if not parts:
+            return {}
+        table = self._cases.select(["label", "by", "case", "patient", "value"]).take(pa.array(np.concatenate(parts)))
+        label = pc.equal(pc.fill_null(table["label"], ""), self.found.columns[c]["label"])
+        table = table.filter(pc.and_(label, pc.is_valid(table["value"])))
+        if not table.num_rows:
+            return {}
+        table = table.filter(pc.equal(table["by"], table["by"][0]))
+        means = table.group_by(["case", "patient"], use_threads=False).aggregate([("value", "mean")])
+        columns = (means[name].to_pylist() for name in ("case", "patient", "value_mean"))
+        return {case: (patient, value) for case, patient, value in zip(*columns, strict=True) if math.isfinite(value)}
+
+
+def _blocks(a: Gathered, b: Gathered) -> Iterator[tuple[int, int]]:
+    """Tasks of the same name; where the very same data is there, that one alone."""
+    for i, left in enumerate(a.blocks):
+        candidates = [j for j, right in enumerate(b.blocks) if right["dataset"] == left["dataset"]]
+        same = [j for j in candidates if all(b.blocks[j][k] == left[k] for k in BLOCK)]
+        yield from ((i, j) for j in same or candidates)
+
+
+def _rows(a: _Side, b: _Side, block_a: int, block_b: int) -> Iterator[tuple[int, int]]:
+    there_a = {r for x, r, _ in (*a.found.numbers, *a.found.reasons) if x == block_a}
+    there_b = {r for x, r, _ in (*b.found.numbers, *b.found.reasons) if x == block_b}
+    for r in a.layout.rows:
+        entry = a.found.rows[r]
+        if r not in there_a or entry["role"] != "translator":
+            continue
+        rivals = [
+            s
+            for s in b.layout.rows
+            if s in there_b
+            and b.found.rows[s]["role"] == "translator"
+            and b.found.rows[s]["translator"] == entry["translator"]
+        ]
+        same = [s for s in rivals if b.found.rows[s]["translator_params"] == entry["translator_params"]]
+        siblings = [s for s in there_a if a.found.rows[s]["translator"] == entry["translator"]]
+        if same:
+            yield r, same[0]
+        elif len(rivals) == 1 and (len(siblings) == 1 or a.found.blocks[block_a]["dataset"] in b.published):
+            yield r, rivals[0]
+
+
+def _columns(a: _Side, b: _Side, block_a: int, block_b: int) -> Iterator[tuple[int, int]]:
+    published = (a.found.blocks[block_a]["dataset"] in a.published, b.found.blocks[block_b]["dataset"] in b.published)
+    for c in a.columns(block_a):
+        left = a.found.columns[c]
+        rivals = []
+        for d in b.columns(block_b):
+            right = b.found.columns[d]
+            unstated = (published[0] and not left["variant"]) or (published[1] and not right["variant"])
+            if (
+                left["metric"] == right["metric"]
+                and left["label"].casefold() == right["label"].casefold()
+                and (left["variant"] == right["variant"] or unstated)
+            ):
+                rivals.append(d)
+        same = [d for d in rivals if all(b.found.columns[d][k] == left[k] for k in DETAILS)]
+        yield from ((c, d) for d in same or rivals)
+
+
+def _cells(
+    a: _Side,
+    b: _Side,
+    blocks: tuple[int, int],
+    columns: tuple[int, int],
+    pairs: Sequence[tuple[int, int]],
+    same_data: bool,
+    rule: Rule,
+) -> list[Compared]:
+    entry_a, entry_b = a.found.columns[columns[0]], b.found.columns[columns[1]]
+    same = same_data and all(entry_a[k] == entry_b[k] for k in (*DETAILS, "variant"))
+    both = [(r, s) for r, s in pairs if (blocks[0], r, columns[0]) in a.found.numbers and (blocks[1], s, columns[1]) in b.found.numbers]  # fmt: skip
+    ranks = []
+    for side, block, column, which in ((a, blocks[0], columns[0], 0), (b, blocks[1], columns[1], 1)):
+        rows = [pair[which] for pair in both]
+        texts = {(block, r, column): side.text(block, r, column) for r in rows}
+        ranks.append(ranked_rows(side.found, block, column, rows, rule, texts))
+    items = []
+    for r, s in pairs:
+        key_a, key_b = (blocks[0], r, columns[0]), (blocks[1], s, columns[1])
+        number_a, number_b = a.found.numbers.get(key_a), b.found.numbers.get(key_b)
+        paired = None
+        if same and number_a and number_b:
+            cases_a, cases_b = a.cases(*key_a), b.cases(*key_b)
+            shared = [case for case in cases_a if case in cases_b]
+            paired = paired_difference(
+                [cases_b[case][1] - cases_a[case][1] for case in shared], [cases_a[case][0] for case in shared]
+            )
+        one = any(
+            number is not None and number.seeds == 1 and key in side.found.seeded
+            for number, key, side in ((number_a, key_a, a), (number_b, key_b, b))
+        )
+        items.append(
+            Compared(
+                _both(a.layout.titles[blocks[0]], b.layout.titles[blocks[1]]),
+                f"{_both(a.layout.names[columns[0]], b.layout.names[columns[1]])} {entry_a['label']}".strip(),
+                _both(a.layout.labels[r], b.layout.labels[s]),
+                number_a.value if number_a else None,
+                number_b.value if number_b else None,
+                a.text(*key_a),
+                b.text(*key_b),
+                ranks[0].get(r),
+                ranks[1].get(s),
+                same,
+                paired,
+                None,
+                number_a.std if number_a else None,
+                number_b.std if number_b else None,
+                one,
+                bool(entry_a["higher_is_better"]),
+            )
+        )
+    return items
+
+
+def _both(a: str, b: str) -> str:
+    return a if a == b else f"{a} / {b}"
+
+
+def _adjusted(items: Sequence[Compared]) -> list[Compared]:
+    """The same items with Holm's p over all that have one."""
+    p = [math.nan if item.paired is None or item.paired.p is None else item.paired.p for item in items]
+    return [
+        item if math.isnan(adjusted) else replace(item, p_holm=adjusted)
+        for item, adjusted in zip(items, holm(p), strict=True)
+    ]
+
+
+def _average_ranks(items: Sequence[Compared], tasks: int) -> dict[str, tuple[float, float]]:
+    columns = {(item.task, item.metric) for item in items if item.rank_a and item.rank_b}
+    if tasks < 2:
+        return {}
+    found: dict[str, list[tuple[int, int]]] = {}
+    for item in items:
+        if item.rank_a and item.rank_b:
+            found.setdefault(item.translator, []).append((item.rank_a, item.rank_b))
+    return {
+        name: (float(np.mean([a for a, _ in ranks])), float(np.mean([b for _, b in ranks])))
+        for name, ranks in found.items()
+        if len(ranks) == len(columns)
+    }
+
+
+def _remarks(items: Sequence[Compared]) -> tuple[str, ...]:
+    texts = []
+    if any(item.paired is not None and item.paired.p is not None for item in items):
+        texts.append(
+            "Difference: b minus a on the same cases, with a 95 % interval clustered by patient; p by flipping the "
+            "signs of whole patients, adjusted by Holm. The interval holds patients only; seeds stand apart."
+        )
+    if any(item.paired is not None and item.paired.p is None for item in items):
+        texts.append(f"No interval with fewer than {FEWEST_PATIENTS} patients.")
+    if any(item.one_checkpoint and item.difference is not None for item in items):
+        texts.append("‡: one seed on a side: the difference is about this checkpoint, not about the method.")
+    return tuple(texts)

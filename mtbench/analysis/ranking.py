@@ -1,0 +1,42 @@
+"""Who is best in a column."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from mtbench.analysis.cells import Key
+from mtbench.analysis.gather import Gathered
+
+Rule = Literal["default", "paper"]
+RULES: tuple[Rule, ...] = ("default", "paper")
+
+
+def ranked_rows(
+    found: Gathered, b: int, c: int, rows: Sequence[int], rule: Rule, texts: Mapping[Key, str]
+) -> dict[int, int]:
+    """The place of each ranked row: 1 is best; values printed alike share one, the next value has the next.
+
+    Ranked are translators whose number is finite and whose runs all finished; conditional ones by the rule "paper"
+    only. One alone is not ranked.
+
+    Args:
+        found: the scores.
+        b, c: the block and the column.
+        rows: the rows that are shown.
+        rule: "default" or "paper".
+        texts: the printed numbers.
+    """
+    values = {}
+    for r in rows:
+        number, row = found.numbers.get((b, r, c)), found.rows[r]
+        if number is None or row["role"] != "translator" or (row["conditional"] and rule != "paper"):
+            continue
+        if math.isfinite(number.value) and not number.incomplete:
+            values[r] = float(texts[b, r, c])
+    if len(values) < 2:
+        return {}
+    order = sorted(set(values.values()), reverse=bool(found.columns[c]["higher_is_better"]))
+    places = {value: place for place, value in enumerate(order, 1)}
+    return {r: places[value] for r, value in values.items()}

@@ -1,0 +1,51 @@
+"""Features of an image set, written as they come: memory does not grow with the number of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtbench.compute.context import Context
+from mtbench.compute.inference import in_batches
+from mtbench.data import ImageSet
+from mtbench.errors import PluginError
+from mtbench.store.images import GrowingArray
+
+
+def extract(images: ImageSet, extractor: Any, names: Sequence[str], context: Context, folder: Path, blame: str) -> None:
+    """Write one ``NAME.npy`` for each array of the extractor, float32, first axis in the order of the slices.
+
+    Raises:
+        PluginError: the extractor does not give what its spec promises.
+    """
+
+    def work(rows: range) -> dict[str, Any]:
+        found = extractor.extract(images.tensor(slice(rows.start, rows.stop), context.device), context)
+        if not isinstance(found, Mapping) or set(found) != set(names):
+            gave = ", ".join(sorted(map(str, found))) if isinstance(found, Mapping) else type(found).__name__
+            raise PluginError(
+                f"extract() gave {gave or 'nothing'}", where=blame, expected="a dictionary of " + ", ".join(names)
+            )
+        return dict(found)
+
+    with ExitStack() as files:
+        arrays: dict[str, GrowingArray] = {}
+        for chosen, result in in_batches(images, context, work):
+            for name, values in result.items():
+                block = values.float().cpu().numpy()
+                finite = bool(np.isfinite(block).all())
+                if len(block) != len(chosen) or not finite:
+                    raise PluginError(
+                        f"extract() gave '{name}' of shape {block.shape}" + ("" if finite else " with NaN"),
+                        where=blame,
+                        expected=f"{len(chosen)} finite rows",
+                    )
+                if name not in arrays:
+                    arrays[name] = GrowingArray(folder / f"{name}.npy", block[0])
+                    files.callback(arrays[name].close)
+                for row in block:
+                    arrays[name].add(row)

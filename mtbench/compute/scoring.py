@@ -1,0 +1,174 @@
+"""One metric on its inputs: the N = min draw, the values, the intervals. The same for a suite and for two folders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mtbench.compute.context import Context
+from mtbench.compute.intervals import (
+    Interval,
+    Measure,
+    averaged_over_draws,
+    cases_interval,
+    jackknife,
+    measure_of,
+    subsample,
+)
+from mtbench.compute.seeds import generator
+from mtbench.data import MetricInputs, Score
+from mtbench.errors import PluginError
+from mtbench.specs import MetricSpec
+
+_REDRAWS = 5
+"""Draws behind an interval where the two sides have different numbers of images."""
+
+
+def score(
+    metric: Any,
+    spec: MetricSpec,
+    inputs: MetricInputs,
+    context: Context,
+    *,
+    seed: int = 0,
+    draws: int = 1,
+    like: int | None = None,
+    blame: str = "",
+    intervals: bool = True,
+) -> tuple[list[Score], int]:
+    """The scores of a metric, with intervals where they hold, and the number of images a side that entered.
+
+    Args:
+        metric: the plugin's object.
+        spec: its spec.
+        inputs: all that is there.
+        context: of the unit.
+        seed: of the draws and of resampling.
+        draws: how often N = min images are drawn; the value is the mean.
+        like: draw at most this many (the floor is measured at the N of the translated rows).
+        blame: whose code it is, for messages.
+        intervals: whether to make them.
+
+    Raises:
+        PluginError: the metric gave no score, or one that is not a finite number.
+    """
+    blame = blame or f"metric '{spec.name}'"
+    drawn = list(_draws(spec, inputs, seed, draws, like))
+    found = [_scores(metric, one, context, blame) for one in drawn]
+    merged = _mean(found)
+    if intervals:
+        merged = _with_intervals(metric, spec, merged, drawn[0], context, seed, blame)
+    images = drawn[0].candidate
+    return merged, len(images) if images is not None else 0
+
+
+def _draws(spec: MetricSpec, inputs: MetricInputs, seed: int, draws: int, like: int | None) -> Any:
+    if not spec.balanced or inputs.candidate is None or inputs.reference is None:
+        yield inputs
+        return
+    have = {"candidate": len(inputs.candidate), "reference": len(inputs.reference)}
+    count = min(*have.values(), *([like] if like else []))
+    if set(have.values()) == {count}:
+        yield inputs
+        return
+    for draw in range(draws):
+        chosen = {}
+        for side, total in have.items():
+            # By side and size only: all translators of a task are judged on the same slices.
+            rng = generator("draw", seed, side, total, draw)
+            chosen[side] = None if total == count else np.sort(rng.choice(total, count, replace=False))
+        yield inputs.select(chosen["candidate"], chosen["reference"])
+
+
+def _scores(metric: Any, inputs: MetricInputs, context: Context, blame: str) -> list[Score]:
+    found = metric.compute(inputs, context)
+    scores = [found] if isinstance(found, Score) else list(found) if isinstance(found, Iterable) else []
+    if not scores or not all(isinstance(s, Score) for s in scores):
+        raise PluginError(f"compute() returned {found!r:.80}", where=blame, expected="mtbench.Score objects")
+    return [_checked(item, blame) for item in scores]
+
+
+def _checked(item: Score, blame: str) -> Score:
+    """With plain floats, whatever number type the metric used."""
+    about = f" for '{item.label}'" if item.label else ""
+    try:
+        value = float(item.value)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise PluginError(
+            f"the value{about} is {item.value!r}",
+            where=blame,
+            expected="a finite number",
+            remedy="A metric that cannot be computed must raise and say why",
+        )
+    if item.cases is not None:
+        counts = len(item.cases.ids), len(item.cases.patients), len(item.cases.values)
+        if len(set(counts)) > 1:
+            raise PluginError(
+                f"the cases{about} have {counts[0]} ids, {counts[1]} patients and {counts[2]} values",
+                where=blame,
+                expected="one of each for every case",
+            )
+    return replace(
+        item,
+        value=value,
+        stderr=None if item.stderr is None else float(item.stderr),
+        ci=None if item.ci is None else (float(item.ci[0]), float(item.ci[1])),
+    )
+
+
+def _mean(draws: Sequence[list[Score]]) -> list[Score]:
+    if len(draws) == 1:
+        return draws[0]
+    merged = []
+    for alike in zip(*draws, strict=True):
+        values = np.array([s.value for s in alike])
+        note = f"mean of {len(values)} draws of N = min, standard deviation {values.std(ddof=1):.3g}"
+        first = alike[0]
+        merged.append(
+            replace(first, value=float(values.mean()), cases=None, note="; ".join(filter(None, (first.note, note))))
+        )
+    return merged
+
+
+def _with_intervals(
+    metric: Any, spec: MetricSpec, scores: list[Score], inputs: MetricInputs, context: Context, seed: int, blame: str
+) -> list[Score]:
+    found: list[Interval]
+    if spec.interval == "cases":
+        found = [cases_interval(s.cases, seed=seed) if s.cases is not None else Interval() for s in scores]
+    elif spec.interval in ("jackknife", "subsample") and inputs.candidate is not None:
+        measure: Measure
+        if hasattr(metric, "resample"):
+            measure = metric.resample(inputs, context)
+        else:
+            measure = measure_of(inputs, lambda chosen: _scores(metric, chosen, context, blame))
+        references = inputs.reference.patients if _two_sided(spec, inputs) and inputs.reference is not None else None
+        if spec.balanced and references is not None and len(references) != len(inputs.candidate):
+            measure = averaged_over_draws(measure, len(inputs.candidate), len(references), seed=seed, draws=_REDRAWS)
+        resample = jackknife if spec.interval == "jackknife" else subsample
+        found = resample(measure, inputs.candidate.patients, references, seed=seed)
+    else:
+        return scores
+    return [_placed(s, interval) for s, interval in zip(scores, found, strict=True)]
+
+
+def _two_sided(spec: MetricSpec, inputs: MetricInputs) -> bool:
+    return inputs.reference is not None and (spec.balanced or "reference" in inputs.features)
+
+
+def _placed(score: Score, interval: Interval) -> Score:
+    if interval.low is None or interval.high is None:
+        note = "; ".join(filter(None, (score.note, f"no interval: {interval.reason}" if interval.reason else "")))
+        return replace(score, note=note)
+    # A symmetric interval belongs around the printed value, which may be that of another draw.
+    ends = (interval.low, interval.high)
+    if not ends[0] <= score.value <= ends[1]:
+        half = (ends[1] - ends[0]) / 2
+        ends = (score.value - half, score.value + half)
+    return replace(score, ci=ends, stderr=score.stderr if score.stderr is not None else interval.stderr)

@@ -1,0 +1,376 @@
+"""``mtbench.score``: what stands in one folder against what stands in another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtbench.codeid import code_identity
+from mtbench.compute.context import Context
+from mtbench.compute.extraction import extract
+from mtbench.compute.folders import store_folder
+from mtbench.compute.inference import prepare_torch, resolve_device
+from mtbench.compute.scoring import score as score_inputs
+from mtbench.compute.weights import find
+from mtbench.data import ImageSet, MetricInputs, Task
+from mtbench.discovery import Registered, Registry, discover
+from mtbench.errors import DataError, MtbenchError, RequestError, WeightsError, close_matches
+from mtbench.params import format_call, parse_call
+from mtbench.scoring.reading import Folder, Reading, read_folder
+from mtbench.specs import Features
+from mtbench.store.artefacts import Store, address_of, hash_of
+from mtbench.store.files import sha256_of
+
+Report = Callable[[str, int, int], None]
+
+
+def score(
+    translated: str | Path,
+    target: str | Path,
+    *,
+    metrics: Sequence[str] = (),
+    preset: str | None = None,
+    weights: Mapping[str, str] | None = None,
+    masks: str | Path | None = None,
+    predicted: str | Path | None = None,
+    labels: Mapping[int, str] | None = None,
+    paired: bool = False,
+    body_mask: str | Path | None = None,
+    plane: str | None = None,
+    window: tuple[float, float] | None = None,
+    patient: str | None = None,
+    skip_unreadable: bool = False,
+    device: str | None = None,
+    precision: str = "fp32",
+    batch_size: int = 16,
+    seed: int = 0,
+    draws: int = 1,
+    intervals: bool = True,
+    store: str | None = None,
+    plugin_files: Iterable[str] = (),
+    no_plugins: bool = False,
+    report: Report = lambda what, done, total: None,
+) -> list[dict[str, Any]]:
+    """Metrics for two folders of images.
+
+    Args:
+        translated, target: folders (or single volumes): PNG, TIFF, NPY, NPZ, NIfTI, NRRD, MHA, DICOM series.
+        metrics: ``name`` or ``name:p=v``; without any, every metric that can be computed from what is given.
+        preset: for all metrics that have that preset ("torch-fidelity", "pytorch-fid", "clean-fid").
+        weights: extractor name to a weight file to use in this call; its sha256 stands on the row.
+        masks, predicted: label maps that belong to the translated images' anatomy, and those a segmenter found
+            in them, for Dice and surface distances; matched to the translated images by name.
+        labels: mask value to name; by default every value that occurs, by number.
+        paired: the target folder holds the truth of each translated image, by the same name.
+        body_mask: masks that restrict paired metrics, matched by name.
+        plane, window, patient, skip_unreadable: see :class:`mtbench.scoring.reading.Reading`.
+        device, precision, batch_size: of feature extraction; the device and batch size change nothing beyond
+            rounding.
+        seed, draws: of the draw N = min(N translated, N target) and of resampling.
+        intervals: whether to make confidence intervals (patients must be known).
+        store: where decoded images and features are kept; the target's are used again by the next call.
+        plugin_files, no_plugins: as on the command line.
+        report: called with what is going on, what is done and what there is to do.
+
+    Returns:
+        A row for each number: ``metric``, ``variant``, ``label``, ``value``, ``stderr``, ``ci_low``, ``ci_high``,
+        ``n``, ``n_translated``, ``n_target``, ``n_patients_translated``, ``n_patients_target``, ``params``,
+        ``extractor``, ``weights_sha256``, ``precision``, ``note``, ``caveat``, ``status`` ("measured" or
+        "skipped", the reason in ``note``).
+
+    Raises:
+        RequestError, ParamError: the request is wrong.
+        WeightsError: a metric that was named needs weights that are not there.
+        DataError: the folders cannot be used.
+    """
+    registry = discover(plugin_files, third_party=not no_plugins)
+    chosen = _chosen(registry, metrics, preset, dict(weights or {}))
+    reading = Reading(plane, window, patient, skip_unreadable)
+    keep = Store(store_folder(store))
+    sides = _Sides(keep, reading, report)
+    sides.read(translated, target, masks, predicted, body_mask, paired, labels)
+    prepare_torch(precision, 2)
+    features = _FeatureSource(registry, keep, resolve_device(device), precision, batch_size, report)
+    rows: list[dict[str, Any]] = []
+    for metric in chosen:
+        rows += _rows(metric, sides, features, named=bool(metrics), seed=seed, draws=draws, intervals=intervals)
+    return rows
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    registered: Registered
+    params: Mapping[str, Any]
+    weights: Mapping[str, str]
+
+    @property
+    def needs(self) -> tuple[Any, ...]:
+        needs: tuple[Any, ...] = self.registered.spec.needed(self.params)
+        return needs
+
+
+def _chosen(registry: Registry, metrics: Sequence[str], preset: str | None, weights: dict[str, str]) -> list[_Chosen]:
+    for name, file in weights.items():
+        registry.get("extractor", name)
+        if not Path(file).expanduser().is_file():
+            raise WeightsError(f"there is no weight file {file}", where=f"--weights {name}=...")
+    found = []
+    presets: set[str] = set()
+    for call in metrics or registry.names("metric"):
+        name, params, positional = parse_call(call)
+        registered = registry.get("metric", name)
+        spec = registered.spec
+        if positional:
+            if spec.shorthand is None or len(positional) > 1:
+                raise RequestError(f"'{positional[-1]}' has no name", where=f"metric '{name}'", expected="NAME=VALUE")
+            params[spec.shorthand] = positional[0]
+        choices = spec.params["preset"].choices or () if "preset" in spec.params else ()
+        presets.update(choices)
+        if preset in choices:
+            params.setdefault("preset", preset)
+        found.append(_Chosen(registered, registry.complete("metric", name, params), weights))
+    if preset is not None and preset not in presets:
+        raise RequestError(
+            f"no metric here has a preset '{preset}'",
+            expected="one of " + ", ".join(sorted(presets)) if presets else None,
+            matches=close_matches(preset, presets),
+        )
+    return found
+
+
+class _Sides:
+    """What was given, read and matched."""
+
+    def __init__(self, store: Store, reading: Reading, report: Report) -> None:
+        self._store = store
+        self._reading = reading
+        self._report = report
+        self.folders: dict[str, Folder] = {}
+        self.paired: ImageSet | None = None
+        self.predicted: Any = None
+        self.reference_masks: Any = None
+        self.task = Task("folders")
+
+    def read(
+        self,
+        translated: str | Path,
+        target: str | Path,
+        masks: str | Path | None,
+        predicted: str | Path | None,
+        body: str | Path | None,
+        paired: bool,
+        labels: Mapping[int, str] | None,
+    ) -> None:
+        self.folders["candidate"] = self._folder(translated)
+        self.folders["reference"] = self._folder(target)
+        ours, theirs = self.folders["candidate"].images, self.folders["reference"].images
+        if (masks is None) != (predicted is None):
+            raise RequestError("Dice needs two folders of masks", expected="both --masks and --predicted")
+        if masks is not None and predicted is not None:
+            self.reference_masks = self._matched(masks, ours)
+            self.predicted = self._matched(predicted, ours)
+            found = sorted(set(np.unique(self.reference_masks)) | set(np.unique(self.predicted)))
+            names = dict(labels or {int(v): str(v) for v in found if v})
+            unknown = [int(v) for v in found if v and int(v) not in names]
+            if unknown:
+                raise DataError(
+                    f"the masks hold the value {unknown[0]}", where="--labels", expected=f"one of {list(names)}"
+                )
+            self.task = Task("folders", labels=names)
+        if paired or body is not None:
+            positions = _match([s.slice_id for s in ours.slices], [s.slice_id for s in theirs.slices], str(target))
+            truth = theirs.subset(positions)
+            bodies = self._matched(body, ours) if body is not None else None
+            self.paired = replace(truth, masks=bodies)
+
+    def _folder(self, folder: str | Path) -> Folder:
+        path = Path(folder).expanduser()
+        return read_folder(
+            path,
+            self._reading,
+            self._store,
+            progress=lambda done, total: self._report(f"reading {path.name}", done, total),
+        )
+
+    def _matched(self, folder: str | Path, images: ImageSet) -> Any:
+        path = Path(folder).expanduser()
+        found = read_folder(path, replace(self._reading, window=None), self._store, mask=True).images
+        if found.size != images.size:
+            raise DataError(
+                f"its masks are {found.size}, the images {images.size}", where=str(path), expected="one size"
+            )
+        return found.images[_match([s.slice_id for s in images.slices], [s.slice_id for s in found.slices], str(path))]
+
+
+def _match(wanted: Sequence[str], present: Sequence[str], where: str) -> list[int]:
+    positions = {name: i for i, name in enumerate(present)}
+    for name in wanted:
+        if name not in positions:
+            raise DataError(
+                f"nothing here is called '{name}', like the translated image",
+                where=where,
+                expected="the same names in both folders",
+                matches=close_matches(name, present),
+            )
+    return [positions[name] for name in wanted]
+
+
+class _FeatureSource:
+    """Features of a side, from the store where they are there already."""
+
+    def __init__(
+        self, registry: Registry, store: Store, device: str, precision: str, batch_size: int, report: Report
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._device = device
+        self.precision = precision
+        self._batch_size = batch_size
+        self._report = report
+
+    def context(self, task: Task, params: Mapping[str, Any], what: str = "") -> Context:
+        """The surroundings of one piece of work."""
+        return Context(
+            task=task,
+            params=params,
+            device=self._device,
+            precision=self.precision,
+            batch_size=self._batch_size,
+            find_weights=find,
+            progress=lambda done, total, figures: self._report(what, done, total),
+        )
+
+    def get(self, need: Features, folder: Folder, weights: Mapping[str, str]) -> tuple[dict[str, Any], str, str]:
+        """Arrays by name, the sha256 of the weights, and the extractor's caveat."""
+        registered = self._registry.get("extractor", need.extractor)
+        spec = registered.spec
+        params = self._registry.complete("extractor", need.extractor, need.params)
+        override = weights.get(need.extractor)
+        if override:
+            if "weights" not in spec.params:
+                raise RequestError(f"extractor '{need.extractor}' takes no weight file", where="--weights")
+            params["weights"] = str(Path(override).expanduser())
+        used = {name: sha256_of(find(name)) for name in spec.weights} if not params.get("weights") else {}
+        identity = {k: v for k, v in params.items() if k != "weights"}
+        if params.get("weights"):
+            used["weights"] = sha256_of(Path(params["weights"]).expanduser())
+        key = hash_of(
+            ["folder-features", spec.name, spec.revision, code_identity(registered), identity, used, self.precision]
+        )
+        address = address_of(key, {"images": folder.fingerprint})
+        artefact = self._store.get("extract", address)
+        if artefact is None:
+            plugin = registered.create(params)
+            what = f"{need.extractor} features of the {need.of} images"
+            context = self.context(folder.images.task, params, what)
+            manifest = {"key": key, "stage": "extract", "inputs": {"images": folder.fingerprint}}
+            with self._store.create("extract", address, manifest, {}) as made:
+                extract(folder.images, plugin, spec.arrays, context, made, f"extractor '{spec.name}'")
+            artefact = self._store.get("extract", address)
+            assert artefact is not None
+        arrays = {
+            name: np.load(artefact.path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in need.arrays
+        }
+        return arrays, ",".join(sorted(used.values())), spec.caveat
+
+
+def _rows(
+    metric: _Chosen, sides: _Sides, source: _FeatureSource, *, named: bool, seed: int, draws: int, intervals: bool
+) -> list[dict[str, Any]]:
+    spec = metric.registered.spec
+    ours, theirs = sides.folders["candidate"].images, sides.folders["reference"].images
+    needs = metric.needs
+    two_sided = any(n == "reference" or getattr(n, "of", "") == "reference" for n in needs)
+    extractors = sorted({n.extractor for n in needs if not isinstance(n, str)})
+    shared: dict[str, Any] = {
+        "metric": spec.name,
+        "title": spec.title or spec.name,
+        "variant": spec.printed_variant(metric.params),
+        "family": spec.family,
+        "unit": spec.unit,
+        "higher_is_better": spec.higher_is_better,
+        "decimals": spec.decimals,
+        "params": {k: v for k, v in metric.params.items() if spec.params[k].kind != "path"},
+        "extractor": ",".join(extractors),
+        "weights_sha256": "",
+        "precision": source.precision if extractors else "fp32",
+        "caveat": "",
+        "n_translated": len(ours),
+        "n_target": len(theirs) if two_sided else None,
+        "n_patients_translated": _patients(ours),
+        "n_patients_target": _patients(theirs) if two_sided else None,
+        "seed": seed,
+        "unreadable": sum(len(f.unreadable) for f in sides.folders.values()),
+    }
+    try:
+        inputs, weights, caveats = _inputs(metric, sides, source)
+        known = all(all(s.patients) for s in (ours, theirs))
+        found, count = score_inputs(
+            metric.registered.create(metric.params),
+            spec,
+            inputs,
+            source.context(sides.task, metric.params),
+            seed=seed,
+            draws=draws,
+            intervals=intervals and known,
+        )
+    except MtbenchError as error:
+        # A metric that nobody named is left out with its reason; one that was named must be there.
+        if named:
+            raise
+        return [{**shared, "label": "", "status": "skipped", "value": None, "note": str(error)}]
+    return [
+        {
+            **shared,
+            "weights_sha256": weights,
+            "caveat": caveats,
+            "label": item.label,
+            "status": "measured",
+            "value": item.value,
+            "stderr": item.stderr,
+            "ci_low": item.ci[0] if item.ci else None,
+            "ci_high": item.ci[1] if item.ci else None,
+            "n": count or None,
+            "mark": item.mark,
+            "note": item.note,
+        }
+        for item in found
+    ]
+
+
+def _patients(images: ImageSet) -> int | None:
+    return len(set(images.patients)) if all(images.patients) else None
+
+
+def _inputs(metric: _Chosen, sides: _Sides, source: _FeatureSource) -> tuple[MetricInputs, str, str]:
+    needs = metric.needs
+    name = format_call(metric.registered.spec.name, {})
+    if "predicted_masks" in needs and sides.predicted is None:
+        raise RequestError(f"'{name}' compares masks", remedy="Give --masks and --predicted")
+    if "paired" in needs and sides.paired is None:
+        raise RequestError(
+            f"'{name}' needs the truth of each image", remedy="Give --paired if the target folder holds it"
+        )
+    features: dict[str, dict[str, Any]] = {}
+    shas, caveats = set(), set()
+    for need in needs:
+        if not isinstance(need, str):
+            arrays, sha, caveat = source.get(need, sides.folders[need.of], metric.weights)
+            features.setdefault(need.of, {}).update(arrays)
+            shas.add(sha)
+            caveats.add(caveat)
+    two_sided = any(n == "reference" or getattr(n, "of", "") == "reference" for n in needs)
+    inputs = MetricInputs(
+        task=sides.task,
+        candidate=replace(sides.folders["candidate"].images, task=sides.task),
+        reference=sides.folders["reference"].images if two_sided else None,
+        paired=sides.paired if "paired" in needs else None,
+        predicted_masks=sides.predicted if "predicted_masks" in needs else None,
+        reference_masks=sides.reference_masks if "reference_masks" in needs else None,
+        features=features,
+    )
+    return inputs, ",".join(sorted(shas - {""})), "; ".join(sorted(caveats - {""}))

@@ -1,0 +1,251 @@
+"""A folder of images as an image set: every file read once, with all cores, into one memory map in the store."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtbench.data import WHITE, ImageSet, Slice, Task
+from mtbench.errors import DataError, RequestError
+from mtbench.formats import PLANES, SUFFIXES, is_series, read, read_mask, stem, suffix
+from mtbench.store.artefacts import Store, address_of, hash_of
+from mtbench.store.hashes import Hashes
+from mtbench.store.images import GrowingArray, read_slices, write_index
+
+_REVISION = 1
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files become slices.
+
+    Attributes:
+        plane: "axial", "coronal" or "sagittal": how volumes are cut.
+        window: the values, in the file's unit, that become 0 and 1; needed for anything but 8- and 16-bit
+            images and floats in [0, 1].
+        patient: a regular expression with one group, applied to the path below the folder; ``None`` where
+            patients are not known.
+        skip_unreadable: leave files out that cannot be read, and count them, in place of refusing.
+    """
+
+    plane: str | None = None
+    window: tuple[float, float] | None = None
+    patient: str | None = None
+    skip_unreadable: bool = False
+
+    def __post_init__(self) -> None:
+        if self.plane is not None and self.plane not in PLANES:
+            raise RequestError(f"there is no plane '{self.plane}'", expected="one of " + ", ".join(PLANES))
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise RequestError(f"the window {self.window} is empty", expected="LOW,HIGH with LOW below HIGH")
+        try:
+            groups = re.compile(self.patient).groups if self.patient else 1
+        except re.error as error:
+            raise RequestError(f"the patient pattern is no regular expression: {error}") from error
+        if groups != 1:
+            raise RequestError(f"the patient pattern has {groups} groups", expected="one, as in '(P\\d+)_'")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder that was read.
+
+    Attributes:
+        images: the slices.
+        fingerprint: identifies its content and how it was read.
+        unreadable: files left out, with the reason.
+    """
+
+    images: ImageSet
+    fingerprint: str
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Image files and DICOM series folders below ``folder``, sorted by path.
+
+    Raises:
+        RequestError: it does not exist.
+        DataError: it holds none.
+    """
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise RequestError(f"there is no folder {folder}")
+    found = [p for p in sorted(folder.rglob("*")) if p.is_file() and suffix(p) and not p.name.startswith(".")]
+    found += [p for p in (folder, *sorted(q for q in folder.rglob("*") if q.is_dir())) if is_series(p)]
+    if not found:
+        raise DataError(
+            "the folder holds no images", where=str(folder), expected=", ".join(SUFFIXES) + " or DICOM series"
+        )
+    return sorted(found)
+
+
+def read_folder(
+    folder: Path,
+    reading: Reading,
+    store: Store,
+    *,
+    mask: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Folder:
+    """All slices of a folder, in the order of their paths.
+
+    Raises:
+        RequestError, DataError: nothing there; a file that cannot be read (unless they are to be skipped); files
+            of different sizes or depths; fewer than two images. The text names the file.
+    """
+    paths = files_below(folder)
+    raw = [f for p in paths for f in ([p] if p.is_file() else sorted(q for q in p.iterdir() if q.is_file()))]
+    hashes = Hashes(store.root / "hashes.sqlite")
+    try:
+        base = folder if folder.is_dir() else folder.parent
+        content = hashes.fingerprint(base, raw)
+    finally:
+        hashes.close()
+    key = hash_of(["read-folder", _REVISION, [reading.plane, reading.window, reading.patient], mask])
+    address = address_of(key, {}, str(content))
+    artefact = store.get("prepare", address)
+    if artefact is None:
+        info: dict[str, Any] = {}
+        with store.create("prepare", address, {"key": key, "stage": "prepare", "inputs": {}}, info) as made:
+            info["unreadable"] = _convert(paths, base, reading, made, mask, progress)
+        artefact = store.get("prepare", address)
+        assert artefact is not None
+    unreadable = tuple((str(a), str(b)) for a, b in artefact.info["unreadable"])
+    if unreadable and not reading.skip_unreadable:
+        raise _refusal(unreadable, len(paths))
+    pixels = np.load(artefact.path / "images-source.npy", mmap_mode="r", allow_pickle=False)
+    slices = tuple(read_slices(artefact.path, "source"))
+    images = ImageSet(pixels, slices, None, Task(folder.name), "source", "test")
+    return Folder(images, artefact.digest, unreadable)
+
+
+def _refusal(unreadable: tuple[tuple[str, str], ...], total: int) -> DataError:
+    name, reason = unreadable[0]
+    more = f" ({len(unreadable)} of {total} files cannot be read)" if len(unreadable) > 1 else ""
+    return DataError(
+        f"{reason}{more}", where=name, remedy="Mend the file, or leave such files out with --skip-unreadable"
+    )
+
+
+def _convert(
+    paths: list[Path], base: Path, reading: Reading, made: Path, mask: bool, progress: Callable[[int, int], None]
+) -> list[tuple[str, str]]:
+    """Write ``images-source.npy`` and its index; returns the files that could not be read, with the reasons."""
+    unreadable: list[tuple[str, str]] = []
+    array: GrowingArray | None = None
+    records: list[Slice] = []
+    first = ""
+    shape: tuple[Any, ...] = ()
+    ids: set[str] = set()
+    try:
+        for done, (path, cut) in enumerate(_in_parallel(paths, base, reading, mask), start=1):
+            progress(done, len(paths))
+            if isinstance(cut, DataError):
+                unreadable.append((str(path), cut.what))
+                continue
+            pixels, slices = cut
+            if array is None:
+                array = GrowingArray(made / "images-source.npy", pixels[0])
+                first, shape = str(path), (pixels.shape[1:], pixels.dtype)
+            if (pixels.shape[1:], pixels.dtype) != shape:
+                raise DataError(
+                    f"its slices are {_kind(pixels.shape[1:], pixels.dtype)}, those of {first} {_kind(*shape)}",
+                    where=str(path),
+                    expected="one size and one depth in a folder",
+                    remedy="Resample them before scoring: what resampling does to an image is part of the result",
+                )
+            for image, record in zip(pixels, slices, strict=True):
+                if record.slice_id in ids:
+                    raise DataError(f"two images are called '{record.slice_id}'", where=str(path))
+                ids.add(record.slice_id)
+                array.add(image)
+                records.append(record)
+    finally:
+        if array is not None:
+            array.close()
+    if len(records) < 2:
+        if unreadable:
+            raise _refusal(tuple(unreadable), len(paths))
+        raise DataError(f"the folder holds {len(records)} image", where=str(base), expected="at least two images")
+    write_index(made / "index-source.parquet", records)
+    return unreadable
+
+
+def _kind(size: tuple[int, int], dtype: Any) -> str:
+    return f"{size[0]} x {size[1]} {dtype}"
+
+
+def _in_parallel(paths: list[Path], base: Path, reading: Reading, mask: bool) -> Iterator[tuple[Path, Any]]:
+    """Each file's slices, or the error, in order; a few files ahead and no more."""
+
+    def one(path: Path) -> Any:
+        try:
+            return _slices(path, base, reading, mask)
+        except DataError as error:
+            return error
+
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(paths), 8 * workers):
+            block = paths[start : start + 8 * workers]
+            yield from zip(block, pool.map(one, block), strict=True)
+
+
+def _slices(path: Path, base: Path, reading: Reading, mask: bool) -> tuple[Any, list[Slice]]:
+    volume = (read_mask if mask else read)(path)
+    name = path.relative_to(base).with_name(stem(path)).as_posix() if path != base else path.name
+    stack = volume.slices(reading.plane if volume.axes else None)  # type: ignore[arg-type]
+    pixels, window = _stored(np.ascontiguousarray(stack), reading, str(path), mask)
+    spacing, thickness = volume.in_plane(reading.plane if volume.axes else None)  # type: ignore[arg-type]
+    patient = ""
+    if reading.patient:
+        match = re.search(reading.patient, path.relative_to(base).as_posix())
+        if match is None:
+            raise DataError(f"the patient pattern '{reading.patient}' does not match its path", where=str(path))
+        patient = match[1]
+    elif len(pixels) > 1:
+        patient = name
+    record = Slice(
+        slice_id=name,
+        patient_id=patient,
+        case_id=name if len(pixels) > 1 else patient,
+        spacing=spacing,
+        thickness=thickness,
+        window=window,
+        unit=volume.unit,
+        file=path.relative_to(base).as_posix() if path != base else path.name,
+    )
+    if len(pixels) == 1:
+        return pixels, [record]
+    return pixels, [replace(record, slice_id=f"{name}/{i:04d}", index=i) for i in range(len(pixels))]
+
+
+def _stored(stack: Any, reading: Reading, where: str, mask: bool) -> tuple[Any, tuple[float, float] | None]:
+    """Pixels as they are scored, and the window that maps them back to the file's unit."""
+    if mask:
+        if stack.min() < 0 or stack.max() > 255:
+            raise DataError("a mask holds labels outside 0..255", where=where)
+        return stack.astype(np.uint8), None
+    if reading.window is not None:
+        low, high = reading.window
+        scaled = np.clip((stack.astype(np.float32) - low) / (high - low), 0.0, 1.0)
+        return np.rint(scaled * 65535).astype(np.uint16), reading.window
+    if stack.dtype.name in ("uint8", "uint16"):
+        return stack, (0.0, WHITE[stack.dtype.name])
+    if stack.dtype.kind == "f" and stack.min() >= 0 and stack.max() <= 1:
+        return stack.astype(np.float32), (0.0, 1.0)
+    raise DataError(
+        f"its values reach from {stack.min():g} to {stack.max():g}",
+        where=where,
+        expected="8- or 16-bit grey values, or floats in [0, 1]",
+        remedy="Say with --window LOW,HIGH which values are black and white",
+    )

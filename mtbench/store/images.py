@@ -1,0 +1,101 @@
+"""Image sets on disk: arrays that grow, and the index of their slices."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from mtbench.data import Slice
+
+SLICE_FIELDS = tuple(f.name for f in fields(Slice))
+
+
+class GrowingArray:
+    """A .npy file whose first axis grows; its header is written last, in the room NumPy leaves for it.
+
+    Written by plain writes, not through a memory map: on a full disk a write raises, a memory map kills the process.
+
+    Args:
+        path: the file.
+        first: an array of the shape and dtype that every addition has.
+    """
+
+    def __init__(self, path: Path, first: Any) -> None:
+        self._file: IO[bytes] = path.open("wb")
+        self._shape = first.shape
+        self._dtype = first.dtype
+        self._count = 0
+        self._header()
+
+    def _header(self) -> None:
+        self._file.seek(0)
+        np.lib.format.write_array_header_1_0(
+            self._file,
+            {
+                "descr": np.lib.format.dtype_to_descr(self._dtype),
+                "fortran_order": False,
+                "shape": (self._count, *self._shape),
+            },
+        )
+
+    def add(self, array: Any) -> None:
+        """Append one array, as the dtype of the first.
+
+        Raises:
+            ValueError: it has another shape.
+        """
+        if array.shape != self._shape:
+            raise ValueError(f"an array of shape {array.shape} among arrays of shape {self._shape}")
+        self._file.write(np.ascontiguousarray(array, dtype=self._dtype).tobytes())
+        self._count += 1
+
+    def close(self) -> None:
+        """Complete the header."""
+        try:
+            self._header()
+        finally:
+            self._file.close()
+
+
+def write_index(path: Path, slices: list[Slice]) -> None:
+    """Write slices' records as Parquet; ``mtbench.stages.work.read_slices`` reads them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [asdict(s) for s in slices]
+    pair = pa.list_(pa.float64())
+    schema = pa.schema(
+        [
+            ("slice_id", pa.string()),
+            ("patient_id", pa.string()),
+            ("case_id", pa.string()),
+            ("index", pa.int64()),
+            ("spacing", pair),
+            ("thickness", pa.float64()),
+            ("window", pair),
+            ("unit", pa.string()),
+            ("file", pa.string()),
+            ("geometry", pa.string()),
+            ("scanner", pa.string()),
+            ("split", pa.string()),
+        ]
+    )
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+
+
+def read_slices(folder: Path, domain: str) -> list[Slice]:
+    """The records of a prepared domain, in the order of its images."""
+    import pyarrow.parquet as pq
+
+    path = folder / f"index-{domain}.parquet"
+    if not path.exists():
+        return []
+    slices = []
+    for row in pq.read_table(path, columns=list(SLICE_FIELDS)).to_pylist():
+        for name in ("spacing", "window"):
+            row[name] = tuple(row[name]) if row[name] is not None else None
+        slices.append(Slice(**row))
+    return slices

@@ -1,0 +1,70 @@
+"""Label maps as SPADE takes them: one channel for each label of the task, background first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from mtbench import DataError, Task
+
+
+class Labels:
+    """The task's label values, in ascending order after 0.
+
+    Args:
+        task: with the table of labels.
+
+    Raises:
+        DataError: the task has no labels.
+    """
+
+    def __init__(self, task: Task) -> None:
+        if not task.labels:
+            raise DataError("spade draws images from label maps, and this task has no labels", where=task.dataset)
+        self._where = task.dataset
+        self.values = (0, *sorted(value for value in task.labels if value != 0))
+        self._channel = torch.full((256,), -1, dtype=torch.int64)
+        self._channel[list(self.values)] = torch.arange(len(self.values))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def check(self, masks: NDArray[Any], domain: str) -> None:
+        """Refuse masks with values that the table does not list.
+
+        Raises:
+            DataError: there are such values.
+        """
+        self._refuse(sorted(int(v) for v in np.unique(masks)), domain)
+
+    def one_hot(self, masks: Tensor, domain: str) -> Tensor:
+        """B x H x W label values to float32 B x labels x H x W.
+
+        Raises:
+            DataError: a value is not in the table.
+        """
+        inside = masks.long().clamp(0, 255)
+        channel = self._channel.to(masks.device)[inside]
+        if bool((channel < 0).any()) or not torch.equal(inside, masks.long()):
+            self._refuse(sorted(int(v) for v in torch.unique(masks)), domain)
+        return F.one_hot(channel, len(self)).movedim(-1, 1).float()
+
+    def _refuse(self, found: list[int], domain: str) -> None:
+        strange = [v for v in found if v not in self.values]
+        if not strange:
+            return
+        binary = set(found) <= {0, 255}
+        raise DataError(
+            f"masks of the {domain} domain hold the value{'s' if len(strange) > 1 else ''} "
+            + ", ".join(str(v) for v in strange[:5]),
+            where=self._where,
+            expected="label values " + ", ".join(str(v) for v in self.values),
+            remedy="These look like black and white masks: store 1 in place of 255, or list 255 as a label"
+            if binary
+            else "List the missing labels in the dataset's table, or correct the masks",
+        )

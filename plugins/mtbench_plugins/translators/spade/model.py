@@ -1,0 +1,93 @@
+"""SPADE as a translator."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mtbench import Batch, Context, DataError, TrainingData, WeightsError
+from mtbench.compute.seeds import derive
+from mtbench.training import PairedSampler
+from mtbench_plugins.translators._shared import fitting
+from mtbench_plugins.translators._shared.checkpoint import Layout
+from mtbench_plugins.translators._shared.translator import GeneratorTranslator
+from mtbench_plugins.translators.spade.checkpoint import LAYOUT
+from mtbench_plugins.translators.spade.labels import Labels
+from mtbench_plugins.translators.spade.training import SpadeRecipe
+from mtbench_plugins.translators.spade.vgg import WEIGHTS, PerceptualLoss
+
+
+class Spade(GeneratorTranslator):
+    """Park et al. 2019: draws an image from a label map; the source image itself is never looked at.
+
+    Trained on the target's images with their label maps, applied to the source's label maps. As the original:
+    initial weights by Glorot with gain 0.02, hinge loss, feature matching and VGG loss weighing 10, Adam
+    (0, 0.9) at 1e-4 for the generator and 4e-4 for the discriminator, 50 epochs, images enlarged to 286/256,
+    cropped at random and mirrored. The VGG loss is left out, and the record says so, where its weights are
+    not at hand. Batch norm uses its running statistics in translation: so a translation does not depend on
+    what else is in the batch. Label maps that are no multiple of 32 are padded by reflection and the image is
+    cut back.
+    """
+
+    name = "spade"
+    file = "latest_net_G.pth"
+    multiple = 32
+    smallest = 32
+
+    @property
+    def layout(self) -> Layout:
+        """See the base class."""
+        return LAYOUT
+
+    def generate(self, network: nn.Module, batch: Batch, context: Context) -> Tensor:
+        """Draw the label maps.
+
+        Raises:
+            DataError: there are none, or they hold values that the task does not list.
+            WeightsError: the generator knows another number of labels.
+        """
+        if batch.masks is None or context.task is None:
+            raise DataError("spade draws images from label maps, and there are none", where=self.name)
+        labels = Labels(context.task)
+        known = LAYOUT.infer(dict(network.state_dict()))["label_nc"]
+        if known != len(labels):
+            raise WeightsError(
+                f"this generator draws {known} labels and the task has {len(labels)}, background included",
+                where=str(self.params["checkpoint"] or self.name),
+                expected="a generator trained on label maps with the same labels",
+            )
+        height, width = batch.masks.shape[1:]
+        segmap = self.padded(labels.one_hot(batch.masks, "source"))
+        out: Tensor = network(segmap.contiguous(memory_format=torch.channels_last))
+        return out[:, :, :height, :width]
+
+    def fit(self, data: TrainingData, context: Context) -> None:
+        """Train on the target's slices and their label maps.
+
+        Raises:
+            DataError: there are no label maps, they hold values that the task does not list, or crops would
+                be smaller than 64 pixels.
+            TrainingError: see ``mtbench.training.train``.
+        """
+        target = data.target_train
+        if target is None or target.masks is None:
+            raise DataError("spade needs label maps of the target's training slices", where=data.task.dataset)
+        labels = Labels(data.task)
+        labels.check(target.masks, "target")
+        augment = fitting.augmentation(self.params, target.size, multiple=32, smallest=64, jitter=True)
+        shown = fitting.preview(data.target_validation, target)
+        segmap = self.padded(labels.one_hot(shown.mask_tensor(), "target"))
+        preview = (segmap, self.padded(shown.tensor()))
+        perceptual = self._perceptual(context)
+        recipe = SpadeRecipe(self.params, labels, derive(context.seed, "initial weights"), preview, perceptual)
+        self.history = fitting.run(recipe, PairedSampler(target, augment=augment), self.params, context, epochs=50)
+        self.network = recipe.networks["G"]
+
+    def _perceptual(self, context: Context) -> PerceptualLoss | None:
+        if self.params["lambda_vgg"] == 0:
+            return None
+        try:
+            return PerceptualLoss(context.weights(WEIGHTS))
+        except WeightsError as error:
+            context.log.append(f"trained without the VGG loss: {error}")
+            return None

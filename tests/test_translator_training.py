@@ -1,0 +1,327 @@
+"""The four translators in training and translation, small."""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mtbench import Batch, DataError, ImageSet, Slice, Task, TrainingData
+from mtbench.compute.checkpoints import Checkpoints
+from mtbench.compute.context import Context
+from mtbench.errors import ParamError, TrainingError
+from mtbench.params import complete
+from mtbench.specs import TranslatorSpec
+from mtbench_plugins.translators.maskgan.masks import backgrounds, positions
+from mtbench_plugins.translators.maskgan.model import LikePosition
+from mtbench_plugins.translators.spade.labels import Labels
+
+SMALL: dict[str, dict[str, Any]] = {
+    "cyclegan": {"ngf": 4, "n_blocks": 1, "ndf": 4},
+    "maskgan": {"ngf": 4, "n_blocks": 1, "ndf": 4, "n_attentions": 3, "batch_size": 2},
+    "unsb": {"ngf": 4, "n_blocks": 1, "ndf": 4, "netF_nc": 8, "num_patches": 16},
+    "spade": {"ngf": 2, "ndf": 4, "nhidden": 8},
+}
+TASK = Task("toy", labels={1: "disc"}, masks=frozenset({"source", "target"}))
+
+
+def spec(name: str) -> TranslatorSpec:
+    (found,) = import_module(f"mtbench_plugins.translators.{name}").mtbench_translators()
+    assert isinstance(found, TranslatorSpec)
+    return found
+
+
+def translator(name: str, **given: Any) -> Any:
+    module, _, attribute = spec(name).factory.partition(":")
+    params = complete({**SMALL[name], **given}, spec(name).params, name)
+    return getattr(import_module(module), attribute)(**params)
+
+
+def size(name: str) -> int:
+    return 64 if name == "spade" else 32
+
+
+def images(domain: Any, n: int, side: int, seed: int = 0, split: Any = "train") -> ImageSet:
+    """Discs, bright in the source and dim in the target, on a noisy background."""
+    rng = np.random.default_rng([seed, len(domain)])
+    rows, columns = np.mgrid[:side, :side]
+    stored, masks = [], []
+    for _ in range(n):
+        (row, column), radius = rng.uniform(0.4, 0.6, 2) * side, rng.uniform(0.2, 0.3) * side
+        mask = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+        stored.append(np.where(mask, 200 if domain == "source" else 90, 0) + rng.integers(0, 8, mask.shape))
+        masks.append(mask)
+    slices = tuple(Slice(f"{split}{i}", f"p{i // 2}", f"c{i // 2}", i % 2) for i in range(n))
+    return ImageSet(np.array(stored, dtype=np.uint8), slices, np.array(masks, dtype=np.uint8), TASK, domain, split)
+
+
+def data(name: str, n: int = 4, side: int | None = None) -> TrainingData:
+    side = side or size(name)
+    return TrainingData(
+        TASK,
+        source_train=images("source", n, side),
+        source_validation=images("source", 1, side, 1, "validation"),
+        target_train=images("target", n, side),
+        target_validation=images("target", 1, side, 1, "validation"),
+    )
+
+
+def batch(side: int, n: int = 3) -> Batch:
+    found = images("source", n, side, 2, "test")
+    return Batch(found.tensor(), found.slices, found.mask_tensor())
+
+
+def context(**given: Any) -> Context:
+    return Context(task=TASK, seed=5, **given)
+
+
+@pytest.fixture(scope="module", params=list(SMALL))
+def fitted(request: pytest.FixtureRequest) -> Any:
+    made = translator(request.param, steps=3)
+    made.fit(data(request.param), context())
+    return made
+
+
+def test_a_few_steps_leave_finite_losses_and_images(fitted: Any) -> None:
+    assert fitted.history.steps == 3
+    names = {entry.name for entry in fitted.history.entries}
+    assert (
+        names
+        == {
+            "cyclegan": {"G_A", "G_B", "cycle_A", "cycle_B", "idt_A", "idt_B", "D_A", "D_B"},
+            "maskgan": {
+                *("G_A", "G_B", "cycle_A", "cycle_B", "idt_A", "idt_B", "D_A", "D_B"),
+                *("maskA", "maskB", "shapeA", "shapeB"),
+            },
+            "unsb": {"D", "E", "G_GAN", "SB", "NCE", "NCE_Y"},
+            "spade": {"GAN", "GAN_Feat", "D_Fake", "D_real"},
+        }[fitted.name]
+    )
+    assert all(math.isfinite(entry.value) for entry in fitted.history.entries)
+    assert len(fitted.history.samples) >= 2
+    made = fitted.translate(batch(size(fitted.name)), context())
+    assert made.shape == (3, 1, size(fitted.name), size(fitted.name))
+    assert bool(((made >= 0) & (made <= 1)).all())
+
+
+def test_save_and_load_give_identical_images(fitted: Any, tmp_path: Path) -> None:
+    fitted.save(tmp_path)
+    given = batch(size(fitted.name))
+    expected = fitted.translate(given, context())
+    again = translator(fitted.name)
+    again.load(tmp_path)
+    assert torch.equal(again.translate(given, context()), expected)
+    assert (tmp_path / "losses.parquet").is_file()
+    # What was trained is a file as the original writes it.
+    (file,) = tmp_path.glob("*.pth")
+    official = translator(fitted.name, checkpoint=str(file))
+    assert torch.equal(official.translate(given, context()), expected)
+
+
+def test_a_slice_is_translated_alike_at_any_batch_size(fitted: Any) -> None:
+    given = batch(size(fitted.name))
+    together = fitted.translate(given, context())
+    assert given.masks is not None
+    for i in range(3):
+        alone = Batch(given.source[i : i + 1], given.slices[i : i + 1], given.masks[i : i + 1])
+        torch.testing.assert_close(fitted.translate(alone, context()), together[i : i + 1], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("side", [(70, 66), (65, 64)])
+def test_sizes_that_are_no_multiple_are_padded_and_cut_back(fitted: Any, side: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    source = torch.from_numpy(rng.random((1, 1, *side), dtype=np.float32))
+    masks = torch.from_numpy(rng.integers(0, 2, (1, *side)))
+    made = fitted.translate(Batch(source, (Slice("a", "p", "c"),), masks), context())
+    assert made.shape == source.shape
+
+
+def test_images_that_are_too_small_are_refused(fitted: Any) -> None:
+    tiny = Batch(torch.rand(1, 1, 6, 40), (Slice("a", "p", "c"),), torch.zeros(1, 6, 40, dtype=torch.int64))
+    with pytest.raises(DataError, match=f"6 x 40 are too small for {fitted.name}"):
+        fitted.translate(tiny, context())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_killed_fit_goes_on_to_the_same_weights(name: str, tmp_path: Path) -> None:
+    whole = translator(name, epochs=2)
+    whole.fit(data(name), context())
+
+    class KilledError(Exception):
+        pass
+
+    def kill(done: int, total: int, figures: Any) -> None:
+        if done == 3:
+            raise KilledError
+
+    broken = context(checkpoints=Checkpoints(tmp_path, every_seconds=0), progress=kill)
+    with pytest.raises(KilledError):
+        translator(name, epochs=2).fit(data(name), broken)
+    resumed = translator(name, epochs=2)
+    resumed.fit(data(name), context(checkpoints=Checkpoints(tmp_path, every_seconds=0)))
+    pairs = zip(whole.network.state_dict().items(), resumed.network.state_dict().items(), strict=True)
+    assert [key for (key, a), (_, b) in pairs if not torch.equal(a, b)] == []
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_one_training_image_is_enough(name: str) -> None:
+    made = translator(name, steps=1)
+    made.fit(data(name, n=1), context())
+    assert bool(torch.isfinite(made.translate(batch(size(name), 1), context())).all())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_diverging_learning_rate_is_stopped(name: str) -> None:
+    with pytest.raises(TrainingError, match="Lower the learning rate"):
+        translator(name, steps=60, lr=1e18).fit(data(name), context())
+
+
+@pytest.mark.parametrize("name", ["cyclegan", "maskgan", "unsb"])
+def test_three_channels_inside_are_one_outside(name: str) -> None:
+    made = translator(name, steps=1, channels=3)
+    made.fit(data(name, n=1), context())
+    assert made.translate(batch(32, 1), context()).shape == (1, 1, 32, 32)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_half_precision_changes_little(name: str) -> None:
+    made = translator(name, steps=1)
+    made.fit(data(name, n=1), context(precision="bf16"))
+    given = batch(size(name), 1)
+    full, half = (made.translate(given, context(precision=p)) for p in ("fp32", "bf16"))
+    torch.testing.assert_close(full, half, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_data_that_cannot_be_trained_on(name: str) -> None:
+    with pytest.raises(DataError, match="at least"):
+        translator(name, steps=1).fit(data(name, side=size(name) // 2), context())
+    with pytest.raises(DataError, match="multiple of"):
+        translator(name, steps=1, crop_size=size(name) - 1).fit(data(name, side=2 * size(name)), context())
+    with pytest.raises(DataError):
+        translator(name, steps=1).fit(TrainingData(TASK, source_train=images("source", 1, 64)), context())
+
+
+def test_unsb_is_seeded_and_refuses_more_steps_than_it_has() -> None:
+    made = translator("unsb", steps=2, time_conditioning="corrected", nce_layers=[0, 4, 99])
+    made.fit(data("unsb"), context())
+    given = batch(32)
+    first = made.translate(given, context())
+    assert torch.equal(first, made.translate(given, context()))
+    assert not torch.equal(first, made.translate(given, Context(task=TASK, seed=6)))
+    with pytest.raises(ParamError, match="nfe is 6"):
+        translator("unsb", nfe=6)
+    with pytest.raises(ParamError, match="nce_layers"):
+        translator("unsb", nce_layers=[99])
+
+
+def test_spade_refuses_labels_beyond_the_table() -> None:
+    given = data("spade")
+    assert given.target_train is not None
+    assert given.target_train.masks is not None
+    given.target_train.masks[given.target_train.masks == 1] = 255
+    with pytest.raises(DataError, match="value 255.*black and white masks"):
+        translator("spade", steps=1).fit(given, context())
+    given.target_train.masks[given.target_train.masks == 255] = 3
+    with pytest.raises(DataError, match="value 3.*label values 0, 1"):
+        translator("spade", steps=1).fit(given, context())
+    labels = Labels(TASK)
+    with pytest.raises(DataError, match="source domain hold the value 300"):
+        labels.one_hot(torch.tensor([[[0, 300]]]), "source")
+
+
+def test_spade_takes_black_and_white_masks_whose_table_says_so() -> None:
+    labels = Labels(Task("bones", labels={255: "bone"}))
+    segmap = labels.one_hot(torch.tensor([[[0, 255]]]), "source")
+    assert segmap.tolist() == [[[[1.0, 0.0]], [[0.0, 1.0]]]]
+
+
+def test_spade_takes_no_part_without_masks() -> None:
+    supports = spec("spade").supports
+    assert supports is not None
+    assert supports(TASK) is None
+    assert "source and target domain has none" in str(supports(Task("bare")))
+    assert "target domain has none" in str(supports(Task("half", labels={1: "a"}, masks=frozenset({"source"}))))
+    made = translator("spade", steps=1)
+    made.fit(data("spade"), context())
+    bare = Batch(torch.rand(1, 1, 64, 64), (Slice("a", "p", "c"),))
+    with pytest.raises(DataError, match="there are none"):
+        made.translate(bare, context())
+
+
+def test_spade_says_when_the_vgg_loss_is_left_out_and_uses_it_when_not(tmp_path: Path) -> None:
+    from torchvision.models import vgg19
+
+    without = context()
+    translator("spade", steps=1).fit(data("spade", n=1), without)
+    assert "without the VGG loss" in without.log[0]
+    file = tmp_path / "vgg19.pth"
+    with torch.device("meta"):
+        shapes = {k: v.shape for k, v in vgg19(weights=None).features.state_dict().items()}
+    torch.manual_seed(0)
+    torch.save({f"features.{k}": 0.05 * torch.randn(s) for k, s in shapes.items()}, file)
+    found = context(find_weights=lambda name: file if name == "vgg19-imagenet" else tmp_path)
+    made = translator("spade", steps=1)
+    made.fit(data("spade", n=1), found)
+    assert found.log == []
+    assert made.history.values("VGG")[0] > 0
+
+
+def test_coarse_masks_cover_the_anatomy_and_little_else() -> None:
+    given = images("source", 4, 64)
+    assert given.masks is not None
+    made = backgrounds(given)
+    assert made.dtype == np.uint8
+    assert not (made[given.masks == 1]).any()
+    assert 0.5 < made.mean() < 1 - given.masks.mean()
+    exact = backgrounds(given, dilation=0)
+    # Opening with a cross takes at most single pixels off a disc.
+    assert np.mean(exact == 1 - given.masks) > 0.99
+
+
+def test_coarse_masks_fill_holes_and_drop_specks_but_keep_parts_joined_in_another_slice() -> None:
+    stored = np.zeros((2, 32, 32), dtype=np.uint8)
+    stored[0, 4:28, 4:28] = 100
+    stored[0, 12:16, 12:16] = 0
+    stored[1, 4:28, 4:12] = stored[1, 4:28, 20:28] = 100
+    stored[1, 30, 30] = 100
+    slices = tuple(Slice(str(i), "p", "c", i) for i in range(2))
+    made = backgrounds(ImageSet(stored, slices, None, TASK, "source", "train"), dilation=0)
+    assert not made[0, 5:27, 5:27].any()
+    assert not made[1, 5:27, 5:11].any()
+    assert not made[1, 5:27, 21:27].any()
+    assert made[1, 30, 30] == 1
+    assert made[1, 5:27, 13:19].all()
+
+
+def test_coarse_masks_of_ct_lie_at_a_fixed_hounsfield_value() -> None:
+    stored = np.full((1, 32, 32), 20, dtype=np.uint8)
+    stored[0, 8:24, 8:24] = 120
+    ct = Slice("a", "p", "c", window=(-1000.0, 1000.0), unit="HU")
+    made = backgrounds(ImageSet(stored, (ct,), None, TASK, "target", "train"), dilation=0)
+    assert made[0, 0, 0] == 1
+    assert made[0, 16, 16] == 0
+
+
+def test_maskgan_pairs_slices_of_like_position() -> None:
+    def volume(n: int) -> ImageSet:
+        slices = tuple(Slice(str(i), "p", "c", i) for i in range(n))
+        return ImageSet(np.zeros((n, 4, 4), np.uint8), slices, None, TASK, "source", "train")
+
+    assert positions(volume(5).slices).tolist() == [0, 25, 50, 75, 100]
+    assert positions(volume(1).slices).tolist() == [0]
+    near, rng = LikePosition(volume(5), volume(101), 3.0), np.random.default_rng(0)
+    assert {near(rng, 2) for _ in range(200)} == set(range(47, 54))
+    # Where none is near enough, the nearest.
+    assert LikePosition(volume(101), volume(3), 3.0)(rng, 30) == 1
+
+
+def test_maskgan_says_when_its_masks_separate_nothing() -> None:
+    noted = context()
+    translator("maskgan", steps=1, mask_threshold=0.0, mask_dilation=0).fit(data("maskgan"), noted)
+    assert "check mask_threshold" in noted.log[0]
