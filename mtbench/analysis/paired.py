@@ -50,7 +50,7 @@ def paired_difference(differences: Sequence[float], patients: Sequence[str]) -> 
     if not len(values):
         return None
     _, cluster = np.unique(np.asarray(patients), return_inverse=True)
-    sums, sizes = np.bincount(cluster, weights=values), np.bincount(cluster)
+    sums, sizes = np.bincount(cluster, weights=values).astype(np.float64), np.bincount(cluster)
     count, mean = len(sums), float(values.mean())
     if count < FEWEST_PATIENTS:
         return PairedDifference(mean, None, None, None, None, count, len(values))

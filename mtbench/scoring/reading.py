@@ -21,6 +21,12 @@ from mtbench.store.images import GrowingArray, read_slices, write_index
 
 _REVISION = 1
 
+Progress = Callable[[int, int], None]
+
+
+def _silent(done: int, total: int) -> None:
+    return None
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -94,7 +100,7 @@ def read_folder(
     store: Store,
     *,
     mask: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = _silent,
 ) -> Folder:
     """All slices of a folder, in the order of their paths.
 
@@ -137,7 +143,7 @@ def _refusal(unreadable: tuple[tuple[str, str], ...], total: int) -> DataError:
 
 
 def _convert(
-    paths: list[Path], base: Path, reading: Reading, made: Path, mask: bool, progress: Callable[[int, int], None]
+    paths: list[Path], base: Path, reading: Reading, made: Path, mask: bool, progress: Progress
 ) -> list[tuple[str, str]]:
     """Write ``images-source.npy`` and its index; returns the files that could not be read, with the reasons."""
     unreadable: list[tuple[str, str]] = []

@@ -1,0 +1,120 @@
+"""``mtbench compare``: two results side by side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mtbench.errors import RequestError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mtbench.analysis.compare import Compared
+
+
+@click.command("compare")
+@click.argument("a")
+@click.argument("b")
+@click.option("--rule", type=click.Choice(["default", "paper"]), default="default", help="How ranks are given.")
+@click.option("-m", "--metric", "columns", multiple=True, help="Compare only this metric; may be repeated.")
+@click.option("-t", "--translator", "rows", multiple=True, help="Compare only this translator.")
+@click.option("-d", "--dataset", "datasets", multiple=True, help="Compare only this task.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(a: str, b: str, as_json: bool, **options: Any) -> None:
+    """Compare results A and B cell by cell: results directories, or published:midl2024.
+
+    Differences are given where data, split and settings are the same; ranks everywhere.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from mtbench.analysis.compare import NOT_THE_SAME, compare
+    from mtbench.results import load
+
+    found = compare(load(a), load(b), load(a, "cases"), load(b, "cases"), **options)
+    if not found.items:
+        raise RequestError(
+            "the two results share nothing", where=f"{a} and {b}", expected="a common dataset, translator and metric"
+        )
+    if as_json:
+        record = {
+            "items": [{**asdict(item), "difference": item.difference} for item in found.items],
+            "average_ranks": {name: {"a": x, "b": y} for name, (x, y) in found.average_ranks.items()},
+            "tasks": found.tasks,
+            "remarks": list(found.remarks),
+        }
+        click.echo(json.dumps(_strict(record), ensure_ascii=False, indent=1, allow_nan=False))
+        return
+    console = Console()
+    console.print(Text(f"a: {a}\nb: {b}"))
+    for same in (True, False):
+        items = [item for item in found.items if item.same == same]
+        if items and not same:
+            console.print(Text(f"\n{NOT_THE_SAME[0].upper()}{NOT_THE_SAME[1:]}: compare ranks only", style="yellow"))
+        for task, metric in dict.fromkeys((item.task, item.metric) for item in items):
+            rows = [item for item in items if (item.task, item.metric) == (task, metric)]
+            console.print(_table(f"{task} · {metric} {'↑' if rows[0].higher_is_better else '↓'}", rows, same))
+    for name, (x, y) in found.average_ranks.items():
+        console.print(Text(f"mean rank over {found.tasks} tasks: {name} {x:.2f} (a), {y:.2f} (b)"))
+    for remark in found.remarks:
+        console.print(Text(remark, style="dim"))
+
+
+def _table(title: str, items: list[Compared], same: bool) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=Text(title), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
+    shown.pad_edge, shown.collapse_padding = False, True
+    shown.add_column("method")
+    for head in ("a", "b", *(("b - a", "95 %", "p Holm", "seed sd") if same else ()), "rank"):
+        shown.add_column(head, justify="right", no_wrap=True)
+    for item in items:
+        cells = [item.text_a, item.text_b]
+        if same:
+            cells += [_difference(item), _interval(item), _p(item.p_holm), _stds(item)]
+        shown.add_row(Text(item.translator), *cells, _ranks(item))
+    return shown
+
+
+def _difference(item: Compared) -> str:
+    value = item.difference
+    return "–" if value is None else f"{value:+.3g}" + "‡" * item.one_checkpoint
+
+
+def _interval(item: Compared) -> str:
+    paired = item.paired
+    if paired is None or paired.low is None or paired.high is None:
+        return "–"
+    return f"{paired.low:+.3g} to {paired.high:+.3g}"
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _stds(item: Compared) -> str:
+    both = (item.seed_std_a, item.seed_std_b)
+    return "–" if both == (None, None) else " / ".join("–" if v is None else f"{v:.2g}" for v in both)
+
+
+def _ranks(item: Compared) -> str:
+    if item.rank_a is None or item.rank_b is None:
+        return "–"
+    change = item.rank_a - item.rank_b
+    moved = f" ({'up' if change > 0 else 'down'} {abs(change)})" if change else ""
+    return f"{item.rank_a} → {item.rank_b}{moved}"
+
+
+def _strict(value: Any) -> Any:
+    """The same with null where JSON has no number."""
+    if isinstance(value, dict):
+        return {key: _strict(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_strict(entry) for entry in value]
+    return None if isinstance(value, float) and value - value != 0 else value
