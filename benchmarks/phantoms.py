@@ -81,10 +81,10 @@ def train_segmenter(data: ImageSet, epochs: int, seed: int) -> Segment:
 
 
 def plugin_segmenter(data: ImageSet, epochs: int, seed: int) -> Segment:
-    """The ``unet`` plugin with its own settings but ``epochs``."""
+    """The ``unet`` plugin, as small as the net above; a quarter of the patients validate."""
     registry = discover(third_party=False)
-    context = Context(task=data.task, seed=seed)
-    params = registry.complete("segmenter", "unet", {"epochs": epochs})
+    context = Context(task=data.task, seed=seed, threads=torch.get_num_threads())
+    params = registry.complete("segmenter", "unet", {"epochs": epochs, "filters": 16, "levels": 4})
     segmenter: Any = registry.get("segmenter", "unet").create(params)
     patients = sorted(set(data.patients))
     held = set(patients[:: max(len(patients) // 4, 2)])

@@ -519,8 +519,8 @@ class TestRealFiles:
         assert (len({s.slice.patient_id for s in source}), len({s.slice.patient_id for s in target})) == (17, 50)
         # Five bodies a side: the lowest row of a source mask is L5, well above the image's lower edge (S1).
         lowest = [int(np.flatnonzero(s.mask.any(axis=1)).max()) for s in source if s.mask is not None]
-        assert max(lowest) < 88
-        assert all(s.image.shape == (96, 96) and s.image.max() > 200 for s in samples)
+        assert max(lowest) < 59
+        assert all(s.image.shape == (64, 64) and s.image.max() > 100 for s in samples)
 
     def test_lumbar_mr_to_ct(self) -> None:
         samples, found = self.example("lumbar-mr-to-ct")
@@ -531,7 +531,7 @@ class TestRealFiles:
         for s in target:
             assert s.mask is not None
             # Upright, front to the left: bone lies in the back half, and is brighter than the rest.
-            assert np.nonzero(s.mask)[1].mean() > 40
+            assert np.nonzero(s.mask)[1].mean() > 27
             assert s.image[s.mask == 1].mean() > s.image[s.mask == 0].mean() + 30
 
     def test_a_dicom_series(self) -> None:

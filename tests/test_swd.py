@@ -15,16 +15,15 @@ from mtbench import DataError, ImageSet, MetricInputs, Slice, Task
 from mtbench.compute.context import Context
 from mtbench.discovery import discover
 from mtbench_plugins.metrics.pyramid import laplacian
-from mtbench_plugins.metrics.sliced_wasserstein import SlicedWasserstein, comparison, distance
+from mtbench_plugins.metrics.sliced_wasserstein import SlicedWasserstein
+from mtbench_plugins.metrics.wasserstein import comparison, distance
 
 KARRAS, KOSHIAN2 = SlicedWasserstein("karras"), SlicedWasserstein("koshian2")
 KERNEL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256.0
 
 
 def image_set(images: NDArray[np.generic], prefix: str = "s") -> ImageSet:
-    slices = tuple(
-        Slice(f"{prefix}{i}", f"{prefix}{i // 4}", f"{prefix}{i // 4}", i % 4) for i in range(len(images))
-    )
+    slices = tuple(Slice(f"{prefix}{i}", f"{prefix}{i // 4}", f"{prefix}{i // 4}", i % 4) for i in range(len(images)))
     return ImageSet(images, slices, None, Task("toy"), "target", "test")
 
 
@@ -193,9 +192,7 @@ def test_unequal_numbers_give_the_exact_distance() -> None:
     assert distance(first, second, directions) == pytest.approx(expected, rel=1e-5)
     # Every point twice is the same distribution.
     assert distance(np.repeat(first, 2, axis=0), second, directions) == pytest.approx(expected, rel=1e-5)
-    assert (
-        comparison(3, 3)(np.arange(3, dtype=np.float32)[None], np.arange(1, 4, dtype=np.float32)[None]) == 1.0
-    )
+    assert comparison(3, 3)(np.arange(3, dtype=np.float32)[None], np.arange(1, 4, dtype=np.float32)[None]) == 1.0
 
 
 @pytest.mark.parametrize("variant", ["karras", "koshian2"])

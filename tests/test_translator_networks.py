@@ -81,7 +81,7 @@ def test_unsb_sampler_with_given_noise(parity: ModuleType, channels: int) -> Non
     draws = iter(stream)
 
     def draw(shape: tuple[int, ...]) -> Tensor:
-        noise = next(draws)
+        noise: Tensor = next(draws)
         assert tuple(noise.shape[1:]) == shape
         return noise
 

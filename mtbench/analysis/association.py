@@ -61,14 +61,16 @@ def p_values(method: str, x: Matrix, y: Matrix) -> Matrix:
     order = _all_orders(n) if n <= EXACT_UP_TO else _drawn_orders(n)
     if method == "spearman":
         x, y = _ranks(x), _ranks(y)
-    right = _signs(y) if method == "kendall" else _standard(y)
-    right = _unit(right) if method == "kendall" else right
+    # Shuffling changes neither the mean nor the length of a column, so both are taken out once.
+    right = _unit(_signs(y)) if method == "kendall" else _standard(y)
+    left = x if method == "kendall" else _standard(x)
+    length = np.sqrt((_signs(x) ** 2).sum(axis=0)) if method == "kendall" else np.ones(x.shape[1])
     p = np.empty_like(observed)
     for column in range(x.shape[1]):
-        shuffled = x[order, column].T
-        left = _unit(_signs(shuffled)) if method == "kendall" else _standard(shuffled)
-        larger = np.abs(left.T @ right) >= np.abs(observed[column]) - _SLACK
-        count = larger.sum(axis=0)
+        shuffled = np.take(left[:, column], order)
+        if method == "kendall":
+            shuffled = _signs(shuffled.T).T
+        count = (np.abs(shuffled @ right) >= (np.abs(observed[column]) - _SLACK) * length[column]).sum(axis=0)
         p[column] = count / len(order) if n <= EXACT_UP_TO else (count + 1) / (len(order) + 1)
     p[np.isnan(observed)] = np.nan
     return p

@@ -24,6 +24,7 @@ class Compared:
 
     Attributes:
         task, metric, translator: printed names; both sides' where they differ.
+        metric_name: the metric's name ("dice").
         a, b: the numbers (means over seeds and folds); ``None`` where there is none.
         text_a, text_b: as printed.
         rank_a, rank_b: places among the translators that both results have.
@@ -38,6 +39,7 @@ class Compared:
 
     task: str
     metric: str
+    metric_name: str
     translator: str
     a: float | None
     b: float | None
@@ -62,20 +64,34 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class AverageRank:
+    """A translator's mean rank in one metric over all tasks (and labels) on which everybody compared is ranked.
+
+    Attributes:
+        metric, translator: the metric's name and the translator's printed name.
+        tasks: over how many tasks.
+        a, b: the mean rank in each result.
+    """
+
+    metric: str
+    translator: str
+    tasks: int
+    a: float
+    b: float
+
+
+@dataclass(frozen=True)
 class Comparison:
     """All cells that two results share.
 
     Attributes:
         items: by task, metric, translator.
-        average_ranks: by translator, its mean rank over tasks and metrics in a and in b; only translators that are
-            ranked everywhere, and only with several tasks.
-        tasks: how many tasks are shared.
+        average_ranks: of the metrics that several tasks share, and the translators ranked on all of them.
         remarks: sentences for the reader.
     """
 
     items: tuple[Compared, ...]
-    average_ranks: dict[str, tuple[float, float]]
-    tasks: int
+    average_ranks: tuple[AverageRank, ...]
     remarks: tuple[str, ...]
 
 
@@ -113,8 +129,7 @@ def compare(
         pairs = list(match_rows(left, right, block_a, block_b))
         for c_a, c_b in match_columns(left, right, block_a, block_b):
             items += _cells(left, right, (block_a, block_b), (c_a, c_b), pairs, same_data, rule)
-    tasks = len({item.task for item in items})
-    return Comparison(tuple(_adjusted(items)), _average_ranks(items, tasks), tasks, _remarks(items))
+    return Comparison(tuple(_adjusted(items)), _average_ranks(items), _remarks(items))
 
 
 def _cells(
@@ -157,6 +172,7 @@ def _cells(
             Compared(
                 _both(a.layout.titles[blocks[0]], b.layout.titles[blocks[1]]),
                 f"{_both(a.layout.names[columns[0]], b.layout.names[columns[1]])} {entry_a['label']}".strip(),
+                entry_a["metric"],
                 _both(a.layout.labels[r], b.layout.labels[s]),
                 number_a.value if number_a else None,
                 number_b.value if number_b else None,
@@ -189,19 +205,19 @@ def _adjusted(items: Sequence[Compared]) -> list[Compared]:
     ]
 
 
-def _average_ranks(items: Sequence[Compared], tasks: int) -> dict[str, tuple[float, float]]:
-    columns = {(item.task, item.metric) for item in items if item.rank_a and item.rank_b}
-    if tasks < 2:
-        return {}
-    found: dict[str, list[tuple[int, int]]] = {}
-    for item in items:
-        if item.rank_a and item.rank_b:
-            found.setdefault(item.translator, []).append((item.rank_a, item.rank_b))
-    return {
-        name: (float(np.mean([a for a, _ in ranks])), float(np.mean([b for _, b in ranks])))
-        for name, ranks in found.items()
-        if len(ranks) == len(columns)
-    }
+def _average_ranks(items: Sequence[Compared]) -> tuple[AverageRank, ...]:
+    ranked = [item for item in items if item.rank_a and item.rank_b]
+    found = []
+    for metric in dict.fromkeys(item.metric_name for item in ranked):
+        of_metric = [item for item in ranked if item.metric_name == metric]
+        columns = {(item.task, item.metric) for item in of_metric}
+        tasks = len({task for task, _ in columns})
+        for name in dict.fromkeys(item.translator for item in of_metric) if tasks > 1 else ():
+            ranks = [(item.rank_a, item.rank_b) for item in of_metric if item.translator == name]
+            if len(ranks) == len(columns):
+                mean_a, mean_b = np.asarray(ranks, dtype=np.float64).mean(axis=0)
+                found.append(AverageRank(metric, name, tasks, float(mean_a), float(mean_b)))
+    return tuple(found)
 
 
 def _remarks(items: Sequence[Compared]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mtbench.analysis.cells import Key, Number, average, counts, sentences
+from mtbench.analysis.cells import COUNTS, Key, Number, average, counts, sentences
 from mtbench.analysis.columns import BLOCK, COLUMN, DETAILS, ROLES, ROW
 from mtbench.analysis.groups import codes, combine
 from mtbench.errors import DataError
@@ -46,6 +46,13 @@ class Gathered:
     seeded: set[Key] = field(default_factory=set)
 
 
+_USED = [
+    *dict.fromkeys((*BLOCK, *ROW, *COLUMN, *COUNTS)),
+    *("source_domain", "target_domain", "task_note", "conditional", "higher_is_better", "decimals", "mark"),
+    *("suite", "status", "fold", "seed", "value", "ci_low", "ci_high", "note", "unit_key", "source"),
+]
+
+
 def normalise(scores: pa.Table) -> pa.Table:
     """The rows that belong in tables, missing text as "", checked against the schema.
 
@@ -66,11 +73,11 @@ def normalise(scores: pa.Table) -> pa.Table:
             remedy="Run the suite again with this version of mtbench, or upgrade it",
         )
     columns = [
-        pc.fill_null(scores[name], "") if SCORES.field(name).type == pa.string() else scores[name]
-        for name in SCORES.names
+        pc.fill_null(scores[name], "") if SCORES.field(name).type == pa.string() else scores[name] for name in _USED
     ]
-    table = pa.table(columns, names=SCORES.names)
-    return table.filter(pc.is_in(table["role"], pa.array(list(ROLES))))
+    table = pa.table(columns, names=_USED)
+    in_table = pc.is_in(table["role"], pa.array(list(ROLES)))
+    return table if pc.all(in_table).as_py() else table.filter(in_table)
 
 
 def gather(scores: pa.Table, *, units: bool = False) -> Gathered:
@@ -95,14 +102,17 @@ def gather(scores: pa.Table, *, units: bool = False) -> Gathered:
     places = (block.of, row.of, column.of)
 
     found = Gathered(block.entries, row.entries, column.entries)
-    found.numbers = average(table.filter(valued), *(axis[good] for axis in places))
+    measures = table.select(["seed", "fold", "value", "ci_low", "ci_high"]).filter(valued)
+    found.numbers = average(measures, *(axis[good] for axis in places))
     found.notes = sentences(table, "note", places, good)
     left_out = np.asarray(pc.equal(table["status"], "skipped").to_numpy(zero_copy_only=False))
     for status, mask in (("failed", ~good & ~left_out), ("skipped", ~good & left_out)):
         for key, reasons in sentences(table, "note", places, mask, empty=f"{status}, no reason recorded").items():
             found.reasons.setdefault(key, []).extend((status, reason) for reason in reasons)
     translated = good & np.asarray(pc.equal(table["role"], "translator").to_numpy(zero_copy_only=False))
-    found.counts = counts(table.filter(pa.array(translated)), block.of[translated], column.of[translated])
+    found.counts = counts(
+        table.select(COUNTS).filter(pa.array(translated)), block.of[translated], column.of[translated]
+    )
     found.suites = [s for s in pc.unique(table["suite"]).to_pylist() if s]
     found.sources = [s for s in pc.unique(table["source"]).to_pylist() if s]
     if units:

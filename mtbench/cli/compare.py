@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from mtbench.errors import RequestError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mtbench.analysis.compare import Compared
+    from mtbench.analysis.compare import AverageRank, Compared
 
 
 @click.command("compare")
@@ -43,8 +44,7 @@ def command(a: str, b: str, as_json: bool, **options: Any) -> None:
     if as_json:
         record = {
             "items": [{**asdict(item), "difference": item.difference} for item in found.items],
-            "average_ranks": {name: {"a": x, "b": y} for name, (x, y) in found.average_ranks.items()},
-            "tasks": found.tasks,
+            "average_ranks": [asdict(rank) for rank in found.average_ranks],
             "remarks": list(found.remarks),
         }
         click.echo(json.dumps(_strict(record), ensure_ascii=False, indent=1, allow_nan=False))
@@ -58,8 +58,8 @@ def command(a: str, b: str, as_json: bool, **options: Any) -> None:
         for task, metric in dict.fromkeys((item.task, item.metric) for item in items):
             rows = [item for item in items if (item.task, item.metric) == (task, metric)]
             console.print(_table(f"{task} · {metric} {'↑' if rows[0].higher_is_better else '↓'}", rows, same))
-    for name, (x, y) in found.average_ranks.items():
-        console.print(Text(f"mean rank over {found.tasks} tasks: {name} {x:.2f} (a), {y:.2f} (b)"))
+    if found.average_ranks:
+        console.print(_average_ranks(found.average_ranks))
     for remark in found.remarks:
         console.print(Text(remark, style="dim"))
 
@@ -79,6 +79,22 @@ def _table(title: str, items: list[Compared], same: bool) -> Table:
         if same:
             cells += [_difference(item), _interval(item), _p(item.p_holm), _stds(item)]
         shown.add_row(Text(item.translator), *cells, _ranks(item))
+    return shown
+
+
+def _average_ranks(ranks: Sequence[AverageRank]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title="Mean rank over tasks", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    shown.pad_edge, shown.collapse_padding, shown.header_style = False, True, ""
+    shown.add_column("metric")
+    shown.add_column("method")
+    for head in ("tasks", "a", "b"):
+        shown.add_column(head, justify="right", no_wrap=True)
+    for rank in ranks:
+        shown.add_row(rank.metric, Text(rank.translator), str(rank.tasks), f"{rank.a:.2f}", f"{rank.b:.2f}")
     return shown
 
 

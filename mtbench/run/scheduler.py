@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from mtbench import provenance
 from mtbench.discovery import Registry
+from mtbench.errors import DiskFullError
 from mtbench.plan import Plan, Row, Unit
 from mtbench.results import Results
 from mtbench.run.executor import Executor
@@ -119,7 +120,11 @@ class Scheduler:
         self._attempts: dict[str, int] = {}
 
     def run(self) -> Summary:
-        """Run to the end; failures are recorded, not raised."""
+        """Run to the end; failures are recorded, not raised.
+
+        Raises:
+            DiskFullError: there is no room for artefacts or for the journal.
+        """
         started = time.monotonic()
         self._recall()
         units = self._plan.units
@@ -212,6 +217,8 @@ class Scheduler:
         if outcome.status == "ok":
             self._digests[unit.key] = outcome.digest
             self._end(unit, outcome)
+        elif outcome.error_type == DiskFullError.__name__:
+            raise DiskFullError(outcome.reason)
         else:
             self._fail(unit, outcome)
 

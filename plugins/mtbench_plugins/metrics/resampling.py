@@ -93,6 +93,14 @@ def class_spread_measure(logits: Features, split: NDArray[np.int64]) -> Measure:
     return measure
 
 
+def split_numbers(order: NDArray[np.int64], splits: int) -> NDArray[np.int64]:
+    """The split of each slice, where split i of S holds ``order[i N // S : (i + 1) N // S]``."""
+    numbers = np.empty(len(order), np.int64)
+    for index in range(splits):
+        numbers[order[index * len(order) // splits : (index + 1) * len(order) // splits]] = index
+    return numbers
+
+
 def _rows(array: Floats, positions: Positions | None) -> Floats:
     return array if positions is None else array[positions]
 

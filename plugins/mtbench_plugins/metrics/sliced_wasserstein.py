@@ -35,7 +35,6 @@ a patch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +45,7 @@ from numpy.typing import NDArray
 from mtbench import Context, DataError, ImageSet, MetricInputs, Score
 from mtbench.compute.seeds import generator
 from mtbench_plugins.metrics.pyramid import laplacian
+from mtbench_plugins.metrics.wasserstein import comparison, distance
 
 PATCH = 7
 SMALLEST = 16
@@ -57,7 +57,6 @@ Variant = Literal["karras", "koshian2"]
 Floats = NDArray[np.float32]
 
 _IMAGES_AT_ONCE = 16
-_DIRECTIONS_AT_ONCE = 16
 _DIRECTIONS_TO_RESAMPLE = 64
 
 Positions = NDArray[np.int64]
@@ -242,46 +241,6 @@ def divisor(deviation: float, number: int, variant: Variant) -> float:
         return deviation
     # torch.std of a channel: each of the three equal channels has ``number`` values of its own.
     return deviation * float(np.sqrt(number / (number - 1))) + 1e-8
-
-
-def distance(first: Floats, second: Floats, directions: Floats, threads: int = 1) -> float:
-    """Mean one-dimensional Wasserstein-1 distance of two point sets over directions.
-
-    Args:
-        first, second: float32, M1 x D and M2 x D.
-        directions: float32, K x D.
-        threads: how many directions' blocks are worked on at a time; the result does not depend on it.
-    """
-    compare = comparison(len(first), len(second))
-
-    def block(start: int) -> float:
-        some = directions[start : start + _DIRECTIONS_AT_ONCE]
-        # Rows hold a direction's projections side by side: NumPy sorts contiguous float32 rows many times
-        # faster than columns.
-        ours, theirs = some @ first.T, some @ second.T
-        ours.sort(axis=1)
-        theirs.sort(axis=1)
-        return compare(ours, theirs)
-
-    starts = range(0, len(directions), _DIRECTIONS_AT_ONCE)
-    with ThreadPoolExecutor(max(threads, 1)) as pool:
-        return float(sum(pool.map(block, starts))) / len(directions)
-
-
-def comparison(n_first: int, n_second: int) -> Callable[[Floats, Floats], float]:
-    """A function that sums Wasserstein-1 distances over rows of sorted values, K x n_first and K x n_second.
-
-    With equal numbers the k-th smallest values are compared. Otherwise the two quantile functions are steps
-    whose edges are known beforehand: the integral of their absolute difference is a weighted sum over the
-    common pieces.
-    """
-    if n_first == n_second:
-        return lambda a, b: float(np.abs(a - b).mean(axis=1, dtype=np.float64).sum())
-    # Edges in units of 1/(n_first * n_second), so that they are exact.
-    edges = np.union1d(np.arange(1, n_first + 1) * n_second, np.arange(1, n_second + 1) * n_first)
-    widths = (np.diff(edges, prepend=0) / (n_first * n_second)).astype(np.float64)
-    of_first, of_second = (edges - 1) // n_second, (edges - 1) // n_first
-    return lambda a, b: float((np.abs(a[:, of_first] - b[:, of_second]) @ widths).sum())
 
 
 def _cut(band: Floats, positions: NDArray[np.int64]) -> Floats:

@@ -22,7 +22,7 @@ def mtbench_segmenters() -> Iterator[mtbench.SegmenterSpec]:
             ),
             "epochs": mtbench.Param(100, minimum=1, help="at most; see patience"),
             "lr": mtbench.Param(1e-3, minimum=0.0, help="learning rate of AdamW"),
-            "batch_size": mtbench.Param(16, minimum=1, help="training slices a step"),
+            "batch_size": mtbench.Param(8, minimum=1, help="training slices a step"),
             "filters": mtbench.Param(32, minimum=1, help="channels of the first level, doubled at each level"),
             "levels": mtbench.Param(5, minimum=2, maximum=8, help="resolutions, each half of the one before"),
             "patience": mtbench.Param(15, minimum=1, help="epochs without a better validation Dice"),

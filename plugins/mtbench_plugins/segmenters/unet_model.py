@@ -39,7 +39,7 @@ class UNetSegmenter(Segmenter):
         per: Literal["task", "region"] = "task",
         epochs: int = 100,
         lr: float = 1e-3,
-        batch_size: int = 16,
+        batch_size: int = 8,
         filters: int = 32,
         levels: int = 5,
         patience: int = 15,

@@ -34,7 +34,15 @@ class SpectralConv2d(nn.Module):
         self.register_buffer("weight_v", F.normalize(torch.randn(given * kernel**2), dim=0, eps=EPSILON))
 
     def weight(self) -> Tensor:
-        """The normalised weight; in training after one power iteration."""
+        """The normalised weight; in training after one power iteration. In float32 under autocast, too."""
+        with torch.autocast(self.weight_orig.device.type, enabled=False):
+            return self._weight()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B x given x h x w to B x width x h' x w'."""
+        return F.conv2d(x, self.weight(), self.bias, self.stride, self.padding)
+
+    def _weight(self) -> Tensor:
         matrix = self.weight_orig.flatten(1)
         if self.training:
             with torch.no_grad():
@@ -43,7 +51,3 @@ class SpectralConv2d(nn.Module):
         # Copies, because a second forward before the backward changes the vectors in place.
         u, v = self.weight_u.clone(), self.weight_v.clone()
         return self.weight_orig / torch.dot(u, matrix @ v)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """B x given x h x w to B x width x h' x w'."""
-        return F.conv2d(x, self.weight(), self.bias, self.stride, self.padding)

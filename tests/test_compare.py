@@ -1,0 +1,269 @@
+"""Two results side by side, and the statistics of paired differences."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+from mtbench.analysis.compare import Comparison, compare
+from mtbench.analysis.paired import paired_difference
+from mtbench.analysis.published import published_scores
+from mtbench.cli.compare import command
+from mtbench.errors import RequestError
+from mtbench.store.schema import CASES, SCHEMA_VERSION, SCORES, table
+
+METRICS: dict[str, dict[str, Any]] = {
+    "dice": {"title": "Dice", "variant": "slice", "family": "segmentation", "label": "bone", "higher_is_better": True},
+    "fid": {"title": "FID", "variant": "", "family": "perceptual", "label": "", "higher_is_better": False},
+}
+
+
+def result(
+    values: dict[str, list[float]], patients: int = 12, metric: str = "dice", **more: Any
+) -> tuple[pa.Table, pa.Table]:
+    """Scores and cases: each translator has one seed for each value, two slices a patient that all have it."""
+    rows, cases = [], []
+    for name, by_seed in values.items():
+        for seed, value in enumerate(by_seed):
+            unit = f"{name}-{metric}-{seed}-{more.get('dataset', 'd')}"
+            rows.append(
+                {
+                    "schema_version": SCHEMA_VERSION,
+                    "role": "translator",
+                    "status": "measured",
+                    "dataset": "d",
+                    "dataset_revision": "1",
+                    "split": "s",
+                    "translator": name,
+                    "conditional": False,
+                    "seed": seed,
+                    "metric": metric,
+                    **METRICS[metric],
+                    "precision": "fp32",
+                    "value": value,
+                    "unit_key": unit,
+                    **more,
+                }
+            )
+            for patient, index in product(range(patients), range(2)):
+                wiggle = 0.01 * ((patient * 7 + len(name) * seed) % 5 - 2) + 0.001 * index
+                cases.append(
+                    {
+                        "unit_key": unit,
+                        "label": METRICS[metric]["label"],
+                        "by": "slice",
+                        "case": f"p{patient}-{index}",
+                        "patient": f"p{patient}",
+                        "value": value + wiggle,
+                    }
+                )
+    return table(rows, SCORES), table(cases, CASES)
+
+
+def run(a: tuple[pa.Table, pa.Table], b: tuple[pa.Table, pa.Table], **options: Any) -> Comparison:
+    return compare(a[0], b[0], a[1], b[1], **options)
+
+
+# -- paired differences
+
+
+def test_the_interval_is_that_of_patient_means_where_all_patients_have_as_many_slices() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(0.3, 1, size=(12, 4)) + rng.normal(size=(12, 1))
+    found = paired_difference(values.ravel().tolist(), np.repeat([f"p{i}" for i in range(12)], 4).tolist())
+    assert found is not None
+    means = values.mean(axis=1)
+    expected = stats.ttest_1samp(means, 0).confidence_interval()
+    assert found.value == pytest.approx(means.mean())
+    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert (found.patients, found.cases) == (12, 48)
+
+
+def test_p_is_that_of_flipping_whole_patients() -> None:
+    rng = np.random.default_rng(1)
+    sums = rng.normal(0.5, 1, size=11)
+    found = paired_difference(sums.tolist(), [f"p{i}" for i in range(11)])
+    expected = stats.permutation_test((sums,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
+    assert found is not None
+    assert found.p == pytest.approx(expected)
+    many = rng.normal(0.2, 1, size=60)
+    drawn = paired_difference(many.tolist(), [f"p{i}" for i in range(60)])
+    assert drawn is not None
+    assert drawn.p == pytest.approx(stats.ttest_1samp(many, 0).pvalue, rel=0.25)
+    assert drawn == paired_difference(many.tolist(), [f"p{i}" for i in range(60)])
+
+
+def test_under_a_null_p_is_uniform_and_the_interval_holds_with_correlated_slices() -> None:
+    rng = np.random.default_rng(2)
+    p, held = [], 0
+    for _ in range(1_000):
+        sizes = rng.integers(2, 10, size=12)
+        patients = np.repeat(np.arange(12), sizes)
+        values = rng.normal(size=12)[patients] + 0.5 * rng.normal(size=len(patients))
+        found = paired_difference(values.tolist(), patients.astype(str).tolist())
+        assert found is not None
+        assert found.p is not None
+        assert found.low is not None
+        assert found.high is not None
+        p.append(found.p)
+        held += found.low <= 0 <= found.high
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+    assert 0.90 <= held / 1_000 <= 0.98
+
+
+def test_few_patients_have_no_interval_and_no_case_no_difference() -> None:
+    found = paired_difference([0.1] * 9, [f"p{i}" for i in range(9)])
+    assert found is not None
+    assert found.value == pytest.approx(0.1)
+    assert (found.low, found.high, found.p) == (None, None, None)
+    assert paired_difference([], []) is None
+
+
+# -- comparisons
+
+
+def test_the_same_data_give_differences_with_intervals_and_holms_p() -> None:
+    a = result({"x": [0.5, 0.52], "y": [0.6, 0.6], "z": [0.4, 0.4]})
+    b = result({"x": [0.7, 0.74], "y": [0.6, 0.6], "w": [0.1, 0.1]})
+    found = run(a, b)
+    x, y = found.items
+    assert [item.translator for item in found.items] == ["x", "y"]
+    assert x.same
+    assert x.difference == pytest.approx(0.21)
+    assert x.paired is not None
+    assert x.paired.p == pytest.approx(2 / 2**12)
+    assert x.p_holm == pytest.approx(2 * 2 / 2**12)
+    assert y.p_holm == 1.0
+    assert x.seed_std_a == pytest.approx(np.std([0.5, 0.52], ddof=1))
+    assert not x.one_checkpoint
+    assert (x.rank_a, x.rank_b) == (2, 1)
+    assert (y.rank_a, y.rank_b) == (1, 2)
+
+
+def test_one_seed_speaks_of_this_checkpoint_only() -> None:
+    found = run(result({"x": [0.5], "y": [0.6]}), result({"x": [0.7], "y": [0.6]}))
+    assert all(item.one_checkpoint for item in found.items)
+    assert any(remark.startswith("‡") for remark in found.remarks)
+    unseeded = run(result({"x": [0.5]}, seed=None), result({"x": [0.7]}, seed=None))
+    assert not unseeded.items[0].one_checkpoint
+
+
+def test_fewer_than_ten_patients_have_a_difference_without_an_interval() -> None:
+    found = run(result({"x": [0.5]}, patients=9), result({"x": [0.7]}, patients=9))
+    assert found.items[0].difference == pytest.approx(0.2)
+    assert found.items[0].p_holm is None
+    assert "No interval with fewer than 10 patients." in found.remarks
+
+
+def test_without_cases_the_difference_is_that_of_the_numbers() -> None:
+    found = compare(result({"x": [10.0]}, metric="fid")[0], result({"x": [12.5]}, metric="fid")[0])
+    assert found.items[0].difference == pytest.approx(2.5)
+    assert found.items[0].paired is None
+
+
+def test_only_cases_that_both_have_are_compared() -> None:
+    a, b = result({"x": [0.5]}, patients=12), result({"x": [0.7]}, patients=15)
+    (item,) = run(a, b).items
+    assert item.paired is not None
+    assert (item.paired.patients, item.paired.cases) == (12, 24)
+
+
+@pytest.mark.parametrize(
+    "change", [{"dataset_revision": "2"}, {"split": "t"}, {"precision": "bf16"}, {"segmenter_seed": 3}]
+)
+def test_what_is_not_the_same_is_compared_by_rank_only(change: dict[str, Any]) -> None:
+    values = {"x": [0.5, 0.5], "y": [0.6, 0.6]}
+    found = run(result(values), result({"x": [0.7, 0.7], "y": [0.6, 0.6]}, **change))
+    assert [item.same for item in found.items] == [False, False]
+    assert [item.difference for item in found.items] == [None, None]
+    assert [(item.rank_a, item.rank_b) for item in found.items] == [(2, 1), (1, 2)]
+
+
+def test_translators_with_other_parameters_are_matched_where_there_is_one_of_each() -> None:
+    a = result({"x": [0.5]}, translator_params='{"epochs": 1}')
+    b = result({"x": [0.7]}, translator_params='{"epochs": 9}')
+    assert run(a, b).items[0].difference == pytest.approx(0.2)
+    both = pa.concat_tables([b[0], result({"x": [0.8]}, translator_params='{"epochs": 5}')[0]])
+    assert run(a, (both, b[1])).items == ()
+
+
+def test_conditional_translators_are_compared_and_not_ranked() -> None:
+    a = result({"x": [0.5], "y": [0.6]})
+    conditional = result({"z": [0.9]}, conditional=True)
+    a = (pa.concat_tables([a[0], conditional[0]]), pa.concat_tables([a[1], conditional[1]]))
+    ranks = {item.translator: item.rank_a for item in run(a, a).items}
+    assert ranks == {"x": 2, "y": 1, "z": None}
+    assert {item.translator: item.rank_a for item in run(a, a, rule="paper").items} == {"x": 3, "y": 2, "z": 1}
+
+
+def test_against_published_numbers_there_are_ranks_and_no_differences() -> None:
+    rows = published_scores("midl2024").to_pylist()
+    for row in rows:
+        row.update(status="measured", dataset_revision="9", variant="slice" if row["metric"] == "dice" else "new")
+        row["label"] = row["label"].lower()
+        row["value"] = -row["value"] if row["translator"] == "cyclegan" else row["value"]
+    found = compare(table(rows, SCORES), published_scores("midl2024"))
+    assert len(found.items) == 55
+    assert not any(item.same or item.difference is not None for item in found.items)
+    swd = [item for item in found.items if item.metric == "SWD[new] / SWD" and item.task.startswith("lumbar")]
+    assert [(i.translator, i.rank_a, i.rank_b) for i in swd] == [
+        ("identity", 4, 4),
+        ("cyclegan", 1, 2),
+        ("maskgan", 3, 3),
+        ("unsb", 2, 1),
+        ("spade", None, None),
+    ]
+
+
+def test_ranks_are_averaged_over_tasks_metric_by_metric() -> None:
+    rows = published_scores("midl2024")
+    found = {(r.metric, r.translator): r for r in compare(rows, rows, rule="paper").average_ranks}
+    kid = found["kid", "cyclegan"]
+    assert (kid.a, kid.b, kid.tasks) == (1.0, 1.0, 2)
+    assert found["kid", "spade"].a == 3.0  # second of five on breast, fourth on lumbar
+    one = run(result({"x": [0.5], "y": [0.6]}), result({"x": [0.5], "y": [0.6]}))
+    assert one.average_ranks == ()
+
+
+def test_failed_cells_are_shown() -> None:
+    failed = result({"x": [0.0]})[0].to_pylist()
+    failed[0].update(status="failed", value=None, note="out of memory")
+    (item,) = compare(result({"x": [0.5]})[0], table(failed, SCORES)).items
+    assert (item.text_a, item.text_b, item.difference) == ("0.500", "failed", None)
+
+
+# -- the command
+
+
+def invoke(*arguments: str) -> Any:
+    return CliRunner(env={"COLUMNS": "100"}).invoke(command, list(arguments))
+
+
+def test_the_command_prints_both_results() -> None:
+    done = invoke("published:midl2024", "published:midl2024", "-m", "kid", "-d", "lumbar-mri-ct")
+    assert done.exit_code == 0
+    line = next(line for line in done.output.splitlines() if line.strip().startswith("unsb"))
+    assert line.split() == ["unsb", "0.172", "0.172", "+0", "–", "–", "–", "2", "→", "2"]
+
+
+def test_the_json_is_strict() -> None:
+    done = invoke("published:midl2024", "published:midl2024", "--json")
+    content = json.loads(done.output, parse_constant=lambda name: pytest.fail(name))
+    assert len(content["items"]) == 55
+    assert content["items"][0]["difference"] == 0.0
+
+
+def test_nothing_in_common_is_answered(tmp_path: Path) -> None:
+    done = invoke("published:midl2024", "published:midl2024", "-m", "psnr")
+    assert isinstance(done.exception, RequestError)
+    assert "no column is called 'psnr'" in str(done.exception)
+    done = invoke("published:midl2024", str(tmp_path))
+    assert isinstance(done.exception, RequestError)

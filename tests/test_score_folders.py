@@ -1,0 +1,261 @@
+"""``mtbench score``: two folders of images, good and bad."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import mtbench
+from mtbench.errors import DataError, RequestError, WeightsError
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Make:
+    """Make a folder of grey PNGs, ``patients`` x ``slices``."""
+
+    def make(name: str, patients: int = 4, slices: int = 3, size: int = 16, shift: int = 0, bits: int = 8) -> Path:
+        made = tmp_path / name
+        made.mkdir()
+        for patient in range(patients):
+            rng = np.random.default_rng([patient, shift])
+            for index in range(slices):
+                image = rng.integers(20, 200, (size, size)) + shift
+                pixels = (image * 257).astype(np.uint16) if bits == 16 else image.astype(np.uint8)
+                Image.fromarray(pixels).save(made / f"P{patient:02d}_{index}.png")
+        return made
+
+    return make
+
+
+@pytest.fixture
+def score(toys: Path) -> Callable[..., list[dict[str, Any]]]:
+    """``mtbench.score`` with the toy plugins."""
+
+    def call(a: Path, b: Path, *metrics: str, **options: Any) -> list[dict[str, Any]]:
+        return mtbench.score(a, b, metrics=metrics, plugin_files=[str(toys)], device="cpu", **options)
+
+    return call
+
+
+def test_rows_say_what_was_measured(folder: Make, score: Any) -> None:
+    rows = score(folder("a"), folder("b", shift=30), "toy-gap", "swd", patient=r"(P\d+)_")
+    assert [r["metric"] for r in rows] == ["toy-gap", "swd"]
+    gap = rows[0]
+    assert gap["status"] == "measured"
+    assert gap["extractor"] == "toy-blocks"
+    assert (gap["n"], gap["n_translated"], gap["n_target"]) == (12, 12, 12)
+    assert (gap["n_patients_translated"], gap["n_patients_target"]) == (4, 4)
+    assert rows[1]["variant"] == "karras"
+    json.dumps(rows)
+
+
+def test_same_folder_twice_is_at_distance_zero(folder: Make, score: Any) -> None:
+    one = folder("a")
+    # Karras draws other patches from each set; koshian2 shares their positions.
+    for row in score(one, one, "toy-gap", "swd:koshian2"):
+        assert row["value"] == pytest.approx(0, abs=1e-6)
+
+
+def test_neither_batch_size_nor_repetition_changes_a_value(folder: Make, score: Any, tmp_path: Path) -> None:
+    a, b = folder("a"), folder("b", patients=6, shift=30)
+    first = score(a, b, "toy-gap", "swd")
+    again = score(a, b, "toy-gap", "swd", batch_size=1, store=str(tmp_path / "other"))
+    assert [r["value"] for r in first] == [r["value"] for r in again]
+
+
+def test_the_targets_features_are_used_again(
+    folder: Make, score: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "calls.txt"
+    monkeypatch.setenv("TOY_LOG", str(log))
+    target = folder("b", shift=30)
+    score(folder("a"), target, "toy-gap", batch_size=100)
+    assert log.read_text().count("extract") == 2
+    score(folder("c", shift=10), target, "toy-gap", batch_size=100)
+    assert log.read_text().count("extract") == 3
+
+
+def test_features_of_another_precision_are_not_used(
+    folder: Make, score: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "calls.txt"
+    monkeypatch.setenv("TOY_LOG", str(log))
+    a, b = folder("a"), folder("b", shift=30)
+    score(a, b, "toy-gap", batch_size=100)
+    row = score(a, b, "toy-gap", batch_size=100, precision="bf16")[0]
+    assert log.read_text().count("extract") == 4
+    assert row["precision"] == "bf16"
+
+
+def test_without_a_choice_what_cannot_be_computed_is_named(folder: Make, score: Any) -> None:
+    rows = score(folder("a"), folder("b", shift=30))
+    left_out = {r["metric"]: r["note"] for r in rows if r["status"] == "skipped"}
+    assert "--masks and --predicted" in left_out["dice"]
+    assert "--paired" in left_out["mae"]
+    assert {r["metric"] for r in rows if r["status"] == "measured"} >= {"swd", "toy-gap"}
+
+
+def test_a_named_metric_without_weights_is_refused(
+    folder: Make, score: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MTBENCH_WEIGHTS", str(tmp_path / "none"))
+    with pytest.raises(WeightsError, match=r"weights fetch[\s\S]*weights add"):
+        score(folder("a"), folder("b"), "fid")
+
+
+def test_masks_give_dice(folder: Make, score: Any, tmp_path: Path) -> None:
+    images = folder("a", patients=2, slices=2)
+    for name, grow in (("masks", 0), ("found", 4)):
+        (tmp_path / name).mkdir()
+        for path in images.glob("*.png"):
+            mask = np.zeros((16, 16), np.uint8)
+            mask[: 8 + grow] = 1
+            Image.fromarray(mask).save(tmp_path / name / path.name)
+    (row,) = score(
+        images, folder("b"), "dice:smooth=0", masks=tmp_path / "masks", predicted=tmp_path / "found", labels={1: "bone"}
+    )
+    assert row["label"] == "bone"
+    assert row["value"] == pytest.approx(2 * 8 / (8 + 12))
+
+
+def test_paired_metrics_are_in_the_files_own_unit(score: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(-900, 900, (24, 20, 6)).astype(np.int16)
+    for name, volume in (("a", truth + 10), ("b", truth)):
+        (tmp_path / name).mkdir()
+        for case in ("one", "two"):
+            nibabel.Nifti1Image(volume, np.eye(4)).to_filename(tmp_path / name / f"{case}.nii.gz")
+    (row,) = score(tmp_path / "a", tmp_path / "b", "mae", paired=True, plane="axial", window=(-1000, 1000))
+    assert row["n_translated"] == 12
+    # Stored in 16 bits over 2000 units: 0.03 a level.
+    assert row["value"] == pytest.approx(10, abs=0.04)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_depths(folder: Make, score: Any, bits: int) -> None:
+    rows = score(folder("a", bits=bits), folder("b", bits=bits, shift=30), "toy-gap")
+    assert rows[0]["value"] == pytest.approx(score(folder("c"), folder("d", shift=30), "toy-gap")[0]["value"], rel=1e-6)
+
+
+def test_alpha_and_equal_channels_are_grey(folder: Make, score: Any) -> None:
+    a = folder("a")
+    expected = score(a, folder("b", shift=30), "toy-gap")[0]["value"]
+    for path in list(a.glob("*.png"))[:3]:
+        Image.open(path).convert("RGBA").save(path)
+    assert score(a, folder("c", shift=30), "toy-gap")[0]["value"] == expected
+
+
+def test_constant_images_give_a_number(folder: Make, score: Any, tmp_path: Path) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for index in range(4):
+        Image.fromarray(np.full((16, 16), 77, np.uint8)).save(flat / f"{index}.png")
+    for row in score(flat, folder("b"), "toy-gap", "swd"):
+        assert np.isfinite(row["value"])
+
+
+def _colour(path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16, 3)).astype(np.uint8)).save(path)
+
+
+def _nan(path: Path) -> None:
+    path.unlink()
+    image = np.full((16, 16), 0.5, np.float32)
+    image[3, 3] = np.nan
+    tifffile.imwrite(path.with_suffix(".tif"), image)
+
+
+def _larger(path: Path) -> None:
+    Image.fromarray(np.zeros((20, 16), np.uint8)).save(path)
+
+
+def _deeper(path: Path) -> None:
+    Image.fromarray(np.zeros((16, 16), np.uint16)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (_colour, "colour|channels|RGB"),
+        (_nan, "NaN"),
+        (_larger, "20 x 16"),
+        (_deeper, "uint16"),
+        (lambda path: path.write_bytes(b""), "0 bytes"),
+        (lambda path: path.write_bytes(path.read_bytes()[:60]), "cannot be read"),
+    ],
+)
+def test_a_bad_image_is_named(folder: Make, score: Any, spoil: Callable[[Path], None], says: str) -> None:
+    a = folder("a")
+    bad = sorted(a.glob("*.png"))[5]
+    spoil(bad)
+    with pytest.raises(DataError, match=says) as refused:
+        score(a, folder("b"), "toy-gap")
+    assert bad.stem in str(refused.value)
+
+
+def test_a_corrupt_file_among_many_is_left_out_on_request(folder: Make, score: Any, run_cli: Any, toys: Path) -> None:
+    a = folder("a", patients=40, slices=25)
+    (a / "P07_3.png").write_bytes(b"no image")
+    b = folder("b")
+    with pytest.raises(DataError, match="skip-unreadable"):
+        score(a, b, "toy-gap")
+    rows = score(a, b, "toy-gap", skip_unreadable=True)
+    assert rows[0]["n_translated"] == 999
+    assert rows[0]["unreadable"] == 1
+    told = run_cli("score", a, b, "-m", "toy-gap", "--plugin", toys, "--skip-unreadable")
+    assert told.code == 0
+    assert "1 files could not be read" in told.err
+
+
+def test_empty_folder_one_image_no_folder(folder: Make, score: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no images"):
+        score(tmp_path / "empty", folder("b"), "toy-gap")
+    with pytest.raises(DataError, match="at least two images"):
+        score(folder("one", patients=1, slices=1), folder("c"), "toy-gap")
+    with pytest.raises(RequestError, match="no folder"):
+        score(tmp_path / "absent", folder("d"), "toy-gap")
+
+
+def test_the_command_prints_a_table_or_json(folder: Make, run_cli: Any, toys: Path) -> None:
+    a, b = folder("a"), folder("b", shift=30)
+    shown = run_cli("score", a, b, "-m", "toy-gap", "-m", "swd:koshian2", "--plugin", toys)
+    assert shown.code == 0
+    assert "SWD[koshian2] ↓" in shown.out
+    told = run_cli("score", a, b, "-m", "toy-gap", "--plugin", toys, "--json")
+    (row,) = json.loads(told.out)
+    assert row["metric"] == "toy-gap"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--window", "5"], "LOW,HIGH"),
+        (["--window", "5,1"], "empty"),
+        (["--patient", "(a)(b)"], "2 groups"),
+        (["--patient", "(Q.)_"], "does not match"),
+        (["--weights", "nothing"], "NAME=VALUE"),
+        (["-m", "toy-gapp"], "toy-gap"),
+        (["--preset", "torch-fidelty"], "torch-fidelity"),
+        (["--masks", "a"], "--predicted"),
+    ],
+)
+def test_wrong_requests_are_one_paragraph(
+    folder: Make, run_cli: Any, toys: Path, options: list[str], says: str
+) -> None:
+    metric = [] if "-m" in options or "--preset" in options else ["-m", "toy-gap"]
+    ended = run_cli("score", folder("a"), folder("b"), *metric, *options, "--plugin", toys)
+    assert ended.code in (1, 2)
+    assert says in ended.err
+    assert "Traceback" not in ended.err
+    assert ended.err.count("\n") <= 2
