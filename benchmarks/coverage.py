@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from mtbench import Cases, ImageSet, MetricInputs, Slice, Task
-from mtbench.analysis.intervals import Interval, Measure, cases_interval, jackknife, subsample
 from mtbench.compute.context import Context
+from mtbench.compute.intervals import Interval, Measure, cases_interval, jackknife, subsample
 from mtbench_plugins.metrics.resampling import class_spread_measure, frechet_measure, kernel_measure
 from mtbench_plugins.metrics.sliced_wasserstein import SlicedWasserstein
 

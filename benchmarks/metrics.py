@@ -5,7 +5,8 @@
 
 Two folders of n grey 256 x 256 PNGs (drawn, or --images TRANSLATED TARGET) are scored from disk to the three
 numbers by every library in turn, each with its own defaults but for KID's subsets (100 of at most half the
-images), on random weights in the FID network. Times are medians; ratios are to mtbench in float32.
+images), on random weights in the FID network. Times are medians; ratios are to mtbench in float32. CPU seconds
+are of this process alone: on a machine that does other work they, with --threads 1, are the fairer measure.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ PEERS: dict[str, Callable[[list[Path], Path, int], Numbers]] = {
 }
 
 
-def timed(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
+def timed(work: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
     """Median seconds, and the last result."""
     seconds = []
     for _ in range(repeats):
@@ -174,24 +175,29 @@ def end_to_end(folders: list[Path], weights: Path, size: int, arguments: argpars
             print(f"{name} is not installed: left out")
             continue
         ways[name] = lambda peer=PEERS[name]: peer(folders, weights, size)  # type: ignore[misc]
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     numbers: dict[str, Numbers] = {}
     for _ in range(arguments.repeats):
         for name, way in ways.items():
-            once, numbers[name] = timed(way, 1)
-            seconds[name].append(once)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    base, exact = medians["mtbench fp32"], numbers["mtbench fp32"]
+            processor = time.process_time()
+            wall, numbers[name] = timed(way)
+            seconds[name].append((wall, time.process_time() - processor))
+    walls = {name: statistics.median(wall for wall, _ in values) for name, values in seconds.items()}
+    processors = {name: statistics.median(cpu for _, cpu in values) for name, values in seconds.items()}
+    base, exact = "mtbench fp32", numbers["mtbench fp32"]
     print(f"\nFID + KID + IS of {arguments.n} + {arguments.n} images, median of {arguments.repeats}")
-    print(f"{'':16}{'seconds':>9}{'ratio':>7}{'images/s':>10}{'FID':>12}{'KID':>12}{'IS':>12}")
-    for name, median in medians.items():
+    print(f"{'':16}{'seconds':>9}{'ratio':>7}{'CPU s':>9}{'ratio':>7}{'images/s':>10}{'FID':>12}{'KID':>12}{'IS':>12}")
+    for name in ways:
         row = "".join(f"{numbers[name][m]:12.6g}" if m in numbers[name] else f"{'':12}" for m in exact)
-        print(f"{name:16}{median:9.2f}{median / base:7.2f}{2 * arguments.n / median:10.1f}{row}")
-        if name != "mtbench fp32":
+        print(
+            f"{name:16}{walls[name]:9.2f}{walls[name] / walls[base]:7.2f}{processors[name]:9.2f}"
+            f"{processors[name] / processors[base]:7.2f}{2 * arguments.n / walls[name]:10.1f}{row}"
+        )
+        if name != base:
             apart = "".join(
                 f"{numbers[name][m] / exact[m] - 1:+12.1e}" if m in numbers[name] else f"{'':12}" for m in exact
             )
-            print(f"{'  to ours':42}{apart}")
+            print(f"{'  to ours':58}{apart}")
 
 
 def kernels(folders: list[Path], weights: Path, arguments: argparse.Namespace) -> None:
@@ -203,7 +209,7 @@ def kernels(folders: list[Path], weights: Path, arguments: argparse.Namespace) -
     from scipy.linalg import sqrtm
 
     covariances = [np.cov(f.astype(float), rowvar=False) for f in (first, second)]
-    root, theirs = timed(lambda: float(np.trace(sqrtm(covariances[0] @ covariances[1])).real), 1)
+    root, theirs = timed(lambda: float(np.trace(sqrtm(covariances[0] @ covariances[1])).real))
     print(f"{'scipy sqrtm':16}{root:9.3f} s{root / trace:7.0f} x    value {theirs / mine - 1:+.1e} to ours")
 
     size = min(1000, arguments.n // 2)
@@ -218,7 +224,7 @@ def kernels(folders: list[Path], weights: Path, arguments: argparse.Namespace) -
         print("torch-fidelity is not installed: left out")
         return
     both = torch.from_numpy(first), torch.from_numpy(second)
-    peer, got = timed(lambda: kid_features_to_metric(*both, kid_subset_size=size, verbose=False), 1)
+    peer, got = timed(lambda: kid_features_to_metric(*both, kid_subset_size=size, verbose=False))
     mean = got["kernel_inception_distance_mean"]
     print(f"{'torch-fidelity':16}{peer:9.3f} s    {mean:.8g}, {mean / values.mean() - 1:+.1e} to ours")
     print(f"{'':16}{peer / full:9.1f} x the time of all, {peer / subsets:.1f} x that of our subsets")

@@ -122,7 +122,7 @@ def run(
         settings=settings,
     )
     preflight(made, registry)
-    runner = registry.get("executor", executor).create({})
+    runner = registry.get("executor", executor).create(registry.complete("executor", executor, {}))
     results = Results.create(Path(out) if out else Path("mtbench-results") / made.suite.name, made.suite.name)
     watcher = PlainProgress(Console(quiet=True)) if quiet else make_progress(console)
     options = RunOptions(

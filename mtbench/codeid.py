@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -30,17 +29,20 @@ def code_identity(registered: Registered) -> str | None:
 
 @cache
 def _identity(*modules: str) -> str:
-    top = modules[0].partition(".")[0]
-    root = _root(top)
+    own = modules[0].partition(".")[0]
+    roots: dict[str, Path | None] = {}
     seen: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        first = name.partition(".")[0]
-        # Asked of the top-level package: looking for a sub-module would import what is above it.
-        if name in seen or (first != top and (root is None or _root(first) != root)):
+        top = name.partition(".")[0]
+        for known in (own, top):
+            if known not in roots:
+                roots[known] = _root(known)
+        root = roots[top]
+        if name in seen or root is None or root != roots[own]:
             continue
-        path = _source(name)
+        path = _source(root, name)
         if path is None:
             continue
         content = path.read_bytes()
@@ -50,24 +52,23 @@ def _identity(*modules: str) -> str:
     return hashlib.sha256(repr(sorted(seen.items())).encode()).hexdigest()
 
 
-@cache
 def _root(top: str) -> Path | None:
-    """The folder that a top-level module or package lies in."""
-    path = _source(top)
-    return None if path is None else path.parent.parent if path.name == "__init__.py" else path.parent
+    """The folder that a top-level module or package lies in; ``None`` for what has no source files."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations))).parent
+    return Path(spec.origin).parent if spec.origin else None
 
 
-def _source(name: str) -> Path | None:
-    loaded = sys.modules.get(name)
-    file = getattr(loaded, "__file__", None)
-    if file is None:
-        try:
-            spec = importlib.util.find_spec(name)
-        except (ImportError, AttributeError, ValueError):
-            return None
-        file = spec.origin if spec is not None else None
-    path = Path(file) if file else None
-    return path if path is not None and path.suffix == ".py" and path.is_file() else None
+def _source(root: Path, name: str) -> Path | None:
+    # Not importlib: looking for a sub-module imports every package above it.
+    base = root.joinpath(*name.split("."))
+    return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
 
 
 def _imports(content: bytes, package: str) -> list[str]:

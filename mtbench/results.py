@@ -207,15 +207,17 @@ def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
 
     attempts: list[dict[str, Any]] = []
     rows: dict[str, Mapping[str, Any]] = {}
+    order: dict[str, int] = {}
     for record in records:
         if record.get("type") == "attempt":
             attempts.append({k: v for k, v in record.items() if k != "type"})
         elif record.get("type") == "row":
-            rows.pop(record["row"], None)
             rows[record["row"]] = record
+        elif record.get("type") == "order":
+            order = {row: place for place, row in enumerate(record["rows"])}
     scores = []
     cases = []
-    for record in rows.values():
+    for record in sorted(rows.values(), key=lambda found: order.get(found["row"], len(order))):
         columns = record["columns"]
         scores += [{"schema_version": SCHEMA_VERSION, **columns, **values} for values in record["scores"]]
         shared = {k: columns[k] for k in CASES.names if k in columns}

@@ -96,7 +96,7 @@ def test_every_public_name_is_documented(name: str) -> None:
         assert not found.__doc__.startswith(f"{found.__name__}("), "only the docstring that dataclasses make up"
     if inspect.isclass(found):
         for method, value in vars(found).items():
-            if inspect.isfunction(value) and not method.startswith("_"):
+            if inspect.isfunction(value) and not value.__name__.startswith("_"):
                 assert value.__doc__, f"{name}.{method}"
 
 

@@ -124,7 +124,9 @@ def test_results_and_store_where_they_are_asked_for(suite: Path, toys: Path, run
     assert list((tmp_path / "there" / "artefacts").rglob("manifest.json"))
 
 
-def test_the_table_goes_to_standard_output_and_progress_to_standard_error(suite: Path, toys: Path, run_cli: Any) -> None:
+def test_the_table_goes_to_standard_output_and_progress_to_standard_error(
+    suite: Path, toys: Path, run_cli: Any
+) -> None:
     ran = run_cli("run", suite, "--plugin", toys, "--device", "cpu")
     assert "toy-same" in ran.out
     assert "done" not in ran.out

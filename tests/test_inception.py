@@ -53,6 +53,13 @@ def torch_fidelity_net(weights: Path) -> Any:
     return FeatureExtractorInceptionV3("peer", ["2048", "logits_unbiased"], str(weights))
 
 
+def layers(net: Any, x: torch.Tensor) -> torch.Tensor:
+    """Features by torch-fidelity's layers, one after the other, without its resize."""
+    for name, layer in net.named_children():
+        x = x if name == "fc" else layer(x)
+    return x[:, :, 0, 0]
+
+
 def samples(kind: str) -> np.ndarray:
     """Stored images, N x H x W."""
     if kind == "lumbar 256x256":
@@ -110,6 +117,20 @@ def test_features_are_pytorch_fids(kind: str, weights: Path, state: State, monke
     assert apart(mine["pool"], pool) < CLOSE
 
 
+def test_we_are_as_near_to_float64_as_torch_fidelity(weights: Path) -> None:
+    stored = drawn(2, 256, 256)
+    mine = ours(weights).extract(tensor(stored), Context())["pool"]
+    with peer("torch_fidelity"):
+        from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
+
+        net = torch_fidelity_net(weights)
+        levels = torch.from_numpy(stored)[:, None].float()
+        x = (interpolate_bilinear_2d_like_tensorflow1x(levels, size=(299, 299), align_corners=False) - 128) / 128
+        theirs = net(torch.from_numpy(stored)[:, None].repeat(1, 3, 1, 1))[0]
+        exact = layers(net.double(), x.double().repeat(1, 3, 1, 1))
+    assert apart(mine, exact) < 2 * apart(theirs, exact)
+
+
 def test_features_are_clean_fids(weights: Path) -> None:
     stored = drawn(2, 256, 256)
     mine = ours(weights, resize="clean").extract(tensor(stored), Context())
@@ -119,10 +140,9 @@ def test_features_are_clean_fids(weights: Path) -> None:
         resized = np.stack([build_resizer("clean")(np.repeat(image[:, :, None], 3, 2)) for image in stored])
         net = torch_fidelity_net(weights)
         x = (torch.from_numpy(resized).permute(0, 3, 1, 2) - 128) / 128
-        # clean-fid runs the network without its resize, on floats.
-        for name, layer in net.named_children():
-            x = x if name == "fc" else layer(x)
-    assert apart(mine["pool"], x[:, :, 0, 0]) < CLOSE
+        # clean-fid runs the network without its own resize, on floats.
+        pool = layers(net, x)
+    assert apart(mine["pool"], pool) < CLOSE
 
 
 def test_imagenet_network_is_torchvisions(state: State, tmp_path: Path) -> None:
@@ -254,18 +274,18 @@ def test_bf16_is_near_and_is_not_the_same(weights: Path) -> None:
 
 
 def test_random_features_are_seeded_and_tell_images_apart() -> None:
-    images = tensor(drawn(8, 96, 96))
+    images = tensor(drawn(6, 96, 96))
 
-    def features(seed: int) -> torch.Tensor:
-        return InceptionRandom("tf1", "tf", True, seed).extract(images, Context())["pool"]
+    def features(seed: int, count: int) -> torch.Tensor:
+        return InceptionRandom("tf1", "tf", True, seed).extract(images[:count], Context())["pool"]
 
-    first = features(0)
-    assert torch.equal(first, features(0))
-    assert apart(first, features(1)) > 0.1
+    first = features(0, 6)
+    assert torch.equal(features(0, 6), first)
+    assert apart(features(1, 1), first[:1]) > 0.1
     assert 0.05 < float(first.mean()) < 1
     spread = torch.linalg.svdvals((first - first.mean(0)).double()).square()
     # Not all on one line, as plain random filters would have it.
-    assert float(spread.sum() ** 2 / spread.square().sum()) > 3
+    assert float(spread.sum() ** 2 / spread.square().sum()) > 2.5
 
 
 def test_the_specs_are_registered_and_light() -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mtbench import Cases, DataError, ImageSet, MetricInputs, Score, Slice, Task
-from mtbench.analysis.intervals import (
+from mtbench.compute.context import Context
+from mtbench.compute.intervals import (
     Measure,
     Positions,
     averaged_over_draws,
@@ -19,7 +20,6 @@ from mtbench.analysis.intervals import (
     measure_of,
     subsample,
 )
-from mtbench.compute.context import Context
 from mtbench_plugins.metrics.class_spread import split_scores
 from mtbench_plugins.metrics.frechet import frechet_distance
 from mtbench_plugins.metrics.kernel_distance import discrepancy
@@ -232,7 +232,7 @@ def images(patients: int, prefix: str, seed: int) -> ImageSet:
 
 def test_through_the_inputs_of_a_metric_and_its_faster_resampling() -> None:
     inputs = MetricInputs(Task("toy"), candidate=images(10, "c", 0), reference=images(12, "r", 1))
-    metric, context = SlicedWasserstein(directions=64, patches=32), Context(threads=1)
+    metric, context = SlicedWasserstein(directions=32, patches=32), Context(threads=1)
     anew = measure_of(inputs, lambda given: metric.compute(given, context))
     fast = metric.resample(inputs, context)
     for c, r in ((None, None), (np.arange(3, 30), None), (None, np.arange(30)), (np.arange(20), np.arange(6, 36))):

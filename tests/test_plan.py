@@ -88,7 +88,7 @@ def test_seeds_only_where_something_is_drawn(toys: Path) -> None:
         "toy-noisy": {3, 4},
         "": {None},
     }
-    assert not [u for u in units(made, "fit", "toy-noisy")]
+    assert not units(made, "fit", "toy-noisy")
     assert {u.seed for u in units(made, "fit", "toy-threshold")} == {0}
     assert {u.seed for u in made.units.values() if u.stage in ("prepare", "split", "extract", "segment", "score")} == {
         None
@@ -297,9 +297,9 @@ def mtbench_metrics():
         yield mtbench.MetricSpec(name, ":M", needs=(mtbench.Features("candidate", extractor, (array,)),))
 """
     make_distribution("acme", {"m": "acme_m"}, {"acme_m": source})
-    with pytest.raises(RequestError, match="no extractor 'toy-block'. Did you mean 'toy-blocks'"):
+    with pytest.raises(RequestError, match=r"no extractor 'toy-block'\. Did you mean 'toy-blocks'"):
         plan(toys, metrics=["one"])
-    with pytest.raises(RequestError, match="'toy-blocks' gives no array 'block'. Expected one of blocks"):
+    with pytest.raises(RequestError, match=r"'toy-blocks' gives no array 'block'\. Expected one of blocks"):
         plan(toys, metrics=["two"])
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 import mtbench
-from mtbench.errors import RequestError, StoreError
+from mtbench.errors import DiskFullError, RequestError, StoreError
 from mtbench.results import Results
+from mtbench.store.files import telling
 
 pytestmark = pytest.mark.usefixtures("log")
 
@@ -86,7 +87,9 @@ def rows(table: str = "scores", path: str | Path = OUT) -> list[dict[str, Any]]:
 def values(path: str | Path = OUT) -> dict[tuple[Any, ...], float]:
     """Every number by what it is of."""
     return {
-        (r["dataset"], r["fold"], r["role"], r["translator"], r["translator_params"], r["seed"], r["metric"]): r["value"]
+        (r["dataset"], r["fold"], r["role"], r["translator"], r["translator_params"], r["seed"], r["metric"]): r[
+            "value"
+        ]
         for r in rows(path=path)
     }
 
@@ -124,7 +127,12 @@ def test_a_run_fills_the_tables(run: Any, log: Calls, store: Path) -> None:
     shift = found["translator", "toy-shift", "toy-overlap"]
     assert shift["value"] > 0.9
     assert shift["value"] > found["translator", "toy-same", "toy-overlap"]["value"] + 0.2
-    assert (shift["label"], shift["seed"], shift["segmenter"], shift["segmenter_seed"]) == ("blob", 0, "toy-threshold", 0)
+    assert (shift["label"], shift["seed"], shift["segmenter"], shift["segmenter_seed"]) == (
+        "blob",
+        0,
+        "toy-threshold",
+        0,
+    )
     assert (shift["n_translated"], shift["n_patients_translated"], shift["n"]) == (2, 1, 2)
     assert found["translator", "toy-same", "toy-overlap"]["seed"] is None
     tries = rows("attempts")
@@ -134,6 +142,8 @@ def test_a_run_fills_the_tables(run: Any, log: Calls, store: Path) -> None:
     assert {r["unit_key"] for r in found.values()} <= keys
     digests = {a["digest"] for a in tries}
     assert set(shift["fit_digest"].split(",")) <= digests
+    (environment,) = {a["environment_id"] for a in tries}
+    assert "numpy" in Path(OUT, f"environment-{environment}.json").read_text()
     assert not temporary(store, Path(OUT))
 
 
@@ -226,12 +236,14 @@ def test_an_edit_that_changes_no_data_runs_nothing_below_it(run: Any, log: Calls
 
 
 def test_results_do_not_depend_on_the_batch_size(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    suite = SUITE.replace('"toy-same"', '"toy-noisy"').replace('name = "toy"\n[[tr', 'name = "toy"\nparams.slices = 5\n[[tr')
+    suite = SUITE.replace('"toy-same"', '"toy-noisy"').replace(
+        'name = "toy"\n[[tr', 'name = "toy"\nparams.slices = 5\n[[tr'
+    )
     found = []
     for size in ("1", "3", "8"):
         monkeypatch.setenv("MTBENCH_STORE", str(tmp_path / f"store-{size}"))
         assert run("--batch-size", size, "--out", f"out-{size}", suite=suite).code == 0
-        images = [p for p in (tmp_path / f"store-{size}/artefacts/translate").rglob("images.npy")]
+        images = (tmp_path / f"store-{size}/artefacts/translate").rglob("images.npy")
         found.append((values(f"out-{size}"), sorted(p.read_bytes() for p in images)))
     assert found[0] == found[1] == found[2]
 
@@ -444,7 +456,9 @@ def test_too_few_patients_are_refused_with_the_way_out(run: Any) -> None:
     assert ran.code == 1
     assert "2 patients cannot be divided" in ran.err
     assert 'split = "demo"' in ran.err
-    suite = SUITE.replace('name = "toy"\n[[tr', 'name = "toy"\nparams.patients = 1\nparams.slices = 8\nsplit = "demo"\n[[tr')
+    suite = SUITE.replace(
+        'name = "toy"\n[[tr', 'name = "toy"\nparams.patients = 1\nparams.slices = 8\nsplit = "demo"\n[[tr'
+    )
     assert run(suite=suite).code == 0
 
 
@@ -559,7 +573,7 @@ def test_a_killed_run_loses_nothing_that_was_finished(run: Any, log: Calls, toys
     suite = toys.with_name("toy.toml")
     suite.write_text(SUITE)
     process = start(suite, TOY_HANG=str(toys.with_name("fitting")))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not toys.with_name("fitting").exists():
         assert time.monotonic() < deadline
         assert process.poll() is None
@@ -588,7 +602,7 @@ def test_an_interrupted_run_says_that_it_goes_on(run: Any, toys: Path, log: Call
     suite = toys.with_name("toy.toml")
     suite.write_text(SUITE)
     process = start(suite, TOY_HANG=str(toys.with_name("fitting")))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not toys.with_name("fitting").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -638,7 +652,9 @@ def test_a_disk_that_is_really_full(toys: Path, tmp_path: Path) -> None:
     """The whole run on a disk of 300 kB, then the same with room."""
     suite = SUITE.replace('name = "toy"\n[[tr', 'name = "toy"\nparams.size = 64\n[[tr')
     toys.with_name("toy.toml").write_text(suite)
-    command = f"{sys.executable} -m mtbench run {tmp_path}/toy.toml --plugin {toys} --device cpu --out out --store store"
+    command = (
+        f"{sys.executable} -m mtbench run {tmp_path}/toy.toml --plugin {toys} --device cpu --out out --store store"
+    )
     script = f"mount -t tmpfs -o size=300k none {tmp_path}/disk && cd {tmp_path}/disk && {command}; echo code $? >&2; "
     script += f"mount -o remount,size=30m {tmp_path}/disk; {command}; echo code $? >&2"
     (tmp_path / "disk").mkdir()
@@ -651,6 +667,20 @@ def test_a_disk_that_is_really_full(toys: Path, tmp_path: Path) -> None:
     assert "Traceback" not in first
     assert second.endswith("code 0\n")
     assert "were there already" in second
+
+
+def test_only_refusals_of_the_place_itself_are_blamed_on_it(tmp_path: Path) -> None:
+    """A plugin that may not read its data is not told to choose another --store."""
+    place = tmp_path / "store" / "artefact"
+    for error, expected in (
+        (PermissionError(13, "denied", str(tmp_path / "images" / "a.png")), PermissionError),
+        (PermissionError(13, "denied", str(place / "x.npy")), StoreError),
+        (PermissionError(13, "denied", str(tmp_path)), StoreError),
+        (OSError(28, "full"), DiskFullError),
+        (OSError(122, "quota"), DiskFullError),
+    ):
+        with pytest.raises(expected), telling(place):
+            raise error
 
 
 def test_a_journal_on_a_full_disk(run: Any) -> None:

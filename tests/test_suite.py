@@ -89,10 +89,10 @@ WRONG = {
     "a truth value": ("seeds", "threads = true\nseeds", "'threads' is True", "type int", "threads"),
     "no thread": ("seeds", "threads = 0\nseeds", "'threads' is 0", "at least 1", "threads"),
     "a precision": ("seeds", 'precision = "fp23"\nseeds', "precision is 'fp23'", "'fp32'", "precision"),
-    "a protocol": ("seeds", 'protocols = ["segment"]\nseeds', "protocol is 'segment'", "segment-translated", "protocols"),
+    "a protocol": ("seeds", 'protocols = ["segment"]\nseeds', "protocol is 'segment'", "segment-t", "protocols"),
     "params": ("params.size = 16", "params = 16", "'params' must be a table", "params.NAME", "[[datasets]]"),
     "a note": ("params.size = 16", "note = 16", "'note' is 16", "text", "[[datasets]]"),
-    "two of one name": ("[[translators]]", '[[datasets]]\nname = "toy"\n\n[[translators]]', "two datasets", "its own", ""),
+    "two of one name": ("[[translators]]", '[[datasets]]\nname = "toy"\n\n[[translators]]', "two datasets", "own", ""),
     "an entry without a name": ('name = "toy-same"', 'params.by = 1.0', "no name", 'name = "..."', None),
 }  # fmt: skip
 
@@ -253,7 +253,7 @@ def test_one_name_for_two_things_is_refused(registry: Registry) -> None:
 def test_files_that_are_not_there(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"no suite 'quikstart'. Did you mean 'quickstart'"):
         load_suite("quikstart", registry)
-    with pytest.raises(RequestError, match="no suite 'none.toml'"):
+    with pytest.raises(RequestError, match=r"no suite 'none\.toml'"):
         load_suite("none.toml", registry)
     with pytest.raises(RequestError, match="is a folder"):
         load_suite(str(tmp_path), registry)

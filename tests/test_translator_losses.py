@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mtbench_plugins.translators._shared.adversarial import discriminator_loss, hinge
+from mtbench_plugins.translators._shared.cycle import Networks
 from mtbench_plugins.translators._shared.patchgan import PatchGAN
 from mtbench_plugins.translators.cyclegan import losses as cyclegan
 from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
@@ -65,7 +66,7 @@ def agree(ours: dict[str, Tensor], theirs: dict[str, float]) -> None:
 
 
 def test_cyclegan(parity: ModuleType, expected: dict[str, dict[str, float]]) -> None:
-    nets = cyclegan.Networks(
+    nets = Networks(
         G_A=loaded(ResnetGenerator(), parity, "cyclegan_1ch", 1),
         G_B=loaded(ResnetGenerator(), parity, "cyclegan_1ch", 2),
         D_A=loaded(PatchGAN(), parity, "cyclegan_1ch_D", 3),
@@ -82,7 +83,7 @@ def test_cyclegan(parity: ModuleType, expected: dict[str, dict[str, float]]) -> 
 
 @pytest.mark.parametrize("shape_loss", ["paper", "code"])
 def test_maskgan(parity: ModuleType, expected: dict[str, dict[str, float]], shape_loss: maskgan.ShapeLoss) -> None:
-    nets = maskgan.Networks(
+    nets = Networks(
         G_A=loaded(AttentionGenerator(), parity, "maskgan_1ch", 1),
         G_B=loaded(AttentionGenerator(), parity, "maskgan_1ch", 2),
         D_A=loaded(PatchGAN(), parity, "maskgan_1ch_D", 3),

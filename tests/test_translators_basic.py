@@ -25,7 +25,9 @@ def translators() -> dict[str, Registered]:
 
 
 def image_set(images: Any, domain: Any) -> mtbench.ImageSet:
-    slices = tuple(mtbench.Slice(f"p{n}/slice_{n}", f"p{n}", f"p{n}", n, file=f"raw/{n:03}.png") for n in range(len(images)))
+    slices = tuple(
+        mtbench.Slice(f"p{n}/slice_{n}", f"p{n}", f"p{n}", n, file=f"raw/{n:03}.png") for n in range(len(images))
+    )
     return mtbench.ImageSet(images, slices, None, TASK, domain, "train")
 
 
@@ -62,7 +64,7 @@ def test_histogram_matching_agrees_with_scikit_image(
     """Each slice against the pooled pixels of the target's training slices.
 
     scikit-image puts a grey value at the upper end of its ranks, we at the middle; on 8-bit images the two agree to
-    one grey level for nearly all pixels (a value with many pixels may move further where the target is sparse).
+    one grey level for nearly all pixels. In the sparse tail of the target one rank more or less is several levels.
     """
     made = fitted(translators["histogram"], target, levels=4096).translate(batch_of(source), Context()).numpy()[:, 0]
     pooled = target.images.reshape(1, -1)
@@ -70,7 +72,8 @@ def test_histogram_matching_agrees_with_scikit_image(
         theirs = match_histograms(image.reshape(1, -1), pooled).reshape(image.shape)
         difference = np.abs(ours - theirs)
         assert np.median(difference) < 0.6
-        assert np.percentile(difference, 99) < 2.5
+        assert np.percentile(difference, 90) < 1.5
+        assert difference.max() < 16
         # What matching is for: the distribution is the target's.
         quantiles = np.linspace(0.05, 0.95, 19)
         np.testing.assert_allclose(np.quantile(ours, quantiles), np.quantile(pooled, quantiles), atol=2.5)
@@ -141,7 +144,7 @@ def test_precomputed_reads_sixteen_bits(
 def test_precomputed_tells_what_is_wrong(
     translators: dict[str, Registered], source: mtbench.ImageSet, tmp_path: Path
 ) -> None:
-    with pytest.raises(mtbench.DataError, match="no folder is given.*precomputed:folder=PATH"):
+    with pytest.raises(mtbench.DataError, match=r"no folder is given.*precomputed:folder=PATH"):
         precomputed(translators, None)
     with pytest.raises(mtbench.DataError, match="holds no image"):
         precomputed(translators, tmp_path)
@@ -155,7 +158,7 @@ def test_precomputed_tells_what_is_wrong(
     Image.fromarray(source.images[0][:20]).save(tmp_path / "p0_slice_0.png")
     with pytest.raises(mtbench.DataError, match=r"p0_slice_0\.png: the image is 20 x 32 pixels. Expected 40 x 32"):
         precomputed(translators, tmp_path).translate(batch_of(source), Context())
-    Image.new("RGB", (32, 40)).save(tmp_path / "p0_slice_0.png")
+    Image.new("RGB", (32, 40), (200, 30, 90)).save(tmp_path / "p0_slice_0.png")
     with pytest.raises(mtbench.DataError, match=r"p0_slice_0\.png"):
         precomputed(translators, tmp_path).translate(batch_of(source), Context())
     (tmp_path / "p0_slice_0.png").write_bytes(b"")

@@ -32,9 +32,7 @@ def record(line: str) -> None:
 @mtbench.hookimpl
 def mtbench_datasets() -> Iterator[mtbench.DatasetSpec]:
     sizes = {"patients": 6, "slices": 2, "size": 16}
-    yield mtbench.DatasetSpec(
-        "toy", ":Toy", params=sizes, source="dim", target="bright", labels=LABELS, masks=DOMAINS
-    )
+    yield mtbench.DatasetSpec("toy", ":Toy", params=sizes, source="dim", target="bright", labels=LABELS, masks=DOMAINS)
     yield mtbench.DatasetSpec("toy-bare", ":Bare", params=sizes)
     yield mtbench.DatasetSpec("toy-paired", ":Paired", params=sizes, labels=LABELS, masks=DOMAINS, paired=True)
     yield mtbench.DatasetSpec("toy-two-sides", ":TwoSides", params=sizes, labels=LABELS, masks=DOMAINS)

@@ -19,6 +19,8 @@ COMMANDS = {
     "plan": "show what a suite would run, what is cached and what is skipped",
     "score": "metrics for two folders of images, no suite needed",
     "export": "write a results table as Markdown, CSV, LaTeX, HTML or JSON",
+    "correlate": "do the perceptual metrics follow the segmentation metrics?",
+    "compare": "two results side by side",
     "weights": "list, fetch and add the weight files that feature networks need",
     "plugins": "list plugins, or show one with its parameters",
 }

@@ -11,7 +11,6 @@ from mtbench.discovery import Registry
 from mtbench.store.artefacts import hash_of
 from mtbench.suite import Suite
 
-
 _DESCRIPTIVE = frozenset(
     {
         "dataset_revision",

@@ -245,6 +245,7 @@ class Scheduler:
 
     def _recall(self) -> None:
         """What this results directory already holds, so that running again adds nothing."""
+        order: list[str] = []
         for record in self._results.records():
             if record.get("type") == "attempt":
                 key = record["unit_key"]
@@ -253,11 +254,19 @@ class Scheduler:
                     self._known_artefacts.add((key, record["digest"]))
             elif record.get("type") == "row":
                 self._known_rows[record["row"]] = record["mark"]
+            elif record.get("type") == "order":
+                order = record["rows"]
+        # Rows in the suite's order, whatever order they are finished in; a narrowed run moves none.
+        planned = [row.id for row in self._plan.rows]
+        if not set(planned) <= set(order):
+            rows = [*planned, *(row for row in order if row not in set(planned))]
+            self._results.append({"type": "order", "rows": rows})
 
     def _record_attempt(self, unit: Unit, outcome: Outcome) -> None:
         if outcome.status == "cached" and (unit.key, outcome.digest) in self._known_artefacts:
             return
         self._attempts[unit.key] = self._attempts.get(unit.key, 0) + 1
+        self._keep_environment()
         self._results.append(
             {
                 "type": "attempt",
@@ -284,6 +293,13 @@ class Scheduler:
                 "digest": outcome.digest,
             }
         )
+
+    def _keep_environment(self) -> None:
+        """What ``environment_id`` of an attempt stands for."""
+        found = provenance.environment()
+        name = f"environment-{found['id']}.json"
+        if not (self._results.path / name).exists():
+            self._results.write_file(name, json.dumps(found, indent=1))
 
     def _plugins(self, unit: Unit) -> dict[str, str]:
         seen: dict[str, str] = {"mtbench": ""}

@@ -47,6 +47,6 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         needs=("candidate", "reference"),
         variant=variant,
         balanced=True,
-        interval="none",
+        interval="jackknife",
         decimals=1,
     )

@@ -19,7 +19,8 @@ class LabUNetSegmenter(Segmenter):
     with learning rate 0.01 and weight decay 1e-4, batches of 8, at most 100 epochs, a stop after 5 without
     a better validation Dice, seed 1338, no augmentation. Its loss is the Dice loss of each slice plus a
     cross-entropy whose softmax runs *over the pixels* of a slice (the target's pixels summed), which looks
-    like a slip and is kept because the published numbers were made with it.
+    like a slip and is kept because the published numbers were made with it. It is large and says nothing of the
+    threshold, so the Dice loss settles late: with few training slices (few steps an epoch) raise ``patience``.
 
     Args:
         epochs, lr, weight_decay, batch_size, filters, levels, patience: as above.

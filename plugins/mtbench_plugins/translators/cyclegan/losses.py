@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mtbench_plugins.translators._shared.adversarial import l1, least_squares
+from mtbench_plugins.translators._shared.cycle import Fakes, Networks
 
 
 @dataclass(frozen=True)
@@ -16,24 +17,6 @@ class Weights:
     lambda_a: float = 10.0
     lambda_b: float = 10.0
     lambda_identity: float = 0.5
-
-
-@dataclass(frozen=True)
-class Networks:
-    """``G_A`` maps domain A to B and ``G_B`` back; ``D_A`` judges images of domain B, ``D_B`` of domain A."""
-
-    G_A: nn.Module
-    G_B: nn.Module
-    D_A: nn.Module
-    D_B: nn.Module
-
-
-@dataclass(frozen=True)
-class Fakes:
-    """Translations of the step: ``A`` are images made to look like domain A."""
-
-    A: Tensor
-    B: Tensor
 
 
 def generator_losses(nets: Networks, a: Tensor, b: Tensor, weights: Weights) -> tuple[dict[str, Tensor], Fakes]:

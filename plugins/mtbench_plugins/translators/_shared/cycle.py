@@ -1,0 +1,105 @@
+"""What CycleGAN and MaskGAN have in common: two generators that undo each other, each with its critic."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from mtbench.training import (
+    ImagePool,
+    Losses,
+    Moment,
+    Part,
+    Recipe,
+    Step,
+    linear_decay,
+    scale_rates,
+    signed,
+)
+from mtbench_plugins.translators._shared.adversarial import discriminator_loss
+
+
+@dataclass(frozen=True)
+class Networks:
+    """``G_A`` maps domain A to B and ``G_B`` back; ``D_A`` judges images of domain B, ``D_B`` of domain A."""
+
+    G_A: nn.Module
+    G_B: nn.Module
+    D_A: nn.Module
+    D_B: nn.Module
+
+
+@dataclass(frozen=True)
+class Fakes:
+    """Translations of a step: ``A`` are images made to look like domain A."""
+
+    A: Tensor
+    B: Tensor
+
+
+class CycleRecipe(Recipe):
+    """One optimiser for both generators, one for both discriminators, a pool of translations for each.
+
+    Args:
+        params: of the translator.
+        nets: the four networks.
+        preview: images to translate now and then, B x 1 x H x W in [0, 1], sides multiples of 4.
+    """
+
+    clip: ClassVar[float | None] = None
+    """Largest norm of the generators' gradient; the discriminators' is never clipped."""
+
+    def __init__(self, params: Mapping[str, Any], nets: Networks, preview: Tensor) -> None:
+        self.nets, self.preview = nets, preview
+        self.channels = params["channels"] or 1
+        self.hold = 1.0 - params["decay"]
+        adam = {"lr": params["lr"], "betas": (params["beta1"], params["beta2"])}
+        super().__init__(
+            networks=vars(nets),
+            optimisers={
+                "G": Adam(chain(nets.G_A.parameters(), nets.G_B.parameters()), **adam),
+                "D": Adam(chain(nets.D_A.parameters(), nets.D_B.parameters()), **adam),
+            },
+            extras={"pool_A": ImagePool(params["pool_size"]), "pool_B": ImagePool(params["pool_size"])},
+        )
+
+    @abstractmethod
+    def generator_losses(self, part: Part) -> tuple[Losses, Fakes]:
+        """Losses of both generators from ``part["a"]`` and ``part["b"]``, and their translations."""
+
+    def schedule(self, moment: Moment) -> None:
+        """Learning rates constant, then linearly to zero."""
+        scale_rates(self.optimisers.values(), linear_decay(moment, self.hold))
+
+    def step(self, step: Step) -> None:
+        """Generators first; the discriminators then see their translations, by way of the pools."""
+
+        def generators(part: Part) -> Losses:
+            part["a"], part["b"] = self.signed(part["source"]), self.signed(part["target"])
+            losses, part["fakes"] = self.generator_losses(part)
+            return losses
+
+        def discriminators(part: Part) -> Losses:
+            fake_b = self.extras["pool_B"].query(part["fakes"].B, step.rng)
+            fake_a = self.extras["pool_A"].query(part["fakes"].A, step.rng)
+            return {
+                "D_A": discriminator_loss(self.nets.D_A, part["b"], fake_b),
+                "D_B": discriminator_loss(self.nets.D_B, part["a"], fake_a),
+            }
+
+        step.update("G", generators, clip=self.clip)
+        step.update("D", discriminators)
+
+    def signed(self, images: Tensor) -> Tensor:
+        """B x 1 x H x W in [0, 1] to B x C x H x W in [-1, 1]."""
+        return signed(images).expand(-1, self.channels, -1, -1)
+
+    def previewed(self) -> Tensor:
+        """The preview on the networks' device."""
+        return self.preview.to(next(self.nets.G_A.parameters()).device)
