@@ -84,7 +84,7 @@ class Suite:
         folder: what relative paths in it start from.
         seeds: of the translators' fits and sampling.
         segmenter_seed, sampling_seed: of the segmenters' fits; of the N = min draw and of resampling.
-        draws: how often N = min images are drawn where the two sides differ; the mean is reported.
+        draws: how often N = min images are drawn where the two sides differ; the mean is reported (the paper: 1).
         references: whether ceiling, floor and oracle rows are made.
     """
 
@@ -102,7 +102,7 @@ class Suite:
     references: bool = True
     segmenter_seed: int = 0
     sampling_seed: int = 0
-    draws: int = 1
+    draws: int = 5
 
     def path(self, written: str, typed: bool = False) -> Path:
         """A path with ``~`` and ``$VARIABLES`` expanded, relative to the suite's folder.

@@ -21,8 +21,7 @@ def inputs(
 ) -> MetricInputs:
     n = len(predicted)
     slices = tuple(
-        Slice(f"s{i}", f"p{i // per_patient}", f"c{i // per_patient}-{i % cases}", i // cases)
-        for i in range(n)
+        Slice(f"s{i}", f"p{i // per_patient}", f"c{i // per_patient}-{i % cases}", i // cases) for i in range(n)
     )
     images = ImageSet(np.zeros((n, *predicted.shape[1:]), np.uint8), slices, None, task, "source", "test")
     found, true = predicted.astype(np.uint8), reference.astype(np.uint8)
@@ -38,9 +37,7 @@ def random_masks(n: int = 6, seed: int = 0) -> tuple[NDArray[Any], NDArray[Any]]
     return rng.integers(0, 3, (n, 9, 11)), rng.integers(0, 3, (n, 9, 11))
 
 
-def plain(
-    predicted: NDArray[Any], reference: NDArray[Any], values: tuple[int, ...], smooth: float = 1e-4
-) -> float:
+def plain(predicted: NDArray[Any], reference: NDArray[Any], values: tuple[int, ...], smooth: float = 1e-4) -> float:
     p, t = np.isin(predicted, values), np.isin(reference, values)
     return float((2 * (p & t).sum() + smooth) / (p.sum() + t.sum() + smooth))
 
@@ -60,9 +57,7 @@ def test_per_slice_is_the_mean_over_slices() -> None:
 
 def test_per_patient_counts_the_volume_and_averages_a_patients_volumes() -> None:
     predicted, reference = random_masks(8)
-    whole = by_label(Dice(per="patient").compute(inputs(predicted, reference, per_patient=4), Context()))[
-        "fgt"
-    ]
+    whole = by_label(Dice(per="patient").compute(inputs(predicted, reference, per_patient=4), Context()))["fgt"]
     each = [plain(predicted[i : i + 4], reference[i : i + 4], (2,)) for i in (0, 4)]
     assert whole.value == pytest.approx(np.mean(each), abs=1e-12)
     assert whole.cases is not None
@@ -109,9 +104,7 @@ def test_agrees_with_monai() -> None:
     from monai.metrics import compute_dice
 
     predicted, reference = random_masks(seed=3)
-    theirs = compute_dice(
-        torch.from_numpy(predicted == 2)[:, None], torch.from_numpy(reference == 2)[:, None]
-    )
+    theirs = compute_dice(torch.from_numpy(predicted == 2)[:, None], torch.from_numpy(reference == 2)[:, None])
     ours = by_label(Dice(smooth=0.0).compute(inputs(predicted, reference), Context()))["fgt"]
     assert ours.value == pytest.approx(float(theirs.mean()), abs=1e-6)
 

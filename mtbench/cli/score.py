@@ -34,11 +34,12 @@ from mtbench.errors import RequestError
 @click.option("--seed", default=0, show_default=True, help="Of the N = min draw and of resampling.")
 @click.option(
     "--draws",
-    default=1,
+    default=5,
     show_default=True,
     type=click.IntRange(1),
     help="How often N = min is drawn; the mean is given.",
 )
+@click.option("--balance/--all", default=None, help="Distances at N = min, or from all images (default with --preset).")
 @click.option("--no-intervals", is_flag=True, help="Values only.")
 @click.option("--store", metavar="DIR", help="Where features are kept (default: MTBENCH_STORE or the cache folder).")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of rows as JSON.")

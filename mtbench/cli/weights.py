@@ -41,8 +41,9 @@ def list_files(as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for header in ("name", "state", "size", "licence", ""):
+    for header in ("name", "state", "size", "licence"):
         table.add_column(header, overflow="fold")
+    table.add_column("", no_wrap=True, overflow="ellipsis")
     for file in files.values():
         found = state(file)
         colour = {"ready": "green", "missing": "yellow"}.get(found, "red")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,9 +24,6 @@ from mtbench.data import MetricInputs, Score
 from mtbench.errors import PluginError
 from mtbench.specs import MetricSpec
 
-_REDRAWS = 5
-"""Draws behind an interval where the two sides have different numbers of images."""
-
 
 def score(
     metric: Any,
@@ -35,7 +32,8 @@ def score(
     context: Context,
     *,
     seed: int = 0,
-    draws: int = 1,
+    draws: int = 5,
+    balance: bool = True,
     like: int | None = None,
     blame: str = "",
     intervals: bool = True,
@@ -48,7 +46,8 @@ def score(
         inputs: all that is there.
         context: of the unit.
         seed: of the draws and of resampling.
-        draws: how often N = min images are drawn; the value is the mean.
+        draws: how often N = min images are drawn where the sides differ; the value is the mean.
+        balance: whether they are drawn at all, where the metric's spec asks for it.
         like: draw at most this many (the floor is measured at the N of the translated rows).
         blame: whose code it is, for messages.
         intervals: whether to make them.
@@ -57,17 +56,19 @@ def score(
         PluginError: the metric gave no score, or one that is not a finite number.
     """
     blame = blame or f"metric '{spec.name}'"
-    drawn = list(_draws(spec, inputs, seed, draws, like))
-    found = [_scores(metric, one, context, blame) for one in drawn]
-    merged = _mean(found)
+    drawn = list(_draws(inputs, seed, draws, like)) if spec.balanced and balance else [inputs]
+    merged = _mean([_scores(metric, one, context, blame) for one in drawn])
     if intervals:
-        merged = _with_intervals(metric, spec, merged, drawn[0], context, seed, blame)
+        # With several draws the interval is that of their mean, so it looks at all slices, as they do.
+        several = len(drawn) > 1 and like is None
+        whole = inputs if several else drawn[0]
+        merged = _with_intervals(metric, spec, merged, whole, context, seed, len(drawn) if several else 1, blame)
     images = drawn[0].candidate
     return merged, len(images) if images is not None else 0
 
 
-def _draws(spec: MetricSpec, inputs: MetricInputs, seed: int, draws: int, like: int | None) -> Any:
-    if not spec.balanced or inputs.candidate is None or inputs.reference is None:
+def _draws(inputs: MetricInputs, seed: int, draws: int, like: int | None) -> Iterator[MetricInputs]:
+    if inputs.candidate is None or inputs.reference is None:
         yield inputs
         return
     have = {"candidate": len(inputs.candidate), "reference": len(inputs.reference)}
@@ -137,7 +138,14 @@ def _mean(draws: Sequence[list[Score]]) -> list[Score]:
 
 
 def _with_intervals(
-    metric: Any, spec: MetricSpec, scores: list[Score], inputs: MetricInputs, context: Context, seed: int, blame: str
+    metric: Any,
+    spec: MetricSpec,
+    scores: list[Score],
+    inputs: MetricInputs,
+    context: Context,
+    seed: int,
+    draws: int,
+    blame: str,
 ) -> list[Score]:
     found: list[Interval]
     if spec.interval == "cases":
@@ -149,26 +157,26 @@ def _with_intervals(
         else:
             measure = measure_of(inputs, lambda chosen: _scores(metric, chosen, context, blame))
         references = inputs.reference.patients if _two_sided(spec, inputs) and inputs.reference is not None else None
-        if spec.balanced and references is not None and len(references) != len(inputs.candidate):
-            measure = averaged_over_draws(measure, len(inputs.candidate), len(references), seed=seed, draws=_REDRAWS)
+        if draws > 1 and references is not None:
+            measure = averaged_over_draws(measure, len(inputs.candidate), len(references), seed=seed, draws=draws)
         resample = jackknife if spec.interval == "jackknife" else subsample
         found = resample(measure, inputs.candidate.patients, references, seed=seed)
     else:
         return scores
-    return [_placed(s, interval) for s, interval in zip(scores, found, strict=True)]
+    return [_placed(s, interval, spec.interval != "cases") for s, interval in zip(scores, found, strict=True)]
 
 
 def _two_sided(spec: MetricSpec, inputs: MetricInputs) -> bool:
     return inputs.reference is not None and (spec.balanced or "reference" in inputs.features)
 
 
-def _placed(score: Score, interval: Interval) -> Score:
+def _placed(score: Score, interval: Interval, centred: bool) -> Score:
     if interval.low is None or interval.high is None:
         note = "; ".join(filter(None, (score.note, f"no interval: {interval.reason}" if interval.reason else "")))
         return replace(score, note=note)
-    # A symmetric interval belongs around the printed value, which may be that of another draw.
     ends = (interval.low, interval.high)
-    if not ends[0] <= score.value <= ends[1]:
+    if centred:
+        # Resampling may measure on other draws or fewer directions than the printed value: only its width counts.
         half = (ends[1] - ends[0]) / 2
         ends = (score.value - half, score.value + half)
-    return replace(score, ci=ends, stderr=score.stderr if score.stderr is not None else interval.stderr)
+    return replace(score, ci=ends, stderr=interval.stderr)

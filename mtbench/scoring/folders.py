@@ -48,7 +48,8 @@ def score(
     precision: str = "fp32",
     batch_size: int = 16,
     seed: int = 0,
-    draws: int = 1,
+    draws: int = 5,
+    balance: bool | None = None,
     intervals: bool = True,
     store: str | None = None,
     plugin_files: Iterable[str] = (),
@@ -71,6 +72,8 @@ def score(
         device, precision, batch_size: of feature extraction; the device and batch size change nothing beyond
             rounding.
         seed, draws: of the draw N = min(N translated, N target) and of resampling.
+        balance: whether distances are measured at N = min; by default yes, but not with a ``preset``, since those
+            libraries take all images.
         intervals: whether to make confidence intervals (patients must be known).
         store: where decoded images and features are kept; the target's are used again by the next call.
         plugin_files, no_plugins: as on the command line.
@@ -96,8 +99,15 @@ def score(
     prepare_torch(precision, 2)
     features = _FeatureSource(registry, keep, resolve_device(device), precision, batch_size, report)
     rows: list[dict[str, Any]] = []
+    common: dict[str, Any] = {
+        "named": bool(metrics),
+        "seed": seed,
+        "draws": draws,
+        "balance": preset is None if balance is None else balance,
+        "intervals": intervals,
+    }
     for metric in chosen:
-        rows += _rows(metric, sides, features, named=bool(metrics), seed=seed, draws=draws, intervals=intervals)
+        rows += _rows(metric, sides, features, **common)
     return rows
 
 
@@ -279,7 +289,15 @@ class _FeatureSource:
 
 
 def _rows(
-    metric: _Chosen, sides: _Sides, source: _FeatureSource, *, named: bool, seed: int, draws: int, intervals: bool
+    metric: _Chosen,
+    sides: _Sides,
+    source: _FeatureSource,
+    *,
+    named: bool,
+    seed: int,
+    draws: int,
+    balance: bool,
+    intervals: bool,
 ) -> list[dict[str, Any]]:
     spec = metric.registered.spec
     ours, theirs = sides.folders["candidate"].images, sides.folders["reference"].images
@@ -316,6 +334,7 @@ def _rows(
             source.context(sides.task, metric.params),
             seed=seed,
             draws=draws,
+            balance=balance,
             intervals=intervals and known,
         )
     except MtbenchError as error:

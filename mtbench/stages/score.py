@@ -29,7 +29,7 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
         inputs,
         work.context,
         seed=options["sampling_seed"],
-        draws=options.get("draws", 1),
+        draws=options.get("draws", 5),
         like=len(work.images(options["like"])) if "like" in options else None,
         blame=work.blame,
     )

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from mtbench import Context, DataError, MetricInputs, Score
+from mtbench.compute.intervals import Measure
+from mtbench_plugins.metrics.resampling import class_spread_measure, split_numbers
 
 
 def split_scores(
@@ -67,3 +69,10 @@ class InceptionScore:
         if largest < logits.shape[1]:
             note = f"in {self._splits} splits of these images IS cannot exceed {largest}"
         return Score(float(values.mean()), note=note)
+
+    def resample(self, inputs: MetricInputs, context: Context) -> Measure:
+        """The score of some of the slices, each staying in its split; see ``mtbench.compute.intervals.Measure``."""
+        logits = inputs.features["candidate"]["logits"]
+        count = len(logits)
+        order = np.random.RandomState(self._seed).permutation(count) if self._shuffle else np.arange(count)
+        return class_spread_measure(logits, split_numbers(order, self._splits))

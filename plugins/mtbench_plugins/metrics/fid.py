@@ -34,6 +34,6 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         needs=_needs,
         variant=_variant,
         balanced=True,
-        interval="none",
+        interval="jackknife",
         decimals=1,
     )

@@ -38,5 +38,5 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         needs=_needs,
         variant=_variant,
         higher_is_better=True,
-        interval="none",
+        interval="jackknife",
     )

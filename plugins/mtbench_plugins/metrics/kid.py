@@ -51,5 +51,5 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         needs=_needs,
         variant=_variant,
         balanced=True,
-        interval="none",
+        interval="jackknife",
     )

@@ -55,9 +55,7 @@ def _down(images: Images, axis: int, mode: Any) -> Images:
     padded = _padded(images, axis, 2, 2, mode)
     first, second, middle, fourth, last = (_take(padded, axis, k, k + size, 2) for k in range(5))
     blurred: Images = (
-        (first + last) * np.float32(1 / 16)
-        + (second + fourth) * np.float32(4 / 16)
-        + middle * np.float32(6 / 16)
+        (first + last) * np.float32(1 / 16) + (second + fourth) * np.float32(4 / 16) + middle * np.float32(6 / 16)
     )
     return blurred
 
