@@ -48,11 +48,11 @@ def _rich(section: Section, title: str, columns: Sequence[int], plain: bool) -> 
     shown.add_column(grid.corner)
     if section.transposed:
         for head in grid.header[-1]:
-            shown.add_column(_head(head), justify="right")
+            shown.add_column(_head(head), justify="right", overflow="fold")
     else:
         for i in columns:
             column = section.columns[i]
-            shown.add_column(_head(Head(column.title, notes=column.notes)), justify="right")
+            shown.add_column(_head(Head(column.title, notes=column.notes)), justify="right", overflow="fold")
     for row in grid.body:
         if row.rule:
             shown.add_section()

@@ -41,16 +41,14 @@ def list_files(as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for header in ("name", "state", "size", "licence"):
+    table.add_column("name", no_wrap=True)
+    for header in ("state", "size", "licence"):
         table.add_column(header, overflow="fold")
-    table.add_column("", no_wrap=True, overflow="ellipsis")
     for file in files.values():
         found = state(file)
         colour = {"ready": "green", "missing": "yellow"}.get(found, "red")
         size = f"{file.size / 1e6:.0f} MB" if file.size else ""
-        table.add_row(
-            f"[bold]{file.name}[/]", f"[{colour}]{found}[/]", size, file.licence, f"[dim]{file.description}[/]"
-        )
+        table.add_row(f"[bold]{file.name}[/]", f"[{colour}]{found}[/]", size, file.licence)
     console = Console()
     console.print(table)
     console.print(f"kept in {weights_folder()}", markup=False, highlight=False, soft_wrap=True)

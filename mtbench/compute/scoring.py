@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,23 @@ from mtbench.errors import PluginError
 from mtbench.specs import MetricSpec
 
 
+@dataclass(frozen=True)
+class Scoring:
+    """What came of one metric on its inputs.
+
+    Attributes:
+        scores: with intervals where they hold.
+        without: of each score, why it has no interval; empty where it has one or none was asked for.
+        n: images a side that entered.
+        draws: how often they were drawn; the values are means over the draws.
+    """
+
+    scores: list[Score]
+    without: list[str]
+    n: int
+    draws: int
+
+
 def score(
     metric: Any,
     spec: MetricSpec,
@@ -37,8 +54,8 @@ def score(
     like: int | None = None,
     blame: str = "",
     intervals: bool = True,
-) -> tuple[list[Score], int]:
-    """The scores of a metric, with intervals where they hold, and the number of images a side that entered.
+) -> Scoring:
+    """The scores of a metric, with intervals where they hold.
 
     Args:
         metric: the plugin's object.
@@ -57,14 +74,20 @@ def score(
     """
     blame = blame or f"metric '{spec.name}'"
     drawn = list(_draws(inputs, seed, draws, like)) if spec.balanced and balance else [inputs]
-    merged = _mean([_scores(metric, one, context, blame) for one in drawn])
+    scores = _mean([_scores(metric, one, context, blame) for one in drawn])
+    found = [Interval()] * len(scores)
     if intervals:
         # With several draws the interval is that of their mean, so it looks at all slices, as they do.
         several = len(drawn) > 1 and like is None
         whole = inputs if several else drawn[0]
-        merged = _with_intervals(metric, spec, merged, whole, context, seed, len(drawn) if several else 1, blame)
+        found = _intervals(metric, spec, scores, whole, context, seed, len(drawn) if several else 1, blame)
     images = drawn[0].candidate
-    return merged, len(images) if images is not None else 0
+    return Scoring(
+        scores=[_placed(s, interval, spec.interval != "cases") for s, interval in zip(scores, found, strict=True)],
+        without=[interval.reason for interval in found],
+        n=len(images) if images is not None else 0,
+        draws=len(drawn),
+    )
 
 
 def _draws(inputs: MetricInputs, seed: int, draws: int, like: int | None) -> Iterator[MetricInputs]:
@@ -126,18 +149,13 @@ def _checked(item: Score, blame: str) -> Score:
 def _mean(draws: Sequence[list[Score]]) -> list[Score]:
     if len(draws) == 1:
         return draws[0]
-    merged = []
-    for alike in zip(*draws, strict=True):
-        values = np.array([s.value for s in alike])
-        note = f"mean of {len(values)} draws of N = min, standard deviation {values.std(ddof=1):.3g}"
-        first = alike[0]
-        merged.append(
-            replace(first, value=float(values.mean()), cases=None, note="; ".join(filter(None, (first.note, note))))
-        )
-    return merged
+    return [
+        replace(alike[0], value=float(np.mean([s.value for s in alike])), cases=None)
+        for alike in zip(*draws, strict=True)
+    ]
 
 
-def _with_intervals(
+def _intervals(
     metric: Any,
     spec: MetricSpec,
     scores: list[Score],
@@ -146,34 +164,26 @@ def _with_intervals(
     seed: int,
     draws: int,
     blame: str,
-) -> list[Score]:
-    found: list[Interval]
+) -> list[Interval]:
     if spec.interval == "cases":
-        found = [cases_interval(s.cases, seed=seed) if s.cases is not None else Interval() for s in scores]
-    elif spec.interval in ("jackknife", "subsample") and inputs.candidate is not None:
-        measure: Measure
-        if hasattr(metric, "resample"):
-            measure = metric.resample(inputs, context)
-        else:
-            measure = measure_of(inputs, lambda chosen: _scores(metric, chosen, context, blame))
-        references = inputs.reference.patients if _two_sided(spec, inputs) and inputs.reference is not None else None
-        if draws > 1 and references is not None:
-            measure = averaged_over_draws(measure, len(inputs.candidate), len(references), seed=seed, draws=draws)
-        resample = jackknife if spec.interval == "jackknife" else subsample
-        found = resample(measure, inputs.candidate.patients, references, seed=seed)
+        return [cases_interval(s.cases, seed=seed) if s.cases is not None else Interval() for s in scores]
+    if spec.interval == "none" or inputs.candidate is None:
+        return [Interval()] * len(scores)
+    measure: Measure
+    if hasattr(metric, "resample"):
+        measure = metric.resample(inputs, context)
     else:
-        return scores
-    return [_placed(s, interval, spec.interval != "cases") for s, interval in zip(scores, found, strict=True)]
-
-
-def _two_sided(spec: MetricSpec, inputs: MetricInputs) -> bool:
-    return inputs.reference is not None and (spec.balanced or "reference" in inputs.features)
+        measure = measure_of(inputs, lambda chosen: _scores(metric, chosen, context, blame))
+    references = inputs.reference.patients if inputs.reference is not None else None
+    if draws > 1 and references is not None:
+        measure = averaged_over_draws(measure, len(inputs.candidate), len(references), seed=seed, draws=draws)
+    resample = jackknife if spec.interval == "jackknife" else subsample
+    return resample(measure, inputs.candidate.patients, references, seed=seed)
 
 
 def _placed(score: Score, interval: Interval, centred: bool) -> Score:
     if interval.low is None or interval.high is None:
-        note = "; ".join(filter(None, (score.note, f"no interval: {interval.reason}" if interval.reason else "")))
-        return replace(score, note=note)
+        return score
     ends = (interval.low, interval.high)
     if centred:
         # Resampling may measure on other draws or fewer directions than the printed value: only its width counts.

@@ -327,7 +327,7 @@ def _rows(
     try:
         inputs, weights, caveats = _inputs(metric, sides, source)
         known = all(all(s.patients) for s in (ours, theirs))
-        found, count = score_inputs(
+        found = score_inputs(
             metric.registered.create(metric.params),
             spec,
             inputs,
@@ -353,11 +353,13 @@ def _rows(
             "stderr": item.stderr,
             "ci_low": item.ci[0] if item.ci else None,
             "ci_high": item.ci[1] if item.ci else None,
-            "n": count or None,
+            "without_interval": reason,
+            "n": found.n or None,
+            "draws": found.draws,
             "mark": item.mark,
             "note": item.note,
         }
-        for item in found
+        for item, reason in zip(found.scores, found.without, strict=True)
     ]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mtbench.compute.scoring import score
-from mtbench.data import MetricInputs, Score
+from mtbench.compute.scoring import Scoring, score
+from mtbench.data import MetricInputs
 from mtbench.errors import DataError
 from mtbench.stages.work import Work
 
@@ -23,7 +23,7 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     assert work.registered is not None
     options = work.options
     inputs, sizes = gather(work)
-    scores, count = score(
+    found = score(
         work.plugin,
         work.registered.spec,
         inputs,
@@ -33,14 +33,16 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
         like=len(work.images(options["like"])) if "like" in options else None,
         blame=work.blame,
     )
-    record = {**as_record(scores), "n": count or None, **sizes}
+    record = {**as_record(found), **sizes}
     (folder / "score.json").write_text(json.dumps(record, sort_keys=True))
     return {"notes": list(work.context.log), "images": sizes["n_translated"]}
 
 
-def as_record(scores: Sequence[Score]) -> dict[str, Any]:
+def as_record(found: Scoring) -> dict[str, Any]:
     """Scores and their cases as plain JSON values."""
     return {
+        "n": found.n or None,
+        "draws": found.draws,
         "scores": [
             {
                 "label": s.label,
@@ -50,8 +52,9 @@ def as_record(scores: Sequence[Score]) -> dict[str, Any]:
                 "ci_high": s.ci[1] if s.ci else None,
                 "mark": s.mark,
                 "note": s.note,
+                "without_interval": reason,
             }
-            for s in scores
+            for s, reason in zip(found.scores, found.without, strict=True)
         ],
         "cases": [
             {
@@ -61,7 +64,7 @@ def as_record(scores: Sequence[Score]) -> dict[str, Any]:
                 "patient": list(s.cases.patients),
                 "value": [None if math.isnan(v) else float(v) for v in s.cases.values],
             }
-            for s in scores
+            for s in found.scores
             if s.cases is not None
         ],
     }

@@ -46,7 +46,9 @@ SCORES = pa.schema(
         ("stderr", _F),
         ("ci_low", _F),
         ("ci_high", _F),
+        ("without_interval", _S),  # why there is no interval
         ("n", _I),  # images a side that entered the number
+        ("draws", _I),  # how often N = min was drawn; the value is the mean
         ("n_translated", _I),
         ("n_target", _I),
         ("n_patients_translated", _I),
