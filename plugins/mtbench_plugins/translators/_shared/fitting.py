@@ -67,7 +67,9 @@ def augmentation(params: Params, size: tuple[int, int], *, multiple: int, smalle
     return chain(resize_crop((load[0], load[1]), (crop[0], crop[1])), *([flip()] if params["flip"] else []))
 
 
-def run(recipe: Recipe, sampler: Sampler, params: Params, context: Context, *, epochs: int) -> History:
+def run(
+    recipe: Recipe, sampler: Sampler, params: Params, context: Context, *, epochs: int, channels_last: bool
+) -> History:
     """Train by the parameters' budget; ``epochs`` is the original's, taken where none is given."""
     asked = {name: params[name] for name in ("epochs", "steps", "minutes")}
     if all(value is None for value in asked.values()):
@@ -85,6 +87,7 @@ def run(recipe: Recipe, sampler: Sampler, params: Params, context: Context, *, e
         Budget(**asked),
         batch_size=params["batch_size"],
         samples_every=every or 10**9,
+        channels_last=channels_last,
     )
 
 

@@ -60,7 +60,9 @@ class MaskGan(GeneratorTranslator):
             masks=(self._masks(source, context), self._masks(target, context)),
             partner=near,
         )
-        self.history = fitting.run(recipe, sampler, self.params, context, epochs=80)
+        self.history = fitting.run(
+            recipe, sampler, self.params, context, epochs=80, channels_last=self.channels_last(context)
+        )
         self.network = recipe.networks["G_A"]
 
     def _masks(self, images: ImageSet, context: Context) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

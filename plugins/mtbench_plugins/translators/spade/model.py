@@ -33,6 +33,7 @@ class Spade(GeneratorTranslator):
     file = "latest_net_G.pth"
     multiple = 32
     smallest = 32
+    instance_norm = False
 
     @property
     def layout(self) -> Layout:
@@ -58,7 +59,7 @@ class Spade(GeneratorTranslator):
             )
         height, width = batch.masks.shape[1:]
         segmap = self.padded(labels.one_hot(batch.masks, "source"))
-        out: Tensor = network(segmap.contiguous(memory_format=torch.channels_last))
+        out: Tensor = network(segmap.contiguous(memory_format=self.memory_format(context.device)))
         return out[:, :, :height, :width]
 
     def fit(self, data: TrainingData, context: Context) -> None:
@@ -80,7 +81,14 @@ class Spade(GeneratorTranslator):
         preview = (segmap, self.padded(shown.tensor()))
         perceptual = self._perceptual(context)
         recipe = SpadeRecipe(self.params, labels, derive(context.seed, "initial weights"), preview, perceptual)
-        self.history = fitting.run(recipe, PairedSampler(target, augment=augment), self.params, context, epochs=50)
+        self.history = fitting.run(
+            recipe,
+            PairedSampler(target, augment=augment),
+            self.params,
+            context,
+            epochs=50,
+            channels_last=self.channels_last(context),
+        )
         self.network = recipe.networks["G"]
 
     def _perceptual(self, context: Context) -> PerceptualLoss | None:
