@@ -118,6 +118,8 @@ class DatasetSpec(Spec):
         access: "open", "on request", "private" or "generated".
         obtain: where and how to get the data.
         size: download size, in words.
+        published: slice counts of the publication by domain and split, which ``mtbench data check`` compares with.
+        unverified: what of it was written from descriptions and never tried on a real file, one sentence each.
     """
 
     kind: ClassVar[str] = "dataset"
@@ -134,6 +136,8 @@ class DatasetSpec(Spec):
     access: Literal["open", "on request", "private", "generated"] = field(default="open", kw_only=True)
     obtain: str = field(default="", kw_only=True)
     size: str = field(default="", kw_only=True)
+    published: Mapping[str, Mapping[str, int]] = field(default_factory=dict, kw_only=True)
+    unverified: tuple[str, ...] = field(default=(), kw_only=True)
 
     def task(self, params: Params, dataset: str) -> Task:
         """The task as the suite calls it ``dataset``, for these parameters."""

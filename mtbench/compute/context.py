@@ -47,7 +47,10 @@ class Context:
         progress: report with it; calling often is cheap.
         checkpoints: for a fit that wants to resume; ``None`` outside fits.
         find_weights: how :meth:`weights` finds a catalogued file.
+        partial: for ``prepare``: a folder that outlives a failed try of the same unit and is removed after a good
+            one; ``None`` elsewhere.
         log: a list of lines kept in the unit's record ("VGG loss left out: no weights").
+        left_out: cases that cannot be used, each with the reason; see :meth:`leave_out`.
     """
 
     task: Task | None = None
@@ -61,7 +64,9 @@ class Context:
     progress: Progress = _silent
     checkpoints: Checkpoints | None = None
     find_weights: Callable[[str], Path] = _no_weights
+    partial: Path | None = None
     log: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
     _draws: dict[str, int] = field(default_factory=dict, repr=False)
 
     def noise(self, batch: Batch | Sequence[Slice], shape: tuple[int, ...]) -> torch.Tensor:
@@ -84,6 +89,13 @@ class Context:
     def start_batch(self) -> None:
         """Start every slice's noise anew; the harness calls it before each ``translate``, a retry included."""
         self._draws.clear()
+
+    def leave_out(self, case: str, reason: str) -> None:
+        """Go on without a case (a volume, a patient) of a data set that cannot be used.
+
+        It is counted and listed by name and reason; under ``--strict`` the whole preparation is refused.
+        """
+        self.left_out.append((case, reason))
 
     def rng(self, *names: Any) -> np.random.Generator:
         """A NumPy generator for (seed, names); pure, so the order of calls does not matter."""

@@ -9,7 +9,8 @@ from mtbench.formats.framing import Frame
 from mtbench.formats.geometry import Geometry, put_back
 from mtbench.formats.orientation import PLANES, Plane
 from mtbench.formats.reading import SUFFIXES, is_series, read, read_mask, stem, suffix
-from mtbench.formats.volume import Volume
+from mtbench.formats.segmentation import Segmentation, read_segmentation
+from mtbench.formats.volume import Volume, check_same_place
 from mtbench.formats.writing import write_nifti
 
 __all__ = [
@@ -18,11 +19,14 @@ __all__ = [
     "Frame",
     "Geometry",
     "Plane",
+    "Segmentation",
     "Volume",
+    "check_same_place",
     "is_series",
     "put_back",
     "read",
     "read_mask",
+    "read_segmentation",
     "stem",
     "suffix",
     "write_nifti",

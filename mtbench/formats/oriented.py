@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,24 +51,48 @@ def read_nrrd(path: Path) -> Volume:
         DataError: more than three dimensions, another space than RAS, LPS or LAS, or unusable directions.
         OSError: not an NRRD file, or a truncated one.
     """
+    array, header = open_nrrd(path)
+    affine = nrrd_affine(header, path)
+    if affine is None:
+        return Volume(np.ascontiguousarray(array.T), str(path))
+    return Volume.oriented(_three(array, path), affine, axis_codes(affine, str(path)), str(path))
+
+
+def open_nrrd(path: Path) -> tuple[NDArray[Any], Mapping[str, Any]]:
+    """Array, first axis fastest in the file, and header of an NRRD file.
+
+    Raises:
+        OSError: not an NRRD file, or a truncated one.
+    """
     import nrrd
 
     try:
         array, header = nrrd.read(str(path))
     except nrrd.NRRDError as error:
         raise OSError(str(error)) from error
+    return array, header
+
+
+def nrrd_affine(header: Mapping[str, Any], path: Path) -> NDArray[np.float64] | None:
+    """4 x 4, index along the axes that lie in space to RAS millimetres; ``None`` where the header does not say.
+
+    Raises:
+        DataError: another space than RAS, LPS or LAS, or unusable directions.
+    """
     if header.get("space directions") is None:
-        return Volume(np.ascontiguousarray(array.T), str(path))
-    array = _three(array, path)
+        return None
     space = str(header.get("space", "")).lower()
     words = _SPACES.get(space, space).split("-")
     if len(words) != 3 or any(word not in _TOWARDS for word in words):
         raise DataError(f"its space is '{space}'", where=str(path), expected="RAS, LPS or LAS")
+    # An axis that lies not in space (the layers of a segmentation) has "none" for its direction.
+    rows = [row for row in np.asarray(header["space directions"], np.float64) if not np.isnan(row).all()]
+    if np.shape(rows) != (3, 3):
+        raise DataError(f"it has {len(rows)} directions in space", where=str(path), expected="three")
     affine = np.eye(4)
-    affine[:3, :3] = np.asarray(header["space directions"], np.float64).T
+    affine[:3, :3] = np.transpose(rows)
     affine[:3, 3] = np.asarray(header.get("space origin", np.zeros(3)), np.float64)
-    affine = np.diag([*(_TOWARDS[word] for word in words), 1.0]) @ affine
-    return Volume.oriented(array, affine, axis_codes(affine, str(path)), str(path))
+    return np.asarray(np.diag([*(_TOWARDS[word] for word in words), 1.0]) @ affine, np.float64)
 
 
 def _three(array: NDArray[Any], path: Path) -> NDArray[Any]:

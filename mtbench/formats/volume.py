@@ -87,3 +87,32 @@ class Volume:
         size = np.linalg.norm(affine[:3, :3], axis=0)
         across, row, column = PLANES[plane]
         return (float(size[row]), float(size[column])), float(size[across])
+
+
+def check_same_place(mask: Volume, image: Volume, name: str) -> None:
+    """Refuse a mask that is not on the grid of its image.
+
+    Args:
+        mask, image: as read.
+        name: what the message calls the image.
+
+    Raises:
+        DataError: another size, or headers that disagree about origin, directions or spacing.
+    """
+    if mask.array.shape != image.array.shape:
+        ours, theirs = (" x ".join(str(n) for n in v.file_shape) for v in (mask, image))
+        raise DataError(
+            f"the mask is {ours}, its image {name} is {theirs}",
+            where=mask.file,
+            expected="the same size",
+        )
+    one, other = mask.affine, image.affine
+    if (one is None) != (other is None) or (
+        one is not None and other is not None and not np.allclose(one, other, atol=0.05)
+    ):
+        raise DataError(
+            f"the mask does not lie where its image {name} lies: their headers differ",
+            where=mask.file,
+            expected="the same origin, directions and spacing",
+            remedy="Resample the mask to the image's grid",
+        )

@@ -66,7 +66,7 @@ class Builder:
             "prepare",
             f"prepare {dataset.entry.name}",
             choice=dataset,
-            options={"root": dataset.entry.root or "", "dataset": dataset.entry.name},
+            apart={"root": dataset.entry.root or "", "dataset": dataset.entry.name},
         )
         settings = split_settings(dataset, fold)
         paths = {"split_file": str(suite.path(settings["file"]))} if settings.get("file") else {}
@@ -83,8 +83,13 @@ class Builder:
         inputs: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
         paths: Mapping[str, str] | None = None,
+        apart: Mapping[str, str] | None = None,
     ) -> str:
-        """The key of the unit that does this; it is added if nobody asked for it before."""
+        """The key of the unit that does this; it is added if nobody asked for it before.
+
+        ``apart`` keeps units of one plan apart without being part of what is asked: the same files prepared
+        under another name or from another folder are the same artefact.
+        """
         plugin = None
         if choice is not None:
             plugin = {
@@ -104,7 +109,7 @@ class Builder:
         }
         request = hash_of({**asked, "stage_revision": _stage_revision(stage), "plugin": plugin})
         given = dict(inputs or {})
-        key = hash_of([request, given])
+        key = hash_of([request, given, *([dict(apart)] if apart else [])])
         if key not in self.plan.units:
             self.plan.units[key] = Unit(
                 key=key,

@@ -24,6 +24,7 @@ class Job:
         device, batch_size: how to run it; neither changes a result beyond rounding.
         plugin_files: files given by ``--plugin``, loaded by path.
         third_party: whether plugins of other distributions may be loaded.
+        strict: whether a data set is refused when cases of it have to be left out.
     """
 
     unit: Mapping[str, Any]
@@ -36,6 +37,7 @@ class Job:
     files: str = ""
     plugin_files: tuple[str, ...] = ()
     third_party: bool = True
+    strict: bool = False
 
     @property
     def key(self) -> str:

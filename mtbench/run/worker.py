@@ -102,6 +102,7 @@ def _run(job: Job, registry: Registry, report: Report, info: dict[str, Any]) -> 
         scratch=scratch,
         progress=report,
         checkpoints=Checkpoints(partial) if unit["stage"] == "fit" else None,
+        partial=partial if unit["stage"] == "prepare" else None,
         find_weights=_find_weights,
     )
     if unit["stage"] not in _LIGHT:
@@ -116,6 +117,7 @@ def _run(job: Job, registry: Registry, report: Report, info: dict[str, Any]) -> 
         registered=registered,
         task=context.task or task_from_dict(unit["task"]),
         context=context,
+        strict=job.strict,
     )
     manifest = {
         "format": 1,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from mtbench.data import DOMAINS, WHITE, Sample, Slice, encode
 from mtbench.errors import DataError, PluginError
 from mtbench.stages.work import Work
 from mtbench.store.images import GrowingArray, write_index
+
+if TYPE_CHECKING:
+    from mtbench.compute.context import Progress
 
 STAGE_REVISION = 1
 
@@ -35,8 +39,9 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     writers: dict[str, _Writer] = {}
     size: tuple[int, int] | None = None
     count = 0
+    told = _Told(work.context.progress)
     try:
-        for sample in work.plugin.prepare(root, work.context):
+        for sample in work.plugin.prepare(root, replace(work.context, progress=told)):
             if not isinstance(sample, Sample):
                 raise PluginError(
                     f"prepare yielded {type(sample).__name__}", where=work.blame, expected="mtbench.Sample"
@@ -52,10 +57,18 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
                 writers[sample.domain] = _Writer(folder, sample.domain, work)
             writers[sample.domain].add(sample, size)
             count += 1
-            work.context.progress(count, 0, {"slices": count})
+            if not told.something:
+                work.context.progress(count, 0, {"slices": count})
     finally:
         for writer in writers.values():
             writer.close()
+    left_out = work.context.left_out
+    if left_out and work.strict:
+        raise DataError(
+            f"{_cases(left_out)} cannot be used: " + "; ".join(f"{case}: {reason}" for case, reason in left_out),
+            where=f"dataset '{work.task.dataset}'",
+            remedy="Mend them, or go on without them by leaving --strict out: what was converted is kept",
+        )
     for domain in ("source", "target"):
         found = len(writers[domain].slices) if domain in writers else 0
         if found < 2:
@@ -63,11 +76,14 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
                 f"the {domain} domain has {found} image{'s' if found != 1 else ''}",
                 where=f"dataset '{work.task.dataset}'",
                 expected="at least two images in each domain",
-                remedy="Check the folder and the patterns",
+                remedy=(
+                    f"{_cases(left_out)} could not be used; the first, {left_out[0][0]}: {left_out[0][1]}"
+                    if left_out
+                    else "Check the folder and the patterns"
+                ),
             )
     _check_pairs(work, writers)
     described = {
-        "dataset": work.task.dataset,
         "source": work.task.source,
         "target": work.task.target,
         "labels": {str(k): v for k, v in work.task.labels.items()},
@@ -82,8 +98,25 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
         "slices": {d: len(w.slices) for d, w in writers.items()},
         "patients": {d: len({s.patient_id for s in w.slices}) for d, w in writers.items()},
         "images": count,
-        "notes": list(work.context.log),
+        "left_out": [{"case": case, "reason": reason} for case, reason in left_out],
+        "notes": [*work.context.log, *(f"left out: {case}: {reason}" for case, reason in left_out)],
     }
+
+
+class _Told:
+    """Passes a plugin's progress on, and knows whether it reports any."""
+
+    def __init__(self, report: Progress) -> None:
+        self._report = report
+        self.something = False
+
+    def __call__(self, done: int, total: int, figures: Mapping[str, Any]) -> None:
+        self.something = True
+        self._report(done, total, figures)
+
+
+def _cases(left_out: Sequence[tuple[str, str]]) -> str:
+    return f"{len(left_out)} case{'s' if len(left_out) != 1 else ''}"
 
 
 class _Writer:

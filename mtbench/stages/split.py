@@ -27,8 +27,14 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     data = work.inputs["data"].path
     slices = {domain: read_slices(data, domain) for domain in ("source", "target", "paired")}
     settings = dict(work.options)
+    own = any(s.split for domain in ("source", "target") for s in slices[domain])
+    if settings["by"] == "own" and not own:
+        raise DataError(
+            "the data set says of no slice on which side it is",
+            where=f"dataset '{work.task.dataset}'",
+            remedy='Use split = "seed"',
+        )
     if settings["by"] == "auto":
-        own = any(s.split for domain in ("source", "target") for s in slices[domain])
         by = "own" if own else "seed"
         settings = {"by": by, **SPLIT_KEYS[by]}
     table = _read_file(Path(work.paths["split_file"])) if settings["by"] == "file" else {}
@@ -59,8 +65,11 @@ def divide(
     """The side of each slice: "train", "validation", "test", or empty where it takes no part."""
     by = settings["by"]
     patients = sorted({s.patient_id for s in slices})
-    if by == "own":
+    if by == "own" and any(s.split for s in slices):
         return _own(slices, settings, where)
+    if by == "own":
+        # The other domain has a split of its own, this one has none.
+        settings, by = {**SPLIT_KEYS["seed"], **settings}, "seed"
     if by == "file":
         return [_listed(s, domain, table, where) for s in slices]
     if by == "demo" and len(patients) < 3:

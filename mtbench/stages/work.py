@@ -33,6 +33,7 @@ class Work:
         inputs: artefacts by role.
         registered: the plugin's spec, or ``None`` (split).
         task, context: as plugins see them.
+        strict: whether a data set is refused when cases of it have to be left out.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Work:
     registered: Registered | None
     task: Task
     context: Context
+    strict: bool = False
 
     @cached_property
     def plugin(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import IO, Any
@@ -93,9 +94,10 @@ def read_slices(folder: Path, domain: str) -> list[Slice]:
     path = folder / f"index-{domain}.parquet"
     if not path.exists():
         return []
-    slices = []
-    for row in pq.read_table(path, columns=list(SLICE_FIELDS)).to_pylist():
-        for name in ("spacing", "window"):
-            row[name] = tuple(row[name]) if row[name] is not None else None
-        slices.append(Slice(**row))
-    return slices
+    return [slice_of(row) for row in pq.read_table(path, columns=list(SLICE_FIELDS)).to_pylist()]
+
+
+def slice_of(row: Mapping[str, Any]) -> Slice:
+    """A record from its fields as JSON or Parquet give them."""
+    pairs = {name: tuple(row[name]) for name in ("spacing", "window") if row[name] is not None}
+    return Slice(**{**row, **pairs})

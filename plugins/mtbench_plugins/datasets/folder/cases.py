@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mtbench.data import Sample, Slice, encode
 from mtbench.errors import DataError
-from mtbench.formats import PLANES, Frame, Geometry, Plane, Volume, read, read_mask
+from mtbench.formats import PLANES, Frame, Geometry, Plane, Volume, check_same_place, read, read_mask
 from mtbench_plugins.datasets.folder.config import Domain
 from mtbench_plugins.datasets.folder.listing import Item
 
@@ -145,7 +145,7 @@ def _masks(item: Item, volume: Volume, domain: Domain, plane: Plane | None) -> N
     """Raw mask values (label maps) or labels from 1 (one file per class), slices x H x W."""
     if item.mask is not None:
         mask = read_mask(item.mask)
-        _same_place(mask, volume, item)
+        check_same_place(mask, volume, item.relative)
         return mask.slices(plane)
     if not item.class_masks:
         return None
@@ -153,30 +153,9 @@ def _masks(item: Item, volume: Volume, domain: Domain, plane: Plane | None) -> N
     for label, files in enumerate(item.class_masks.values(), start=1):
         for file in files:
             mask = read_mask(file)
-            _same_place(mask, volume, item)
+            check_same_place(mask, volume, item.relative)
             joined[mask.array != 0] = label
     return replace(volume, array=joined).slices(plane)
-
-
-def _same_place(mask: Volume, image: Volume, item: Item) -> None:
-    if mask.array.shape != image.array.shape:
-        sizes = (" x ".join(str(n) for n in v.file_shape) for v in (mask, image))
-        ours, theirs = sizes
-        raise DataError(
-            f"the mask is {ours}, its image {item.relative} is {theirs}",
-            where=mask.file,
-            expected="the same size",
-        )
-    one, other = mask.affine, image.affine
-    if (one is None) != (other is None) or (
-        one is not None and other is not None and not np.allclose(one, other, atol=0.05)
-    ):
-        raise DataError(
-            f"the mask does not lie where its image {item.relative} lies: their headers differ",
-            where=mask.file,
-            expected="the same origin, directions and spacing",
-            remedy="Resample the mask to the image's grid",
-        )
 
 
 def _labelled(

@@ -1,0 +1,121 @@
+"""Segmentations as 3D Slicer writes them: ``.seg.nrrd``, whose header names the segments.
+
+The format: https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmentations.html. Segments that do not
+overlap share a layer and differ by value; segments that overlap lie in layers of their own, along a first axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.errors import DataError, close_matches
+from mtbench.formats.orientation import axis_codes
+from mtbench.formats.oriented import nrrd_affine, open_nrrd
+from mtbench.formats.volume import Volume
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Named segments of one volume.
+
+    Attributes:
+        layers: L x I x J x K integers, the axes of the volume in the file's order.
+        segments: name to (layer, value); names as in the header.
+        affine: 4 x 4, index in a layer to RAS millimetres; ``None`` where the header does not say.
+        file: the path it was read from.
+    """
+
+    layers: NDArray[Any]
+    segments: Mapping[str, tuple[int, int]]
+    affine: NDArray[np.float64] | None
+    file: str
+
+    def inside(self, name: str | None = None) -> NDArray[np.bool_]:
+        """I x J x K: where the segment is, its name in whatever case; without a name, where any segment is.
+
+        Raises:
+            DataError: no segment has that name.
+        """
+        if name is None:
+            return np.asarray(self.layers.any(axis=0))
+        known = {given.strip().lower(): where for given, where in self.segments.items()}
+        if name.lower() not in known:
+            raise DataError(
+                f"no segment is called '{name}'",
+                where=self.file,
+                expected=f"a segment of that name among {', '.join(self.segments) or 'none'}",
+                matches=close_matches(name, self.segments),
+            )
+        layer, value = known[name.lower()]
+        return np.asarray(self.layers[layer] == value)
+
+    def volume(self, array: NDArray[Any], image: Volume, *, by_index: bool = False) -> Volume:
+        """``array`` (I x J x K, from :meth:`inside`) as a volume beside the DICOM series it was drawn on.
+
+        Where the header says how the segmentation lies in the patient, that is how it lies. Otherwise, or with
+        ``by_index``: I is the column, J the row and K the slice of the series, from inferior to superior.
+        """
+        if self.affine is not None and not by_index:
+            return Volume.oriented(array, self.affine, axis_codes(self.affine, self.file), self.file)
+        if image.file_affine is None:
+            return Volume(array.transpose(2, 1, 0), self.file)
+        ordered = array.transpose(2, 1, 0)
+        if image.axes[0] == "I":
+            ordered = ordered[::-1]
+        if ordered.shape != image.file_shape:
+            sizes = (" x ".join(map(str, shape)) for shape in (ordered.shape, image.file_shape))
+            ours, theirs = sizes
+            raise DataError(f"the mask is {ours}, its image {theirs}", where=self.file, expected="the same size")
+        return Volume.oriented(ordered, image.file_affine, image.axes, self.file)
+
+
+def read_segmentation(path: Path) -> Segmentation:
+    """A ``.seg.nrrd`` file: one layer (three axes) or several (four).
+
+    Raises:
+        DataError: it cannot be read, holds no integers, or its header does not name its segments.
+    """
+    where = str(path)
+    try:
+        if path.stat().st_size == 0:
+            raise DataError("this file is empty (0 bytes)", where=where, remedy="Copy or download it again")
+        array, header = open_nrrd(path)
+    except DataError:
+        raise
+    except Exception as error:  # pynrrd has its own kinds for a file that is not what its name says
+        raise DataError(
+            f"this file cannot be read: {str(error).strip() or type(error).__name__}",
+            where=where,
+            remedy="Copy or download it again, or leave it out",
+        ) from error
+    if array.ndim not in (3, 4) or array.dtype.kind not in "ui":
+        shape = " x ".join(str(n) for n in array.shape)
+        raise DataError(f"it holds {shape} values of type {array.dtype}", where=where, expected="integer label maps")
+    layers = array if array.ndim == 4 else array[None]
+    return Segmentation(layers, _segments(header, len(layers), where), nrrd_affine(header, path), where)
+
+
+def _segments(header: Mapping[str, Any], layers: int, where: str) -> dict[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {}
+    for number in count():
+        name = header.get(f"Segment{number}_Name")
+        if name is None:
+            break
+        try:
+            layer = int(header.get(f"Segment{number}_Layer", 0))
+            value = int(header.get(f"Segment{number}_LabelValue", 1))
+        except ValueError as error:
+            raise DataError(f"the header of segment '{name}' cannot be read: {error}", where=where) from error
+        if not 0 <= layer < layers:
+            raise DataError(f"segment '{name}' is in layer {layer} of {layers}", where=where)
+        found[str(name)] = (layer, value)
+    if len(set(found.values())) != len(found):
+        raise DataError("two segments have the same layer and value", where=where, expected="a value for each")
+    return found
