@@ -1,0 +1,25 @@
+"""Radiomic features: what the extractor is called and what it may be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import mtbench
+
+
+@mtbench.hookimpl
+def mtbench_extractors() -> Iterator[mtbench.ExtractorSpec]:
+    """The extractor ``radiomics``."""
+    yield mtbench.ExtractorSpec(
+        "radiomics",
+        "mtbench_plugins.extractors.radiomics_extractor:Radiomics",
+        description="texture and histogram features of an image and of its wavelet sub-bands; needs no weights",
+        citation="van Griethuysen et al., Computational Radiomics System to Decode the Radiographic Phenotype, "
+        "Cancer Research 2017",
+        params={
+            "laplacian": mtbench.Param(
+                False, help="also features of Laplacian-of-Gaussian images, which frd-score leaves out in 2-D"
+            ),
+        },
+        arrays=("features",),
+    )

@@ -1,0 +1,91 @@
+"""The extractor ``radiomics``: the features of frd-score's version 1 for 2-D images, computed by our own code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench import Context
+from mtbench_plugins.extractors.radiomics_histogram import histogram_features
+from mtbench_plugins.extractors.radiomics_images import STEP, check, filtered, levels, normalised, sampled
+from mtbench_plugins.extractors.radiomics_neighbours import cooccurrence_features, neighbourhood_features
+from mtbench_plugins.extractors.radiomics_regions import run_features, zone_features
+
+if TYPE_CHECKING:
+    import torch
+
+FOREMOST = ("diagnostics_Image-original_Minimum", "diagnostics_Image-original_Maximum")
+"""The first two features: an image's darkest and brightest value, by which a constant image is known."""
+
+
+def features(image: NDArray[np.float32], laplacian: bool = False) -> dict[str, float]:
+    """The features of one image, by pyradiomics' names.
+
+    Nine are of the whole image, before and after it was prepared: the values that frd-score keeps of the
+    library's diagnostics and that differ between images of one size. They are followed by 77 for each filtered
+    image (18 first order, 22 GLCM, 16 GLRLM, 16 GLSZM, 5 NGTDM).
+
+    Args:
+        image: float32 H x W, grey levels 0..255.
+        laplacian: also of Laplacian-of-Gaussian images.
+
+    Raises:
+        DataError: a side shorter than 8 pixels, or values that are not finite.
+    """
+    check(image)
+    prepared = sampled(normalised(image))
+    found: dict[str, float] = {}
+    for name, values in (
+        ("Image-original", image),
+        ("Image-interpolated", prepared),
+        # The library's mask covers every sampled pixel. Said twice, counted twice: so its distance has it.
+        ("Mask-interpolated", prepared),
+    ):
+        found[f"diagnostics_{name}_Minimum"] = float(values.min())
+        found[f"diagnostics_{name}_Maximum"] = float(values.max())
+        found[f"diagnostics_{name}_Mean"] = float(values.mean(dtype=np.float64))
+    for kind, values in filtered(prepared, laplacian):
+        binned = levels(values)
+        counts = np.bincount(binned.ravel())
+        shares = counts[counts > 0] / binned.size
+        for family, some in (
+            ("firstorder", histogram_features(values.ravel().astype(np.float64), shares, float(STEP**2))),
+            ("glcm", cooccurrence_features(binned)),
+            ("glrlm", run_features(binned)),
+            ("glszm", zone_features(binned)),
+            ("ngtdm", neighbourhood_features(binned)),
+        ):
+            found.update({f"{kind}_{family}_{name}": float(value) for name, value in some.items()})
+    return found
+
+
+class Radiomics:
+    """Radiomic features of grey images.
+
+    Args:
+        laplacian: also of Laplacian-of-Gaussian images of sigma 2, 3, 4 and 5 pixels.
+    """
+
+    def __init__(self, laplacian: bool = False) -> None:
+        self._laplacian = laplacian
+
+    def extract(self, images: torch.Tensor, context: Context) -> dict[str, torch.Tensor]:
+        """Features of a batch, image by image on the CPU.
+
+        Args:
+            images: float32 B x 1 x H x W in [0, 1], taken as grey levels 0..255.
+
+        Returns:
+            ``features``: float32 B x 394, or B x 702 with ``laplacian``, finite for every image; see
+            :func:`features`. A constant image has those of a flat region.
+
+        Raises:
+            DataError: a side shorter than 8 pixels, or values that are not finite.
+        """
+        import torch
+
+        levels_255 = images[:, 0].float().cpu().numpy() * np.float32(255)
+        rows = [list(features(image, self._laplacian).values()) for image in levels_255]
+        return {"features": torch.tensor(rows, dtype=torch.float32)}

@@ -1,0 +1,119 @@
+"""The images that radiomic features are taken of, and their grey levels.
+
+As pyradiomics prepares 2-D images under the settings of frd-score's version 1: brought to mean 0 and standard
+deviation 100, sampled at every second pixel by a cubic spline, filtered, and cut into bins of width 5.
+
+Filtered images are float32 and their sums are taken in the library's order: a high-pass sub-band is zero on a
+flat background, 0 is the border of two bins, and in which of them the background lands is a matter of the last
+bit of a float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench import DataError
+
+SCALE = 100.0
+STEP = 2
+BIN_WIDTH = 5
+SIGMAS = (2.0, 3.0, 4.0, 5.0)
+"""Of the Laplacian of Gaussian, in pixels of the image before it was sampled at every second."""
+SUB_BANDS = ("wavelet-LH", "wavelet-HL", "wavelet-HH", "wavelet-LL")
+SMALLEST = 8
+
+Image = NDArray[np.float32]
+Levels = NDArray[np.int64]
+
+
+def _coiflet() -> tuple[list[np.float32], list[np.float32]]:
+    """Low-pass and high-pass analysis filters of the first coiflet (Daubechies, Ten Lectures, table 8.1)."""
+    root = sqrt(7)
+    low = [tap / (16 * sqrt(2)) for tap in (root - 3, 1 - root, 14 - 2 * root, 14 + 2 * root, 5 + root, 1 - root)]
+    high = [(-1) ** (k + 1) * tap for k, tap in enumerate(reversed(low))]
+    return [np.float32(tap) for tap in low], [np.float32(tap) for tap in high]
+
+
+_LOW, _HIGH = _coiflet()
+
+
+def normalised(image: Image) -> Image:
+    """Mean 0 and (sample) standard deviation 100; a constant image becomes zero."""
+    values = image.astype(np.float64)
+    spread = float(values.std(ddof=1))
+    if spread == 0:
+        return np.zeros_like(image)
+    return ((values - values.mean()) * (1 / spread)).astype(np.float32) * np.float32(SCALE)
+
+
+def sampled(image: Image) -> Image:
+    """Every second pixel of H x W, taken halfway between pixels 0 and 1, 2 and 3, ... of a cubic spline.
+
+    Returns:
+        ceil(H / 2) x ceil(W / 2); beyond the last pixel of an odd side the image is mirrored.
+    """
+    from scipy import ndimage
+
+    at = [np.arange(0, side, STEP) + (STEP - 1) / 2 for side in image.shape]
+    grid = np.meshgrid(*at, indexing="ij")
+    return ndimage.map_coordinates(image.astype(np.float64), grid, order=3, mode="mirror").astype(np.float32)
+
+
+def filtered(image: Image, laplacian: bool) -> Iterator[tuple[str, Image]]:
+    """The image itself, Laplacians of Gaussian if asked for, and four wavelet sub-bands, each with its name."""
+    yield "original", image
+    if laplacian:
+        from scipy import ndimage
+
+        for sigma in SIGMAS:
+            width = sigma / STEP
+            # Times sigma^2 in pixels of the unsampled image, with derivatives by the same unit.
+            values = ndimage.gaussian_laplace(image.astype(np.float64), width, mode="nearest") * width**2
+            yield f"log-sigma-{sigma:g}", values.astype(np.float32)
+    yield from zip(SUB_BANDS, sub_bands(image), strict=True)
+
+
+def sub_bands(image: Image) -> Iterator[Image]:
+    """LH, HL, HH and LL of one level of the undecimated wavelet transform; periodic borders, columns first letter.
+
+    Sides that are odd are made even by repeating the first row or column behind the last.
+    """
+    height, width = image.shape
+    even = np.pad(image, ((0, height % 2), (0, width % 2)), "wrap")
+    low, high = _convolved(even, _LOW, 1), _convolved(even, _HIGH, 1)
+    for across, down in ((low, _HIGH), (high, _LOW), (high, _HIGH), (low, _LOW)):
+        yield _convolved(across, down, 0)[:height, :width]
+
+
+def _convolved(image: Image, taps: list[np.float32], axis: int) -> Image:
+    total = np.zeros_like(image)
+    for k, tap in enumerate(taps):
+        total += tap * np.roll(image, k - len(taps) // 2, axis)
+    return total
+
+
+def levels(image: Image) -> Levels:
+    """Bins of width 5 whose borders are multiples of 5, numbered from the lowest that occurs, which is 1."""
+    lowest = image.min()
+    start = lowest - lowest % np.float32(BIN_WIDTH)
+    borders = np.arange(start, image.max() + np.float32(2 * BIN_WIDTH), BIN_WIDTH, dtype=np.float32)
+    return np.digitize(image, borders)
+
+
+def check(image: Image) -> None:
+    """Refuse what has no features.
+
+    Raises:
+        DataError: a side shorter than 8 pixels, or values that are not finite.
+    """
+    if min(image.shape) < SMALLEST:
+        raise DataError(
+            f"an image of {image.shape[0]} x {image.shape[1]} pixels is too small for radiomic features",
+            expected=f"at least {SMALLEST} pixels a side",
+        )
+    if not np.isfinite(image).all():
+        raise DataError("an image holds NaN or infinite values, which have no radiomic features")
