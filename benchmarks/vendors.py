@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -137,7 +136,7 @@ def report(
         further = sum(b > w for b, w in zip(between, within, strict=True))
         title = f"{registered.spec.title}[{registered.spec.printed_variant(metric_params)}]"
         print(
-            f"  {re.sub(r'[[]]', '', title):28s} vendors further apart in {further:2d} of {len(groups)} splits; "
+            f"  {title:28s} vendors further apart in {further:2d} of {len(groups)} splits; "
             f"median between vendors {np.median(between):8.4g}, between halves of GE {np.median(within):8.4g}"
         )
 

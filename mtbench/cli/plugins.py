@@ -84,18 +84,18 @@ def _list(rows: list[dict[str, Any]], problems: list[Any], console: Any) -> None
     from mtbench.specs import KINDS
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for header in ("kind", "name", "distribution", "state"):
-        table.add_column(header, overflow="fold")
+    order = [kind.kind for kind in KINDS]
+    lines = [
+        (row["kind"], row["name"], f"{row['distribution']} {row['version']}".strip(), row["state"], row["description"])
+        for row in sorted(rows, key=lambda row: (order.index(row["kind"]), row["name"]))
+    ]
+    for place, header in enumerate(("kind", "name", "distribution", "state")):
+        widest = max((len(line[place]) for line in lines), default=0)
+        # What identifies a plugin is shown whole; the description has what room is left.
+        table.add_column(header, no_wrap=True, min_width=max(len(header), min(widest, 60)))
     table.add_column("", no_wrap=True, overflow="ellipsis")
-    for kind in (k.kind for k in KINDS):
-        for row in sorted((r for r in rows if r["kind"] == kind), key=lambda r: str(r["name"])):
-            table.add_row(
-                kind,
-                f"[bold]{row['name']}[/]",
-                f"{row['distribution']} {row['version']}".strip(),
-                "[green]ok[/]",
-                f"[dim]{row['description']}[/]",
-            )
+    for kind, name, distribution, state, description in lines:
+        table.add_row(kind, f"[bold]{name}[/]", distribution, f"[green]{state}[/]", f"[dim]{description}[/]")
     console.print(table)
     for plugin in problems:
         console.print(f"\n[yellow]set aside[/] {plugin.name} of {plugin.origin}", highlight=False)

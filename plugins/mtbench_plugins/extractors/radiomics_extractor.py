@@ -20,7 +20,7 @@ FOREMOST = ("diagnostics_Image-original_Minimum", "diagnostics_Image-original_Ma
 """The first two features: an image's darkest and brightest value, by which a constant image is known."""
 
 
-def features(image: NDArray[np.float32], laplacian: bool = False) -> dict[str, float]:
+def features(image: NDArray[np.floating], laplacian: bool = False) -> dict[str, float]:
     """The features of one image, by pyradiomics' names.
 
     Nine are of the whole image, before and after it was prepared: the values that frd-score keeps of the
@@ -28,12 +28,13 @@ def features(image: NDArray[np.float32], laplacian: bool = False) -> dict[str, f
     image (18 first order, 22 GLCM, 16 GLRLM, 16 GLSZM, 5 NGTDM).
 
     Args:
-        image: float32 H x W, grey levels 0..255.
+        image: H x W, grey levels 0..255.
         laplacian: also of Laplacian-of-Gaussian images.
 
     Raises:
         DataError: a side shorter than 8 pixels, or values that are not finite.
     """
+    image = np.asarray(image, np.float64)
     check(image)
     prepared = sampled(normalised(image))
     found: dict[str, float] = {}
@@ -45,13 +46,13 @@ def features(image: NDArray[np.float32], laplacian: bool = False) -> dict[str, f
     ):
         found[f"diagnostics_{name}_Minimum"] = float(values.min())
         found[f"diagnostics_{name}_Maximum"] = float(values.max())
-        found[f"diagnostics_{name}_Mean"] = float(values.mean(dtype=np.float64))
+        found[f"diagnostics_{name}_Mean"] = float(values.mean())
     for kind, values in filtered(prepared, laplacian):
         binned = levels(values)
         counts = np.bincount(binned.ravel())
         shares = counts[counts > 0] / binned.size
         for family, some in (
-            ("firstorder", histogram_features(values.ravel().astype(np.float64), shares, float(STEP**2))),
+            ("firstorder", histogram_features(values.ravel(), shares, float(STEP**2))),
             ("glcm", cooccurrence_features(binned)),
             ("glrlm", run_features(binned)),
             ("glszm", zone_features(binned)),

@@ -3,9 +3,8 @@
 As pyradiomics prepares 2-D images under the settings of frd-score's version 1: brought to mean 0 and standard
 deviation 100, sampled at every second pixel by a cubic spline, filtered, and cut into bins of width 5.
 
-Filtered images are float32 and their sums are taken in the library's order: a high-pass sub-band is zero on a
-flat background, 0 is the border of two bins, and in which of them the background lands is a matter of the last
-bit of a float32.
+Sums of the wavelet filters are taken in the library's order: a high-pass sub-band is zero on a flat background,
+0 is the border of two bins, and in which of them the background lands is a matter of the last bit.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ SIGMAS = (2.0, 3.0, 4.0, 5.0)
 SUB_BANDS = ("wavelet-LH", "wavelet-HL", "wavelet-HH", "wavelet-LL")
 SMALLEST = 8
 
-Image = NDArray[np.float32]
+Image = NDArray[np.float64]
 Levels = NDArray[np.int64]
 
 
-def _coiflet() -> tuple[list[np.float32], list[np.float32]]:
+def _coiflet() -> tuple[list[float], list[float]]:
     """Low-pass and high-pass analysis filters of the first coiflet (Daubechies, Ten Lectures, table 8.1)."""
     root = sqrt(7)
     low = [tap / (16 * sqrt(2)) for tap in (root - 3, 1 - root, 14 - 2 * root, 14 + 2 * root, 5 + root, 1 - root)]
     high = [(-1) ** (k + 1) * tap for k, tap in enumerate(reversed(low))]
-    return [np.float32(tap) for tap in low], [np.float32(tap) for tap in high]
+    return low, high
 
 
 _LOW, _HIGH = _coiflet()
@@ -43,11 +42,10 @@ _LOW, _HIGH = _coiflet()
 
 def normalised(image: Image) -> Image:
     """Mean 0 and (sample) standard deviation 100; a constant image becomes zero."""
-    values = image.astype(np.float64)
-    spread = float(values.std(ddof=1))
-    if spread == 0:
+    spread = float(image.std(ddof=1))
+    if image.min() == image.max():
         return np.zeros_like(image)
-    return ((values - values.mean()) * (1 / spread)).astype(np.float32) * np.float32(SCALE)
+    return np.asarray((image - image.mean()) * (1 / spread) * SCALE)
 
 
 def sampled(image: Image) -> Image:
@@ -60,7 +58,7 @@ def sampled(image: Image) -> Image:
 
     at = [np.arange(0, side, STEP) + (STEP - 1) / 2 for side in image.shape]
     grid = np.meshgrid(*at, indexing="ij")
-    return ndimage.map_coordinates(image.astype(np.float64), grid, order=3, mode="mirror").astype(np.float32)
+    return np.asarray(ndimage.map_coordinates(image, grid, order=3, mode="mirror"))
 
 
 def filtered(image: Image, laplacian: bool) -> Iterator[tuple[str, Image]]:
@@ -72,8 +70,7 @@ def filtered(image: Image, laplacian: bool) -> Iterator[tuple[str, Image]]:
         for sigma in SIGMAS:
             width = sigma / STEP
             # Times sigma^2 in pixels of the unsampled image, with derivatives by the same unit.
-            values = ndimage.gaussian_laplace(image.astype(np.float64), width, mode="nearest") * width**2
-            yield f"log-sigma-{sigma:g}", values.astype(np.float32)
+            yield f"log-sigma-{sigma:g}", ndimage.gaussian_laplace(image, width, mode="nearest") * width**2
     yield from zip(SUB_BANDS, sub_bands(image), strict=True)
 
 
@@ -89,7 +86,7 @@ def sub_bands(image: Image) -> Iterator[Image]:
         yield _convolved(across, down, 0)[:height, :width]
 
 
-def _convolved(image: Image, taps: list[np.float32], axis: int) -> Image:
+def _convolved(image: Image, taps: list[float], axis: int) -> Image:
     total = np.zeros_like(image)
     for k, tap in enumerate(taps):
         total += tap * np.roll(image, k - len(taps) // 2, axis)
@@ -99,8 +96,7 @@ def _convolved(image: Image, taps: list[np.float32], axis: int) -> Image:
 def levels(image: Image) -> Levels:
     """Bins of width 5 whose borders are multiples of 5, numbered from the lowest that occurs, which is 1."""
     lowest = image.min()
-    start = lowest - lowest % np.float32(BIN_WIDTH)
-    borders = np.arange(start, image.max() + np.float32(2 * BIN_WIDTH), BIN_WIDTH, dtype=np.float32)
+    borders = np.arange(lowest - lowest % BIN_WIDTH, image.max() + 2 * BIN_WIDTH, BIN_WIDTH)
     return np.digitize(image, borders)
 
 

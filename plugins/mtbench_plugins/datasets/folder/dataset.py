@@ -10,12 +10,10 @@ import numpy as np
 
 import mtbench
 from mtbench.errors import DataError
-from mtbench.formats import Frame
-from mtbench_plugins.datasets.folder.cases import Picture, cases, prepared
+from mtbench_plugins.datasets.folder.cases import cases, prepared
 from mtbench_plugins.datasets.folder.config import Config, Domain
-from mtbench_plugins.datasets.folder.listing import Item, items, raw_files
-
-_FLAT = (".png", ".tif", ".tiff", ".npy", ".npz")
+from mtbench_plugins.datasets.folder.frames import Frames
+from mtbench_plugins.datasets.folder.listing import groups, items, raw_files
 
 
 class Folder:
@@ -42,11 +40,11 @@ class Folder:
             raise DataError("no folder is named", where="dataset 'folder'", remedy='Set root = "..."')
         listed = [(domain, items(root, domain)) for domain in self._config.domains]
         total, done, count = sum(len(found) for _, found in listed), 0, 0
-        frames = _Frames(self._config)
+        frames = Frames(self._config.resize, self._config.size, self._config.mm)
         for domain, found in listed:
             wanted = set(self._config.labels.values()) if domain.has_masks else set()
             before = count
-            for group in _groups(found):
+            for group in groups(found):
                 for case in cases(group, domain):
                     for sample in prepared(case, domain, self._config.labels, frames.of):
                         count += 1
@@ -73,52 +71,3 @@ class Folder:
                 expected="each label in some mask of each domain",
                 remedy="Correct the values under 'labels'",
             )
-
-
-class _Frames:
-    """How each slice comes to its size; without resizing, the first slice sets it for all."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._size: tuple[int, int] | None = None
-        self._first = ""
-
-    def of(self, picture: Picture, domain: Domain) -> Frame:
-        """The frame of one slice.
-
-        Raises:
-            DataError: its size differs and nothing is resized, or its spacing is not known and needed.
-        """
-        native = (picture.image.shape[0], picture.image.shape[1])
-        if self._config.resize == "plain":
-            return Frame.plain(native, self._config.size, domain.crop)
-        if self._config.resize == "none":
-            frame = Frame.none(native, domain.crop)
-            if self._size is None:
-                self._size, self._first = frame.size, picture.item.relative
-            if frame.size != self._size:
-                raise DataError(
-                    f"it is {frame.size[0]} x {frame.size[1]} pixels",
-                    where=picture.item.relative,
-                    expected=f"{self._size[0]} x {self._size[1]}, as {self._first}",
-                    remedy="Set params.resize to 'plain' or 'spacing'",
-                )
-            return frame
-        assert self._config.mm is not None  # checked with the parameters
-        if picture.spacing is None:
-            raise DataError(
-                "its pixel spacing is not known",
-                where=picture.item.relative,
-                expected="NIfTI, NRRD, MHA, DICOM or a table with a column for 'mm'",
-                remedy="Set params.resize to 'plain'",
-            )
-        return Frame.by_spacing(native, picture.spacing, self._config.mm, self._config.size, domain.crop)
-
-
-def _groups(found: list[Item]) -> list[list[Item]]:
-    """Plain images of one patient together, everything else by itself."""
-    groups: dict[tuple[str, str], list[Item]] = {}
-    for item in found:
-        flat = item.patient and item.image.name.lower().endswith(_FLAT)
-        groups.setdefault(("patient", item.patient) if flat else ("item", item.name), []).append(item)
-    return list(groups.values())

@@ -7,7 +7,7 @@ import glob
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from mtbench.formats import SUFFIXES, is_series, stem, suffix
 from mtbench_plugins.datasets.folder.config import Domain, Table
 
 Key = tuple[str, ...]
+LeaveOut = Callable[[str, str], None]
+_FLAT = (".png", ".tif", ".tiff", ".npy", ".npz")
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val"), "validation"),
@@ -49,8 +51,13 @@ class Item:
     mm: float | None = None
 
 
-def items(root: Path, domain: Domain) -> list[Item]:
+def items(root: Path, domain: Domain, leave_out: LeaveOut | None = None) -> list[Item]:
     """Everything of a domain, in natural order of names.
+
+    Args:
+        root, domain: where and what.
+        leave_out: told of each image without its masks, by name and reason, which is then left out; without it
+            such an image is an error.
 
     Raises:
         DataError: nothing is found, two files have one name, a mask has no image or an image no mask, or the
@@ -58,7 +65,7 @@ def items(root: Path, domain: Domain) -> list[Item]:
     """
     images = _find(root, domain.images, domain, "images")
     masks = _find(root, domain.masks, domain, "masks") if domain.masks else {}
-    if domain.masks:
+    if domain.masks and leave_out is None:
         _match(root, images, masks, domain)
     rows = _Rows(root, domain.table) if domain.table else None
     result, names = [], dict[str, Path]()
@@ -68,7 +75,19 @@ def items(root: Path, domain: Domain) -> list[Item]:
         if name in names:
             _same_name(names[name], path, name, root)
         names[name] = path
-        classes = {label: _beside(path, patterns, label) for label, patterns in domain.class_masks.items()}
+        try:
+            if domain.masks and key not in masks:
+                raise DataError(
+                    f"no mask of its name matches '{', '.join(domain.masks)}'",
+                    where=relative,
+                    expected="a mask for each image",
+                )
+            classes = {label: _beside(path, patterns, label) for label, patterns in domain.class_masks.items()}
+        except DataError as error:
+            if leave_out is None:
+                raise
+            leave_out(name, str(error))
+            continue
         found = rows.of(relative) if rows else {}
         patient = found.get("patient", "") if rows else _patient(relative, domain)
         result.append(
@@ -87,10 +106,19 @@ def items(root: Path, domain: Domain) -> list[Item]:
     return sorted(result, key=lambda item: natural(item.name))
 
 
-def raw_files(root: Path, domain: Domain) -> list[Path]:
-    """Every file that reading the domain opens, DICOM folders file by file."""
+def groups(found: Sequence[Item]) -> list[list[Item]]:
+    """Plain images of one patient together, everything else by itself."""
+    result: dict[tuple[str, str], list[Item]] = {}
+    for item in found:
+        flat = item.patient and item.image.name.lower().endswith(_FLAT)
+        result.setdefault(("patient", item.patient) if flat else ("item", item.name), []).append(item)
+    return list(result.values())
+
+
+def raw_files(root: Path, domain: Domain, leave_out: LeaveOut | None = None) -> list[Path]:
+    """Every file that reading the domain opens, DICOM folders file by file; ``leave_out`` as for :func:`items`."""
     files: list[Path] = [root / domain.table.file] if domain.table else []
-    for item in items(root, domain):
+    for item in items(root, domain, leave_out):
         named = [
             item.image,
             *([item.mask] if item.mask else []),
@@ -228,8 +256,44 @@ def _millimetres(text: str, relative: str) -> float | None:
     return number
 
 
+def read_table(path: Path, columns: Sequence[str], where: str) -> list[dict[str, str]]:
+    """The rows of a CSV file: commas, semicolons or tabs, with or without byte-order mark; cells stripped.
+
+    Raises:
+        DataError: it cannot be read, or lacks one of ``columns``.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the table cannot be read: {error}", where=str(path)) from error
+    header = text.partition("\n")[0]
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
+    known = [name.strip() for name in reader.fieldnames or ()]
+    reader.fieldnames = known
+    for column in columns:
+        if column not in known:
+            raise DataError(
+                f"the table has no column '{column}'",
+                where=where,
+                matches=close_matches(column, known),
+                expected="one of " + ", ".join(known),
+            )
+    return [{name: (row[name] or "").strip() for name in known} for row in reader]
+
+
+def side_of(text: str, what: str, where: str) -> str:
+    """The side of a split that a table's text means; empty where it is empty.
+
+    Raises:
+        DataError: it is no side.
+    """
+    if text.lower() not in _SPLITS:
+        raise DataError(f"the split of {what} is '{text}'", where=where, expected="train, validation or test")
+    return _SPLITS[text.lower()]
+
+
 class _Rows:
-    """A CSV file by image: commas, semicolons or tabs, with or without byte-order mark."""
+    """A CSV file by image."""
 
     def __init__(self, root: Path, table: Table) -> None:
         self._where = table.file
@@ -240,25 +304,10 @@ class _Rows:
             if name in ("patient", "split", "scanner", "mm") and column
         }
         self._rows: dict[str, list[dict[str, str]]] = {}
-        try:
-            text = (root / table.file).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"the table cannot be read: {error}", where=str(root / table.file)) from error
-        header = text.partition("\n")[0]
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
-        known = [name.strip() for name in reader.fieldnames or ()]
-        reader.fieldnames = known
-        for column in (table.image, *self._columns.values(), *(name for name, _ in table.where)):
-            if column not in known:
-                raise DataError(
-                    f"the table has no column '{column}'",
-                    where=table.file,
-                    matches=close_matches(column, known),
-                    expected="one of " + ", ".join(known),
-                )
-        for row in reader:
-            if all((row[name] or "").strip() == value for name, value in table.where):
-                self._rows.setdefault((row[table.image] or "").strip(), []).append(row)
+        columns = (table.image, *self._columns.values(), *(name for name, _ in table.where))
+        for row in read_table(root / table.file, columns, table.file):
+            if all(row[name] == value for name, value in table.where):
+                self._rows.setdefault(row[table.image], []).append(row)
 
     def of(self, relative: str) -> dict[str, str]:
         """The row of an image, found by its path from the root or the table, its name or its stem."""
@@ -266,7 +315,7 @@ class _Rows:
         beside = Path(os.path.relpath(relative, self._base)).as_posix()
         tried = (relative, beside, path.name, _without_suffix(path.name))
         rows = next((self._rows[name] for name in tried if name in self._rows), [])
-        chosen = [{name: (row[column] or "").strip() for name, column in self._columns.items()} for row in rows]
+        chosen = [{name: row[column] for name, column in self._columns.items()} for row in rows]
         if not chosen or not chosen[0]["patient"] or any(other != chosen[0] for other in chosen):
             problem = "names no patient for" if not chosen or not chosen[0]["patient"] else "has several rows for"
             raise DataError(
@@ -276,11 +325,5 @@ class _Rows:
             )
         found = chosen[0]
         if "split" in found:
-            if found["split"].lower() not in _SPLITS:
-                raise DataError(
-                    f"the split of {relative} is '{found['split']}'",
-                    where=self._where,
-                    expected="train, validation or test",
-                )
-            found["split"] = _SPLITS[found["split"].lower()]
+            found["split"] = side_of(found["split"], relative, self._where)
         return found

@@ -1,0 +1,140 @@
+"""Many cases (volumes, patients) to samples: on all cores, resumable, in memory that does not grow with them.
+
+Each case is read by a worker, which writes its samples to a file of its own and gives back only whether it could;
+the samples are then read back in order. A file that is there already is not made again, so that a preparation that
+was stopped, or that met a full disk, goes on with the next case. A case that was cut off half-way starts again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mtbench.compute.context import Context
+from mtbench.data import Domain, Sample
+from mtbench.errors import DataError
+from mtbench.store.files import telling, write_whole
+from mtbench.store.images import slice_of
+
+C = TypeVar("C")
+FEW = 8
+"""Up to so many cases, starting processes takes longer than they save; threads do the work."""
+
+
+def prepare_cases(
+    cases: Mapping[str, C],
+    read: Callable[[C], list[Sample]],
+    context: Context,
+    *,
+    processes: bool = False,
+    workers: int | None = None,
+) -> Iterator[Sample]:
+    """The samples of all cases, in the order of ``cases``.
+
+    A case whose ``read`` raises ``DataError`` or ``OSError`` is left out by name and reason
+    (``context.leave_out``); one that gives no samples is counted in ``context.log``. At most ``workers`` cases are
+    in memory at a time.
+
+    Args:
+        cases: what ``read`` needs, by the name people know the case by.
+        read: makes the samples of one case, all of one domain and size, with or without masks.
+        context: of ``prepare``.
+        processes: whether ``read`` may run in other processes: it and the cases can be pickled, and it lives in a
+            module that can be imported. Decoding DICOM files holds Python's lock, so that threads gain little.
+        workers: how many at a time; the cores there are by default.
+
+    Raises:
+        DiskFullError: there is no room for the samples; those that were written stay.
+    """
+    workers = workers or max(1, min(len(os.sched_getaffinity(0)), len(cases)))
+    with contextlib.ExitStack() as stack:
+        folder = context.partial or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mtbench-")))
+        with telling(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        pool = _pool(workers, processes and len(cases) > FEW)
+        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        yield from _ordered(cases, read, context, pool, workers, folder)
+
+
+def _ordered(
+    cases: Mapping[str, C],
+    read: Callable[[C], list[Sample]],
+    context: Context,
+    pool: Executor,
+    workers: int,
+    folder: Path,
+) -> Iterator[Sample]:
+    waiting = deque((name, case, folder / _file(name)) for name, case in cases.items())
+    running: deque[tuple[str, Path, Future[str]]] = deque()
+    slices, empty = 0, []
+    for done in range(len(cases)):
+        while waiting and len(running) < 2 * workers:
+            name, case, path = waiting.popleft()
+            running.append((name, path, pool.submit(_convert, read, case, path)))
+        name, path, future = running.popleft()
+        reason = future.result()
+        samples = [] if reason else _load(path)
+        if reason:
+            context.leave_out(name, reason)
+        elif not samples:
+            empty.append(name)
+        yield from samples
+        slices += len(samples)
+        context.progress(done + 1, len(cases), {"slices": slices, "left out": len(context.left_out)})
+    if empty:
+        shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+        context.log.append(f"{len(empty)} case{'s' if len(empty) != 1 else ''} without a slice for the task: {shown}")
+
+
+def _pool(workers: int, processes: bool) -> Executor:
+    if processes and workers > 1:
+        import multiprocessing
+
+        # Not fork: this process may have threads (torch, BLAS).
+        return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    return ThreadPoolExecutor(workers)
+
+
+def _file(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32] + ".npz"
+
+
+def _convert(read: Callable[[C], list[Sample]], case: C, path: Path) -> str:
+    """Write the samples of a case; the reason why there are none, if so."""
+    if path.exists():
+        return ""
+    try:
+        samples = read(case)
+    except DataError as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or 'a file'} cannot be read: {error.strerror or error}."
+    arrays: dict[str, Any] = {"records": json.dumps([(s.domain, asdict(s.slice)) for s in samples])}
+    if samples:
+        arrays["images"] = np.stack([s.image for s in samples])
+        if samples[0].mask is not None:
+            arrays["masks"] = np.stack([np.zeros_like(s.image) if s.mask is None else s.mask for s in samples])
+    write_whole(path, lambda file: np.savez(file, **arrays))
+    return ""
+
+
+def _load(path: Path) -> list[Sample]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        records: list[tuple[Domain, dict[str, Any]]] = json.loads(str(arrays["records"]))
+        images = arrays["images"] if records else []
+        masks = arrays["masks"] if "masks" in arrays.files else None
+    return [
+        Sample(domain, images[i], slice_of(row), None if masks is None else masks[i])
+        for i, (domain, row) in enumerate(records)
+    ]

@@ -1,0 +1,44 @@
+"""Frechet Radiomic Distance: what it is called and what it may be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import mtbench
+
+
+def _needs(params: Mapping[str, Any]) -> tuple[mtbench.Features, ...]:
+    settings = {"laplacian": params["laplacian"]}
+    return (
+        mtbench.Features("candidate", "radiomics", ("features",), settings),
+        mtbench.Features("reference", "radiomics", ("features",), settings),
+    )
+
+
+def _variant(params: Mapping[str, Any]) -> str:
+    return ",".join(name.replace("_", "-") for name in ("paper_log", "laplacian") if params[name])
+
+
+@mtbench.hookimpl
+def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
+    """The metric ``frd``."""
+    yield mtbench.MetricSpec(
+        "frd",
+        "mtbench_plugins.metrics.radiomic_distance:Frd",
+        title="FRD",
+        description="Frechet distance of radiomic features in units of the references' spread, as a logarithm",
+        citation="Konz, Osuala et al., Frechet Radiomic Distance, Medical Image Analysis 2026, arXiv 2412.01496",
+        params={
+            "paper_log": mtbench.Param(
+                False, help="log d as in the paper's equation 3, in place of frd-score's log d^2: half the value"
+            ),
+            "laplacian": mtbench.Param(
+                False, help="also features of Laplacian-of-Gaussian images, which frd-score leaves out in 2-D"
+            ),
+        },
+        needs=_needs,
+        variant=_variant,
+        balanced=True,
+        decimals=2,
+    )

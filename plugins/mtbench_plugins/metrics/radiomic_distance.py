@@ -1,0 +1,100 @@
+"""The Frechet Radiomic Distance, version 1 (Konz, Osuala et al., arXiv 2412.01496, equation 3; frd-score 1.0).
+
+Each feature is measured from the references' mean in units of their standard deviation (N in the denominator),
+so that the two sets do not play the same part. Features that the references all share say nothing in such units
+and are left out, as frd-score does. FRD is log d^2 of the Frechet distance d of what is left (natural logarithm).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench import Context, DataError, ImageSet, MetricInputs, Score
+from mtbench_plugins.metrics.frechet import frechet_distance
+
+FLAT = 1e-6
+"""Features are stored in float32: a spread below this share of the mean is rounding."""
+
+EQUAL = 1e-10
+"""d^2 below this share of the number of features is rounding."""
+
+Features = NDArray[np.floating]
+
+
+def standardised(candidate: Features, reference: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both sets in units of the reference's spread, without the features that it has no spread in.
+
+    Args:
+        candidate, reference: N x d and M x d.
+
+    Raises:
+        DataError: fewer than two images a side, features that are not finite, or references that are all alike.
+    """
+    for side, given in (("translated", candidate), ("target", reference)):
+        if len(given) < 2:
+            raise DataError(f"FRD needs at least two {side} images; there is {len(given)}")
+        if not np.isfinite(given).all():
+            raise DataError(f"the radiomic features of the {side} images hold NaN or infinite values")
+    values = reference.astype(np.float64)
+    mean, spread = values.mean(axis=0), values.std(axis=0)
+    varied = spread > FLAT * np.abs(mean)
+    if not varied.any():
+        raise DataError("the target images all have the same radiomic features, so FRD has no unit to measure in")
+    mean, spread = mean[varied], spread[varied]
+    return (candidate[:, varied].astype(np.float64) - mean) / spread, (values[:, varied] - mean) / spread
+
+
+class Frd:
+    """The metric ``frd``.
+
+    Args:
+        paper_log: log d in place of log d^2.
+        laplacian: which features it is given; changes nothing here.
+    """
+
+    def __init__(self, paper_log: bool = False, laplacian: bool = False) -> None:
+        self._paper_log = paper_log
+
+    def compute(self, inputs: MetricInputs, context: Context) -> Score:
+        """The distance of candidates from references.
+
+        Raises:
+            DataError: constant images, which have no texture; fewer than two images a side; references that
+                are all alike; sets that are equal, whose logarithm would be minus infinity.
+        """
+        candidate, reference = (inputs.features[of]["features"] for of in ("candidate", "reference"))
+        _refuse_constant(candidate, inputs.candidate, "translated")
+        _refuse_constant(reference, inputs.reference, "target")
+        first, second = standardised(candidate, reference)
+        squared = frechet_distance(first, second)
+        if squared <= EQUAL * first.shape[1]:
+            raise DataError(
+                "translated and target images have equal radiomic features: their distance is 0, and FRD, its "
+                "logarithm, would be minus infinity",
+                remedy="Check that the two sets are not the same images",
+            )
+        value = math.log(squared)
+        count = min(len(first), len(second))
+        if count > first.shape[1]:
+            return Score(value / 2 if self._paper_log else value)
+        return Score(
+            value / 2 if self._paper_log else value,
+            mark="*",
+            note=f"no more images than features ({first.shape[1]}): biased upwards, comparable only at an equal "
+            "number of images",
+        )
+
+
+def _refuse_constant(features: Features, images: ImageSet | None, side: str) -> None:
+    """The first two features are the darkest and the brightest value of an image."""
+    flat = np.flatnonzero(features[:, 0] == features[:, 1])
+    if len(flat):
+        names = [images.slices[int(i)].slice_id if images is not None else f"number {i + 1}" for i in flat[:3]]
+        raise DataError(
+            f"{len(flat)} of {len(features)} {side} images have one value everywhere ({', '.join(names)}"
+            f"{', ...' if len(flat) > 3 else ''}): they have no texture, and frd-score has no features of them",
+            remedy="Leave blank slices out, or judge them by another metric",
+        )
