@@ -57,7 +57,7 @@ def prepare_cases(
     Raises:
         DiskFullError: there is no room for the samples; those that were written stay.
     """
-    workers = workers or max(1, min(len(os.sched_getaffinity(0)), len(cases)))
+    workers = workers or max(1, min(_cores(), len(cases)))
     with contextlib.ExitStack() as stack:
         folder = context.partial or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mtbench-")))
         with telling(folder):
@@ -95,6 +95,10 @@ def _ordered(
     if empty:
         shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
         context.log.append(f"{len(empty)} case{'s' if len(empty) != 1 else ''} without a slice for the task: {shown}")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _pool(workers: int, processes: bool) -> Executor:

@@ -54,6 +54,14 @@ def pair(value: Any, where: str) -> tuple[float, float]:
     return float(value[0]), float(value[1])
 
 
+def percentiles(value: Any, where: str) -> tuple[float, float]:
+    """Two numbers from 0 to 100, the first below the second."""
+    low, high = pair(value, f"{where}.percentiles")
+    if low < 0 or high > 100:
+        raise ParamError(f"'percentiles' is [{low:g}, {high:g}]", where=where, expected="two numbers from 0 to 100")
+    return low, high
+
+
 def crop(value: Any, where: str) -> tuple[float, float, float, float]:
     """Top, bottom, left and right as fractions."""
     numbers = isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) for v in value)

@@ -171,9 +171,6 @@ def _domain(
         raise ParamError("'from_below' needs masks with a value for each instance", where=where)
     if given.get("min_area") and not (patterns or class_masks):
         raise ParamError("'min_area' needs masks", where=where)
-    low, high = checks.pair(given.get("percentiles", (0.5, 99.5)), f"{where}.percentiles")
-    if low < 0 or high > 100:
-        raise ParamError(f"'percentiles' is [{low:g}, {high:g}]", where=where, expected="two numbers from 0 to 100")
     return Domain(
         domain=side,
         name=str(given.get("name", side)),
@@ -191,7 +188,7 @@ def _domain(
         crop=checks.crop(given.get("crop", (0.0, 1.0, 0.0, 1.0)), f"{where}.crop"),
         normalise=normalise,
         window=window,
-        percentiles=(low, high),
+        percentiles=checks.percentiles(given.get("percentiles", (0.5, 99.5)), where),
         unit=str(given.get("unit", "")),
     )
 

@@ -1,0 +1,119 @@
+"""``BreastSiemensGe``: pre-contrast series and masks to axial slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import mtbench
+from mtbench.errors import DataError
+from mtbench.formats import Frame, Volume, check_same_place, read, read_segmentation
+from mtbench.preparation import prepare_cases
+from mtbench_plugins.datasets.breast_siemens_ge.layout import Layout, Patient
+from mtbench_plugins.datasets.folder import checks
+from mtbench_plugins.datasets.folder.cases import sliced
+
+BREAST, FGT = 1, 2
+
+
+class BreastSiemensGe:
+    """The task; the parameters are described in the spec."""
+
+    def __init__(self, size: int, percentiles: Any, split: str | None, masks_by: str) -> None:
+        self._size = size
+        self._percentiles = checks.percentiles(percentiles, "dataset 'breast-siemens-ge', params")
+        self._split = Path(split) if split else None
+        self._by_index = masks_by == "index"
+
+    def files(self, root: Path) -> Iterable[Path]:
+        """The raw files that ``prepare`` opens: spreadsheets, the chosen series, masks.
+
+        Raises:
+            DataError: a part of the collection is missing.
+        """
+        layout = Layout.find(root)
+        yield from filter(None, (layout.clinical, layout.mapping))
+        for patient in layout.patients(self._split, lambda case, reason: None):
+            yield from sorted(path for path in patient.series.iterdir() if path.is_file())
+            yield from (patient.breast, patient.tissue)
+
+    def prepare(self, root: Path | None, context: mtbench.Context) -> Iterator[mtbench.Sample]:
+        """All axial slices of all patients, Siemens first; patients that cannot be used are left out.
+
+        Raises:
+            DataError: a part of the collection is missing.
+        """
+        if root is None:
+            raise DataError("no folder is named", where="dataset 'breast-siemens-ge'", remedy='Set root = "..."')
+        layout = Layout.find(root)
+        if layout.mapping is None:
+            context.log.append("no mapping spreadsheet: the pre-contrast series were found by their folders' names")
+        patients = [p for p in layout.patients(self._split, context.leave_out) if p.side]
+        ordered = {p.name: p for p in sorted(patients, key=lambda p: (p.domain, p.name))}
+        convert = partial(samples_of, size=self._size, percentiles=self._percentiles, by_index=self._by_index)
+        yield from prepare_cases(ordered, convert, context, processes=True)
+
+
+def samples_of(
+    patient: Patient, *, size: int, percentiles: tuple[float, float], by_index: bool
+) -> list[mtbench.Sample]:
+    """The slices of one patient.
+
+    Raises:
+        DataError: a file cannot be read, the masks do not lie where the images lie, or the DICOM header names
+            another manufacturer than the spreadsheet.
+    """
+    image = read(patient.series)
+    if not _made_by(patient.maker, image.scanner):
+        raise DataError(
+            f"the DICOM header says '{image.scanner}' and the clinical spreadsheet {patient.maker}",
+            where=patient.relative,
+            expected="the same manufacturer",
+        )
+    labels = labels_of(patient, image, by_index=by_index)
+    low, high = np.percentile(image.array, percentiles)
+    return sliced(
+        image,
+        labels,
+        plane="axial",
+        frame=lambda native: Frame.plain(native, size),
+        window=(float(low), float(high)),
+        domain=patient.domain,
+        record=mtbench.Slice(
+            patient.name,
+            patient.name,
+            patient.name,
+            file=patient.relative,
+            scanner=image.scanner,
+            split=patient.side,
+        ),
+    )
+
+
+def labels_of(patient: Patient, image: Volume, *, by_index: bool) -> NDArray[np.uint8]:
+    """0, BREAST or FGT on the grid of the image; vessels count as breast, where both are, tissue as FGT.
+
+    Raises:
+        DataError: as :func:`samples_of`.
+    """
+    result = np.zeros(image.array.shape, np.uint8)
+    for file, segment, value in ((patient.breast, None, BREAST), (patient.tissue, "Dense", FGT)):
+        found = read_segmentation(file)
+        if segment:
+            found.inside("Vessels")
+        mask = found.volume(found.inside(segment), image, by_index=by_index)
+        check_same_place(mask, image, patient.relative)
+        result[mask.array] = value
+    if not result.any():
+        raise DataError("the masks are empty", where=patient.breast.name)
+    return result
+
+
+def _made_by(maker: str, scanner: str) -> bool:
+    words = scanner.lower().split()
+    return not words or (words[0] == "ge" if maker == "GE" else words[0].startswith("siemens"))

@@ -1,0 +1,166 @@
+"""What lies below the root: whose images, masks and spreadsheets are there, and which series is the one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mtbench.errors import DataError
+from mtbench.formats import is_series
+from mtbench_plugins.datasets.breast_siemens_ge import OBTAIN
+from mtbench_plugins.datasets.breast_siemens_ge.patients import TRAINING, sides
+from mtbench_plugins.datasets.breast_siemens_ge.sheets import PATIENT, manufacturers, precontrast
+
+IMAGES = "Duke-Breast-Cancer-MRI"
+MASKS = "Segmentation_Masks_NRRD"
+CLINICAL = "Clinical_and_Other_Features.xlsx"
+MAPPING = "Breast-Cancer-MRI-filepath_filename-mapping"
+_DEPTH = 3
+
+LeaveOut = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One patient with everything that is read of them.
+
+    Attributes:
+        name: "Breast_MRI_001".
+        domain, maker: from the clinical spreadsheet.
+        side: of the split; empty where they take no part.
+        series: the folder of the pre-contrast series; ``relative`` the same from the root.
+        breast, tissue: the mask files.
+    """
+
+    name: str
+    domain: Literal["source", "target"]
+    maker: str
+    side: str
+    series: Path
+    relative: str
+    breast: Path
+    tissue: Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the parts of the collection are below a root.
+
+    Attributes:
+        images, masks: the folders with one folder for each patient.
+        clinical: the spreadsheet with the manufacturers.
+        mapping: the spreadsheet with the series, or ``None``.
+    """
+
+    root: Path
+    images: Path
+    masks: Path
+    clinical: Path
+    mapping: Path | None
+
+    @classmethod
+    def find(cls, root: Path) -> Layout:
+        """The parts, up to three folders below the root.
+
+        Raises:
+            DataError: a part is missing, or the root may not be read; the text names all that is missing.
+        """
+        try:
+            list(root.iterdir())
+        except OSError as error:
+            raise DataError(
+                f"the folder cannot be read: {error.strerror}",
+                where=str(root),
+                remedy="Correct its permissions or choose another root",
+            ) from error
+        images, masks, clinical = (_find(root, name) for name in (IMAGES, MASKS, CLINICAL))
+        mapping = _find(root, MAPPING + ".xlsx") or _find(root, MAPPING + ".csv")
+        parts = {f"the images ({IMAGES})": images, f"the masks ({MASKS})": masks, f"the spreadsheet {CLINICAL}": clinical}
+        missing = [what for what, path in parts.items() if path is None]
+        if images is None or masks is None or clinical is None:
+            raise DataError("missing: " + ", ".join(missing), where=str(root), remedy=OBTAIN)
+        return cls(root, images, masks, clinical, mapping)
+
+    def patients(self, split: Path | None, leave_out: LeaveOut) -> list[Patient]:
+        """Those that take part: they have masks, or are among the published training patients and have images.
+
+        Raises:
+            DataError: a spreadsheet or the split file cannot be used.
+        """
+        makers = manufacturers(self.clinical)
+        series = precontrast(self.mapping) if self.mapping else None
+        masked, imaged = _patients(self.masks), _patients(self.images)
+        found: dict[str, tuple[Path, str]] = {}
+        for name in sorted(masked | (imaged & TRAINING)):
+            try:
+                found[name] = (self._series(name, series), _maker_of(name, makers, self.clinical))
+                for path in self.mask_files(name):
+                    if not path.is_file():
+                        raise DataError("this mask is missing", where=self._relative(path), remedy=OBTAIN)
+            except DataError as error:
+                found.pop(name, None)
+                leave_out(name, str(error))
+        side = sides({name: maker for name, (_, maker) in found.items()}, split)
+        return [
+            Patient(
+                name,
+                "source" if maker == "Siemens" else "target",
+                maker,
+                side[name],
+                folder,
+                self._relative(folder),
+                *self.mask_files(name),
+            )
+            for name, (folder, maker) in found.items()
+        ]
+
+    def mask_files(self, name: str) -> tuple[Path, Path]:
+        """The masks of the breast, and of dense tissue and vessels."""
+        folder = self.masks / name
+        return (
+            folder / f"Segmentation_{name}_Breast.seg.nrrd",
+            folder / f"Segmentation_{name}_Dense_and_Vessels.seg.nrrd",
+        )
+
+    def _series(self, name: str, mapped: dict[str, list[str]] | None) -> Path:
+        folder = self.images / name
+        if not folder.is_dir():
+            raise DataError("there are masks and no images", where=self._relative(folder), remedy=OBTAIN)
+        series = [path for path in sorted(folder.glob("*/*")) if path.is_dir() and is_series(path)]
+        if mapped is not None:
+            names = mapped.get(name, [])
+            chosen = [path for path in series if path.name in names]
+            expected = "a folder called " + " or ".join(names) if names else f"{name} in the mapping spreadsheet"
+        else:
+            chosen = [path for path in series if "pre" in path.name.lower()]
+            expected = f"the spreadsheet {MAPPING}.xlsx, which knows, or one folder with 'pre' in its name"
+        if len(chosen) != 1:
+            raise DataError(
+                f"{len(chosen)} of {len(series)} series are the pre-contrast one",
+                where=self._relative(folder),
+                expected=expected,
+            )
+        return chosen[0]
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+
+def _find(root: Path, name: str) -> Path | None:
+    if root.name == name:
+        return root
+    patterns = ("/".join(["*"] * depth + [name]) for depth in range(_DEPTH))
+    return next((path for pattern in patterns for path in sorted(root.glob(pattern))), None)
+
+
+def _patients(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_dir() and PATIENT.fullmatch(path.name)}
+
+
+def _maker_of(name: str, makers: dict[str, str], sheet: Path) -> str:
+    maker = makers.get(name, "nothing")
+    if maker not in ("GE", "Siemens"):
+        raise DataError(f"its manufacturer is {maker}", where=f"{sheet.name}, {name}", expected="0 (GE) or 2 (Siemens)")
+    return maker
