@@ -25,6 +25,10 @@ from mtbench.errors import PluginError
 from mtbench.specs import MetricSpec
 
 
+LARGEST = 1500
+"""Images a side beyond which leaving patients out would take longer, and more memory, than all else together."""
+
+
 @dataclass(frozen=True)
 class Scoring:
     """What came of one metric on its inputs.
@@ -169,6 +173,10 @@ def _intervals(
         return [cases_interval(s.cases, seed=seed) if s.cases is not None else Interval() for s in scores]
     if spec.interval == "none" or inputs.candidate is None:
         return [Interval()] * len(scores)
+    if not all(inputs.candidate.patients):
+        return [Interval(reason="the patients are not known")] * len(scores)
+    if min(len(s) for s in (inputs.candidate, inputs.reference) if s is not None) > LARGEST:
+        return [Interval(reason=f"not made for more than {LARGEST} images a side")] * len(scores)
     measure: Measure
     if hasattr(metric, "resample"):
         measure = metric.resample(inputs, context)
