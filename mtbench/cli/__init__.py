@@ -21,6 +21,7 @@ COMMANDS = {
     "export": "write a results table as Markdown, CSV, LaTeX, HTML or JSON",
     "correlate": "do the perceptual metrics follow the segmentation metrics?",
     "compare": "two results side by side",
+    "data": "list, prepare and check data sets",
     "weights": "list, fetch and add the weight files that feature networks need",
     "plugins": "list plugins, or show one with its parameters",
 }

@@ -24,7 +24,6 @@ from mtbench.data import MetricInputs, Score
 from mtbench.errors import PluginError
 from mtbench.specs import MetricSpec
 
-
 LARGEST = 1500
 """Images a side beyond which leaving patients out would take longer, and more memory, than all else together."""
 

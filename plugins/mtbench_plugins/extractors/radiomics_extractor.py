@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ FOREMOST = ("diagnostics_Image-original_Minimum", "diagnostics_Image-original_Ma
 """The first two features: an image's darkest and brightest value, by which a constant image is known."""
 
 
-def features(image: NDArray[np.floating], laplacian: bool = False) -> dict[str, float]:
+def features(image: NDArray[Any], laplacian: bool = False) -> dict[str, float]:
     """The features of one image, by pyradiomics' names.
 
     Nine are of the whole image, before and after it was prepared: the values that frd-score keeps of the
@@ -34,12 +34,12 @@ def features(image: NDArray[np.floating], laplacian: bool = False) -> dict[str, 
     Raises:
         DataError: a side shorter than 8 pixels, or values that are not finite.
     """
-    image = np.asarray(image, np.float64)
-    check(image)
-    prepared = sampled(normalised(image))
+    given = image.astype(np.float64)
+    check(given)
+    prepared = sampled(normalised(given))
     found: dict[str, float] = {}
     for name, values in (
-        ("Image-original", image),
+        ("Image-original", given),
         ("Image-interpolated", prepared),
         # The library's mask covers every sampled pixel. Said twice, counted twice: so its distance has it.
         ("Mask-interpolated", prepared),

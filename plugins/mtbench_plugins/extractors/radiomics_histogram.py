@@ -13,6 +13,11 @@ Floats = NDArray[np.float64]
 SHIFT = 300.0
 """Added to values before they are squared, so that hardly any are below zero."""
 
+DIGITS = 4
+"""After the point, of features in the unit of the values, whose standard deviation is about 100. The median of a
+high-pass sub-band is zero on images with a flat background, but for 1e-10 or so; a distance in units of such a
+spread would be about nothing else."""
+
 
 def histogram_features(values: Floats, shares: Floats, area: float) -> dict[str, float]:
     """The 18 features.
@@ -30,10 +35,7 @@ def histogram_features(values: Floats, shares: Floats, area: float) -> dict[str,
     inner = values[(values >= tenth) & (values <= ninetieth)]
     energy = np.square(values + SHIFT).sum()
     scale = variance if variance > 0 else 1.0
-    return {
-        "Energy": energy,
-        "TotalEnergy": energy * area,
-        "Entropy": -(shares * np.log2(shares)).sum(),
+    in_units = {
         "Minimum": low,
         "10Percentile": tenth,
         "90Percentile": ninetieth,
@@ -45,6 +47,11 @@ def histogram_features(values: Floats, shares: Floats, area: float) -> dict[str,
         "MeanAbsoluteDeviation": np.abs(away).mean(),
         "RobustMeanAbsoluteDeviation": np.abs(inner - inner.mean()).mean(),
         "RootMeanSquared": np.sqrt(energy / values.size),
+    }
+    return {name: round(float(value), DIGITS) for name, value in in_units.items()} | {
+        "Energy": energy,
+        "TotalEnergy": energy * area,
+        "Entropy": -(shares * np.log2(shares)).sum(),
         "Skewness": (squared * away).mean() / scale**1.5,
         "Kurtosis": np.square(squared).mean() / scale**2,
         "Variance": variance,

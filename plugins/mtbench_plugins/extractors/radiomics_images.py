@@ -3,8 +3,8 @@
 As pyradiomics prepares 2-D images under the settings of frd-score's version 1: brought to mean 0 and standard
 deviation 100, sampled at every second pixel by a cubic spline, filtered, and cut into bins of width 5.
 
-Sums of the wavelet filters are taken in the library's order: a high-pass sub-band is zero on a flat background,
-0 is the border of two bins, and in which of them the background lands is a matter of the last bit.
+One thing is done otherwise. A high-pass sub-band is zero on a flat background, zero is the border of two bins, and
+in which of them such a background lands is left to the last bit of a sum in pyradiomics. Here it is the upper one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ SIGMAS = (2.0, 3.0, 4.0, 5.0)
 """Of the Laplacian of Gaussian, in pixels of the image before it was sampled at every second."""
 SUB_BANDS = ("wavelet-LH", "wavelet-HL", "wavelet-HH", "wavelet-LL")
 SMALLEST = 8
+DIGITS = 9
+"""After the point, when values are put into bins: beyond is rounding."""
 
 Image = NDArray[np.float64]
 Levels = NDArray[np.int64]
@@ -52,11 +54,12 @@ def sampled(image: Image) -> Image:
     """Every second pixel of H x W, taken halfway between pixels 0 and 1, 2 and 3, ... of a cubic spline.
 
     Returns:
-        ceil(H / 2) x ceil(W / 2); beyond the last pixel of an odd side the image is mirrored.
+        H // 2 x W // 2. The last row or column of an odd side shows only through the spline; pyradiomics puts
+        zeros there, which its wavelets see and its features do not.
     """
     from scipy import ndimage
 
-    at = [np.arange(0, side, STEP) + (STEP - 1) / 2 for side in image.shape]
+    at = [np.arange(0, side - 1, STEP) + (STEP - 1) / 2 for side in image.shape]
     grid = np.meshgrid(*at, indexing="ij")
     return np.asarray(ndimage.map_coordinates(image, grid, order=3, mode="mirror"))
 
@@ -95,9 +98,8 @@ def _convolved(image: Image, taps: list[float], axis: int) -> Image:
 
 def levels(image: Image) -> Levels:
     """Bins of width 5 whose borders are multiples of 5, numbered from the lowest that occurs, which is 1."""
-    lowest = image.min()
-    borders = np.arange(lowest - lowest % BIN_WIDTH, image.max() + 2 * BIN_WIDTH, BIN_WIDTH)
-    return np.digitize(image, borders)
+    bins = np.floor(np.round(image, DIGITS) / BIN_WIDTH).astype(np.int64)
+    return np.asarray(bins - bins.min() + 1)
 
 
 def check(image: Image) -> None:

@@ -20,10 +20,10 @@ ZONES = ("SmallArea", "LargeArea", "SizeZone", "Zone", "Zone")
 
 def run_features(levels: Levels) -> dict[str, float]:
     """The 16 features of runs (GLRLM), the mean over the four directions."""
-    directions = [_regions(*_runs(levels.ravel()[order], starts), levels.size) for order, starts in _lines(levels.shape)]
-    return {
-        _name(key, RUNS): sum(one[key] for one in directions) / len(directions) for key in directions[0]
-    }
+    directions = [
+        _regions(*_runs(levels.ravel()[order], starts), levels.size) for order, starts in _lines(levels.shape)
+    ]
+    return {_name(key, RUNS): sum(one[key] for one in directions) / len(directions) for key in directions[0]}
 
 
 def zone_features(levels: Levels) -> dict[str, float]:

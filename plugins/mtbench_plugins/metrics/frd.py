@@ -40,5 +40,6 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         needs=_needs,
         variant=_variant,
         balanced=True,
+        interval="jackknife",
         decimals=2,
     )

@@ -1,8 +1,11 @@
 """The Frechet Radiomic Distance, version 1 (Konz, Osuala et al., arXiv 2412.01496, equation 3; frd-score 1.0).
 
 Each feature is measured from the references' mean in units of their standard deviation (N in the denominator),
-so that the two sets do not play the same part. Features that the references all share say nothing in such units
-and are left out, as frd-score does. FRD is log d^2 of the Frechet distance d of what is left (natural logarithm).
+so that the two sets do not play the same part. FRD is log d^2 (natural logarithm) of the Frechet distance d.
+
+A feature that is the same in all references has no such unit and is left out. So it is in frd-score, but what is
+constant up to rounding escapes it: on images with a flat background the median of a high-pass sub-band varies by
+1e-10 and, divided by that, outweighs all other features.
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench import Context, DataError, ImageSet, MetricInputs, Score
+from mtbench.compute.intervals import Measure, Positions
 from mtbench_plugins.metrics.frechet import frechet_distance
+from mtbench_plugins.metrics.resampling import frechet_measure
 
 FLAT = 1e-6
-"""Features are stored in float32: a spread below this share of the mean is rounding."""
+"""A spread below this share of the mean is rounding: features are stored in float32."""
 
 EQUAL = 1e-10
 """d^2 below this share of the number of features is rounding."""
@@ -69,23 +74,37 @@ class Frd:
         _refuse_constant(candidate, inputs.candidate, "translated")
         _refuse_constant(reference, inputs.reference, "target")
         first, second = standardised(candidate, reference)
-        squared = frechet_distance(first, second)
-        if squared <= EQUAL * first.shape[1]:
+        value = self._logarithm(frechet_distance(first, second), first.shape[1])
+        if min(len(first), len(second)) > first.shape[1]:
+            return Score(value)
+        return Score(
+            value,
+            mark="*",
+            note=f"no more images than features ({first.shape[1]}): biased upwards, comparable only at an equal "
+            "number of images",
+        )
+
+    def resample(self, inputs: MetricInputs, context: Context) -> Measure:
+        """The distance of some of the slices, in units of the references among them; see ``Measure``."""
+        candidate, reference = (inputs.features[of]["features"] for of in ("candidate", "reference"))
+
+        def measure(candidates: Positions | None, references: Positions | None) -> float:
+            first, second = standardised(
+                candidate if candidates is None else candidate[candidates],
+                reference if references is None else reference[references],
+            )
+            return self._logarithm(frechet_measure(first, second)(None, None), first.shape[1])
+
+        return measure
+
+    def _logarithm(self, squared: float, width: int) -> float:
+        if squared <= EQUAL * width:
             raise DataError(
                 "translated and target images have equal radiomic features: their distance is 0, and FRD, its "
                 "logarithm, would be minus infinity",
                 remedy="Check that the two sets are not the same images",
             )
-        value = math.log(squared)
-        count = min(len(first), len(second))
-        if count > first.shape[1]:
-            return Score(value / 2 if self._paper_log else value)
-        return Score(
-            value / 2 if self._paper_log else value,
-            mark="*",
-            note=f"no more images than features ({first.shape[1]}): biased upwards, comparable only at an equal "
-            "number of images",
-        )
+        return math.log(squared) / 2 if self._paper_log else math.log(squared)
 
 
 def _refuse_constant(features: Features, images: ImageSet | None, side: str) -> None:

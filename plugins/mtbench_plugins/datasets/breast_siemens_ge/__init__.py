@@ -18,6 +18,22 @@ OBTAIN = (
     "Clinical_and_Other_Features.xlsx and Breast-Cancer-MRI-filepath_filename-mapping.xlsx. Unpack all into one folder"
 )
 
+UNVERIFIED = (
+    (
+        "No real spreadsheet, DICOM file or .seg.nrrd of the collection was at hand: layouts, header names and "
+        "orientation follow their descriptions and published readers."
+    ),
+    (
+        "The published validation and test patients are not known here; that the published counts belong to the "
+        "same 70/15/15 patients is likely, not certain."
+    ),
+    "Whether the headers of the .seg.nrrd files agree with the DICOM headers (if not: masks_by = 'index').",
+    (
+        "Percentiles of 0.1 and 99.9 follow the reader published with the masks; how the 8-bit images of the "
+        "publication were scaled is not known."
+    ),
+)
+
 
 def describe(params: Mapping[str, Any]) -> dict[str, Any]:
     """A note beside every table for as long as the published validation and test patients are not given."""
@@ -59,18 +75,10 @@ def mtbench_datasets() -> Iterator[mtbench.DatasetSpec]:
         licence="CC BY-NC 4.0",
         citation="Saha et al. 2021, doi:10.7937/TCIA.e3sv-re93; masks: Lew et al., Sci Rep 14, 2024",
         obtain=OBTAIN,
-        size="about 370 GB for all 922 patients and series; about 10 GB for the pre-contrast series of the 100",
+        size="about 370 GB for all 922 patients and series; the pre-contrast series of the 100 are a fraction of that",
         published={
             "source": {"train": 4096, "validation": 432, "test": 688},
             "target": {"train": 7900, "validation": 1978, "test": 1890},
         },
-        unverified=(
-            "No real spreadsheet, DICOM file or .seg.nrrd of the collection was at hand: layouts, header names and "
-            "orientation follow their descriptions and published readers.",
-            "The published validation and test patients are not known here; that the counts above belong to the "
-            "same 70/15/15 patients is likely, not certain.",
-            "Whether the headers of the .seg.nrrd files agree with the DICOM headers (if not: masks_by = 'index').",
-            "Percentiles of 0.1 and 99.9 follow the reader published with the masks; how the 8-bit images of the "
-            "publication were scaled is not known.",
-        ),
+        unverified=UNVERIFIED,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 
 import mtbench
 from mtbench.errors import DataError
-from mtbench.formats import Frame, Volume, check_same_place, read, read_segmentation
+from mtbench.formats import Volume, check_same_place, read, read_segmentation
 from mtbench.preparation import prepare_cases
 from mtbench_plugins.datasets.breast_siemens_ge.layout import Layout, Patient
-from mtbench_plugins.datasets.folder import checks
-from mtbench_plugins.datasets.folder.cases import sliced
+from mtbench_plugins.datasets.folder.cases import Case, pictures_of, prepared
+from mtbench_plugins.datasets.folder.config import Config
+from mtbench_plugins.datasets.folder.frames import Frames
+from mtbench_plugins.datasets.folder.listing import Item
 
 BREAST, FGT = 1, 2
 
@@ -25,8 +28,11 @@ class BreastSiemensGe:
     """The task; the parameters are described in the spec."""
 
     def __init__(self, size: int, percentiles: Any, split: str | None, masks_by: str) -> None:
-        self._size = size
-        self._percentiles = checks.percentiles(percentiles, "dataset 'breast-siemens-ge', params")
+        side = {"images": "*", "masks": "*", "plane": "axial", "percentiles": percentiles}
+        labels = {"breast": BREAST, "fgt": FGT}
+        self._config = Config.of(
+            {"source": side, "target": side, "labels": labels, "resize": "plain", "size": size, "mm": None}
+        )
         self._split = Path(split) if split else None
         self._by_index = masks_by == "index"
 
@@ -55,13 +61,11 @@ class BreastSiemensGe:
             context.log.append("no mapping spreadsheet: the pre-contrast series were found by their folders' names")
         patients = [p for p in layout.patients(self._split, context.leave_out) if p.side]
         ordered = {p.name: p for p in sorted(patients, key=lambda p: (p.domain, p.name))}
-        convert = partial(samples_of, size=self._size, percentiles=self._percentiles, by_index=self._by_index)
+        convert = partial(samples_of, config=self._config, by_index=self._by_index)
         yield from prepare_cases(ordered, convert, context, processes=True)
 
 
-def samples_of(
-    patient: Patient, *, size: int, percentiles: tuple[float, float], by_index: bool
-) -> list[mtbench.Sample]:
+def samples_of(patient: Patient, config: Config, *, by_index: bool = False) -> list[mtbench.Sample]:
     """The slices of one patient.
 
     Raises:
@@ -75,24 +79,11 @@ def samples_of(
             where=patient.relative,
             expected="the same manufacturer",
         )
-    labels = labels_of(patient, image, by_index=by_index)
-    low, high = np.percentile(image.array, percentiles)
-    return sliced(
-        image,
-        labels,
-        plane="axial",
-        frame=lambda native: Frame.plain(native, size),
-        window=(float(low), float(high)),
-        domain=patient.domain,
-        record=mtbench.Slice(
-            patient.name,
-            patient.name,
-            patient.name,
-            file=patient.relative,
-            scanner=image.scanner,
-            split=patient.side,
-        ),
-    )
+    masks = replace(image, array=labels_of(patient, image, by_index=by_index)).slices("axial")
+    item = Item(patient.name, patient.series, patient.relative, None, {}, patient.name, patient.side)
+    case = Case(patient.name, patient.name, pictures_of(item, image, masks, "axial"))
+    domain = config.source if patient.domain == "source" else config.target
+    return list(prepared(case, domain, config.labels, Frames("plain", config.size).of))
 
 
 def labels_of(patient: Patient, image: Volume, *, by_index: bool) -> NDArray[np.uint8]:

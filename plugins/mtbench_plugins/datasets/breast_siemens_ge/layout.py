@@ -77,7 +77,11 @@ class Layout:
             ) from error
         images, masks, clinical = (_find(root, name) for name in (IMAGES, MASKS, CLINICAL))
         mapping = _find(root, MAPPING + ".xlsx") or _find(root, MAPPING + ".csv")
-        parts = {f"the images ({IMAGES})": images, f"the masks ({MASKS})": masks, f"the spreadsheet {CLINICAL}": clinical}
+        parts = {
+            f"the images ({IMAGES})": images,
+            f"the masks ({MASKS})": masks,
+            f"the spreadsheet {CLINICAL}": clinical,
+        }
         missing = [what for what, path in parts.items() if path is None]
         if images is None or masks is None or clinical is None:
             raise DataError("missing: " + ", ".join(missing), where=str(root), remedy=OBTAIN)

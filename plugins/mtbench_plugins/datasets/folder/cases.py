@@ -14,6 +14,8 @@ from mtbench.formats import PLANES, Frame, Geometry, Plane, Volume, check_same_p
 from mtbench_plugins.datasets.folder.config import Domain
 from mtbench_plugins.datasets.folder.listing import Item
 
+_COUNTED = 2**20
+"""Integers that span less than this are counted one by one."""
 _SMALLEST = 1e-30
 """Stands for a window without width, so that a constant image is black."""
 
@@ -59,7 +61,9 @@ def cases(group: Sequence[Item], domain: Domain) -> Iterator[Case]:
     flat: list[Picture] = []
     for item in group:
         volume = read(item.image)
-        pictures = _pictures(item, volume, domain)
+        # A plain image has no planes to choose from: the parameter is about the volumes beside it.
+        plane = plane_of(domain) if volume.array.ndim == 3 else None
+        pictures = pictures_of(item, volume, _masks(item, volume, plane), plane)
         if volume.array.ndim == 3:
             yield Case(item.name, item.patient or item.name, pictures)
             continue
@@ -92,7 +96,7 @@ def prepared(
         low, high = window or _own_window(picture, domain)
         span = np.float32(max(high - low, _SMALLEST))
         grey = np.clip((np.asarray(picture.image, np.float32) - np.float32(low)) / span, 0, 1)
-        volume, plane = picture.volume, _plane(domain)
+        volume, plane = picture.volume, plane_of(domain)
         geometry = Geometry.of(volume, plane, picture.index, frame).to_json() if volume.axes and plane else ""
         record = Slice(
             slice_id=picture.slice_id,
@@ -112,11 +116,9 @@ def prepared(
         yield Sample(domain.domain, image, record, None if mask is None else frame.mask(mask))
 
 
-def _pictures(item: Item, volume: Volume, domain: Domain) -> list[Picture]:
-    # A plain image has no planes to choose from: the parameter is about the volumes beside it.
-    plane = _plane(domain) if volume.array.ndim == 3 else None
+def pictures_of(item: Item, volume: Volume, masks: NDArray[np.generic] | None, plane: Plane | None) -> list[Picture]:
+    """The slices of a volume, or a plain image; ``masks`` are cut in the same plane, slices x H x W."""
     images = volume.slices(plane)
-    masks = _masks(item, volume, domain, plane)
     spacing, thickness = volume.in_plane(plane)
     if spacing is None and item.mm is not None:
         spacing = (item.mm, item.mm)
@@ -137,11 +139,12 @@ def _pictures(item: Item, volume: Volume, domain: Domain) -> list[Picture]:
     ]
 
 
-def _plane(domain: Domain) -> Plane | None:
+def plane_of(domain: Domain) -> Plane | None:
+    """How the volumes of a domain are cut."""
     return next((plane for plane in PLANES if plane == domain.plane), None)
 
 
-def _masks(item: Item, volume: Volume, domain: Domain, plane: Plane | None) -> NDArray[np.generic] | None:
+def _masks(item: Item, volume: Volume, plane: Plane | None) -> NDArray[np.generic] | None:
     """Raw mask values (label maps) or labels from 1 (one file per class), slices x H x W."""
     if item.mask is not None:
         mask = read_mask(item.mask)
@@ -198,8 +201,23 @@ def _case_window(case: Case, domain: Domain) -> tuple[float, float] | None:
         return None
     distinct = {id(p.volume): p.volume.array for p in case.pictures}.values()
     values = np.concatenate([array.ravel() for array in distinct]) if len(distinct) > 1 else next(iter(distinct))
-    low, high = np.percentile(values, domain.percentiles)
-    return float(low), float(high)
+    low, high = _percentiles(values, domain.percentiles)
+    return low, high
+
+
+def _percentiles(values: NDArray[np.generic], wanted: Sequence[float]) -> list[float]:
+    """As ``np.percentile``; integers are counted, which is several times faster than sorting a volume."""
+    if values.dtype.kind not in "ui" or int(values.max()) - int(values.min()) >= _COUNTED:
+        return [float(value) for value in np.percentile(np.asarray(values, np.float32), wanted)]
+    least = int(values.min())
+    shifted = values if least == 0 else values.astype(np.int64) - least
+    upto = np.cumsum(np.bincount(shifted.ravel(order="K")))
+    result = []
+    for share in wanted:
+        place = share / 100 * (values.size - 1)
+        below, above = (int(np.searchsorted(upto, n, side="right")) for n in (np.floor(place), np.ceil(place)))
+        result.append(least + below + (above - below) * (place - np.floor(place)))
+    return [float(value) for value in result]
 
 
 def _own_window(picture: Picture, domain: Domain) -> tuple[float, float]:

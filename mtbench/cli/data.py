@@ -1,0 +1,236 @@
+"""``mtbench data``: data sets, what they are, whether they are prepared, and whether they are sound."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mtbench.cli.options import plugin_options
+
+if TYPE_CHECKING:
+    from mtbench.discovery import Registry
+    from mtbench.preparation.checks import Report
+    from mtbench.preparation.licences import Licences
+    from mtbench.preparation.request import Prepared, Request
+    from mtbench.specs import DatasetSpec
+
+_STORE = click.option("--store", metavar="DIR", help="Where artefacts are kept (default: as for `mtbench run`).")
+_ROOT = click.option("--root", metavar="DIR", help="The folder with the raw files.")
+_ONLY = click.option("-d", "--dataset", "only", multiple=True, metavar="NAME", help="Of a suite, only these.")
+
+
+@click.group("data")
+def command() -> None:
+    """Data sets: list them, prepare them, check them."""
+
+
+@command.command("list")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@plugin_options
+def list_datasets(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_plugins: bool) -> None:
+    """List data sets, or NAME: licence, access, size, how to obtain it, what of it was never tried on real files."""
+    from mtbench.discovery import discover
+
+    registry = discover(plugin_files, third_party=not no_plugins)
+    names = [registry.get("dataset", name).spec.name] if name else registry.names("dataset")
+    specs: list[DatasetSpec] = [registry.get("dataset", each).spec for each in names]
+    if as_json:
+        keys = (
+            *("name", "description", "revision", "access", "licence", "size", "source", "target", "needs_root"),
+            *("obtain", "citation", "published", "unverified"),
+        )
+        rows = [{key: getattr(spec, key) for key in keys} for spec in specs]
+        click.echo(json.dumps(rows[0] if name else rows, indent=1))
+        return
+    for place, spec in enumerate(specs):
+        if place:
+            click.echo()
+        _show(spec)
+    click.echo(f"\nParameters: mtbench plugins {name or 'NAME'}")
+
+
+@command.command("prepare")
+@click.argument("target")
+@_ROOT
+@_ONLY
+@click.option("--accept-licence", is_flag=True, help="Accept the licence without being asked.")
+@click.option("--strict", is_flag=True, help="Refuse if any case has to be left out.")
+@_STORE
+@plugin_options
+def prepare_dataset(
+    target: str,
+    root: str | None,
+    only: tuple[str, ...],
+    accept_licence: bool,
+    strict: bool,
+    store: str | None,
+    plugin_files: tuple[str, ...],
+    no_plugins: bool,
+) -> None:
+    """Convert TARGET once into the form that runs use.
+
+    TARGET is a data set (NAME or NAME:PARAMETER=VALUE,...) with its --root, or a suite, whose data sets are prepared.
+    """
+    from rich.console import Console
+
+    from mtbench.compute.folders import store_folder
+    from mtbench.preparation.licences import Licences
+    from mtbench.preparation.request import prepare
+    from mtbench.run.progress import make_progress
+    from mtbench.store.artefacts import Store
+
+    registry, asked = _asked(target, root, only, plugin_files, no_plugins)
+    place = Store(store_folder(store))
+    for request in asked:
+        _licence(request.choice.spec, Licences(place.root), accept_licence)
+    watcher = make_progress(Console(stderr=True))
+    for request in asked:
+        watcher.begin(2)
+        try:
+            done = prepare(request, registry, place, watcher, strict=strict, files=plugin_files)
+        finally:
+            watcher.end()
+        _tell(done)
+
+
+@command.command("check")
+@click.argument("target")
+@_ROOT
+@_ONLY
+@click.option("--out", metavar="DIR", help="Where contact sheets go (default: mtbench-data/NAME).")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@_STORE
+@plugin_options
+def check_dataset(
+    target: str,
+    root: str | None,
+    only: tuple[str, ...],
+    out: str | None,
+    as_json: bool,
+    store: str | None,
+    plugin_files: tuple[str, ...],
+    no_plugins: bool,
+) -> int:
+    """Look through the prepared TARGET: counts, leaks, masks, intensities, contact sheets. Exit code 1 for a leak."""
+    from mtbench.compute.folders import store_folder
+    from mtbench.errors import DataError
+    from mtbench.preparation.checks import as_json as plain
+    from mtbench.preparation.checks import check, image_sets
+    from mtbench.preparation.request import lookup
+    from mtbench.preparation.sheets import contact_sheet
+    from mtbench.store.artefacts import Store
+
+    registry, asked = _asked(target, root, only, plugin_files, no_plugins)
+    leaks = 0
+    for request in asked:
+        found = lookup(request, registry, Store(store_folder(store)))
+        if found is None:
+            again = f"mtbench data prepare {target}" + (f" --root {root}" if root else "")
+            raise DataError("it is not prepared", where=f"dataset '{request.name}'", remedy=f"First: {again}")
+        report = check(found)
+        sheets = []
+        folder = Path(out) if out else Path("mtbench-data")
+        for images in image_sets(found) if found.split else ():
+            if len(images):
+                sheets.append(folder / request.name / f"{images.domain}-{images.split}.png")
+                contact_sheet(images, sheets[-1])
+        leaks += len(report.leaks)
+        if as_json:
+            record = {"dataset": request.name, **plain(report), "sheets": [str(path) for path in sheets]}
+            click.echo(json.dumps(record, indent=1))
+        else:
+            _print(request, report, sheets)
+    return 1 if leaks else 0
+
+
+def _asked(
+    target: str, root: str | None, only: Sequence[str], plugin_files: Sequence[str], no_plugins: bool
+) -> tuple[Registry, list[Request]]:
+    from mtbench.discovery import discover
+    from mtbench.preparation.request import requests
+
+    registry = discover(plugin_files, third_party=not no_plugins)
+    return registry, requests(target, registry, root=root, only=only)
+
+
+def _licence(spec: DatasetSpec, licences: Licences, accept: bool) -> None:
+    from mtbench.errors import RequestError
+
+    if licences.accepted(spec):
+        return
+    click.echo(f"Licence of '{spec.name}': {spec.licence}", err=True)
+    if spec.citation:
+        click.echo(f"Cite: {spec.citation}", err=True)
+    if not accept:
+        if not sys.stdin.isatty():
+            raise RequestError(
+                f"the licence of '{spec.name}' was not accepted yet",
+                expected=f"--accept-licence, by somebody who accepts: {spec.licence}",
+            )
+        click.confirm("Do you accept it?", abort=True, err=True)
+    licences.accept(spec)
+
+
+def _tell(done: Prepared) -> None:
+    info = done.data.info
+    for note in info.get("notes", ()):
+        click.echo(f"  {note}")
+    counts = ", ".join(
+        f"{info['slices'].get(domain, 0)} {domain} slices of {info['patients'].get(domain, 0)} patients"
+        for domain in ("source", "target")
+    )
+    left_out = len(info.get("left_out", ()))
+    state = "prepared" if done.made else "was prepared before"
+    click.echo(f"{done.request.name}: {state}; {counts}; {left_out} case{'s' if left_out != 1 else ''} left out")
+    if done.trouble:
+        click.echo(f"  the patients cannot be divided yet: {done.trouble}")
+
+
+def _show(spec: DatasetSpec) -> None:
+    click.echo(f"{spec.name}: {spec.description}")
+    lines = [
+        ("task", f"{spec.source} to {spec.target}"),
+        ("revision", spec.revision),
+        ("access", spec.access),
+        ("licence", spec.licence),
+        ("size", spec.size),
+        ("obtain", spec.obtain),
+        ("cite", spec.citation),
+    ]
+    for domain, by_split in spec.published.items():
+        counts = ", ".join(f"{split} {count}" for split, count in by_split.items())
+        lines.append(("published", f"{domain} slices: {counts}"))
+    lines += [("unverified", sentence) for sentence in spec.unverified]
+    for title, text in lines:
+        if text:
+            click.echo(f"  {title + ':':<12}{text}")
+
+
+def _print(request: Request, report: Report, sheets: Sequence[Path]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(box=None, padding=(0, 2, 0, 0), title=request.name, title_justify="left")
+    for header in ("domain", "split", "slices", "published", "patients"):
+        table.add_column(header, justify="left" if header in ("domain", "split") else "right")
+    for count in report.counts:
+        published: Any = "" if count.published is None else count.published
+        row = (f"{count.domain} ({count.name})", count.split, count.slices, published, count.patients)
+        table.add_row(*(str(cell) for cell in row))
+    console.print(table)
+    lines = [("leak", text) for text in report.leaks]
+    lines += [("look", text) for text in report.remarks]
+    lines += [("left out", f"{item['case']}: {item['reason']}") for item in report.left_out]
+    lines += [("note", text) for text in report.notes]
+    lines += [("sheet", str(path)) for path in sheets]
+    for kind, text in lines:
+        console.print(f"  {kind + ':':<10}{text}", markup=False, highlight=False, soft_wrap=True)
+    if not report.leaks:
+        console.print("  No leak was found.", highlight=False)

@@ -1,0 +1,181 @@
+"""What to look at before believing a prepared data set: counts, leaks, masks, intensities."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mtbench.data import SPLITS, ImageSet, decode
+from mtbench.preparation.request import Prepared
+from mtbench.stages.work import read_set
+
+DOMAINS = ("source", "target")
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Count:
+    """Slices and patients of one domain and split; ``published`` where the publication gives a count."""
+
+    domain: str
+    name: str
+    split: str
+    slices: int
+    patients: int
+    published: int | None
+
+
+@dataclass
+class Report:
+    """What was found.
+
+    Attributes:
+        counts: by domain and split.
+        leaks: what makes scores too good; one sentence each.
+        remarks: what is worth a look and may be right.
+        left_out: cases that could not be used, with the reason.
+        notes: what the preparation noted.
+    """
+
+    counts: list[Count] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    left_out: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def image_sets(prepared: Prepared) -> Iterator[ImageSet]:
+    """The slices of both domains, split by split."""
+    assert prepared.split is not None
+    for domain in DOMAINS:
+        for split in SPLITS:
+            yield read_set(prepared.data, prepared.split, prepared.request.task, {"domain": domain, "split": split})
+
+
+def check(prepared: Prepared) -> Report:
+    """Count and look through everything; each pixel is read once."""
+    info = prepared.data.info
+    report = Report(left_out=list(info.get("left_out", ())))
+    report.notes = [note for note in info.get("notes", ()) if not note.startswith("left out: ")]
+    if prepared.split is None:
+        report.leaks.append(f"The patients cannot be divided: {prepared.trouble}")
+        return report
+    spec, task = prepared.request.choice.spec, prepared.request.task
+    seen: dict[str, list[tuple[str, str, str, str]]] = {}
+    sides: dict[str, dict[str, set[str]]] = {domain: {} for domain in DOMAINS}
+    brightness: dict[str, list[tuple[float, str]]] = {domain: [] for domain in DOMAINS}
+    for images in image_sets(prepared):
+        domain, split = str(images.domain), str(images.split)
+        report.counts.append(
+            Count(
+                domain,
+                task.source if domain == "source" else task.target,
+                split,
+                len(images),
+                len(set(images.patients)),
+                spec.published.get(domain, {}).get(split),
+            )
+        )
+        for patient in images.patients:
+            sides[domain].setdefault(patient, set()).add(split)
+        flat = []
+        for image, record in zip(images.images, images.slices, strict=True):
+            if image.min() == image.max():
+                flat.append(record.slice_id)
+                continue
+            digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest()
+            seen.setdefault(digest, []).append((domain, split, record.patient_id, record.slice_id))
+            brightness[domain].append((float(decode(image).mean()), record.slice_id))
+        if flat:
+            report.remarks.append(f"{_of(domain, split)}: {_some(flat, 'slice')} of one grey level")
+        if images.masks is not None:
+            report.remarks += _masks(images, _of(domain, split))
+    for domain in DOMAINS:
+        report.remarks += _odd(brightness[domain], domain)
+        report.leaks += [
+            f"The {domain} patient '{patient}' is on {len(on)} sides: {', '.join(sorted(on))}."
+            for patient, on in sorted(sides[domain].items())
+            if len(on) > 1
+        ]
+    _repeated(seen, report)
+    _shared(sides, report)
+    return report
+
+
+def _masks(images: ImageSet, where: str) -> Iterator[str]:
+    assert images.masks is not None
+    present = [{int(v) for v in np.unique(mask)} - {0} for mask in images.masks]
+    empty = sum(not values for values in present)
+    if empty:
+        yield f"{where}: {empty} of {len(images)} masks are empty"
+    for value, name in images.task.labels.items():
+        # A case whose slices never show a label is more often a wrong mask than a patient without that organ.
+        cases: dict[str, bool] = {}
+        for record, values in zip(images.slices, present, strict=True):
+            cases[record.case_id] = cases.get(record.case_id, False) or value in values
+        without = [case for case, shown in cases.items() if not shown]
+        if without:
+            yield f"{where}: {_some(without, 'case')} without '{name}'"
+
+
+def _odd(means: list[tuple[float, str]], domain: str) -> Iterator[str]:
+    """Slices much brighter or darker than the others of their domain: 8 median absolute deviations and 0.1 of white."""
+    if len(means) < 8:
+        return
+    values = np.array([mean for mean, _ in means])
+    middle = float(np.median(values))
+    limit = max(8 * float(np.median(np.abs(values - middle))), 0.1)
+    odd = [name for mean, name in means if abs(mean - middle) > limit]
+    if odd:
+        yield f"{domain}: {_some(odd, 'slice')} much brighter or darker than the others"
+
+
+def _repeated(seen: dict[str, list[tuple[str, str, str, str]]], report: Report) -> None:
+    within, across = [], []
+    for found in seen.values():
+        if len(found) < 2:
+            continue
+        who = {(domain, patient) for domain, _, patient, _ in found}
+        if len(who) == 1:
+            within.append(found[0][3])
+            continue
+        (domain, split, _, first), (other_domain, other_split, _, second) = found[0], found[-1]
+        across.append(f"{_of(domain, split)} '{first}' = {_of(other_domain, other_split)} '{second}'")
+    if across:
+        shown = "; ".join(across[:_SHOWN]) + ("; ..." if len(across) > _SHOWN else "")
+        report.leaks.append(f"{len(across)} image(s) under the ids of several patients or domains: {shown}.")
+    if within:
+        report.remarks.append(f"{_some(within, 'image')} repeated within one patient")
+
+
+def _shared(sides: dict[str, dict[str, set[str]]], report: Report) -> None:
+    both = sorted(set(sides["source"]) & set(sides["target"]))
+    if not both:
+        return
+    report.remarks.append(f"{_some(both, 'patient id')} in both domains; the rest holds if they are the same people")
+    crossed = [p for p in both if sides["source"][p] != sides["target"][p]]
+    if crossed:
+        report.remarks.append(f"{_some(crossed, 'patient id')} on one side as source and on another as target")
+    training = [p for p in both if "train" in sides["source"][p] and "train" in sides["target"][p]]
+    if training:
+        report.remarks.append(
+            f"{_some(training, 'patient id')} in both training halves, so training is not unpaired: part them by a file"
+        )
+
+
+def _of(domain: str, split: str) -> str:
+    return f"{domain} {split}"
+
+
+def _some(names: list[str], what: str) -> str:
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} {what}{'s' if len(names) != 1 else ''} ({shown})"
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report as plain values."""
+    return {**vars(report), "counts": [vars(count) for count in report.counts]}

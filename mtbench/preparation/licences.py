@@ -1,0 +1,47 @@
+"""Which licences were accepted: a small file in the store, one entry for each data set and licence text."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mtbench.errors import StoreError
+from mtbench.specs import DatasetSpec
+from mtbench.store.files import write_whole
+
+
+class Licences:
+    """What the user of this store has accepted.
+
+    Args:
+        store: the store's folder.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self._path = store / "licences.json"
+
+    def accepted(self, spec: DatasetSpec) -> bool:
+        """Whether nothing is left to accept: the data set has no licence, or this text was accepted before."""
+        return not spec.licence or self._read().get(spec.name, {}).get("licence") == spec.licence
+
+    def accept(self, spec: DatasetSpec) -> None:
+        """Record that the licence was accepted now."""
+        known = self._read()
+        known[spec.name] = {"licence": spec.licence, "accepted": datetime.now(UTC).isoformat(timespec="seconds")}
+        text = json.dumps(known, indent=1, sort_keys=True)
+        write_whole(self._path, lambda file: file.write(text.encode()))
+
+    def _read(self) -> dict[str, Any]:
+        if not self._path.exists():
+            return {}
+        try:
+            found: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"the record of accepted licences cannot be read: {error}",
+                where=str(self._path),
+                remedy="Delete it and accept them again",
+            ) from error
+        return found

@@ -1,0 +1,191 @@
+"""Data sets prepared without a run: the same units, at the same addresses, as a suite would have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from mtbench.data import Task
+from mtbench.discovery import Registry
+from mtbench.errors import DataError, DiskFullError, RequestError
+from mtbench.params import parse_call
+from mtbench.plan import Plan
+from mtbench.plan.builder import Builder
+from mtbench.plan.choices import Choice, choices
+from mtbench.run.job import Job, unit_to_dict
+from mtbench.run.lookup import address, raw_files
+from mtbench.run.scheduler import Watcher
+from mtbench.run.worker import execute
+from mtbench.store.artefacts import Artefact, Store
+from mtbench.store.hashes import Hashes
+from mtbench.suite import Entry, Suite, load_suite
+
+
+@dataclass(frozen=True)
+class Request:
+    """One data set to prepare.
+
+    Attributes:
+        choice: the plugin with its parameters and paths.
+        builder: its plan, with a prepare and a split unit.
+    """
+
+    choice: Choice
+    builder: Builder
+
+    @property
+    def name(self) -> str:
+        """How the suite or the user calls it."""
+        return self.choice.entry.name
+
+    @property
+    def task(self) -> Task:
+        """The task that it is."""
+        return self.builder.task
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set in the store.
+
+    Attributes:
+        request: what was asked.
+        data, split: the artefacts; ``split`` is ``None`` where the patients could not be divided, and ``trouble``
+            says why.
+        made: whether anything had to be done.
+    """
+
+    request: Request
+    data: Artefact
+    split: Artefact | None
+    made: bool
+    trouble: str = ""
+
+
+def requests(target: str, registry: Registry, *, root: str | None = None, only: Sequence[str] = ()) -> list[Request]:
+    """What ``target`` names: a data set (``name``, ``name:p=v,...``), or all data sets of a suite.
+
+    Args:
+        target: as typed; a suite is a file ending in .toml or a registered name that no data set has.
+        registry: the plugins.
+        root: where the raw files are; for a data set named by itself.
+        only: of a suite, these data sets.
+
+    Raises:
+        RequestError: there is no such data set or suite, or what it needs is not said.
+    """
+    name, params, positional = parse_call(target)
+    if target.endswith(".toml") or (name in registry.names("suite") and name not in registry.names("dataset")):
+        suite = load_suite(target, registry)
+        if root is not None:
+            raise RequestError("--root is for a data set named by itself", remedy="The suite says where its files are")
+        suite = suite.select(datasets=only)
+    else:
+        if only:
+            raise RequestError("-d chooses among the data sets of a suite", expected="a suite before it")
+        typed = frozenset((*params, *positional, *(("root",) if root else ())))
+        registry.get("dataset", name)
+        entry = Entry(name, name, params, positional, where=f"'{target}'", typed=typed, root=root)
+        suite = Suite(name="data", folder=Path.cwd(), datasets=(entry,), translators=())
+    found = []
+    for choice in choices("dataset", suite.datasets, suite, registry):
+        by = choice.entry.split or {}
+        found.append(Request(choice, Builder.start(suite, registry, Plan(suite), choice, _first_fold(by.get("by")))))
+    return found
+
+
+def _first_fold(by: object) -> int | None:
+    return 0 if by == "folds" else None
+
+
+def lookup(request: Request, registry: Registry, store: Store) -> Prepared | None:
+    """The data set if it is in the store already, else ``None``. Raw files are hashed, no pixel is decoded."""
+    return _Maker(request, registry, store).run(make=False)
+
+
+def prepare(
+    request: Request, registry: Registry, store: Store, watcher: Watcher, *, strict: bool = False, files: Sequence[str]
+) -> Prepared:
+    """Prepare and divide a data set, unless that is done.
+
+    Args:
+        request, registry, store: what, with what, into what.
+        watcher: who shows it.
+        strict: refuse if any case has to be left out.
+        files: plugin files in use (``--plugin``).
+
+    Raises:
+        DataError: it cannot be prepared; under ``strict``, also if cases had to be left out.
+        DiskFullError: there is no room; what was converted is kept for the next try.
+    """
+    done = _Maker(request, registry, store, watcher, strict, tuple(files)).run(make=True)
+    assert done is not None
+    left_out = done.data.info.get("left_out", [])
+    if strict and left_out:
+        raise DataError(
+            f"{len(left_out)} case{'s' if len(left_out) != 1 else ''} could not be used: "
+            + "; ".join(f"{item['case']}: {item['reason']}" for item in left_out),
+            where=f"dataset '{request.name}', prepared before",
+            remedy="Mend them, or go on without them by leaving --strict out",
+        )
+    return done
+
+
+@dataclass
+class _Maker:
+    request: Request
+    registry: Registry
+    store: Store
+    watcher: Watcher | None = None
+    strict: bool = False
+    files: tuple[str, ...] = ()
+
+    def run(self, make: bool) -> Prepared | None:
+        plan = self.request.builder.plan
+        data_key, split_key = self.request.builder.base["data"], self.request.builder.base["split"]
+        hashes = Hashes(self.store.root / "hashes.sqlite")
+        try:
+            data, made, trouble = self._unit(plan, data_key, {}, hashes, make)
+            if data is None:
+                if trouble:
+                    raise DataError(trouble)
+                return None
+            split, split_made, trouble = self._unit(plan, split_key, {data_key: data}, hashes, make=True)
+        finally:
+            hashes.close()
+        return Prepared(self.request, data, split, made or split_made, trouble)
+
+    def _unit(
+        self, plan: Plan, key: str, inputs: dict[str, Artefact], hashes: Hashes, make: bool
+    ) -> tuple[Artefact | None, bool, str]:
+        """The artefact, whether it was made now, and why it is not there."""
+        unit = plan.units[key]
+        files = raw_files(unit, self.registry, hashes) or ""
+        where = address(unit, {of: artefact.digest for of, artefact in inputs.items()}, files)
+        found = self.store.get(unit.stage, where)
+        if found is not None or not make:
+            return found, False, ""
+        job = Job(
+            unit=unit_to_dict(unit),
+            address=where,
+            inputs={role: (plan.units[of].stage, inputs[of].path.name) for role, of in unit.inputs.items()},
+            digests={role: inputs[of].digest for role, of in unit.inputs.items()},
+            store=str(self.store.root),
+            device="cpu",
+            files=files,
+            plugin_files=self.files,
+            strict=self.strict,
+        )
+        if self.watcher is None:
+            outcome = execute(job, self.registry)
+        else:
+            self.watcher.started(unit)
+            outcome = execute(job, self.registry, partial(self.watcher.report, unit.key))
+            self.watcher.finished(unit, outcome.status, "", outcome.seconds)
+        if outcome.error_type == DiskFullError.__name__:
+            raise DiskFullError(outcome.reason)
+        if outcome.status == "ok":
+            return self.store.get(unit.stage, where), True, ""
+        return None, False, outcome.reason

@@ -1,0 +1,88 @@
+"""Contact sheets: a page of slices with the outlines of their masks, to look at before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.data import ImageSet, decode
+
+COLUMNS, ROWS, TILE = 6, 4, 192
+_COLOURS = ((255, 80, 80), (80, 220, 120), (90, 160, 255), (255, 200, 60), (220, 110, 255))
+_CAPTION = 14
+
+
+def contact_sheet(images: ImageSet, path: Path) -> None:
+    """Write a PNG with up to 24 slices, spread over patients and over each patient's slices.
+
+    Each tile is an image with the outline of each label in its colour, and its slice id below; the colours are
+    named in the first line. ``images`` must not be empty.
+    """
+    from PIL import Image, ImageDraw
+
+    chosen = spread(images)
+    columns = min(COLUMNS, len(chosen))
+    rows = -(-len(chosen) // columns)
+    sheet = Image.new("RGB", (columns * TILE, _CAPTION + rows * (TILE + _CAPTION)))
+    draw = ImageDraw.Draw(sheet)
+    x = 2
+    for text, colour in [(f"{images.task.dataset}, {images.domain} {images.split}", (255, 255, 255)), *_legend(images)]:
+        draw.text((x, 1), text, fill=colour)
+        x += int(draw.textlength(text)) + 12
+    for place, index in enumerate(chosen):
+        left, top = place % columns * TILE, _CAPTION + place // columns * (TILE + _CAPTION)
+        mask = None if images.masks is None else np.asarray(images.masks[index])
+        sheet.paste(Image.fromarray(_tile(np.asarray(images.images[index]), mask, images)), (left, top))
+        draw.text((left + 2, top + TILE), images.slices[index].slice_id[-30:], fill=(200, 200, 200))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path)
+
+
+def spread(images: ImageSet, most: int = COLUMNS * ROWS) -> list[int]:
+    """Up to ``most`` positions: as many patients as possible, and slices from all over each."""
+    of: dict[str, list[int]] = {}
+    for index, patient in enumerate(images.patients):
+        of.setdefault(patient, []).append(index)
+    patients = [list(of.values())[i] for i in _evenly(len(of), most)]
+    each, more = divmod(most, len(patients))
+    chosen = []
+    for place, indices in enumerate(patients):
+        chosen += [indices[i] for i in _evenly(len(indices), each + (place < more))]
+    return chosen
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """Up to ``most`` of 0..count-1, one in the middle of each of equal parts."""
+    taken = min(count, most)
+    return [int((i + 0.5) * count / taken) for i in range(taken)]
+
+
+def _legend(images: ImageSet) -> list[tuple[str, tuple[int, int, int]]]:
+    if images.masks is None:
+        return [("no masks", (160, 160, 160))]
+    return [(name, _COLOURS[i % len(_COLOURS)]) for i, name in enumerate(images.task.labels.values())]
+
+
+def _tile(image: NDArray[Any], mask: NDArray[Any] | None, images: ImageSet) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    height, width = image.shape
+    scale = TILE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    grey = Image.fromarray(np.rint(decode(image) * 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    tile = np.zeros((TILE, TILE, 3), np.uint8)
+    tile[: size[1], : size[0]] = np.asarray(grey)[..., None]
+    if mask is not None:
+        large = np.asarray(Image.fromarray(mask.astype(np.uint8)).resize(size, Image.Resampling.NEAREST))
+        for i, value in enumerate(images.task.labels):
+            tile[: size[1], : size[0]][_outline(large == value)] = _COLOURS[i % len(_COLOURS)]
+    return tile
+
+
+def _outline(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    padded = np.pad(inside, 1)
+    core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return np.asarray(inside & ~core)

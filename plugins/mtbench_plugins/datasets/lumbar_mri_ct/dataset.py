@@ -1,0 +1,186 @@
+"""``LumbarMriCt``: MR by the rules of the dataset ``folder``, CT from TotalSegmentator's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import mtbench
+from mtbench.errors import DataError, ParamError
+from mtbench.preparation import prepare_cases
+from mtbench_plugins.datasets.folder.cases import cases, prepared
+from mtbench_plugins.datasets.folder.config import Config, Domain
+from mtbench_plugins.datasets.folder.frames import Frames
+from mtbench_plugins.datasets.folder.listing import Item, groups, items, raw_files, read_table, side_of
+from mtbench_plugins.datasets.lumbar_mri_ct import OBTAIN, describe
+
+LEVELS = tuple(f"{part}{number}" for part, count in (("C", 7), ("T", 12), ("L", 5)) for number in range(1, count + 1))
+META = "meta.csv"
+LeaveOut = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Group:
+    """What is read together: a volume, or the plain images of one patient."""
+
+    items: tuple[Item, ...]
+    domain: Domain
+
+
+class LumbarMriCt:
+    """The task; the parameters are described in the spec."""
+
+    def __init__(self, **params: Any) -> None:
+        self._params = params
+        self._left_out = {str(subject) for subject in params["leave_out"]}
+        self._config("")
+
+    def files(self, root: Path) -> Iterable[Path]:
+        """The raw files that ``prepare`` opens.
+
+        Raises:
+            DataError: a part is missing.
+        """
+        ct = self._ct(root)
+        config = self._config(ct)
+        yield from raw_files(root, config.source, _silent)
+        yield from (path for path in raw_files(root, config.target, _silent) if self._wanted(path.relative_to(root)))
+        if (root / ct / META).is_file():
+            yield root / ct / META
+
+    def prepare(self, root: Path | None, context: mtbench.Context) -> Iterator[mtbench.Sample]:
+        """Sagittal slices that show bone, MR first; volumes and patients that cannot be used are left out.
+
+        Raises:
+            DataError: a part is missing, or a table cannot be used.
+        """
+        if root is None:
+            raise DataError("no folder is named", where="dataset 'lumbar-mri-ct'", remedy='Set root = "..."')
+        warning = describe(self._params).get("note")
+        if warning:
+            context.log.append(f"warning: {warning}")
+        ct = self._ct(root)
+        config = self._config(ct)
+        found: dict[str, Group] = {}
+        for domain in config.domains:
+            listed = items(root, domain, partial(_left_out, context, domain.name))
+            if domain.domain == "target":
+                listed = self._described(root / ct, listed, context)
+            for group in groups(listed):
+                name = group[0].name if len(group) == 1 else group[0].patient
+                found[f"{domain.name} {name}"] = Group(tuple(group), domain)
+        yield from prepare_cases(found, partial(samples_of, config=config), context, processes=True)
+
+    def _config(self, ct: str) -> Config:
+        given = self._params
+        mr = {"name": "MR", "images": "mr/images", "masks": "mr/masks", "plane": "sagittal"}
+        mr |= {"min_area": given["min_area"], **given["source"]}
+        below = f"{ct}/" if ct else ""
+        target = {
+            "name": "CT",
+            "images": f"{below}*/ct.nii.gz",
+            "masks": {"bone": self._bones()},
+            "patient": r"([^/]+)/ct\.nii\.gz$",
+            "plane": "sagittal",
+            "min_area": given["min_area"],
+            "crop": given["crop"],
+            "normalise": "window",
+            "window": given["window"],
+            "unit": "HU",
+        }
+        sized = {name: given[name] for name in ("resize", "size", "mm")}
+        return Config.of({"source": mr, "target": target, "labels": {"bone": "nonzero"}, **sized})
+
+    def _bones(self) -> list[str]:
+        if self._params["target_masks"]:
+            return [str(pattern) for pattern in self._params["target_masks"]]
+        levels = [str(level) for level in self._params["levels"]]
+        unknown = [level for level in levels if level not in LEVELS]
+        if unknown or not levels:
+            raise ParamError(
+                f"'{unknown[0]}' is no vertebra of TotalSegmentator" if unknown else "no vertebra is named",
+                where="dataset 'lumbar-mri-ct', params.levels",
+                expected='levels = ["L1", "L2", "L3", "L4", "L5"]',
+            )
+        if self._params["target_structure"] == "bodies":
+            raise ParamError(
+                "TotalSegmentator's masks show whole vertebrae",
+                where="dataset 'lumbar-mri-ct', params.target_structure",
+                expected='target_masks = ["segmentations/NAME.nii.gz"] that name masks of the vertebral bodies',
+            )
+        sacrum = ["sacrum"] if self._params["sacrum"] else []
+        return [f"segmentations/{name}.nii.gz" for name in [*(f"vertebrae_{level}" for level in levels), *sacrum]]
+
+    def _ct(self, root: Path) -> str:
+        """The folder with the subjects, relative to the root."""
+        named = self._params["ct"]
+        try:
+            places = [root / named] if named else [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+            for place in places:
+                if next(place.glob("*/ct.nii.gz"), None) is not None:
+                    return "" if place == root else place.relative_to(root).as_posix()
+        except OSError as error:
+            raise DataError(
+                f"the folder cannot be read: {error.strerror}",
+                where=str(root),
+                remedy="Correct its permissions or choose another root",
+            ) from error
+        raise DataError("missing: the CT (no folder holds SUBJECT/ct.nii.gz)", where=str(root), remedy=OBTAIN)
+
+    def _wanted(self, path: Path) -> bool:
+        return not self._left_out.intersection(path.parts)
+
+    def _described(self, folder: Path, listed: list[Item], context: mtbench.Context) -> list[Item]:
+        """Subjects with the side that meta.csv gives them, without those that the parameters leave out."""
+        meta = _meta(folder / META, context)
+        result = []
+        for item in listed:
+            subject = item.patient
+            if subject in self._left_out:
+                continue
+            if meta and subject not in meta:
+                context.leave_out(f"CT {subject}", f"{META} has no row for {subject}.")
+                continue
+            row = meta.get(subject, {})
+            side = side_of(row.get("split", ""), subject, META)
+            scanner = " ".join(filter(None, (row.get("manufacturer", ""), row.get("scanner_model", ""))))
+            result.append(replace(item, split=side, scanner=scanner))
+        without = len(listed) - len(result)
+        if self._left_out:
+            context.log.append(f"{without} of {len(listed)} CT subjects left out, {len(self._left_out)} asked for")
+        return result
+
+
+def samples_of(group: Group, config: Config) -> list[mtbench.Sample]:
+    """The chosen slices of one group.
+
+    Raises:
+        DataError: a file cannot be read, or a mask does not lie where its image lies.
+    """
+    frames = Frames(config.resize, config.size, config.mm)
+    return [
+        sample
+        for case in cases(group.items, group.domain)
+        for sample in prepared(case, group.domain, config.labels, frames.of)
+    ]
+
+
+def _meta(path: Path, context: mtbench.Context) -> Mapping[str, Mapping[str, str]]:
+    if not path.is_file():
+        context.log.append(f"no {META}: CT subjects are divided by seed")
+        return {}
+    rows = read_table(path, ("image_id",), META)
+    if rows and "split" not in rows[0]:
+        context.log.append(f"{META} has no column 'split': CT subjects are divided by seed")
+    return {row["image_id"]: row for row in rows}
+
+
+def _left_out(context: mtbench.Context, domain: str, case: str, reason: str) -> None:
+    context.leave_out(f"{domain} {case}", reason)
+
+
+def _silent(case: str, reason: str) -> None:
+    return None

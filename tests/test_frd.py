@@ -1,0 +1,356 @@
+"""FRD: each class of features against its printed formulas, whole images and distances against frd-score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import radiomics_reference as plain
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from radiomics_reference import picture
+
+import mtbench
+from mtbench import DataError, MetricInputs, Score, Task
+from mtbench.compute.context import Context
+from mtbench.discovery import Registry, discover
+from mtbench_plugins.extractors import radiomics_images
+from mtbench_plugins.extractors.radiomics_extractor import FOREMOST, Radiomics, features
+from mtbench_plugins.extractors.radiomics_histogram import histogram_features
+from mtbench_plugins.extractors.radiomics_neighbours import cooccurrence_features, neighbourhood_features
+from mtbench_plugins.extractors.radiomics_regions import run_features, zone_features
+
+RUN_NAMES = (
+    "ShortRunEmphasis LongRunEmphasis GrayLevelNonUniformity GrayLevelNonUniformityNormalized RunLengthNonUniformity "
+    "RunLengthNonUniformityNormalized RunPercentage GrayLevelVariance RunVariance RunEntropy "
+    "LowGrayLevelRunEmphasis HighGrayLevelRunEmphasis ShortRunLowGrayLevelEmphasis ShortRunHighGrayLevelEmphasis "
+    "LongRunLowGrayLevelEmphasis LongRunHighGrayLevelEmphasis"
+)
+ZONE_NAMES = (
+    "SmallAreaEmphasis LargeAreaEmphasis GrayLevelNonUniformity GrayLevelNonUniformityNormalized "
+    "SizeZoneNonUniformity SizeZoneNonUniformityNormalized ZonePercentage GrayLevelVariance ZoneVariance ZoneEntropy "
+    "LowGrayLevelZoneEmphasis HighGrayLevelZoneEmphasis SmallAreaLowGrayLevelEmphasis "
+    "SmallAreaHighGrayLevelEmphasis LargeAreaLowGrayLevelEmphasis LargeAreaHighGrayLevelEmphasis"
+)
+
+EXAMPLE = np.array([[5, 2, 5, 4, 4], [3, 3, 3, 1, 3], [2, 1, 1, 1, 3], [4, 2, 2, 2, 3], [3, 5, 3, 3, 2]])
+"""The worked example of pyradiomics' documentation."""
+
+PEER: dict[str, float] = {
+    # picture(3) through frd-score 1.0.1 with pyradiomics at commit 8ed5793 (2025-06-16).
+    "diagnostics_Image-original_Mean": 98.6725,
+    "original_firstorder_Energy": 39911715.6,
+    "original_firstorder_Entropy": 4.73948168,
+    "original_firstorder_Kurtosis": 2.83790787,
+    "original_glcm_ClusterShade": 66159.6934,
+    "original_glcm_Correlation": 0.804568553,
+    "original_glcm_Idmn": 0.978971521,
+    "original_glcm_Imc1": -0.353110054,
+    "original_glcm_Imc2": 0.982908169,
+    "original_glcm_JointEnergy": 0.00604238285,
+    "original_glcm_InverseVariance": 0.25310936,
+    "original_glrlm_RunEntropy": 5.10409034,
+    "original_glrlm_LongRunHighGrayLevelEmphasis": 1583.44747,
+    "original_glrlm_GrayLevelNonUniformity": 19.7553657,
+    "original_glszm_ZoneVariance": 0.726511187,
+    "original_glszm_SmallAreaLowGrayLevelEmphasis": 0.00597351667,
+    "original_ngtdm_Busyness": 0.0371521403,
+    "original_ngtdm_Complexity": 8123.13376,
+    "original_ngtdm_Strength": 59.9661184,
+    "original_ngtdm_Coarseness": 0.016255994,
+    "original_ngtdm_Contrast": 1.28864909,
+    "wavelet-HL_firstorder_Energy": 36681002.6,
+    "wavelet-HL_firstorder_Entropy": 4.33976873,
+    "wavelet-HL_firstorder_Kurtosis": 13.4963082,
+    "wavelet-HL_glcm_ClusterShade": -469.795315,
+    "wavelet-HL_glcm_Correlation": -0.00263341851,
+    "wavelet-HL_glcm_Idmn": 0.984655717,
+    "wavelet-HL_glcm_Imc1": -0.265293834,
+    "wavelet-HL_glcm_Imc2": 0.949389193,
+    "wavelet-HL_glcm_JointEnergy": 0.00803729349,
+    "wavelet-HL_glcm_InverseVariance": 0.21688035,
+    "wavelet-HL_glrlm_RunEntropy": 4.75817132,
+    "wavelet-HL_glrlm_LongRunHighGrayLevelEmphasis": 3249.78263,
+    "wavelet-HL_glrlm_GrayLevelNonUniformity": 25.5903301,
+    "wavelet-HL_glszm_ZoneVariance": 1.18209877,
+    "wavelet-HL_glszm_SmallAreaLowGrayLevelEmphasis": 0.00399156794,
+    "wavelet-HL_ngtdm_Busyness": 0.0225272737,
+    "wavelet-HL_ngtdm_Complexity": 6405.91461,
+    "wavelet-HL_ngtdm_Strength": 20.7897678,
+    "wavelet-HL_ngtdm_Coarseness": 0.0131878313,
+    "wavelet-HL_ngtdm_Contrast": 0.298574575,
+}
+PEER_FRD = (6.918988554757592, 8.299739361140446)
+"""frd-score of pictures 0-11 and 12-23, and the other way round; the first set is its reference."""
+PEER_FRD_WITHOUT_NOISE = (6.914016636, 8.297752033)
+"""The same from its features without the means of the high-pass sub-bands, which are 0 but for 1e-17."""
+
+
+def images(kind: str) -> NDArray[np.int64]:
+    random = np.random.default_rng(3)
+    if kind == "example":
+        return EXAMPLE
+    if kind == "flat":
+        return np.ones((6, 5), np.int64)
+    if kind == "stripes":
+        return np.tile(np.array([1, 1, 4]), (5, 3))
+    if kind == "gaps":
+        return random.choice([1, 2, 9, 10, 17], (9, 8))
+    return random.integers(1, 5, (7, 10))
+
+
+@pytest.mark.parametrize("kind", ["example", "flat", "stripes", "gaps", "noise"])
+def test_texture_features_are_their_formulas(kind: str) -> None:
+    image = images(kind)
+    # IMC 2 is a root of a difference that is 0 on stripes: 1e-16 of rounding is 1e-8 of it.
+    assert cooccurrence_features(image) == pytest.approx(plain.glcm(image), rel=1e-9, abs=1e-7)
+    assert neighbourhood_features(image) == pytest.approx(plain.ngtdm(image), rel=1e-10, abs=1e-12)
+    runs = np.mean(
+        [plain.region_formulas(plain.run_lengths(image, step), image.size) for step in plain.DIRECTIONS], axis=0
+    )
+    assert run_features(image) == pytest.approx(dict(zip(RUN_NAMES.split(), runs, strict=True)), rel=1e-10, abs=1e-12)
+    zones = plain.region_formulas(plain.zone_sizes(image), image.size)
+    assert zone_features(image) == pytest.approx(
+        dict(zip(ZONE_NAMES.split(), zones, strict=True)), rel=1e-10, abs=1e-12
+    )
+
+
+def test_the_reference_fills_the_matrices_of_the_documentation() -> None:
+    runs = plain.run_lengths(EXAMPLE, (0, 1))
+    assert runs.tolist() == [[1, 0, 1, 0, 0], [3, 0, 1, 0, 0], [4, 1, 1, 0, 0], [1, 1, 0, 0, 0], [3, 0, 0, 0, 0]]
+    zones = plain.zone_sizes(EXAMPLE)[:, :5]
+    assert zones.tolist() == [[0, 0, 0, 1, 0], [1, 0, 0, 0, 1], [1, 0, 1, 0, 1], [1, 1, 0, 0, 0], [3, 0, 0, 0, 0]]
+    n, s = plain.neighbourhood(np.array([[1, 2, 5, 2], [3, 5, 1, 3], [1, 3, 5, 5], [3, 1, 1, 1]]))
+    assert n.tolist() == [6, 2, 4, 0, 4]
+    assert s == pytest.approx([13.35, 2.0, 3.0333, 0, 10.075], abs=1e-4)
+
+
+def test_first_order_features_by_hand() -> None:
+    found = histogram_features(np.array([-3.0, -1, 0, 0, 4]), np.array([0.4, 0.4, 0.2]), 4.0)
+    assert found["Energy"] == 297**2 + 299**2 + 2 * 300**2 + 304**2
+    assert found["TotalEnergy"] == 4 * found["Energy"]
+    assert found["RootMeanSquared"] == pytest.approx(math.sqrt(found["Energy"] / 5), abs=1e-4)
+    assert (found["Minimum"], found["Median"], found["Maximum"], found["Mean"], found["Range"]) == (-3, 0, 4, 0, 7)
+    assert (found["10Percentile"], found["90Percentile"]) == pytest.approx((-2.2, 2.4))
+    assert (found["InterquartileRange"], found["MeanAbsoluteDeviation"]) == pytest.approx((1.0, 1.6))
+    # Between the 10th and the 90th percentile lie -1, 0 and 0.
+    assert found["RobustMeanAbsoluteDeviation"] == pytest.approx(4 / 9, abs=1e-4)
+    assert found["Variance"] == pytest.approx(26 / 5)
+    assert found["Skewness"] == pytest.approx((36 / 5) / (26 / 5) ** 1.5)
+    assert found["Kurtosis"] == pytest.approx((338 / 5) / (26 / 5) ** 2)
+    assert found["Entropy"] == pytest.approx(-(0.8 * math.log2(0.4) + 0.2 * math.log2(0.2)))
+    assert found["Uniformity"] == pytest.approx(0.36)
+
+
+def test_sub_bands_keep_energy_and_say_which_way_they_are_smooth() -> None:
+    image = np.random.default_rng(0).standard_normal((12, 16))
+    bands = dict(zip(radiomics_images.SUB_BANDS, radiomics_images.sub_bands(image), strict=True))
+    assert sum(np.square(band).sum() for band in bands.values()) == pytest.approx(4 * np.square(image).sum())
+    along_rows = np.tile(np.sin(np.arange(16) * np.pi / 2), (12, 1))
+    strongest = dict(zip(radiomics_images.SUB_BANDS, radiomics_images.sub_bands(along_rows), strict=True))
+    assert np.abs(strongest["wavelet-HL"]).max() > 0.5
+    assert np.abs(strongest["wavelet-LH"]).max() < 1e-12
+    assert [band.shape for band in radiomics_images.sub_bands(image[:11, :13])] == [(11, 13)] * 4
+
+
+def test_sampling_takes_the_spline_between_pixels() -> None:
+    line = np.arange(40.0)
+    found = radiomics_images.sampled(np.add.outer(line**2, np.ones(9)))
+    assert found.shape == (20, 4)
+    # A spline of order 3 has a parabola's values, away from the mirrored borders.
+    assert found[9:11, 0] - 1 == pytest.approx([18.5**2, 20.5**2], abs=1e-6)
+
+
+def test_bins_are_counted_from_the_lowest_and_begin_at_multiples_of_five() -> None:
+    values = np.array([[-7.0, -5.0, -1e-13, 0.0, 4.999, 5.0, 21.0]])
+    assert radiomics_images.levels(values).tolist() == [[1, 2, 3, 3, 3, 4, 7]]
+
+
+def test_features_of_an_image_are_those_of_pyradiomics() -> None:
+    found = features(picture(3))
+    assert tuple(found)[:2] == FOREMOST
+    assert len(found) == 9 + 5 * 77
+    assert {name: found[name] for name in PEER} == pytest.approx(PEER, rel=1e-6)
+
+
+def test_features_do_not_depend_on_the_grey_scale() -> None:
+    one, other = features(picture(5)), features(picture(5).astype(float) / 3 + 11)
+    for name in one:
+        if not name.startswith("diagnostics_Image-original"):
+            assert other[name] == pytest.approx(one[name], rel=1e-6, abs=2e-4), name
+
+
+def test_extractor_gives_the_same_in_any_batch() -> None:
+    pictures = [picture(k).astype(np.float32) / np.float32(255) for k in range(3)]
+    batch = torch.from_numpy(np.stack(pictures)[:, None])
+    found = Radiomics().extract(batch, Context())["features"]
+    assert found.shape == (3, 394)
+    assert found.dtype == torch.float32
+    assert torch.equal(found[1:2], Radiomics().extract(batch[1:2], Context())["features"])
+    assert found[2].tolist() == [np.float32(value) for value in features(picture(2)).values()]
+    more = Radiomics(laplacian=True).extract(batch[:1], Context())["features"]
+    assert more.shape == (1, 394 + 4 * 77)
+
+
+def test_laplacian_of_a_wave() -> None:
+    # Far from the border, sigma^2 times the Laplacian of a smoothed wave is -(s f)^2 exp(-(s f)^2 / 2) of it.
+    frequency = 2 * np.pi / 16
+    wave = 100 * np.tile(np.cos(np.arange(64) * frequency), (64, 1))
+    found = dict(radiomics_images.filtered(wave, laplacian=True))
+    for sigma in radiomics_images.SIGMAS:
+        product = (sigma / 2 * frequency) ** 2
+        centre = found[f"log-sigma-{sigma:g}"][32, 24:40]
+        assert centre == pytest.approx(-product * math.exp(-product / 2) * wave[32, 24:40], abs=1.5)
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [(np.zeros((7, 30)), "7 x 30 pixels is too small"), (np.full((16, 16), np.nan), "NaN or infinite")],
+)
+def test_images_without_features_are_refused(image: NDArray[Any], reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        features(image)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((16, 16), 7),
+        np.pad(np.full((1, 1), 255), 20),
+        np.pad(picture(1)[10:20, 10:20], 15),
+        np.indices((16, 16)).sum(0) % 2 * 255,
+    ],
+    ids=["constant", "one pixel", "flat background", "chequers"],
+)
+def test_odd_images_have_finite_features(image: NDArray[Any]) -> None:
+    assert np.isfinite(list(features(image, laplacian=True).values())).all()
+
+
+# the metric
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return discover(third_party=False)
+
+
+@pytest.fixture(scope="module")
+def rows() -> NDArray[np.float32]:
+    """Features of pictures 0 to 23."""
+    return np.array([list(features(picture(k)).values()) for k in range(24)], np.float32)
+
+
+@pytest.fixture
+def frd(registry: Registry) -> Callable[..., Score]:
+    def call(candidate: NDArray[Any], reference: NDArray[Any], **params: Any) -> Score:
+        metric = registry.get("metric", "frd").create(registry.complete("metric", "frd", params))
+        given = {"candidate": {"features": candidate}, "reference": {"features": reference}}
+        score = metric.compute(MetricInputs(Task("t"), features=given), Context())
+        assert isinstance(score, Score)
+        return score
+
+    return call
+
+
+def test_frd_is_that_of_frd_score(frd: Callable[..., Score], rows: NDArray[np.float32]) -> None:
+    values = (frd(rows[12:], rows[:12]).value, frd(rows[:12], rows[12:]).value)
+    assert values == pytest.approx(PEER_FRD_WITHOUT_NOISE, abs=1e-5)
+    assert values == pytest.approx(PEER_FRD, abs=0.006)
+
+
+def test_frd_is_log_of_the_squared_distance_and_half_of_it_on_paper(
+    frd: Callable[..., Score], rows: NDArray[np.float32]
+) -> None:
+    # One feature that varies: distance of two Gaussians on a line, in the reference's (N) standard deviations.
+    reference, candidate = rows[:6].copy(), rows[:6].copy()
+    reference[:, 2:], candidate[:, 2:] = 5, 5
+    reference[:, :2] = candidate[:, :2] = (0, 9)
+    reference[:, 40] = (1, 3, 1, 3, 1, 3)
+    candidate[:, 40] = (8, 10, 12, 8, 10, 12)
+    mean = (10 - 2) / 1
+    spread = math.sqrt(6 / 5) * (math.sqrt(16 / 6) - 1)
+    value = frd(candidate, reference).value
+    assert value == pytest.approx(math.log(mean**2 + spread**2))
+    assert frd(candidate, reference, paper_log=True).value == pytest.approx(value / 2)
+
+
+def test_features_constant_over_the_references_are_left_out(
+    frd: Callable[..., Score], rows: NDArray[np.float32]
+) -> None:
+    changed = rows.copy()
+    changed[:12, 50] = 0.1
+    changed[12:, 50] = 1e6
+    kept = np.delete(changed, 50, axis=1)
+    assert frd(changed[12:], changed[:12]).value == pytest.approx(frd(kept[12:], kept[:12]).value)
+
+
+def test_few_images_are_marked(frd: Callable[..., Score], rows: NDArray[np.float32]) -> None:
+    two = frd(rows[12:14], rows[:2])
+    assert math.isfinite(two.value)
+    assert two.mark == "*"
+    assert "equal number of images" in two.note
+
+
+def test_resampling_computes_anew(frd: Callable[..., Score], registry: Registry, rows: NDArray[np.float32]) -> None:
+    metric = registry.get("metric", "frd").create({"paper_log": False, "laplacian": False})
+    given = {"candidate": {"features": rows[12:]}, "reference": {"features": rows[:12]}}
+    measure = metric.resample(MetricInputs(Task("t"), features=given), Context())
+    some, others = np.array([0, 2, 3, 7]), np.array([1, 4, 5, 9, 11])
+    assert measure(None, None) == pytest.approx(frd(rows[12:], rows[:12]).value, rel=1e-5)
+    assert measure(some, others) == pytest.approx(frd(rows[12:][some], rows[:12][others]).value, rel=1e-5)
+
+
+def test_what_has_no_distance_says_why(frd: Callable[..., Score], rows: NDArray[np.float32]) -> None:
+    with pytest.raises(DataError, match="minus infinity"):
+        frd(rows[:5], rows[:5])
+    with pytest.raises(DataError, match="at least two translated images; there is 1"):
+        frd(rows[:1], rows[:5])
+    with pytest.raises(DataError, match="all have the same radiomic features"):
+        frd(rows[:5], rows[[7, 7, 7]])
+    constant = rows[:5].copy()
+    constant[2] = list(features(np.full((40, 40), 3)).values())
+    with pytest.raises(DataError, match=r"1 of 5 target images have one value everywhere \(number 3\)"):
+        frd(rows[5:], constant)
+    broken = rows[:5].copy()
+    broken[0, 30] = np.nan
+    with pytest.raises(DataError, match="translated images hold NaN"):
+        frd(broken, rows[5:])
+
+
+def test_names_tell_the_conventions(registry: Registry) -> None:
+    spec = registry.get("metric", "frd").spec
+    assert isinstance(spec, mtbench.MetricSpec)
+    for params, variant in (({}, ""), ({"paper_log": True, "laplacian": True}, "paper-log,laplacian")):
+        complete = registry.complete("metric", "frd", params)
+        assert spec.printed_variant(complete) == variant
+        for need in spec.needed(complete):
+            assert isinstance(need, mtbench.Features)
+            assert need.params["laplacian"] is bool(params)
+            registry.complete("extractor", need.extractor, need.params)
+
+
+def test_two_folders(frd: Callable[..., Score], rows: NDArray[np.float32], tmp_path: Path) -> None:
+    for name, numbers in (("a", range(6)), ("b", range(12, 18))):
+        (tmp_path / name).mkdir()
+        for k in numbers:
+            Image.fromarray(picture(k)).save(tmp_path / name / f"{k:02}.png")
+    (row,) = mtbench.score(tmp_path / "a", tmp_path / "b", metrics=["frd"], device="cpu")
+    assert (row["metric"], row["extractor"], row["status"]) == ("frd", "radiomics", "measured")
+    assert row["value"] == pytest.approx(frd(rows[:6], rows[12:18]).value, rel=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_installed_frd_score_agrees(frd: Callable[..., Score], rows: NDArray[np.float32], tmp_path: Path) -> None:
+    pytest.importorskip("radiomics", reason="pyradiomics is not installed")
+    peer = pytest.importorskip("frd_score.frd", reason="frd-score is not installed")
+    for name, numbers in (("a", range(12)), ("b", range(12, 24))):
+        (tmp_path / name).mkdir()
+        for k in numbers:
+            Image.fromarray(picture(k)).save(tmp_path / name / f"{k:02}.png")
+    theirs = peer.compute_frd([str(tmp_path / "a"), str(tmp_path / "b")], num_workers=1)
+    assert frd(rows[12:], rows[:12]).value == pytest.approx(theirs, abs=0.006)
