@@ -30,7 +30,7 @@ def load(results: str | os.PathLike[str], table: str = "scores") -> pa.Table:
     Raises:
         RequestError: that is no results directory, or there is no such table.
     """
-    from mtbench.store.schema import TABLES
+    from mtbench.store.schema import TABLES, conform
 
     if table not in TABLES:
         raise RequestError(f"there is no table '{table}'", expected="one of " + ", ".join(TABLES))
@@ -38,9 +38,9 @@ def load(results: str | os.PathLike[str], table: str = "scores") -> pa.Table:
     if name.startswith("published:"):
         from mtbench.analysis.published import published_scores
 
-        scores = published_scores(name.partition(":")[2])
+        scores = conform(published_scores(name.partition(":")[2]), TABLES["scores"])
         return scores if table == "scores" else TABLES[table].empty_table()
-    return Results.open(Path(name)).table(table)
+    return conform(Results.open(Path(name)).table(table), TABLES[table])
 
 
 class Results:

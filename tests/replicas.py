@@ -6,6 +6,7 @@ flip, turn or swap of axes shows.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+from mtbench.data import Sample, Slice
+from mtbench.errors import DataError
 
 SHAPE = (16, 16, 6)
 STEP = (1.5, 1.5, 3.0)
@@ -285,3 +289,24 @@ def write_lumbar(root: Path, subjects: Mapping[str, str] = SPLITS, patients: int
 
 JPEG_LS = UID("1.2.840.10008.1.2.4.80")
 """A compressed transfer syntax whose decoder is no dependency."""
+
+
+def sample(name: str, index: int = 0, value: int = 7) -> Sample:
+    """One small slice with a mask."""
+    image = np.full((4, 5), value, np.uint8)
+    record = Slice(f"{name}_{index}", name, name, index, spacing=(1.0, 2.0), window=(0.0, 9.5), geometry="{}")
+    return Sample("source", image, record, image % 2)
+
+
+def read_case(folder: str, name: str) -> list[Sample]:
+    """A case as a worker process reads it; leaves a trace."""
+    (Path(folder) / f"{name}-{os.getpid()}").touch()
+    if name == "bad":
+        raise DataError("it is damaged", where=name)
+    if name == "gone":
+        raise FileNotFoundError(2, "No such file", "gone.dcm")
+    if name == "dies":
+        os._exit(9)
+    if name == "bug":
+        raise ZeroDivisionError("a bug")
+    return [] if name == "empty" else [sample(name, i, len(name) + i) for i in range(2)]

@@ -13,7 +13,7 @@ import pytest
 from mtbench.analysis.published import published_names, published_scores
 from mtbench.analysis.table import build_table
 from mtbench.errors import RequestError
-from mtbench.store.schema import SCORES
+from mtbench.store.schema import SCORES, conform
 
 # Table 1 of Konz et al., MIDL 2024, as printed: ** bold, __ underlined.
 TABLE_1 = """
@@ -107,3 +107,12 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(RequestError, match="Did you mean 'midl2024'") as caught:
         published_scores("midl2042")
     assert "published:midl2024" in str(caught.value)
+
+
+def test_a_table_of_an_older_version_can_be_read(tmp_path: Path) -> None:
+    scores = published_scores("midl2024")
+    older = scores.drop_columns(["draws", "without_interval"])
+    same = conform(older, SCORES)
+    assert same.schema.names == SCORES.names
+    assert same.column("draws").null_count == same.num_rows
+    assert build_table(same, rule="paper") == build_table(conform(scores, SCORES), rule="paper")

@@ -14,8 +14,9 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ import numpy as np
 from mtbench.compute.context import Context
 from mtbench.data import Domain, Sample
 from mtbench.errors import DataError
+from mtbench.preparation.worker import Workers
 from mtbench.store.files import telling, write_whole
 from mtbench.store.images import slice_of
 
@@ -62,26 +64,26 @@ def prepare_cases(
         folder = context.partial or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mtbench-")))
         with telling(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        pool = _pool(workers, processes and len(cases) > FEW)
+        convert: Callable[..., str] = _convert
+        if processes and workers > 1 and len(cases) > FEW:
+            convert = Workers(_convert)
+            stack.callback(convert.close)
+        pool = ThreadPoolExecutor(workers)
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        yield from _ordered(cases, read, context, pool, workers, folder)
+        submit = partial(pool.submit, convert, read)
+        yield from _ordered(cases, submit, context, 2 * workers, folder)
 
 
 def _ordered(
-    cases: Mapping[str, C],
-    read: Callable[[C], list[Sample]],
-    context: Context,
-    pool: Executor,
-    workers: int,
-    folder: Path,
+    cases: Mapping[str, C], submit: Callable[[C, Path], Future[str]], context: Context, ahead: int, folder: Path
 ) -> Iterator[Sample]:
     waiting = deque((name, case, folder / _file(name)) for name, case in cases.items())
     running: deque[tuple[str, Path, Future[str]]] = deque()
     slices, empty = 0, []
     for done in range(len(cases)):
-        while waiting and len(running) < 2 * workers:
+        while waiting and len(running) < ahead:
             name, case, path = waiting.popleft()
-            running.append((name, path, pool.submit(_convert, read, case, path)))
+            running.append((name, path, submit(case, path)))
         name, path, future = running.popleft()
         reason = future.result()
         samples = [] if reason else _load(path)
@@ -99,15 +101,6 @@ def _ordered(
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _pool(workers: int, processes: bool) -> Executor:
-    if processes and workers > 1:
-        import multiprocessing
-
-        # Not fork: this process may have threads (torch, BLAS).
-        return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    return ThreadPoolExecutor(workers)
 
 
 def _file(name: str) -> str:

@@ -119,6 +119,14 @@ CASES = pa.schema(
 TABLES: Mapping[str, pa.Schema] = {"scores": SCORES, "attempts": ATTEMPTS, "cases": CASES}
 
 
+def conform(found: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table of an older version as one of this: columns that it did not know are null."""
+    for name in schema.names:
+        if name not in found.column_names:
+            found = found.append_column(schema.field(name), pa.nulls(found.num_rows, schema.field(name).type))
+    return found.select(schema.names)
+
+
 def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Rows as a table of that schema; missing columns are null, unknown ones an error.
 

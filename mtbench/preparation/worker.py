@@ -1,0 +1,112 @@
+"""Processes that read cases: ``python -m mtbench.preparation.worker``, fed with pickles through a pipe.
+
+Not ``multiprocessing``: that runs the user's script again in each process unless it is written for it, and one killed
+process ends them all. Here a case whose process dies is one bad case, and the next gets a new process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+Convert = Callable[[Any, Any, Path], str]
+
+
+class Workers:
+    """One process for each thread that calls; call it as ``_convert`` in ``mtbench.preparation.cases``."""
+
+    def __init__(self, convert: Convert) -> None:
+        self._convert = convert
+        self._own = threading.local()
+        self._all: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, read: Any, case: Any, path: Path) -> str:
+        """Run it in this thread's process; the reason why the case has no samples, if so.
+
+        Raises:
+            Exception: what it raises there.
+        """
+        child = self._child()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        reply = None
+        with contextlib.suppress(BrokenPipeError):
+            _write(child.stdin, (self._convert, read, case, path))
+            reply = _read(child.stdout)
+        if reply is None:
+            self._own.child = None
+            return f"The process that read it died (exit code {child.wait()}); is there too little memory?"
+        answer, error = reply
+        if error is not None:
+            raise error
+        return str(answer)
+
+    def close(self) -> None:
+        """End the processes; each finishes the case it is at."""
+        for child in self._all:
+            with contextlib.suppress(OSError):
+                if child.stdin is not None:
+                    child.stdin.close()
+            child.wait()
+            if child.stdout is not None:
+                child.stdout.close()
+
+    def _child(self) -> subprocess.Popen[bytes]:
+        child: subprocess.Popen[bytes] | None = getattr(self._own, "child", None)
+        if child is None:
+            child = subprocess.Popen(
+                [sys.executable, "-m", __name__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)},
+            )
+            self._own.child = child
+            self._all.append(child)
+        return child
+
+
+def _write(pipe: IO[bytes], message: Any) -> None:
+    content = pickle.dumps(message)
+    pipe.write(len(content).to_bytes(8, "big") + content)
+    pipe.flush()
+
+
+def _read(pipe: IO[bytes]) -> Any:
+    """The next message; ``None`` where the other side has gone."""
+    size = pipe.read(8)
+    if len(size) < 8:
+        return None
+    content = pipe.read(int.from_bytes(size, "big"))
+    return pickle.loads(content) if len(content) == int.from_bytes(size, "big") else None
+
+
+def main() -> None:
+    """Answer until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What a library prints must not get between the answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    while (asked := _read(sys.stdin.buffer)) is not None:
+        convert, read, case, path = asked
+        try:
+            _write(answers, (convert(read, case, path), None))
+        except Exception as error:  # whatever a reader raises is for the process that asked
+            error.add_note(traceback.format_exc())
+            try:
+                pickle.loads(pickle.dumps(error))
+            except Exception:  # an exception that does not survive the way
+                error = RuntimeError(traceback.format_exc())
+            _write(answers, ("", error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,418 @@
+"""``mtbench data``: listing, preparing as a run would, resuming, strictness, licences, and what ``check`` finds."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import replicas
+from PIL import Image
+
+from mtbench.compute.context import Context
+from mtbench.data import ImageSet, Sample, Slice, Task
+from mtbench.errors import DiskFullError
+from mtbench.preparation import prepare_cases
+from mtbench.preparation.sheets import contact_sheet, spread
+from mtbench_plugins.datasets.breast_siemens_ge import dataset as breast
+from mtbench_plugins.datasets.breast_siemens_ge import sheets as spreadsheets
+
+NAME = "breast-siemens-ge:size=16"
+ACCEPT = "--accept-licence"
+
+
+@pytest.fixture(autouse=True)
+def quiet_disk(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No flushing, and what is remembered of spreadsheets stays in the test."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    spreadsheets._precontrast.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def duke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A replica that no test changes."""
+    root = tmp_path_factory.mktemp("duke")
+    replicas.write_duke(root)
+    return root
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """One to be damaged."""
+    replicas.write_duke(tmp_path / "own")
+    return tmp_path / "own"
+
+
+def damage(root: Path, patient: str = "Breast_MRI_006") -> None:
+    study = root / "manifest-1/Duke-Breast-Cancer-MRI" / patient / "01-01-1990-MRI BREAST-98765"
+    sorted((study / replicas.PRE).iterdir())[2].unlink()
+
+
+def artefacts(store: Path, stage: str) -> list[Path]:
+    return sorted(path.parent for path in (store / "artefacts" / stage).glob("*/*/manifest.json"))
+
+
+class TestList:
+    def test_every_data_set_says_what_it_is(self, run_cli: Any) -> None:
+        ran = run_cli("data", "list", "--no-plugins")
+        assert ran.code == 0
+        for text in (
+            *("breast-siemens-ge: ", "lumbar-mri-ct: ", "phantom-lumbar: ", "folder: "),
+            *("licence:    CC BY-NC 4.0", "access:     open", "cancerimagingarchive.net", "zenodo"),
+            *("source slices: train 4096, validation 432, test 688", "target slices: train 1466"),
+            *("unverified: No real spreadsheet", "unverified: meta.csv of TotalSegmentator"),
+        ):
+            assert text in ran.out, text
+
+    def test_one_and_json(self, run_cli: Any) -> None:
+        ran = run_cli("data", "list", "lumbar-mri-ct")
+        assert "breast" not in ran.out
+        (row,) = [row for row in json.loads(run_cli("data", "list", "--json").out) if row["name"] == "lumbar-mri-ct"]
+        assert json.loads(run_cli("data", "list", "lumbar-mri-ct", "--json").out) == row
+        assert row["published"]["source"]["train"] == 495
+        assert len(row["unverified"]) == 3
+        missing = run_cli("data", "list", "lumbar-mr-ct")
+        assert missing.code == 2
+        assert "'lumbar-mri-ct'" in missing.err
+
+
+class TestPrepare:
+    def test_a_run_finds_it_prepared(self, duke: Path, run_cli: Any, store: Path, tmp_path: Path) -> None:
+        """Prepared by name with --root; the suite calls it otherwise and writes the root otherwise."""
+        ran = run_cli("data", "prepare", NAME, "--root", duke, ACCEPT)
+        assert ran.code == 0, ran.err
+        assert "24 source slices of 4 patients, 24 target slices of 4 patients; 0 cases left out" in ran.out
+        (prepared,) = artefacts(store, "prepare")
+        os.environ["MTBENCH_DUKE_ROOT"] = str(duke)
+        suite = tmp_path / "mine.toml"
+        suite.write_text(
+            'translators = ["identity"]\nmetrics = ["swd"]\n[[datasets]]\nname = "mine"\nplugin = "breast-siemens-ge"\n'
+            'root = "${MTBENCH_DUKE_ROOT}"\nparams.size = 16\n'
+        )
+        try:
+            run = run_cli("run", suite, "--device", "cpu")
+            again = run_cli("data", "prepare", suite)
+        finally:
+            del os.environ["MTBENCH_DUKE_ROOT"]
+        assert "done prepare" not in run.err
+        assert "prepare mine: done" not in run.err
+        assert "2 were there already" in run.err
+        assert artefacts(store, "prepare") == [prepared]
+        assert "mine: was prepared before; 24 source" in again.out
+
+    def test_nothing_personal_reaches_the_store(self, duke: Path, run_cli: Any, store: Path) -> None:
+        run_cli("data", "prepare", NAME, "--root", duke, ACCEPT)
+        content = b"".join(path.read_bytes() for path in store.rglob("*") if path.is_file())
+        assert b"Breast_MRI_006" in content
+        for personal in (replicas.NAME, replicas.BIRTH, "MRN-4711"):
+            assert personal.encode() not in content
+
+    def test_the_first_batch_is_a_memory_map(self, duke: Path, run_cli: Any, store: Path) -> None:
+        run_cli("data", "prepare", NAME, "--root", duke, ACCEPT)
+        (folder,) = artefacts(store, "prepare")
+        images = np.load(folder / "images-target.npy", mmap_mode="r")
+        assert isinstance(images, np.memmap)
+        assert (images.shape, images.dtype) == ((24, 16, 16), np.uint8)
+
+    def test_bad_cases_are_listed_and_left_out_or_refused(self, own: Path, run_cli: Any, store: Path) -> None:
+        damage(own)
+        strict = run_cli("data", "prepare", NAME, "--root", own, ACCEPT, "--strict")
+        assert strict.code == 1
+        assert "1 case cannot be used: Breast_MRI_006:" in strict.err
+        assert "Look for a missing slice" in strict.err
+        assert artefacts(store, "prepare") == []
+        ran = run_cli("data", "prepare", NAME, "--root", own)
+        assert ran.code == 0
+        assert "left out: Breast_MRI_006:" in ran.out
+        assert "18 target slices of 3 patients; 1 case left out" in ran.out
+        again = run_cli("data", "prepare", NAME, "--root", own, "--strict")
+        assert again.code == 1
+        assert "prepared before: 1 case could not be used: Breast_MRI_006" in again.err
+
+    def test_the_licence_is_shown_once_and_recorded(self, duke: Path, run_cli: Any, store: Path) -> None:
+        refused = run_cli("data", "prepare", NAME, "--root", duke)
+        assert refused.code == 2
+        assert "CC BY-NC 4.0" in refused.err
+        assert "Expected --accept-licence" in refused.err
+        assert artefacts(store, "prepare") == []
+        accepted = run_cli("data", "prepare", NAME, "--root", duke, ACCEPT)
+        assert "Licence of 'breast-siemens-ge': CC BY-NC 4.0" in accepted.err
+        record = json.loads((store / "licences.json").read_text())["breast-siemens-ge"]
+        assert record["licence"] == "CC BY-NC 4.0"
+        assert record["accepted"].endswith("+00:00")
+        assert "Licence" not in run_cli("data", "prepare", NAME, "--root", duke).err
+
+    def test_what_is_missing_is_said_with_where_to_get_it(self, tmp_path: Path, run_cli: Any) -> None:
+        (tmp_path / "empty").mkdir()
+        ran = run_cli("data", "prepare", NAME, "--root", tmp_path / "empty", ACCEPT)
+        assert ran.code == 1
+        assert "missing: the images (Duke-Breast-Cancer-MRI), the masks" in ran.err
+        assert "cancerimagingarchive.net" in ran.err
+        no_root = run_cli("data", "prepare", NAME, ACCEPT)
+        assert no_root.code == 2
+        assert "needs to know where its files are" in no_root.err
+
+    def test_wrong_requests(self, run_cli: Any, toys: Path, tmp_path: Path) -> None:
+        for arguments, text in (
+            (["data", "prepare", "breast-siemens"], "there is no dataset 'breast-siemens'"),
+            (["data", "prepare", "quickstart", "--root", "x"], "--root is for a data set named by itself"),
+            (["data", "prepare", "phantom-breast", "-d", "x"], "-d chooses among the data sets of a suite"),
+            (["data", "prepare", "phantom-breast:sise=3"], "there is no parameter 'sise'"),
+            (["data", "check", "phantom-breast"], "First: mtbench data prepare phantom-breast"),
+        ):
+            ran = run_cli(*arguments)
+            assert ran.code in (1, 2)
+            assert text in ran.err
+            assert "Traceback" not in ran.err
+
+    def test_a_suite_and_a_plugin_file(self, run_cli: Any, toys: Path, store: Path) -> None:
+        suite = toys.with_name("s.toml")
+        suite.write_text('datasets = ["toy", "toy-paired"]\ntranslators = ["toy-same"]\nmetrics = ["toy-mean"]\n')
+        ran = run_cli("data", "prepare", suite, "-d", "toy", "--plugin", toys)
+        assert ran.code == 0, ran.err
+        assert len(artefacts(store, "prepare")) == len(artefacts(store, "split")) == 1
+        assert "toy-paired" not in ran.out
+
+    def test_too_few_patients_are_prepared_and_the_trouble_is_told(self, tmp_path: Path, run_cli: Any) -> None:
+        replicas.write_duke(tmp_path / "two", {"Breast_MRI_006": replicas.GE, "Breast_MRI_021": replicas.SIEMENS})
+        ran = run_cli("data", "prepare", NAME, "--root", tmp_path / "two", ACCEPT)
+        assert ran.code == 0
+        assert "the patients cannot be divided yet" in ran.out
+        check = run_cli("data", "check", NAME, "--root", tmp_path / "two")
+        assert check.code == 1
+        assert "leak:     The patients cannot be divided" in check.out
+
+
+class TestResume:
+    def test_a_full_disk_half_way(self, duke: Path, run_cli: Any, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The disk is full after three patients (a flush that fails stands for it); the next try reads the others."""
+        monkeypatch.setattr("mtbench.preparation.cases._cores", lambda: 1)
+        read: list[str] = []
+        plain = breast.read
+        monkeypatch.setattr(breast, "read", lambda path: (read.append(Path(path).parts[-3]), plain(path))[1])
+        count = 0
+
+        def full(handle: int) -> None:
+            nonlocal count
+            count += 1
+            if count > 5:  # the record of licences, what is remembered of a spreadsheet, three patients
+                raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            ran = run_cli("data", "prepare", NAME, "--root", duke, ACCEPT)
+        assert ran.code == 1
+        assert ran.err.count("the disk is full") == 1
+        assert "Traceback" not in ran.err
+        kept = list((store / "partial").glob("*/*.npz"))
+        assert len(kept) == 3
+        first = set(read[:3])
+        read.clear()
+        again = run_cli("data", "prepare", NAME, "--root", duke)
+        assert again.code == 0
+        assert "24 source slices of 4 patients, 24 target slices of 4 patients" in again.out
+        assert set(read) == set(replicas.DUKE) - first
+        assert not list((store / "partial").iterdir())
+
+    def test_resumed_and_uninterrupted_give_the_same(
+        self, duke: Path, run_cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        digests = []
+        for name in ("whole", "resumed"):
+            if name == "resumed":
+                with monkeypatch.context() as patch:
+                    patch.setattr(breast, "prepared", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+                    run_cli("data", "prepare", NAME, "--root", duke, ACCEPT, "--store", tmp_path / name)
+            run_cli("data", "prepare", NAME, "--root", duke, ACCEPT, "--store", tmp_path / name)
+            (folder,) = artefacts(tmp_path / name, "prepare")
+            digests.append(json.loads((folder / "manifest.json").read_text())["digest"])
+        assert digests[0] == digests[1]
+
+
+class TestCases:
+    names = (*(f"case{i}" for i in range(9)), "bad", "empty", "gone")
+
+    @pytest.mark.parametrize("processes", [False, True], ids=["threads", "processes"])
+    def test_in_order_with_what_cannot_be_used_left_out(self, tmp_path: Path, processes: bool) -> None:
+        reports: list[tuple[int, int]] = []
+        context = Context(progress=lambda done, total, figures: reports.append((done, total)))
+        cases = {name: name for name in self.names}
+        found = list(
+            prepare_cases(cases, partial(replicas.read_case, str(tmp_path)), context, processes=processes, workers=2)
+        )
+        assert [s.slice.slice_id for s in found] == [f"case{i}_{j}" for i in range(9) for j in (0, 1)]
+        assert found[0].slice == replicas.sample("case0").slice
+        np.testing.assert_array_equal(found[1].image, np.full((4, 5), 6))
+        np.testing.assert_array_equal(found[0].mask, np.ones((4, 5)))
+        assert context.left_out == [
+            ("bad", "bad: it is damaged."),
+            ("gone", "gone.dcm cannot be read: No such file."),
+        ]
+        assert context.log == ["1 case without a slice for the task: empty"]
+        assert reports[-1] == (12, 12)
+        workers = {path.name.partition("-")[2] for path in tmp_path.iterdir()}
+        assert (str(os.getpid()) in workers) is not processes
+
+    def test_no_more_cases_in_memory_than_workers(self) -> None:
+        """However many there are: readers are never ahead by more than the workers, and give back no pixels."""
+        lock, at_work, most = threading.Lock(), 0, 0
+
+        def read(name: str) -> list[Sample]:
+            nonlocal at_work, most
+            with lock:
+                at_work += 1
+                most = max(most, at_work)
+            samples = [replicas.sample(name)]
+            with lock:
+                at_work -= 1
+            return samples
+
+        started: set[str] = set()
+
+        def counting(name: str) -> list[Sample]:
+            started.add(name)
+            return read(name)
+
+        stream = prepare_cases({str(i): str(i) for i in range(50)}, counting, Context(), workers=3)
+        next(stream)
+        assert len(started) <= 2 * 3
+        assert len(list(stream)) == 49
+        assert 1 <= most <= 3
+
+    def test_a_bug_of_the_reader_is_not_a_bad_case(self) -> None:
+        with pytest.raises(ZeroDivisionError):
+            list(prepare_cases({"a": 0}, lambda case: [replicas.sample(str(1 / case))], Context()))
+
+    def test_a_process_that_dies_is_a_bad_case_and_its_exceptions_come_back(self, tmp_path: Path) -> None:
+        context = Context()
+        names = [f"case{i}" for i in range(9)]
+        cases = {name: name for name in ("dies", *names)}
+        read = partial(replicas.read_case, str(tmp_path))
+        assert len(list(prepare_cases(cases, read, context, processes=True, workers=2))) == 18
+        assert context.left_out == [
+            ("dies", "The process that read it died (exit code 9); is there too little memory?")
+        ]
+        with pytest.raises(ZeroDivisionError):
+            list(prepare_cases({name: name for name in ("bug", *names)}, read, Context(), processes=True, workers=2))
+
+    def test_a_full_disk_is_no_bad_case(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(handle: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(DiskFullError, match="the disk is full"):
+            list(prepare_cases({"a": "a"}, lambda case: [replicas.sample(case)], Context(partial=tmp_path)))
+
+
+class TestCheck:
+    def test_counts_and_sheets(self, duke: Path, run_cli: Any, tmp_path: Path) -> None:
+        run_cli("data", "prepare", NAME, "--root", duke, ACCEPT)
+        ran = run_cli("data", "check", NAME, "--root", duke, "--out", "sheets")
+        assert ran.code == 0
+        assert [line.split() for line in ran.out.splitlines() if line.startswith("source (Siemens)")] == [
+            ["source", "(Siemens)", "train", "12", "4096", "2"],
+            ["source", "(Siemens)", "validation", "6", "432", "1"],
+            ["source", "(Siemens)", "test", "6", "688", "1"],
+        ]
+        assert "No leak was found" in ran.out
+        assert "source train: 2 of 12 masks are empty" in ran.out
+        pages = sorted(path.name for path in (tmp_path / "sheets/breast-siemens-ge").iterdir())
+        assert pages == [f"{d}-{s}.png" for d in ("source", "target") for s in ("test", "train", "validation")]
+        record = json.loads(run_cli("data", "check", NAME, "--root", duke, "--json").out)
+        assert record["counts"][3]["published"] == 7900
+        assert (record["leaks"], record["left_out"]) == ([], [])
+
+    def test_the_same_patient_under_two_ids_is_a_leak(self, run_cli: Any, tmp_path: Path) -> None:
+        """Found by the images' hashes, as the ids do not say it."""
+        replicas.write_duke(tmp_path / "twice")
+        images = tmp_path / "twice/manifest-1/Duke-Breast-Cancer-MRI"
+        for patient in ("Breast_MRI_006", "Breast_MRI_002"):  # one trains, one does not
+            replicas.write_series(
+                images / patient / "01-01-1990-MRI BREAST-98765" / replicas.PRE, replicas.body(9), maker="GE MEDICAL"
+            )
+            replicas.write_masks(tmp_path / "twice/Segmentation_Masks_NRRD", patient)
+        run_cli("data", "prepare", NAME, "--root", tmp_path / "twice", ACCEPT)
+        ran = run_cli("data", "check", NAME, "--root", tmp_path / "twice")
+        assert ran.code == 1
+        assert "leak:     6 image(s) under the ids of several patients or domains: target" in ran.out
+        assert "No leak" not in ran.out
+
+    def test_left_out_cases_are_shown_again(self, own: Path, run_cli: Any) -> None:
+        damage(own)
+        run_cli("data", "prepare", NAME, "--root", own, ACCEPT)
+        ran = run_cli("data", "check", NAME, "--root", own)
+        assert "left out: Breast_MRI_006:" in ran.out
+
+    def test_odd_images_missing_labels_and_shared_patients(self, run_cli: Any, tmp_path: Path) -> None:
+        """A folder task with one black image, one far too bright, a patient without the label, shared ids."""
+        rng = np.random.default_rng(0)
+        for domain in ("a", "b"):
+            for patient in range(6):
+                for index in range(3):
+                    image = rng.integers(40, 90, (16, 16)).astype(np.uint8)
+                    mask = np.zeros((16, 16), np.uint8)
+                    mask[4:8, 4:8] = 1
+                    if domain == "a" and patient == 0:
+                        mask[:] = 0
+                    if domain == "a" and (patient, index) == (1, 0):
+                        image[:] = 0
+                    if domain == "b" and (patient, index) == (2, 1):
+                        image += 150
+                    for kind, array in (("images", image), ("masks", mask)):
+                        path = tmp_path / "made" / domain / kind / f"p{patient}_{index}.png"
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        Image.fromarray(array).save(path)
+        side = '{{ images = "{0}/images/*.png", masks = "{0}/masks/*.png", patient = "(p[0-9])_", normalise = "none" }}'
+        (tmp_path / "made.toml").write_text(
+            'translators = ["identity"]\nmetrics = ["swd"]\n[[datasets]]\nname = "made"\nplugin = "folder"\n'
+            f'root = "made"\n[datasets.params]\nsize = 16\nlabels = {{ organ = 1 }}\nsource = {side.format("a")}\n'
+            f"target = {side.format('b')}\n"
+        )
+        assert run_cli("data", "prepare", tmp_path / "made.toml").code == 0
+        ran = run_cli("data", "check", tmp_path / "made.toml")
+        assert ran.code == 0
+        for text in (
+            "slice (p1_0) of one grey level",
+            "1 case (p0) without 'organ'",
+            "3 of ",
+            "target: 1 slice (p2_1) much brighter or darker than the others",
+            "6 patient ids (p0, p1, p2, ...) in both domains",
+            "in both training halves, so training is not unpaired",
+        ):
+            assert text in ran.out, text
+
+
+def test_a_sheet_shows_masks_where_they_are(tmp_path: Path) -> None:
+    images = np.full((30, 32, 32), 90, np.uint8)
+    masks = np.zeros((30, 32, 32), np.uint8)
+    masks[:, 4:12, 20:28] = 1
+    slices = tuple(Slice(f"s{i}", f"p{i // 6}", f"p{i // 6}", i) for i in range(30))
+    task = Task("made", labels={1: "organ"}, masks=frozenset({"source"}))
+    found = ImageSet(images, slices, masks, task, "source", "train")
+    chosen = spread(found)
+    assert len(chosen) == 24
+    assert {i // 6 for i in chosen} == set(range(5))
+    contact_sheet(found, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        page = np.asarray(sheet).astype(int)
+    assert page.shape == (14 + 4 * (192 + 14), 6 * 192, 3)
+    tile = page[14 : 14 + 192, :192]
+    red = (tile[..., 0] - tile[..., 1]) > 60
+    rows, columns = np.nonzero(red)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (24, 71, 120, 167)
+    assert not red[30:60, 130:160].any()  # an outline, so that the image can be seen
+
+
+def test_a_sheet_of_few_images_without_masks(tmp_path: Path) -> None:
+    found = ImageSet(
+        np.zeros((2, 8, 20), np.uint8), (Slice("a", "a", "a"), Slice("b", "b", "b")), None, Task("x"), "target", "test"
+    )
+    contact_sheet(found, tmp_path / "deep/sheet.png")
+    with Image.open(tmp_path / "deep/sheet.png") as sheet:
+        assert sheet.size == (2 * 192, 14 + 192 + 14)
