@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import textwrap
 import threading
+import tomllib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +19,13 @@ from PIL import Image
 
 from mtbench.compute.context import Context
 from mtbench.data import ImageSet, Sample, Slice, Task
+from mtbench.discovery import discover
 from mtbench.errors import DiskFullError
 from mtbench.preparation import prepare_cases
 from mtbench.preparation.sheets import contact_sheet, spread
 from mtbench_plugins.datasets.breast_siemens_ge import dataset as breast
 from mtbench_plugins.datasets.breast_siemens_ge import sheets as spreadsheets
+from mtbench_plugins.datasets.folder.config import _DOMAIN_KEYS, Config
 
 NAME = "breast-siemens-ge:size=16"
 ACCEPT = "--accept-licence"
@@ -416,3 +421,44 @@ def test_a_sheet_of_few_images_without_masks(tmp_path: Path) -> None:
     contact_sheet(found, tmp_path / "deep/sheet.png")
     with Image.open(tmp_path / "deep/sheet.png") as sheet:
         assert sheet.size == (2 * 192, 14 + 192 + 14)
+
+
+class TestGuide:
+    """What docs/datasets.md shows works."""
+
+    text = (Path(__file__).parent.parent / "docs/datasets.md").read_text(encoding="utf-8")
+
+    def blocks(self, language: str) -> list[str]:
+        return [textwrap.dedent(block) for block in re.findall(rf"```{language}\n(.*?)```", self.text, re.DOTALL)]
+
+    def test_the_tables_of_folder_and_of_the_lumbar_task(self) -> None:
+        folder, plain, lumbar = (tomllib.loads(block) for block in self.blocks("toml"))
+        (entry,) = folder["datasets"]
+        registry = discover(third_party=False)
+        params = registry.complete("dataset", "folder", entry["params"])
+        assert set(Config.of(params).labels) == {"femur", "tibia"}
+        params["source"] = plain["datasets"]["params"]["source"]
+        assert Config.of(params).source.from_below == (1, 5)
+        registry.get("dataset", "lumbar-mri-ct").create(
+            registry.complete("dataset", "lumbar-mri-ct", lumbar["datasets"][0]["params"])
+        )
+
+    def test_every_parameter_of_folder_is_shown(self) -> None:
+        for name in _DOMAIN_KEYS:
+            assert re.search(rf"^(# )?{name} = |\.{name}\]", "\n".join(self.blocks("toml")), re.MULTILINE), name
+
+    def test_the_plugin_of_thirty_lines(self, tmp_path: Path, run_cli: Any) -> None:
+        (code,) = self.blocks("python")
+        (tmp_path / "knees.py").write_text(code)
+        for contrast in ("t1", "t2"):
+            for number in range(3):
+                path = tmp_path / "knees" / contrast / f"{contrast[1]}p{number}.nii.gz"
+                replicas.write_nifti(path, replicas.body(number))
+                mask = replicas.bones()["vertebrae_L3"]
+                replicas.write_nifti(path.with_name(f"{contrast[1]}p{number}_mask.nii.gz"), mask, dtype=np.uint8)
+        (tmp_path / "knees/t1/1p1_mask.nii.gz").unlink()
+        plugin = ("--plugin", tmp_path / "knees.py")
+        ran = run_cli("data", "prepare", "knees", "--root", tmp_path / "knees", ACCEPT, *plugin)
+        assert ran.code == 0, ran.err
+        assert "32 source slices of 2 patients, 48 target slices of 3 patients; 1 case left out" in ran.out
+        assert "left out: t1 1p1.nii.gz: " in ran.out

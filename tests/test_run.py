@@ -232,6 +232,8 @@ def test_an_edit_that_changes_no_data_runs_nothing_below_it(run: Any, log: Calls
     shutil.copytree(images, images.with_name("moved"))
     ran = run(suite=FILES.replace('root = "images"', 'root = "moved"'))
     assert ran.code == 0
+    assert set(log.new()) == {"files"}  # the same files in another folder are the same data
+    assert run("--fresh", "prepare", suite=FILES).code == 0
     assert set(log.new()) == {"files", "prepare"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -40,8 +41,18 @@ def in_batches(
             continue
         yield chosen, result
         position = chosen.stop
+        _let_go(images.images)
         seconds = time.monotonic() - started
         context.progress(position, total, {"images/s": round(position / seconds, 1) if seconds else 0.0})
+
+
+def _let_go(array: Any) -> None:
+    """Drop the pages of a memory map that have been read: they would count as ours until the end."""
+    while array is not None and getattr(array, "_mmap", None) is None:
+        array = getattr(array, "base", None)
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def prepare_torch(precision: str, threads: int) -> None:

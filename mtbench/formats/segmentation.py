@@ -44,7 +44,16 @@ class Segmentation:
             DataError: no segment has that name.
         """
         if name is None:
-            return np.asarray(self.layers.any(axis=0))
+            return np.asarray(self.layers.any(axis=0) if len(self.layers) > 1 else self.layers[0] != 0)
+        layer, value = self.place(name)
+        return np.asarray(self.layers[layer] == value)
+
+    def place(self, name: str) -> tuple[int, int]:
+        """Layer and value of a segment, its name in whatever case.
+
+        Raises:
+            DataError: no segment has that name.
+        """
         known = {given.strip().lower(): where for given, where in self.segments.items()}
         if name.lower() not in known:
             raise DataError(
@@ -53,8 +62,7 @@ class Segmentation:
                 expected=f"a segment of that name among {', '.join(self.segments) or 'none'}",
                 matches=close_matches(name, self.segments),
             )
-        layer, value = known[name.lower()]
-        return np.asarray(self.layers[layer] == value)
+        return known[name.lower()]
 
     def volume(self, array: NDArray[Any], image: Volume, *, by_index: bool = False) -> Volume:
         """``array`` (I x J x K, from :meth:`inside`) as a volume beside the DICOM series it was drawn on.

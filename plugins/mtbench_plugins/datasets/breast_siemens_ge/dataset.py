@@ -92,14 +92,15 @@ def labels_of(patient: Patient, image: Volume, *, by_index: bool) -> NDArray[np.
     Raises:
         DataError: as :func:`samples_of`.
     """
-    result = np.zeros(image.array.shape, np.uint8)
+    # In the order of the image in memory, whatever axes it has.
+    result = np.zeros_like(image.array, np.uint8)
     for file, segment, value in ((patient.breast, None, BREAST), (patient.tissue, "Dense", FGT)):
         found = read_segmentation(file)
         if segment:
-            found.inside("Vessels")
+            found.place("Vessels")
         mask = found.volume(found.inside(segment), image, by_index=by_index)
         check_same_place(mask, image, patient.relative)
-        result[mask.array] = value
+        np.copyto(result, np.uint8(value), where=mask.array)
     if not result.any():
         raise DataError("the masks are empty", where=patient.breast.name)
     return result

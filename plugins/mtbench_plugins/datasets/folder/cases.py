@@ -168,6 +168,10 @@ def _labelled(
     if domain.class_masks:
         order = np.array([0, *(labels[name] for name in domain.class_masks)], np.uint8)
         return order[np.asarray(raw, np.uint8)]
+    if raw.dtype == np.uint8 and raw.size > 256:
+        # Each of the 256 values once, instead of each pixel.
+        table = _labelled(np.arange(256, dtype=np.uint8), kept, domain, labels)
+        return np.asarray(table[raw], np.uint8)
     here = np.isin(raw, list(kept)) if kept is not None else np.True_
     result = np.zeros(raw.shape, np.uint8)
     for name, values in domain.values.items():
