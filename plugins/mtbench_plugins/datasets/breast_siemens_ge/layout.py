@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,14 +11,13 @@ from mtbench.formats import is_series
 from mtbench_plugins.datasets.breast_siemens_ge import OBTAIN
 from mtbench_plugins.datasets.breast_siemens_ge.patients import TRAINING, sides
 from mtbench_plugins.datasets.breast_siemens_ge.sheets import PATIENT, manufacturers, precontrast
+from mtbench_plugins.datasets.folder.listing import LeaveOut, inside
 
 IMAGES = "Duke-Breast-Cancer-MRI"
 MASKS = "Segmentation_Masks_NRRD"
 CLINICAL = "Clinical_and_Other_Features.xlsx"
 MAPPING = "Breast-Cancer-MRI-filepath_filename-mapping"
 _DEPTH = 3
-
-LeaveOut = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,7 @@ class Layout:
         Raises:
             DataError: a part is missing, or the root may not be read; the text names all that is missing.
         """
-        try:
-            list(root.iterdir())
-        except OSError as error:
-            raise DataError(
-                f"the folder cannot be read: {error.strerror}",
-                where=str(root),
-                remedy="Correct its permissions or choose another root",
-            ) from error
+        inside(root)
         images, masks, clinical = (_find(root, name) for name in (IMAGES, MASKS, CLINICAL))
         mapping = _find(root, MAPPING + ".xlsx") or _find(root, MAPPING + ".csv")
         parts = {

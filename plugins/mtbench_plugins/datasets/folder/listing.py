@@ -256,6 +256,22 @@ def _millimetres(text: str, relative: str) -> float | None:
     return number
 
 
+def inside(folder: Path) -> list[Path]:
+    """What lies directly in a folder, sorted.
+
+    Raises:
+        DataError: it may not be read.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(
+            f"the folder cannot be read: {error.strerror}",
+            where=str(folder),
+            remedy="Correct its permissions or choose another root",
+        ) from error
+
+
 def read_table(path: Path, columns: Sequence[str], where: str) -> list[dict[str, str]]:
     """The rows of a CSV file: commas, semicolons or tabs, with or without byte-order mark; cells stripped.
 

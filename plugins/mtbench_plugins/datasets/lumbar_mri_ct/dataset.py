@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,11 @@ from mtbench.preparation import prepare_cases
 from mtbench_plugins.datasets.folder.cases import cases, prepared
 from mtbench_plugins.datasets.folder.config import Config, Domain
 from mtbench_plugins.datasets.folder.frames import Frames
-from mtbench_plugins.datasets.folder.listing import Item, groups, items, raw_files, read_table, side_of
+from mtbench_plugins.datasets.folder.listing import Item, groups, inside, items, raw_files, read_table, side_of
 from mtbench_plugins.datasets.lumbar_mri_ct import OBTAIN, describe
 
 LEVELS = tuple(f"{part}{number}" for part, count in (("C", 7), ("T", 12), ("L", 5)) for number in range(1, count + 1))
 META = "meta.csv"
-LeaveOut = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -117,17 +116,10 @@ class LumbarMriCt:
     def _ct(self, root: Path) -> str:
         """The folder with the subjects, relative to the root."""
         named = self._params["ct"]
-        try:
-            places = [root / named] if named else [root, *sorted(path for path in root.iterdir() if path.is_dir())]
-            for place in places:
-                if next(place.glob("*/ct.nii.gz"), None) is not None:
-                    return "" if place == root else place.relative_to(root).as_posix()
-        except OSError as error:
-            raise DataError(
-                f"the folder cannot be read: {error.strerror}",
-                where=str(root),
-                remedy="Correct its permissions or choose another root",
-            ) from error
+        places = [root / named] if named else [root, *(path for path in inside(root) if path.is_dir())]
+        for place in places:
+            if next(place.glob("*/ct.nii.gz"), None) is not None:
+                return "" if place == root else place.relative_to(root).as_posix()
         raise DataError("missing: the CT (no folder holds SUBJECT/ct.nii.gz)", where=str(root), remedy=OBTAIN)
 
     def _wanted(self, path: Path) -> bool:
