@@ -152,7 +152,11 @@ class ImageSet:
         """Images as a float32 tensor in [0, 1], B x 1 x H x W."""
         import torch
 
-        return torch.from_numpy(self.floats(indices)).to(device)
+        images = torch.from_numpy(self.floats(indices))
+        if str(device).startswith("cuda"):
+            # From pinned memory the copy runs beside the network's work on the batch before.
+            return images.pin_memory().to(device, non_blocking=True)
+        return images.to(device)
 
     def mask_tensor(
         self, indices: Sequence[int] | slice | NDArray[Any] = slice(None), device: Any = "cpu"

@@ -565,3 +565,15 @@ def test_errors_are_one_paragraph(tmp_path: Path) -> None:
     with pytest.raises(MtbenchError) as caught:
         prepare(tmp_path, params)
     assert "\n" not in str(caught.value)
+
+
+def test_ct_has_a_window_and_mr_percentiles_where_nothing_is_said() -> None:
+    from mtbench_plugins.datasets.folder.config import CT_WINDOW, Config
+
+    volumes = {"images": "*.nii.gz", "plane": "axial"}
+    params = {"source": volumes, "resize": "plain", "size": 64}
+    ct = Config.of({**params, "target": {**volumes, "unit": "HU"}})
+    assert (ct.target.normalise, ct.target.window) == ("window", CT_WINDOW)
+    assert (ct.source.normalise, ct.source.window) == ("percentile", None)
+    narrow = Config.of({**params, "target": {**volumes, "window": [-200, 800]}})
+    assert (narrow.target.normalise, narrow.target.window) == ("window", (-200, 800))

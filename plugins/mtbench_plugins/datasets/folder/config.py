@@ -11,6 +11,8 @@ from mtbench_plugins.datasets.folder import checks
 
 Normalise = Literal["percentile", "window", "image", "none"]
 PLANE_NAMES = ("axial", "coronal", "sagittal")
+CT_WINDOW = (-1000.0, 1000.0)
+"""In HU; what becomes 0 and 255 where ``unit = "HU"`` and nothing else is said."""
 
 _DOMAIN_KEYS = (
     *("name", "images", "masks", "labels", "from_below", "patient", "table"),
@@ -61,7 +63,8 @@ class Domain:
         min_area: keep only slices whose mask has that many pixels, before cropping and resizing.
         crop: the part of each upright slice that is used: top, bottom, left, right, as fractions of it.
         normalise: which values become 0 and 255: percentiles of the case, a fixed window, the extremes of
-            each image, or those of an 8- or 16-bit file as it is.
+            each image, or those of an 8- or 16-bit file as it is. By default a window where ``window`` or
+            ``unit = "HU"`` is given (CT), and percentiles elsewhere (MR).
         window: low and high for "window", in ``unit``.
         percentiles: low and high for "percentile".
         unit: of the values in the files; empty: as the file says.
@@ -161,8 +164,14 @@ def _domain(
             where=where,
             expected="the same labels in both domains",
         )
-    normalise = checks.choice(given.get("normalise", "percentile"), get_args(Normalise), f"{where}.normalise")
     window = checks.pair(given["window"], f"{where}.window") if "window" in given else None
+    # CT has a scale of its own, MR has none: so a fixed window for the one, percentiles for the other.
+    fixed = window is not None or given.get("unit") == "HU"
+    normalise = checks.choice(
+        given.get("normalise", "window" if fixed else "percentile"), get_args(Normalise), f"{where}.normalise"
+    )
+    if normalise == "window" and window is None and given.get("unit") == "HU":
+        window = CT_WINDOW
     if (normalise == "window") != (window is not None):
         raise ParamError('normalise = "window" and window = [low, high] go together', where=where)
     if "patient" in given and "table" in given:
