@@ -205,6 +205,11 @@ class Features:
 Need = Role | Features
 
 
+def two_sided(needs: tuple[Need, ...]) -> bool:
+    """Whether a metric with these needs looks at real target images beside the candidates."""
+    return any((need if isinstance(need, str) else need.of) == "reference" for need in needs)
+
+
 @dataclass(frozen=True)
 class MetricSpec(Spec):
     """A number about a set of images.

@@ -9,6 +9,7 @@ from typing import Any
 from mtbench.data import Task
 from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice
+from mtbench.specs import two_sided
 
 SOURCE_TEST = {"domain": "source", "split": "test"}
 TARGET_TEST = {"domain": "target", "split": "test"}
@@ -39,11 +40,10 @@ class Subject:
 
     def wants(self, needs: tuple[Any, ...]) -> bool:
         """Whether a metric with these needs says anything about this subject."""
-        two_sided = any(n == "reference" or getattr(n, "of", "") == "reference" for n in needs)
         if self.role == "ceiling":
-            return not two_sided and "paired" not in needs
+            return not two_sided(needs) and "paired" not in needs
         if self.role == "floor":
-            return two_sided
+            return two_sided(needs)
         if self.role == "oracle":
             return "predicted_masks" in needs
         return True

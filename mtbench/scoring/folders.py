@@ -15,15 +15,14 @@ from mtbench.compute.extraction import extract
 from mtbench.compute.folders import store_folder
 from mtbench.compute.inference import prepare_torch, resolve_device
 from mtbench.compute.scoring import score as score_inputs
-from mtbench.compute.weights import find
+from mtbench.compute.weights import find, sha256
 from mtbench.data import ImageSet, MetricInputs, Task
 from mtbench.discovery import Registered, Registry, discover
 from mtbench.errors import DataError, MtbenchError, RequestError, WeightsError, close_matches
 from mtbench.params import format_call, parse_call
 from mtbench.scoring.reading import Folder, Reading, read_folder
-from mtbench.specs import Features
+from mtbench.specs import Features, two_sided
 from mtbench.store.artefacts import Store, address_of, hash_of
-from mtbench.store.files import sha256_of
 
 Report = Callable[[str, int, int], None]
 
@@ -264,10 +263,10 @@ class _FeatureSource:
             if "weights" not in spec.params:
                 raise RequestError(f"extractor '{need.extractor}' takes no weight file", where="--weights")
             params["weights"] = str(Path(override).expanduser())
-        used = {name: sha256_of(find(name)) for name in spec.weights} if not params.get("weights") else {}
+        used = {name: sha256(find(name)) for name in spec.weights} if not params.get("weights") else {}
         identity = {k: v for k, v in params.items() if k != "weights"}
         if params.get("weights"):
-            used["weights"] = sha256_of(Path(params["weights"]).expanduser())
+            used["weights"] = sha256(Path(params["weights"]).expanduser())
         key = hash_of(
             ["folder-features", spec.name, spec.revision, code_identity(registered), identity, used, self.precision]
         )
@@ -302,7 +301,7 @@ def _rows(
     spec = metric.registered.spec
     ours, theirs = sides.folders["candidate"].images, sides.folders["reference"].images
     needs = metric.needs
-    two_sided = any(n == "reference" or getattr(n, "of", "") == "reference" for n in needs)
+    both = two_sided(needs)
     extractors = sorted({n.extractor for n in needs if not isinstance(n, str)})
     shared: dict[str, Any] = {
         "metric": spec.name,
@@ -318,9 +317,9 @@ def _rows(
         "precision": source.precision if extractors else "fp32",
         "caveat": "",
         "n_translated": len(ours),
-        "n_target": len(theirs) if two_sided else None,
+        "n_target": len(theirs) if both else None,
         "n_patients_translated": _patients(ours),
-        "n_patients_target": _patients(theirs) if two_sided else None,
+        "n_patients_target": _patients(theirs) if both else None,
         "seed": seed,
         "unreadable": sum(len(f.unreadable) for f in sides.folders.values()),
     }
@@ -384,11 +383,10 @@ def _inputs(metric: _Chosen, sides: _Sides, source: _FeatureSource) -> tuple[Met
             features.setdefault(need.of, {}).update(arrays)
             shas.add(sha)
             caveats.add(caveat)
-    two_sided = any(n == "reference" or getattr(n, "of", "") == "reference" for n in needs)
     inputs = MetricInputs(
         task=sides.task,
         candidate=replace(sides.folders["candidate"].images, task=sides.task),
-        reference=sides.folders["reference"].images if two_sided else None,
+        reference=sides.folders["reference"].images if two_sided(needs) else None,
         paired=sides.paired if "paired" in needs else None,
         predicted_masks=sides.predicted if "predicted_masks" in needs else None,
         reference_masks=sides.reference_masks if "reference_masks" in needs else None,
