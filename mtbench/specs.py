@@ -80,6 +80,8 @@ class TranslatorSpec(Spec):
         deterministic: its fit draws nothing either. A translator that trains or is stochastic is run once for
             each seed of the suite, unless it is declared deterministic.
         conditional: whether it needs the masks of the source slices; shown with a dagger and not ranked.
+        trains_on_masks: whether ``fit`` reads masks, as that of a conditional translator always does. Without it
+            ``fit`` is given none, and a corrected mask costs no training.
         supports: given the task, a reason why this translator cannot take part, or ``None``.
         weights: names of catalogued weight files that it must have.
         optional_weights: names of those that it can do without.
@@ -92,6 +94,7 @@ class TranslatorSpec(Spec):
     stochastic: bool = field(default=False, kw_only=True)
     deterministic: bool = field(default=False, kw_only=True)
     conditional: bool = field(default=False, kw_only=True)
+    trains_on_masks: bool = field(default=False, kw_only=True)
     supports: Callable[[Task], str | None] | None = field(default=None, kw_only=True)
     weights: tuple[str, ...] = field(default=(), kw_only=True)
     optional_weights: tuple[str, ...] = field(default=(), kw_only=True)

@@ -226,6 +226,36 @@ def test_changed_raw_data_renew_what_hangs_on_them(run: Any, log: Calls, images:
     assert log.new()["prepare"] == 1
 
 
+def draw(images: Path, side: str) -> None:
+    """Correct the mask of one source slice on that side."""
+    (split,) = Path(os.environ["MTBENCH_STORE"]).glob("artefacts/split/*/*/split.json")
+    names = sorted(p.stem for p in (images / "source").glob("*.npy"))
+    name = names[json.loads(split.read_text())["sides"]["source"].index(side)]
+    with (images / "source" / f"{name}.mask").open("wb") as file:
+        np.save(file, np.eye(8, dtype=np.uint8))
+
+
+def test_a_corrected_test_mask_costs_no_training(run: Any, log: Calls, images: Path) -> None:
+    run(suite=FILES)
+    first = values()
+    log.new()
+    draw(images, "test")
+    assert run(suite=FILES).code == 0
+    # Two translators and the oracle are scored again; nothing is trained, translated or segmented again.
+    assert log.new() == {"files": 1, "prepare": 1, "score overlap": 3}
+    assert {key[-1] for key, value in values().items() if first[key] != value} == {"toy-overlap"}
+
+
+def test_a_corrected_training_mask_trains_what_reads_it(run: Any, log: Calls, images: Path) -> None:
+    run(suite=FILES)
+    log.new()
+    draw(images, "train")
+    assert run(suite=FILES).code == 0
+    found = log.new()
+    assert found["fit threshold on source"] == 1
+    assert "fit shift" not in found
+
+
 def test_an_edit_that_changes_no_data_runs_nothing_below_it(run: Any, log: Calls, images: Path) -> None:
     run(suite=FILES)
     log.new()

@@ -153,11 +153,11 @@ class TwoSides(Toy):
 
 
 class Files:
-    """``DOMAIN/PATIENT_INDEX.npy``, float images; what is brighter than the mean is the blob."""
+    """``DOMAIN/PATIENT_INDEX.npy``, float images; the blob is what ``.mask`` says, else what exceeds the mean."""
 
     def files(self, root: Path) -> Iterable[Path]:
         record("files")
-        return sorted(root.glob("*/*.npy"))
+        return sorted(root.glob("*/*"))
 
     def prepare(self, root: Path, context: mtbench.Context) -> Iterator[mtbench.Sample]:
         record("prepare")
@@ -165,7 +165,9 @@ class Files:
             image = np.load(path)
             patient, _, index = path.stem.partition("_")
             where = mtbench.Slice(path.stem, patient, patient, int(index), file=path.name)
-            yield mtbench.Sample(path.parent.name, image, where, (image > image.mean()).astype(np.uint8))  # type: ignore[arg-type]
+            drawn = path.with_suffix(".mask")
+            mask = np.load(drawn) if drawn.exists() else (image > image.mean()).astype(np.uint8)
+            yield mtbench.Sample(path.parent.name, image, where, mask)  # type: ignore[arg-type]
 
 
 class Odd(Toy):

@@ -126,13 +126,15 @@ class Builder:
 
     def fit(self, choice: Choice, label: str, seed: int | None, domains: list[str]) -> str:
         """A translator's or segmenter's fit on the training and validation slices of ``domains``."""
+        spec = choice.spec
+        masks = spec.kind == "segmenter" or spec.conditional or spec.trains_on_masks
         return self.unit(
             "fit",
             f"fit {self.short} {label}",
             choice=choice,
             seed=seed,
             inputs=self.base,
-            options={"domains": domains},
+            options={"domains": domains, "masks": masks},
         )
 
     def translate(self, choice: Choice, label: str, seed: int | None, where: Mapping[str, str], fit: str) -> str:

@@ -15,7 +15,7 @@ from mtbench.plan import Plan
 from mtbench.plan.builder import Builder
 from mtbench.plan.choices import Choice, choices
 from mtbench.run.job import Job, unit_to_dict
-from mtbench.run.lookup import address, raw_files
+from mtbench.run.lookup import address, given, raw_files
 from mtbench.run.scheduler import Watcher
 from mtbench.run.worker import execute
 from mtbench.store.artefacts import Artefact, Store
@@ -163,7 +163,7 @@ class _Maker:
         """The artefact, whether it was made now, and why it is not there."""
         unit = plan.units[key]
         files = raw_files(unit, self.registry, hashes) or ""
-        where = address(unit, {of: artefact.digest for of, artefact in inputs.items()}, files)
+        where = address(unit, inputs, files)
         found = self.store.get(unit.stage, where)
         if found is not None or not make:
             return found, False, ""
@@ -172,6 +172,7 @@ class _Maker:
             address=where,
             inputs={role: (plan.units[of].stage, inputs[of].path.name) for role, of in unit.inputs.items()},
             digests={role: inputs[of].digest for role, of in unit.inputs.items()},
+            given=given(unit, inputs),
             store=str(self.store.root),
             device="cpu",
             files=files,

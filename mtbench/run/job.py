@@ -20,6 +20,7 @@ class Job:
         address: where its artefact goes.
         inputs: role to (stage, address) of the artefacts it reads.
         digests: role to the digest of those, recorded in the manifest.
+        given: what of them this unit reads, by content: what the address was made of.
         store: the store's folder.
         device, batch_size: how to run it; neither changes a result beyond rounding.
         plugin_files: files given by ``--plugin``, loaded by path.
@@ -33,6 +34,7 @@ class Job:
     digests: Mapping[str, str]
     store: str
     device: str
+    given: Mapping[str, str] = field(default_factory=dict)
     batch_size: int = 8
     files: str = ""
     plugin_files: tuple[str, ...] = ()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from mtbench.discovery import Registered, Registry
 from mtbench.errors import DataError, MtbenchError, PluginError
 from mtbench.plan import Plan, Unit
-from mtbench.store.artefacts import Store, address_of, hash_of
+from mtbench.store.artefacts import Artefact, Store, address_of, hash_of
 from mtbench.store.hashes import Hashes
 
 
@@ -57,9 +58,45 @@ def _below(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file())
 
 
-def address(unit: Unit, digests: Mapping[str, str], files: str) -> str:
-    """The address of a unit's artefact; ``digests`` by unit key."""
-    return address_of(unit.request, {role: digests[key] for role, key in unit.inputs.items()}, files)
+def given(unit: Unit, artefacts: Mapping[str, Artefact]) -> dict[str, str]:
+    """What goes into a unit, by content: role to digest; ``artefacts`` by unit key.
+
+    In place of the whole data set and its split stands the content of the sides that the unit reads, so that a
+    corrected mask or a larger test set makes nothing anew that never saw it.
+    """
+    digests = {role: artefacts[key].digest for role, key in unit.inputs.items()}
+    if "split" not in digests:
+        return digests
+    split = json.loads((artefacts[unit.inputs["split"]].path / "split.json").read_text(encoding="utf-8"))
+    read = {f"{domain}/{side}": split["contents"][domain][side] for domain, side in _reads(unit)}
+    if not _reads_masks(unit):
+        read = {where: {"images": content["images"]} for where, content in read.items()}
+    return {
+        **{role: digest for role, digest in digests.items() if role not in ("data", "split")},
+        "task": split["task"],
+        "content": hash_of(read),
+    }
+
+
+def _reads(unit: Unit) -> list[tuple[str, str]]:
+    options = unit.options
+    found = [(domain, side) for domain in options.get("domains", ()) for side in ("train", "validation")]
+    found += [
+        (options[of]["domain"], options[of]["split"]) for of in ("candidate", "reference", "like") if of in options
+    ]
+    if "paired" in options.get("needs", ()):
+        found.append(("paired", options["candidate"]["split"]))
+    return found
+
+
+def _reads_masks(unit: Unit) -> bool:
+    options = unit.options
+    return bool(options.get("masks") or options.get("conditional") or "reference_masks" in options.get("needs", ()))
+
+
+def address(unit: Unit, artefacts: Mapping[str, Artefact], files: str) -> str:
+    """The address of a unit's artefact; ``artefacts`` by unit key."""
+    return address_of(unit.request, given(unit, artefacts), files)
 
 
 def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
@@ -68,11 +105,11 @@ def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
     Reads manifests and known hashes only.
     """
     hashes = Hashes(store.root / "hashes.sqlite") if store.root.exists() else None
-    digests: dict[str, str] = {}
+    artefacts: dict[str, Artefact] = {}
     found: dict[str, str] = {}
     try:
         for key, unit in plan.units.items():
-            if any(given not in digests for given in unit.inputs.values()):
+            if any(key_of not in artefacts for key_of in unit.inputs.values()):
                 found[key] = "pending"
                 continue
             files: str | None = ""
@@ -82,9 +119,9 @@ def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
                 except MtbenchError:
                     # The run will say what is wrong with them.
                     files = None
-            artefact = store.get(unit.stage, address(unit, digests, files)) if files is not None else None
+            artefact = store.get(unit.stage, address(unit, artefacts, files)) if files is not None else None
             if artefact is not None:
-                digests[key] = artefact.digest
+                artefacts[key] = artefact
             found[key] = "cached" if artefact is not None else "to do"
     finally:
         if hashes:

@@ -17,7 +17,7 @@ from mtbench.plan import Plan, Row, Unit
 from mtbench.results import Results
 from mtbench.run.executor import Executor
 from mtbench.run.job import Job, Outcome, unit_to_dict
-from mtbench.run.lookup import address, raw_files
+from mtbench.run.lookup import address, given, raw_files
 from mtbench.run.worker import describe_failure
 from mtbench.store.artefacts import Artefact, Store, hash_of
 from mtbench.store.hashes import Hashes
@@ -107,6 +107,7 @@ class Scheduler:
         self._options = options
         self._watcher = watcher
         self._hashes = Hashes(store.root / "hashes.sqlite")
+        self._artefacts: dict[str, Artefact] = {}
         self._digests: dict[str, str] = {}
         self._addresses: dict[str, str] = {}
         self._dead: dict[str, str] = {}
@@ -131,8 +132,8 @@ class Scheduler:
         waiting = {key: len(set(unit.inputs.values())) for key, unit in units.items()}
         users: dict[str, list[str]] = {}
         for key, unit in units.items():
-            for given in set(unit.inputs.values()):
-                users.setdefault(given, []).append(key)
+            for needed in set(unit.inputs.values()):
+                users.setdefault(needed, []).append(key)
         ready = deque(key for key, count in waiting.items() if count == 0)
         running: set[str] = set()
         self._watcher.begin(len(units))
@@ -181,7 +182,7 @@ class Scheduler:
         try:
             files = raw_files(unit, self._registry, self._hashes)
             assert files is not None
-            where = address(unit, self._digests, files)
+            where = address(unit, self._artefacts, files)
             self._addresses[unit.key] = where
             if unit.stage in self._options.fresh:
                 self._store.drop(unit.stage, where)
@@ -190,6 +191,7 @@ class Scheduler:
             self._fail(unit, Outcome(unit.key, **describe_failure(error)))
             return False
         if found is not None:
+            self._artefacts[unit.key] = found
             self._digests[unit.key] = found.digest
             self._end(unit, Outcome(unit.key, "cached", digest=found.digest))
             return False
@@ -202,6 +204,7 @@ class Scheduler:
             address=where,
             inputs={role: (self._plan.units[key].stage, self._addresses[key]) for role, key in unit.inputs.items()},
             digests={role: self._digests[key] for role, key in unit.inputs.items()},
+            given=given(unit, self._artefacts),
             store=str(self._store.root),
             device=self._device or "cpu",
             batch_size=self._options.batch_size,
@@ -215,6 +218,9 @@ class Scheduler:
 
     def _finish(self, unit: Unit, outcome: Outcome) -> None:
         if outcome.status == "ok":
+            made = self._store.get(unit.stage, self._addresses[unit.key])
+            assert made is not None
+            self._artefacts[unit.key] = made
             self._digests[unit.key] = outcome.digest
             self._end(unit, outcome)
         elif outcome.error_type == DiskFullError.__name__:
@@ -334,7 +340,7 @@ class Scheduler:
             "fit_digest": ",".join(self._digests[k] for k in row.fits if k in self._digests),
         }
         if artefact is not None:
-            columns["input_digest"] = hash_of(artefact.manifest["inputs"])
+            columns["input_digest"] = hash_of(artefact.manifest["given"])
         mark = hash_of([columns, artefact.digest if artefact else reason])
         if self._known_rows.get(row.id) == mark:
             return

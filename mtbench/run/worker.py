@@ -125,6 +125,7 @@ def _run(job: Job, registry: Registry, report: Report, info: dict[str, Any]) -> 
         "stage": unit["stage"],
         "unit": unit,
         "inputs": dict(job.digests),
+        "given": dict(job.given),
         "files_fingerprint": job.files,
         "plugin": None
         if registered is None

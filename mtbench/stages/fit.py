@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mtbench.data import TrainingData
+from mtbench.data import ImageSet, TrainingData
 from mtbench.errors import PluginError
 from mtbench.stages.work import Work
 
-STAGE_REVISION = 1
+STAGE_REVISION = 2
 
 
 def run(work: Work, folder: Path) -> dict[str, Any]:
     """Write what the plugin's ``save`` writes."""
     domains = work.options["domains"]
     sets = {
-        f"{domain}_{side}": work.images({"domain": domain, "split": side})
+        f"{domain}_{side}": _seen(work, {"domain": domain, "split": side})
         for domain in domains
         for side in ("train", "validation")
     }
@@ -34,3 +36,8 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     if validation.exists():
         info["validation"] = json.loads(validation.read_text())
     return info
+
+
+def _seen(work: Work, where: Mapping[str, str]) -> ImageSet:
+    images = work.images(where)
+    return images if work.options["masks"] else replace(images, masks=None)

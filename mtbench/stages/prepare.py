@@ -13,12 +13,12 @@ import numpy as np
 from mtbench.data import DOMAINS, WHITE, Sample, Slice, encode
 from mtbench.errors import DataError, PluginError
 from mtbench.stages.work import Work
-from mtbench.store.images import GrowingArray, write_index
+from mtbench.store.images import GrowingArray, content_of, write_index
 
 if TYPE_CHECKING:
     from mtbench.compute.context import Progress
 
-STAGE_REVISION = 1
+STAGE_REVISION = 2
 
 
 def run(work: Work, folder: Path) -> dict[str, Any]:
@@ -134,6 +134,7 @@ class _Writer:
         self._images: GrowingArray | None = None
         self._masks: GrowingArray | None = None
         self.slices: list[Slice] = []
+        self._contents: list[tuple[str, str]] = []
 
     def add(self, sample: Sample, size: tuple[int, int] | None) -> None:
         record = sample.slice
@@ -157,12 +158,13 @@ class _Writer:
         self._images.add(stored)
         if mask is not None and self._masks is not None:
             self._masks.add(mask)
+        self._contents.append((content_of(stored), content_of(mask) if mask is not None else ""))
 
     def close(self) -> None:
         for array in (self._images, self._masks):
             if array is not None:
                 array.close()
-        write_index(self._folder / f"index-{self._domain}.parquet", self.slices)
+        write_index(self._folder / f"index-{self._domain}.parquet", self.slices, self._contents)
 
     def _stored(self, image: Any, size: tuple[int, int] | None, where: str) -> Any:
         if image.ndim != 2:

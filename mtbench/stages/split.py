@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from mtbench.compute.seeds import generator
 from mtbench.data import SPLITS, Slice
 from mtbench.errors import DataError
 from mtbench.stages.work import Work
-from mtbench.store.images import read_slices
+from mtbench.store.artefacts import hash_of
+from mtbench.store.files import sha256_of
+from mtbench.store.images import read_contents, read_slices
 from mtbench.suite import SPLIT_KEYS
 
-STAGE_REVISION = 1
+STAGE_REVISION = 2
 
 
 def run(work: Work, folder: Path) -> dict[str, Any]:
@@ -45,7 +48,13 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
         _check(slices[domain], sides[domain], settings["by"] == "demo", where)
     side_of = {s.slice_id: side for s, side in zip(slices["source"], sides["source"], strict=True)}
     sides["paired"] = [side_of[s.slice_id] for s in slices["paired"]]
-    (folder / "split.json").write_text(json.dumps({"settings": settings, "sides": sides}, indent=1, sort_keys=True))
+    described = {
+        "settings": settings,
+        "sides": sides,
+        "contents": {domain: _contents(data, domain, slices[domain], sides[domain]) for domain in slices},
+        "task": sha256_of(data / "task.json"),
+    }
+    (folder / "split.json").write_text(json.dumps(described, indent=1, sort_keys=True))
     return {
         "by": settings["by"],
         "slices": {d: {side: sides[d].count(side) for side in SPLITS} for d in ("source", "target")},
@@ -57,6 +66,21 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
             for d in ("source", "target")
         },
     }
+
+
+def _contents(data: Path, domain: str, slices: Sequence[Slice], sides: Sequence[str]) -> dict[str, dict[str, str]]:
+    """For each side one hash of its slices' records and images, and one of their masks.
+
+    What hangs on a side is made anew when that side changes, and only then: a corrected mask of a test slice, or
+    a larger test set, costs no training.
+    """
+    found: dict[str, dict[str, list[Any]]] = {side: {"images": [], "masks": []} for side in SPLITS}
+    for record, side, (image, mask) in zip(slices, sides, read_contents(data, domain), strict=True):
+        if side:
+            # Where the file lay and what its publisher calls its side change nothing.
+            found[side]["images"].append([asdict(replace(record, file="", split="")), image])
+            found[side]["masks"].append(mask)
+    return {side: {what: hash_of(of) for what, of in parts.items()} for side, parts in found.items()}
 
 
 def divide(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import IO, Any
@@ -61,12 +62,22 @@ class GrowingArray:
             self._file.close()
 
 
-def write_index(path: Path, slices: list[Slice]) -> None:
-    """Write slices' records as Parquet; ``mtbench.stages.work.read_slices`` reads them."""
+def content_of(array: Any) -> str:
+    """The sha256 of an image's or a mask's dtype, shape and values, in hexadecimal."""
+    sha = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()
+
+
+def write_index(path: Path, slices: Sequence[Slice], contents: Sequence[tuple[str, str]] = ()) -> None:
+    """Write slices' records, and the :func:`content_of` each one's image and mask (empty without), as Parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [asdict(s) for s in slices]
+    rows = [
+        {**asdict(s), "image_sha256": image, "mask_sha256": mask}
+        for s, (image, mask) in zip(slices, contents or [("", "")] * len(slices), strict=True)
+    ]
     pair = pa.list_(pa.float64())
     schema = pa.schema(
         [
@@ -82,6 +93,8 @@ def write_index(path: Path, slices: list[Slice]) -> None:
             ("geometry", pa.string()),
             ("scanner", pa.string()),
             ("split", pa.string()),
+            ("image_sha256", pa.string()),
+            ("mask_sha256", pa.string()),
         ]
     )
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
@@ -95,6 +108,17 @@ def read_slices(folder: Path, domain: str) -> list[Slice]:
     if not path.exists():
         return []
     return [slice_of(row) for row in pq.read_table(path, columns=list(SLICE_FIELDS)).to_pylist()]
+
+
+def read_contents(folder: Path, domain: str) -> list[tuple[str, str]]:
+    """The sha256 of each slice's image and mask, in the order of the domain's images."""
+    import pyarrow.parquet as pq
+
+    path = folder / f"index-{domain}.parquet"
+    if not path.exists():
+        return []
+    found = pq.read_table(path, columns=["image_sha256", "mask_sha256"])
+    return list(zip(*(found.column(name).to_pylist() for name in found.column_names), strict=True))
 
 
 def slice_of(row: Mapping[str, Any]) -> Slice:
