@@ -14,6 +14,7 @@ from mtbench.plan import Plan, make_plan
 from mtbench.results import Results
 from mtbench.run.progress import PlainProgress, make_progress
 from mtbench.run.scheduler import RunOptions, Scheduler, Summary
+from mtbench.run.usage import remember
 from mtbench.stages import STAGES
 from mtbench.store.artefacts import Store
 from mtbench.suite import load_suite
@@ -133,9 +134,11 @@ def run(
         plugin_files=tuple(str(Path(f).resolve()) for f in plugin_files),
         third_party=not no_plugins,
     )
+    artefacts = Store(store_folder(store))
+    remember(artefacts, results.path)
     with results.writing():
         try:
-            summary = Scheduler(made, registry, Store(store_folder(store)), results, runner, options, watcher).run()
+            summary = Scheduler(made, registry, artefacts, results, runner, options, watcher).run()
         finally:
             tables = results.rebuild()
     registry.notify_suite_finished(tables)

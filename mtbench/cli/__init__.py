@@ -22,6 +22,7 @@ COMMANDS = {
     "correlate": "do the perceptual metrics follow the segmentation metrics?",
     "compare": "two results side by side",
     "data": "list, prepare and check data sets",
+    "store": "what artefacts cost, what can go; adopt a model trained elsewhere",
     "weights": "list, fetch and add the weight files that feature networks need",
     "plugins": "list plugins, or show one with its parameters",
 }

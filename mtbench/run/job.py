@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mtbench.data import Task
+from mtbench.discovery import Registered
 from mtbench.plan import Unit
 
 
@@ -86,6 +87,26 @@ class Outcome:
     device: str = ""
     started: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
+
+
+def manifest_of(job: Job, registered: Registered | None) -> dict[str, Any]:
+    """What is known of a job's artefact before it is made."""
+    return {
+        "format": 1,
+        "key": job.key,
+        "stage": job.unit["stage"],
+        "unit": job.unit,
+        "inputs": dict(job.digests),
+        "given": dict(job.given),
+        "files_fingerprint": job.files,
+        "plugin": None
+        if registered is None
+        else {
+            "distribution": registered.plugin.distribution,
+            "version": registered.plugin.version,
+            "revision": registered.spec.revision,
+        },
+    }
 
 
 def unit_to_dict(unit: Unit) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mtbench.compute.context import Context
 from mtbench.compute.seeds import derive
 from mtbench.discovery import Registry
 from mtbench.errors import MtbenchError, StoreError
-from mtbench.run.job import Job, Outcome, task_from_dict
+from mtbench.run.job import Job, Outcome, manifest_of, task_from_dict
 from mtbench.stages.work import Work
 from mtbench.store.artefacts import Artefact, Store
 
@@ -119,24 +119,8 @@ def _run(job: Job, registry: Registry, report: Report, info: dict[str, Any]) -> 
         context=context,
         strict=job.strict,
     )
-    manifest = {
-        "format": 1,
-        "key": job.key,
-        "stage": unit["stage"],
-        "unit": unit,
-        "inputs": dict(job.digests),
-        "given": dict(job.given),
-        "files_fingerprint": job.files,
-        "plugin": None
-        if registered is None
-        else {
-            "distribution": registered.plugin.distribution,
-            "version": registered.plugin.version,
-            "revision": registered.spec.revision,
-        },
-    }
     try:
-        with store.create(unit["stage"], job.address, manifest, info) as folder:
+        with store.create(unit["stage"], job.address, manifest_of(job, registered), info) as folder:
             info.update(stage.run(work, folder))
         shutil.rmtree(partial, ignore_errors=True)
     finally:

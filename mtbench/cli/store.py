@@ -1,0 +1,222 @@
+"""``mtbench store``: what artefacts cost, who uses them, what can go; models trained elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mtbench.cli.options import plugin_options, suite_options
+
+if TYPE_CHECKING:
+    from mtbench.run.usage import Kept, Usage
+
+_STORE = click.option("--store", metavar="DIR", help="The store (default: MTBENCH_STORE or the cache folder).")
+
+
+@click.group("store")
+def command() -> None:
+    """The store of artefacts: prepared data, fits, translations, features, scores."""
+
+
+@command.command("show")
+@_STORE
+@click.option("--all", "everything", is_flag=True, help="List every artefact, the largest first.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def show(store: str | None, everything: bool, as_json: bool) -> None:
+    """Show what the artefacts cost, which results use them and what can go."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from mtbench.compute.folders import store_folder
+    from mtbench.run.usage import look
+    from mtbench.store.artefacts import Store
+
+    root = store_folder(store)
+    usage = look(Store(root))
+    if as_json:
+        click.echo(json.dumps(_as_json(root, usage), indent=1))
+        return
+    console = Console()
+    console.print(f"{root}", markup=False, highlight=False, soft_wrap=True)
+    if not usage.kept:
+        console.print("The store is empty.")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for header in ("stage", "artefacts", "size", "made in", "unused"):
+        table.add_column(header, justify="left" if header == "stage" else "right")
+    unused = usage.unused()
+    for stage in dict.fromkeys(k.stage for k in usage.kept):
+        of = [k for k in usage.kept if k.stage == stage]
+        table.add_row(stage, str(len(of)), _size(of), _time(of), _size(k for k in unused if k.stage == stage))
+    table.add_row("[bold]all[/]", str(len(usage.kept)), _size(usage.kept), _time(usage.kept), _size(unused))
+    console.print(table)
+    users = Table(box=None, padding=(0, 2, 0, 0))
+    users.add_column("used by", overflow="fold")
+    users.add_column("size", justify="right")
+    users.add_column("by it alone", justify="right")
+    for where in sorted({user for k in usage.kept for user in k.users}):
+        mine = [k for k in usage.kept if where in k.users]
+        users.add_row(Text(where), _size(mine), _size(k for k in mine if k.users == [where]))
+    if users.row_count:
+        console.print(users)
+    if everything:
+        _list(usage.kept, console)
+    _tell(usage, unused, console)
+
+
+@command.command("prune")
+@_STORE
+@click.option("--keep", multiple=True, metavar="STAGE", help="Spare a stage, such as fit; may be repeated.")
+@click.option("--forget-missing", is_flag=True, help="Let go of results directories that are no longer there.")
+@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_run: bool, yes: bool) -> int:
+    """Delete the artefacts that no results directory uses, and what killed runs left behind.
+
+    Nothing younger than an hour goes, so that runs under way lose nothing.
+    """
+    from rich.console import Console
+
+    from mtbench.compute.folders import store_folder
+    from mtbench.errors import RequestError, close_matches
+    from mtbench.run.usage import forget, look, remove, size_of
+    from mtbench.stages import STAGES
+    from mtbench.store.artefacts import Store
+
+    for stage in keep:
+        if stage not in STAGES:
+            raise RequestError(
+                f"there is no stage '{stage}'",
+                expected="one of " + ", ".join(STAGES),
+                matches=close_matches(stage, STAGES),
+            )
+    place = Store(store_folder(store))
+    usage = look(place)
+    if usage.missing and not forget_missing:
+        raise RequestError(
+            "results directories that used this store are not where they were: " + ", ".join(usage.missing),
+            where=str(place.root),
+            remedy="If they are gone for good say --forget-missing; if they were moved, run or show them once there",
+        )
+    going = usage.unused(keep)
+    console = Console()
+    if not going and not usage.leftovers:
+        console.print("Nothing can go: everything is used, or younger than an hour.")
+        return 0
+    _list(going, console)
+    if usage.leftovers:
+        left = sum(size_of(path) for path in usage.leftovers)
+        console.print(f"{len(usage.leftovers)} leftovers of killed runs, {_bytes(left)}", highlight=False)
+    console.print(f"{len(going)} artefacts, {_size(going)}", highlight=False)
+    if dry_run or not (yes or click.confirm("Delete them?")):
+        return 0
+    remove(place, going, usage.leftovers)
+    forget(place, usage.missing)
+    console.print("Deleted.")
+    return 0
+
+
+@command.command("adopt")
+@click.argument("suite")
+@click.argument("what", metavar="FILE-OR-FOLDER", type=click.Path(path_type=Path))
+@suite_options
+@click.option("--replace", is_flag=True, help="Take the place of a fit that is there already.")
+@plugin_options
+def adopt_fit(
+    suite: str,
+    what: Path,
+    store: str | None,
+    replace: bool,
+    plugin_files: tuple[str, ...],
+    no_plugins: bool,
+    **options: Any,
+) -> int:
+    """Take a model trained elsewhere as the fit of SUITE's translator (-t) or segmenter (-s).
+
+    FILE-OR-FOLDER is what the plugin's save() writes: the folder of a fit in another store, say. It is loaded once
+    to see that it fits, and the rows made with it say by its digest which fit that was.
+    """
+    from mtbench.api import plan
+    from mtbench.compute.folders import store_folder
+    from mtbench.discovery import discover
+    from mtbench.run.adopt import adopt
+    from mtbench.store.artefacts import Store
+
+    registry = discover(plugin_files, third_party=not no_plugins)
+    kind = "segmenter" if options["segmenters"] and not options["translators"] else "translator"
+    made = plan(suite, registry=registry, **options)
+    found = adopt(made, registry, Store(store_folder(store)), kind, what, replace=replace)
+    click.echo(f"adopted as: {found.manifest['unit']['name']}")
+    click.echo(f"digest:     {found.digest}")
+    return 0
+
+
+def _list(kept: Iterable[Kept], console: Any) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("artefact", overflow="fold")
+    for header in ("size", "made in", "users"):
+        table.add_column(header, justify="right")
+    for k in sorted(kept, key=lambda k: -k.bytes):
+        table.add_row(Text(k.name), _bytes(k.bytes), _time([k]), str(len(k.users)))
+    console.print(table)
+
+
+def _tell(usage: Usage, unused: list[Kept], console: Any) -> None:
+    if usage.missing:
+        console.print("not there any more: " + ", ".join(usage.missing), style="yellow", highlight=False, markup=False)
+    if usage.leftovers:
+        console.print(f"{len(usage.leftovers)} leftovers of killed runs", highlight=False)
+    if unused or usage.leftovers:
+        console.print(f"mtbench store prune would free {_size(unused)} or more", highlight=False)
+
+
+def _as_json(root: Path, usage: Usage) -> dict[str, Any]:
+    unused = {k.address for k in usage.unused()}
+    return {
+        "store": str(root),
+        "missing": list(usage.missing),
+        "leftovers": len(usage.leftovers),
+        "artefacts": [
+            {
+                "stage": k.stage,
+                "address": k.address,
+                "name": k.name,
+                "bytes": k.bytes,
+                "seconds": k.seconds,
+                "users": k.users,
+                "can_go": k.address in unused,
+            }
+            for k in usage.kept
+        ],
+    }
+
+
+def _size(kept: Iterable[Kept]) -> str:
+    return _bytes(sum(k.bytes for k in kept))
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _time(kept: Iterable[Kept]) -> str:
+    seconds = sum(k.seconds or 0.0 for k in kept)
+    return (
+        f"{seconds:.1f} s"
+        if seconds < 90
+        else f"{seconds / 60:.1f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )

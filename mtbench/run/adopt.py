@@ -1,0 +1,142 @@
+"""Takes a model that was trained elsewhere as the fit of a suite's unit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from mtbench.discovery import Registered, Registry
+from mtbench.errors import DataError, MtbenchError, RequestError
+from mtbench.plan import Plan, Unit
+from mtbench.run.job import Job, manifest_of, unit_to_dict
+from mtbench.run.lookup import address, given, raw_files
+from mtbench.store.artefacts import MANIFEST, Artefact, Store
+from mtbench.store.files import sha256_of
+from mtbench.store.hashes import Hashes
+
+
+def adopt(made: Plan, registry: Registry, store: Store, kind: str, what: Path, *, replace: bool = False) -> Artefact:
+    """Commit ``what`` as the artefact of the plan's one fit of a ``kind`` ("translator" or "segmenter").
+
+    Args:
+        made: a plan, narrowed until it holds one such fit.
+        registry, store: the plugins; where it goes.
+        kind: whose fit it is.
+        what: a folder as the plugin's ``save`` writes it, or a single file of one.
+        replace: take the place of a fit that is there.
+
+    Raises:
+        RequestError: the plan holds none or several such fits; there is one already; the data is not prepared.
+        DataError: the plugin cannot load ``what``.
+    """
+    unit = _the_fit(made, kind)
+    inputs = _inputs(made, unit, registry, store)
+    files = raw_files(unit, registry, Hashes(store.root / "hashes.sqlite")) if unit.paths else ""
+    where = address(unit, inputs, files or "")
+    if store.get("fit", where) is not None:
+        if not replace:
+            raise RequestError(
+                f"{unit.name} is in the store already", remedy="Give --replace to put this one in its place"
+            )
+        store.drop("fit", where)
+    registered = registry.get(unit.kind, unit.plugin)
+    job = Job(
+        unit=unit_to_dict(unit),
+        address=where,
+        inputs={role: (made.units[key].stage, inputs[key].path.name) for role, key in unit.inputs.items()},
+        digests={role: inputs[key].digest for role, key in unit.inputs.items()},
+        given=given(unit, inputs),
+        store=str(store.root),
+        device="cpu",
+        files=files or "",
+    )
+    found = _files(what)
+    info = {"notes": ["trained elsewhere and adopted"], "adopted": {name: sha256_of(p) for name, p in found.items()}}
+    with store.create("fit", where, manifest_of(job, registered), info) as folder:
+        for name, path in found.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / name)
+        _try(unit, registered, folder, what)
+    committed = store.get("fit", where)
+    assert committed is not None
+    return committed
+
+
+def _the_fit(made: Plan, kind: str) -> Unit:
+    fits = [unit for unit in made.units.values() if unit.stage == "fit" and unit.kind == kind]
+    if len(fits) == 1:
+        return fits[0]
+    if not fits:
+        raise RequestError(
+            f"nothing here trains a {kind}",
+            where=f"suite '{made.suite.name}'",
+            remedy="Name a translator that trains (-t), or a segmenter (-s) with a metric that needs one",
+        )
+    raise RequestError(
+        f"{len(fits)} fits could be meant: " + "; ".join(unit.name for unit in fits[:6]),
+        where=f"suite '{made.suite.name}'",
+        remedy="Narrow them to one with -d, -t or -s, and --seed",
+    )
+
+
+def _inputs(made: Plan, unit: Unit, registry: Registry, store: Store) -> dict[str, Artefact]:
+    found: dict[str, Artefact] = {}
+    needed = _above(made, unit)
+    hashes = Hashes(store.root / "hashes.sqlite")
+    try:
+        for key, other in made.units.items():
+            if key not in needed:
+                continue
+            files = raw_files(other, registry, hashes) if other.paths else ""
+            artefact = store.get(other.stage, address(other, found, files or ""))
+            if artefact is None:
+                raise RequestError(
+                    f"'{other.name}' has not been done yet, and a fit belongs to the data it was made for",
+                    where=f"suite '{made.suite.name}'",
+                    remedy="Prepare the data first (mtbench data prepare, or run the suite with -t identity)",
+                )
+            found[key] = artefact
+    finally:
+        hashes.close()
+    return found
+
+
+def _above(made: Plan, unit: Unit) -> set[str]:
+    seen: set[str] = set()
+    waiting = list(unit.inputs.values())
+    while waiting:
+        key = waiting.pop()
+        if key not in seen:
+            seen.add(key)
+            waiting += made.units[key].inputs.values()
+    return seen
+
+
+def _files(what: Path) -> dict[str, Path]:
+    if what.is_file():
+        return {what.name: what}
+    if not what.is_dir():
+        raise RequestError(f"there is no {what}", expected="a file or a folder that the plugin saved")
+    # A fit's folder from another store comes with a manifest and a log of its own.
+    found = {
+        path.relative_to(what).as_posix(): path
+        for path in sorted(what.rglob("*"))
+        if path.is_file() and path.relative_to(what).parts[0] not in (MANIFEST, "log")
+    }
+    if not found:
+        raise RequestError(f"{what} holds no files", expected="what the plugin's save() writes")
+    return found
+
+
+def _try(unit: Unit, registered: Registered, folder: Path, what: Path) -> None:
+    paths = {name: value for name, value in unit.paths.items() if name in unit.params}
+    try:
+        registered.create({**unit.params, **paths}).load(folder)
+    except MtbenchError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{unit.kind} '{unit.plugin}' cannot load it: {type(error).__name__}: {error}",
+            where=str(what),
+            expected="the files that its save() writes, for the parameters of the suite",
+        ) from error

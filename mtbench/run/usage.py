@@ -1,0 +1,153 @@
+"""What the artefacts of a store cost and which results directories use them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mtbench.errors import MtbenchError
+from mtbench.results import Results
+from mtbench.store.artefacts import MANIFEST, Store
+from mtbench.store.files import TEMPORARY, write_whole
+
+USERS = "users"
+SETTLED = 3600.0
+"""Seconds: what is younger may be a run's that has not written its journal line yet."""
+
+
+@dataclass
+class Kept:
+    """An artefact and what it costs.
+
+    Attributes:
+        stage, address, path: where it is.
+        name: what a person calls its unit.
+        bytes: on disk.
+        seconds: what making it took, where a results directory says so.
+        made: time of its commit, seconds since the epoch.
+        users: the results directories whose last state rests on it.
+    """
+
+    stage: str
+    address: str
+    path: Path
+    name: str
+    bytes: int
+    made: float
+    seconds: float | None = None
+    users: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """A store, looked at.
+
+    Attributes:
+        kept: every artefact.
+        leftovers: temporary and partial folders of tries that were killed.
+        missing: results directories that used this store and are no longer where they were.
+    """
+
+    kept: tuple[Kept, ...]
+    leftovers: tuple[Path, ...]
+    missing: tuple[str, ...]
+
+    def unused(self, keep: Iterable[str] = ()) -> list[Kept]:
+        """What no results directory uses and no run can be about to, except the stages in ``keep``."""
+        spared, settled = set(keep), time.time() - SETTLED
+        return [k for k in self.kept if not k.users and k.stage not in spared and k.made < settled]
+
+
+def remember(store: Store, results: Path) -> None:
+    """Note that a results directory takes its artefacts from this store."""
+    where = str(results.resolve())
+    note = store.root / USERS / f"{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
+    if not note.exists():
+        write_whole(note, lambda file: file.write(json.dumps({"results": where}).encode()))
+
+
+def look(store: Store) -> Usage:
+    """Read all manifests, and the journals of the results directories that use the store."""
+    kept = {(k.stage, k.address): k for k in _artefacts(store)}
+    missing = []
+    for where in _users(store):
+        try:
+            used = _used(Results.open(Path(where)))
+        except MtbenchError:
+            missing.append(where)
+            continue
+        for place, seconds in used.items():
+            if place in kept:
+                kept[place].users.append(where)
+                kept[place].seconds = seconds or kept[place].seconds
+    return Usage(tuple(kept.values()), tuple(_leftovers(store)), tuple(missing))
+
+
+def forget(store: Store, missing: Iterable[str]) -> None:
+    """Let go of the claim of results directories that have gone."""
+    for where in missing:
+        (store.root / USERS / f"{hashlib.sha256(where.encode()).hexdigest()[:16]}.json").unlink(missing_ok=True)
+
+
+def remove(store: Store, artefacts: Iterable[Kept], leftovers: Iterable[Path]) -> None:
+    """Delete artefacts, each whole, and leftovers."""
+    for kept in artefacts:
+        store.drop(kept.stage, kept.address)
+    for path in leftovers:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of the files below a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _artefacts(store: Store) -> Iterator[Kept]:
+    for manifest in sorted(store.root.glob(f"artefacts/*/*/*/{MANIFEST}")):
+        folder = manifest.parent
+        if folder.name.startswith(TEMPORARY):
+            continue
+        try:
+            name = json.loads(manifest.read_text(encoding="utf-8"))["unit"]["name"]
+        except (ValueError, KeyError, TypeError, OSError):
+            name = "(damaged manifest)"
+        yield Kept(folder.parts[-3], folder.name, folder, name, size_of(folder), manifest.stat().st_mtime)
+
+
+def _users(store: Store) -> list[str]:
+    found = []
+    for note in sorted((store.root / USERS).glob("*.json")):
+        try:
+            found.append(str(json.loads(note.read_text(encoding="utf-8"))["results"]))
+        except (ValueError, KeyError, OSError):
+            continue
+    return found
+
+
+def _used(results: Results) -> dict[tuple[str, str], float]:
+    """Stage and address of what each unit's last good try left, with the seconds it took."""
+    last: dict[str, dict[str, Any]] = {}
+    seconds: dict[str, float] = {}
+    for record in results.records():
+        if record.get("type") == "attempt" and record["status"] in ("ok", "cached"):
+            last[record["unit_key"]] = record
+            if record["status"] == "ok":
+                seconds[record["artefact"]] = record["seconds"]
+    return {(r["stage"], r["artefact"]): seconds.get(r["artefact"], 0.0) for r in last.values()}
+
+
+def _leftovers(store: Store) -> Iterator[Path]:
+    settled = time.time() - SETTLED
+    for folder in (*store.root.glob(f"artefacts/*/*/{TEMPORARY}*"), *store.root.glob("partial/*")):
+        try:
+            newest = max((p.stat().st_mtime for p in (folder, *folder.rglob("*"))), default=0.0)
+        except OSError:
+            continue
+        if newest < settled:
+            yield folder

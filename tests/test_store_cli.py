@@ -1,0 +1,156 @@
+"""``mtbench store``: what artefacts cost, who uses them, what can go, and models trained elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mtbench
+
+SUITE = """
+[suite]
+name = "toy"
+[[datasets]]
+name = "toy"
+[[translators]]
+name = "toy-shift"
+[[segmenters]]
+name = "toy-threshold"
+[[metrics]]
+name = "toy-overlap"
+"""
+
+
+@pytest.fixture(autouse=True)
+def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.fixture
+def run(run_cli: Any, toys: Path, store: Path) -> Any:
+    def go(*arguments: str | Path, suite: str = SUITE) -> Any:
+        (toys.parent / "toy.toml").write_text(suite)
+        return run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu", *arguments)
+
+    return go
+
+
+def age(store: Path, hours: float = 2) -> None:
+    """Let everything in the store be older."""
+    then = time.time() - hours * 3600
+    for path in (*store.rglob("*"), store):
+        os.utime(path, (then, then))
+
+
+def shown(run_cli: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run_cli("store", "show", "--json").out)
+    return found
+
+
+def test_what_is_used_is_shown_with_its_cost_and_never_goes(run: Any, run_cli: Any, store: Path) -> None:
+    assert run().code == 0
+    age(store)
+    found = shown(run_cli)["artefacts"]
+    assert found
+    assert all(a["users"] == [str(Path("mtbench-results/toy").resolve())] for a in found)
+    assert not any(a["can_go"] for a in found)
+    assert all(a["bytes"] > 0 and a["seconds"] > 0 for a in found)
+    text = run_cli("store", "show", "--all")
+    assert "fit" in text.out
+    assert "mtbench-results" in text.out
+    assert "Nothing can go" in run_cli("store", "prune", "--yes").out
+    assert len(shown(run_cli)["artefacts"]) == len(found)
+
+
+def test_what_a_changed_suite_left_behind_goes(run: Any, run_cli: Any, store: Path) -> None:
+    run()
+    run("--out", "other", suite=SUITE.replace('"toy-shift"', '"toy-shift"\nparams.by = 0.1'))
+    everything = {a["address"] for a in shown(run_cli)["artefacts"]}
+    shutil.rmtree("other")
+    age(store)
+    refused = run_cli("store", "prune", "--yes")
+    assert refused.code == 2
+    assert "other" in refused.err
+    assert "--forget-missing" in refused.err
+    spared = run_cli("store", "prune", "--forget-missing", "--dry-run")
+    assert "fit toy toy-shift[by=0.1]" in spared.out
+    assert {a["address"] for a in shown(run_cli)["artefacts"]} == everything
+    assert run_cli("store", "prune", "--forget-missing", "--yes", "--keep", "fit").code == 0
+    left = shown(run_cli)
+    assert not left["missing"]
+    assert [a["name"] for a in left["artefacts"] if not a["users"]] == ["fit toy toy-shift[by=0.1] seed 0"]
+    assert "Nothing to do" in run().err  # what is in use was left alone
+
+
+def test_young_artefacts_and_their_leftovers_are_spared(run: Any, run_cli: Any, store: Path) -> None:
+    run()
+    shutil.rmtree("mtbench-results")
+    (store / "artefacts/fit/aa").mkdir(exist_ok=True)
+    (store / "artefacts/fit/aa/.tmp-killed").mkdir()
+    assert "Nothing can go" in run_cli("store", "prune", "--yes", "--forget-missing").out
+    age(store)
+    assert shown(run_cli)["leftovers"] == 1
+    assert "Deleted" in run_cli("store", "prune", "--yes", "--forget-missing").out
+    assert not shown(run_cli)["artefacts"]
+    assert not list(store.rglob(".tmp-*"))
+
+
+def test_an_unknown_stage_and_an_empty_store(run_cli: Any, store: Path) -> None:
+    assert "The store is empty" in run_cli("store", "show").out
+    refused = run_cli("store", "prune", "--keep", "fitt")
+    assert refused.code == 2
+    assert "fit" in refused.err
+
+
+# -- adopt
+
+
+def fitted(store: Path) -> Path:
+    (folder,) = (p.parent for p in store.glob("artefacts/fit/*/*/step.npy"))
+    return folder
+
+
+def test_a_fit_from_another_store_is_adopted_and_trains_nothing(
+    run: Any, run_cli: Any, toys: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_LOG", str(tmp_path / "calls.log"))
+    run()
+    first = mtbench.load("mtbench-results/toy").select(["role", "value", "fit_digest"]).to_pylist()
+    monkeypatch.setenv("MTBENCH_STORE", str(tmp_path / "second"))
+    adopt = ("store", "adopt", "toy.toml", fitted(store), "-t", "toy-shift", "--plugin", toys)
+    refused = run_cli(*adopt)
+    assert refused.code == 2
+    assert "Prepare the data first" in refused.err
+    run("-t", "toy-same", "--out", "prepared")
+    (tmp_path / "calls.log").unlink()
+    assert run_cli(*adopt).code == 0
+    assert run("--out", "again").code == 0
+    assert "fit shift" not in (tmp_path / "calls.log").read_text()
+    assert mtbench.load("again").select(["role", "value", "fit_digest"]).to_pylist() == first
+    again = run_cli(*adopt)
+    assert again.code == 2
+    assert "--replace" in again.err
+    assert run_cli(*adopt, "--replace").code == 0
+
+
+def test_what_cannot_be_adopted_is_told(run: Any, run_cli: Any, toys: Path, store: Path, tmp_path: Path) -> None:
+    run("-t", "toy-same")
+    other = tmp_path / "weights.bin"
+    other.write_bytes(b"no")
+    adopt = ("store", "adopt", "toy.toml", "--plugin", toys)
+    wrong = run_cli(*adopt, other, "-t", "toy-shift")
+    assert wrong.code == 1
+    assert "cannot load it" in wrong.err
+    assert not list(store.glob("artefacts/fit/*/*/weights.bin"))
+    assert "trains a translator" in run_cli(*adopt, other, "-t", "toy-same").err
+    several = run_cli(*adopt, other, "-t", "toy-shift", "--seed", "0", "--seed", "1")
+    assert "2 fits could be meant" in several.err
+    assert "there is no" in run_cli(*adopt, tmp_path / "nothing", "-t", "toy-shift").err
+    (tmp_path / "empty").mkdir()
+    assert "holds no files" in run_cli(*adopt, tmp_path / "empty", "-t", "toy-shift").err
