@@ -17,7 +17,7 @@ from mtbench.params import parse_call
 from mtbench.tomltext import Lines, override
 
 PRECISIONS = ("fp32", "tf32", "bf16")
-PROTOCOLS = ("segment-translated",)
+PROTOCOLS = ("segment-translated", "train-on-translated")
 SPLIT_KEYS: Mapping[str, Mapping[str, Any]] = {
     "own": {"seed": 0, "validation": 0.15},
     "seed": {"seed": 0, "validation": 0.15, "test": 0.2},
@@ -86,6 +86,7 @@ class Suite:
         segmenter_seed, sampling_seed: of the segmenters' fits; of the N = min draw and of resampling.
         draws: how often N = min images are drawn where the two sides differ; the mean is reported (the paper: 1).
         references: whether ceiling, floor and oracle rows are made.
+        protocols: which image sets play which roles; some of ``PROTOCOLS``.
     """
 
     name: str
@@ -95,7 +96,7 @@ class Suite:
     segmenters: tuple[Entry, ...] = ()
     metrics: tuple[Entry, ...] = ()
     description: str = ""
-    protocols: tuple[str, ...] = ("segment-translated",)
+    protocols: tuple[str, ...] = PROTOCOLS[:1]
     seeds: tuple[int, ...] = (0,)
     precision: str = "fp32"
     threads: int = 2
@@ -235,8 +236,15 @@ def parse_suite(text: str, where: str, folder: Path, settings: Sequence[str] = (
     seeds = _seeds(head.get("seeds", [0]), finder.at(("suite", "seeds")))
     precision = head.get("precision", "fp32")
     _one_of("precision", precision, PRECISIONS, finder.at(("suite", "precision")))
-    for protocol in head.get("protocols", []):
+    protocols = tuple(dict.fromkeys(map(str, head.get("protocols", PROTOCOLS[:1]))))
+    for protocol in protocols:
         _one_of("protocol", protocol, PROTOCOLS, finder.at(("suite", "protocols")))
+    if not protocols:
+        raise SuiteError(
+            "'protocols' is empty",
+            where=finder.at(("suite", "protocols")),
+            expected="some of " + ", ".join(PROTOCOLS),
+        )
     for key in ("threads", "draws"):
         if head.get(key, 1) < 1:
             raise SuiteError(f"'{key}' is {head[key]}", where=finder.at(("suite", key)), expected="at least 1")
@@ -249,7 +257,7 @@ def parse_suite(text: str, where: str, folder: Path, settings: Sequence[str] = (
         name=head.get("name", Path(where).stem),
         folder=folder,
         seeds=seeds,
-        protocols=tuple(head.get("protocols", ("segment-translated",))),
+        protocols=protocols,
         **sections,
         **given,
     )

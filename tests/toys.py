@@ -6,6 +6,7 @@ line holds that text fail; ``TOY_HANG`` makes a fit sleep after it has reported 
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -49,6 +50,13 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
     yield mtbench.TranslatorSpec("toy-fixed", ":Shift", params={"by": 1.0}, trains=True, deterministic=True)
     yield mtbench.TranslatorSpec("toy-noisy", ":Noisy", stochastic=True)
     yield mtbench.TranslatorSpec("toy-masked", ":Masked", conditional=True)
+    yield mtbench.TranslatorSpec(
+        "toy-noted",
+        ":Noted",
+        params={"weights": mtbench.Param(None, kind="path")},
+        trains=True,
+        notes=lambda params: "Its weights are not for sale." if params["weights"] else "",
+    )
     yield mtbench.TranslatorSpec("toy-never", ":Same", supports=lambda task: "it never takes part")
     yield mtbench.TranslatorSpec("toy-asks-wrong", ":Same", supports=lambda task: task.no_such_field)  # type: ignore[attr-defined]
     yield mtbench.TranslatorSpec("toy-odd", ":OddTranslator", params={"mode": "fine"})
@@ -241,6 +249,18 @@ class Shift:
         return (batch.source + self.by * self.step).clamp(0, 1)
 
 
+class Noted(Shift):
+    """Says what it left out."""
+
+    def __init__(self, weights: str | None) -> None:
+        super().__init__(1.0)
+        self.weights = weights
+
+    def fit(self, data: mtbench.TrainingData, context: mtbench.Context) -> None:
+        super().fit(data, context)
+        context.remark("Trained without its best loss.")
+
+
 class Noisy:
     def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> Any:
         return (batch.source + 0.05 * context.noise(batch, tuple(batch.source.shape[1:]))).clamp(0, 1)
@@ -279,9 +299,12 @@ class Threshold:
         record(f"fit threshold on {data.train.domain}")
         images, masks = data.train.floats()[:, 0], np.asarray(data.train.masks)
         self.at = float(images[masks == 1].mean() + images[masks == 0].mean()) / 2
+        found, true = data.validation.floats()[:, 0] > self.at, np.asarray(data.validation.masks) == 1
+        self.dice = float((2 * (found & true).sum((1, 2)) / (found.sum((1, 2)) + true.sum((1, 2)))).mean())
 
     def save(self, folder: Path) -> None:
         np.save(folder / "at.npy", self.at)
+        (folder / "validation.json").write_text(json.dumps({"blob": self.dice}))
 
     def load(self, folder: Path) -> None:
         self.at = float(np.load(folder / "at.npy"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,6 +104,32 @@ def sentences(
     for i, text in zip(first.tolist(), texts.take(pa.array(first)).to_pylist(), strict=True):
         if text or empty:
             found.setdefault((int(b[i]), int(r[i]), int(c[i])), []).append(text or empty)
+    return found
+
+
+def texts_by(of: NDArray[np.int64], texts: pa.ChunkedArray) -> dict[int, list[str]]:
+    """The distinct texts, in order, of each number in ``of``; empty ones left out."""
+    found: dict[int, list[str]] = {}
+    _, first = combine([of, codes(texts)])
+    for number, text in zip(of[first].tolist(), texts.take(pa.array(first)).to_pylist(), strict=True):
+        if text:
+            found.setdefault(number, []).append(text)
+    return found
+
+
+def validation(table: pa.Table, b: NDArray[np.int64]) -> dict[tuple[int, str, str], list[dict[str, float]]]:
+    """The distinct validation Dice, by region, of the segmenters behind translators.
+
+    By block, protocol and segmenter; several where there are folds, or where each translator has its own segmenter.
+    """
+    known = pc.and_(pc.not_equal(table["segmenter_validation"], ""), pc.equal(table["role"], "translator"))
+    names = ["protocol", "segmenter", "segmenter_validation"]
+    rows, b = table.select(names).filter(known), b[np.asarray(known.to_numpy(zero_copy_only=False))]
+    _, first = combine([b, *(codes(rows[name]) for name in names)])
+    found: dict[tuple[int, str, str], list[dict[str, float]]] = {}
+    for block, row in zip(b[first].tolist(), rows.take(pa.array(first)).to_pylist(), strict=True):
+        dice = json.loads(row["segmenter_validation"])
+        found.setdefault((block, row["protocol"], row["segmenter"]), []).append(dice)
     return found
 
 

@@ -38,7 +38,11 @@ ROLES = {
 
 FAMILIES = {"segmentation": "Segmentation", "perceptual": "Perceptual metrics", "paired": "Paired metrics"}
 
-_PLAIN_PRECISION = ("", "fp32", "unknown")
+_PLAIN = {"precision": ("", "fp32", "unknown"), "protocol": ("", "segment-translated")}
+"""Settings that a column's name tells wherever they are not these."""
+
+OF_TARGET = frozenset({"train-on-translated"})
+"""Protocols whose translators are judged on real target images."""
 _PATH = re.compile(
     r"""(?:(?<![^\s'"`(\[=,;|])(?:~?/|[A-Za-z]:[\\/]|\\\\)|(?<=:)/(?!/)|(?<=file://)/)"""
     r"""[^\s'"`,;()\[\]]*[^\s'"`,;()\[\].:]"""
@@ -110,7 +114,7 @@ def column_names(columns: Sequence[Mapping[str, Any]], rename: Mapping[str, str]
         inside = [column["variant"]] if column["variant"] else []
         for key in DETAILS:
             value = column[key]
-            if key == "precision" and value not in _PLAIN_PRECISION:
+            if key in _PLAIN and value not in _PLAIN[key]:
                 inside.append(str(value))
             elif any(c[key] != value for c in kin):
                 inside.append(_detail(_WORDS.get(key, ""), value, [c[key] for c in kin]))

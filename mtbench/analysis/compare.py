@@ -109,8 +109,8 @@ def compare(
     """Compare two results cell by cell.
 
     Tasks are matched by their dataset's name, translators by name and parameters (by name alone where a side has
-    only one set of them), metrics by name, variant and label; a published number, whose variant is not stated, is
-    matched with every variant. Differences are given only where data, split and all settings are the same.
+    only one set of them), metrics by protocol, name, variant and label; a published number, whose variant is not
+    stated, is matched with every variant. Differences are given only where data, split and all settings are the same.
 
     Args:
         a, b: scores tables.

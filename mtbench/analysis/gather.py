@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mtbench.analysis.cells import COUNTS, Key, Number, average, counts, sentences
+from mtbench.analysis.cells import COUNTS, Key, Number, average, counts, sentences, texts_by, validation
 from mtbench.analysis.columns import BLOCK, COLUMN, DETAILS, ROLES, ROW
 from mtbench.analysis.groups import codes, combine
 from mtbench.errors import DataError
@@ -28,6 +28,9 @@ class Gathered:
         reasons: (status, reason) of the failed and skipped runs of a cell.
         notes: sentences about a cell that has a value.
         counts: for (block, column), the smallest and largest number of images and patients behind it.
+        about: sentences about each translator's row.
+        validation: for (block, protocol, segmenter), the distinct Dice by region of the segmenters on their
+            validation slices.
         suites, sources: distinct values of those columns.
         units: the units that made the number of a cell; only where they were asked for.
         seeded: the cells whose runs have seeds; only where units were asked for.
@@ -40,6 +43,8 @@ class Gathered:
     reasons: dict[Key, list[tuple[str, str]]] = field(default_factory=dict)
     notes: dict[Key, list[str]] = field(default_factory=dict)
     counts: dict[tuple[int, int], dict[str, tuple[int, int]]] = field(default_factory=dict)
+    about: dict[int, list[str]] = field(default_factory=dict)
+    validation: dict[tuple[int, str, str], list[dict[str, float]]] = field(default_factory=dict)
     suites: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     units: dict[Key, list[str]] = field(default_factory=dict)
@@ -49,6 +54,7 @@ class Gathered:
 _USED = [
     *dict.fromkeys((*BLOCK, *ROW, *COLUMN, *COUNTS)),
     *("source_domain", "target_domain", "task_note", "conditional", "higher_is_better", "decimals", "mark"),
+    *("translator_note", "segmenter_validation"),
     *("suite", "status", "fold", "seed", "value", "ci_low", "ci_high", "note", "unit_key", "source"),
 ]
 
@@ -113,6 +119,8 @@ def gather(scores: pa.Table, *, units: bool = False) -> Gathered:
     found.counts = counts(
         table.select(COUNTS).filter(pa.array(translated)), block.of[translated], column.of[translated]
     )
+    found.about = texts_by(row.of, table["translator_note"])
+    found.validation = validation(table, block.of)
     found.suites = [s for s in pc.unique(table["suite"]).to_pylist() if s]
     found.sources = [s for s in pc.unique(table["source"]).to_pylist() if s]
     if units:

@@ -108,7 +108,7 @@ def match_rows(a: Side, b: Side, block_a: int, block_b: int) -> Iterator[tuple[i
 
 
 def match_columns(a: Side, b: Side, block_a: int, block_b: int) -> Iterator[tuple[int, int]]:
-    """Columns of the same metric, variant and label; a published number may not state its variant."""
+    """Columns of the same protocol, metric, variant and label; a published number may not state its variant."""
     published = (a.found.blocks[block_a]["dataset"] in a.published, b.found.blocks[block_b]["dataset"] in b.published)
     for c in a.columns(block_a):
         left = a.found.columns[c]
@@ -118,6 +118,7 @@ def match_columns(a: Side, b: Side, block_a: int, block_b: int) -> Iterator[tupl
             unstated = (published[0] and not left["variant"]) or (published[1] and not right["variant"])
             if (
                 left["metric"] == right["metric"]
+                and left["protocol"] == right["protocol"]
                 and left["label"].casefold() == right["label"].casefold()
                 and (left["variant"] == right["variant"] or unstated)
             ):

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mtbench.analysis.cells import Key
-from mtbench.analysis.columns import ROLES, anonymous
+from mtbench.analysis.columns import OF_TARGET, ROLES, anonymous
 from mtbench.analysis.gather import Gathered
 from mtbench.analysis.model import Section
+from mtbench.analysis.numbers import printed
 
 
 class Footnotes:
@@ -139,15 +140,10 @@ def _tasks(
     """What each task's numbers rest on: images, patients, N of the metrics that draw, and its own note."""
     texts = []
     for b in dict.fromkeys(b for b, _ in places):
-        counts = {c: found.counts[b, c] for block, c in places if block == b and (b, c) in found.counts}
-
-        def over(name: str, counts: dict[int, dict[str, tuple[int, int]]] = counts) -> str:
-            values = [count[name] for count in counts.values() if name in count]
-            return _span(min(v[0] for v in values), max(v[1] for v in values)) if values else ""
-
+        counts = {c: _tested(found, b, c) for block, c in places if block == b and (b, c) in found.counts}
         sides = []
         for side in ("translated", "target"):
-            images, patients = over(f"n_{side}"), over(f"n_patients_{side}")
+            images, patients = (_over(counts, name) for name in (f"n_{side}", f"n_patients_{side}"))
             if images:
                 of = f"of {patients} patient{'s' * (patients != '1')}" if patients else "(patients not stated)"
                 sides.append(f"{images} {side} test images {of}")
@@ -160,9 +156,40 @@ def _tasks(
         facts = "; ".join(filter(None, [", ".join(sides), used]))
         if facts:
             texts.append(f"{titles[b]}: {facts}")
+        behind = {(found.columns[c]["protocol"], found.columns[c]["segmenter"]) for block, c in places if block == b}
+        texts += [
+            f"{titles[b]}: {_learnt(protocol, segmenter, dice)}"
+            for (block, protocol, segmenter), dice in found.validation.items()
+            if block == b and (protocol, segmenter) in behind
+        ]
         if found.blocks[b].get("task_note"):
             texts.append(f"{titles[b]}: {found.blocks[b]['task_note']}")
     return texts
+
+
+def _tested(found: Gathered, b: int, c: int) -> dict[str, tuple[int, int]]:
+    """Counts of a column; what its translators are judged on may be target images, not translated ones."""
+    counts = found.counts[b, c]
+    if found.columns[c]["protocol"] not in OF_TARGET:
+        return counts
+    return {name.replace("translated", "target"): span for name, span in counts.items() if "target" not in name}
+
+
+def _over(counts: Mapping[int, Mapping[str, tuple[int, int]]], name: str) -> str:
+    values = [count[name] for count in counts.values() if name in count]
+    return _span(min(v[0] for v in values), max(v[1] for v in values)) if values else ""
+
+
+def _learnt(protocol: str, segmenter: str, dice: Sequence[Mapping[str, float]]) -> str:
+    """How well a task's segmenters do where they learnt: a weak one is no verdict on a translation."""
+    texts = []
+    for region in dict.fromkeys(region for one in dice for region in one):
+        values = [one[region] for one in dice if region in one]
+        low, high = printed(min(values)), printed(max(values))
+        texts.append(f"{region} {low}" if low == high else f"{region} {low} to {high}")
+    which = "translated" if protocol in OF_TARGET else "real target"
+    named = f"{segmenter}, {protocol}" if protocol in OF_TARGET else segmenter
+    return f"segmenter {named}: Dice on {which} validation images {', '.join(texts)}"
 
 
 def _span(low: int, high: int) -> str:

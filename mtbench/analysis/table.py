@@ -139,7 +139,7 @@ def _section(
     rows = []
     for r in shown:
         entry = found.rows[r]
-        row_notes = tuple(notes.number(text) for text in shared.of_rows.get(r, ()))
+        row_notes = tuple(notes.number(text) for text in (*shared.of_rows.get(r, ()), *found.about.get(r, ())))
         cells = []
         for (b, c), rank in zip(places, ranked, strict=True):
             key = (b, r, c)

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from mtbench.cli.options import plugin_options, suite_options
 from mtbench.params import format_call
+from mtbench.suite import PROTOCOLS
 
 if TYPE_CHECKING:
     from mtbench.plan import Plan, Row
@@ -92,14 +93,18 @@ def _matrix(made: Plan, found: dict[str, str], console: Any) -> None:
         f"{_MARK['skipped']} skipped",
         highlight=False,
     )
-    datasets = dict.fromkeys((row.columns["dataset"], row.columns["fold"]) for row in made.rows)
-    for dataset, fold in datasets:
-        rows = [r for r in made.rows if (r.columns["dataset"], r.columns["fold"]) == (dataset, fold)]
+    parts: dict[tuple[Any, ...], list[Row]] = {}
+    for row in made.rows:
+        parts.setdefault(tuple(row.columns[k] for k in ("dataset", "fold", "protocol")), []).append(row)
+    protocols = made.suite.protocols
+    for (dataset, fold, protocol), rows in parts.items():
         names = list(dict.fromkeys(_column(r) for r in rows))
         first = rows[0].columns
         title = f"{dataset}: {first['source_domain']} → {first['target_domain']}" + (
             f", fold {fold}" if fold is not None else ""
         )
+        if protocols != PROTOCOLS[:1]:
+            title += f", {protocol}"
         table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
         table.add_column("")
         for name in names:

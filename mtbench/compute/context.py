@@ -49,7 +49,8 @@ class Context:
         find_weights: how :meth:`weights` finds a catalogued file.
         partial: for ``prepare``: a folder that outlives a failed try of the same unit and is removed after a good
             one; ``None`` elsewhere.
-        log: a list of lines kept in the unit's record ("VGG loss left out: no weights").
+        log: a list of lines kept in the unit's record ("stopped after 12 epochs").
+        remarks: of a translator; see :meth:`remark`.
         left_out: cases that cannot be used, each with the reason; see :meth:`leave_out`.
     """
 
@@ -66,6 +67,7 @@ class Context:
     find_weights: Callable[[str], Path] = _no_weights
     partial: Path | None = None
     log: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     _draws: dict[str, int] = field(default_factory=dict, repr=False)
 
@@ -89,6 +91,14 @@ class Context:
     def start_batch(self) -> None:
         """Start every slice's noise anew; the harness calls it before each ``translate``, a retry included."""
         self._draws.clear()
+
+    def remark(self, text: str) -> None:
+        """Say, in ``fit`` or ``translate``, what a reader of this translator's row must know ("Trained without ...").
+
+        It is recorded on every row of the translator and printed once under its table.
+        """
+        if text not in self.remarks:
+            self.remarks.append(text)
 
     def leave_out(self, case: str, reason: str) -> None:
         """Go on without a case (a volume, a patient) of a data set that cannot be used.

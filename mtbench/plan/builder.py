@@ -124,8 +124,14 @@ class Builder:
             )
         return key
 
-    def fit(self, choice: Choice, label: str, seed: int | None, domains: list[str]) -> str:
-        """A translator's or segmenter's fit on the training and validation slices of ``domains``."""
+    def fit(
+        self, choice: Choice, label: str, seed: int | None, domains: list[str], made: Mapping[str, str] | None = None
+    ) -> str:
+        """A translator's or segmenter's fit on the training and validation slices of ``domains``.
+
+        With ``made``, side to the unit that made its pixels, on translated slices of a single domain.
+        """
+        pixels = {f"{domains[0]}_{side}": key for side, key in (made or {}).items()}
         spec = choice.spec
         masks = spec.kind == "segmenter" or spec.conditional or spec.trains_on_masks
         return self.unit(
@@ -133,7 +139,7 @@ class Builder:
             f"fit {self.short} {label}",
             choice=choice,
             seed=seed,
-            inputs=self.base,
+            inputs={**self.base, **pixels},
             options={"domains": domains, "masks": masks},
         )
 
@@ -148,11 +154,12 @@ class Builder:
             options={"candidate": where, "conditional": choice.spec.conditional},
         )
 
-    def segment(self, segmenter: Choice, fit: str, images: Images) -> str:
+    def segment(self, segmenter: Choice, fit: str, images: Images, trained_on: str = "") -> str:
         """Labels of an image set."""
+        with_what = f"{segmenter.label} on {trained_on}" if trained_on else segmenter.label
         return self.unit(
             "segment",
-            f"segment {self.short} {images.label} with {segmenter.label}",
+            f"segment {self.short} {images.label} with {with_what}",
             choice=segmenter,
             inputs={**self._of(images), "fit": fit},
             options={"candidate": images.where},

@@ -1,9 +1,9 @@
-"""What a row is about: translated slices, or one of the reference rows."""
+"""What a row is about: images that are judged, and what their segmenter is trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from mtbench.data import Task
@@ -15,6 +15,44 @@ SOURCE_TEST = {"domain": "source", "split": "test"}
 TARGET_TEST = {"domain": "target", "split": "test"}
 TARGET_TRAIN = {"domain": "target", "split": "train"}
 
+Needs = tuple[Any, ...]
+"""Of a metric; see ``MetricSpec.needs``."""
+
+
+def anything(needs: Needs) -> bool:
+    """Every metric."""
+    return True
+
+
+def segmentation(needs: Needs) -> bool:
+    """Metrics of a segmenter's labels."""
+    return "predicted_masks" in needs
+
+
+def distances(needs: Needs) -> bool:
+    """Metrics that look at real target images beside the candidates."""
+    return two_sided(needs)
+
+
+def of_its_own(needs: Needs) -> bool:
+    """Metrics that need no image beside the candidates."""
+    return not two_sided(needs) and "paired" not in needs
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a segmenter is trained on.
+
+    Attributes:
+        domain: whose training and validation slices, with their masks.
+        label: what a person calls it; the domain by default.
+        made: the units that made the pixels, by side ("train", "validation"); none: the slices as they are.
+    """
+
+    domain: str
+    label: str = ""
+    made: Mapping[str, str] = field(default_factory=dict)
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -25,36 +63,28 @@ class Subject:
         columns: the columns of the ``scores`` table that say which.
         label: what a person calls it in a unit's name.
         images: the image set.
-        segmenter_domain: where its segmenter was trained.
+        training: of its segmenter.
         fit: key of the translator's fit; empty without one.
         skipped: why it cannot be made.
+        wants: whether a metric with these needs says anything about it.
     """
 
     role: str
     columns: Mapping[str, Any]
     label: str
     images: Images
-    segmenter_domain: str = "target"
+    training: Training = Training("target")
     fit: str = ""
     skipped: str = ""
+    wants: Callable[[Needs], bool] = anything
 
-    def wants(self, needs: tuple[Any, ...]) -> bool:
-        """Whether a metric with these needs says anything about this subject."""
-        if self.role == "ceiling":
-            return not two_sided(needs) and "paired" not in needs
-        if self.role == "floor":
-            return two_sided(needs)
-        if self.role == "oracle":
-            return "predicted_masks" in needs
-        return True
-
-    def cannot(self, task: Task, needs: tuple[Any, ...]) -> str:
+    def cannot(self, task: Task, needs: Needs) -> str:
         """Why a metric with these needs cannot be computed here; empty where it can."""
         if self.skipped:
             return self.skipped
         domain = self.images.where["domain"]
-        if "predicted_masks" in needs and self.segmenter_domain not in task.masks:
-            return f"the {self.segmenter_domain} domain has no masks to train a segmenter on"
+        if "predicted_masks" in needs and self.training.domain not in task.masks:
+            return f"the {self.training.domain} domain has no masks to train a segmenter on"
         if "reference_masks" in needs and domain not in task.masks:
             return f"the {domain} domain has no masks to compare with"
         if "paired" in needs and not task.paired:
@@ -62,8 +92,33 @@ class Subject:
         return ""
 
 
-def translated(builder: Builder, translator: Choice) -> Iterator[Subject]:
-    """The source test slices through a translator, once for each of its seeds."""
+@dataclass(frozen=True)
+class Trained:
+    """A translator with one of its seeds, ready to translate.
+
+    Attributes:
+        translator, seed: which.
+        label: what a person calls it.
+        columns: the columns of the ``scores`` table that say which.
+        fit: key of its fit; empty without one.
+        skipped: why it cannot take part.
+    """
+
+    translator: Choice
+    seed: int | None
+    label: str
+    columns: Mapping[str, Any]
+    fit: str = ""
+    skipped: str = ""
+
+    def translate(self, builder: Builder, where: Mapping[str, str], called: str = "") -> str:
+        """The key of the unit that translates the slices of ``where``."""
+        label = f"{self.label} {called}".strip()
+        return builder.translate(self.translator, label, self.seed, where, self.fit)
+
+
+def trained(builder: Builder, translator: Choice) -> Iterator[Trained]:
+    """A translator, once for each of its seeds."""
     spec = translator.spec
     seeds: tuple[int | None, ...] = (None,)
     if (translator.trains or spec.stochastic) and not spec.deterministic:
@@ -81,24 +136,15 @@ def translated(builder: Builder, translator: Choice) -> Iterator[Subject]:
             "seed": seed,
         }
         if reason:
-            skipped = f"{translator.entry.name}: {reason}"
-            yield Subject("translator", columns, label, Images(label, SOURCE_TEST), skipped=skipped)
+            yield Trained(translator, seed, label, columns, skipped=f"{translator.entry.name}: {reason}")
             continue
         fit = builder.fit(translator, label, seed, ["source", "target"]) if translator.trains else ""
-        key = builder.translate(translator, label, seed, SOURCE_TEST, fit)
-        yield Subject("translator", columns, label, Images(label, SOURCE_TEST, key), fit=fit)
+        yield Trained(translator, seed, label, columns, fit)
 
 
-def references() -> Iterator[Subject]:
-    """The rows without which no other can be read.
-
-    Ceiling: real target test slices. Floor: real target training slices, against the test slices, at the same N.
-    Oracle: source test slices on a segmenter trained on the source domain.
-    """
-    for role, images, domain in (
-        ("ceiling", Images("target test slices", TARGET_TEST), "target"),
-        ("floor", Images("target training slices", TARGET_TRAIN), "target"),
-        ("oracle", Images("source test slices", SOURCE_TEST), "source"),
-    ):
-        columns = {"role": role, "translator": "", "translator_params": {}, "conditional": False, "seed": None}
-        yield Subject(role, columns, role, images, segmenter_domain=domain)
+def reference(
+    role: str, images: Images, wants: Callable[[Needs], bool], training: Training = Training("target")
+) -> Subject:
+    """A row by which the others are read."""
+    columns = {"role": role, "translator": "", "translator_params": {}, "conditional": False, "seed": None}
+    return Subject(role, columns, role, images, training, wants=wants)

@@ -14,6 +14,7 @@ from mtbench.compute.scoring import Scoring, score
 from mtbench.data import MetricInputs
 from mtbench.errors import DataError
 from mtbench.stages.work import Work
+from mtbench.store.artefacts import canonical
 
 STAGE_REVISION = 1
 
@@ -109,8 +110,23 @@ def gather(work: Work) -> tuple[MetricInputs, dict[str, Any]]:
         "n_patients_translated": len(set(candidate.patients)),
         "n_patients_target": len(set(reference.patients)) if reference is not None else None,
         "weights_sha256": ",".join(sorted(weights - {""})),
+        **_models(work),
     }
     return inputs, sizes
+
+
+def _models(work: Work) -> dict[str, Any]:
+    """What must be known of the translator and the segmenter behind the number."""
+    segmenter = work.inputs.get("segmenter")
+    # Either the candidates are translations, or their segmenter has learnt from such.
+    source = work.inputs.get("candidate_images", segmenter)
+    translator = source.info.get("translator", {}) if source is not None else {}
+    dice = segmenter.info.get("validation") if segmenter is not None else None
+    return {
+        "translator_note": translator.get("note", ""),
+        "translator_weights_sha256": translator.get("weights_sha256", ""),
+        "segmenter_validation": canonical(dice) if isinstance(dice, dict) and dice else "",
+    }
 
 
 def _aligned(wanted: Sequence[str], present: Sequence[str]) -> list[int]:

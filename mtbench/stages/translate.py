@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mtbench.compute.inference import in_batches
+from mtbench.compute.weights import sha256
 from mtbench.data import Batch, encode
 from mtbench.errors import PluginError
 from mtbench.stages.work import Work
@@ -75,4 +76,21 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     notes = list(context.log)
     if clamped:
         notes.append(f"{clamped} of {len(images)} images left [0, 1] and were clamped")
-    return {"images": len(images), "notes": notes}
+    return {"images": len(images), "notes": notes, "translator": _about(work)}
+
+
+def _about(work: Work) -> dict[str, str]:
+    """What stands on every row of this translator: terms of its weights, what was left out, and the files' sha256."""
+    assert work.registered is not None
+    spec = work.registered.spec
+    remarks = [spec.notes(work.params)] if spec.notes else []
+    if "fit" in work.inputs:
+        remarks += work.inputs["fit"].info.get("remarks", ())
+    remarks += work.context.remarks
+    files = [
+        Path(work.paths[name]) for name, param in spec.params.items() if param.kind == "path" and work.paths.get(name)
+    ]
+    return {
+        "note": " ".join(dict.fromkeys(filter(None, remarks))),
+        "weights_sha256": ",".join(sha256(file) for file in files if file.is_file()),
+    }

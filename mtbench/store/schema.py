@@ -15,7 +15,7 @@ SCORES = pa.schema(
     [
         ("schema_version", _I),
         ("suite", _S),
-        ("protocol", _S),  # segment-translated, ...
+        ("protocol", _S),  # segment-translated, train-on-translated
         ("role", _S),  # translator, ceiling, floor, oracle, probe
         ("status", _S),  # measured, published, failed, skipped
         ("dataset", _S),
@@ -28,11 +28,14 @@ SCORES = pa.schema(
         ("fold", _I),  # null without folds
         ("translator", _S),  # empty for reference rows without one
         ("translator_params", _S),  # JSON of the parameters that differ from the defaults
+        ("translator_note", _S),  # what a reader must know: terms of its weights, losses left out
+        ("translator_weights_sha256", _S),  # of the weight files it was given
         ("conditional", _B),
         ("seed", _I),  # null for a translator that neither trains nor draws
         ("segmenter", _S),
         ("segmenter_params", _S),
         ("segmenter_seed", _I),
+        ("segmenter_validation", _S),  # JSON, region to Dice on its validation slices
         ("metric", _S),  # "fid"
         ("variant", _S),  # "inception-random"; empty for the published definition
         ("title", _S),  # "FID"

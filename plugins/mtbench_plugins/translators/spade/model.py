@@ -97,4 +97,5 @@ class Spade(GeneratorTranslator):
             return PerceptualLoss(context.weights(WEIGHTS))
         except WeightsError as error:
             context.log.append(f"trained without the VGG loss: {error}")
+            context.remark("Trained without the VGG loss, whose weights were not at hand.")
             return None

@@ -1,4 +1,4 @@
-"""The protocol ``segment-translated``, the paper's: which image sets play which roles, and the rows that gives."""
+"""From a suite to its graph: for every dataset, fold and protocol the rows, and the units that fill them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from mtbench.params import format_call
 from mtbench.plan.builder import Builder, Images, split_settings
 from mtbench.plan.choices import Choice, choices
 from mtbench.plan.graph import Plan, Row
-from mtbench.plan.subjects import SOURCE_TEST, TARGET_TEST, Subject, references, translated
+from mtbench.plan.protocols import PROTOCOLS
+from mtbench.plan.subjects import SOURCE_TEST, TARGET_TEST, Subject
 from mtbench.specs import MetricSpec
 from mtbench.store.artefacts import canonical
 from mtbench.suite import Suite
@@ -32,21 +33,17 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
         for fold in _folds(dataset):
             builder = Builder.start(suite, registry, plan, dataset, fold)
             columns = _shared_columns(builder, dataset, fold)
-            for subject in _subjects(builder, chosen["translator"]):
-                for metric in chosen["metric"]:
-                    plan.rows += _rows(builder, subject, metric, chosen["segmenter"], columns)
+            for protocol in suite.protocols:
+                here = {**columns, "protocol": protocol}
+                for subject in PROTOCOLS[protocol](builder, chosen["translator"]):
+                    for metric in chosen["metric"]:
+                        plan.rows += _rows(builder, subject, metric, chosen["segmenter"], here)
     _check_rows(plan)
+    _leave_out_unused(plan)
     return plan
 
 
 _KINDS = ("dataset", "translator", "segmenter", "metric")
-
-
-def _subjects(builder: Builder, translators: list[Choice]) -> Iterator[Subject]:
-    for translator in translators:
-        yield from translated(builder, translator)
-    if builder.suite.references:
-        yield from references()
 
 
 def _folds(dataset: Choice) -> Iterator[int | None]:
@@ -68,6 +65,19 @@ def _check_rows(plan: Plan) -> None:
             )
 
 
+def _leave_out_unused(plan: Plan) -> None:
+    """Drop units that no row needs: translations that none of the suite's metrics looks at, and their fits."""
+    needed: set[str] = set()
+    stack = [row.unit for row in plan.rows if row.unit]
+    while stack:
+        key = stack.pop()
+        if key not in needed:
+            needed.add(key)
+            stack += plan.units[key].inputs.values()
+    for key in [key for key in plan.units if key not in needed]:
+        del plan.units[key]
+
+
 def _check_extractors(metric: Choice, registry: Registry) -> None:
     for need in metric.ask(metric.spec.needed, metric.params):
         if not isinstance(need, str):
@@ -85,7 +95,6 @@ def _shared_columns(builder: Builder, dataset: Choice, fold: int | None) -> dict
     task = builder.task
     return {
         "suite": builder.suite.name,
-        "protocol": "segment-translated",
         "dataset": dataset.entry.name,
         "dataset_revision": dataset.spec.revision,
         "dataset_params": canonical(dataset.changed),
@@ -168,9 +177,12 @@ def _row(
             options["needs"].append(need)
             if need == "predicted_masks":
                 assert segmenter is not None
-                domain = subject.segmenter_domain
-                fit = builder.fit(segmenter, f"{segmenter.label} on {domain}", builder.suite.segmenter_seed, [domain])
-                inputs[need] = builder.segment(segmenter, fit, subject.images)
+                training = subject.training
+                label = f"{segmenter.label} on {training.label or training.domain}"
+                fit = builder.fit(segmenter, label, builder.suite.segmenter_seed, [training.domain], training.made)
+                inputs[need] = builder.segment(segmenter, fit, subject.images, training.label)
+                # Its Dice on validation slices stands on the row.
+                inputs["segmenter"] = fit
                 fits.append(fit)
         else:
             images = subject.images if need.of == "candidate" else Images("target test slices", TARGET_TEST)

@@ -1,0 +1,19 @@
+"""Protocols: which image sets play which roles, one small file each, all over the same graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from mtbench.plan.builder import Builder
+from mtbench.plan.choices import Choice
+from mtbench.plan.protocols import segment_translated, train_on_translated
+from mtbench.plan.subjects import Subject
+
+Protocol = Callable[[Builder, Sequence[Choice]], Iterator[Subject]]
+"""Given a dataset's builder and the translators: what is judged, reference rows included."""
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    "segment-translated": segment_translated.subjects,
+    "train-on-translated": train_on_translated.subjects,
+}
+"""Every protocol by its name in suites and tables; the names are those of ``mtbench.suite.PROTOCOLS``."""

@@ -1,0 +1,37 @@
+"""``segment-translated``, the paper's: source test slices are translated and judged among the target's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mtbench.plan.builder import Builder, Images
+from mtbench.plan.choices import Choice
+from mtbench.plan.subjects import (
+    SOURCE_TEST,
+    TARGET_TEST,
+    TARGET_TRAIN,
+    Subject,
+    Training,
+    distances,
+    of_its_own,
+    reference,
+    segmentation,
+    trained,
+)
+
+
+def subjects(builder: Builder, translators: Sequence[Choice]) -> Iterator[Subject]:
+    """The source test slices through every translator, and the rows without which no other can be read.
+
+    Ceiling: real target test slices. Floor: real target training slices, against the test slices, at the same N.
+    Oracle: source test slices on a segmenter trained on the source domain.
+    """
+    for translator in translators:
+        for ready in trained(builder, translator):
+            key = "" if ready.skipped else ready.translate(builder, SOURCE_TEST)
+            images = Images(ready.label, SOURCE_TEST, key)
+            yield Subject("translator", ready.columns, ready.label, images, fit=ready.fit, skipped=ready.skipped)
+    if builder.suite.references:
+        yield reference("ceiling", Images("target test slices", TARGET_TEST), of_its_own)
+        yield reference("floor", Images("target training slices", TARGET_TRAIN), distances)
+        yield reference("oracle", Images("source test slices", SOURCE_TEST), segmentation, Training("source"))

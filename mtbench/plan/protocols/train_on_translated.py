@@ -1,0 +1,42 @@
+"""``train-on-translated``, the reverse: a segmenter learns from translated slices and is tested on real target slices.
+
+It asks whether translation can stand in for labels of the target domain. No target mask is seen before the test:
+training and validation slices are source slices, translated, with the source's masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mtbench.plan.builder import Builder, Images
+from mtbench.plan.choices import Choice
+from mtbench.plan.subjects import TARGET_TEST, Subject, Training, reference, segmentation, trained
+
+_LEARNT = ("train", "validation")
+
+
+def subjects(builder: Builder, translators: Sequence[Choice]) -> Iterator[Subject]:
+    """The target test slices, on a segmenter for every translator; and the ceiling, one trained on target slices.
+
+    What no translation gives is the row of ``identity``: a segmenter trained on source slices as they are. Only
+    metrics of segmentation say anything here.
+    """
+    test = Images("target test slices", TARGET_TEST)
+    for translator in translators:
+        for ready in trained(builder, translator):
+            made = {
+                side: ready.translate(builder, {"domain": "source", "split": side}, f"{side} slices")
+                for side in (() if ready.skipped else _LEARNT)
+            }
+            yield Subject(
+                "translator",
+                ready.columns,
+                f"learnt from {ready.label}",
+                test,
+                training=Training("source", f"source slices by {ready.label}", made),
+                fit=ready.fit,
+                skipped=ready.skipped,
+                wants=segmentation,
+            )
+    if builder.suite.references:
+        yield reference("ceiling", test, segmentation)

@@ -1,0 +1,179 @@
+"""The protocols: which image sets play which roles, and that no table mixes two of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mtbench
+from mtbench.analysis.compare import compare
+from mtbench.analysis.table import build_table
+from mtbench.discovery import discover
+from mtbench.errors import SuiteError
+from mtbench.plan import Plan, make_plan
+from mtbench.plan.protocols import PROTOCOLS
+from mtbench.suite import PROTOCOLS as NAMES
+from mtbench.suite import parse_suite
+
+SUITE = """
+[suite]
+name = "toy"
+protocols = ["segment-translated", "train-on-translated"]
+[[datasets]]
+name = "toy"
+[[translators]]
+name = "toy-same"
+[[translators]]
+name = "toy-shift"
+[[segmenters]]
+name = "toy-threshold"
+[[metrics]]
+name = "toy-overlap"
+[[metrics]]
+name = "toy-gap"
+"""
+REVERSE = 'protocols=["train-on-translated"]'
+OUT = "mtbench-results/toy"
+
+
+@pytest.fixture(autouse=True)
+def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+def plan(toys: Path, *settings: str, **selection: Any) -> Plan:
+    suite = parse_suite(SUITE, "toy.toml", toys.parent, settings).select(**selection)
+    return make_plan(suite, discover([toys]))
+
+
+def test_suites_and_the_planner_know_the_same_protocols() -> None:
+    assert tuple(PROTOCOLS) == NAMES
+
+
+def test_the_reverse_protocol_trains_on_translated_slices_and_tests_on_real_ones(toys: Path) -> None:
+    made = plan(toys, REVERSE)
+    assert {(r.columns["role"], r.columns["metric"], r.columns["protocol"]) for r in made.rows} == {
+        ("translator", "toy-overlap", "train-on-translated"),
+        ("ceiling", "toy-overlap", "train-on-translated"),
+    }
+    for row in made.rows:
+        score = made.units[row.unit]
+        assert score.options["candidate"] == {"domain": "target", "split": "test"}
+        assert "candidate_images" not in score.inputs
+        fit = made.units[score.inputs["segmenter"]]
+        if row.columns["role"] == "ceiling":
+            assert fit.options["domains"] == ["target"]
+            assert not {"target_train", "target_validation"} & set(fit.inputs)
+            continue
+        # The target's masks are seen in the test alone.
+        assert fit.options["domains"] == ["source"]
+        sides = {
+            role: made.units[fit.inputs[f"source_{role}"]].options["candidate"] for role in ("train", "validation")
+        }
+        assert sides == {side: {"domain": "source", "split": side} for side in sides}
+        assert {made.units[fit.inputs[f"source_{side}"]].plugin for side in sides} == {row.columns["translator"]}
+
+
+def test_protocols_share_what_they_can_and_make_nothing_that_no_metric_looks_at(toys: Path) -> None:
+    both, one = plan(toys), plan(toys, 'protocols=["segment-translated"]')
+    assert set(one.units) < set(both.units)
+    assert {r.id for r in one.rows} < {r.id for r in both.rows}
+    ceilings = {r.unit for r in both.rows if r.columns["role"] == "ceiling" and r.columns["metric"] == "toy-overlap"}
+    assert len(ceilings) == 1
+    # Distances say nothing about the reverse protocol: nothing is translated for it.
+    assert set(plan(toys, metrics=["toy-gap"]).units) == set(
+        plan(toys, 'protocols=["segment-translated"]', metrics=["toy-gap"]).units
+    )
+
+
+@pytest.mark.parametrize(("written", "message"), [("[]", "empty"), ('["translate-translated"]', "Did you mean")])
+def test_a_protocol_that_does_not_exist(toys: Path, written: str, message: str) -> None:
+    with pytest.raises(SuiteError, match=message):
+        plan(toys, f"protocols={written}")
+
+
+def test_tables_never_mix_protocols(toys: Path, run_cli: Any, store: Path) -> None:
+    (toys.parent / "toy.toml").write_text(SUITE)
+    shown = run_cli("plan", "toy.toml", "--plugin", toys)
+    assert "dim → bright, segment-translated" in shown.out
+    assert "dim → bright, train-on-translated" in shown.out
+    ran = run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu")
+    assert ran.code == 0, ran.err
+    scores = mtbench.load(OUT)
+    rows = [r for r in scores.to_pylist() if r["metric"] == "toy-overlap"]
+    found = {(r["protocol"], r["role"], r["translator"]): r["value"] for r in rows}
+    reverse = "train-on-translated"
+    # Learnt from dim slices as they are, a threshold calls everything in bright ones a blob.
+    assert found[reverse, "translator", "toy-same"] < 0.6 < 0.95 < found[reverse, "translator", "toy-shift"]
+    assert found[reverse, "ceiling", ""] == found["segment-translated", "ceiling", ""]
+
+    built = build_table(scores)
+    titles = [c.title for c in built.sections[0].columns]
+    assert [t for t in titles if "overlap" in t] == [
+        "toy-overlap[segment-translated] blob ↑",
+        "toy-overlap[train-on-translated] blob ↑",
+    ]
+    cells = {r.label: [c.value for c in r.cells] for r in built.sections[0].rows}
+    for column, protocol in enumerate(("segment-translated", reverse)):
+        assert cells["ceiling"][column] == found[protocol, "ceiling", ""]
+        for name in ("toy-same", "toy-shift"):
+            assert cells[name][column] == found[protocol, "translator", name]
+
+    alone = run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu", "--set", REVERSE, "--out", "reverse")
+    assert alone.code == 0
+    assert "Nothing to do" in alone.err
+    other = mtbench.load("reverse")
+    (column,) = build_table(other).sections[0].columns
+    assert column.title == "toy-overlap[train-on-translated] blob ↑"
+    remarks = " ".join(build_table(other).remarks)
+    assert "target test images of" in remarks
+    assert "translated test images" not in remarks
+    first = [r for r in scores.to_pylist() if r["protocol"] == "segment-translated"]
+    assert compare(scores.from_pylist(first, scores.schema), other).items == ()
+
+
+def test_the_segmenters_own_dice_stands_beside_the_table(toys: Path, run_cli: Any, store: Path) -> None:
+    (toys.parent / "toy.toml").write_text(SUITE)
+    ran = run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu")
+    told = {
+        (r["protocol"], r["role"], r["translator"]): json.loads(r["segmenter_validation"])
+        for r in mtbench.load(OUT).to_pylist()
+        if r["metric"] == "toy-overlap"
+    }
+    kept = {json.loads(p.read_text())["blob"] for p in store.glob("artefacts/fit/*/*/validation.json")}
+    assert {one["blob"] for one in told.values()} == kept
+    first = told["segment-translated", "translator", "toy-same"]
+    assert first == told["segment-translated", "ceiling", ""]
+    assert {r["segmenter_validation"] for r in mtbench.load(OUT).to_pylist() if r["metric"] == "toy-gap"} == {""}
+    wanted = (
+        f"toy: dim → bright: segmenter toy-threshold: Dice on real target validation images blob {first['blob']:.3f}",
+        "toy: dim → bright: segmenter toy-threshold, train-on-translated: Dice on translated validation images blob",
+    )
+    for text in wanted:
+        assert text.replace("1.000", "1.00") in " ".join(ran.out.split())
+        for kind in ("md", "tex", "html", "json"):
+            exported = run_cli("export", OUT, "--format", kind).out
+            assert "Dice on real target validation images blob" in exported
+
+
+def test_what_must_be_known_of_a_translator_stands_on_its_rows_and_once_below(
+    toys: Path, run_cli: Any, store: Path
+) -> None:
+    (toys.parent / "toy.toml").write_text(SUITE)
+    weights = toys.parent / "theirs.pth"
+    weights.write_bytes(b"weights")
+    ran = run_cli(
+        "run", "toy.toml", "--plugin", toys, "--device", "cpu", "-t", "toy-same", "-t", f"toy-noted:weights={weights}"
+    )
+    assert ran.code == 0, ran.err
+    note = "Its weights are not for sale. Trained without its best loss."
+    for row in mtbench.load(OUT).to_pylist():
+        mine = row["translator"] == "toy-noted"
+        assert row["translator_note"] == (note if mine else "")
+        assert row["translator_weights_sha256"] == (hashlib.sha256(b"weights").hexdigest() if mine else "")
+    assert " ".join(ran.out.split()).count(note) == 1
