@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from mtbench.compute.folders import store_folder
 from mtbench.discovery import Registry, discover
 from mtbench.errors import RequestError, WeightsError, close_matches
 from mtbench.plan import Plan, make_plan
+from mtbench.plan.choices import programs
 from mtbench.results import Results
 from mtbench.run.progress import PlainProgress, make_progress
 from mtbench.run.scheduler import RunOptions, Scheduler, Summary
@@ -43,8 +45,12 @@ def plan(
     seeds: Sequence[int] = (),
     precision: str | None = None,
     settings: Sequence[str] = (),
+    trust_suite: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Plan:
     """The plan of a suite, narrowed as on the command line.
+
+    ``trust_suite`` lets the suite file name programs; ``say`` is told which, line by line.
 
     Raises:
         RequestError: the suite or a selection is wrong.
@@ -57,7 +63,12 @@ def plan(
         seeds=seeds,
         precision=precision,
     )
-    return make_plan(chosen, registry)
+    named = programs(chosen, registry) if trust_suite else []
+    if named:
+        say("This suite names programs, and --trust-suite lets it run them:")
+        for line in named:
+            say(f"  {line}")
+    return make_plan(replace(chosen, trusted=trust_suite), registry)
 
 
 def run(
@@ -80,6 +91,8 @@ def run(
     seeds: Sequence[int] = (),
     precision: str | None = None,
     settings: Sequence[str] = (),
+    config: str | None = None,
+    trust_suite: bool = False,
 ) -> Finished:
     """Run a suite.
 
@@ -95,6 +108,8 @@ def run(
         plugin_files, no_plugins: as ``--plugin`` and ``--no-plugins``.
         console: where progress goes; standard error by default.
         translators, datasets, segmenters, metrics, seeds, precision, settings: as on the command line.
+        config: your own ``mtbench.toml``, where it is not in its usual place.
+        trust_suite: let the suite file name programs; they are shown before anything runs.
 
     Raises:
         RequestError: the request is wrong. Failing units raise nothing: see ``Finished.summary``.
@@ -109,7 +124,7 @@ def run(
                 expected="one of " + ", ".join(STAGES),
                 matches=close_matches(stage, STAGES),
             )
-    registry = discover(plugin_files, third_party=not no_plugins)
+    registry = discover(plugin_files, third_party=not no_plugins, config=config)
     _refuse_broken_files(registry)
     made = plan(
         suite,
@@ -121,6 +136,8 @@ def run(
         seeds=seeds,
         precision=precision,
         settings=settings,
+        trust_suite=trust_suite,
+        say=partial(console.print, markup=False, highlight=False, soft_wrap=True),
     )
     preflight(made, registry)
     runner = registry.get("executor", executor).create(registry.complete("executor", executor, {}))

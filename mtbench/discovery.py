@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from mtbench import hookspecs
 from mtbench.errors import MtbenchError, PluginError, RequestError, close_matches
 from mtbench.params import complete
 from mtbench.specs import KINDS, Spec, SuiteSpec
+from mtbench.userconfig import UserConfig
 
 GROUP = "mtbench"
 OWN_DISTRIBUTION = "mtbench"
@@ -105,9 +107,14 @@ class Registered:
 
 
 class Registry:
-    """All specs that were found, by kind and name."""
+    """All specs that were found, by kind and name.
 
-    def __init__(self) -> None:
+    Args:
+        config: the user's ``mtbench.toml``.
+    """
+
+    def __init__(self, config: UserConfig | None = None) -> None:
+        self.config = config or UserConfig()
         self.plugins: list[Plugin] = []
         self.manager = pluggy.PluginManager("mtbench")
         self.manager.add_hookspecs(hookspecs)
@@ -143,8 +150,21 @@ class Registry:
         )
 
     def complete(self, kind: str, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """All parameters of that spec, defaults filled in and types checked."""
-        return complete(params, self.get(kind, name).spec.params, f"{kind} '{name}'")
+        """All parameters of that spec: defaults filled in, types checked, the user's ``mtbench.toml`` consulted."""
+        registered = self.get(kind, name)
+        spec, owner = registered.spec, f"{kind} '{name}'"
+        found = complete(params, spec.params, owner)
+        if spec.configure is None:
+            return found
+        try:
+            return complete(spec.configure(found, self.config), spec.params, owner)
+        except MtbenchError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"its configure failed: {type(error).__name__}: {error}",
+                where=f"{owner} of {registered.plugin.origin}",
+            ) from error
 
     def notify_suite_finished(self, tables: Mapping[str, Any]) -> None:
         """Tell the observers; what they raise changes nothing."""
@@ -164,17 +184,20 @@ class Registry:
         self._specs[(kind, spec.name)] = Registered(spec, plugin)
 
 
-def discover(files: Iterable[Path | str] = (), *, third_party: bool = True) -> Registry:
+def discover(
+    files: Iterable[Path | str] = (), *, third_party: bool = True, config: str | os.PathLike[str] | None = None
+) -> Registry:
     """Find every plugin and collect what it yields.
 
     Args:
         files: plugin files to load beside the installed ones (``--plugin FILE.py``).
         third_party: whether to look at distributions other than mtbench's own (``--no-plugins`` says no).
+        config: the user's ``mtbench.toml`` (``--config FILE``), where it is not in its usual place.
 
     Raises:
         RequestError: a plugin file does not exist. A broken plugin raises nothing: see ``Registry.plugins``.
     """
-    registry = Registry()
+    registry = Registry(UserConfig(config))
     for entry, plugin in _entry_points():
         if third_party or plugin.distribution == OWN_DISTRIBUTION:
             registry.plugins.append(plugin)

@@ -35,6 +35,10 @@ class Param:
         choices: the only values allowed.
         minimum, maximum: inclusive bounds of a number.
         help: one line for ``mtbench plugins NAME``.
+        runs_program: whether its value is run as a program, or changes what a program does. It may be given on the
+            command line and in the user's own ``mtbench.toml``; a suite file that gives it is refused, unless the
+            user says ``--trust-suite``. Tables and exports do not show it.
+        identity: whether another value may change a result. ``False`` keeps it out of the unit's key (a time limit).
     """
 
     default: Any = None
@@ -43,6 +47,13 @@ class Param:
     minimum: float | None = None
     maximum: float | None = None
     help: str = ""
+    runs_program: bool = False
+    identity: bool = True
+
+    @property
+    def shown(self) -> bool:
+        """Whether tables and exports may show its value: what names files or programs of one machine stays there."""
+        return self.kind != "path" and not self.runs_program
 
     def __post_init__(self) -> None:
         if self.kind is None:
@@ -149,7 +160,7 @@ def scalar(text: str) -> Any:
             number = kind(text)
             if _text(number) == text or re.fullmatch(r"-?\d(\.\d+)?e[+-]?\d+", text):
                 return number
-    return text.strip("\"'")
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def _text(value: Any) -> str:

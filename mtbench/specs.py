@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from mtbench.data import Task
 from mtbench.errors import PluginError
 from mtbench.params import Param, declare
+from mtbench.userconfig import UserConfig
 
 Params = Mapping[str, Any]
 Role = Literal["candidate", "reference", "predicted_masks", "reference_masks", "paired"]
@@ -33,6 +34,8 @@ class Spec:
         citation: how to cite what it implements.
         licence: of the method's original code or weights, where a user must know it.
         shorthand: the parameter that a value without a name sets (``swd:karras``).
+        configure: given the complete parameters and the user's ``mtbench.toml``, the parameters in effect; asked
+            when a request is planned, so that what it takes from there is part of the unit's key.
     """
 
     kind: ClassVar[str] = ""
@@ -45,6 +48,7 @@ class Spec:
     citation: str = field(default="", kw_only=True)
     licence: str = field(default="", kw_only=True)
     shorthand: str | None = field(default=None, kw_only=True)
+    configure: Callable[[Params, UserConfig], Params] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         where = f"{type(self).__name__} {self.name!r}"
@@ -71,15 +75,18 @@ class Spec:
 class TranslatorSpec(Spec):
     """Turns source-domain slices into target-domain slices.
 
-    The class has ``translate(batch: Batch, context: Context) -> Tensor`` (float, B x 1 x H x W, in [0, 1]).
-    One that ``trains`` also has ``fit(data: TrainingData, context)``, ``save(folder)`` and ``load(folder)``.
+    The class has ``translate(batch: Batch, context: Context) -> Tensor`` (float, B x 1 x H x W, in [0, 1]). One that
+    is better off with all slices at once has instead ``translate_all(images: ImageSet, context: Context)``, which
+    yields a float array, H x W, in [0, 1], for each slice of ``images`` in order. One that ``trains`` also has
+    ``fit(data: TrainingData, context)``, ``save(folder)`` and ``load(folder)``.
 
     Args:
         trains: whether it needs a fit. A callable decides by the parameters (``checkpoint=`` given: no fit).
-        stochastic: whether ``translate`` draws noise (from ``context.noise``).
+        stochastic: whether ``translate`` draws noise (from ``context.noise``). A callable decides by the parameters.
         deterministic: its fit draws nothing either. A translator that trains or is stochastic is run once for
             each seed of the suite, unless it is declared deterministic.
-        conditional: whether it needs the masks of the source slices; shown with a dagger and not ranked.
+        conditional: whether it needs the masks of the source slices; shown with a dagger and not ranked. A callable
+            decides by the parameters.
         trains_on_masks: whether ``fit`` reads masks, as that of a conditional translator always does. Without it
             ``fit`` is given none, and a corrected mask costs no training.
         supports: given the task, a reason why this translator cannot take part, or ``None``.
@@ -91,9 +98,9 @@ class TranslatorSpec(Spec):
     kind: ClassVar[str] = "translator"
 
     trains: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
-    stochastic: bool = field(default=False, kw_only=True)
+    stochastic: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
     deterministic: bool = field(default=False, kw_only=True)
-    conditional: bool = field(default=False, kw_only=True)
+    conditional: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
     trains_on_masks: bool = field(default=False, kw_only=True)
     supports: Callable[[Task], str | None] | None = field(default=None, kw_only=True)
     weights: tuple[str, ...] = field(default=(), kw_only=True)

@@ -87,6 +87,7 @@ class Suite:
         draws: how often N = min images are drawn where the two sides differ; the mean is reported (the paper: 1).
         references: whether ceiling, floor and oracle rows are made.
         protocols: which image sets play which roles; some of ``PROTOCOLS``.
+        trusted: whether the suite file may name programs (``--trust-suite``).
     """
 
     name: str
@@ -104,6 +105,7 @@ class Suite:
     segmenter_seed: int = 0
     sampling_seed: int = 0
     draws: int = 5
+    trusted: bool = False
 
     def path(self, written: str, typed: bool = False) -> Path:
         """A path with ``~`` and ``$VARIABLES`` expanded, relative to the suite's folder.

@@ -22,6 +22,15 @@ def plugin_options(command: F) -> F:
     )(command)
 
 
+def config_option(command: F) -> F:
+    """``--config FILE``."""
+    return click.option(
+        "--config",
+        metavar="FILE",
+        help="Your own mtbench.toml (default: MTBENCH_CONFIG, or in your configuration folder).",
+    )(command)
+
+
 def suite_options(command: F) -> F:
     """What narrows or changes a suite."""
     options = [
@@ -68,6 +77,8 @@ def suite_options(command: F) -> F:
             metavar="DIR",
             help="Where artefacts are kept (default: MTBENCH_STORE or the cache folder).",
         ),
+        config_option,
+        click.option("--trust-suite", is_flag=True, help="Let SUITE name programs; they are shown first."),
     ]
     for option in reversed(options):
         command = option(command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,9 +36,10 @@ def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
     from mtbench.run.lookup import states
     from mtbench.store.artefacts import Store
 
-    registry = discover(options.pop("plugin_files"), third_party=not options.pop("no_plugins"))
+    third_party, config = not options.pop("no_plugins"), options.pop("config")
+    registry = discover(options.pop("plugin_files"), third_party=third_party, config=config)
     store = Store(store_folder(options.pop("store")))
-    made = plan(suite, registry=registry, **options)
+    made = plan(suite, registry=registry, say=partial(click.echo, err=True), **options)
     found = states(made, registry, store)
     if as_json:
         click.echo(json.dumps(_as_json(made, found), indent=1))

@@ -107,7 +107,8 @@ class Builder:
             "precision": "fp32" if exact else self.suite.precision,
             "threads": 1 if exact else self.suite.threads,
         }
-        request = hash_of({**asked, "stage_revision": _stage_revision(stage), "plugin": plugin})
+        identity = {k: v for k, v in asked["params"].items() if choice and choice.spec.params[k].identity}
+        request = hash_of({**asked, "params": identity, "stage_revision": _stage_revision(stage), "plugin": plugin})
         given = dict(inputs or {})
         key = hash_of([request, given, *([dict(apart)] if apart else [])])
         if key not in self.plan.units:
@@ -133,7 +134,7 @@ class Builder:
         """
         pixels = {f"{domains[0]}_{side}": key for side, key in (made or {}).items()}
         spec = choice.spec
-        masks = spec.kind == "segmenter" or spec.conditional or spec.trains_on_masks
+        masks = spec.kind == "segmenter" or choice.conditional or spec.trains_on_masks
         return self.unit(
             "fit",
             f"fit {self.short} {label}",
@@ -151,7 +152,7 @@ class Builder:
             choice=choice,
             seed=seed,
             inputs={**self.base, **({"fit": fit} if fit else {})},
-            options={"candidate": where, "conditional": choice.spec.conditional},
+            options={"candidate": where, "conditional": choice.conditional},
         )
 
     def segment(self, segmenter: Choice, fit: str, images: Images, trained_on: str = "") -> str:

@@ -38,12 +38,12 @@ class Choice:
 
     @property
     def changed(self) -> dict[str, Any]:
-        """The parameters that differ from the defaults, paths left out: what tables and files may show."""
+        """The parameters that differ from the defaults and that tables and files may show (no paths, no programs)."""
         declared = self.spec.params
         return {
             name: value
             for name, value in self.params.items()
-            if value != declared[name].default and declared[name].kind != "path"
+            if value != declared[name].default and declared[name].shown
         }
 
     @property
@@ -54,8 +54,20 @@ class Choice:
     @property
     def trains(self) -> bool:
         """Whether this translator needs a fit with these parameters."""
-        trains = self.spec.trains
-        return bool(self.ask(trains, self.params)) if callable(trains) else bool(trains)
+        return self._decided(self.spec.trains)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether this translator draws noise with these parameters."""
+        return self._decided(self.spec.stochastic)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether this translator needs masks of the source slices with these parameters."""
+        return self._decided(self.spec.conditional)
+
+    def _decided(self, declared: Any) -> bool:
+        return bool(self.ask(declared, self.params)) if callable(declared) else bool(declared)
 
     def ask(self, question: Callable[..., T], *about: Any) -> T:
         """What a callable of the spec answers.
@@ -100,12 +112,49 @@ def choices(kind: str, entries: Iterable[Entry], suite: Suite, registry: Registr
     return found
 
 
+def programs(suite: Suite, registry: Registry) -> list[str]:
+    """What the suite file itself would have run: a line for each such parameter, with its place in the file."""
+    lines = []
+    for kind in ("dataset", "translator", "segmenter", "metric"):
+        for entry in getattr(suite, f"{kind}s"):
+            spec = registry.get(kind, entry.plugin).spec
+            for name, value in _programs(entry, spec).items():
+                lines.append(f"{entry.where}: {kind} '{entry.name}': {name} = {value!r}")
+    return lines
+
+
+def _programs(entry: Entry, spec: Any) -> dict[str, Any]:
+    """Parameters that run programs and that the suite file gives, not the user."""
+    given = dict(entry.params)
+    if entry.positional and spec.shorthand:
+        given[spec.shorthand] = entry.positional[0]
+    running = [name for name, param in spec.params.items() if param.runs_program and name not in _typed(entry, spec)]
+    return {name: given[name] for name in running if name in given}
+
+
+def _typed(entry: Entry, spec: Any) -> frozenset[str]:
+    """Names of the parameters that were typed on the command line."""
+    return entry.typed | {str(spec.shorthand)} if entry.typed.intersection(entry.positional) else entry.typed
+
+
+def _refuse_programs(entry: Entry, spec: Any) -> None:
+    for name, value in _programs(entry, spec).items():
+        raise SuiteError(
+            f"this suite would run a program: {spec.kind} '{entry.name}', {name} = {value!r}",
+            where=entry.where,
+            expected="programs on the command line or in your own mtbench.toml, never in a suite",
+            remedy="If you know who wrote the suite and have read it, say --trust-suite",
+        )
+
+
 def _grid(entry: Entry, registered: Registered, suite: Suite, registry: Registry) -> Iterator[Choice]:
     spec = registered.spec
     declared = spec.params
     owner = f"{spec.kind} '{spec.name}'"
     given = dict(entry.params)
     root = entry.root
+    if not suite.trusted:
+        _refuse_programs(entry, spec)
     if spec.kind == "dataset" and "root" in given and "root" not in declared:
         root = str(given.pop("root"))
     if entry.positional:
@@ -116,7 +165,7 @@ def _grid(entry: Entry, registered: Registered, suite: Suite, registry: Registry
                 expected=f"{entry.name}:NAME=VALUE with NAME one of {', '.join(declared) or 'nothing'}",
             )
         given[spec.shorthand] = entry.positional[0]
-    typed = entry.typed | {str(spec.shorthand)} if entry.typed.intersection(entry.positional) else entry.typed
+    typed = _typed(entry, spec)
     axes: dict[str, list[Any]] = {}
     for name, value in given.items():
         grid = isinstance(value, list) and name in declared and declared[name].kind != "list"

@@ -137,7 +137,7 @@ def _metric_columns(metric: Choice, needs: tuple[Any, ...], registry: Registry) 
         "variant": metric.ask(spec.printed_variant, metric.params),
         "title": spec.title or spec.name,
         "family": spec.family,
-        "metric_params": canonical({k: v for k, v in metric.params.items() if spec.params[k].kind != "path"}),
+        "metric_params": canonical({k: v for k, v in metric.params.items() if spec.params[k].shown}),
         "extractor": ",".join(extractors),
         "higher_is_better": spec.higher_is_better,
         "unit": spec.unit,

@@ -121,10 +121,10 @@ def trained(builder: Builder, translator: Choice) -> Iterator[Trained]:
     """A translator, once for each of its seeds."""
     spec = translator.spec
     seeds: tuple[int | None, ...] = (None,)
-    if (translator.trains or spec.stochastic) and not spec.deterministic:
+    if (translator.trains or translator.stochastic) and not spec.deterministic:
         seeds = translator.entry.seeds or builder.suite.seeds
     reason = translator.ask(spec.supports, builder.task) if spec.supports else None
-    if spec.conditional and "source" not in builder.task.masks:
+    if translator.conditional and "source" not in builder.task.masks:
         reason = "it needs masks of the source slices, which this dataset lacks"
     for seed in seeds:
         label = translator.label + (f" seed {seed}" if seed is not None else "")
@@ -132,7 +132,7 @@ def trained(builder: Builder, translator: Choice) -> Iterator[Trained]:
             "role": "translator",
             "translator": translator.entry.name,
             "translator_params": translator.changed,
-            "conditional": spec.conditional,
+            "conditional": translator.conditional,
             "seed": seed,
         }
         if reason:

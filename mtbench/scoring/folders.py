@@ -311,7 +311,7 @@ def _rows(
         "unit": spec.unit,
         "higher_is_better": spec.higher_is_better,
         "decimals": spec.decimals,
-        "params": {k: v for k, v in metric.params.items() if spec.params[k].kind != "path"},
+        "params": {k: v for k, v in metric.params.items() if spec.params[k].shown},
         "extractor": ",".join(extractors),
         "weights_sha256": "",
         "precision": source.precision if extractors else "fp32",

@@ -1,0 +1,127 @@
+"""The user's own configuration, ``mtbench.toml``: programs and cluster set-up, which no suite may name.
+
+It is read from where the user says, or from the user's configuration folder; never from the current folder or from
+beside a suite, since a suite that somebody sent could bring one along.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mtbench.errors import RequestError, close_matches
+from mtbench.tomltext import Lines
+
+NAME = "mtbench.toml"
+VARIABLE = "MTBENCH_CONFIG"
+
+
+def config_file() -> Path:
+    """Where ``mtbench.toml`` stands when nobody says otherwise: the user's configuration folder, by each system."""
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    elif os.name == "nt":
+        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    else:
+        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return base / "mtbench" / NAME
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the file.
+
+    Attributes:
+        values: its keys and values.
+        where: file and line, for messages.
+    """
+
+    values: Mapping[str, Any]
+    where: str
+
+
+@dataclass(frozen=True)
+class UserConfig:
+    """The user's ``mtbench.toml``, read when somebody first asks for something in it.
+
+    Args:
+        given: the file (``--config``); otherwise ``MTBENCH_CONFIG``, otherwise :func:`config_file`. A file that is
+            named must exist; without the last one there is simply no configuration.
+    """
+
+    given: str | os.PathLike[str] | None = field(default=None)
+
+    @cached_property
+    def path(self) -> Path:
+        """The file that is read."""
+        named = self.given or os.environ.get(VARIABLE)
+        return Path(named).expanduser().resolve() if named else config_file()
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """The names of the tables ``[kind.NAME]``."""
+        tables = self._tables.get(kind, {})
+        if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+            where = self._lines.at((kind,))
+            raise RequestError(f"'{kind}' is not a table of tables", where=where, expected=f"[{kind}.NAME]")
+        return tuple(tables)
+
+    def table(self, kind: str, name: str, keys: Iterable[str]) -> Table:
+        """The table ``[kind.name]``.
+
+        Args:
+            kind, name: which.
+            keys: all that it may hold.
+
+        Raises:
+            RequestError: the file cannot be read, there is no such table, or it holds another key.
+        """
+        known = self.names(kind)
+        if name not in known:
+            others = [top for top in self._tables if top != kind]
+            raise RequestError(
+                f"there is no [{kind}.{name}]" if self.path.exists() else "there is no such file",
+                where=str(self.path),
+                matches=[f"{kind}.{match}" for match in close_matches(name, known)] or close_matches(kind, others),
+                expected=f"a table [{kind}.{name}] in your own {NAME}"
+                + (f", or one of {', '.join(known)}" if known else ""),
+            )
+        values = self._tables[kind][name]
+        allowed = tuple(keys)
+        for key in values:
+            if key not in allowed:
+                raise RequestError(
+                    f"unknown key '{key}' in [{kind}.{name}]",
+                    where=self._lines.at((kind, name, key)),
+                    matches=close_matches(key, allowed),
+                    expected="one of " + ", ".join(allowed),
+                )
+        return Table(values, self._lines.at((kind, name)))
+
+    @cached_property
+    def _text(self) -> str:
+        if not self.path.is_file():
+            if self.given or os.environ.get(VARIABLE):
+                how = "--config" if self.given else VARIABLE
+                raise RequestError(f"there is no file {self.path}", where=how, expected="your own mtbench.toml")
+            return ""
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RequestError(f"the file cannot be read: {error}", where=str(self.path)) from error
+
+    @cached_property
+    def _tables(self) -> dict[str, Any]:
+        try:
+            return tomllib.loads(self._text)
+        except tomllib.TOMLDecodeError as error:
+            raise RequestError(f"this is not valid TOML: {error}", where=str(self.path)) from error
+
+    @cached_property
+    def _lines(self) -> Lines:
+        return Lines(self._text, str(self.path))

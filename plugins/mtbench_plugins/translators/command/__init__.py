@@ -1,0 +1,103 @@
+"""The translator ``command``: a program of the user's, in whatever environment it needs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import mtbench
+from mtbench.errors import ParamError, RequestError, close_matches
+from mtbench.params import complete
+from mtbench.userconfig import UserConfig
+from mtbench_plugins.translators.command.placeholders import used
+
+FOUR_HOURS = 4 * 3600.0
+
+PARAMS = {
+    "name": mtbench.Param(None, "str", help="a table [commands.NAME] in your own mtbench.toml, which says what to run"),
+    "run": mtbench.Param(
+        None, "str", runs_program=True, help="or the command line itself, with {input} and {output}; no shell reads it"
+    ),
+    "env": mtbench.Param({}, runs_program=True, help="environment variables to set; recorded, so no place for secrets"),
+    "format": mtbench.Param(
+        "auto",
+        choices=("auto", "png", "npy", "nifti"),
+        help="of the slices the program gets: PNG of the stored depth (float32: NPY), NPY or NIfTI",
+    ),
+    "timeout": mtbench.Param(FOUR_HOURS, minimum=0.1, identity=False, help="seconds after which it is stopped"),
+    "revision": mtbench.Param("1", help="raise it when the program has changed: its results are then made anew"),
+}
+_TABLE = ("run", "env", "format", "timeout", "revision")
+
+
+@mtbench.hookimpl
+def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
+    """The translator ``command``."""
+    yield mtbench.TranslatorSpec(
+        "command",
+        "mtbench_plugins.translators.command.model:Command",
+        params=PARAMS,
+        shorthand="name",
+        stochastic=lambda params: "seed" in used(params["run"] or ""),
+        conditional=lambda params: "masks" in used(params["run"] or ""),
+        configure=configured,
+        description="a program of your own: a folder of images in, a folder of images out",
+    )
+
+
+def configured(params: Mapping[str, Any], config: UserConfig) -> Mapping[str, Any]:
+    """The parameters with what ``[commands.NAME]`` says; those given by hand go over it.
+
+    Raises:
+        RequestError, ParamError: there is no such table, or what it holds cannot be run.
+    """
+    name, where = params["name"], "translator 'command'"
+    if params["run"] is None and name is None:
+        known = config.names("commands")
+        raise ParamError(
+            "nothing says what to run",
+            where=where,
+            expected="command:name=NAME, with [commands.NAME] in your own mtbench.toml"
+            + (f" ({', '.join(known)})" if known else "")
+            + ", or command:run=... on the command line",
+        )
+    found = dict(params)
+    if params["run"] is None:
+        table = config.table("commands", name, _TABLE)
+        values = dict(table.values)
+        if isinstance(values.get("run"), list) and all(isinstance(part, str) for part in values["run"]):
+            values["run"] = shlex.join(values["run"])
+        if not isinstance(values.get("run"), str):
+            raise RequestError(
+                f"[commands.{name}] does not say what to run",
+                where=table.where,
+                expected='run = "PROGRAM {input} {output}", or a list of texts',
+            )
+        values = complete(values, {key: PARAMS[key] for key in _TABLE}, table.where)
+        where = table.where
+        found |= {key: value for key, value in values.items() if params[key] == PARAMS[key].default}
+    _check(found, where)
+    return found
+
+
+def _check(params: Mapping[str, Any], where: str) -> None:
+    try:
+        parts = shlex.split(params["run"])
+    except ValueError as error:
+        raise ParamError(f"run = {params['run']!r} cannot be read: {error}", where=where) from None
+    names = used(params["run"])
+    known = ("input", "output", "masks", "device", "seed")
+    for unknown in sorted(names - set(known)):
+        raise ParamError(
+            f"run has a placeholder {{{unknown}}}",
+            where=where,
+            expected="{input}, {output}, {masks}, {device} or {seed}; {{ and }} stand for braces",
+            matches=close_matches(unknown, known),
+        )
+    if not parts or not {"input", "output"} <= names:
+        raise ParamError(
+            f"run = {params['run']!r} does not name both folders", where=where, expected="{input} and {output} in it"
+        )
+    if not all(isinstance(value, str) for value in params["env"].values()):
+        raise ParamError(f"env = {params['env']!r}", where=where, expected='texts, as in env = { LANG = "C" }')
