@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import textwrap
 import threading
 import tomllib
+from collections import Counter
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,8 @@ from mtbench.discovery import discover
 from mtbench.errors import DiskFullError
 from mtbench.preparation import prepare_cases
 from mtbench.preparation.sheets import contact_sheet, spread
+from mtbench.store.artefacts import hash_of
+from mtbench.store.hashes import Hashes
 from mtbench_plugins.datasets.breast_siemens_ge import dataset as breast
 from mtbench_plugins.datasets.breast_siemens_ge import sheets as spreadsheets
 from mtbench_plugins.datasets.folder.config import _DOMAIN_KEYS, Config
@@ -124,6 +129,56 @@ class TestPrepare:
         images = np.load(folder / "images-target.npy", mmap_mode="r")
         assert isinstance(images, np.memmap)
         assert (images.shape, images.dtype) == ((24, 16, 16), np.uint8)
+
+    def test_each_raw_file_is_read_once(
+        self, duke: Path, run_cli: Any, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Hashed and decoded from the same bytes; a copied folder is hashed, not decoded again."""
+        opened: Counter[str] = Counter()
+        plain = Path.open
+
+        def count(path: Path, *args: Any, **named: Any) -> Any:
+            opened.update([str(path)] if path.suffix in (".dcm", ".nrrd") else [])
+            return plain(path, *args, **named)
+
+        monkeypatch.setattr("mtbench.preparation.cases._cores", lambda: 1)
+        monkeypatch.setattr(Path, "open", count)
+        assert run_cli("data", "prepare", NAME, "--root", duke, ACCEPT).code == 0
+        assert len(opened) == len(replicas.DUKE) * (replicas.SHAPE[2] + 2)
+        assert set(opened.values()) == {1}
+        opened.clear()
+        assert run_cli("data", "check", NAME, "--root", duke, "--out", tmp_path / "sheets").code == 0
+        assert not opened
+        (folder,) = artefacts(store, "prepare")
+        shutil.copytree(duke, tmp_path / "copy")
+        monkeypatch.setattr(breast, "read", None)
+        assert "was prepared before" in run_cli("data", "prepare", NAME, "--root", tmp_path / "copy").out
+        assert set(opened.values()) == {1}
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert manifest["address"] == folder.name
+        with closing(Hashes(tmp_path / "other.sqlite")) as hashes:
+            files = [path for path in duke.rglob("*") if "1st pass" not in str(path) and path.is_file()]
+            assert manifest["files_fingerprint"] == hash_of({"root": hashes.fingerprint(duke, files)})
+
+    def test_raw_files_that_change_while_they_are_read(
+        self, own: Path, run_cli: Any, store: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plain = breast.read
+
+        def changing(path: Path) -> Any:
+            volume = plain(path)
+            os.utime(sorted(path.iterdir())[0], (1, 1))
+            return volume
+
+        with monkeypatch.context() as patch:
+            patch.setattr("mtbench.preparation.cases._cores", lambda: 1)
+            patch.setattr(breast, "read", changing)
+            ran = run_cli("data", "prepare", NAME, "--root", own, ACCEPT)
+        assert ran.code == 1
+        assert "raw files changed while they were read" in ran.err
+        assert artefacts(store, "prepare") == []
+        assert run_cli("data", "prepare", NAME, "--root", own).code == 0
+        assert len(artefacts(store, "prepare")) == 1
 
     def test_bad_cases_are_listed_and_left_out_or_refused(self, own: Path, run_cli: Any, store: Path) -> None:
         damage(own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -98,12 +99,11 @@ class TestPlainImages:
         (tmp_path / "a/images/notes.txt").write_text("not an image")
         params["source"] = side("a", patient=None, table="table.csv")
         opened: set[str] = set()
-        plain = Path.read_text, Image.open
-        monkeypatch.setattr(Path, "read_text", lambda p, **k: (opened.add(str(p)), plain[0](p, **k))[1])
-        monkeypatch.setattr(Image, "open", lambda p: (opened.add(str(p)), plain[1](p))[1])
+        plain = Path.open
+        monkeypatch.setattr(Path, "open", lambda p, *a, **k: (opened.add(str(p)), plain(p, *a, **k))[1])
         prepare(tmp_path, params)
         files = list(Folder(**complete(params, SPEC.params, "")).files(tmp_path))
-        assert {str(f) for f in files} == opened
+        assert {str(f) for f in files} == {name for name in opened if name.startswith(str(tmp_path))}
         assert len(files) == 17
 
     def test_percentiles_are_those_of_the_patient(self, tmp_path: Path) -> None:
@@ -252,6 +252,24 @@ class TestFinding:
         assert registry.get("dataset", "folder").spec.needs_root
 
 
+def left_out(root: Path, params: Mapping[str, Any], case: str, *words: str) -> list[Sample]:
+    """What is prepared without ``case``, the one that is left out, for a reason with these words."""
+    context = Context()
+    samples = list(Folder(**complete(params, SPEC.params, "dataset 'folder'")).prepare(root, context))
+    assert [name for name, _ in context.left_out] == [case]
+    for word in words:
+        assert word in context.left_out[0][1]
+    assert "\n" not in context.left_out[0][1]
+    return samples
+
+
+def _toml(value: Any) -> str:
+    """Texts and tables of them as TOML writes them in one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_toml(of)}" for key, of in value.items()) + "}"
+    return json.dumps(value)
+
+
 class TestBadInput:
     """Each message names the file, or both files."""
 
@@ -261,11 +279,38 @@ class TestBadInput:
         for word in words:
             assert word in str(caught.value)
 
+    def test_the_rest_is_prepared_and_strict_refuses(self, tmp_path: Path, run_cli: Any) -> None:
+        params = build(tmp_path)
+        whole = prepare(tmp_path, params)
+        file = tmp_path / "a/images/2_10.png"
+        file.write_bytes(file.read_bytes()[:50])
+        rest = left_out(tmp_path, params, "source 2", "a/images/2_10.png", "cannot be read")
+        kept = [s for s in whole if (s.domain, s.slice.patient_id) != ("source", "2")]
+        assert [s.slice for s in rest] == [s.slice for s in kept]
+        suite = tmp_path / "suite.toml"
+        sides = "".join(f"params.{name} = {_toml(params[name])}\n" for name in ("source", "target", "labels"))
+        suite.write_text(
+            'translators = ["identity"]\nmetrics = ["swd"]\n[[datasets]]\nname = "own"\nplugin = "folder"\n'
+            f'root = "."\nsplit = "demo"\nparams.resize = "none"\n{sides}'
+        )
+        strict = run_cli("data", "prepare", suite, "--strict")
+        assert strict.code == 1
+        assert "1 case cannot be used: source 2:" in strict.err
+        ran = run_cli("data", "prepare", suite)
+        assert ran.code == 0, ran.err
+        assert "2 source slices of 1 patient" in ran.out
+        assert "1 case left out" in ran.out
+        assert "left out: source 2: " in ran.out
+
     def test_another_size(self, tmp_path: Path) -> None:
         params = build(tmp_path)
         for kind in ("images", "masks"):
             png(tmp_path / f"b/{kind}/2_9.png", np.ones((12, 11), np.uint8))
-        self.refused(tmp_path, params, "b/images/2_9.png", "12 x 11", "12 x 10", "a/images/1_9.png")
+        # One that differs from the others of its patient, then a patient that differs from the first.
+        left_out(tmp_path, params, "target 2", "b/images/2_10.png", "12 x 10", "12 x 11", "b/images/2_9.png")
+        for kind in ("images", "masks"):
+            png(tmp_path / f"b/{kind}/2_10.png", np.ones((12, 11), np.uint8))
+        left_out(tmp_path, params, "target 2", "b/images/2_9.png", "12 x 11", "12 x 10", "a/images/1_9.png")
 
     def test_nan(self, tmp_path: Path) -> None:
         params = build(tmp_path)
@@ -280,7 +325,7 @@ class TestBadInput:
         params = build(tmp_path)
         colour = np.random.default_rng(0).integers(0, 255, (12, 10, 3)).astype(np.uint8)
         png(tmp_path / "a/images/1_10.png", colour)
-        self.refused(tmp_path, params, "1_10.png", "3 channels")
+        left_out(tmp_path, params, "source 1", "1_10.png", "3 channels")
 
     def test_three_equal_channels_are_grey(self, tmp_path: Path) -> None:
         params = build(tmp_path)
@@ -294,24 +339,24 @@ class TestBadInput:
         file = tmp_path / f"a/{kind}/2_10.png"
         whole = file.read_bytes()
         file.write_bytes(whole[: len(whole) // 2])
-        self.refused(tmp_path, params, f"{kind}/2_10.png", "cannot be read")
+        left_out(tmp_path, params, "source 2", f"{kind}/2_10.png", "cannot be read")
         file.write_bytes(b"")
-        self.refused(tmp_path, params, f"{kind}/2_10.png", "empty")
+        left_out(tmp_path, params, "source 2", f"{kind}/2_10.png", "empty")
 
     def test_a_mask_without_an_image(self, tmp_path: Path) -> None:
         params = build(tmp_path)
         (tmp_path / "b/images/1_9.png").unlink()
-        self.refused(tmp_path, params, "target mask b/masks/1_9.png", "no image", "b/images/*.png")
+        assert len(left_out(tmp_path, params, "target b/masks/1_9.png", "no image")) == 7
 
     def test_an_image_without_a_mask(self, tmp_path: Path) -> None:
         params = build(tmp_path)
         (tmp_path / "b/masks/1_9.png").unlink()
-        self.refused(tmp_path, params, "target image b/images/1_9.png", "no mask", "b/masks/*.png")
+        assert len(left_out(tmp_path, params, "target 1_9", "b/images/1_9.png", "no mask", "b/masks/*.png")) == 7
 
     def test_a_mask_of_another_size(self, tmp_path: Path) -> None:
         params = build(tmp_path)
         png(tmp_path / "a/masks/1_9.png", np.ones((10, 12), np.uint8))
-        self.refused(tmp_path, params, "a/masks/1_9.png", "10 x 12", "a/images/1_9.png", "12 x 10")
+        left_out(tmp_path, params, "source 1", "a/masks/1_9.png", "10 x 12", "a/images/1_9.png", "12 x 10")
 
     def test_fewer_than_two_images(self, tmp_path: Path) -> None:
         params = build(tmp_path)
@@ -341,13 +386,18 @@ class TestBadInput:
         rows = [f"{p}_{i}.png,{p},train" for p in (1, 2) for i in (9, 10)]
         for name, lines, given, words in (
             ("column.csv", ["file,pateint,side", *rows], {}, ("no column 'patient'", "pateint")),
-            ("row.csv", ["file,patient,side", *rows[:-1]], {}, ("names no patient for a/images/2_10.png",)),
-            ("twice.csv", ["file,patient,side", *rows, "1_9.png,7,train"], {}, ("several rows", "where")),
             ("split.csv", ["file,patient,side", *rows, "x,7,train"], {"split": "patient"}, ("the split of", "'1'")),
         ):
             (tmp_path / name).write_text("\n".join(lines))
             params["source"] = side("a", patient=None, table={"file": name, **given})
             self.refused(tmp_path, params, name, *words)
+        for name, lines, case, text in (
+            ("row.csv", rows[:-1], "source 2_10", "names no patient for a/images/2_10.png"),
+            ("twice.csv", [*rows, "1_9.png,7,train"], "source 1_9", "several rows"),
+        ):
+            (tmp_path / name).write_text("\n".join(["file,patient,side", *lines]))
+            params["source"] = side("a", patient=None, table={"file": name})
+            assert len(left_out(tmp_path, params, case, name, text)) == 7
 
     def test_a_label_that_no_mask_shows(self, tmp_path: Path) -> None:
         params = build(tmp_path) | {"labels": {"organ": 1, "lesion": 3}}
@@ -485,15 +535,13 @@ class TestVolumes:
             nibabel.Nifti1Image(np.asarray(moved.dataobj), np.diag([1, -1, 1, 1]) @ moved.affine),
             tmp_path / "mr_masks/s2.nii.gz",
         )
-        with pytest.raises(DataError, match=r"mr_masks/s2\.nii\.gz.*mr/s2\.nii\.gz"):
-            prepare(tmp_path, params)
+        left_out(tmp_path, params, "source s2", "mr_masks/s2.nii.gz", "mr/s2.nii.gz")
 
     def test_a_case_without_its_class_files(self, tmp_path: Path) -> None:
         params = self.params(tmp_path)
         params["source"]["images"] = "mr"
         (tmp_path / "ct/s2/segmentations/low.nii.gz").unlink()
-        with pytest.raises(DataError, match=r"ct\.nii\.gz has no mask of 'bone'.*low"):
-            prepare(tmp_path, params)
+        left_out(tmp_path, params, "target s2", "ct.nii.gz has no mask of 'bone'", "low")
 
     def test_a_volume_without_a_plane(self, tmp_path: Path) -> None:
         params = self.params(tmp_path)
@@ -561,7 +609,8 @@ class TestRealFiles:
 
 def test_errors_are_one_paragraph(tmp_path: Path) -> None:
     params = build(tmp_path)
-    (tmp_path / "b/masks/1_9.png").unlink()
+    for mask in (tmp_path / "b/masks").iterdir():
+        mask.write_bytes(b"")
     with pytest.raises(MtbenchError) as caught:
         prepare(tmp_path, params)
     assert "\n" not in str(caught.value)

@@ -52,6 +52,8 @@ class Context:
         log: a list of lines kept in the unit's record ("stopped after 12 epochs").
         remarks: of a translator; see :meth:`remark`.
         left_out: cases that cannot be used, each with the reason; see :meth:`leave_out`.
+        digests: of raw files that were read whole, by path: bytes, time of change (ns), sha256; so that nobody has
+            to read them again to know what a data set was made from.
     """
 
     task: Task | None = None
@@ -69,6 +71,7 @@ class Context:
     log: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    digests: dict[str, tuple[int, int, str]] = field(default_factory=dict)
     _draws: dict[str, int] = field(default_factory=dict, repr=False)
 
     def noise(self, batch: Batch | Sequence[Slice], shape: tuple[int, ...]) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import DataError
+from mtbench.formats.content import content
 from mtbench.formats.orientation import axis_codes
 from mtbench.formats.volume import Volume
 
@@ -76,7 +78,7 @@ def _open(file: Path) -> _Image:
     import pydicom
 
     try:
-        item = pydicom.dcmread(file)
+        item = pydicom.dcmread(BytesIO(content(file)))
         missing = [name for name in _NEEDED if name not in item]
         kind, frames = item.get("PhotometricInterpretation", "MONOCHROME2"), int(item.get("NumberOfFrames") or 1)
         if not missing and kind == "MONOCHROME2" and frames == 1:
@@ -148,17 +150,24 @@ def _step(images: list[_Image], heights: list[float], folder: Path) -> float:
 
 
 def _stack(images: list[_Image]) -> NDArray[Any]:
+    from pydicom.pixels import pixel_array
+
     whole = all(image.slope == 1 and image.intercept.is_integer() for image in images)
-    array = np.empty((len(images), *images[0].size), np.int32 if whole else np.float32)
+    shifted = any(image.intercept for image in images)
+    # 16 bits are enough for nearly every MR, and half of what is read and counted later.
+    array = np.empty((len(images), *images[0].size), (np.int32 if shifted else np.int16) if whole else np.float32)
     for i, image in enumerate(images):
         try:
-            pixels = image.item.pixel_array
+            pixels = pixel_array(image.item)
         except Exception as error:  # a missing decoder or damaged data, by many exception types
             raise DataError(
                 f"its pixels cannot be decoded: {error}",
                 where=str(image.file),
                 remedy="For compressed transfer syntaxes install pylibjpeg with its plugins",
             ) from error
+        if array.dtype == np.int16 and pixels.dtype != np.int16 and pixels.max() > np.iinfo(np.int16).max:
+            array = array.astype(np.int32)
         array[i] = pixels if image.slope == 1 else pixels.astype(np.float32) * np.float32(image.slope)
-        array[i] += np.asarray(image.intercept, array.dtype)
+        if image.intercept:
+            array[i] += np.asarray(image.intercept, array.dtype)
     return array

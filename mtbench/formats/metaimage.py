@@ -7,11 +7,13 @@ their data in the same file. Axes are LPS, as ITK writes them.
 from __future__ import annotations
 
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from mtbench.errors import DataError
+from mtbench.formats.content import content
 from mtbench.formats.orientation import axis_codes
 from mtbench.formats.volume import Volume
 
@@ -28,7 +30,8 @@ def read_metaimage(path: Path) -> Volume:
     Raises:
         DataError: not a 3-D scalar MetaImage, or fewer values than the header announces.
     """
-    header, start = _header(path)
+    raw = content(path)
+    header, start = _header(raw, path)
     size = [int(v) for v in header.get("DimSize", "").split()]
     kind = _TYPES.get(header.get("ElementType", ""))
     if len(size) != 3 or kind is None or int(header.get("ElementNumberOfChannels", "1")) != 1:
@@ -39,7 +42,7 @@ def read_metaimage(path: Path) -> Volume:
         )
     big = header.get("BinaryDataByteOrderMSB", header.get("ElementByteOrderMSB", "False")).lower() == "true"
     dtype = np.dtype((">" if big else "<") + kind)
-    data = _payload(path, header, start)
+    data = _payload(raw[start:], header, path)
     expected = int(np.prod(size)) * dtype.itemsize
     if len(data) < expected:
         raise DataError(f"the file is truncated: {len(data)} of {expected} bytes of values", where=str(path))
@@ -49,23 +52,22 @@ def read_metaimage(path: Path) -> Volume:
     return Volume.oriented(array, affine, axis_codes(affine, str(path)), str(path))
 
 
-def _header(path: Path) -> tuple[dict[str, str], int]:
+def _header(raw: bytes, path: Path) -> tuple[dict[str, str], int]:
     header: dict[str, str] = {}
-    with path.open("rb") as file:
-        while file.tell() < _MAX_HEADER:
-            name, equals, value = file.readline(4096).decode("latin-1").partition("=")
-            if not equals:
-                break
-            header[name.strip()] = value.strip()
-            if name.strip() == "ElementDataFile":
-                return header, file.tell()
+    file = BytesIO(raw)
+    while file.tell() < _MAX_HEADER:
+        name, equals, value = file.readline(4096).decode("latin-1").partition("=")
+        if not equals:
+            break
+        header[name.strip()] = value.strip()
+        if name.strip() == "ElementDataFile":
+            return header, file.tell()
     raise DataError("this is not a MetaImage file", where=str(path), expected="a header that ends with ElementDataFile")
 
 
-def _payload(path: Path, header: dict[str, str], start: int) -> bytes:
+def _payload(data: bytes, header: dict[str, str], path: Path) -> bytes:
     if header["ElementDataFile"] != "LOCAL":
         raise DataError("its values are in another file", where=str(path), expected="ElementDataFile = LOCAL")
-    data = path.read_bytes()[start:]
     return zlib.decompress(data) if header.get("CompressedData", "False").lower() == "true" else data
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import DataError
+from mtbench.formats.content import content
 from mtbench.formats.orientation import axis_codes
 from mtbench.formats.volume import Volume
 
@@ -18,6 +21,8 @@ _SPACES = {
     "lps": "left-posterior-superior",
     "las": "left-anterior-superior",
 }
+_GZIP = b"\x1f\x8b"
+_NIFTI_2 = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
 _TOWARDS = {"right": 1.0, "left": -1.0, "anterior": 1.0, "posterior": -1.0, "superior": 1.0}
 
 
@@ -28,13 +33,18 @@ def read_nifti(path: Path) -> Volume:
         DataError: more than three dimensions, or an unusable affine.
         OSError: not a NIfTI file, or a truncated one.
     """
-    import nibabel
+    from nibabel import Nifti1Image, Nifti2Image
     from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
 
+    raw = content(path)
+    if raw[:2] == _GZIP:
+        raw = gzip.decompress(raw)
+    kind = Nifti2Image if raw[:4] in _NIFTI_2 else Nifti1Image
     try:
-        image = nibabel.load(path)
-    except ImageFileError as error:
-        raise OSError(str(error)) from error
+        image = kind.from_bytes(raw)
+    except (ImageFileError, HeaderDataError) as error:
+        raise OSError(f"not a NIfTI file, or a damaged one: {error}") from error
     values: Any = image.dataobj
     if values.slope == 1 and values.inter == 0:
         array = np.asarray(values.get_unscaled())
@@ -66,8 +76,10 @@ def open_nrrd(path: Path) -> tuple[NDArray[Any], Mapping[str, Any]]:
     """
     import nrrd
 
+    file = BytesIO(content(path))
     try:
-        array, header = nrrd.read(str(path))
+        header = nrrd.read_header(file)
+        array = nrrd.read_data(header, file, str(path))
     except nrrd.NRRDError as error:
         raise OSError(str(error)) from error
     return array, header

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import DataError
+from mtbench.formats.content import content
 from mtbench.formats.volume import Volume
 
 
@@ -114,7 +116,7 @@ def _checked(volume: Volume) -> Volume:
 def _png(path: Path, colour_is_index: bool) -> Volume:
     from PIL import Image
 
-    with Image.open(path) as image:
+    with Image.open(BytesIO(content(path))) as image:
         image.load()
         colour = image.mode == "P" and not colour_is_index
         array = np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB") if colour else image)
@@ -148,12 +150,11 @@ def _grey(array: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def _npy(path: Path, colour_is_index: bool) -> Volume:
-    return Volume(np.load(path, allow_pickle=False), str(path))
+    return Volume(np.load(BytesIO(content(path)), allow_pickle=False), str(path))
 
 
 def _npz(path: Path, colour_is_index: bool) -> Volume:
-    # Opened here, because NumPy leaves a file that it cannot read open.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+    with np.load(BytesIO(content(path)), allow_pickle=False) as archive:
         names = list(archive.files)
         wanted = names[0] if len(names) == 1 else ("mask" if colour_is_index else "image")
         if wanted not in names:

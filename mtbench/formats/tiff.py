@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mtbench.errors import DataError
+from mtbench.formats.content import content
 
 
 def read_tiff(path: Path, *, palette: bool) -> tuple[NDArray[Any], int | None]:
@@ -21,6 +22,8 @@ def read_tiff(path: Path, *, palette: bool) -> tuple[NDArray[Any], int | None]:
         DataError: several images that are no stack, or grey values that do not run from black to white.
         OSError: the file is damaged.
     """
+    from io import BytesIO
+
     import tifffile
 
     # A stack that was cut off reads as a shorter one; tifffile says so in its log only.
@@ -28,7 +31,7 @@ def read_tiff(path: Path, *, palette: bool) -> tuple[NDArray[Any], int | None]:
     log = logging.getLogger("tifffile")
     log.addHandler(heard)
     try:
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(BytesIO(content(path)), name=str(path)) as file:
             if len(file.series) != 1:
                 raise DataError(
                     f"this TIFF holds {len(file.series)} image series",

@@ -25,11 +25,14 @@ import numpy as np
 from mtbench.compute.context import Context
 from mtbench.data import Domain, Sample
 from mtbench.errors import DataError
+from mtbench.formats.content import Digest, noting
 from mtbench.preparation.worker import Workers
 from mtbench.store.files import telling, write_whole
 from mtbench.store.images import slice_of
 
 C = TypeVar("C")
+Converted = tuple[str, dict[str, Digest]]
+"""Why a case has no samples (empty if it has), and the raw files that were read for it."""
 FEW = 8
 """Up to so many cases, starting processes takes longer than they save; threads do the work."""
 
@@ -64,7 +67,7 @@ def prepare_cases(
         folder = context.partial or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mtbench-")))
         with telling(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        convert: Callable[..., str] = _convert
+        convert: Callable[..., Converted] = _convert
         if processes and workers > 1 and len(cases) > FEW:
             convert = Workers(_convert)
             stack.callback(convert.close)
@@ -75,17 +78,18 @@ def prepare_cases(
 
 
 def _ordered(
-    cases: Mapping[str, C], submit: Callable[[C, Path], Future[str]], context: Context, ahead: int, folder: Path
+    cases: Mapping[str, C], submit: Callable[[C, Path], Future[Converted]], context: Context, ahead: int, folder: Path
 ) -> Iterator[Sample]:
     waiting = deque((name, case, folder / _file(name)) for name, case in cases.items())
-    running: deque[tuple[str, Path, Future[str]]] = deque()
+    running: deque[tuple[str, Path, Future[Converted]]] = deque()
     slices, empty = 0, []
     for done in range(len(cases)):
         while waiting and len(running) < ahead:
             name, case, path = waiting.popleft()
             running.append((name, path, submit(case, path)))
         name, path, future = running.popleft()
-        reason = future.result()
+        reason, digests = future.result()
+        context.digests.update(digests)
         samples = [] if reason else _load(path)
         if reason:
             context.leave_out(name, reason)
@@ -107,23 +111,26 @@ def _file(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:32] + ".npz"
 
 
-def _convert(read: Callable[[C], list[Sample]], case: C, path: Path) -> str:
-    """Write the samples of a case; the reason why there are none, if so."""
+def _convert(read: Callable[[C], list[Sample]], case: C, path: Path) -> Converted:
+    """Write the samples of a case; the reason why there are none, if so, and what was read."""
     if path.exists():
-        return ""
-    try:
-        samples = read(case)
-    except DataError as error:
-        return str(error)
-    except OSError as error:
-        return f"{error.filename or 'a file'} cannot be read: {error.strerror or error}."
-    arrays: dict[str, Any] = {"records": json.dumps([(s.domain, asdict(s.slice)) for s in samples])}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            return "", {name: (size, time, sha) for name, (size, time, sha) in json.loads(str(kept["read"])).items()}
+    with noting() as digests:
+        try:
+            samples = read(case)
+        except DataError as error:
+            return str(error), digests
+        except OSError as error:
+            return f"{error.filename or 'a file'} cannot be read: {error.strerror or error}.", digests
+    records = [(s.domain, asdict(s.slice)) for s in samples]
+    arrays: dict[str, Any] = {"records": json.dumps(records), "read": json.dumps(digests)}
     if samples:
         arrays["images"] = np.stack([s.image for s in samples])
         if samples[0].mask is not None:
             arrays["masks"] = np.stack([np.zeros_like(s.image) if s.mask is None else s.mask for s in samples])
     write_whole(path, lambda file: np.savez(file, **arrays))
-    return ""
+    return "", digests
 
 
 def _load(path: Path) -> list[Sample]:

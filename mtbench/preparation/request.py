@@ -15,7 +15,7 @@ from mtbench.plan import Plan
 from mtbench.plan.builder import Builder
 from mtbench.plan.choices import Choice, choices
 from mtbench.run.job import Job, unit_to_dict
-from mtbench.run.lookup import address, given, raw_files
+from mtbench.run.lookup import address, fingerprint, given, raw_files, settle
 from mtbench.run.scheduler import Watcher
 from mtbench.run.worker import execute
 from mtbench.store.artefacts import Artefact, Store
@@ -162,9 +162,15 @@ class _Maker:
     ) -> tuple[Artefact | None, bool, str]:
         """The artefact, whether it was made now, and why it is not there."""
         unit = plan.units[key]
-        files = raw_files(unit, self.registry, hashes) or ""
+        if make:
+            files, provisional = fingerprint(unit, self.registry, hashes)
+        else:
+            files, provisional = raw_files(unit, self.registry, hashes) or "", False
         where = address(unit, inputs, files)
         found = self.store.get(unit.stage, where)
+        if found is not None and provisional:
+            where = settle(unit, self.registry, hashes, self.store, inputs, files)
+            found = self.store.get(unit.stage, where)
         if found is not None or not make:
             return found, False, ""
         job = Job(
@@ -188,5 +194,7 @@ class _Maker:
         if outcome.error_type == DiskFullError.__name__:
             raise DiskFullError(outcome.reason)
         if outcome.status == "ok":
+            if provisional:
+                where = settle(unit, self.registry, hashes, self.store, inputs, files)
             return self.store.get(unit.stage, where), True, ""
         return None, False, outcome.reason

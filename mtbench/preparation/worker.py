@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-Convert = Callable[[Any, Any, Path], str]
+Converted = tuple[str, dict[str, Any]]
+Convert = Callable[[Any, Any, Path], Converted]
 
 
 class Workers:
@@ -29,8 +30,8 @@ class Workers:
         self._own = threading.local()
         self._all: list[subprocess.Popen[bytes]] = []
 
-    def __call__(self, read: Any, case: Any, path: Path) -> str:
-        """Run it in this thread's process; the reason why the case has no samples, if so.
+    def __call__(self, read: Any, case: Any, path: Path) -> Converted:
+        """Run it in this thread's process; the reason why the case has no samples, if so, and what was read.
 
         Raises:
             Exception: what it raises there.
@@ -44,11 +45,12 @@ class Workers:
             reply = _read(child.stdout)
         if reply is None:
             self._own.child = None
-            return f"The process that read it died (exit code {child.wait()}); is there too little memory?"
+            return f"The process that read it died (exit code {child.wait()}); is there too little memory?", {}
         answer, error = reply
         if error is not None:
             raise error
-        return str(answer)
+        reason, read_files = answer
+        return str(reason), dict(read_files)
 
     def close(self) -> None:
         """End the processes; each finishes the case it is at."""

@@ -10,7 +10,7 @@ from mtbench.discovery import Registered, Registry
 from mtbench.errors import DataError, MtbenchError, PluginError
 from mtbench.plan import Plan, Unit
 from mtbench.store.artefacts import Artefact, Store, address_of, hash_of
-from mtbench.store.hashes import Hashes
+from mtbench.store.hashes import Hashes, unread
 
 
 def raw_files(unit: Unit, registry: Registry, hashes: Hashes, *, only_known: bool = False) -> str | None:
@@ -20,7 +20,61 @@ def raw_files(unit: Unit, registry: Registry, hashes: Hashes, *, only_known: boo
         DataError: a file or folder that the unit needs does not exist.
         PluginError: the dataset's plugin cannot list its files.
     """
-    parts: dict[str, str | None] = {}
+    return _of_all(_named(unit, registry), hashes, only_known=only_known)
+
+
+def fingerprint(unit: Unit, registry: Registry, hashes: Hashes) -> tuple[str, bool]:
+    """The fingerprint of a unit's raw files, and whether it is a provisional one.
+
+    ``prepare`` reads its files once, hashing what it decodes. Before that only their sizes and times of change are
+    known; what it makes goes to an address made of those, from which :func:`settle` moves it. Files that look like
+    some that were read before (a folder that was moved or copied) are hashed first: they need not be decoded again.
+
+    Raises:
+        DataError, PluginError: as :func:`raw_files`.
+    """
+    named = _named(unit, registry)
+    new = unit.stage == "prepare" and not all(hashes.seen(base, files) for base, files in named.values())
+    known = _of_all(named, hashes, only_known=new)
+    return (known, False) if known is not None else (_unread(named), True)
+
+
+def settle(
+    unit: Unit, registry: Registry, hashes: Hashes, store: Store, artefacts: Mapping[str, Artefact], files: str
+) -> str:
+    """Move what a unit made under the provisional fingerprint ``files`` to the address of what it read; that address.
+
+    Raises:
+        DataError: a raw file has changed meanwhile; what was made of it is gone then.
+    """
+    provisional = address(unit, artefacts, files)
+    named = _named(unit, registry)
+    if _unread(named) != files:
+        store.drop(unit.stage, provisional)
+        raise DataError("raw files changed while they were read", where=unit.name, remedy="Run the same command again")
+    content = _of_all(named, hashes) or ""
+    where = address(unit, artefacts, content)
+    store.move(unit.stage, provisional, where, {"files_fingerprint": content})
+    return where
+
+
+_Named = dict[str, tuple[Path, list[Path]]]
+
+
+def _of_all(named: _Named, hashes: Hashes, *, only_known: bool = False) -> str | None:
+    parts = {name: hashes.fingerprint(base, files, only_known=only_known) for name, (base, files) in named.items()}
+    if any(part is None for part in parts.values()):
+        return None
+    return hash_of(parts) if parts else ""
+
+
+def _unread(named: _Named) -> str:
+    return hash_of({name: unread(base, files) for name, (base, files) in named.items()})
+
+
+def _named(unit: Unit, registry: Registry) -> _Named:
+    """By the name of each path that the unit was given: what its files' names are relative to, and the files."""
+    found: _Named = {}
     for name, written in sorted(unit.paths.items()):
         path = Path(written)
         if not path.exists():
@@ -33,10 +87,8 @@ def raw_files(unit: Unit, registry: Registry, hashes: Hashes, *, only_known: boo
             files = _dataset_files(unit, path, registry.get("dataset", unit.plugin))
         else:
             files = _below(path) if path.is_dir() else [path]
-        parts[name] = hashes.fingerprint(path if path.is_dir() else path.parent, files, only_known=only_known)
-    if any(part is None for part in parts.values()):
-        return None
-    return hash_of(parts) if parts else ""
+        found[name] = (path if path.is_dir() else path.parent, files)
+    return found
 
 
 def _dataset_files(unit: Unit, root: Path, registered: Registered) -> list[Path]:

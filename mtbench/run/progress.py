@@ -75,6 +75,7 @@ class LiveProgress:
             self._progress.console.print(f"  {_WORD['ok']} {unit.name} [dim]{_seconds(seconds)}[/]", highlight=False)
         elif status not in ("cached", "skipped"):
             self._progress.console.print(f"  [red]{status}[/] {unit.name}", highlight=False)
+        if reason and status not in ("cached", "skipped"):
             self._progress.console.print(f"    {reason}", highlight=False, markup=False)
 
     def end(self) -> None:

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 from mtbench import provenance
 from mtbench.discovery import Registry
-from mtbench.errors import DiskFullError
+from mtbench.errors import DiskFullError, MtbenchError
 from mtbench.plan import Plan, Row, Unit
 from mtbench.results import Results
 from mtbench.run.executor import Executor
 from mtbench.run.job import Job, Outcome, unit_to_dict
-from mtbench.run.lookup import address, given, raw_files
+from mtbench.run.lookup import address, fingerprint, given, settle
 from mtbench.run.worker import describe_failure
 from mtbench.store.artefacts import Artefact, Store, hash_of
 from mtbench.store.hashes import Hashes
@@ -110,6 +110,7 @@ class Scheduler:
         self._artefacts: dict[str, Artefact] = {}
         self._digests: dict[str, str] = {}
         self._addresses: dict[str, str] = {}
+        self._provisional: dict[str, str] = {}
         self._dead: dict[str, str] = {}
         self._summary = Summary()
         self._device: str | None = options.device
@@ -180,13 +181,15 @@ class Scheduler:
                 self._end(unit, Outcome(unit.key, "skipped", reason=self._dead[key]))
                 return False
         try:
-            files = raw_files(unit, self._registry, self._hashes)
-            assert files is not None
+            files, provisional = fingerprint(unit, self._registry, self._hashes)
             where = address(unit, self._artefacts, files)
             self._addresses[unit.key] = where
             if unit.stage in self._options.fresh:
                 self._store.drop(unit.stage, where)
             found = self._store.get(unit.stage, where)
+            if provisional:
+                self._provisional[unit.key] = files
+                found = self._settled(unit) if found is not None else None
         except Exception as error:
             self._fail(unit, Outcome(unit.key, **describe_failure(error)))
             return False
@@ -218,8 +221,11 @@ class Scheduler:
 
     def _finish(self, unit: Unit, outcome: Outcome) -> None:
         if outcome.status == "ok":
-            made = self._store.get(unit.stage, self._addresses[unit.key])
-            assert made is not None
+            try:
+                made = self._settled(unit)
+            except MtbenchError as error:
+                self._fail(unit, Outcome(unit.key, **describe_failure(error)))
+                return
             self._artefacts[unit.key] = made
             self._digests[unit.key] = outcome.digest
             self._end(unit, outcome)
@@ -227,6 +233,15 @@ class Scheduler:
             raise DiskFullError(outcome.reason)
         else:
             self._fail(unit, outcome)
+
+    def _settled(self, unit: Unit) -> Artefact:
+        """The artefact of a unit that has run, at the address that it keeps."""
+        files = self._provisional.pop(unit.key, None)
+        if files is not None:
+            self._addresses[unit.key] = settle(unit, self._registry, self._hashes, self._store, self._artefacts, files)
+        made = self._store.get(unit.stage, self._addresses[unit.key])
+        assert made is not None
+        return made
 
     def _fail(self, unit: Unit, outcome: Outcome) -> None:
         self._dead[unit.key] = f"{unit.name} failed: {outcome.reason}"
@@ -242,7 +257,8 @@ class Scheduler:
             else:
                 reason = outcome.reason if outcome.status != "skipped" else self._dead[unit.key]
                 self._record_row(row, "failed", reason)
-        self._watcher.finished(unit, outcome.status, outcome.reason, outcome.seconds)
+        told = outcome.reason or str(outcome.info.get("remark", ""))
+        self._watcher.finished(unit, outcome.status, told, outcome.seconds)
         # Observers cannot fail a run.
         with contextlib.suppress(Exception):
             self._registry.manager.hook.mtbench_unit_finished(unit=unit_to_dict(unit), result=vars(outcome))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from mtbench.errors import MtbenchError, StoreError
 from mtbench.run.job import Job, Outcome, manifest_of, task_from_dict
 from mtbench.stages.work import Work
 from mtbench.store.artefacts import Artefact, Store
+from mtbench.store.hashes import Hashes
 
 Report = Callable[[int, int, Mapping[str, Any]], None]
 _LIGHT = ("prepare", "split")
@@ -122,6 +124,9 @@ def _run(job: Job, registry: Registry, report: Report, info: dict[str, Any]) -> 
     try:
         with store.create(unit["stage"], job.address, manifest_of(job, registered), info) as folder:
             info.update(stage.run(work, folder))
+        if context.digests:
+            with contextlib.closing(Hashes(store.root / "hashes.sqlite")) as hashes:
+                hashes.remember(context.digests)
         shutil.rmtree(partial, ignore_errors=True)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import StoreError
-from mtbench.store.files import sha256_of, whole_folder
+from mtbench.store.files import sha256_of, telling, whole_folder, write_whole
 
 MANIFEST = "manifest.json"
 LOGS = "log"
@@ -104,6 +104,19 @@ class Store:
             doomed = path.with_name(f".tmp-drop-{address}-{os.getpid()}")
             path.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
+
+    def move(self, stage: str, address: str, to: str, changes: Mapping[str, Any]) -> None:
+        """Give an artefact another address, and its manifest the ``changes``; dropped where one lies there already."""
+        path, new = self.path(stage, address), self.path(stage, to)
+        if new.exists():
+            self.drop(stage, address)
+            return
+        manifest = {**json.loads((path / MANIFEST).read_text(encoding="utf-8")), **changes, "address": to}
+        text = json.dumps(manifest, indent=1, sort_keys=True)
+        write_whole(path / MANIFEST, lambda file: file.write(text.encode()))
+        with telling(new):
+            new.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(new)
 
     @contextmanager
     def create(self, stage: str, address: str, manifest: Mapping[str, Any], info: dict[str, Any]) -> Iterator[Path]:

@@ -69,35 +69,54 @@ def content_of(array: Any) -> str:
     return sha.hexdigest()
 
 
-def write_index(path: Path, slices: Sequence[Slice], contents: Sequence[tuple[str, str]] = ()) -> None:
-    """Write slices' records, and the :func:`content_of` each one's image and mask (empty without), as Parquet."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+class GrowingIndex:
+    """A Parquet file with the record of each slice; what waits in memory does not grow with their number.
 
-    rows = [
-        {**asdict(s), "image_sha256": image, "mask_sha256": mask}
-        for s, (image, mask) in zip(slices, contents or [("", "")] * len(slices), strict=True)
-    ]
-    pair = pa.list_(pa.float64())
-    schema = pa.schema(
-        [
-            ("slice_id", pa.string()),
-            ("patient_id", pa.string()),
-            ("case_id", pa.string()),
-            ("index", pa.int64()),
-            ("spacing", pair),
-            ("thickness", pa.float64()),
-            ("window", pair),
-            ("unit", pa.string()),
-            ("file", pa.string()),
-            ("geometry", pa.string()),
-            ("scanner", pa.string()),
-            ("split", pa.string()),
-            ("image_sha256", pa.string()),
-            ("mask_sha256", pa.string()),
-        ]
-    )
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    Args:
+        path: the file.
+    """
+
+    _ROWS = 4096
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        text, pair = pa.string(), pa.list_(pa.float64())
+        kinds = {"index": pa.int64(), "spacing": pair, "thickness": pa.float64(), "window": pair}
+        names = (*SLICE_FIELDS, "image_sha256", "mask_sha256")
+        self._schema = pa.schema([(name, kinds.get(name, text)) for name in names])
+        self._file = pq.ParquetWriter(path, self._schema)
+        self._waiting: list[dict[str, Any]] = []
+
+    def add(self, record: Slice, image: str = "", mask: str = "") -> None:
+        """Append one slice with the :func:`content_of` its image and its mask."""
+        self._waiting.append({**asdict(record), "image_sha256": image, "mask_sha256": mask})
+        if len(self._waiting) == self._ROWS:
+            self._write()
+
+    def close(self) -> None:
+        """Complete the file."""
+        try:
+            self._write()
+        finally:
+            self._file.close()
+
+    def _write(self) -> None:
+        import pyarrow as pa
+
+        self._file.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
+        self._waiting = []
+
+
+def write_index(path: Path, slices: Sequence[Slice]) -> None:
+    """Write slices' records as Parquet, without the hashes of what they show."""
+    index = GrowingIndex(path)
+    try:
+        for record in slices:
+            index.add(record)
+    finally:
+        index.close()
 
 
 def read_slices(folder: Path, domain: str) -> list[Slice]:

@@ -11,13 +11,23 @@ from numpy.typing import NDArray
 from mtbench.data import Sample, Slice, encode
 from mtbench.errors import DataError
 from mtbench.formats import PLANES, Frame, Geometry, Plane, Volume, check_same_place, read, read_mask
-from mtbench_plugins.datasets.folder.config import Domain
+from mtbench_plugins.datasets.folder.config import Config, Domain
+from mtbench_plugins.datasets.folder.frames import Frames
 from mtbench_plugins.datasets.folder.listing import Item
 
 _COUNTED = 2**20
 """Integers that span less than this are counted one by one."""
+_PART = 2**18
 _SMALLEST = 1e-30
 """Stands for a window without width, so that a constant image is black."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """What is read together: a volume, or the plain images of one patient."""
+
+    items: tuple[Item, ...]
+    domain: Domain
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,20 @@ def cases(group: Sequence[Item], domain: Domain) -> Iterator[Case]:
         yield Case(flat[0].item.patient, flat[0].item.patient, flat)
 
 
+def samples_of(group: Group, config: Config) -> list[Sample]:
+    """The chosen slices of one group.
+
+    Raises:
+        DataError: a file cannot be read, or a mask does not lie where its image lies.
+    """
+    frames = Frames(config.resize, config.size, config.mm)
+    return [
+        sample
+        for case in cases(group.items, group.domain)
+        for sample in prepared(case, group.domain, config.labels, frames.of)
+    ]
+
+
 def prepared(
     case: Case, domain: Domain, labels: Mapping[str, int], frame_of: Callable[[Picture, Domain], Frame]
 ) -> Iterator[Sample]:
@@ -86,8 +110,15 @@ def prepared(
     kept = _ranked(case, domain.from_below) if domain.from_below else None
     first, last = domain.slices or (0, len(case.pictures) - 1)
     chosen = []
+    # Each of the 256 values once, instead of each pixel of each slice.
+    table = None if domain.class_masks else _labelled(np.arange(256, dtype=np.uint8), kept, domain, labels)
     for picture in case.pictures[first : last + 1]:
-        mask = None if picture.mask is None else _labelled(picture.mask, kept, domain, labels)
+        mask = picture.mask
+        if mask is not None:
+            if table is not None and mask.dtype == np.uint8:
+                mask = table[mask.astype(np.uint8, copy=False)]
+            else:
+                mask = _labelled(mask, kept, domain, labels)
         if mask is None or np.count_nonzero(mask) >= domain.min_area:
             chosen.append((picture, mask))
     window = _case_window(case, domain)
@@ -95,7 +126,9 @@ def prepared(
         frame = frame_of(picture, domain)
         low, high = window or _own_window(picture, domain)
         span = np.float32(max(high - low, _SMALLEST))
-        grey = np.clip((np.asarray(picture.image, np.float32) - np.float32(low)) / span, 0, 1)
+        grey = np.subtract(picture.image, np.float32(low), dtype=np.float32)
+        grey /= span
+        np.clip(grey, 0, 1, out=grey)
         volume, plane = picture.volume, plane_of(domain)
         geometry = Geometry.of(volume, plane, picture.index, frame).to_json() if volume.axes and plane else ""
         record = Slice(
@@ -168,10 +201,6 @@ def _labelled(
     if domain.class_masks:
         order = np.array([0, *(labels[name] for name in domain.class_masks)], np.uint8)
         return order[np.asarray(raw, np.uint8)]
-    if raw.dtype == np.uint8 and raw.size > 256:
-        # Each of the 256 values once, instead of each pixel.
-        table = _labelled(np.arange(256, dtype=np.uint8), kept, domain, labels)
-        return np.asarray(table[raw], np.uint8)
     here = np.isin(raw, list(kept)) if kept is not None else np.True_
     result = np.zeros(raw.shape, np.uint8)
     for name, values in domain.values.items():
@@ -214,8 +243,13 @@ def _percentiles(values: NDArray[np.generic], wanted: Sequence[float]) -> list[f
     if values.dtype.kind not in "ui" or int(values.max()) - int(values.min()) >= _COUNTED:
         return [float(value) for value in np.percentile(np.asarray(values, np.float32), wanted)]
     least = int(values.min())
-    shifted = values if least == 0 else values.astype(np.int64) - least
-    upto = np.cumsum(np.bincount(shifted.ravel(order="K")))
+    counts = np.zeros(int(values.max()) - least + 1, np.int64)
+    # Part by part, in the order of memory: counting makes a copy of 8 bytes a value.
+    flat = values.ravel(order="K")
+    for start in range(0, flat.size, _PART):
+        part = flat[start : start + _PART].astype(np.int64)
+        counts += np.bincount(part - least if least else part, minlength=counts.size)
+    upto = np.cumsum(counts)
     result = []
     for share in wanted:
         place = share / 100 * (values.size - 1)

@@ -1,8 +1,9 @@
-"""``Folder``: reads the files of both domains once, case by case, and yields prepared slices."""
+"""``Folder``: reads the files of both domains once, case by case on all cores, and yields prepared slices."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import numpy as np
 
 import mtbench
 from mtbench.errors import DataError
-from mtbench_plugins.datasets.folder.cases import cases, prepared
+from mtbench.preparation import prepare_cases
+from mtbench_plugins.datasets.folder.cases import Group, samples_of
 from mtbench_plugins.datasets.folder.config import Config, Domain
-from mtbench_plugins.datasets.folder.frames import Frames
 from mtbench_plugins.datasets.folder.listing import groups, items, raw_files
 
 
@@ -28,40 +29,65 @@ class Folder:
         Raises:
             DataError: as :meth:`prepare`, where names alone tell.
         """
-        return [file for domain in self._config.domains for file in raw_files(root, domain)]
+        return [file for domain in self._config.domains for file in raw_files(root, domain, lambda case, reason: None)]
 
     def prepare(self, root: Path | None, context: mtbench.Context) -> Iterator[mtbench.Sample]:
-        """Source slices, then target slices; one patient's images or one volume are in memory at a time.
+        """Source slices, then target slices; cases that cannot be used are left out.
 
         Raises:
-            DataError: a file cannot be used, or does not go with the others; the text names it.
+            DataError: a domain has nothing that can be used, a table cannot be used, or no mask shows a label.
         """
         if root is None:
             raise DataError("no folder is named", where="dataset 'folder'", remedy='Set root = "..."')
-        listed = [(domain, items(root, domain)) for domain in self._config.domains]
-        total, done, count = sum(len(found) for _, found in listed), 0, 0
-        frames = Frames(self._config.resize, self._config.size, self._config.mm)
-        for domain, found in listed:
-            wanted = set(self._config.labels.values()) if domain.has_masks else set()
-            before = count
-            for group in groups(found):
-                for case in cases(group, domain):
-                    for sample in prepared(case, domain, self._config.labels, frames.of):
-                        count += 1
-                        if wanted and sample.mask is not None:
-                            wanted.difference_update(np.unique(sample.mask).tolist())
-                        yield sample
-                done += len(group)
-                context.progress(done, total, {"slices": count})
-            self._check(domain, count - before, wanted, root)
+        found: dict[str, Group] = {}
+        for domain in self._config.domains:
+            for group in groups(items(root, domain, partial(_left_out, context, domain.domain))):
+                name = group[0].name if len(group) == 1 else group[0].patient
+                found[f"{domain.domain} {name}"] = Group(tuple(group), domain)
+        labels = set(self._config.labels.values())
+        missing: dict[str, set[int]] = {d.domain: set(labels) if d.has_masks else set() for d in self._config.domains}
+        count = dict.fromkeys(missing, 0)
+        convert = partial(samples_of, config=self._config)
+        series = any(item.image.is_dir() for group in found.values() for item in group.items)
+        for sample in self._of_one_size(prepare_cases(found, convert, context, processes=series), context):
+            count[sample.domain] += 1
+            if missing[sample.domain] and sample.mask is not None:
+                missing[sample.domain].difference_update(np.unique(sample.mask).tolist())
+            yield sample
+        for domain in self._config.domains:
+            self._check(domain, count[domain.domain], missing[domain.domain], root, context)
 
-    def _check(self, domain: Domain, count: int, missing: set[int], root: Path) -> None:
+    def _of_one_size(self, samples: Iterator[mtbench.Sample], context: mtbench.Context) -> Iterator[mtbench.Sample]:
+        """Without resizing, the first case sets the size for all."""
+        first: mtbench.Sample | None = None
+        odd: set[str] = set()
+        for sample in samples:
+            first = first or sample
+            if sample.image.shape == first.image.shape:
+                yield sample
+                continue
+            name = f"{sample.domain} {sample.slice.case_id}"
+            if name not in odd:
+                odd.add(name)
+                ours, theirs = (f"{s.image.shape[0]} x {s.image.shape[1]}" for s in (sample, first))
+                error = DataError(
+                    f"it is {ours} pixels",
+                    where=sample.slice.file,
+                    expected=f"{theirs}, as {first.slice.file}",
+                    remedy="Set params.resize to 'plain' or 'spacing'",
+                )
+                context.leave_out(name, str(error))
+
+    def _check(self, domain: Domain, count: int, missing: set[int], root: Path, context: mtbench.Context) -> None:
         if count < 2:
+            first = next((f"{name}: {why}" for name, why in context.left_out if name.startswith(domain.domain)), "")
             raise DataError(
                 f"the {domain.domain} domain has {count} image{'s' if count != 1 else ''} ({', '.join(domain.images)})",
                 where=str(root),
                 expected="at least two images in each domain",
-                remedy=f"Widen params.{domain.domain}.images, slices or min_area",
+                remedy=f"What could not be used is left out; the first, {first}"
+                if first
+                else f"Widen params.{domain.domain}.images, slices or min_area",
             )
         names = [name for name, value in self._config.labels.items() if value in missing]
         if names:
@@ -71,3 +97,7 @@ class Folder:
                 expected="each label in some mask of each domain",
                 remedy="Correct the values under 'labels'",
             )
+
+
+def _left_out(context: mtbench.Context, domain: str, case: str, reason: str) -> None:
+    context.leave_out(f"{domain} {case}", reason)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mtbench.errors import DataError
 from mtbench.formats import Frame
-from mtbench_plugins.datasets.folder.cases import Picture
 from mtbench_plugins.datasets.folder.config import Domain
+
+if TYPE_CHECKING:
+    from mtbench_plugins.datasets.folder.cases import Picture
 
 
 @dataclass
 class Frames:
-    """The frame of each slice; without resizing, the first slice sets the size for all.
+    """The frame of each slice; without resizing, the first slice of a case sets the size for all of it.
 
     Attributes:
         resize: "plain" to ``size`` x ``size``, "spacing" to ``mm``, then crop or pad to ``size``, or "none".

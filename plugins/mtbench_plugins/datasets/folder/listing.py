@@ -51,22 +51,20 @@ class Item:
     mm: float | None = None
 
 
-def items(root: Path, domain: Domain, leave_out: LeaveOut | None = None) -> list[Item]:
+def items(root: Path, domain: Domain, leave_out: LeaveOut) -> list[Item]:
     """Everything of a domain, in natural order of names.
 
     Args:
         root, domain: where and what.
-        leave_out: told of each image without its masks, by name and reason, which is then left out; without it
-            such an image is an error.
+        leave_out: told by name and reason of each image without its masks, without a patient where the parameters
+            say that there is one, or with an impossible pixel size, which is then left out, and of each mask without
+            image.
 
     Raises:
-        DataError: nothing is found, two files have one name, a mask has no image or an image no mask, or the
-            patient of an image is not to be found where the parameters say.
+        DataError: nothing is found, or two files have one name.
     """
     images = _find(root, domain.images, domain, "images")
     masks = _find(root, domain.masks, domain, "masks") if domain.masks else {}
-    if domain.masks and leave_out is None:
-        _match(root, images, masks, domain)
     rows = _Rows(root, domain.table) if domain.table else None
     result, names = [], dict[str, Path]()
     for key, path in images.items():
@@ -76,6 +74,9 @@ def items(root: Path, domain: Domain, leave_out: LeaveOut | None = None) -> list
             _same_name(names[name], path, name, root)
         names[name] = path
         try:
+            found = rows.of(relative) if rows else {}
+            patient = found.get("patient", "") if rows else _patient(relative, domain)
+            mm = _millimetres(found.get("mm", ""), relative)
             if domain.masks and key not in masks:
                 raise DataError(
                     f"no mask of its name matches '{', '.join(domain.masks)}'",
@@ -84,12 +85,8 @@ def items(root: Path, domain: Domain, leave_out: LeaveOut | None = None) -> list
                 )
             classes = {label: _beside(path, patterns, label) for label, patterns in domain.class_masks.items()}
         except DataError as error:
-            if leave_out is None:
-                raise
             leave_out(name, str(error))
             continue
-        found = rows.of(relative) if rows else {}
-        patient = found.get("patient", "") if rows else _patient(relative, domain)
         result.append(
             Item(
                 name,
@@ -100,9 +97,11 @@ def items(root: Path, domain: Domain, leave_out: LeaveOut | None = None) -> list
                 patient,
                 found.get("split", ""),
                 found.get("scanner", ""),
-                _millimetres(found.get("mm", ""), relative),
+                mm,
             )
         )
+    for key in sorted(masks.keys() - images.keys()):
+        leave_out(masks[key].relative_to(root).as_posix(), "This mask has no image of the same name.")
     return sorted(result, key=lambda item: natural(item.name))
 
 
@@ -115,7 +114,7 @@ def groups(found: Sequence[Item]) -> list[list[Item]]:
     return list(result.values())
 
 
-def raw_files(root: Path, domain: Domain, leave_out: LeaveOut | None = None) -> list[Path]:
+def raw_files(root: Path, domain: Domain, leave_out: LeaveOut) -> list[Path]:
     """Every file that reading the domain opens, DICOM folders file by file; ``leave_out`` as for :func:`items`."""
     files: list[Path] = [root / domain.table.file] if domain.table else []
     for item in items(root, domain, leave_out):
@@ -189,24 +188,6 @@ def _regex(pattern: str) -> str:
 def _without_suffix(text: str) -> str:
     ending = suffix(Path(text))
     return text[: len(text) - len(ending)] if ending else text
-
-
-def _match(root: Path, images: Mapping[Key, Path], masks: Mapping[Key, Path], domain: Domain) -> None:
-    for ours, theirs, kind, missing, patterns in (
-        (images, masks, "image", "mask", domain.masks),
-        (masks, images, "mask", "image", domain.images),
-    ):
-        alone = [key for key in ours if key not in theirs]
-        if alone:
-            name = ours[alone[0]].relative_to(root)
-            others = f" ({len(alone)} such {kind}s in all)" if len(alone) > 1 else ""
-            raise DataError(
-                f"the {domain.domain} {kind} {name} has no {missing}: nothing named "
-                f"'{'_'.join(alone[0])}' matches '{', '.join(patterns)}'{others}",
-                where=str(root),
-                expected=f"for each {kind} a {missing} of the same name",
-                remedy=f"Add the {missing}, or leave the {kind} out by a narrower pattern",
-            )
 
 
 def _beside(image: Path, patterns: tuple[str, ...], label: str) -> tuple[Path, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,13 @@ from typing import Any
 import mtbench
 from mtbench.errors import DataError, ParamError
 from mtbench.preparation import prepare_cases
-from mtbench_plugins.datasets.folder.cases import cases, prepared
-from mtbench_plugins.datasets.folder.config import Config, Domain
-from mtbench_plugins.datasets.folder.frames import Frames
+from mtbench_plugins.datasets.folder.cases import Group, samples_of
+from mtbench_plugins.datasets.folder.config import Config
 from mtbench_plugins.datasets.folder.listing import Item, groups, inside, items, raw_files, read_table, side_of
 from mtbench_plugins.datasets.lumbar_mri_ct import OBTAIN, describe
 
 LEVELS = tuple(f"{part}{number}" for part, count in (("C", 7), ("T", 12), ("L", 5)) for number in range(1, count + 1))
 META = "meta.csv"
-
-
-@dataclass(frozen=True)
-class Group:
-    """What is read together: a volume, or the plain images of one patient."""
-
-    items: tuple[Item, ...]
-    domain: Domain
 
 
 class LumbarMriCt:
@@ -144,20 +135,6 @@ class LumbarMriCt:
         if self._left_out:
             context.log.append(f"{without} of {len(listed)} CT subjects left out, {len(self._left_out)} asked for")
         return result
-
-
-def samples_of(group: Group, config: Config) -> list[mtbench.Sample]:
-    """The chosen slices of one group.
-
-    Raises:
-        DataError: a file cannot be read, or a mask does not lie where its image lies.
-    """
-    frames = Frames(config.resize, config.size, config.mm)
-    return [
-        sample
-        for case in cases(group.items, group.domain)
-        for sample in prepared(case, group.domain, config.labels, frames.of)
-    ]
 
 
 def _meta(path: Path, context: mtbench.Context) -> Mapping[str, Mapping[str, str]]:

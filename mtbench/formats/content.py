@@ -1,0 +1,42 @@
+"""Raw files read once: their bytes for a decoder, their sha256 for the record of what a data set was made from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+Digest = tuple[int, int, str]
+"""Size in bytes, time of the last change in nanoseconds, sha256 in hexadecimal."""
+
+_NOTED: ContextVar[dict[str, Digest] | None] = ContextVar("noted", default=None)
+
+
+@contextmanager
+def noting() -> Iterator[dict[str, Digest]]:
+    """Within the block, in this thread: every file that :func:`content` reads, by its path."""
+    noted: dict[str, Digest] = {}
+    token = _NOTED.set(noted)
+    try:
+        yield noted
+    finally:
+        _NOTED.reset(token)
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file; their hash is noted where :func:`noting` asks for it.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    noted = _NOTED.get()
+    with path.open("rb") as file:
+        if noted is None:
+            return file.read()
+        # The status before the bytes: a file that changes meanwhile is not the one that was noted.
+        status = path.stat()
+        data = file.read()
+    noted[str(path)] = (status.st_size, status.st_mtime_ns, hashlib.sha256(data).hexdigest())
+    return data
