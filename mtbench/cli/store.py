@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +135,7 @@ def adopt_fit(
     replace: bool,
     plugin_files: tuple[str, ...],
     no_plugins: bool,
+    config: str | None,
     **options: Any,
 ) -> int:
     """Take a model trained elsewhere as the fit of SUITE's translator (-t) or segmenter (-s).
@@ -147,9 +149,9 @@ def adopt_fit(
     from mtbench.run.adopt import adopt
     from mtbench.store.artefacts import Store
 
-    registry = discover(plugin_files, third_party=not no_plugins)
+    registry = discover(plugin_files, third_party=not no_plugins, config=config)
     kind = "segmenter" if options["segmenters"] and not options["translators"] else "translator"
-    made = plan(suite, registry=registry, **options)
+    made = plan(suite, registry=registry, say=partial(click.echo, err=True), **options)
     found = adopt(made, registry, Store(store_folder(store)), kind, what, replace=replace)
     click.echo(f"adopted as: {found.manifest['unit']['name']}")
     click.echo(f"digest:     {found.digest}")
