@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from mtbench.compute.folders import store_folder
 from mtbench.discovery import Registry, discover
 from mtbench.errors import RequestError, WeightsError, close_matches
+from mtbench.params import parse_call
 from mtbench.plan import Plan, make_plan
 from mtbench.plan.choices import programs
 from mtbench.results import Results
+from mtbench.run.executor import Executor
 from mtbench.run.progress import PlainProgress, make_progress
 from mtbench.run.scheduler import RunOptions, Scheduler, Summary
 from mtbench.run.usage import remember
@@ -77,9 +79,13 @@ def run(
     out: str | None = None,
     store: str | None = None,
     device: str | None = None,
-    executor: str = "inline",
+    executor: str = "local",
+    jobs: int | None = None,
+    timeout: float | None = None,
+    memory_gb: float | None = None,
     batch_size: int = 8,
     fresh: Sequence[str] = (),
+    rerun: Sequence[str] = (),
     quiet: bool = False,
     plugin_files: Sequence[str] = (),
     no_plugins: bool = False,
@@ -101,9 +107,12 @@ def run(
         out: results directory; ``mtbench-results/SUITE`` by default.
         store: artefact store; ``MTBENCH_STORE`` or the user's cache folder by default.
         device: a torch device; the GPU if there is one by default.
-        executor: name of an executor plugin.
+        executor: name of an executor plugin, with its parameters as on the command line.
+        jobs: units at once; short for the executor's parameter of that name.
+        timeout, memory_gb: seconds and resident memory (GB = 1e9 bytes) that a unit may take; then it is stopped.
         batch_size: of inference; changes no result beyond rounding.
         fresh: stages to make anew.
+        rerun: "failed" (what is done anyway), "all", or units to make anew, by key (8 characters suffice) or name.
         quiet: show failures only.
         plugin_files, no_plugins: as ``--plugin`` and ``--no-plugins``.
         console: where progress goes; standard error by default.
@@ -113,6 +122,7 @@ def run(
 
     Raises:
         RequestError: the request is wrong. Failing units raise nothing: see ``Finished.summary``.
+        KeyboardInterrupt: the user interrupted; what was finished is in the results.
     """
     from rich.console import Console
 
@@ -140,16 +150,18 @@ def run(
         say=partial(console.print, markup=False, highlight=False, soft_wrap=True),
     )
     preflight(made, registry)
-    runner = registry.get("executor", executor).create(registry.complete("executor", executor, {}))
+    runner = _executor(registry, executor, jobs, limited=bool(timeout or memory_gb))
+    name = parse_call(executor)[0]
     results = Results.create(Path(out) if out else Path("mtbench-results") / made.suite.name, made.suite.name)
     watcher = PlainProgress(Console(quiet=True)) if quiet else make_progress(console)
     options = RunOptions(
         device=device,
-        executor=executor,
+        executor=name,
         batch_size=batch_size,
-        fresh=frozenset(fresh),
-        plugin_files=tuple(str(Path(f).resolve()) for f in plugin_files),
-        third_party=not no_plugins,
+        fresh=frozenset(STAGES if "all" in rerun else fresh),
+        again=_again(made, rerun),
+        timeout=timeout,
+        memory_mb=memory_gb * 1e9 / 2**20 if memory_gb else None,
     )
     artefacts = Store(store_folder(store))
     remember(artefacts, results.path)
@@ -158,8 +170,49 @@ def run(
             summary = Scheduler(made, registry, artefacts, results, runner, options, watcher).run()
         finally:
             tables = results.rebuild()
+    if summary.interrupted:
+        raise KeyboardInterrupt
     registry.notify_suite_finished(tables)
     return Finished(made, results, summary)
+
+
+def _executor(registry: Registry, given: str, jobs: int | None, *, limited: bool) -> Executor:
+    name, params, positional = parse_call(given)
+    spec = registry.get("executor", name).spec
+    if positional and spec.shorthand and len(positional) == 1:
+        params = {spec.shorthand: positional[0], **params}
+    elif positional:
+        raise RequestError(f"'{positional[-1]}' has no name", where=f"executor '{name}'", expected=f"{name}:NAME=VALUE")
+    if jobs is not None:
+        params = {**params, "jobs": jobs}
+    made: Executor = registry.get("executor", name).create(registry.complete("executor", name, params))
+    if limited and not made.limits:
+        raise RequestError(
+            f"the executor '{name}' cannot stop a unit",
+            where="--timeout, --memory",
+            remedy="Leave them out, or choose an executor that runs units in processes of their own",
+        )
+    return made
+
+
+def _again(made: Plan, rerun: Sequence[str]) -> frozenset[str]:
+    """The keys of the units to make anew."""
+    found: set[str] = set()
+    for asked in rerun:
+        if asked in ("failed", "all"):
+            continue
+        keys = {
+            key for key, unit in made.units.items() if asked == unit.name or (len(asked) >= 8 and key.startswith(asked))
+        }
+        if not keys:
+            raise RequestError(
+                f"the plan has no unit '{asked}'",
+                where="--rerun",
+                expected="'failed', 'all', a unit's name or its key",
+                matches=close_matches(asked, [unit.name for unit in made.units.values()]),
+            )
+        found |= keys
+    return frozenset(found)
 
 
 def preflight(made: Plan, registry: Registry) -> None:

@@ -22,7 +22,7 @@ def code_identity(registered: Registered) -> str | None:
     if not plugin.editable:
         return None
     if plugin.path is not None:
-        return hashlib.sha256(plugin.path.read_bytes()).hexdigest()
+        return plugin.sha256
     factory = registered.spec.factory.partition(":")[0] or plugin.module
     return _identity(plugin.module, factory)
 

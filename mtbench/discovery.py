@@ -38,7 +38,7 @@ class Plugin:
         name: the entry point's name, or the file's.
         module: the module it names.
         distribution, version: where it comes from; ``file`` and empty for a plugin file.
-        path: of a plugin file.
+        path, sha256: of a plugin file, and of its content when it was loaded.
         editable: whether its code may change under the same version (editable installs, plugin files).
         specs: what it registered, as (kind, name).
         problem, remedy: why it, or a part of it, was set aside; empty when all is well.
@@ -50,6 +50,7 @@ class Plugin:
     version: str = ""
     path: Path | None = None
     editable: bool = False
+    sha256: str = ""
     specs: list[tuple[str, str]] = field(default_factory=list)
     problem: str = ""
     remedy: str = ""
@@ -58,6 +59,18 @@ class Plugin:
     def origin(self) -> str:
         """Distribution and version, or the file."""
         return str(self.path) if self.path else f"{self.distribution} {self.version}".strip()
+
+    def reference(self) -> dict[str, Any]:
+        """What another process needs to load this plugin and no other, as JSON values; see :func:`load_one`."""
+        return {
+            "name": self.name,
+            "module": self.module,
+            "distribution": self.distribution,
+            "version": self.version,
+            "path": str(self.path) if self.path else None,
+            "editable": self.editable,
+            "sha256": self.sha256,
+        }
 
     def set_aside(self, problem: str, remedy: str) -> None:
         """Note a problem; the first one stands, later ones are added."""
@@ -206,9 +219,35 @@ def discover(
         path = Path(file).expanduser().resolve()
         if not path.is_file():
             raise RequestError(f"there is no plugin file {file}", expected="the path of a Python file")
-        plugin = Plugin(path.stem, _module_name(path), "file", path=path, editable=True)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        plugin = Plugin(path.stem, _module_name(path), "file", path=path, editable=True, sha256=sha256)
         registry.plugins.append(plugin)
         _load(registry, plugin, partial(_import_file, path, plugin.module))
+    return registry
+
+
+def load_one(reference: Mapping[str, Any]) -> Registry:
+    """A registry of the one plugin that :meth:`Plugin.reference` described.
+
+    Raises:
+        PluginError: it is not there, has changed since, or cannot be loaded.
+    """
+    path = Path(reference["path"]) if reference["path"] else None
+    plugin = Plugin(**{**reference, "path": path})
+    registry = Registry()
+    registry.plugins.append(plugin)
+    if path is None:
+        _load(registry, plugin, partial(importlib.import_module, plugin.module))
+    else:
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != plugin.sha256:
+            raise PluginError(
+                "the plugin file has changed or gone since the run was started",
+                where=str(path),
+                remedy="Run the same command again",
+            )
+        _load(registry, plugin, partial(_import_file, path, plugin.module))
+    if not plugin.specs:
+        raise PluginError(plugin.problem or "it registers nothing", where=plugin.origin, remedy=plugin.remedy)
     return registry
 
 

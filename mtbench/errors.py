@@ -95,6 +95,14 @@ class DiskFullError(StoreError):
     """There is no room left; a run stops, for every further unit would fail for the same reason."""
 
 
+class LeaseLostError(StoreError):
+    """Another run has taken over the unit that this one was at work on."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM)."""
+
+
 def close_matches(name: str, known: Iterable[str]) -> tuple[str, ...]:
     """Up to three names in ``known`` that resemble ``name``, best first."""
     return tuple(difflib.get_close_matches(name, list(known), n=3, cutoff=0.5))

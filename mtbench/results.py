@@ -5,19 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtbench.errors import RequestError, StoreError
-from mtbench.store.files import telling, write_whole
+from mtbench.store.artefacts import hash_of
+from mtbench.store.files import sweep, telling, write_whole
+from mtbench.store.owner import owner
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 MARKER = "mtbench-results.json"
 FORMAT = 1
+_MADE_FROM = b"mtbench.journal"
+_UNTABLED = ("type", "run", "at", "beat")
+"""What only the journal says of an attempt."""
 
 
 def load(results: str | os.PathLike[str], table: str = "scores") -> pa.Table:
@@ -53,6 +59,7 @@ class Results:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._journal: Any = None
+        self._at = 0.0
 
     @staticmethod
     def open(path: Path) -> Results:
@@ -102,50 +109,34 @@ class Results:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the directory's lock and an open journal.
-
-        Raises:
-            StoreError: another run holds it.
-        """
-        import fcntl
-
+        """Hold a journal of this process's own; other runs may write here at the same time into theirs."""
         with telling(self.path):
-            lock = (self.path / ".lock").open("a+")
+            (self.path / "journal").mkdir(exist_ok=True)
+            sweep(self.path.glob(".tmp-*"))
+            name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{owner()}-{secrets.token_hex(4)}.jsonl"
+            self._journal = (self.path / "journal" / name).open("a", encoding="utf-8")
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                lock.seek(0)
-                raise StoreError(
-                    f"another run is writing here ({lock.read().strip() or 'unknown'})",
-                    where=str(self.path),
-                    remedy="Wait for it, or choose another directory with --out",
-                ) from None
-            lock.truncate(0)
-            lock.write(f"process {os.getpid()}")
-            lock.flush()
-            with telling(self.path):
-                (self.path / "journal").mkdir(exist_ok=True)
-                name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.jsonl"
-                self._journal = (self.path / "journal" / name).open("a", encoding="utf-8")
             yield
         finally:
-            if self._journal is not None:
-                journal, self._journal = self._journal, None
-                # Closing tries once more to write what a full disk refused, and append() has told of that.
-                with contextlib.suppress(OSError):
-                    journal.close()
-                with contextlib.suppress(OSError):
-                    if not os.path.getsize(journal.name):
-                        os.unlink(journal.name)
-            lock.close()
+            journal, self._journal = self._journal, None
+            # Closing tries once more to write what a full disk refused, and append() has told of that.
+            with contextlib.suppress(OSError):
+                journal.close()
+            with contextlib.suppress(OSError):
+                if not os.path.getsize(journal.name):
+                    os.unlink(journal.name)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add one line to the journal and flush it to disk."""
+        """Add one line to the journal and flush it to disk; ``at`` says when."""
+        self._at = max(time.time(), self._at + 1e-6)
         with telling(self.path):
-            self._journal.write(json.dumps(record, sort_keys=True, default=str) + "\n")
+            self._journal.write(json.dumps({**record, "at": self._at}, sort_keys=True, default=str) + "\n")
             self._journal.flush()
             os.fsync(self._journal.fileno())
+
+    def not_before(self, at: float) -> None:
+        """Have what is appended from now on be later than ``at``, whatever the clock says."""
+        self._at = max(self._at, at)
 
     def write_file(self, name: str, text: str) -> None:
         """Write a file of the directory, whole."""
@@ -164,16 +155,18 @@ class Results:
                         continue
 
     def table(self, name: str) -> pa.Table:
-        """One of the tables; rebuilt first if the journal is newer than it."""
+        """One of the tables; rebuilt first if the journal has changed since it was made."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         path = self.path / f"{name}.parquet"
-        if self._stale(path):
-            tables = self.rebuild()
-            return tables[name]
+        if not path.exists():
+            return self.rebuild()[name]
         try:
-            return pq.read_table(path)
+            with pq.ParquetFile(path) as file:
+                if (file.metadata.metadata or {}).get(_MADE_FROM) != self._state():
+                    return self.rebuild()[name]
+                return file.read()
         except (pa.ArrowException, OSError) as error:
             raise StoreError(
                 f"the table cannot be read: {error}",
@@ -181,24 +174,28 @@ class Results:
                 remedy="Delete that file; it is rebuilt from the journal",
             ) from error
 
-    def _stale(self, path: Path) -> bool:
-        if not path.exists():
-            return True
-        made = path.stat().st_mtime_ns
-        return any(j.stat().st_mtime_ns > made for j in (self.path / "journal").glob("*.jsonl"))
+    def _state(self) -> bytes:
+        """What the journal's files are called and how long they are. Not when they were written: clocks go wrong."""
+        files = sorted((path.name, path.stat().st_size) for path in (self.path / "journal").glob("*.jsonl"))
+        return hash_of(files).encode()
 
     def rebuild(self) -> dict[str, pa.Table]:
         """Make the tables from the journal and write them, if the directory can be written."""
         import pyarrow.parquet as pq
 
-        tables = view(self.records())
-        for name, made in tables.items():
-            with contextlib.suppress(StoreError):
-                write_whole(
-                    self.path / f"{name}.parquet",
-                    lambda file, made=made: pq.write_table(made, file, row_group_size=100_000),  # type: ignore[misc]
-                )
-        return tables
+        while True:
+            state = self._state()
+            tables = view(self.records())
+            for name, made in tables.items():
+                told = made.replace_schema_metadata({_MADE_FROM: state})
+                with contextlib.suppress(StoreError):
+                    write_whole(
+                        self.path / f"{name}.parquet",
+                        lambda file, told=told: pq.write_table(told, file, row_group_size=100_000),  # type: ignore[misc]
+                    )
+            # Another run may have added to the journal meanwhile, or put newer tables where these are now.
+            if self._state() == state:
+                return tables
 
 
 def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
@@ -210,9 +207,12 @@ def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
     order: dict[str, int] = {}
     for record in records:
         if record.get("type") == "attempt":
-            attempts.append({k: v for k, v in record.items() if k != "type"})
+            attempts.append({k: v for k, v in record.items() if k not in _UNTABLED})
         elif record.get("type") == "row":
-            rows[record["row"]] = record
+            # Journals of runs at the same time are read one after the other.
+            known = rows.get(record["row"])
+            if known is None or record.get("at", 0.0) >= known.get("at", 0.0):
+                rows[record["row"]] = record
         elif record.get("type") == "order":
             order = {row: place for place, row in enumerate(record["rows"])}
     scores = []

@@ -110,14 +110,14 @@ def test_a_bug_says_that_it_is_one_and_keeps_the_traceback(run_cli: Any, monkeyp
 
 
 def test_exit_codes_of_runs(suite: Path, toys: Path, run_cli: Any) -> None:
-    command = ["run", suite, "--plugin", toys, "--device", "cpu"]
+    command = ["run", suite, "--plugin", toys, "--device", "cpu", "--executor", "inline"]
     assert run_cli(*command).code == 0
     assert run_cli(*command, "-t", "toy-odd:mode=nan").code == 1
     assert run_cli(*command, "-t", "toy-od").code == 2
 
 
 def test_results_and_store_where_they_are_asked_for(suite: Path, toys: Path, run_cli: Any, tmp_path: Path) -> None:
-    ran = run_cli("run", suite, "--plugin", toys, "--device", "cpu", "--out", "here", "--store", "there")
+    ran = run_cli("run", suite, "--plugin", toys, "--executor", "inline", "--out", "here", "--store", "there")
     assert ran.code == 0
     assert "Results: here" in ran.err
     assert (tmp_path / "here" / "scores.parquet").is_file()
@@ -127,7 +127,7 @@ def test_results_and_store_where_they_are_asked_for(suite: Path, toys: Path, run
 def test_the_table_goes_to_standard_output_and_progress_to_standard_error(
     suite: Path, toys: Path, run_cli: Any
 ) -> None:
-    ran = run_cli("run", suite, "--plugin", toys, "--device", "cpu")
+    ran = run_cli("run", suite, "--plugin", toys, "--executor", "inline")
     assert "toy-same" in ran.out
     assert "done" not in ran.out
     assert "[1/" in ran.err
@@ -136,7 +136,7 @@ def test_the_table_goes_to_standard_output_and_progress_to_standard_error(
 
 
 def test_run_then_export(suite: Path, toys: Path, run_cli: Any, tmp_path: Path) -> None:
-    run_cli("run", suite, "--plugin", toys, "--device", "cpu", "--out", "out")
+    run_cli("run", suite, "--plugin", toys, "--executor", "inline", "--out", "out")
     ran = run_cli("export", "out", "--format", "csv")
     assert ran.code == 0, ran.err
     assert "toy-same" in ran.out

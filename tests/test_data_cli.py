@@ -106,7 +106,7 @@ class TestPrepare:
             'root = "${MTBENCH_DUKE_ROOT}"\nparams.size = 16\n'
         )
         try:
-            run = run_cli("run", suite, "--device", "cpu")
+            run = run_cli("run", suite, "--device", "cpu", "--executor", "inline")
             again = run_cli("data", "prepare", suite)
         finally:
             del os.environ["MTBENCH_DUKE_ROOT"]

@@ -74,7 +74,7 @@ def run(run_cli: Any, toys: Path) -> Any:
 
     def go(*arguments: str | Path, suite: str = SUITE) -> Any:
         (toys.parent / "toy.toml").write_text(suite)
-        return run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu", *arguments)
+        return run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu", "--executor", "inline", *arguments)
 
     return go
 
@@ -565,18 +565,6 @@ def test_a_torn_journal_line_is_left_out(run: Any) -> None:
     assert values() == expected
 
 
-def test_two_runs_in_one_results_directory_are_refused(run: Any) -> None:
-    run("-m", "toy-gap", "-t", "toy-same")
-    with Results.open(Path(OUT)).writing():
-        ran = run("-m", "toy-gap", "-t", "toy-same")
-        assert ran.code == 1
-        assert f"another run is writing here (process {os.getpid()})" in ran.err
-        assert "--out" in ran.err
-        # Reading goes on.
-        assert values()
-    assert run("-m", "toy-gap", "-t", "toy-same").code == 0
-
-
 def test_a_damaged_manifest_fails_its_unit_only(run: Any, store: Path) -> None:
     run()
     damaged = 0
@@ -596,7 +584,8 @@ def test_a_damaged_manifest_fails_its_unit_only(run: Any, store: Path) -> None:
 
 
 def start(suite: Path, *arguments: str, **env: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "mtbench", "run", suite.name, "--plugin", "toys.py", "--device", "cpu", *arguments]
+    command = [sys.executable, "-m", "mtbench", "run", suite.name, "--plugin", "toys.py", "--device", "cpu"]
+    command += ["--executor", "inline", *arguments]
     return subprocess.Popen(
         command, cwd=suite.parent, env={**os.environ, **env}, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -640,8 +629,12 @@ def test_an_interrupted_run_says_that_it_goes_on(run: Any, toys: Path, log: Call
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    assert process.poll() is None, "the first one waits for the unit at work"
+    process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
+    assert "Press Ctrl-C again to stop at once" in err
     assert "What was finished is kept" in err
     assert "Traceback" not in err
     assert not temporary(toys.parent)

@@ -1,7 +1,8 @@
 """Tiny plugins of every kind, copied to a temporary folder and loaded with ``--plugin``. NumPy, and torch when run.
 
 ``TOY_LOG`` names a file that gets one line for every call that costs something; ``TOY_FAIL`` makes the calls whose
-line holds that text fail; ``TOY_HANG`` makes a fit sleep after it has reported that it started.
+line holds that text fail; ``TOY_HANG`` makes a fit sleep (``TOY_HANG_SECONDS``, or a minute) after it has made the file
+of that name.
 """
 
 from __future__ import annotations
@@ -232,7 +233,7 @@ class Shift:
         record(f"fit shift by={self.by:g} seed={context.seed}")
         if os.environ.get("TOY_HANG"):
             Path(os.environ["TOY_HANG"]).touch()
-            time.sleep(60)
+            time.sleep(float(os.environ.get("TOY_HANG_SECONDS", "60")))
         assert data.source_train is not None
         assert data.target_train is not None
         self.step = float(data.target_train.floats().mean() - data.source_train.floats().mean())

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from mtbench.errors import DataError, MtbenchError, StoreError
+from mtbench.errors import DataError, MtbenchError, StoreError, Terminated
 
 COMMANDS = {
     "run": "run a benchmark suite",
@@ -24,6 +24,7 @@ COMMANDS = {
     "data": "list, prepare and check data sets",
     "store": "what artefacts cost, what can go; adopt a model trained elsewhere",
     "weights": "list, fetch and add the weight files that feature networks need",
+    "worker": "run one unit from a file (executors do)",
     "plugins": "list plugins, or show one with its parameters",
 }
 
@@ -79,9 +80,10 @@ def main(args: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
         _say("Stopped. What was finished is kept: the same command goes on from here.")
-        sys.exit(130)
+        # click turns what was raised into an Abort.
+        sys.exit(143 if isinstance(error.__cause__ or error, Terminated) else 130)
     except MtbenchError as error:
         if debug:
             traceback.print_exc()

@@ -93,7 +93,7 @@ def prepare_dataset(
     for request in asked:
         watcher.begin(2)
         try:
-            done = prepare(request, registry, place, watcher, strict=strict, files=plugin_files)
+            done = prepare(request, registry, place, watcher, strict=strict)
         finally:
             watcher.end()
         _tell(done)

@@ -9,21 +9,39 @@ import click
 
 from mtbench.cli.options import plugin_options, suite_options
 
+_POSITIVE = click.FloatRange(0, min_open=True)
+
 
 @click.command()
 @click.argument("suite")
 @suite_options
 @click.option("--out", metavar="DIR", help="Where results go (default: mtbench-results/SUITE).")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one).")
-@click.option("--executor", default="inline", show_default=True, metavar="NAME", help="Who runs the units.")
+@click.option("--executor", default="local", show_default=True, metavar="NAME[:p=v,...]", help="Who runs the units.")
+@click.option(
+    "--jobs", type=click.IntRange(1), metavar="N", help="Units at once (default: one a GPU, or as cores allow)."
+)
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Stop a unit that takes longer."
+)
+@click.option(
+    "--memory", "memory_gb", type=click.FloatRange(0, min_open=True), metavar="GB", help="Stop a unit that takes more."
+)
 @click.option("--batch-size", default=8, show_default=True, type=click.IntRange(1), help="Slices per inference batch.")
 @click.option("--fresh", multiple=True, metavar="STAGE", help="Make the artefacts of a stage anew.")
+@click.option(
+    "--rerun",
+    multiple=True,
+    metavar="failed|all|UNIT",
+    help="What to do again (default: failed); a unit by key or name.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Show failures and the table only.")
 @plugin_options
 def command(suite: str, **options: Any) -> int:
     """Run SUITE, a file or the name of a registered suite (try `quickstart`).
 
-    What was computed before is not computed again: adding a metric or a translator costs only that.
+    What was computed before is not computed again: adding a metric or a translator costs only that. What failed
+    before is tried again. Ctrl-C finishes what is at work; a second one stops at once; nothing finished is lost.
     """
     from rich.console import Console
 

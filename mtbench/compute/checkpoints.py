@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mtbench.errors import StoreError
+from mtbench.store.files import write_whole
 
 
 class Checkpoints:
@@ -48,11 +48,5 @@ class Checkpoints:
         """Write ``state`` whole: temporary name, flush, rename."""
         import torch
 
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as file:
-            torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        write_whole(self._path, lambda file: torch.save(dict(state), file))
         self._last = time.monotonic()

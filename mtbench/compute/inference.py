@@ -55,12 +55,20 @@ def _let_go(array: Any) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
+def limit_blas(threads: int) -> None:
+    """Have NumPy's and SciPy's BLAS use so many threads; otherwise they take all cores, and sums follow suit."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(threads, "blas")
+
+
 def prepare_torch(precision: str, threads: int) -> None:
-    """Set threads and TF32 as the unit's key says, whatever ran before in this process."""
+    """Set threads (torch's and BLAS's) and TF32 as the unit's key says, whatever ran before in this process."""
     import torch
 
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
+    limit_blas(threads)
     tf32 = precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32

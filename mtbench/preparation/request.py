@@ -105,22 +105,19 @@ def lookup(request: Request, registry: Registry, store: Store) -> Prepared | Non
     return _Maker(request, registry, store).run(make=False)
 
 
-def prepare(
-    request: Request, registry: Registry, store: Store, watcher: Watcher, *, strict: bool = False, files: Sequence[str]
-) -> Prepared:
+def prepare(request: Request, registry: Registry, store: Store, watcher: Watcher, *, strict: bool = False) -> Prepared:
     """Prepare and divide a data set, unless that is done.
 
     Args:
         request, registry, store: what, with what, into what.
         watcher: who shows it.
         strict: refuse if any case has to be left out.
-        files: plugin files in use (``--plugin``).
 
     Raises:
         DataError: it cannot be prepared; under ``strict``, also if cases had to be left out.
         DiskFullError: there is no room; what was converted is kept for the next try.
     """
-    done = _Maker(request, registry, store, watcher, strict, tuple(files)).run(make=True)
+    done = _Maker(request, registry, store, watcher, strict).run(make=True)
     assert done is not None
     left_out = done.data.info.get("left_out", [])
     if strict and left_out:
@@ -140,7 +137,6 @@ class _Maker:
     store: Store
     watcher: Watcher | None = None
     strict: bool = False
-    files: tuple[str, ...] = ()
 
     def run(self, make: bool) -> Prepared | None:
         plan = self.request.builder.plan
@@ -182,7 +178,6 @@ class _Maker:
             store=str(self.store.root),
             device="cpu",
             files=files,
-            plugin_files=self.files,
             strict=self.strict,
         )
         if self.watcher is None:

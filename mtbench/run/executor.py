@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mtbench.discovery import Registry
 from mtbench.run.job import Job, Outcome
 
 
+@dataclass(frozen=True)
+class Session:
+    """What an executor is told of a run.
+
+    Attributes:
+        registry: the plugins of the process itself.
+        report: ``report(key, done, total, figures)`` shows the progress of a running unit.
+        threads: CPU threads that a unit may use.
+        device: what the user asked for; empty for the best there is.
+    """
+
+    registry: Registry
+    report: Callable[[str, int, int, Mapping[str, Any]], None]
+    threads: int = 1
+    device: str = ""
+
+
 class Executor(Protocol):
     """An executor plugin's object.
 
-    The scheduler calls ``start`` once, ``submit`` for jobs whose inputs are there (never more than ``slots``
-    at a time), ``wait`` for what has ended, and ``close`` at the end, whatever happened.
+    The scheduler calls ``start`` once, ``submit`` for jobs whose inputs are there (one, and further ones while fewer
+    than ``slots`` are at work), ``wait`` for what has ended, and ``close`` at the end, whatever happened. What is
+    costly to start is best started by the first ``submit``: where everything is cached there is none.
+
+    A worker process runs a job with ``mtbench worker UNIT.json``, or :func:`mtbench.run.worker.execute_file`.
     """
 
     slots: int
+    limits: bool
+    """Whether it keeps the time and memory limits of jobs."""
 
-    def start(self, registry: Registry, report: Callable[[str, int, int, Mapping[str, Any]], None]) -> None:
-        """Get ready. ``report(key, done, total, figures)`` shows progress of a running unit."""
+    def start(self, session: Session) -> None:
+        """Get ready."""
 
     def submit(self, job: Job) -> None:
         """Take a job; return at once or after running it."""
 
-    def wait(self) -> list[Outcome]:
-        """Outcomes of at least one submitted job."""
+    def wait(self, seconds: float) -> list[Outcome]:
+        """Outcomes of what has ended, as soon as there are any; none if nothing ends for ``seconds``."""
 
     def close(self) -> None:
         """Stop whatever still runs and let go of everything."""

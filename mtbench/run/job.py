@@ -23,10 +23,15 @@ class Job:
         digests: role to the digest of those, recorded in the manifest.
         given: what of them this unit reads, by content: what the address was made of.
         store: the store's folder.
-        device, batch_size: how to run it; neither changes a result beyond rounding.
-        plugin_files: files given by ``--plugin``, loaded by path.
-        third_party: whether plugins of other distributions may be loaded.
+        device, batch_size: how to run it; neither changes a result beyond rounding. An empty device is the best
+            one that the process at work can see.
+        files: the fingerprint of the raw files it reads.
+        plugin: where its plugin is, as ``mtbench.discovery.Plugin.reference`` tells it; empty for the split stage.
+        code: the identity that the plugin's code had when the plan was made, where that code may change.
         strict: whether a data set is refused when cases of it have to be left out.
+        timeout: seconds it may take, or ``None``.
+        memory_mb: resident memory that its processes may take together, or ``None``.
+        lease: file and content of the claim on the unit, looked at again before its artefact is committed.
     """
 
     unit: Mapping[str, Any]
@@ -34,13 +39,16 @@ class Job:
     inputs: Mapping[str, tuple[str, str]]
     digests: Mapping[str, str]
     store: str
-    device: str
+    device: str = ""
     given: Mapping[str, str] = field(default_factory=dict)
     batch_size: int = 8
     files: str = ""
-    plugin_files: tuple[str, ...] = ()
-    third_party: bool = True
+    plugin: Mapping[str, Any] = field(default_factory=dict)
+    code: str | None = None
     strict: bool = False
+    timeout: float | None = None
+    memory_mb: float | None = None
+    lease: tuple[str, str] | None = None
 
     @property
     def key(self) -> str:
@@ -56,7 +64,7 @@ class Job:
         """The job that :meth:`to_json` wrote."""
         raw = json.loads(text)
         raw["inputs"] = {role: tuple(where) for role, where in raw["inputs"].items()}
-        raw["plugin_files"] = tuple(raw["plugin_files"])
+        raw["lease"] = tuple(raw["lease"]) if raw["lease"] else None
         return Job(**raw)
 
 
@@ -87,6 +95,15 @@ class Outcome:
     device: str = ""
     started: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The text a worker process leaves."""
+        return json.dumps(asdict(self), sort_keys=True, default=str)
+
+    @staticmethod
+    def from_json(text: str) -> Outcome:
+        """The outcome that :meth:`to_json` wrote."""
+        return Outcome(**json.loads(text))
 
 
 def manifest_of(job: Job, registered: Registered | None) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def _seconds(value: float) -> str:
 
 
 class LiveProgress:
-    """Two bars: the suite, and the unit at work with its figures and time left."""
+    """A bar for the suite, and one for each unit at work with its figures and time left."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -78,13 +78,17 @@ class LiveProgress:
         if reason and status not in ("cached", "skipped"):
             self._progress.console.print(f"    {reason}", highlight=False, markup=False)
 
+    def note(self, text: str) -> None:
+        """A line above the bars."""
+        self._progress.console.print(text, style="yellow", highlight=False, markup=False)
+
     def end(self) -> None:
         """Take the bars away."""
         self._progress.stop()
 
 
 class PlainProgress:
-    """One line when a unit ends, and one every 20 seconds while it is at work."""
+    """One line when a unit ends, and for each unit at work one every 20 seconds."""
 
     EVERY = 20.0
 
@@ -92,8 +96,8 @@ class PlainProgress:
         self._console = console
         self._count = 0
         self._total = 0
-        self._last = time.monotonic()
         self._names: dict[str, str] = {}
+        self._last: dict[str, float] = {}
 
     def begin(self, total: int) -> None:
         """Remember how many there are."""
@@ -102,12 +106,13 @@ class PlainProgress:
     def started(self, unit: Unit) -> None:
         """Remember its name."""
         self._names[unit.key] = unit.name
-        self._last = time.monotonic()
+        self._last[unit.key] = time.monotonic()
 
     def report(self, key: str, done: int, total: int, figures: Mapping[str, Any]) -> None:
         """A line now and then."""
-        if time.monotonic() - self._last >= self.EVERY:
-            self._last = time.monotonic()
+        now = time.monotonic()
+        if now - self._last.get(key, now) >= self.EVERY:
+            self._last[key] = now
             about = " ".join(f"{k} {_figure(v)}" for k, v in figures.items())
             self._line(f"  {self._names.get(key, '')}: {done}{f' of {total}' if total else ''} {about}")
 
@@ -120,6 +125,10 @@ class PlainProgress:
         self._line(f"[{self._count}/{self._total}] {unit.name}: {'done' if status == 'ok' else status}{took}")
         if reason and status != "skipped":
             self._line(f"    {reason}")
+
+    def note(self, text: str) -> None:
+        """A line."""
+        self._line(text)
 
     def end(self) -> None:
         """Nothing is left on the screen."""

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Protocol
 
-from mtbench import provenance
+from mtbench.codeid import code_identity
 from mtbench.discovery import Registry
-from mtbench.errors import DiskFullError, MtbenchError
+from mtbench.errors import DiskFullError, LeaseLostError, MtbenchError
 from mtbench.plan import Plan, Row, Unit
 from mtbench.results import Results
-from mtbench.run.executor import Executor
+from mtbench.run.executor import Executor, Session
 from mtbench.run.job import Job, Outcome, unit_to_dict
 from mtbench.run.lookup import address, fingerprint, given, settle
+from mtbench.run.record import Record, lost
+from mtbench.run.signals import interrupts
+from mtbench.run.space import needed
 from mtbench.run.worker import describe_failure
-from mtbench.store.artefacts import Artefact, Store, hash_of
+from mtbench.store.artefacts import Artefact, Store
 from mtbench.store.hashes import Hashes
+from mtbench.store.leases import PATIENCE, Leases
+
+_POLL = 1.0
+"""Seconds between looks at units that another run is at work on."""
 
 
 class Watcher(Protocol):
@@ -38,6 +45,9 @@ class Watcher(Protocol):
     def finished(self, unit: Unit, status: str, reason: str, seconds: float) -> None:
         """A unit ended: ok, cached, error, oom, timeout, lost or skipped."""
 
+    def note(self, text: str) -> None:
+        """Something to know about the run itself."""
+
     def end(self) -> None:
         """The run is over."""
 
@@ -51,29 +61,41 @@ class RunOptions:
         executor: name of the executor, for the record.
         batch_size: of inference.
         fresh: stages whose artefacts are made anew.
-        plugin_files, third_party: what a worker process needs to load the same plugins.
+        again: keys of units whose artefacts are made anew.
+        timeout: seconds a unit may take.
+        memory_mb: resident memory that a unit's processes may take.
+        patience: seconds of silence after which another run's claims have lapsed.
     """
 
     device: str | None = None
     executor: str = "inline"
     batch_size: int = 8
     fresh: frozenset[str] = frozenset()
-    plugin_files: tuple[str, ...] = ()
-    third_party: bool = True
+    again: frozenset[str] = frozenset()
+    timeout: float | None = None
+    memory_mb: float | None = None
+    patience: float = PATIENCE
 
 
 @dataclass
 class Summary:
-    """What a run did: units by status, and the failures with their reasons."""
+    """What a run did: units by status, the failures with their reasons, and whether it was interrupted."""
 
     counts: dict[str, int] = field(default_factory=dict)
     failures: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
+    interrupted: bool = False
 
     @property
     def failed(self) -> bool:
         """Whether any unit failed."""
         return bool(self.failures)
+
+
+class _Begun(Enum):
+    RUNNING = 1
+    ENDED = 2
+    ELSEWHERE = 3
 
 
 class Scheduler:
@@ -102,286 +124,259 @@ class Scheduler:
         self._plan = plan
         self._registry = registry
         self._store = store
-        self._results = results
         self._executor = executor
         self._options = options
         self._watcher = watcher
         self._hashes = Hashes(store.root / "hashes.sqlite")
+        self._leases = Leases(store.root, options.patience)
+        self._record = Record(plan, registry, results, self._leases, options.executor)
         self._artefacts: dict[str, Artefact] = {}
-        self._digests: dict[str, str] = {}
         self._addresses: dict[str, str] = {}
-        self._provisional: dict[str, str] = {}
+        self._files: dict[str, str] = {}
+        self._provisional: set[str] = set()
+        self._claims: dict[str, str] = {}
         self._dead: dict[str, str] = {}
+        self._running: set[str] = set()
+        self._full: DiskFullError | None = None
         self._summary = Summary()
-        self._device: str | None = options.device
         self._rows: dict[str, list[Row]] = {}
         for row in plan.rows:
             self._rows.setdefault(row.unit, []).append(row)
-        self._known_artefacts: set[tuple[str, str]] = set()
-        self._known_rows: dict[str, str] = {}
-        self._attempts: dict[str, int] = {}
+        # What the units' processes must find; an edit during the run is noticed there.
+        self._codes = {
+            (unit.kind, unit.plugin): code_identity(registry.get(unit.kind, unit.plugin))
+            for unit in plan.units.values()
+            if unit.plugin
+        }
 
     def run(self) -> Summary:
-        """Run to the end; failures are recorded, not raised.
+        """Run to the end, or to the end of what is at work when the user interrupts; failures are recorded, not raised.
 
         Raises:
-            DiskFullError: there is no room for artefacts or for the journal.
+            DiskFullError: there is no room for artefacts or for the journal. What was at work has been finished.
+            KeyboardInterrupt: the user interrupted twice, or the process was asked to end.
         """
         started = time.monotonic()
-        self._recall()
+        with self._closing(), interrupts(self._interrupt):
+            self._store.sweep()
+            self._record.recall()
+            self._watcher.begin(len(self._plan.units))
+            for row in self._rows.get("", ()):
+                self._record.skipped(row, row.skipped)
+            self._executor.start(
+                Session(self._registry, self._watcher.report, self._plan.suite.threads, self._options.device or "")
+            )
+            self._loop()
+        self._summary.seconds = time.monotonic() - started
+        if self._full is not None:
+            rest = [key for key in self._plan.units if key not in self._artefacts and key not in self._dead]
+            raise DiskFullError(
+                str(self._full).rstrip("."),
+                remedy=f"About {needed(self._plan, rest, self._store)} are needed for the {len(rest)} units to come",
+            )
+        return self._summary
+
+    @contextlib.contextmanager
+    def _closing(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._executor.close()
+            with contextlib.suppress(DiskFullError):
+                for key in sorted(self._running):
+                    outcome = lost(key, "The run was stopped by the user while this unit was at work.")
+                    self._record.attempt(self._plan.units[key], outcome, self._addresses[key], begun=True)
+            self._leases.close()
+            self._store.sweep()
+            self._hashes.close()
+            self._watcher.end()
+
+    def _interrupt(self) -> None:
+        self._summary.interrupted = True
+        count = len(self._running)
+        work = f"finishing {count} unit{'s' if count != 1 else ''} at work" if count else "stopping"
+        self._watcher.note(f"Interrupted: {work}. Press Ctrl-C again to stop at once.")
+
+    def _loop(self) -> None:
         units = self._plan.units
         waiting = {key: len(set(unit.inputs.values())) for key, unit in units.items()}
         users: dict[str, list[str]] = {}
         for key, unit in units.items():
-            for needed in set(unit.inputs.values()):
-                users.setdefault(needed, []).append(key)
+            for before in set(unit.inputs.values()):
+                users.setdefault(before, []).append(key)
         ready = deque(key for key, count in waiting.items() if count == 0)
-        running: set[str] = set()
-        self._watcher.begin(len(units))
-        for row in self._rows.get("", ()):
-            self._record_row(row, "skipped", row.skipped)
-        try:
-            self._executor.start(self._registry, self._watcher.report)
-            while ready or running:
-                ended: list[str] = []
-                while ready and len(running) < self._executor.slots:
-                    key = ready.popleft()
-                    if self._begin(units[key]):
-                        running.add(key)
-                    else:
+        elsewhere: list[str] = []
+        told = False
+        while ready or self._running or elsewhere:
+            ended: list[str] = []
+            stopping = self._summary.interrupted or self._full is not None
+            # Slots are asked for only when something runs: to know them may cost a second.
+            while ready and not stopping and (not self._running or len(self._running) < self._executor.slots):
+                key = ready.popleft()
+                match self._begin(units[key]):
+                    case _Begun.RUNNING:
+                        self._running.add(key)
+                    case _Begun.ENDED:
                         ended.append(key)
-                if running and not ended:
-                    for outcome in self._executor.wait():
-                        running.discard(outcome.key)
-                        self._finish(units[outcome.key], outcome)
+                    case _Begun.ELSEWHERE:
+                        elsewhere.append(key)
+                stopping = self._summary.interrupted
+            if stopping and not self._running:
+                return
+            if self._running and not ended:
+                for outcome in self._executor.wait(_POLL):
+                    self._running.discard(outcome.key)
+                    if outcome.error_type == LeaseLostError.__name__:
+                        elsewhere.append(outcome.key)
+                        self._record.attempt(
+                            units[outcome.key],
+                            lost(outcome.key, outcome.reason),
+                            self._addresses[outcome.key],
+                            begun=True,
+                        )
+                    elif self._finish(units[outcome.key], outcome):
                         ended.append(outcome.key)
-                # Depth first: what has become possible comes before what was possible already, so that rows
-                # are finished one by one and not all at the end.
-                for key in ended:
-                    now = []
-                    for user in users.get(key, ()):
-                        waiting[user] -= 1
-                        if waiting[user] == 0:
-                            now.append(user)
-                    ready.extendleft(reversed(now))
-        finally:
-            self._executor.close()
-            self._hashes.close()
-            self._watcher.end()
-        self._summary.seconds = time.monotonic() - started
-        return self._summary
+            elif elsewhere and not ended:
+                if not told:
+                    told = True
+                    self._watcher.note("Another run is at work on the rest; waiting for what it makes.")
+                time.sleep(min(_POLL, self._options.patience / 4))
+            if not ended and elsewhere:
+                ready.extend(elsewhere)
+                elsewhere = []
+            # Depth first: what has become possible comes before what was possible already, so that rows
+            # are finished one by one and not all at the end.
+            for key in ended:
+                now = []
+                for user in users.get(key, ()):
+                    waiting[user] -= 1
+                    if waiting[user] == 0:
+                        now.append(user)
+                ready.extendleft(reversed(now))
 
     # -- one unit
 
-    def _begin(self, unit: Unit) -> bool:
-        """Submit a unit; False when it has already ended: cached, or not possible."""
+    def _begin(self, unit: Unit) -> _Begun:
+        """Submit a unit, unless it has already ended (cached, or not possible) or another run is at work on it."""
         for key in unit.inputs.values():
             if key in self._dead:
                 self._dead[unit.key] = self._dead[key]
                 self._end(unit, Outcome(unit.key, "skipped", reason=self._dead[key]))
-                return False
+                return _Begun.ENDED
+        fresh = unit.stage in self._options.fresh or unit.key in self._options.again
         try:
-            files, provisional = fingerprint(unit, self._registry, self._hashes)
-            where = address(unit, self._artefacts, files)
-            self._addresses[unit.key] = where
-            if unit.stage in self._options.fresh:
-                self._store.drop(unit.stage, where)
-            found = self._store.get(unit.stage, where)
-            if provisional:
-                self._provisional[unit.key] = files
-                found = self._settled(unit) if found is not None else None
+            where = self._locate(unit)
+            found = None if fresh else self._present(unit)
+            while found is None:
+                lease = self._leases.take(where)
+                if lease is None:
+                    return _Begun.ELSEWHERE
+                self._claims[unit.key] = where
+                # Whoever held the claim before may have finished, and read raw files that nobody had read before.
+                if self._locate(unit) == where:
+                    if fresh:
+                        self._store.drop(unit.stage, where)
+                    found = self._present(unit)
+                    break
+                self._release(unit)
+                where = self._addresses[unit.key]
+        except DiskFullError:
+            raise
         except Exception as error:
             self._fail(unit, Outcome(unit.key, **describe_failure(error)))
-            return False
+            return _Begun.ENDED
         if found is not None:
             self._artefacts[unit.key] = found
-            self._digests[unit.key] = found.digest
             self._end(unit, Outcome(unit.key, "cached", digest=found.digest))
-            return False
-        if self._device is None and unit.stage not in ("prepare", "split"):
-            from mtbench.compute.inference import resolve_device
+            return _Begun.ENDED
+        self._record.started(unit, where)
+        self._watcher.started(unit)
+        self._running.add(unit.key)
+        self._executor.submit(self._job(unit, lease))
+        return _Begun.RUNNING
 
-            self._device = resolve_device(None)
-        job = Job(
+    def _locate(self, unit: Unit) -> str:
+        """Where the unit's artefact is or will be, as far as its raw files are known."""
+        files, provisional = fingerprint(unit, self._registry, self._hashes)
+        self._files[unit.key] = files
+        self._addresses[unit.key] = address(unit, self._artefacts, files)
+        (self._provisional.add if provisional else self._provisional.discard)(unit.key)
+        return self._addresses[unit.key]
+
+    def _present(self, unit: Unit) -> Artefact | None:
+        """The unit's artefact, at the address that it keeps; ``None`` where it is still to be made."""
+        found = self._store.get(unit.stage, self._addresses[unit.key])
+        if found is None or unit.key not in self._provisional:
+            return found
+        self._provisional.discard(unit.key)
+        self._addresses[unit.key] = settle(
+            unit, self._registry, self._hashes, self._store, self._artefacts, self._files[unit.key]
+        )
+        return self._store.get(unit.stage, self._addresses[unit.key])
+
+    def _release(self, unit: Unit) -> None:
+        if unit.key in self._claims:
+            self._leases.release(self._claims.pop(unit.key))
+
+    def _job(self, unit: Unit, lease: tuple[str, str] | None) -> Job:
+        plugin = self._registry.get(unit.kind, unit.plugin).plugin.reference() if unit.plugin else {}
+        return Job(
             unit=unit_to_dict(unit),
-            address=where,
+            address=self._addresses[unit.key],
             inputs={role: (self._plan.units[key].stage, self._addresses[key]) for role, key in unit.inputs.items()},
-            digests={role: self._digests[key] for role, key in unit.inputs.items()},
+            digests={role: self._artefacts[key].digest for role, key in unit.inputs.items()},
             given=given(unit, self._artefacts),
             store=str(self._store.root),
-            device=self._device or "cpu",
+            device=self._options.device or "",
             batch_size=self._options.batch_size,
-            files=files,
-            plugin_files=self._options.plugin_files,
-            third_party=self._options.third_party,
+            files=self._files[unit.key],
+            plugin=plugin,
+            code=self._codes[unit.kind, unit.plugin] if unit.plugin else None,
+            timeout=self._options.timeout,
+            memory_mb=self._options.memory_mb,
+            lease=lease,
         )
-        self._watcher.started(unit)
-        self._executor.submit(job)
-        return True
 
-    def _finish(self, unit: Unit, outcome: Outcome) -> None:
+    def _finish(self, unit: Unit, outcome: Outcome) -> bool:
+        """Take in an outcome; False where the unit has not ended because the disk is full."""
+        if outcome.error_type == DiskFullError.__name__:
+            self._full = self._full or DiskFullError(outcome.reason)
+            self._release(unit)
+            self._record.attempt(unit, outcome, self._addresses[unit.key], begun=True)
+            return False
         if outcome.status == "ok":
             try:
-                made = self._settled(unit)
+                made = self._present(unit)
             except MtbenchError as error:
-                self._fail(unit, Outcome(unit.key, **describe_failure(error)))
-                return
-            self._artefacts[unit.key] = made
-            self._digests[unit.key] = outcome.digest
-            self._end(unit, outcome)
-        elif outcome.error_type == DiskFullError.__name__:
-            raise DiskFullError(outcome.reason)
+                outcome = Outcome(unit.key, **describe_failure(error))
+            else:
+                assert made is not None
+                self._artefacts[unit.key] = made
+        if outcome.status == "ok":
+            self._end(unit, outcome, begun=True)
         else:
-            self._fail(unit, outcome)
+            self._fail(unit, outcome, begun=True)
+        return True
 
-    def _settled(self, unit: Unit) -> Artefact:
-        """The artefact of a unit that has run, at the address that it keeps."""
-        files = self._provisional.pop(unit.key, None)
-        if files is not None:
-            self._addresses[unit.key] = settle(unit, self._registry, self._hashes, self._store, self._artefacts, files)
-        made = self._store.get(unit.stage, self._addresses[unit.key])
-        assert made is not None
-        return made
-
-    def _fail(self, unit: Unit, outcome: Outcome) -> None:
+    def _fail(self, unit: Unit, outcome: Outcome, *, begun: bool = False) -> None:
         self._dead[unit.key] = f"{unit.name} failed: {outcome.reason}"
         self._summary.failures.append((unit.name, outcome.reason))
-        self._end(unit, outcome)
+        self._end(unit, outcome, begun=begun)
 
-    def _end(self, unit: Unit, outcome: Outcome) -> None:
+    def _end(self, unit: Unit, outcome: Outcome, *, begun: bool = False) -> None:
+        where = self._addresses.get(unit.key, "")
         self._summary.counts[outcome.status] = self._summary.counts.get(outcome.status, 0) + 1
-        self._record_attempt(unit, outcome)
+        self._record.attempt(unit, outcome, where, begun=begun)
         for row in self._rows.get(unit.key, ()):
+            fits = tuple(self._artefacts[key].digest for key in row.fits if key in self._artefacts)
             if outcome.status in ("ok", "cached"):
-                self._record_scores(row, unit)
+                self._record.measured(row, self._artefacts[unit.key], fits)
             else:
                 reason = outcome.reason if outcome.status != "skipped" else self._dead[unit.key]
-                self._record_row(row, "failed", reason)
+                self._record.failed(row, reason, fits)
+        self._release(unit)
         told = outcome.reason or str(outcome.info.get("remark", ""))
         self._watcher.finished(unit, outcome.status, told, outcome.seconds)
         # Observers cannot fail a run.
         with contextlib.suppress(Exception):
             self._registry.manager.hook.mtbench_unit_finished(unit=unit_to_dict(unit), result=vars(outcome))
-
-    # -- the record
-
-    def _recall(self) -> None:
-        """What this results directory already holds, so that running again adds nothing."""
-        order: list[str] = []
-        for record in self._results.records():
-            if record.get("type") == "attempt":
-                key = record["unit_key"]
-                self._attempts[key] = max(self._attempts.get(key, 0), record["attempt"])
-                if record["status"] in ("ok", "cached"):
-                    self._known_artefacts.add((key, record["digest"]))
-            elif record.get("type") == "row":
-                self._known_rows[record["row"]] = record["mark"]
-            elif record.get("type") == "order":
-                order = record["rows"]
-        # Rows in the suite's order, whatever order they are finished in; a narrowed run moves none.
-        planned = [row.id for row in self._plan.rows]
-        if not set(planned) <= set(order):
-            rows = [*planned, *(row for row in order if row not in set(planned))]
-            self._results.append({"type": "order", "rows": rows})
-
-    def _record_attempt(self, unit: Unit, outcome: Outcome) -> None:
-        if outcome.status == "cached" and (unit.key, outcome.digest) in self._known_artefacts:
-            return
-        self._attempts[unit.key] = self._attempts.get(unit.key, 0) + 1
-        self._keep_environment()
-        self._results.append(
-            {
-                "type": "attempt",
-                "suite": self._plan.suite.name,
-                "unit_key": unit.key,
-                "stage": unit.stage,
-                "name": unit.name,
-                "attempt": self._attempts[unit.key],
-                "status": outcome.status,
-                "reason": outcome.reason,
-                "error_type": outcome.error_type,
-                "log": outcome.log or "\n".join(outcome.info.get("notes", ())),
-                "started": outcome.started,
-                "seconds": outcome.seconds,
-                "images": outcome.images,
-                "peak_memory_mb": outcome.peak_memory_mb,
-                "device": outcome.device,
-                "host": provenance.host(),
-                "executor": self._options.executor,
-                "plugins": json.dumps(self._plugins(unit), sort_keys=True),
-                "git_commit": provenance.git_commit(),
-                "environment_id": provenance.environment()["id"],
-                "artefact": self._addresses.get(unit.key, ""),
-                "digest": outcome.digest,
-            }
-        )
-
-    def _keep_environment(self) -> None:
-        """What ``environment_id`` of an attempt stands for."""
-        found = provenance.environment()
-        name = f"environment-{found['id']}.json"
-        if not (self._results.path / name).exists():
-            self._results.write_file(name, json.dumps(found, indent=1))
-
-    def _plugins(self, unit: Unit) -> dict[str, str]:
-        seen: dict[str, str] = {"mtbench": ""}
-        for key in (unit.key, *self._ancestors(unit)):
-            other = self._plan.units[key]
-            if other.plugin:
-                plugin = self._registry.get(other.kind, other.plugin).plugin
-                seen[plugin.distribution] = plugin.version
-        seen["mtbench"] = _version()
-        return seen
-
-    def _ancestors(self, unit: Unit) -> Iterable[str]:
-        seen: set[str] = set()
-        stack = list(unit.inputs.values())
-        while stack:
-            key = stack.pop()
-            if key not in seen:
-                seen.add(key)
-                stack += self._plan.units[key].inputs.values()
-        return seen
-
-    def _record_scores(self, row: Row, unit: Unit) -> None:
-        artefact = self._store.get("score", self._addresses[unit.key])
-        assert artefact is not None
-        self._record_row(row, "measured", "", artefact)
-
-    def _record_row(self, row: Row, status: str, reason: str, artefact: Artefact | None = None) -> None:
-        columns = {
-            **row.columns,
-            "status": status,
-            "unit_key": row.unit,
-            "fit_digest": ",".join(self._digests[k] for k in row.fits if k in self._digests),
-        }
-        if artefact is not None:
-            columns["input_digest"] = hash_of(artefact.manifest["given"])
-        mark = hash_of([columns, artefact.digest if artefact else reason])
-        if self._known_rows.get(row.id) == mark:
-            return
-        self._known_rows[row.id] = mark
-        scores: list[dict[str, Any]] = [{"label": "", "note": reason}]
-        cases: list[Any] = []
-        if artefact is not None:
-            found = json.loads((artefact.path / "score.json").read_text())
-            shared = {k: v for k, v in found.items() if k not in ("scores", "cases")}
-            scores = [{**shared, **score} for score in found["scores"]]
-            cases = found["cases"]
-        self._results.append(
-            {
-                "type": "row",
-                "row": row.id,
-                "status": status,
-                "mark": mark,
-                "columns": columns,
-                "scores": scores,
-                "cases": cases,
-            }
-        )
-
-
-def _version() -> str:
-    from mtbench import __version__
-
-    return __version__

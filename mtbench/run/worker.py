@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import shutil
 import tempfile
 import time
@@ -13,48 +14,111 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mtbench.codeid import code_identity
 from mtbench.compute.checkpoints import Checkpoints
 from mtbench.compute.context import Context
+from mtbench.compute.inference import limit_blas, peak_memory_mb, prepare_torch, resolve_device
 from mtbench.compute.seeds import derive
-from mtbench.discovery import Registry
-from mtbench.errors import MtbenchError, StoreError
+from mtbench.discovery import Registry, load_one
+from mtbench.errors import MtbenchError, PluginError, RequestError, StoreError
 from mtbench.run.job import Job, Outcome, manifest_of, task_from_dict
 from mtbench.stages.work import Work
 from mtbench.store.artefacts import Artefact, Store
+from mtbench.store.files import write_whole
 from mtbench.store.hashes import Hashes
+from mtbench.store.leases import confirm
 
 Report = Callable[[int, int, Mapping[str, Any]], None]
 _LIGHT = ("prepare", "split")
 
 
-def execute(job: Job, registry: Registry, report: Report = lambda done, total, figures: None) -> Outcome:
-    """Run one job to its end; whatever goes wrong becomes an outcome, never an exception of this function."""
+def execute(job: Job, registry: Registry | None, report: Report = lambda done, total, figures: None) -> Outcome:
+    """Run one job to its end; whatever goes wrong becomes an outcome, never an exception of this function.
+
+    Args:
+        job: what to do.
+        registry: the plugins; with ``None`` the one that the job names is loaded, and no other.
+        report: told how far it is.
+    """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.monotonic()
     info: dict[str, Any] = {}
     digest = ""
     failure: dict[str, Any] = {"status": "ok"}
+    light = job.unit["stage"] in _LIGHT
+    device = "cpu"
     try:
-        artefact = _run(job, registry, report, info)
+        if registry is None and job.plugin:
+            registry = _load(job)
+        if not light:
+            device = resolve_device(job.device or None)
+        artefact = _run(job, registry, device, report, info)
         digest = artefact.digest
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         failure = describe_failure(error)
     seconds = time.monotonic() - clock
-    light = job.unit["stage"] in _LIGHT
-    device = "cpu" if light else job.device
     return Outcome(
         key=job.key,
         digest=digest,
         seconds=round(seconds, 3),
         images=info.get("images"),
-        peak_memory_mb=None if light else round(_peak(device), 1),
+        peak_memory_mb=None if light else round(peak_memory_mb(device), 1),
         device=device,
         started=started,
         info=info,
         **failure,
     )
+
+
+def execute_file(unit: Path) -> Outcome:
+    """Run the job in the file ``unit`` and leave its outcome, whole, beside it; see :func:`outcome_file`.
+
+    While it is at work the file of :func:`progress_file` says how far it is.
+
+    Raises:
+        StoreError: the outcome cannot be written.
+        RequestError: the file is no job.
+    """
+    try:
+        job = Job.from_json(unit.read_text(encoding="utf-8"))
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise RequestError(
+            f"this is no unit file: {error}", where=str(unit), expected="one that a run wrote"
+        ) from error
+    outcome = execute(job, None, Told(progress_file(unit)))
+    write_whole(outcome_file(unit), lambda file: file.write(outcome.to_json().encode()))
+    return outcome
+
+
+def outcome_file(unit: Path) -> Path:
+    """Where the outcome of the job in the file ``unit`` is left."""
+    return unit.with_suffix(".outcome.json")
+
+
+def progress_file(unit: Path) -> Path:
+    """Where the job in the file ``unit`` tells how far it is: ``[done, total, figures]``."""
+    return unit.with_suffix(".progress.json")
+
+
+class Told:
+    """Keeps the last progress in a file, written at most twice a second."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last = 0.0
+
+    def __call__(self, done: int, total: int, figures: Mapping[str, Any]) -> None:
+        """Note it, unless that was done a moment ago."""
+        now = time.monotonic()
+        if now - self._last < 0.5:
+            return
+        self._last = now
+        with contextlib.suppress(OSError, TypeError):
+            partial = self._path.with_suffix(".part")
+            partial.write_text(json.dumps([done, total, dict(figures)], default=str), encoding="utf-8")
+            partial.replace(self._path)
 
 
 def describe_failure(error: BaseException) -> dict[str, Any]:
@@ -76,7 +140,20 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
     }
 
 
-def _run(job: Job, registry: Registry, report: Report, info: dict[str, Any]) -> Artefact:
+def _load(job: Job) -> Registry:
+    """The plugin as it was when the run was planned."""
+    found = load_one(job.plugin)
+    registered = found.get(job.unit["kind"], job.unit["plugin"])
+    if code_identity(registered) != job.code:
+        raise PluginError(
+            "its code has changed since the run was started",
+            where=f"{job.unit['kind']} '{job.unit['plugin']}' of {registered.plugin.origin}",
+            remedy="Run the same command again",
+        )
+    return found
+
+
+def _run(job: Job, registry: Registry | None, device: str, report: Report, info: dict[str, Any]) -> Artefact:
     unit = job.unit
     stage = importlib.import_module(f"mtbench.stages.{unit['stage']}")
     store = Store(Path(job.store))
@@ -90,14 +167,14 @@ def _run(job: Job, registry: Registry, report: Report, info: dict[str, Any]) -> 
                 remedy="Run again",
             )
         inputs[role] = found
-    registered = registry.get(unit["kind"], unit["plugin"]) if unit["plugin"] else None
+    registered = registry.get(unit["kind"], unit["plugin"]) if registry and unit["plugin"] else None
     partial = store.scratch(job.address)
     scratch = Path(tempfile.mkdtemp(prefix="mtbench-"))
     context = Context(
         task=task_from_dict(unit["task"]),
         params=unit["params"],
         seed=unit["seed"] if unit["seed"] is not None else 0,
-        device=job.device,
+        device=device,
         precision=unit["precision"],
         threads=unit["threads"],
         batch_size=job.batch_size,
@@ -107,7 +184,9 @@ def _run(job: Job, registry: Registry, report: Report, info: dict[str, Any]) -> 
         partial=partial if unit["stage"] == "prepare" else None,
         find_weights=_find_weights,
     )
-    if unit["stage"] not in _LIGHT:
+    if unit["stage"] in _LIGHT:
+        limit_blas(unit["threads"])
+    else:
         _seed_everything(job)
     work = Work(
         name=unit["name"],
@@ -122,7 +201,8 @@ def _run(job: Job, registry: Registry, report: Report, info: dict[str, Any]) -> 
         strict=job.strict,
     )
     try:
-        with store.create(unit["stage"], job.address, manifest_of(job, registered), info) as folder:
+        manifest = manifest_of(job, registered)
+        with store.create(unit["stage"], job.address, manifest, info, lambda: confirm(job.lease)) as folder:
             info.update(stage.run(work, folder))
         if context.digests:
             with contextlib.closing(Hashes(store.root / "hashes.sqlite")) as hashes:
@@ -148,16 +228,8 @@ def _seed_everything(job: Job) -> None:
     import numpy as np
     import torch
 
-    from mtbench.compute.inference import prepare_torch
-
     prepare_torch(job.unit["precision"], job.unit["threads"])
     seed = derive(job.address)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-
-
-def _peak(device: str) -> float:
-    from mtbench.compute.inference import peak_memory_mb
-
-    return peak_memory_mb(device)

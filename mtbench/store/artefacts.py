@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mtbench.errors import StoreError
-from mtbench.store.files import sha256_of, telling, whole_folder, write_whole
+from mtbench.store.files import sha256_of, sweep, telling, temporary_prefix, whole_folder, write_whole
 
 MANIFEST = "manifest.json"
 LOGS = "log"
@@ -101,7 +100,7 @@ class Store:
         """Delete an artefact, whole: it is renamed away first, so no reader sees half of it."""
         path = self.path(stage, address)
         if path.exists():
-            doomed = path.with_name(f".tmp-drop-{address}-{os.getpid()}")
+            doomed = path.with_name(f"{temporary_prefix()}drop{address[:8]}")
             path.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
 
@@ -118,16 +117,30 @@ class Store:
             new.parent.mkdir(parents=True, exist_ok=True)
             path.rename(new)
 
+    def sweep(self) -> None:
+        """Remove what processes that were killed left half-written."""
+        sweep(self.root.glob("artefacts/*/*/.tmp-*"))
+        sweep(self.root.glob("artefacts/prepare/*/*/.tmp-*"))
+        sweep(self.root.glob("partial/*/.tmp-*"))
+
     @contextmanager
-    def create(self, stage: str, address: str, manifest: Mapping[str, Any], info: dict[str, Any]) -> Iterator[Path]:
+    def create(
+        self,
+        stage: str,
+        address: str,
+        manifest: Mapping[str, Any],
+        info: dict[str, Any],
+        check: Callable[[], None] = lambda: None,
+    ) -> Iterator[Path]:
         """A folder to write an artefact's content into; committed when the block ends well.
 
         Args:
             stage, address: where it goes.
             manifest: what is known of it beforehand.
             info: filled by the block; written beside ``manifest``.
+            check: called last before the commit; what it raises stops it.
         """
-        with whole_folder(self.path(stage, address)) as folder:
+        with whole_folder(self.path(stage, address), check) as folder:
             yield folder
             files = {
                 str(file.relative_to(folder).as_posix()): {

@@ -7,14 +7,31 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from mtbench.errors import DiskFullError, MtbenchError, StoreError
+from mtbench.store.owner import gone, owner
 
 TEMPORARY = ".tmp-"
+
+
+def temporary_prefix() -> str:
+    """How the names of this process's temporary files and folders begin; see :func:`sweep`."""
+    return f"{TEMPORARY}{owner()}-"
+
+
+def sweep(paths: Iterable[Path]) -> None:
+    """Remove those temporary files and folders among ``paths`` whose process runs no more."""
+    for path in paths:
+        if path.name.startswith(TEMPORARY) and gone(path.name.removeprefix(TEMPORARY).rpartition("-")[0]):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
 
 
 @contextmanager
@@ -51,7 +68,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """
     with telling(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=temporary_prefix(), dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 write(file)
@@ -66,23 +83,25 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, check: Callable[[], None] = lambda: None) -> Iterator[Path]:
     """A temporary folder that becomes ``path`` when the block ends well, and disappears when it does not.
 
-    Where ``path`` has appeared meanwhile (another run made the same thing) the newcomer is dropped.
+    Where ``path`` has appeared meanwhile (another run made the same thing) the newcomer is dropped. ``check`` is
+    called last before the renaming; what it raises stops it.
 
     Raises:
         StoreError: the disk is full or the place may not be written.
     """
     with telling(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=path.parent))
         try:
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _flush(file)
             os.chmod(temporary, 0o777 & ~_umask())
+            check()
             try:
                 os.rename(temporary, path)
             except OSError as error:

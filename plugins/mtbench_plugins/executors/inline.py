@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
 
 import mtbench
 
 if TYPE_CHECKING:
-    from mtbench.discovery import Registry
+    from mtbench.run.executor import Session
     from mtbench.run.job import Job, Outcome
 
 
@@ -18,7 +19,7 @@ def mtbench_executors() -> Iterator[mtbench.ExecutorSpec]:
     yield mtbench.ExecutorSpec(
         "inline",
         "mtbench_plugins.executors.inline:Inline",
-        description="one unit after the other, in this process; for debugging and small suites",
+        description="one unit after the other, in this process; for debugging",
     )
 
 
@@ -26,24 +27,22 @@ class Inline:
     """Runs each job when it is submitted; see ``mtbench.run.executor.Executor``."""
 
     slots = 1
+    limits = False
 
     def __init__(self) -> None:
         self._done: list[Outcome] = []
 
-    def start(self, registry: Registry, report: Callable[[str, int, int, Mapping[str, Any]], None]) -> None:
+    def start(self, session: Session) -> None:
         """Keep the registry and the progress callback."""
-        self._registry = registry
-        self._report = report
+        self._session = session
 
     def submit(self, job: Job) -> None:
         """Run ``job`` to its end."""
         from mtbench.run.worker import execute
 
-        self._done.append(
-            execute(job, self._registry, lambda done, total, figures: self._report(job.key, done, total, figures))
-        )
+        self._done.append(execute(job, self._session.registry, partial(self._session.report, job.key)))
 
-    def wait(self) -> list[Outcome]:
+    def wait(self, seconds: float) -> list[Outcome]:
         """What has been run since the last call."""
         done, self._done = self._done, []
         return done

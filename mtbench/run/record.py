@@ -1,0 +1,194 @@
+"""What a run writes into its results directory: every try of a unit, and the state of every row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mtbench import provenance
+from mtbench.discovery import Registry
+from mtbench.plan import Plan, Row, Unit
+from mtbench.results import Results
+from mtbench.run.job import Outcome
+from mtbench.store.artefacts import Artefact, hash_of
+from mtbench.store.leases import Leases, over
+
+STOPPED = "The run was stopped while this unit was at work (killed, or the machine went down)."
+
+
+class Record:
+    """The record of one run.
+
+    Args:
+        plan, registry: what is run, with what.
+        results: an open results directory, inside ``results.writing()``.
+        leases: of the run; they tell whether other runs still live.
+        executor: its name.
+    """
+
+    def __init__(self, plan: Plan, registry: Registry, results: Results, leases: Leases, executor: str) -> None:
+        self._plan = plan
+        self._registry = registry
+        self._results = results
+        self._leases = leases
+        self._executor = executor
+        self._known_artefacts: set[tuple[str, str]] = set()
+        self._known_rows: dict[str, tuple[float, str]] = {}
+        self._attempts: dict[str, int] = {}
+
+    def recall(self) -> None:
+        """What this results directory already holds, so that running again adds nothing.
+
+        Tries that a run began and never ended are noted as lost, unless that run lives.
+        """
+        order: list[str] = []
+        open_tries: dict[tuple[str, str, int], dict[str, Any]] = {}
+        latest = 0.0
+        for record in self._results.records():
+            kind, at = record.get("type"), record.get("at", 0.0)
+            latest = max(latest, at)
+            if kind in ("attempt", "started"):
+                key, number = record["unit_key"], record["attempt"]
+                self._attempts[key] = max(self._attempts.get(key, 0), number)
+                this = (record.get("run", ""), key, number)
+                if kind == "started":
+                    open_tries[this] = record
+                else:
+                    open_tries.pop(this, None)
+                    if record["status"] in ("ok", "cached"):
+                        self._known_artefacts.add((key, record["digest"]))
+            elif kind == "row" and at >= self._known_rows.get(record["row"], (0.0, ""))[0]:
+                self._known_rows[record["row"]] = (at, record["mark"])
+            elif kind == "order":
+                order = record["rows"]
+        self._results.not_before(latest)
+        for begun in open_tries.values():
+            if over(begun["run"], Path(begun["beat"])):
+                lost = {"status": "lost", "reason": STOPPED, "error_type": "lost"}
+                self._results.append({**begun, "type": "attempt", **lost})
+        # Rows in the suite's order, whatever order they are finished in; a narrowed run moves none.
+        planned = [row.id for row in self._plan.rows]
+        if not set(planned) <= set(order):
+            rows = [*planned, *(row for row in order if row not in set(planned))]
+            self._results.append({"type": "order", "rows": rows})
+
+    def started(self, unit: Unit, address: str) -> None:
+        """A unit is about to be tried."""
+        self._attempts[unit.key] = self._attempts.get(unit.key, 0) + 1
+        outcome = Outcome(unit.key, "", started=datetime.now(UTC).isoformat(timespec="seconds"))
+        self._results.append({**self._try(unit, outcome, address), "type": "started", "beat": str(self._leases.beat)})
+
+    def attempt(self, unit: Unit, outcome: Outcome, address: str, *, begun: bool) -> None:
+        """What became of a try; ``begun`` if :meth:`started` told of it."""
+        if outcome.status == "cached" and (unit.key, outcome.digest) in self._known_artefacts:
+            return
+        if not begun:
+            self._attempts[unit.key] = self._attempts.get(unit.key, 0) + 1
+        self._results.append(self._try(unit, outcome, address))
+
+    def skipped(self, row: Row, reason: str, fits: tuple[str, ...] = ()) -> None:
+        """A row that will never have a value."""
+        self._row(row, "skipped", fits, reason)
+
+    def failed(self, row: Row, reason: str, fits: tuple[str, ...] = ()) -> None:
+        """A row whose unit, or a unit before it, failed."""
+        self._row(row, "failed", fits, reason)
+
+    def measured(self, row: Row, artefact: Artefact, fits: tuple[str, ...] = ()) -> None:
+        """A row and its score; ``fits`` are the digests of the fits behind it."""
+        self._row(row, "measured", fits, "", artefact)
+
+    def _try(self, unit: Unit, outcome: Outcome, address: str) -> dict[str, Any]:
+        self._keep_environment()
+        return {
+            "type": "attempt",
+            "run": self._leases.run,
+            "suite": self._plan.suite.name,
+            "unit_key": unit.key,
+            "stage": unit.stage,
+            "name": unit.name,
+            "attempt": self._attempts[unit.key],
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "error_type": outcome.error_type,
+            "log": outcome.log or "\n".join(outcome.info.get("notes", ())),
+            "started": outcome.started,
+            "seconds": outcome.seconds,
+            "images": outcome.images,
+            "peak_memory_mb": outcome.peak_memory_mb,
+            "device": outcome.device,
+            "host": provenance.host(),
+            "executor": self._executor,
+            "plugins": json.dumps(self._plugins(unit), sort_keys=True),
+            "git_commit": provenance.git_commit(),
+            "environment_id": provenance.environment()["id"],
+            "artefact": address,
+            "digest": outcome.digest,
+        }
+
+    def _keep_environment(self) -> None:
+        """What ``environment_id`` of an attempt stands for."""
+        found = provenance.environment()
+        name = f"environment-{found['id']}.json"
+        if not (self._results.path / name).exists():
+            self._results.write_file(name, json.dumps(found, indent=1))
+
+    def _plugins(self, unit: Unit) -> dict[str, str]:
+        seen: dict[str, str] = {"mtbench": _version()}
+        for other in (unit, *self._ancestors(unit)):
+            if other.plugin:
+                plugin = self._registry.get(other.kind, other.plugin).plugin
+                seen[plugin.distribution] = plugin.version
+        return seen
+
+    def _ancestors(self, unit: Unit) -> Iterator[Unit]:
+        seen: set[str] = set()
+        stack = list(unit.inputs.values())
+        while stack:
+            key = stack.pop()
+            if key not in seen:
+                seen.add(key)
+                yield self._plan.units[key]
+                stack += self._plan.units[key].inputs.values()
+
+    def _row(self, row: Row, status: str, fits: tuple[str, ...], reason: str, artefact: Artefact | None = None) -> None:
+        columns = {**row.columns, "status": status, "unit_key": row.unit, "fit_digest": ",".join(fits)}
+        if artefact is not None:
+            columns["input_digest"] = hash_of(artefact.manifest["given"])
+        mark = hash_of([columns, artefact.digest if artefact else reason])
+        if self._known_rows.get(row.id, (0.0, ""))[1] == mark:
+            return
+        self._known_rows[row.id] = (0.0, mark)
+        scores: list[dict[str, Any]] = [{"label": "", "note": reason}]
+        cases: list[Any] = []
+        if artefact is not None:
+            found = json.loads((artefact.path / "score.json").read_text())
+            shared = {k: v for k, v in found.items() if k not in ("scores", "cases")}
+            scores = [{**shared, **score} for score in found["scores"]]
+            cases = found["cases"]
+        self._results.append(
+            {
+                "type": "row",
+                "row": row.id,
+                "status": status,
+                "mark": mark,
+                "columns": columns,
+                "scores": scores,
+                "cases": cases,
+            }
+        )
+
+
+def lost(key: str, reason: str) -> Outcome:
+    """The outcome of a unit that was at work when its run was stopped."""
+    return replace(Outcome(key, "lost"), reason=reason, error_type="lost")
+
+
+def _version() -> str:
+    from mtbench import __version__
+
+    return __version__

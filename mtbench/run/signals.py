@@ -1,0 +1,49 @@
+"""Ctrl-C once finishes what is at work, twice stops now; SIGTERM stops now."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mtbench.errors import Terminated
+
+
+@contextlib.contextmanager
+def interrupts(finish: Callable[[], None]) -> Iterator[None]:
+    """Within the block, the first SIGINT calls ``finish``; a second one, or SIGTERM, raises at once.
+
+    Outside the main thread, where signals cannot be caught, nothing changes.
+
+    Raises:
+        KeyboardInterrupt: at the second SIGINT.
+        Terminated: at SIGTERM.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = False
+
+    def interrupt(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            raise KeyboardInterrupt
+        asked = True
+        finish()
+
+    def terminate(number: int, frame: Any) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        raise Terminated
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,58 @@
+"""How much disk space a plan needs, judged by what its stages have left so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mtbench.plan import Plan
+from mtbench.store.artefacts import Store
+
+_LOOKED_AT = 20
+_GUESS = {
+    "prepare": 200e6,
+    "split": 1e4,
+    "fit": 100e6,
+    "translate": 20e6,
+    "extract": 20e6,
+    "segment": 20e6,
+    "score": 1e5,
+}
+"""Bytes of an artefact of each stage where none has been seen: of the order of a few hundred slices of 256 x 256."""
+
+
+def estimate(plan: Plan, keys: Iterable[str], store: Store) -> int:
+    """Bytes that the artefacts of these units will take: as many as others of their stages in this store."""
+    sizes: dict[str, float] = {}
+    total = 0.0
+    for key in keys:
+        stage = plan.units[key].stage
+        if stage not in sizes:
+            sizes[stage] = _mean(store, stage)
+        total += sizes[stage]
+    return int(total)
+
+
+def needed(plan: Plan, keys: Iterable[str], store: Store) -> str:
+    """The same in words."""
+    return size(estimate(plan, keys, store))
+
+
+def size(count: float) -> str:
+    """Bytes in words: "1.2 GB"."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 10 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _mean(store: Store, stage: str) -> float:
+    seen = []
+    for folder in (store.root / "artefacts" / stage).glob("*/*"):
+        if not folder.name.startswith("."):
+            artefact = store.get(stage, folder.name)
+            if artefact is not None:
+                seen.append(sum(file["bytes"] for file in artefact.manifest["files"].values()))
+        if len(seen) >= _LOOKED_AT:
+            break
+    return sum(seen) / len(seen) if seen else _GUESS[stage]

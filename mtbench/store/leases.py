@@ -1,0 +1,158 @@
+"""Claims on units, so that two runs on one store do not do the same work: numbered files and heartbeats, no server.
+
+A claim on an address is the file ``leases/ADDRESS/N``, made exclusively; it holds the name of the run. The highest
+number owns. A run shows that it is alive by changing ``leases/runs/RUN``. A claim has lapsed when its run's process
+is known to be gone (same machine), or when that file has not changed for ``patience`` seconds of the observer's own
+clock; then the next number may be taken. Whoever lost a claim finds out before the commit, see :func:`confirm`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+import time
+from pathlib import Path
+
+from mtbench.errors import LeaseLostError
+from mtbench.store.files import telling
+from mtbench.store.owner import gone, owner
+
+PATIENCE = 180.0
+
+
+class Leases:
+    """The claims of one run.
+
+    Args:
+        store: the store's folder.
+        patience: seconds after which a silent run's claims have lapsed.
+
+    Attributes:
+        run: the run's name: its process, and something of its own.
+        beat: the file that shows that it is alive; it is made with the first claim and removed at the end.
+    """
+
+    def __init__(self, store: Path, patience: float = PATIENCE) -> None:
+        self.run = f"{owner()}-{secrets.token_hex(4)}"
+        self._root = store / "leases"
+        self.beat = self._root / "runs" / self.run
+        self._patience = patience
+        self._held: dict[str, Path] = {}
+        self._seen: dict[str, tuple[str, float]] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def take(self, address: str) -> tuple[str, str] | None:
+        """Claim an address: file and content of the claim, or ``None`` while another run holds it."""
+        folder = self._root / address
+        while True:
+            numbers = _numbers(folder)
+            if numbers:
+                top = folder / str(numbers[-1])
+                holder = _read(top)
+                if holder is None:
+                    continue
+                if not self._lapsed(holder, top):
+                    return None
+            with telling(folder):
+                self._beat()
+                folder.mkdir(parents=True, exist_ok=True)
+                mine = folder / str(numbers[-1] + 1 if numbers else 1)
+                try:
+                    handle = os.open(mine, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+                except (FileExistsError, FileNotFoundError):
+                    continue
+                try:
+                    os.write(handle, self.run.encode())
+                finally:
+                    os.close(handle)
+            for number in numbers:
+                (folder / str(number)).unlink(missing_ok=True)
+            self._held[address] = mine
+            return str(mine), self.run
+
+    def release(self, address: str) -> None:
+        """Give a claim back."""
+        mine = self._held.pop(address, None)
+        if mine is not None:
+            with contextlib.suppress(OSError):
+                if _read(mine) == self.run:
+                    mine.unlink()
+                mine.parent.rmdir()
+
+    def close(self) -> None:
+        """Give everything back and fall silent."""
+        for address in list(self._held):
+            self.release(address)
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            with contextlib.suppress(OSError):
+                self.beat.unlink(missing_ok=True)
+
+    def _lapsed(self, holder: str, file: Path) -> bool:
+        now = time.monotonic()
+        silent = gone(holder.rpartition("-")[0])
+        if not silent:
+            sign = f"{holder} {_read(self._root / 'runs' / holder) if holder else ''}"
+            known, since = self._seen.get(str(file), ("", now))
+            if known != sign:
+                self._seen[str(file)] = (sign, now)
+            silent = known == sign and now - since >= self._patience
+        if silent and holder:
+            with contextlib.suppress(OSError):
+                (self._root / "runs" / holder).unlink(missing_ok=True)
+        return silent
+
+    def _beat(self) -> None:
+        """Show that this run is alive, from now on."""
+        if self._thread is None:
+            self.beat.parent.mkdir(parents=True, exist_ok=True)
+            self.beat.write_text("0", encoding="utf-8")
+            self._thread = threading.Thread(target=self._go_on_beating, daemon=True)
+            self._thread.start()
+
+    def _go_on_beating(self) -> None:
+        count = 0
+        while not self._stop.wait(self._patience / 6):
+            count += 1
+            # A disk that is full for a while only makes this run look silent.
+            with contextlib.suppress(OSError):
+                self.beat.write_text(str(count), encoding="utf-8")
+
+
+def confirm(lease: tuple[str, str] | None) -> None:
+    """Look at a claim once more before what was made under it is committed.
+
+    Raises:
+        LeaseLostError: another run has taken the unit over.
+    """
+    if lease is None:
+        return
+    file, holder = Path(lease[0]), lease[1]
+    if _read(file) != holder or _numbers(file.parent)[-1:] != [int(file.name)]:
+        raise LeaseLostError(
+            "another run took this unit over, since this one had shown no sign of life for too long",
+            where=str(file.parent),
+        )
+
+
+def _numbers(folder: Path) -> list[int]:
+    try:
+        return sorted(int(name) for name in os.listdir(folder) if name.isdigit())
+    except FileNotFoundError:
+        return []
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def over(run: str, beat: Path) -> bool:
+    """Whether a run has ended, by its name and the file that it shows its life with."""
+    return gone(run.rpartition("-")[0]) or not beat.exists()

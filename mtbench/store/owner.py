@@ -1,0 +1,69 @@
+"""Who made a file: a process, named so that any process on the same machine can tell whether it still lives."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from functools import cache
+from pathlib import Path
+
+
+def owner() -> str:
+    """This process: machine, boot, process namespace, process id and start time, joined by dots."""
+    return _name(os.getpid())
+
+
+def gone(name: str) -> bool:
+    """Whether the process of that name certainly runs no more; False for one that this machine cannot see."""
+    parts = name.split(".")
+    if len(parts) != 5:
+        return False
+    machine, boot, space, pid, started = parts
+    here = _place()
+    if machine != here[0]:
+        return False
+    if boot != here[1]:
+        return True
+    if space != here[2] or not pid.isdigit():
+        return False
+    return _started(int(pid)) != started
+
+
+@cache
+def _name(pid: int) -> str:
+    return ".".join((*_place(), str(pid), _started(pid)))
+
+
+@cache
+def _place() -> tuple[str, str, str]:
+    machine = hashlib.sha256(f"{socket.gethostname()} {_read('/etc/machine-id')}".encode()).hexdigest()[:10]
+    boot = _read("/proc/sys/kernel/random/boot_id").replace("-", "")[:8] or "0"
+    try:
+        space = str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        space = "0"
+    return machine, boot, space
+
+
+def _started(pid: int) -> str:
+    """When the process started, in ticks since boot; "0" where only its life can be known, "" if it has none."""
+    text = _read(f"/proc/{pid}/stat")
+    if text:
+        # The command's name, in brackets, may hold anything; what follows is state, parent, ...: start time is 22nd.
+        fields = text.rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except OSError:
+        pass
+    return "0"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

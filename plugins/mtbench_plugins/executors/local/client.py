@@ -1,0 +1,244 @@
+"""The run's side of the executor ``local``: hands units to the fork server and reads what became of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mtbench.errors import MtbenchError
+from mtbench.run.job import Job, Outcome
+from mtbench.run.worker import outcome_file, progress_file
+from mtbench.store.files import sweep, temporary_prefix
+
+if TYPE_CHECKING:
+    from mtbench.run.executor import Session
+
+
+@dataclass
+class Running:
+    """A unit at work: its job, its file, its place among the slots, and the progress last seen."""
+
+    job: Job
+    file: Path
+    slot: int
+    progress: str = ""
+
+
+class Local:
+    """Each unit in a process of its own; see ``mtbench.run.executor.Executor``.
+
+    Args:
+        jobs: units at once; 0 for one a GPU, or, without GPUs, as many as the cores allow at the suite's threads.
+        start: "fork" or "spawn".
+    """
+
+    limits = True
+
+    def __init__(self, jobs: int, start: str) -> None:
+        self._jobs = jobs
+        self._spawn = start == "spawn"
+        self._server: subprocess.Popen[bytes] | None = None
+        self._running: dict[str, Running] = {}
+        self._gpus: list[str] = []
+        self._count = 0
+        self._unread = b""
+
+    def start(self, session: Session) -> None:
+        """Remember; the server is started by the first unit."""
+        self._session = session
+
+    @property
+    def slots(self) -> int:
+        """Units at once."""
+        if self._jobs:
+            return self._jobs
+        self._ensure()
+        return len(self._gpus) or max(1, len(_cores()) // self._session.threads)
+
+    def submit(self, job: Job) -> None:
+        """Have the server start it."""
+        self._ensure()
+        taken = {running.slot for running in self._running.values()}
+        slot = next(number for number in range(len(taken) + 1) if number not in taken)
+        self._count += 1
+        folder = self._folder / str(self._count)
+        scratch = folder / "scratch"
+        scratch.mkdir(parents=True)
+        env = {}
+        if self._gpus:
+            env["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
+            job = replace(job, device="cuda:0")
+        file = folder / "unit.json"
+        file.write_text(job.to_json(), encoding="utf-8")
+        asked = {
+            "unit": str(file),
+            "scratch": str(scratch),
+            "env": env,
+            "timeout": job.timeout,
+            "memory_mb": job.memory_mb,
+            "spawn": self._spawn,
+        }
+        self._running[str(file)] = Running(job, file, slot)
+        with contextlib.suppress(OSError):  # a server that has died is noticed by wait()
+            self._control.sendall(json.dumps(asked).encode() + b"\n")
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        """What has ended; progress is shown meanwhile."""
+        until = time.monotonic() + seconds
+        while True:
+            left = until - time.monotonic()
+            if select.select([self._control], [], [], max(0.0, min(0.25, left)))[0]:
+                messages = self._receive()
+                if messages is None:
+                    return self._server_died()
+                if messages:
+                    return [self._ended(message) for message in messages]
+            self._tell()
+            if left <= 0:
+                return []
+
+    def close(self) -> None:
+        """End the server, and with it whatever still runs."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        self._control.close()
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._running = {}
+
+    # -- the server
+
+    def _ensure(self) -> None:
+        if self._server is not None:
+            return
+        sweep(Path(tempfile.gettempdir()).glob(".tmp-*"))
+        self._folder = Path(tempfile.mkdtemp(prefix=temporary_prefix()))
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", f"{__package__}.server", str(theirs.fileno()), str(self._folder)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)},
+            )
+        messages: list[dict[str, Any]] | None = []
+        while messages == []:
+            messages = self._receive()
+        if messages is None:
+            self.close()
+            raise MtbenchError(
+                "the process that starts the units' processes could not be started",
+                where="executor 'local'",
+                remedy="See the lines above, or try --executor inline",
+            )
+        self._gpus = self._usable(messages[0]["gpus"])
+
+    def _usable(self, count: int) -> list[str]:
+        """The GPUs to give to units, as CUDA_VISIBLE_DEVICES names them: never more than it allows already."""
+        asked = self._session.device
+        if not count or (asked and not asked.startswith("cuda")):
+            return []
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = [name.strip() for name in given.split(",")][:count] if given else [str(n) for n in range(count)]
+        number = asked.partition(":")[2]
+        if number.isdigit() and int(number) < len(names):
+            return [names[int(number)]]
+        return names
+
+    def _receive(self) -> list[dict[str, Any]] | None:
+        """Whole messages; ``None`` when the server has gone."""
+        try:
+            data = self._control.recv(1 << 20)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            return None
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def _server_died(self) -> list[Outcome]:
+        lost = [
+            _without(running.job, "lost", "The process that starts the units' processes died.", {})
+            for running in self._running.values()
+        ]
+        self.close()
+        return lost
+
+    # -- units
+
+    def _tell(self) -> None:
+        for running in self._running.values():
+            with contextlib.suppress(OSError, ValueError):
+                text = progress_file(running.file).read_text(encoding="utf-8")
+                if text != running.progress:
+                    running.progress = text
+                    done, total, figures = json.loads(text)
+                    self._session.report(running.job.key, done, total, figures)
+
+    def _ended(self, message: dict[str, Any]) -> Outcome:
+        running = self._running.pop(message["unit"])
+        job = running.job
+        try:
+            outcome = Outcome.from_json(outcome_file(running.file).read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError):
+            outcome = _without(job, *_reason(job, message), message)
+        shutil.rmtree(running.file.parent, ignore_errors=True)
+        if message["output"]:
+            outcome = replace(outcome, log="\n".join(filter(None, (outcome.log, "It printed:", message["output"]))))
+        return outcome
+
+
+def _reason(job: Job, message: dict[str, Any]) -> tuple[str, str]:
+    """Status and reason where a process has left no outcome."""
+    code = message["code"]
+    match message["ended"]:
+        case "timeout":
+            return "timeout", f"It took longer than the {job.timeout:g} s that --timeout allows."
+        case "memory":
+            return "oom", f"Its processes took {message['memory_mb']:.0f} MB; --memory allows {job.memory_mb:.0f} MB."
+        case "system-memory":
+            return "oom", f"The machine ran out of memory and killed it; it had {message['memory_mb']:.0f} MB."
+        case "signal":
+            try:
+                name = signal.Signals(code).name
+            except ValueError:
+                name = f"signal {code}"
+            return "lost", f"Its process died of {name}."
+    return "lost", f"Its process ended itself (exit code {code}) before the unit was finished."
+
+
+def _without(job: Job, status: str, reason: str, message: dict[str, Any]) -> Outcome:
+    return Outcome(
+        job.key,
+        status,
+        reason=reason,
+        error_type=status,
+        seconds=message.get("seconds", 0.0),
+        peak_memory_mb=message.get("memory_mb"),
+        device=job.device,
+    )
+
+
+def _cores() -> set[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))

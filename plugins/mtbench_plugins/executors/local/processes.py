@@ -1,0 +1,106 @@
+"""Looking at processes and ending them, whole families at a time. Reads /proc; does less where there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+Table = dict[int, tuple[int, int, bool]]
+
+
+def die_with_parent() -> None:
+    """Have this process killed when its parent dies."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Have descendants whose parents have died become children of this process."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def be_killed_first() -> None:
+    """Have the system, when it runs out of memory, end this process before others."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800")
+
+
+def _prctl(option: int, value: int) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def table() -> Table:
+    """Parent, session and whether it is dead (a zombie), of every process, by process id."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                with contextlib.suppress(OSError, IndexError):
+                    fields = Path("/proc", name, "stat").read_text(errors="replace").rpartition(")")[2].split()
+                    found[int(name)] = (int(fields[1]), int(fields[3]), fields[0] in "ZX")
+    return found
+
+
+def family(head: int, known: Table) -> set[int]:
+    """Who is alive of: the process ``head``, its descendants, and whoever shares a session with one of them."""
+    found = {head}
+    while True:
+        more = {
+            pid
+            for pid, (parent, session, _) in known.items()
+            if pid not in found and (parent in found or session in found)
+        }
+        if not more:
+            return {pid for pid in found if pid in known and not known[pid][2]}
+        found |= more
+
+
+def resident_mb(pids: set[int]) -> float:
+    """Resident memory of these processes together; pages that they share count once for each."""
+    pages = 0
+    for pid in pids:
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * _PAGE / 2**20
+
+
+def proportional_mb(pids: set[int]) -> float:
+    """As :func:`resident_mb`, with shared pages divided among those who share them; slower."""
+    kilobytes = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    kilobytes += int(line.split()[1])
+    return kilobytes / 2**10
+
+
+def kill_family(head: int) -> None:
+    """Kill ``head`` and all that came of it; what it starts meanwhile as well."""
+    for _ in range(20):
+        with contextlib.suppress(OSError):
+            os.killpg(head, signal.SIGKILL)
+        alive = family(head, table())
+        if not alive:
+            return
+        for pid in alive:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def killed_for_memory() -> int:
+    """How often the system has killed a process for want of memory, as far as can be seen."""
+    count = 0
+    for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
+        with contextlib.suppress(OSError):
+            for line in Path(path).read_text().splitlines():
+                if line.startswith("oom_kill "):
+                    count += int(line.split()[1])
+    return count
