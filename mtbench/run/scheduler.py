@@ -273,7 +273,7 @@ class Scheduler:
                     return _Begun.ELSEWHERE
                 self._claims[unit.key] = where
                 # Whoever held the claim before may have finished, and read raw files that nobody had read before.
-                if self._locate(unit) == where:
+                if unit.key not in self._provisional or self._locate(unit) == where:
                     if fresh:
                         self._store.drop(unit.stage, where)
                     found = self._present(unit)
