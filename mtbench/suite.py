@@ -19,13 +19,16 @@ from mtbench.tomltext import Lines, override
 PRECISIONS = ("fp32", "tf32", "bf16")
 PROTOCOLS = ("segment-translated", "train-on-translated")
 SPLIT_KEYS: Mapping[str, Mapping[str, Any]] = {
-    "own": {"seed": 0, "validation": 0.15},
-    "seed": {"seed": 0, "validation": 0.15, "test": 0.2},
-    "file": {"file": ""},
-    "folds": {"seed": 0, "folds": 5, "validation": 0.15},
+    "own": {"seed": 0, "validation": 0.15, "same_people": True},
+    "seed": {"seed": 0, "validation": 0.15, "test": 0.2, "same_people": True},
+    "file": {"seed": 0, "file": "", "same_people": True},
+    "folds": {"seed": 0, "folds": 5, "validation": 0.15, "same_people": True},
     "demo": {"seed": 0, "validation": 0.2, "test": 0.3},
 }
-"""The ways to divide patients, and the settings of each with their defaults."""
+"""The ways to divide patients, and the settings of each with their defaults.
+
+``same_people``: a patient id that both domains hold is one person, see ``mtbench/stages/people.py``.
+"""
 
 _SUITE_KEYS = {
     "name": str,
@@ -336,7 +339,8 @@ def _split(value: Any, where: str) -> dict[str, Any]:
                 expected="one of " + ", ".join(defaults),
             )
         kind = type(defaults[key])
-        if not (isinstance(setting, kind) or (kind is float and isinstance(setting, int))) or isinstance(setting, bool):
+        fits = isinstance(setting, kind) or (kind is float and isinstance(setting, int))
+        if not fits or (isinstance(setting, bool) and kind is not bool):
             raise SuiteError(
                 f"split setting '{key}' is {setting!r}",
                 where=where,

@@ -431,7 +431,8 @@ class TestCheck:
         side = '{{ images = "{0}/images/*.png", masks = "{0}/masks/*.png", patient = "(p[0-9])_", normalise = "none" }}'
         (tmp_path / "made.toml").write_text(
             'translators = ["identity"]\nmetrics = ["swd"]\n[[datasets]]\nname = "made"\nplugin = "folder"\n'
-            f'root = "made"\n[datasets.params]\nsize = 16\nlabels = {{ organ = 1 }}\nsource = {side.format("a")}\n'
+            'root = "made"\nsplit = { by = "seed", same_people = false }\n'
+            f"[datasets.params]\nsize = 16\nlabels = {{ organ = 1 }}\nsource = {side.format('a')}\n"
             f"target = {side.format('b')}\n"
         )
         assert run_cli("data", "prepare", tmp_path / "made.toml").code == 0
@@ -446,6 +447,12 @@ class TestCheck:
             "in both training halves, so training is not unpaired",
         ):
             assert text in ran.out, text
+        suite = (tmp_path / "made.toml").read_text()
+        (tmp_path / "made.toml").write_text(suite.replace(", same_people = false", ""))
+        same = run_cli("data", "check", tmp_path / "made.toml")
+        assert "6 patients are in both domains, on one side in both; of those that train, 2 train as source" in same.out
+        assert "taken for different people" not in same.out
+        assert "training is not unpaired" not in same.out
 
 
 def test_a_sheet_shows_masks_where_they_are(tmp_path: Path) -> None:

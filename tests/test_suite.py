@@ -59,7 +59,7 @@ def test_a_whole_suite_is_read() -> None:
     suite = parse(GOOD)
     assert (suite.name, suite.seeds, suite.precision, suite.references) == ("toy", (0, 1), "fp32", True)
     assert [t.name for t in suite.translators] == ["toy-shift", "toy-same"]
-    assert suite.datasets[0].split == {"by": "seed", "seed": 0, "validation": 0.15, "test": 0.34}
+    assert suite.datasets[0].split == {"by": "seed", "seed": 0, "validation": 0.15, "test": 0.34, "same_people": True}
     assert suite.datasets[0].where == "toy.toml, line 6"
 
 

@@ -188,6 +188,8 @@ def _tell(done: Prepared) -> None:
     left_out = len(info.get("left_out", ()))
     state = "prepared" if done.made else "was prepared before"
     click.echo(f"{done.request.name}: {state}; {counts}; {left_out} case{'s' if left_out != 1 else ''} left out")
+    if done.split and done.split.info.get("remark"):
+        click.echo(f"  {done.split.info['remark']}")
     if done.trouble:
         click.echo(f"  the patients cannot be divided yet: {done.trouble}")
 

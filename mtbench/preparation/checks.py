@@ -102,7 +102,9 @@ def check(prepared: Prepared) -> Report:
             if len(on) > 1
         ]
     _repeated(seen, report)
-    _shared(sides, report)
+    told = prepared.split.info.get("remark")
+    report.remarks += [told] if told else []
+    _shared(sides, report, apart=bool(prepared.split.info.get("shared")))
     return report
 
 
@@ -152,18 +154,19 @@ def _repeated(seen: dict[str, list[tuple[str, str, str, str]]], report: Report) 
         report.remarks.append(f"{_some(within, 'image')} repeated within one patient")
 
 
-def _shared(sides: dict[str, dict[str, set[str]]], report: Report) -> None:
+def _shared(sides: dict[str, dict[str, set[str]]], report: Report, *, apart: bool) -> None:
     both = sorted(set(sides["source"]) & set(sides["target"]))
-    if not both:
+    if not both or apart:
         return
-    report.remarks.append(f"{_some(both, 'patient id')} in both domains; the rest holds if they are the same people")
+    report.remarks.append(f"{_some(both, 'patient id')} in both domains, taken for different people; were they not:")
     crossed = [p for p in both if sides["source"][p] != sides["target"][p]]
     if crossed:
         report.remarks.append(f"{_some(crossed, 'patient id')} on one side as source and on another as target")
     training = [p for p in both if "train" in sides["source"][p] and "train" in sides["target"][p]]
     if training:
         report.remarks.append(
-            f"{_some(training, 'patient id')} in both training halves, so training is not unpaired: part them by a file"
+            f"{_some(training, 'patient id')} in both training halves, so training is not unpaired: say that they are "
+            "the same people (split.same_people), or part them by a file"
         )
 
 

@@ -9,16 +9,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from mtbench.compute.seeds import generator
 from mtbench.data import SPLITS, Slice
 from mtbench.errors import DataError
+from mtbench.stages.people import draw, draw_shared, held_out, part, share
 from mtbench.stages.work import Work
 from mtbench.store.artefacts import hash_of
 from mtbench.store.files import sha256_of
 from mtbench.store.images import read_contents, read_slices
 from mtbench.suite import SPLIT_KEYS
 
-STAGE_REVISION = 2
+STAGE_REVISION = 3
 
 
 def run(work: Work, folder: Path) -> dict[str, Any]:
@@ -41,10 +41,20 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
         by = "own" if own else "seed"
         settings = {"by": by, **SPLIT_KEYS[by]}
     table = _read_file(Path(work.paths["split_file"])) if settings["by"] == "file" else {}
+    both = {s.patient_id for s in slices["source"]} & {s.patient_id for s in slices["target"]}
+    shared = sorted(both) if settings.get("same_people") else []
+    decided = draw_shared(shared, settings) if settings["by"] in ("seed", "folds") else {}
     sides: dict[str, list[str]] = {}
     for domain in ("source", "target"):
         where = f"dataset '{work.task.dataset}', {domain} domain"
-        sides[domain] = divide(slices[domain], settings, where, domain, table)
+        sides[domain] = divide(slices[domain], settings, where, domain, table, decided)
+        found = zip(slices[domain], sides[domain], strict=True)
+        decided = {**decided, **{s.patient_id: side for s, side in found if s.patient_id in shared}}
+    people: dict[str, Any] = {}
+    if shared and not any(f"{domain}/{p}" in table for domain in sides for p in shared):
+        people = part(slices, sides, shared, settings["seed"], f"dataset '{work.task.dataset}'")
+    for domain in sides:
+        where = f"dataset '{work.task.dataset}', {domain} domain"
         _check(slices[domain], sides[domain], settings["by"] == "demo", where)
     side_of = {s.slice_id: side for s, side in zip(slices["source"], sides["source"], strict=True)}
     sides["paired"] = [side_of[s.slice_id] for s in slices["paired"]]
@@ -57,6 +67,8 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     (folder / "split.json").write_text(json.dumps(described, indent=1, sort_keys=True))
     return {
         "by": settings["by"],
+        "shared": people,
+        "remark": _shared_remark(people),
         "slices": {d: {side: sides[d].count(side) for side in SPLITS} for d in ("source", "target")},
         "patients": {
             d: {
@@ -66,6 +78,16 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
             for d in ("source", "target")
         },
     }
+
+
+def _shared_remark(people: Mapping[str, int]) -> str:
+    if not people:
+        return ""
+    count = f"{people['people']} patient{'s are' if people['people'] != 1 else ' is'}"
+    return (
+        f"{count} in both domains, on one side in both; of those that train, {people['source']} train as source and "
+        f"{people['target']} as target only. Were they different people of the same id: split.same_people = false"
+    )
 
 
 def _contents(data: Path, domain: str, slices: Sequence[Slice], sides: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -84,16 +106,25 @@ def _contents(data: Path, domain: str, slices: Sequence[Slice], sides: Sequence[
 
 
 def divide(
-    slices: Sequence[Slice], settings: Mapping[str, Any], where: str, domain: str, table: Mapping[str, str]
+    slices: Sequence[Slice],
+    settings: Mapping[str, Any],
+    where: str,
+    domain: str,
+    table: Mapping[str, str],
+    decided: Mapping[str, str],
 ) -> list[str]:
-    """The side of each slice: "train", "validation", "test", or empty where it takes no part."""
+    """The side of each slice: "train", "validation", "test", or empty where it takes no part.
+
+    ``decided`` are the sides of people in the other domain, who keep them where the side is drawn.
+    """
     by = settings["by"]
     patients = sorted({s.patient_id for s in slices})
     if by == "own" and any(s.split for s in slices):
-        return _own(slices, settings, where)
+        return _own(slices, settings, where, decided)
     if by == "own":
         # The other domain has a split of its own, this one has none.
-        settings, by = {**SPLIT_KEYS["seed"], **settings}, "seed"
+        settings = {**SPLIT_KEYS["seed"], **settings, "by": "seed"}
+        by = "seed"
     if by == "file":
         return [_listed(s, domain, table, where) for s in slices]
     if by == "demo" and len(patients) < 3:
@@ -105,25 +136,11 @@ def divide(
             where=where,
             remedy='Use split = "demo" to try the road on too few patients; its table says that it is no result',
         )
-    # Each patient draws for itself, so that adding one does not shuffle the others.
-    order = sorted(patients, key=lambda p: float(generator("split", settings["seed"], p).random()))
-    if by == "folds":
-        test = order[settings["fold"] :: settings["folds"]]
-        rest = [p for p in order if p not in set(test)]
-        validation = rest[: _share(len(rest), settings["validation"])]
-    else:
-        test = order[: _share(len(order), settings["test"])]
-        rest = order[len(test) :]
-        validation = rest[: min(_share(len(order), settings["validation"]), len(rest) - 1)]
-    side = dict.fromkeys(patients, "train") | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
+    side = draw(patients, settings, {p: side for p, side in decided.items() if side})
     return [side[s.patient_id] for s in slices]
 
 
-def _share(count: int, fraction: float) -> int:
-    return max(1, round(count * fraction))
-
-
-def _own(slices: Sequence[Slice], settings: Mapping[str, Any], where: str) -> list[str]:
+def _own(slices: Sequence[Slice], settings: Mapping[str, Any], where: str, decided: Mapping[str, str]) -> list[str]:
     sides = [s.split for s in slices]
     for record in slices:
         if record.split not in (*SPLITS, ""):
@@ -138,15 +155,14 @@ def _own(slices: Sequence[Slice], settings: Mapping[str, Any], where: str) -> li
     train = sorted({s.patient_id for s in slices if s.split == "train"})
     if len(train) < 2:
         return sides
-    order = sorted(train, key=lambda p: float(generator("split", settings["seed"], p).random()))
-    held = set(order[: min(_share(len(order), settings["validation"]), len(order) - 1)])
+    held = held_out(train, settings, decided)
     return ["validation" if s.split == "train" and s.patient_id in held else s.split for s in slices]
 
 
 def _blocks(slices: Sequence[Slice], settings: Mapping[str, Any]) -> list[str]:
     order = sorted(range(len(slices)), key=lambda i: (slices[i].patient_id, slices[i].case_id, slices[i].index))
-    test = _share(len(slices), settings["test"])
-    validation = _share(len(slices), settings["validation"])
+    test = share(len(slices), settings["test"])
+    validation = share(len(slices), settings["validation"])
     sides = [""] * len(slices)
     for rank, position in enumerate(order):
         left = len(slices) - rank

@@ -1,0 +1,101 @@
+"""People whom both domains hold: one side for each, and training data of one domain only.
+
+Unpaired training supposes that the two domains show different people. And a person who is trained on in one domain
+and tested on in the other makes scores too good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mtbench.compute.seeds import generator
+from mtbench.data import Slice
+from mtbench.errors import DataError
+
+
+def draw(patients: Sequence[str], settings: Mapping[str, Any], decided: Mapping[str, str]) -> dict[str, str]:
+    """The side of each patient, by seed or fold; those that are ``decided`` keep theirs and count.
+
+    Each patient draws for itself, so that adding one does not shuffle the others.
+    """
+    order = sorted(
+        (p for p in patients if p not in decided), key=lambda p: float(generator("split", settings["seed"], p).random())
+    )
+    before = [decided[p] for p in patients if p in decided]
+    count = len(order) + len(before)
+    if settings["by"] == "folds":
+        # The folds go on where those of the decided patients end.
+        test = order[(settings["fold"] - len(before)) % settings["folds"] :: settings["folds"]]
+        rest = [p for p in order if p not in set(test)]
+        held = share(count - len(test) - before.count("test"), settings["validation"])
+        validation = rest[: max(held - before.count("validation"), 0)]
+    else:
+        test = order[: max(share(count, settings["test"]) - before.count("test"), 0)]
+        rest = order[len(test) :]
+        held = max(share(count, settings["validation"]) - before.count("validation"), 0)
+        validation = rest[: held if "train" in before else min(held, len(rest) - 1)]
+    return {
+        **dict.fromkeys(order, "train"),
+        **dict.fromkeys(validation, "validation"),
+        **dict.fromkeys(test, "test"),
+        **{p: decided[p] for p in patients if p in decided},
+    }
+
+
+def draw_shared(shared: Sequence[str], settings: Mapping[str, Any]) -> dict[str, str]:
+    """The sides of the people whom both domains hold; where they are too few to be divided, all train."""
+    if len(shared) < (settings["folds"] if settings["by"] == "folds" else 3):
+        return dict.fromkeys(shared, "train")
+    return draw(shared, settings, {})
+
+
+def held_out(patients: Sequence[str], settings: Mapping[str, Any], decided: Mapping[str, str]) -> set[str]:
+    """Of training patients, those that serve for validation where a data set names none; at least one trains."""
+    held = {p for p in patients if decided.get(p) == "validation"}
+    order = sorted(
+        (p for p in patients if p not in decided), key=lambda p: float(generator("split", settings["seed"], p).random())
+    )
+    wanted = min(share(len(patients), settings["validation"]), len(patients) - 1)
+    return held | set(order[: max(wanted - len(held), 0)])
+
+
+def part(
+    slices: Mapping[str, Sequence[Slice]], sides: dict[str, list[str]], shared: Sequence[str], seed: int, where: str
+) -> dict[str, int]:
+    """Give each shared training patient to one domain, half to each; in the other they take no part.
+
+    Returns:
+        How many people are shared, and how many of them train as source and as target.
+
+    Raises:
+        DataError: somebody is on one side as source and on another as target.
+    """
+    of: dict[str, dict[str, str]] = {p: {} for p in shared}
+    for domain in ("source", "target"):
+        for record, side in zip(slices[domain], sides[domain], strict=True):
+            if side and record.patient_id in of:
+                of[record.patient_id][domain] = side
+    for patient, found in of.items():
+        if len(set(found.values())) > 1:
+            raise DataError(
+                f"patient '{patient}' is on the {found['source']} side as source and on the {found['target']} side "
+                "as target",
+                where=where,
+                expected="one side for a person whom both domains hold",
+                remedy="Correct the split, or say split.same_people = false if they are different people",
+            )
+    training = [p for p, found in of.items() if found.get("source") == found.get("target") == "train"]
+    order = sorted(training, key=lambda p: float(generator("half", seed, p).random()))
+    out = {"source": set(order[1::2]), "target": set(order[::2])}
+    for domain, leaving in out.items():
+        sides[domain][:] = [
+            "" if record.patient_id in leaving else side
+            for record, side in zip(slices[domain], sides[domain], strict=True)
+        ]
+    return {"people": len(shared), "source": len(out["target"]), "target": len(out["source"])}
+
+
+def share(count: int, fraction: float) -> int:
+    """A fraction of so many, but one at least."""
+    return max(1, round(count * fraction))
