@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from mtbench.compute.context import Context
     from mtbench.results import load
     from mtbench.scoring import score
-    from mtbench.translation import translate
 
 __version__ = "0.1.0"
 
@@ -60,15 +59,9 @@ __all__ = [
     "hookimpl",
     "load",
     "score",
-    "translate",
 ]
 
-_LAZY = {
-    "Context": "mtbench.compute.context",
-    "load": "mtbench.results",
-    "score": "mtbench.scoring",
-    "translate": "mtbench.translation",
-}
+_LAZY = {"Context": "mtbench.compute.context", "load": "mtbench.results", "score": "mtbench.scoring"}
 
 
 def __getattr__(name: str) -> Any:

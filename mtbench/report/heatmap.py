@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +13,33 @@ from mtbench.errors import RequestError
 
 ENDINGS = (".png", ".svg", ".pdf")
 
+FONTS = (
+    "DejaVu Sans",
+    *("Noto Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Hiragino Sans", "Microsoft YaHei", "Arial Unicode MS"),
+)
+"""What of these is installed is tried, letter by letter."""
 
-def draw(found: Correlations, path: Path) -> None:
+
+def draw(found: Correlations, path: Path) -> str:
     """Draw one panel for each task: metrics against segmentation metrics, Pearson, coloured by agreement.
 
     Args:
         found: from :func:`mtbench.analysis.correlation.correlate`; by the rule "paper", absolute values.
         path: a PNG, SVG or PDF file.
 
+    Returns:
+        As :func:`save`.
+
     Raises:
         RequestError: matplotlib is not installed, the ending is another, or the file cannot be written.
     """
-    if path.suffix.lower() not in ENDINGS:
-        raise RequestError(f"a heat map cannot be written as '{path.suffix}'", expected="one of " + ", ".join(ENDINGS))
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise RequestError("a heat map needs matplotlib", remedy="pip install matplotlib") from error
-
+    check(path)
     absolute = found.rule == "paper"
     tasks = list(dict.fromkeys(item.task for item in found.items))
     panels = [_panel(found, task, absolute) for task in tasks]
     widths = [max(1.6, 0.95 * len(against)) for _, against, _ in panels]
     rows = max(len(metrics) for metrics, _, _ in panels)
-    figure: Any = Figure(figsize=(sum(widths) + 1.7 * len(panels) + 1, 0.5 * rows + 1.9), layout="constrained")
+    figure: Any = figure_class()(figsize=(sum(widths) + 1.7 * len(panels) + 1, 0.5 * rows + 1.9), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
     image = None
     for axis, task, (metrics, against, values) in zip(axes, tasks, panels, strict=True):
@@ -41,9 +47,9 @@ def draw(found: Correlations, path: Path) -> None:
         image = axis.imshow(
             shown, cmap="Blues" if absolute else "RdBu", vmin=0 if absolute else -1, vmax=1, aspect="auto"
         )
-        axis.set_xticks(range(len(against)), [_plain(a) for a in against], rotation=25, ha="right")
-        axis.set_yticks(range(len(metrics)), [_plain(m) for m in metrics])
-        axis.set_title(_plain(task), fontsize=10)
+        axis.set_xticks(range(len(against)), [plain(a) for a in against], rotation=25, ha="right")
+        axis.set_yticks(range(len(metrics)), [plain(m) for m in metrics])
+        axis.set_title(plain(task), fontsize=10)
         for i, line in enumerate(values):
             for j, value in enumerate(line):
                 text = "–" if value is None else f"{value:.2f}" if absolute else f"{value:+.2f}"
@@ -54,10 +60,7 @@ def draw(found: Correlations, path: Path) -> None:
     descriptive = [remark for remark in found.remarks if remark.startswith("Descriptive only")]
     if descriptive:
         figure.supxlabel(descriptive[0], fontsize=8)
-    try:
-        figure.savefig(path, dpi=200, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
-    except OSError as error:
-        raise RequestError(f"the heat map cannot be written: {error.strerror}", where=str(path)) from error
+    return save(figure, path)
 
 
 def _panel(found: Correlations, task: str, absolute: bool) -> tuple[list[str], list[str], list[list[float | None]]]:
@@ -73,6 +76,62 @@ def _panel(found: Correlations, task: str, absolute: bool) -> tuple[list[str], l
     return metrics, against, [[values.get((m, a)) for a in against] for m in metrics]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text in which matplotlib sees no mathematics."""
     return text.replace("$", r"\$")
+
+
+def check(path: Path) -> None:
+    """Refuse a file whose ending names no format.
+
+    Raises:
+        RequestError: it is neither PNG nor SVG nor PDF.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise RequestError(f"a figure cannot be written as '{path.suffix}'", expected="one of " + ", ".join(ENDINGS))
+
+
+def figure_class() -> Any:
+    """matplotlib's Figure.
+
+    Raises:
+        RequestError: it is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise RequestError("a figure needs matplotlib", remedy='pip install "mtbench[report]"') from error
+    return Figure
+
+
+def save(figure: Any, path: Path) -> str:
+    """Write a figure, whole, without the date that would make each file another one.
+
+    Returns:
+        The letters that no installed font has; they are drawn as boxes.
+
+    Raises:
+        RequestError: the file cannot be written.
+    """
+    import matplotlib
+    from matplotlib.font_manager import fontManager
+    from matplotlib.text import Text
+
+    known = {font.name for font in fontManager.ttflist}
+    fonts = [font for font in FONTS if font in known]
+    for text in figure.findobj(Text):
+        text.set_family(fonts)
+    ending = path.suffix.lower().lstrip(".")
+    dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
+    # Letters stay letters, so that a reader can search and an editor can change them.
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "mtbench", "pdf.fonttype": 42}
+    made = io.BytesIO()
+    with matplotlib.rc_context(settings), warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        figure.savefig(made, format=ending, dpi=300, metadata=dateless)
+    try:
+        path.write_bytes(made.getvalue())
+    except OSError as error:
+        raise RequestError(f"the figure cannot be written: {error.strerror}", where=str(path)) from error
+    missing = (re.match(r"Glyph (\d+) ", str(warning.message)) for warning in said)
+    return "".join(dict.fromkeys(chr(int(found[1])) for found in missing if found))

@@ -75,11 +75,7 @@ class Work:
 def read_set(data: Artefact, split: Artefact, task: Task, where: Mapping[str, str]) -> ImageSet:
     """Slices of ``where["domain"]`` on the ``where["split"]`` side."""
     domain, side = where["domain"], where["split"]
-    chosen = [
-        position
-        for position, found in enumerate(json.loads((split.path / "split.json").read_text())["sides"].get(domain, []))
-        if found == side
-    ]
+    chosen = positions(split, where)
     slices = read_slices(data.path, domain)
     images = np.load(data.path / f"images-{domain}.npy", mmap_mode="r", allow_pickle=False)
     masks_path = data.path / f"masks-{domain}.npy"
@@ -93,6 +89,12 @@ def read_set(data: Artefact, split: Artefact, task: Task, where: Mapping[str, st
         domain=_domain(domain),
         split=_side(side),
     )
+
+
+def positions(split: Artefact, where: Mapping[str, str]) -> list[int]:
+    """Which of the prepared images of ``where["domain"]`` are on the ``where["split"]`` side."""
+    sides = json.loads((split.path / "split.json").read_text())["sides"].get(where["domain"], [])
+    return [position for position, found in enumerate(sides) if found == where["split"]]
 
 
 def _as_slice(chosen: list[int]) -> Any:

@@ -1,0 +1,81 @@
+"""``mtbench report``: everything about a result on one page, or one figure of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mtbench.errors import RequestError
+
+
+@click.command("report")
+@click.argument("results")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where it goes; report.html in the results directory where nothing is said.",
+)
+@click.option(
+    "--figure",
+    type=click.Choice(["examples", "correlation", "table"]),
+    help="In place of the page, one figure for a paper: PNG, SVG or PDF by the ending of -o.",
+)
+@click.option("--store", metavar="DIR", help="Where images are (default: MTBENCH_STORE or the cache folder).")
+@click.option("-d", "--dataset", "datasets", multiple=True, help="Show this task; may be repeated.")
+@click.option("-t", "--translator", "rows", multiple=True, help="Show this row; also ceiling, floor, oracle.")
+@click.option("-m", "--metric", "columns", multiple=True, help="Show this metric: fid, 'swd[karras]', 'dice*'.")
+@click.option(
+    "--slice",
+    "slices",
+    multiple=True,
+    metavar="SLICE",
+    help="Show this slice: worst, median or best by Dice, or an id; may be repeated.",
+)
+@click.option(
+    "--rule",
+    type=click.Choice(["default", "paper"]),
+    default="default",
+    help="'paper' ranks and correlates as the MIDL 2024 paper does.",
+)
+@click.option(
+    "--rename", multiple=True, metavar="NAME=PRINTED", help="Print a translator, metric or dataset otherwise."
+)
+@click.option("--title", default="", help="The heading.")
+@click.option("--with-provenance", is_flag=True, help="Show host names, folders and logs, too.")
+def command(
+    results: str,
+    output: Path | None,
+    figure: str | None,
+    store: str | None,
+    slices: tuple[str, ...],
+    rename: tuple[str, ...],
+    **options: object,
+) -> None:
+    """Write RESULTS as one HTML page that stands alone: a results directory, or published:midl2024.
+
+    Tables, the same slices through every translator, correlations, values by case, training curves, cost, failures
+    and provenance. The page opens from disk and loads nothing.
+    """
+    from mtbench.report import write_figure, write_report
+
+    names = dict(_pair(text) for text in rename)
+    if figure is not None:
+        if output is None:
+            raise RequestError("a figure needs a file", remedy=f"Say -o {figure}.png (or .svg, .pdf)")
+        boxes = write_figure(figure, results, output, store=store, slices=slices, rename=names, **options)  # type: ignore[arg-type]
+        click.echo(f"wrote {output}", err=True)
+        if boxes:
+            click.echo(f"no installed font has the letters {boxes}: install one, or say --rename", err=True)
+        return
+    written = write_report(results, output, store=store, slices=slices, rename=names, **options)  # type: ignore[arg-type]
+    click.echo(f"wrote {written} ({written.stat().st_size / 1e6:.1f} MB)", err=True)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise RequestError(f"'{text}' is not of the form NAME=VALUE")
+    return name, value

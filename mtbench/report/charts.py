@@ -1,0 +1,321 @@
+"""The report's charts as Plotly figures: data and layout without colours, which the page gives by its theme."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mtbench.analysis.correlation import Correlation, Correlations
+from mtbench.report.attempts import Cost
+from mtbench.report.curves import Curve
+from mtbench.report.reading import Reading
+
+MOST_POINTS = 250
+"""So many cases of one translator are drawn at most; of more, evenly spaced order statistics."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One picture of a chart: a name to choose it by, and Plotly's data and layout."""
+
+    name: str
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart, with a list to choose from where it has several drawings.
+
+    Attributes:
+        id: unique in the page.
+        title: what stands over it.
+        alt: what it shows, for those who do not see it.
+        drawings: at least one.
+        choice: what the list chooses ("Pair", "Measure").
+        task: the task it belongs to; empty where it is about all.
+    """
+
+    id: str
+    title: str
+    alt: str
+    drawings: tuple[Drawing, ...]
+    choice: str = ""
+    task: str = ""
+
+
+def plain(text: str) -> str:
+    """Text in which Plotly sees no markup."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def correlation_charts(reading: Reading, found: Correlations) -> list[Chart]:
+    """For each task a heat map of agreement and a scatter plot to choose a pair for."""
+    charts = []
+    for number, task in enumerate(dict.fromkeys(item.task for item in found.items)):
+        items = [item for item in found.items if item.task == task]
+        if any(item.estimates["pearson"].value is not None for item in items):
+            charts.append(_heat_map(f"heat-{number}", task, items, found.rule == "paper"))
+        points = _scatter(f"scatter-{number}", task, items, reading)
+        charts += [points] if points.drawings else []
+    return charts
+
+
+def _heat_map(name: str, task: str, items: Sequence[Correlation], absolute: bool) -> Chart:
+    metrics = list(dict.fromkeys(item.metric for item in items))
+    against = list(dict.fromkeys(item.against for item in items))
+    by_pair = {(item.metric, item.against): item for item in items}
+    z: list[list[float | None]] = []
+    text: list[list[str]] = []
+    hover: list[list[str]] = []
+    for metric in metrics:
+        pairs = [by_pair.get((metric, other)) for other in against]
+        values = [None if pair is None else _agreement(pair, absolute) for pair in pairs]
+        z.append(values)
+        text.append(["–" if v is None else f"{v:.2f}" if absolute else f"{v:+.2f}" for v in values])
+        hover.append([f"{pair.n} translators" if pair else "" for pair in pairs])
+    data = {
+        "type": "heatmap",
+        "x": [plain(a) for a in against],
+        "y": [plain(m) for m in metrics],
+        "z": z,
+        "text": text,
+        "customdata": hover,
+        "texttemplate": "%{text}",
+        "hovertemplate": "%{y}<br>%{x}<br>r = %{text}, %{customdata}<extra></extra>",
+        "zmin": 0 if absolute else -1,
+        "zmax": 1,
+        "xgap": 2,
+        "ygap": 2,
+        "colorbar": {"title": {"text": "|r|" if absolute else "r", "side": "top"}, "thickness": 10, "outlinewidth": 0},
+    }
+    layout = {
+        "height": 150 + 42 * len(metrics),
+        "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
+        "xaxis": {"automargin": True, "type": "category", "tickangle": -25 if len(against) > 3 else 0},
+    }
+    said = "absolute Pearson correlation" if absolute else "Pearson correlation, positive means agreement"
+    alt = f"Heat map for {task}: {said}. The same numbers stand in the table below."
+    return Chart(name, "Agreement with segmentation", alt, (Drawing("", [data], layout),), task=task)
+
+
+def _agreement(item: Correlation, absolute: bool) -> float | None:
+    estimate = item.estimates["pearson"]
+    if absolute:
+        return None if estimate.value is None else abs(estimate.value)
+    return estimate.agreement
+
+
+def _scatter(name: str, task: str, items: Sequence[Correlation], reading: Reading) -> Chart:
+    found, layout = reading.found, reading.layout
+    block = next(b for b in reading.blocks if layout.titles[b] == task)
+    columns = {reading.column_name(c): c for b, c in layout.columns if b == block}
+    drawings = []
+    for item in sorted(items, key=lambda i: -abs(i.estimates["pearson"].value or 0.0)):
+        if item.metric not in columns or item.against not in columns:
+            continue
+        x, y = columns[item.metric], columns[item.against]
+        traces: list[dict[str, Any]] = []
+        for taking_part in (True, False):
+            points = [
+                (layout.labels[r], found.numbers[block, r, x].value, found.numbers[block, r, y].value)
+                for r in layout.rows
+                if found.rows[r]["role"] == "translator"
+                and (layout.labels[r] in item.translators) == taking_part
+                and (block, r, x) in found.numbers
+                and (block, r, y) in found.numbers
+            ]
+            points = [p for p in points if math.isfinite(p[1]) and math.isfinite(p[2])]
+            if points:
+                traces.append(
+                    {
+                        "type": "scatter",
+                        "mode": "markers+text",
+                        "x": [p[1] for p in points],
+                        "y": [p[2] for p in points],
+                        "text": [plain(p[0]) for p in points],
+                        "textposition": "top center",
+                        "cliponaxis": False,
+                        "hovertemplate": "%{text}<br>%{xaxis.title.text} %{x:.4g}<br>%{yaxis.title.text} %{y:.4g}"
+                        "<extra></extra>",
+                        "marker": {"size": 10, "symbol": "circle" if taking_part else "circle-open"},
+                        "name": "takes part" if taking_part else "left out of the correlation",
+                        "showlegend": not taking_part,
+                    }
+                )
+        if traces:
+            titles = {axis: _arrow(reading, c) for axis, c in (("xaxis", x), ("yaxis", y))}
+            axes = {
+                axis: {
+                    "title": {"text": plain(titles[axis])},
+                    "automargin": True,
+                    "range": _range([value for trace in traces for value in trace[axis[0]]]),
+                }
+                for axis in titles
+            }
+            r = item.estimates["pearson"].agreement
+            said = "" if r is None else f" (r = {r:+.2f})"
+            drawings.append(Drawing(f"{item.metric} and {item.against}{said}", traces, {"height": 420, **axes}))
+    alt = f"Scatter plot for {task}: two metrics against each other, one labelled point for each translator."
+    return Chart(name, "One point for each translator", alt, tuple(drawings), "Pair", task)
+
+
+def _range(values: Sequence[float]) -> list[float]:
+    """From the least to the greatest, with room for labels."""
+    low, high = min(values), max(values)
+    room = 0.15 * (high - low) or abs(high) * 0.1 or 1.0
+    return [low - room, high + room]
+
+
+def _arrow(reading: Reading, column: int) -> str:
+    return f"{reading.column_name(column)} {'↑' if reading.found.columns[column]['higher_is_better'] else '↓'}"
+
+
+def case_charts(reading: Reading) -> list[tuple[Chart, list[tuple[str, list[dict[str, Any]]]]]]:
+    """For each task the distribution of per-case values by translator; and behind it, quartiles for each measure."""
+    charts = []
+    for number, block in enumerate(reading.blocks):
+        title = reading.layout.titles[block]
+        drawings, tables = [], []
+        for column in [c for b, c in reading.layout.columns if b == block]:
+            groups = _case_means(reading, block, column)
+            if not groups:
+                continue
+            name = reading.column_name(column)
+            traces = [
+                {
+                    "type": "box",
+                    "y": _thinned(values).tolist(),
+                    "name": plain(reading.layout.labels[row]),
+                    "boxpoints": "all",
+                    "jitter": 0.5,
+                    "pointpos": 0,
+                    "marker": {"size": 4, "opacity": 0.45},
+                    "line": {"width": 1.5},
+                    "hoverinfo": "y+name",
+                    "showlegend": False,
+                }
+                for row, values in groups.items()
+            ]
+            layout = {
+                "height": 420,
+                "yaxis": {"title": {"text": plain(_arrow(reading, column))}, "automargin": True},
+                "xaxis": {"type": "category", "automargin": True},
+            }
+            drawings.append(Drawing(name, traces, layout))
+            tables.append((name, [_quartiles(reading.layout.labels[row], v) for row, v in groups.items()]))
+        if drawings:
+            alt = (
+                f"Box plots for {title}: the values of single cases by translator. Quartiles stand in the table below."
+            )
+            charts.append((Chart(f"cases-{number}", "Values by case", alt, tuple(drawings), "Measure", title), tables))
+    return charts
+
+
+def _case_means(reading: Reading, block: int, column: int) -> dict[int, Any]:
+    """Row to one finite value for each case, seeds averaged."""
+    sums: dict[int, dict[tuple[int | None, str], list[float]]] = {}
+    for found in reading.cases:
+        if (found.run.block, found.run.column) == (block, column):
+            of_row = sums.setdefault(found.run.row, {})
+            for case, value in zip(found.cases, found.values.tolist(), strict=True):
+                if math.isfinite(value):
+                    of_row.setdefault((found.run.fold, case), []).append(value)
+    return {row: np.array([np.mean(v) for v in of.values()]) for row, of in sums.items() if of}
+
+
+def _thinned(values: Any) -> Any:
+    if len(values) <= MOST_POINTS:
+        return np.round(values, 5)
+    places = np.round(np.linspace(0, len(values) - 1, MOST_POINTS)).astype(int)
+    return np.round(np.sort(values)[places], 5)
+
+
+def _quartiles(label: str, values: Any) -> dict[str, Any]:
+    points = np.percentile(values, [0, 25, 50, 75, 100]).tolist()
+    return {"label": label, "n": len(values), "points": points}
+
+
+def curve_charts(curves: Sequence[Curve]) -> list[Chart]:
+    """Losses and validation figures of every fit."""
+    drawings = []
+    for curve in curves:
+        traces = [
+            {
+                "type": "scatter",
+                "mode": "lines" if len(steps) > 1 else "markers",
+                "x": steps,
+                "y": values,
+                "name": plain(name if phase == "train" else f"{name} (validation)"),
+                "line": {"dash": "solid" if phase == "train" else "dot", "width": 1.6},
+                "hovertemplate": "step %{x}: %{y:.4g}",
+            }
+            for (phase, name), (steps, values) in curve.series.items()
+        ]
+        layout = {
+            "height": 420,
+            "hovermode": "x unified",
+            "xaxis": {"title": {"text": "step"}, "automargin": True},
+            "yaxis": {"automargin": True},
+        }
+        drawings.append(Drawing(curve.name, traces, layout))
+    if not drawings:
+        return []
+    alt = "Line chart: losses and validation figures of a fit by training step. Last values stand in the table below."
+    return [Chart("curves", "Training curves", alt, tuple(drawings), "Fit")]
+
+
+def cost_charts(costs: Sequence[Cost]) -> list[Chart]:
+    """Seconds by stage, images a second and peak memory by unit."""
+    seconds: dict[str, float] = {}
+    for cost in costs:
+        seconds[cost.stage] = seconds.get(cost.stage, 0.0) + cost.seconds
+    drawings = []
+    if seconds:
+        drawings.append(_bars("Seconds by stage", "seconds", seconds.items()))
+    of = [cost for cost in costs if cost.stage == "fit"]
+    if of:
+        drawings.append(_bars("Seconds by fit", "seconds", [(c.name, c.seconds) for c in of]))
+    rates = [(c.name, c.rate) for c in costs if c.stage == "translate" and c.rate]
+    if rates:
+        drawings.append(_bars("Images a second by translation", "images a second", rates))
+    memory = [(f"{c.stage} {c.name}", c.memory) for c in costs if c.memory and c.stage in ("fit", "translate")]
+    if memory:
+        drawings.append(_bars("Peak memory of fits and translations", "MB", memory))
+    if not drawings:
+        return []
+    alt = "Bar chart of cost. The same numbers stand in the table below."
+    return [Chart("cost", "Cost", alt, tuple(drawings), "Show")]
+
+
+def _bars(name: str, unit: str, values: Iterable[tuple[str, float]]) -> Drawing:
+    kept = sorted(values, key=lambda pair: -pair[1])[:30]
+    data = {
+        "type": "bar",
+        "orientation": "h",
+        "y": [plain(label) for label, _ in kept],
+        "x": [value for _, value in kept],
+        "text": [f"{value:.3g}" for _, value in kept],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "hovertemplate": "%{y}: %{x:.4g}<extra></extra>",
+        "showlegend": False,
+    }
+    layout = {
+        "height": 110 + 26 * len(kept),
+        "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
+        "xaxis": {"title": {"text": unit}, "rangemode": "tozero", "automargin": True},
+    }
+    return Drawing(name, [data], layout)
+
+
+def as_record(chart: Chart) -> Mapping[str, Any]:
+    """What the page's script draws."""
+    return {
+        "alt": chart.alt,
+        "drawings": [{"name": d.name, "data": d.data, "layout": d.layout} for d in chart.drawings],
+    }

@@ -1,0 +1,75 @@
+"""Training curves: the losses that fits keep beside their weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mtbench.report.attempts import Attempt
+from mtbench.report.evidence import Evidence
+from mtbench.store.artefacts import Artefact
+
+FILE = "losses.parquet"
+MOST_STEPS = 400
+"""Points of one curve; longer ones are thinned evenly."""
+
+
+@dataclass
+class Curve:
+    """The record of one fit.
+
+    Attributes:
+        name: of its unit, without the stage.
+        series: (phase, loss) to steps and values.
+    """
+
+    name: str
+    series: dict[tuple[str, str], tuple[list[int], list[float]]] = field(default_factory=dict)
+
+
+def find_curves(attempts: Sequence[Attempt], evidence: Evidence) -> list[Curve]:
+    """The curves of every fit that kept some and is in the store, in the order in which they were made."""
+    names = {row["unit_key"]: row["name"].removeprefix("fit ") for row in attempts if row["stage"] == "fit"}
+    curves = []
+    for key, name in names.items():
+        artefact = evidence.of_unit(key)
+        path = None if artefact is None else _file(artefact)
+        if path is not None:
+            curves += _read(path, name)
+    return curves
+
+
+def _file(artefact: Artefact) -> Path | None:
+    # Content or log, as the plugin chose.
+    return next(iter(sorted(artefact.path.rglob(FILE))), None)
+
+
+def _read(path: Path, name: str) -> list[Curve]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        fits = list(dict.fromkeys(row["fit"] for row in rows))
+        curves = {fit: Curve(name if len(fits) == 1 else f"{name}: {fit}") for fit in fits}
+        for row in rows:
+            if row["value"] is not None and math.isfinite(row["value"]):
+                series = curves[row["fit"]].series.setdefault((row["phase"], row["name"]), ([], []))
+                series[0].append(row["step"])
+                series[1].append(row["value"])
+    except (pa.ArrowException, OSError, KeyError):
+        # A plugin may keep something else under that name.
+        return []
+    for curve in curves.values():
+        curve.series = {key: _thinned(*series) for key, series in curve.series.items()}
+    return [curve for curve in curves.values() if curve.series]
+
+
+def _thinned(steps: list[int], values: list[float]) -> tuple[list[int], list[float]]:
+    if len(steps) <= MOST_STEPS:
+        return steps, values
+    places = [round(i * (len(steps) - 1) / (MOST_STEPS - 1)) for i in range(MOST_STEPS)]
+    return [steps[i] for i in places], [values[i] for i in places]

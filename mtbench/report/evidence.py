@@ -1,0 +1,106 @@
+"""From a score back to what it was made of: the artefacts behind a results directory, as far as the store has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.data import Slice, decode, encode
+from mtbench.errors import MtbenchError
+from mtbench.stages.work import positions
+from mtbench.store.artefacts import Artefact, Store
+from mtbench.store.images import read_slices
+
+
+class Evidence:
+    """The artefacts that the attempts of a results directory name.
+
+    Args:
+        attempts: rows of ``mtbench.store.schema.ATTEMPTS``, oldest first.
+        store: where artefacts live; ``None`` where nothing is to be read.
+    """
+
+    def __init__(self, attempts: Iterable[Mapping[str, Any]], store: Store | None) -> None:
+        self._store = store
+        self._of_unit: dict[str, tuple[str, str]] = {}
+        self._of_digest: dict[str, tuple[str, str]] = {}
+        for row in attempts:
+            if row["status"] in ("ok", "cached") and row["artefact"]:
+                place = (row["stage"], row["artefact"])
+                self._of_unit[row["unit_key"]] = self._of_digest[row["digest"]] = place
+
+    def of_unit(self, key: str) -> Artefact | None:
+        """What a unit last made; ``None`` where it is not in the store, or cannot be read there."""
+        return self._read(self._of_unit.get(key))
+
+    def inputs(self, artefact: Artefact) -> dict[str, Artefact]:
+        """What went into an artefact, by role; a role whose artefact has gone is left out."""
+        keys, digests = artefact.manifest["unit"]["inputs"], artefact.manifest["inputs"]
+        found = {}
+        for role, digest in digests.items():
+            # Another suite may have made this artefact, under unit keys of its own: then its content says which.
+            made = self._read(self._of_unit.get(keys.get(role, "")) or self._of_digest.get(digest))
+            if made is not None:
+                found[role] = made
+        return found
+
+    def _read(self, place: tuple[str, str] | None) -> Artefact | None:
+        if self._store is None or place is None:
+            return None
+        try:
+            return self._store.get(*place)
+        except (MtbenchError, OSError):
+            return None
+
+
+class Side:
+    """The slices of one domain on one side of the split; pixels are read one image at a time.
+
+    Args:
+        data, split: the artefacts of the task.
+        domain, side: such as "source" and "test".
+        pixels: the translate artefact to read images from, in place of the real ones.
+    """
+
+    def __init__(self, data: Artefact, split: Artefact, domain: str, side: str, pixels: Artefact | None = None) -> None:
+        self._chosen = positions(split, {"domain": domain, "split": side})
+        self._folder, self._domain, self._pixels = data.path, domain, pixels
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @cached_property
+    def slices(self) -> list[Slice]:
+        """The records, in order."""
+        every = read_slices(self._folder, self._domain)
+        return [every[i] for i in self._chosen]
+
+    @cached_property
+    def _images(self) -> NDArray[Any]:
+        if self._pixels is not None:
+            return array(self._pixels, "images.npy")
+        images: NDArray[Any] = np.load(self._folder / f"images-{self._domain}.npy", mmap_mode="r", allow_pickle=False)
+        return images
+
+    def image(self, i: int) -> NDArray[np.uint8]:
+        """The i-th image, H x W, as eight bits show it."""
+        stored = np.asarray(self._images[i if self._pixels is not None else self._chosen[i]])
+        return encode(decode(stored), "uint8")
+
+    def mask(self, i: int) -> NDArray[np.uint8] | None:
+        """The i-th label map, H x W; ``None`` where the domain has none."""
+        path = self._folder / f"masks-{self._domain}.npy"
+        if not path.exists():
+            return None
+        masks = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.array(masks[self._chosen[i]], dtype=np.uint8)
+
+
+def array(artefact: Artefact, name: str) -> NDArray[Any]:
+    """An array of an artefact, as a memory map."""
+    found: NDArray[Any] = np.load(artefact.path / name, mmap_mode="r", allow_pickle=False)
+    return found

@@ -1,0 +1,246 @@
+"use strict";
+(() => {
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const one = (selector, root = document) => root.querySelector(selector);
+  const root = document.documentElement;
+
+  // -- the theme: the system's, unless the reader chooses
+
+  const theme = one("#theme");
+  const remember = (value) => { try { localStorage.setItem("mtbench-theme", value); } catch { /* not kept */ } };
+  const remembered = () => { try { return localStorage.getItem("mtbench-theme") || ""; } catch { return ""; } };
+  const wear = (value) => {
+    if (value) root.dataset.theme = value; else delete root.dataset.theme;
+    drawAll();
+  };
+  const probe = document.body.appendChild(document.createElement("span"));
+  probe.hidden = true;
+  const colour = (name) => {
+    probe.style.color = `var(--${name})`;
+    return getComputedStyle(probe).color;
+  };
+
+  // -- charts
+
+  const charts = JSON.parse(one("#charts").textContent);
+  const figures = all(".chart");
+  let printing = false;
+
+  function axis(given) {
+    return {
+      gridcolor: colour("line"), zerolinecolor: colour("line"), linecolor: colour("strong-line"),
+      tickfont: { size: 12 }, ...given, title: { font: { size: 13 }, standoff: 10, ...given.title },
+    };
+  }
+
+  function styled(drawing) {
+    const series = [1, 2, 3, 4, 5, 6, 7].map((n) => colour(`series-${n}`));
+    const layout = {
+      font: { family: getComputedStyle(document.body).fontFamily, color: colour("ink"), size: 13 },
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", colorway: series,
+      margin: { l: 16, r: 24, t: 24, b: 16 }, bargap: 0.3,
+      hoverlabel: { bgcolor: colour("surface"), bordercolor: colour("strong-line"), font: { color: colour("ink") } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("muted"), activecolor: colour("accent") },
+      legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0, font: { size: 12 } },
+      ...drawing.layout, xaxis: axis(drawing.layout.xaxis || {}), yaxis: axis(drawing.layout.yaxis || {}),
+    };
+    if (printing) layout.width = 660;
+    const data = drawing.data.map((trace) => {
+      if (trace.type === "heatmap") {
+        const scale = trace.zmin < 0
+          ? [[0, colour("negative")], [0.5, colour("middle")], [1, colour("positive")]]
+          : [[0, colour("middle")], [1, colour("positive")]];
+        return { ...trace, colorscale: scale };
+      }
+      if (trace.type === "box") {
+        return { ...trace, fillcolor: colour("wash"), line: { ...trace.line, color: series[0] }, marker: { ...trace.marker, color: series[0] } };
+      }
+      if (trace.type === "bar" || trace.mode === "markers+text") {
+        return { ...trace, marker: { ...trace.marker, color: trace.showlegend ? series[6] : series[0] } };
+      }
+      return trace;
+    });
+    return [data, layout];
+  }
+
+  function draw(figure) {
+    const plot = one(".plot", figure);
+    const choice = one("select", figure);
+    const drawing = charts[figure.dataset.chart].drawings[choice ? Number(choice.value) : 0];
+    const [data, layout] = styled(drawing);
+    Plotly.react(plot, data, layout, {
+      displaylogo: false, responsive: !printing,
+      modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]], displayModeBar: "hover",
+    });
+    figure.dataset.drawn = drawing.name || "yes";
+  }
+
+  const drawAll = () => { if (window.Plotly) figures.forEach(draw); };
+  figures.forEach((figure) => one("select", figure)?.addEventListener("change", () => draw(figure)));
+
+  theme.value = remembered();
+  theme.addEventListener("change", () => { remember(theme.value); wear(theme.value); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  wear(theme.value);
+  addEventListener("beforeprint", () => { printing = true; wear("light"); });
+  addEventListener("afterprint", () => { printing = false; wear(theme.value); });
+
+  // -- the table: sorting
+
+  const said = one("#said");
+  const nameOf = (row) => row.cells[0].textContent;
+
+  function sort(table, heading) {
+    const heads = [...table.tHead.rows[0].cells];
+    const better = one("button", heading).dataset.better;
+    const bestFirst = better === "up" ? "descending" : "ascending";
+    const worstFirst = better === "up" ? "ascending" : "descending";
+    const now = heading.getAttribute("aria-sort");
+    const next = now === "none" ? bestFirst : now === bestFirst ? worstFirst : "none";
+    heads.forEach((head) => head.setAttribute("aria-sort", "none"));
+    heading.setAttribute("aria-sort", next);
+    const body = one("tbody.translators", table);
+    if (!body) return;
+    const rows = [...body.rows];
+    rows.forEach((row, place) => { row.dataset.place ??= place; });
+    const value = (row) => {
+      const text = row.cells[heading.cellIndex].dataset.value;
+      return text === undefined ? null : Number(text);
+    };
+    const sign = next === "descending" ? -1 : 1;
+    rows.sort((a, b) => {
+      if (next === "none") return a.dataset.place - b.dataset.place;
+      if (better === "name") return sign * nameOf(a).localeCompare(nameOf(b));
+      const [x, y] = [value(a), value(b)];
+      if (x === null || y === null) return (x === null) - (y === null);
+      return sign * (x - y);
+    });
+    body.append(...rows);
+    said.textContent = next === "none" ? "In the original order." : `Sorted by ${one("button", heading).textContent}, ${next}.`;
+  }
+
+  all(".scores thead button").forEach((button) => {
+    const heading = button.parentElement;
+    button.addEventListener("click", () => sort(heading.closest("table"), heading));
+  });
+
+  // -- the table: filters
+
+  const filters = one("#filters");
+  function filter() {
+    const off = (name) => new Set(all(`input[name="${name}"]:not(:checked)`, filters).map((box) => box.value));
+    const [tasks, metrics] = [off("task"), off("metric")];
+    let shown = 0;
+    all(".part").forEach((part) => {
+      all("[data-metric]", part).forEach((cell) => { cell.hidden = metrics.has(cell.dataset.metric); });
+      part.hidden = tasks.has(part.dataset.task) || all("th[data-metric]", part).every((head) => head.hidden);
+      shown += !part.hidden;
+    });
+    one("#nothing").hidden = shown > 0;
+    one("#table").classList.toggle("spreads", Boolean(one('input[name="spread"]:checked', filters)));
+    one("#table").classList.toggle("no-reference", !one('input[name="reference"]:checked', filters));
+  }
+  if (filters) {
+    filters.addEventListener("change", filter);
+    filters.addEventListener("submit", (event) => event.preventDefault());
+    filter();
+  }
+
+  // -- images
+
+  function pixelsOf(image) {
+    const canvas = document.createElement("canvas");
+    canvas.width = image.naturalWidth;
+    canvas.height = image.naturalHeight;
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.drawImage(image, 0, 0);
+    return context.getImageData(0, 0, canvas.width, canvas.height);
+  }
+
+  // Blue where the translation is darker than its source, red where it is brighter, grey where it is alike.
+  function difference(canvas, translated, source) {
+    const [now, before] = [pixelsOf(translated), pixelsOf(source)];
+    canvas.width = now.width;
+    canvas.height = now.height;
+    for (let i = 0; i < now.data.length; i += 4) {
+      const change = Math.max(-1, Math.min(1, (now.data[i] - before.data[i]) / 128));
+      const ends = change < 0 ? [42, 120, 200] : [209, 67, 47];
+      for (let k = 0; k < 3; k += 1) now.data[i + k] = 240 + (ends[k] - 240) * Math.abs(change);
+    }
+    canvas.getContext("2d").putImageData(now, 0, 0);
+  }
+
+  function layer(frame, kind, element) {
+    const made = frame.appendChild(document.createElement(element));
+    made.className = kind;
+    made.setAttribute("aria-hidden", "true");
+    return made;
+  }
+
+  function furnish(example) {
+    if (example.dataset.ready) return;
+    example.dataset.ready = "yes";
+    const source = one(".source .base", example);
+    const outline = one(".source .outline", example);
+    all(".translation", example).forEach((tile) => {
+      const [frame, base] = [one(".frame", tile), one(".base", tile)];
+      if (!base) return;
+      const change = layer(frame, "change", "canvas");
+      Promise.all([base.decode(), source.decode()]).then(() => difference(change, base, source));
+      const under = layer(frame, "under", "img");
+      under.alt = "";
+      under.src = source.src;
+      layer(frame, "edge", "i").hidden = true;
+      if (outline) {
+        const copy = layer(frame, "outline", "img");
+        copy.alt = "";
+        copy.src = outline.src;
+      }
+    });
+  }
+
+  all(".pictures").forEach((pictures) => {
+    const slice = one(".slice", pictures);
+    if (!slice) return;
+    const examples = all(".example", pictures);
+    const choose = () => examples.forEach((example) => {
+      example.hidden = example.dataset.slice !== slice.value;
+      if (!example.hidden) furnish(example);
+    });
+    const wipe = one(".wipe", pictures);
+    const pull = () => {
+      one("output", pictures).textContent = `${wipe.value} %`;
+      all(".frame", pictures).forEach((frame) => {
+        frame.style.setProperty("--wipe", `${wipe.value}%`);
+        const edge = one(".edge", frame);
+        if (edge) edge.hidden = wipe.value === "0" || wipe.value === "100";
+      });
+    };
+    const toggle = (box, name) => {
+      const input = one(box, pictures);
+      if (!input) return;
+      const set = () => pictures.classList.toggle(name, input.checked);
+      input.addEventListener("change", set);
+      set();
+    };
+    slice.addEventListener("change", () => { choose(); pull(); });
+    wipe.addEventListener("input", pull);
+    one("form", pictures).addEventListener("submit", (event) => event.preventDefault());
+    toggle(".show-outline", "outlines");
+    toggle(".show-seen", "seeing");
+    toggle(".show-difference", "difference");
+    choose();
+    pull();
+  });
+
+  // -- where the reader is
+
+  const links = new Map(all(".bar nav a").map((link) => [link.hash.slice(1), link]));
+  const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
+    if (!entry.isIntersecting) return;
+    links.forEach((link) => link.removeAttribute("aria-current"));
+    links.get(entry.target.id)?.setAttribute("aria-current", "true");
+  }), { rootMargin: "-20% 0px -75% 0px" });
+  all("section[id]").forEach((section) => seen.observe(section));
+  root.dataset.ready = "yes";
+})();

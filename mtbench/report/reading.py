@@ -1,0 +1,155 @@
+"""What a report reads: the three tables of a result, and the printed names of all that is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.analysis.columns import BLOCK, COLUMN, ROW
+from mtbench.analysis.gather import gather, normalise
+from mtbench.analysis.groups import codes, combine
+from mtbench.analysis.layout import Layout
+from mtbench.results import load
+
+
+@dataclass(frozen=True)
+class Run:
+    """One score of one run, placed in the table.
+
+    Attributes:
+        block, row, column: numbers of its place, as in :class:`Layout`.
+        unit: key of the score unit.
+        family: of its metric.
+        fold, seed: of the run; ``None`` where it has none.
+    """
+
+    block: int
+    row: int
+    column: int
+    unit: str
+    family: str
+    fold: int | None
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class CaseRun:
+    """The values of one run by case.
+
+    Attributes:
+        run: the score they belong to.
+        by: "slice" or "patient".
+        cases, patients: ids.
+        values: float64; NaN where a case has none.
+    """
+
+    run: Run
+    by: str
+    cases: tuple[str, ...]
+    patients: tuple[str, ...]
+    values: NDArray[np.float64]
+
+
+class Reading:
+    """The tables of a result and their printed names.
+
+    Args:
+        results: a results directory, or ``published:NAME``.
+        rows, datasets, columns: translators, tasks and metrics to show; all where empty.
+        rename: printed names for translators, metrics and datasets.
+
+    Raises:
+        RequestError: that is no result, or a name matches nothing.
+        DataError: the scores are not of this schema.
+    """
+
+    def __init__(
+        self,
+        results: str,
+        *,
+        rows: Sequence[str] = (),
+        datasets: Sequence[str] = (),
+        columns: Sequence[str] = (),
+        rename: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = results
+        self.selection: dict[str, Any] = {"rows": rows, "datasets": datasets, "columns": columns}
+        self.rename = dict(rename or {})
+        self.scores = load(results)
+        self.found = gather(self.scores)
+        self.layout = Layout(self.found, self.rename, columns, rows, datasets)
+        self._places = [
+            {tuple(entry[k] for k in keys): number for number, entry in enumerate(entries)}
+            for keys, entries in (
+                (BLOCK, self.found.blocks),
+                (ROW, self.found.rows),
+                (COLUMN, self.found.columns),
+            )
+        ]
+
+    @cached_property
+    def attempts(self) -> list[dict[str, Any]]:
+        """Every try of every unit, oldest first."""
+        rows: list[dict[str, Any]] = load(self.name, "attempts").to_pylist()
+        return rows
+
+    @property
+    def blocks(self) -> list[int]:
+        """The tasks that are shown, in order."""
+        return list(dict.fromkeys(b for b, _ in self.layout.columns))
+
+    def column_name(self, column: int) -> str:
+        """The printed name of a column with its region ("Dice[slice] breast")."""
+        return f"{self.layout.names[column]} {self.found.columns[column]['label']}".strip()
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Every measured score of a translator that is shown, in the order of the table's rows."""
+        shown_rows, shown = set(self.layout.rows), set(self.layout.columns)
+        runs = []
+        for record in normalise(self.scores).to_pylist():
+            if record["status"] != "measured" or record["role"] != "translator" or not record["unit_key"]:
+                continue
+            block, row, column = (
+                index.get(tuple(record[k] for k in keys))
+                for index, keys in zip(self._places, (BLOCK, ROW, COLUMN), strict=True)
+            )
+            if row in shown_rows and (block, column) in shown:
+                assert block is not None
+                assert row is not None
+                assert column is not None
+                runs.append(
+                    Run(block, row, column, record["unit_key"], record["family"], record["fold"], record["seed"])
+                )
+        order = {row: position for position, row in enumerate(self.layout.rows)}
+        return sorted(runs, key=lambda run: order[run.row])
+
+    @cached_property
+    def cases(self) -> list[CaseRun]:
+        """The case values of every run that has some."""
+        table = load(self.name, "cases")
+        if not table.num_rows:
+            return []
+        keys = ["unit_key", "role", "translator", "translator_params", "label", "by"]
+        of, first = combine([codes(table[k]) for k in keys])
+        heads = table.select(keys).take(first).to_pylist()
+        order = np.argsort(of, kind="stable")
+        ends = np.searchsorted(of[order], np.arange(len(first)), side="right")
+        values = np.asarray(table["value"].to_numpy(), dtype=np.float64)
+        runs: dict[tuple[str, int, str], list[Run]] = {}
+        for run in self.runs:
+            runs.setdefault((run.unit, run.row, self.found.columns[run.column]["label"]), []).append(run)
+        found = []
+        for number, head in enumerate(heads):
+            row = self._places[1].get(tuple(head[k] or "" for k in ROW))
+            mine = runs.get((head["unit_key"], -1 if row is None else row, head["label"] or ""), [])
+            for run in mine:
+                at = order[(ends[number - 1] if number else 0) : ends[number]]
+                ids, patients = (tuple(table[name].take(at).to_pylist()) for name in ("case", "patient"))
+                found.append(CaseRun(run, head["by"], ids, patients, values[at]))
+        return found

@@ -1,0 +1,109 @@
+"""The example images as the page's template shows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mtbench.analysis.numbers import printed
+from mtbench.report.choosing import PLACES
+from mtbench.report.examples import Example, TaskExamples, View
+from mtbench.report.pixels import colour, filled, grey, outlined
+
+LONGEST = 384
+"""Pixels of an image's longer side at most, while there are few."""
+
+FEW = 120
+"""Up to so many images keep ``LONGEST``; with more, all are made smaller, so that the page stays below 15 MB."""
+
+
+def picture_record(tasks: Sequence[TaskExamples]) -> list[dict[str, Any]]:
+    """Tasks with their slices and tiles, images as data URIs."""
+    count = sum(len(example.views) + 3 for task in tasks for example in task.examples)
+    longest = max(96, round(LONGEST * min(1.0, math.sqrt(FEW / max(count, 1)))))
+    return [_task(task, longest) for task in tasks]
+
+
+def _task(task: TaskExamples, longest: int) -> dict[str, Any]:
+    views = [view for example in task.examples for view in example.views]
+    return {
+        "title": task.title,
+        "absent": task.absent,
+        "source": task.source,
+        "measure": task.measure,
+        "run": task.run,
+        "some_conditional": any(view.conditional for view in views),
+        "has_masks": any(example.source_mask is not None for example in task.examples),
+        "has_seen": any(view.mask is not None for view in views),
+        "legend": [(name, _css(value)) for value, name in task.labels.items()],
+        "examples": [_example(task, example, longest) for example in task.examples],
+    }
+
+
+def _example(task: TaskExamples, example: Example, longest: int) -> dict[str, Any]:
+    height, width = example.source.shape
+    why = ", ".join(example.why)
+    value = (
+        f" · mean {task.measure} {printed(example.value, task.decimals)}"
+        if example.value is not None and task.measure
+        else ""
+    )
+    tiles = [
+        _tile("source", f"{task.source} (source)", example.source, example.source_mask, longest, [example.slice_id]),
+        *(_view(view, example, longest, task.decimals) for view in example.views),
+    ]
+    if example.truth is not None:
+        tiles.append(
+            _tile("target", f"{task.target} (truth of this slice)", example.truth, example.source_mask, longest)
+        )
+    if example.target is not None:
+        tiles.append(
+            _tile(
+                "target", f"{task.target} (another patient)", example.target, example.target_mask, longest, ["example"]
+            )
+        )
+    return {
+        "name": f"{why[:1].upper()}{why[1:]}{value} · {example.slice_id}",
+        # Printed, too: the three places, not each translator's own worst.
+        "main": any(reason in (*PLACES, "first", "middle", "last", "chosen") for reason in example.why),
+        "width": width,
+        "height": height,
+        "tiles": tiles,
+    }
+
+
+def _tile(
+    kind: str, label: str, image: Any, mask: Any, longest: int, lines: Sequence[str] = (), **more: Any
+) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "label": label,
+        "conditional": False,
+        "image": grey(image, longest),
+        "outline": "" if mask is None else outlined(mask, longest),
+        "seen": "",
+        "alt": ", ".join([label, *lines]),
+        "lines": list(lines),
+        **more,
+    }
+
+
+def _view(view: View, example: Example, longest: int, decimals: int | None) -> dict[str, Any]:
+    lines = [f"{region or 'value'} {printed(value, decimals)}" for region, value in view.values.items()]
+    shown: Mapping[str, Any] = {
+        "kind": "translation",
+        "label": view.label,
+        "conditional": view.conditional,
+        "image": "" if view.image is None else grey(view.image, longest),
+        # The page copies the outlines of the source: the anatomy is the same.
+        "outline": "",
+        "seen": "" if view.mask is None else filled(view.mask, longest),
+        "alt": ", ".join([f"slice {example.slice_id} translated by {view.label}", *lines]),
+        "lines": lines,
+    }
+    return dict(shown)
+
+
+def _css(value: int) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour(value))
