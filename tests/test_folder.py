@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mtbench.discovery import discover
 from mtbench.errors import DataError, MtbenchError, ParamError
 from mtbench.formats import put_back, read
 from mtbench.params import complete
+from mtbench.store.hashes import Hashes
 from mtbench.suite import parse_suite
 from mtbench_plugins.datasets.folder import mtbench_datasets
 from mtbench_plugins.datasets.folder.dataset import Folder
@@ -362,6 +364,31 @@ class TestBadInput:
         params = build(tmp_path)
         params["target"] = side("b", images="b/images/1_9.png", masks=None)
         self.refused(tmp_path, params, "target domain has 1 image", "b/images/1_9.png")
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of another system")
+    def test_a_root_and_a_file_without_permission(
+        self, tmp_path: Path, run_cli: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Refusals of the system stand for permissions, since tests may run as root, who may read everything."""
+        params = build(tmp_path)
+        plain = Path.open
+
+        def refuse(path: Path, *args: Any, **named: Any) -> Any:
+            if path.name == "1_9.png" and path.parts[-3] == "a":
+                raise PermissionError(13, "Permission denied", str(path))
+            return plain(path, *args, **named)
+
+        monkeypatch.setattr(Path, "open", refuse)
+        left_out(tmp_path, params, "source 1", "a/images/1_9.png", "Permission denied")
+        with closing(Hashes(tmp_path / "hashes.sqlite")) as hashes:
+            files = [tmp_path / "a/images/1_9.png", tmp_path / "a/images/2_9.png"]
+            without = hashes.fingerprint(tmp_path, files)
+            monkeypatch.undo()
+            assert hashes.fingerprint(tmp_path, files) != without
+        monkeypatch.setattr(
+            Path, "iterdir", lambda path: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
+        )
+        self.refused(tmp_path, params, "the folder cannot be read: Permission denied", str(tmp_path))
 
     def test_nothing_matches(self, tmp_path: Path) -> None:
         params = build(tmp_path)

@@ -14,6 +14,7 @@ from mtbench.store.artefacts import hash_of
 from mtbench.store.files import sha256_of
 
 _READERS = 8
+_UNREADABLE = "unreadable"
 
 
 class Hashes:
@@ -65,10 +66,10 @@ class Hashes:
     def fingerprint(self, root: Path, files: Iterable[Path], *, only_known: bool = False) -> str | None:
         """One hash for many files: their paths relative to ``root``, sizes and contents, in whatever order.
 
-        Files whose hash is not known are read by several threads.
+        Files whose hash is not known are read by several threads. One that cannot be read counts as such.
 
         Raises:
-            DataError: a file cannot be read.
+            DataError: a file is not there or not accessible.
         """
         found: dict[Path, tuple[int, int, str]] = {}
         unknown: dict[Path, os.stat_result] = {}
@@ -86,7 +87,7 @@ class Hashes:
             with ThreadPoolExecutor(min(_READERS, len(unknown))) as pool:
                 for (path, stat), digest in zip(unknown.items(), pool.map(_read, unknown), strict=True):
                     found[path] = (stat.st_size, stat.st_mtime_ns, digest)
-            self.remember({str(path): found[path] for path in unknown})
+            self.remember({str(path): found[path] for path in unknown if found[path][2] != _UNREADABLE})
         self._do(
             "INSERT OR IGNORE INTO sets VALUES (?)", _sizes(root, ((path, size) for path, (size, *_) in found.items()))
         )
@@ -136,8 +137,11 @@ def _name(path: Path, root: Path) -> str:
 
 
 def _read(path: Path) -> str:
-    with _naming(path):
+    try:
         return sha256_of(path)
+    except OSError:
+        # Whoever needs it says what is wrong with it, or does without; it is tried again next time.
+        return _UNREADABLE
 
 
 @contextmanager

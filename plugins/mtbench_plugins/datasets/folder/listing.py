@@ -61,8 +61,9 @@ def items(root: Path, domain: Domain, leave_out: LeaveOut) -> list[Item]:
             image.
 
     Raises:
-        DataError: nothing is found, or two files have one name.
+        DataError: the root may not be read, nothing is found, or two files have one name.
     """
+    inside(root)
     images = _find(root, domain.images, domain, "images")
     masks = _find(root, domain.masks, domain, "masks") if domain.masks else {}
     rows = _Rows(root, domain.table) if domain.table else None
