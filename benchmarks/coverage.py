@@ -2,6 +2,7 @@
 
     python benchmarks/coverage.py --runs 400 --only fid kid is dice
     python benchmarks/coverage.py --runs 200 --only swd
+    python benchmarks/coverage.py --seed 100000 ...   # other patients: the rule was chosen on seed 0's
 
 Each run draws patients anew, 8 slices each, computes the metric and its interval. The truth is the expected
 value at the same number of patients and slices, estimated by the mean over all runs. An interval holds if it
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from mtbench import Cases, ImageSet, MetricInputs, Slice, Task
 from mtbench.compute.context import Context
 from mtbench.compute.intervals import Interval, Measure, cases_interval, jackknife, subsample
+from mtbench_plugins.metrics.radiomic_distance import Frd
 from mtbench_plugins.metrics.resampling import class_spread_measure, frechet_measure, kernel_measure
 from mtbench_plugins.metrics.sliced_wasserstein import SlicedWasserstein
 
@@ -79,6 +81,18 @@ def distance_case(
 
     far = "apart" if shift else "same"
     return Case(f"{name}, d={width}, {far}", run)
+
+
+def radiomic_case(width: int, shift: float, scale: float) -> Case:
+    """FRD's own code on features as they are: it standardises them by the references itself."""
+
+    def run(patients: int, seed: int) -> Run:
+        rng = np.random.default_rng(seed)
+        x, y = (features(rng, patients, width, *how) for how in ((shift, scale), (0.0, 1.0)))
+        sets = {"candidate": {"features": x}, "reference": {"features": y}}
+        return both(Frd().resample(MetricInputs(Task("toy"), features=sets), Context(threads=1)), patients, seed)
+
+    return Case(f"frd, d={width}, {'apart' if shift else 'same'}", run)
 
 
 def inception_case(splits: int) -> Case:
@@ -147,6 +161,8 @@ def all_cases() -> Iterator[Case]:
         yield distance_case("fid", frechet_measure, width, shift, 1.15 if shift else 1.0)
     for width, shift in ((64, 0.3), (64, 0.0), (256, 0.2)):
         yield distance_case("kid", kernel_measure, width, shift, 1.15 if shift else 1.0)
+    yield radiomic_case(64, 0.3, 1.15)
+    yield radiomic_case(256, 0.2, 1.15)
     yield inception_case(1)
     yield inception_case(10)
     yield swd_case("karras")
@@ -156,6 +172,7 @@ def all_cases() -> Iterator[Case]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=0, help="of the first run; the others follow")
     parser.add_argument("--only", nargs="*", help="cases whose names begin so")
     parser.add_argument("--patients", type=int, nargs="*", help="numbers of patients, where a case has them")
     parser.add_argument("--all-methods", action="store_true", help="those beside that the harness does not use, too")
@@ -172,7 +189,7 @@ def main() -> None:
             if options.patients and patients not in options.patients:
                 continue
             started = time.perf_counter()
-            runs = [case.run(patients, seed) for seed in range(options.runs)]
+            runs = [case.run(patients, seed) for seed in range(options.seed, options.seed + options.runs)]
             seconds = time.perf_counter() - started
             values = np.array([value for value, _ in runs])
             truth = values.mean()

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from mtbench.compute.context import Context
 from mtbench_plugins.extractors.inception_extractors import InceptionFid
@@ -127,12 +128,17 @@ def torchmetrics(folders: list[Path], weights: Path, subset_size: int) -> Number
         files = sorted(folder.glob("*.png"))
         for start in range(0, len(files), 16):
             images = [np.asarray(Image.open(file).convert("RGB")) for file in files[start : start + 16]]
-            batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+            # Contiguous, as its documentation's examples and a loader's batches are.
+            batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
             fid.update(batch, real=real)
             kid.update(batch, real=real)
             if not real:
                 score.update(batch)
-    return {"fid": float(fid.compute()), "kid": float(kid.compute()[0]), "is": float(score.compute()[0])}
+    started = time.process_time()
+    found = {"fid": float(fid.compute()), "kid": float(kid.compute()[0]), "is": float(score.compute()[0])}
+    # At few images a side its 2048 x 2048 eigenvalues are much of the whole: said, so that nobody is misled.
+    print(f"torchmetrics: {time.process_time() - started:.2f} CPU seconds of it behind the networks", flush=True)
+    return found
 
 
 def pytorch_fid(folders: list[Path], weights: Path, subset_size: int) -> Numbers:
@@ -200,6 +206,76 @@ def end_to_end(folders: list[Path], weights: Path, size: int, arguments: argpars
             print(f"{'  to ours':58}{apart}")
 
 
+def forward(folders: list[Path], weights: Path, arguments: argparse.Namespace) -> None:
+    """CPU milliseconds an image of each library's network with its resize, on the same decoded 16 images, in turn.
+
+    Cheap and steady where the end-to-end run is neither: FID + KID + IS of N + N images are 2 N such passes here and
+    in torch-fidelity, and 5 N in torchmetrics, whose three metrics have a network each.
+    """
+    files = sorted(folders[0].glob("*.png"))[:16]
+    grey = next(batches(files, len(files), arguments.threads))
+    rgb = torch.from_numpy(np.repeat(grey[:, None], 3, 1))
+    extractor, context = InceptionFid("tf1", "tf", True, str(weights)), Context()
+    images = torch.from_numpy(grey)[:, None].float() / 255
+    ways: dict[str, Callable[[], Any]] = {"mtbench": lambda: extractor.extract(images, context)}
+    if "torch-fidelity" in arguments.peers:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+        fidelity = FeatureExtractorInceptionV3("peer", ["2048", "logits_unbiased"], str(weights))
+        ways["torch-fidelity"] = lambda: fidelity(rgb)
+    if "torchmetrics" in arguments.peers:
+        from torchmetrics.image.fid import NoTrainInceptionV3
+
+        tm = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(weights))
+        ways["torchmetrics"] = lambda: tm(rgb)
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    with torch.inference_mode():
+        for repeat in range(arguments.repeats + 1):
+            for name, way in ways.items():
+                started = time.process_time()
+                way()
+                if repeat:
+                    spent[name].append((time.process_time() - started) * 1000 / len(files))
+    print(f"\nthe network alone, CPU ms an image, batches of 16, median of {arguments.repeats}")
+    for name, values in spent.items():
+        ratio = statistics.median(a / b for a, b in zip(values, spent["mtbench"], strict=True))
+        print(f"{name:16}{statistics.median(values):9.1f}{ratio:7.2f}    {min(values):.1f} to {max(values):.1f}")
+
+
+def device_speed(weights: Path, device: str) -> None:
+    """Images a second on a device, and what share of the speed of its own matrix product that is."""
+    gpu = device != "cpu"
+    name, batch, side, rounds = (torch.cuda.get_device_name(0), 256, 8192, 20) if gpu else ("CPU", 16, 2048, 2)
+
+    def a_second(work: Callable[[], Any]) -> float:
+        for measured in (False, True):
+            started = time.perf_counter()
+            for _ in range(rounds if measured else 1):
+                work()
+            if gpu:
+                torch.cuda.synchronize()
+        return rounds / (time.perf_counter() - started)
+
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))[: 2 if gpu else 1]:
+        extractor, context = InceptionFid("tf1", "tf", True, str(weights)), Context(device=device, precision=precision)
+        images = torch.rand(batch, 1, SIDE, SIDE)
+        images = images.pin_memory() if gpu else images
+        square = torch.rand(side, side, device=device, dtype=dtype)
+
+        def network(extractor: Any = extractor, context: Context = context, images: torch.Tensor = images) -> None:
+            extractor.extract(images.to(device, non_blocking=True), context)
+
+        with FlopCounterMode(display=False) as counter:
+            network()
+        peak = a_second(lambda factor=square: factor @ factor) * 2 * side**3  # type: ignore[misc]
+        rate = a_second(network)
+        done = rate * counter.get_total_flops()
+        print(
+            f"{name}, {precision}: {batch * rate:.1f} images/s, {done / 1e12:.2f} TFLOP/s, {100 * done / peak:.0f} % "
+            f"of the {peak / 1e12:.2f} TFLOP/s of its {side} x {side} matrix product"
+        )
+
+
 def kernels(folders: list[Path], weights: Path, arguments: argparse.Namespace) -> None:
     """The parts behind the network: FID's trace and KID."""
     first, second = (extract(sorted(f.glob("*.png")), weights, "fp32", arguments.threads)["pool"] for f in folders)
@@ -252,7 +328,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peers", nargs="*", choices=sorted(PEERS), default=["torch-fidelity", "torchmetrics"])
     parser.add_argument("--images", nargs=2, type=Path, metavar=("TRANSLATED", "TARGET"))
-    parser.add_argument("--only", choices=("end-to-end", "kernels"))
+    parser.add_argument("--only", choices=("forward", "end-to-end", "kernels"))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
@@ -265,9 +341,13 @@ def main() -> None:
         torch.save(random_state(0), weights)
         print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, random weights")
         features_apart(folders, weights, arguments)
-        if arguments.only != "kernels":
+        if arguments.only in (None, "forward"):
+            forward(folders, weights, arguments)
+            for device in ("cpu", *(["cuda:0"] if torch.cuda.is_available() else [])):
+                device_speed(weights, device)
+        if arguments.only in (None, "end-to-end"):
             end_to_end(folders, weights, min(1000, arguments.n // 2), arguments)
-        if arguments.only != "end-to-end":
+        if arguments.only in (None, "kernels"):
             kernels(folders, weights, arguments)
 
 

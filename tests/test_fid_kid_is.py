@@ -271,6 +271,12 @@ def test_kid_subsets_are_clean_fids(registry: Registry) -> None:
     assert mine.value == pytest.approx(theirs, rel=1e-9)
 
 
+def test_kid_of_few_small_subsets_is_that_of_many() -> None:
+    first, second = features(60, 16, 0), features(50, 16, 1)
+    few = subset_discrepancies(first, second, 2, 10, 0)
+    assert np.allclose(few, subset_discrepancies(first, second, 40, 10, 0)[:2], rtol=1e-10)
+
+
 def test_kid_of_whole_subsets_is_the_full_estimate() -> None:
     first, second = features(50, 16, 0), features(50, 16, 1)
     subsets = subset_discrepancies(first, second, 3, 50, 0)

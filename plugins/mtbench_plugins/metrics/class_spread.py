@@ -32,15 +32,15 @@ def split_scores(
             f"the Inception Score was asked for in {splits} splits; there are {count} images",
             remedy=f"Set splits to at most {count}" if count else "Give it images",
         )
-    scores = torch.from_numpy(np.array(logits, dtype=np.float64))
-    if not torch.isfinite(scores).all():
-        raise DataError("the class scores hold NaN or infinite values")
-    if shuffle:
-        scores = scores[torch.from_numpy(np.random.RandomState(seed).permutation(count))]
-    log_p = scores.log_softmax(1)
+    order = np.random.RandomState(seed).permutation(count) if shuffle else np.arange(count)
     values = []
     for index in range(splits):
-        part = log_p[index * count // splits : (index + 1) * count // splits]
+        # Split by split, as the logits of many images in float64 are a lot of memory.
+        chosen = order[index * count // splits : (index + 1) * count // splits]
+        part = torch.from_numpy(logits[chosen].astype(np.float64))
+        if not torch.isfinite(part).all():
+            raise DataError("the class scores hold NaN or infinite values")
+        part = part.log_softmax(1)
         # The mean of p in the logarithm, so that a class nobody is in gives 0 and not 0 * infinity.
         log_marginal = part.logsumexp(0) - np.log(len(part))
         divergence = (part.exp() * (part - log_marginal)).sum(1).mean()

@@ -12,6 +12,7 @@ both sets (Arvesen 1969), for images that are independent of each other; slices 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -47,30 +48,36 @@ def _rows(features: Features, start: int) -> torch.Tensor:
     return torch.from_numpy(np.array(features[start : start + _ROWS], dtype=np.float64))
 
 
-def _tiles(x: Features, y: Features) -> Iterator[tuple[slice, slice, torch.Tensor]]:
-    """The kernel matrix in tiles, with the rows and columns that each one covers."""
+def _tiles(x: Features, y: Features | None = None) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+    """The kernel matrix in tiles, with the rows and columns that each one covers.
+
+    Within one set (no ``y``) an image's kernel with itself, which the unbiased estimate leaves out, is 0.
+    """
+    other = x if y is None else y
     for top in range(0, len(x), _ROWS):
         rows = _rows(x, top)
-        for left in range(0, len(y), _ROWS):
-            columns = _rows(y, left)
+        for left in range(0, len(other), _ROWS):
+            itself = y is None and top == left
+            columns = rows if itself else _rows(other, left)
             tile = (rows @ columns.T).div_(x.shape[1]).add_(1)
-            yield slice(top, top + len(rows)), slice(left, left + len(columns)), tile * tile * tile
-
-
-def _diagonal(x: Features) -> torch.Tensor:
-    squares = torch.cat([_rows(x, start).square().sum(1) for start in range(0, len(x), _ROWS)])
-    if not torch.isfinite(squares).all():
-        raise DataError("the features hold NaN or infinite values")
-    cubes: torch.Tensor = (squares / x.shape[1] + 1) ** 3
-    return cubes
+            tile *= tile * tile
+            if itself:
+                tile.fill_diagonal_(0)
+            yield slice(top, top + len(rows)), slice(left, left + len(columns)), tile
 
 
 def _within(x: Features) -> torch.Tensor:
     """What each image adds to the sum over pairs of its own set."""
-    sums = -_diagonal(x)
-    for rows, _, tile in _tiles(x, x):
+    sums = torch.zeros(len(x), dtype=torch.float64)
+    for rows, _, tile in _tiles(x):
         sums[rows] += tile.sum(1)
     return sums
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise DataError("the features hold NaN or infinite values")
+    return value
 
 
 def _check(first: Features, second: Features) -> None:
@@ -98,7 +105,7 @@ def discrepancy(first: Features, second: Features) -> Discrepancy:
         across[rows] += tile.sum(1)
         across_y[columns] += tile.sum(0)
     total_x, total_y, total = within_x.sum(), within_y.sum(), across.sum()
-    value = float(total_x / (m * (m - 1)) + total_y / (n * (n - 1)) - 2 * total / (m * n))
+    value = _finite(float(total_x / (m * (m - 1)) + total_y / (n * (n - 1)) - 2 * total / (m * n)))
     if min(m, n) < 3:
         return Discrepancy(value, None)
     # The estimate without each image in turn, up to the term of the other set, which stays.
@@ -109,7 +116,7 @@ def discrepancy(first: Features, second: Features) -> Discrepancy:
 
 
 def subset_discrepancies(first: Features, second: Features, subsets: int, size: int, seed: int) -> Doubles:
-    """The unbiased estimate of each of many random subsets, all from one kernel matrix.
+    """The unbiased estimate of each of many random subsets, all from one kernel matrix where that is less work.
 
     The draws are those of torch-fidelity: NumPy's ``RandomState(seed)``, for each subset ``size`` of the
     first set and then of the second, without replacement.
@@ -125,18 +132,22 @@ def subset_discrepancies(first: Features, second: Features, subsets: int, size: 
             remedy="Set subset_size to what there is, or leave subsets out to use all images at once",
         )
     random = np.random.RandomState(seed)
+    drawn = [(random.choice(m, size, replace=False), random.choice(n, size, replace=False)) for _ in range(subsets)]
+    if subsets * size * size < m * n:
+        return np.array([discrepancy(first[ours], second[theirs]).value for ours, theirs in drawn])
     in_x = torch.zeros(subsets, m, dtype=torch.float64)
     in_y = torch.zeros(subsets, n, dtype=torch.float64)
-    for row in range(subsets):
-        in_x[row, torch.from_numpy(random.choice(m, size, replace=False))] = 1
-        in_y[row, torch.from_numpy(random.choice(n, size, replace=False))] = 1
-    diagonals = in_x @ _diagonal(first) + in_y @ _diagonal(second)
-    within = _sums(first, first, in_x, in_x) + _sums(second, second, in_y, in_y) - diagonals
-    result: Doubles = (within / (size * (size - 1)) - 2 * _sums(first, second, in_x, in_y) / size**2).numpy()
+    for row, (ours, theirs) in enumerate(drawn):
+        in_x[row, torch.from_numpy(ours)] = 1
+        in_y[row, torch.from_numpy(theirs)] = 1
+    within = _sums(first, None, in_x, in_x) + _sums(second, None, in_y, in_y)
+    values = within / (size * (size - 1)) - 2 * _sums(first, second, in_x, in_y) / size**2
+    _finite(float(values.sum()))
+    result: Doubles = values.numpy()
     return result
 
 
-def _sums(x: Features, y: Features, in_x: torch.Tensor, in_y: torch.Tensor) -> torch.Tensor:
+def _sums(x: Features, y: Features | None, in_x: torch.Tensor, in_y: torch.Tensor) -> torch.Tensor:
     """The kernel matrix summed over each subset's rows and columns."""
     total = torch.zeros(len(in_x), dtype=torch.float64)
     for rows, columns, tile in _tiles(x, y):

@@ -43,8 +43,7 @@ def frechet_measure(first: Features, second: Features) -> Measure:
             roots = _roots(square) / np.sqrt(n * m)
         else:
             left, right = a - mean_a, b - mean_b
-            values, vectors = np.linalg.eigh(left.T @ left / n)
-            factor = vectors * np.sqrt(np.maximum(values, 0))
+            factor = _factor(left.T @ left / n)
             roots = _roots(factor.T @ (right.T @ right / m) @ factor)
         return float(np.square(mean_a - mean_b).sum() + traces - 2 * roots)
 
@@ -99,6 +98,15 @@ def split_numbers(order: NDArray[np.int64], splits: int) -> NDArray[np.int64]:
     for index in range(splits):
         numbers[order[index * len(order) // splits : (index + 1) * len(order) // splits]] = index
     return numbers
+
+
+def _factor(covariance: Floats) -> Floats:
+    """F with F F^T = covariance: Cholesky's, which costs a tenth, or the eigenvectors' where that does not exist."""
+    try:
+        return np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(covariance)
+        return vectors * np.sqrt(np.maximum(values, 0))
 
 
 def _rows(array: Floats, positions: Positions | None) -> Floats:
