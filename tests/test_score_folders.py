@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from replicas import write_series
 
 import mtbench
 from mtbench.errors import DataError, RequestError, WeightsError
@@ -97,6 +98,85 @@ def test_features_of_another_precision_are_not_used(
     assert row["precision"] == "bf16"
 
 
+NETWORKS = """
+import mtbench
+
+
+@mtbench.hookimpl
+def mtbench_extractors():
+    for name, factor in (("once", 1), ("twice", 2)):
+        yield mtbench.ExtractorSpec(name, ":Sum", params={"factor": factor}, arrays=("sum",))
+
+
+@mtbench.hookimpl
+def mtbench_metrics():
+    def needs(params):
+        return tuple(mtbench.Features(of, params["network"], ("sum",)) for of in ("candidate", "reference"))
+
+    yield mtbench.MetricSpec("sum-gap", ":Gap", params={"network": "once"}, needs=needs)
+
+
+class Sum:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def extract(self, images, context):
+        return {"sum": self.factor * images.flatten(1).sum(1, keepdim=True)}
+
+
+class Gap:
+    def __init__(self, network):
+        pass
+
+    def compute(self, inputs, context):
+        ours, theirs = (inputs.features[of]["sum"].mean() for of in ("candidate", "reference"))
+        return mtbench.Score(float(theirs - ours))
+"""
+
+
+def test_features_of_another_network_are_not_used(folder: Make, tmp_path: Path) -> None:
+    plugin = tmp_path / "networks.py"
+    plugin.write_text(NETWORKS)
+    a, b = folder("a"), folder("b", shift=30)
+    once, twice, again = (
+        mtbench.score(a, b, metrics=[f"sum-gap:network={name}"], plugin_files=[str(plugin)], device="cpu")[0]["value"]
+        for name in ("once", "twice", "once")
+    )
+    assert twice == pytest.approx(2 * once)
+    assert again == once
+
+
+@pytest.mark.parametrize("ending", [".tif", ".npy", ".npz", ".nii.gz"])
+def test_every_format_gives_the_same_value(folder: Make, score: Any, tmp_path: Path, ending: str) -> None:
+    a, b = folder("a"), folder("b", shift=30)
+    expected = score(a, b, "toy-gap")[0]["value"]
+    stacks = []
+    for images in (a, b):
+        stack = np.stack([np.asarray(Image.open(path)) for path in sorted(images.glob("*.png"))])
+        made = tmp_path / f"{images.name}{ending}"
+        if ending == ".tif":
+            tifffile.imwrite(made, stack)
+        elif ending == ".npy":
+            np.save(made, stack)
+        elif ending == ".npz":
+            np.savez(made, image=stack)
+        else:
+            # Stored so that axial slices show the stack's rows and columns.
+            nibabel.Nifti1Image(stack.transpose(2, 1, 0), np.diag([-1, -1, 1, 1])).to_filename(made)
+        stacks.append(made)
+    assert score(*stacks, "toy-gap", plane="axial")[0]["value"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_dicom_series_are_read(score: Any, tmp_path: Path) -> None:
+    volume = np.random.default_rng(0).integers(0, 500, (20, 16, 4)).astype(np.int16)
+    for name, shift in (("a", 0), ("b", 100)):
+        (tmp_path / name).mkdir()
+        write_series(tmp_path / name, volume + shift)
+    (row,) = score(tmp_path / "a", tmp_path / "b", "toy-gap", plane="axial", window=(0, 1000))
+    assert row["n_translated"] == 4
+    assert row["value"] > 0
+
+
 def test_without_a_choice_what_cannot_be_computed_is_named(folder: Make, score: Any) -> None:
     rows = score(folder("a"), folder("b", shift=30))
     left_out = {r["metric"]: r["note"] for r in rows if r["status"] == "skipped"}
@@ -175,6 +255,13 @@ def _nan(path: Path) -> None:
     tifffile.imwrite(path.with_suffix(".tif"), image)
 
 
+def _infinite(path: Path) -> None:
+    path.unlink()
+    image = np.full((16, 16), 0.5, np.float32)
+    image[3, 3] = np.inf
+    np.save(path.with_suffix(".npy"), image)
+
+
 def _larger(path: Path) -> None:
     Image.fromarray(np.zeros((20, 16), np.uint8)).save(path)
 
@@ -188,6 +275,7 @@ def _deeper(path: Path) -> None:
     [
         (_colour, "colour|channels|RGB"),
         (_nan, "NaN"),
+        (_infinite, "infinite"),
         (_larger, "20 x 16"),
         (_deeper, "uint16"),
         (lambda path: path.write_bytes(b""), "0 bytes"),
