@@ -102,11 +102,13 @@ def split_numbers(order: NDArray[np.int64], splits: int) -> NDArray[np.int64]:
 
 def _factor(covariance: Floats) -> Floats:
     """F with F F^T = covariance: Cholesky's, which costs a tenth, or the eigenvectors' where that does not exist."""
+    factor: Floats
     try:
-        return np.linalg.cholesky(covariance)
+        factor = np.asarray(np.linalg.cholesky(covariance), np.float64)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(covariance)
-        return vectors * np.sqrt(np.maximum(values, 0))
+        factor = vectors * np.sqrt(np.maximum(values, 0))
+    return factor
 
 
 def _rows(array: Floats, positions: Positions | None) -> Floats:
