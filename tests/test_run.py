@@ -281,6 +281,23 @@ def test_results_do_not_depend_on_the_batch_size(run: Any, tmp_path: Path, monke
     assert found[0] == found[1] == found[2]
 
 
+def test_memory_that_does_not_suffice_halves_the_batch_and_changes_no_score(run: Any, tmp_path: Path) -> None:
+    ran = run("-t", "toy-greedy:100", "-t", "toy-greedy:1", "-t", "toy-greedy:0")
+    assert ran.code == 1
+    scores: dict[str, list[Any]] = {}
+    for row in rows():
+        if row["role"] == "translator":
+            scores.setdefault(row["translator_params"], []).append((row["status"], row["value"]))
+    failed, halved, whole = (scores[f'{{"room":{room}}}'] for room in (0, 1, 100))
+    assert halved == whole
+    assert {status for status, _ in halved} == {"measured"}
+    assert {status for status, _ in failed} == {"failed"}
+    tries = {r["name"]: r for r in rows("attempts") if r["stage"] == "translate"}
+    assert tries["translate toy toy-greedy[room=0] seed 0"]["status"] == "oom"
+    assert "even with one image a batch" in tries["translate toy toy-greedy[room=0] seed 0"]["reason"]
+    assert "batch halved to 1" in tries["translate toy toy-greedy[room=1] seed 0"]["log"]
+
+
 def test_seeds_are_drawn_from_and_told_apart(run: Any) -> None:
     run("--seed", "0", "--seed", "1", "-t", "toy-noisy", "-t", "toy-shift", "-t", "toy-same", "-m", "toy-gap")
     found = values()

@@ -602,3 +602,17 @@ def test_tensorboard_is_optional(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     here = context()
     train(Fit(), paired(), here, Budget(steps=1))
     assert here.log == ["no TensorBoard events: the package 'tensorboard' is not installed"]
+
+
+def test_tensorboard_gets_losses_and_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("MTBENCH_TENSORBOARD", str(tmp_path))
+    history = train(Fit(), paired(), context(), Budget(epochs=1), samples_every=1)
+    (folder,) = tmp_path.glob("*/*")
+    events = EventAccumulator(str(folder)).Reload()
+    (name,) = {e.name for e in history.entries}
+    told = [e.value for e in events.Scalars(f"fit/train/{name}")]
+    assert told == pytest.approx([e.value for e in history.entries])
+    assert events.Tags()["images"] == [f"fit/{history.samples[0].name}"]

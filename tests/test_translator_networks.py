@@ -20,6 +20,7 @@ from mtbench_plugins.translators.spade.spectral import SpectralConv2d
 from mtbench_plugins.translators.unsb.bridge import Bridge
 from mtbench_plugins.translators.unsb.discriminators import TimedPatchGAN
 from mtbench_plugins.translators.unsb.generator import BridgeGenerator, PatchProjection
+from mtbench_plugins.translators.unsb.layers import BlurUp
 
 TOLERANCE = 2e-5
 
@@ -206,3 +207,35 @@ def test_small_networks_at_small_sizes(size: tuple[int, int]) -> None:
     assert AttentionGenerator(1, 4, 2)(x).image.shape == x.shape
     assert BridgeGenerator(1, 4, 2)(x, step, torch.randn(2, 16)).shape == x.shape
     assert SpadeGenerator(3, 1, 4, 8)(torch.rand(2, 3, *size)).shape == x.shape
+
+
+def test_blur_up_gives_the_same_with_and_without_gradients() -> None:
+    x = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(0))
+    layer = BlurUp(3)
+    with torch.no_grad():
+        fast = layer(x)
+    assert fast.shape == (2, 3, 10, 16)
+    torch.testing.assert_close(fast, layer(x), rtol=0, atol=1e-6)
+
+
+def test_a_kept_spectral_weight_is_made_anew_when_what_it_is_made_of_changes() -> None:
+    torch.manual_seed(0)
+    layer, other = SpectralConv2d(2, 3, 3).eval(), SpectralConv2d(2, 3, 3).eval()
+    with torch.no_grad():
+        kept = layer.weight()
+        assert layer.weight() is kept
+        layer.load_state_dict(other.state_dict())
+        assert torch.equal(layer.weight(), other.weight())
+        layer.weight_orig.mul_(2.0)
+        # What is divided and the largest singular value grow alike.
+        torch.testing.assert_close(layer.weight(), other.weight())
+        assert layer.weight() is not other.weight()
+    before = layer.weight().detach()
+    layer.train()
+    layer(torch.randn(1, 2, 5, 5))
+    layer.eval()
+    with torch.no_grad():
+        assert not torch.equal(layer.weight(), before)
+    with torch.inference_mode():
+        made = SpectralConv2d(2, 3, 3).eval()
+        assert made.weight() is made.weight()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -168,6 +172,44 @@ def test_a_killed_fit_goes_on_to_the_same_weights(name: str, tmp_path: Path) -> 
     assert [key for (key, a), (_, b) in pairs if not torch.equal(a, b)] == []
 
 
+def test_a_fit_whose_process_is_killed_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    whole = translator("cyclegan", steps=6)
+    whole.fit(data("cyclegan", n=2), context())
+    program = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_translator_training import Checkpoints, context, data, translator
+
+def kill(done, total, figures):
+    if done == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+kept = Checkpoints(Path({str(tmp_path)!r}), every_seconds=0)
+translator("cyclegan", steps=6).fit(data("cyclegan", n=2), context(checkpoints=kept, progress=kill))
+"""
+    assert subprocess.run([sys.executable, "-c", program]).returncode == -signal.SIGKILL
+    resumed, seen = translator("cyclegan", steps=6), []
+    kept = Checkpoints(tmp_path, every_seconds=0)
+    resumed.fit(
+        data("cyclegan", n=2), context(checkpoints=kept, progress=lambda done, total, figures: seen.append(done))
+    )
+    # The fourth step was done, but nobody had kept it.
+    assert seen == [4, 5, 6]
+    pairs = zip(whole.network.state_dict().items(), resumed.network.state_dict().items(), strict=True)
+    assert [key for (key, a), (_, b) in pairs if not torch.equal(a, b)] == []
+
+
+@pytest.mark.parametrize("name", ["cyclegan", "maskgan", "unsb"])
+def test_masks_are_not_needed(name: str) -> None:
+    bare = data(name, n=2)
+    sides = {key: replace(value, masks=None) for key, value in vars(bare).items() if isinstance(value, ImageSet)}
+    made = translator(name, steps=1)
+    made.fit(replace(bare, **sides), context())
+    given = batch(size(name), 1)
+    assert made.translate(Batch(given.source, given.slices), context()).shape == given.source.shape
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_one_training_image_is_enough(name: str) -> None:
     made = translator(name, steps=1)
@@ -260,6 +302,7 @@ def test_spade_says_when_the_vgg_loss_is_left_out_and_uses_it_when_not(tmp_path:
     without = context()
     translator("spade", steps=1).fit(data("spade", n=1), without)
     assert "without the VGG loss" in without.log[0]
+    assert without.remarks == ["Trained without the VGG loss, whose weights were not at hand."]
     file = tmp_path / "vgg19.pth"
     with torch.device("meta"):
         shapes = {k: v.shape for k, v in vgg19(weights=None).features.state_dict().items()}

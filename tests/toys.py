@@ -50,6 +50,7 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
     yield mtbench.TranslatorSpec("toy-shift", ":Shift", params={"by": 1.0}, trains=True, shorthand="by")
     yield mtbench.TranslatorSpec("toy-fixed", ":Shift", params={"by": 1.0}, trains=True, deterministic=True)
     yield mtbench.TranslatorSpec("toy-noisy", ":Noisy", stochastic=True)
+    yield mtbench.TranslatorSpec("toy-greedy", ":Greedy", params={"room": 2}, stochastic=True, shorthand="room")
     yield mtbench.TranslatorSpec("toy-masked", ":Masked", conditional=True)
     yield mtbench.TranslatorSpec(
         "toy-noted",
@@ -265,6 +266,21 @@ class Noted(Shift):
 class Noisy:
     def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> Any:
         return (batch.source + 0.05 * context.noise(batch, tuple(batch.source.shape[1:]))).clamp(0, 1)
+
+
+class Greedy(Noisy):
+    """Draws noise, and then finds that there is room for so many images only."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> Any:
+        import torch
+
+        made = super().translate(batch, context)
+        if len(batch) > self.room:
+            raise torch.OutOfMemoryError("out of memory (simulated)")
+        return made
 
 
 class Masked:

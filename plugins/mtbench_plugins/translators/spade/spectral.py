@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,9 +34,25 @@ class SpectralConv2d(nn.Module):
         self.bias = None if plain.bias is None else nn.Parameter(plain.bias)
         self.register_buffer("weight_u", F.normalize(torch.randn(width), dim=0, eps=EPSILON))
         self.register_buffer("weight_v", F.normalize(torch.randn(given * kernel**2), dim=0, eps=EPSILON))
+        self._kept: tuple[tuple[Any, ...], Tensor] | None = None
 
     def weight(self) -> Tensor:
-        """The normalised weight; in training after one power iteration. In float32 under autocast, too."""
+        """The normalised weight; in training after one power iteration. In float32 under autocast, too.
+
+        In evaluation without gradients it is computed once, until what it is made of changes.
+        """
+        if self.training or torch.is_grad_enabled():
+            self._kept = None
+            return self.normalised()
+        # Tensors made in inference mode have no version, and nobody trains them.
+        parts = (self.weight_orig, self.weight_u, self.weight_v)
+        made_of = tuple((t.data_ptr(), None if t.is_inference() else t._version) for t in parts)
+        if self._kept is None or self._kept[0] != made_of:
+            self._kept = (made_of, self.normalised())
+        return self._kept[1]
+
+    def normalised(self) -> Tensor:
+        """The normalised weight, computed anew."""
         with torch.autocast(self.weight_orig.device.type, enabled=False):
             return self._weight()
 

@@ -40,6 +40,13 @@ class BlurUp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B x C x h x w to B x C x 2h x 2w."""
+        if not torch.is_grad_enabled():
+            # The same weights and borders, up to four times as fast; but its gradient on CUDA is not deterministic.
+            return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return self.convolved(x)
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """The same by a transposed convolution, as in the released code."""
         padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
         return F.conv_transpose2d(padded, self.filt, stride=2, padding=2, groups=x.shape[1])[:, :, 1:-1, 1:-1]
 
