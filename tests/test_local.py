@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -160,6 +161,27 @@ def test_scores_are_bit_equal_whoever_runs_the_units(
     tries = rows(tmp_path / "b", "attempts")
     assert {(a["executor"], a["status"], a["device"]) for a in tries} == {("local", "ok", "cpu")}
     assert not left_over(tmp_path)
+
+
+def test_batch_size_changes_at_most_a_grey_level_here_and_there(
+    toys: Path, tmp_path: Path, run_cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a network that convolves, whose sums may be made in another order."""
+    suite = SUITE.replace("toy-same", "toy-net").replace('name = "toy"\n[[tr', 'name = "toy"\nparams.slices = 5\n[[tr')
+    (tmp_path / "toy.toml").write_text(suite)
+    net = Path(__file__).with_name("faults") / "net.py"
+    command = ("run", "toy.toml", "--plugin", toys, "--plugin", net, "--device", "cpu", "--executor", "inline")
+    pixels, values = [], []
+    for size in ("1", "8"):
+        monkeypatch.setenv("MTBENCH_STORE", str(tmp_path / f"store-{size}"))
+        assert run_cli(*command, "-t", "toy-net", "--batch-size", size, "--out", f"out-{size}").code == 0
+        (made,) = (tmp_path / f"store-{size}/artefacts/translate").rglob("images.npy")
+        pixels.append(np.load(made).astype(int))
+        values.append([r["value"] for r in rows(tmp_path / f"out-{size}")])
+    apart = np.abs(pixels[0] - pixels[1])
+    assert apart.max() <= 1
+    assert (apart > 0).mean() <= 1e-3
+    assert values[0] == pytest.approx(values[1], rel=1e-3)
 
 
 # -- units that hurt themselves only
@@ -361,6 +383,19 @@ def test_a_claim_is_held_until_its_run_falls_silent(tmp_path: Path) -> None:
     two.close()
     assert one.take("unit") is not None
     one.close()
+    assert not [p for p in (tmp_path / "leases").rglob("*") if p.is_file()]
+
+
+def test_claims_of_a_process_that_is_gone_lapse_at_once(tmp_path: Path) -> None:
+    code = f"import os, pathlib; from mtbench.store.leases import Leases; one = Leases(pathlib.Path({str(tmp_path)!r}))"
+    code += "; one.take('unit'); one.take('other'); os._exit(1)"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len([p for p in (tmp_path / "leases").rglob("*") if p.is_file()]) == 3
+    mine = Leases(tmp_path)
+    assert mine.take("unit") is not None
+    mine.sweep()
+    assert not list((tmp_path / "leases").glob("other"))
+    mine.close()
     assert not [p for p in (tmp_path / "leases").rglob("*") if p.is_file()]
 
 

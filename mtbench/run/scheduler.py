@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any, Protocol
 
 from mtbench.codeid import code_identity
@@ -23,6 +25,7 @@ from mtbench.run.signals import interrupts
 from mtbench.run.space import needed
 from mtbench.run.worker import describe_failure
 from mtbench.store.artefacts import Artefact, Store
+from mtbench.store.files import sweep
 from mtbench.store.hashes import Hashes
 from mtbench.store.leases import PATIENCE, Leases
 
@@ -159,7 +162,9 @@ class Scheduler:
         started = time.monotonic()
         with self._closing(), interrupts(self._interrupt):
             self._store.sweep()
+            sweep(Path(tempfile.gettempdir()).glob(".tmp-*"))
             self._record.recall()
+            self._leases.sweep()
             self._watcher.begin(len(self._plan.units))
             for row in self._rows.get("", ()):
                 self._record.skipped(row, row.skipped)

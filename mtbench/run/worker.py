@@ -24,7 +24,7 @@ from mtbench.errors import MtbenchError, PluginError, RequestError, StoreError
 from mtbench.run.job import Job, Outcome, manifest_of, task_from_dict
 from mtbench.stages.work import Work
 from mtbench.store.artefacts import Artefact, Store
-from mtbench.store.files import write_whole
+from mtbench.store.files import temporary_prefix, write_whole
 from mtbench.store.hashes import Hashes
 from mtbench.store.leases import confirm
 
@@ -169,7 +169,7 @@ def _run(job: Job, registry: Registry | None, device: str, report: Report, info:
         inputs[role] = found
     registered = registry.get(unit["kind"], unit["plugin"]) if registry and unit["plugin"] else None
     partial = store.scratch(job.address)
-    scratch = Path(tempfile.mkdtemp(prefix="mtbench-"))
+    scratch = Path(tempfile.mkdtemp(prefix=temporary_prefix()))
     context = Context(
         task=task_from_dict(unit["task"]),
         params=unit["params"],

@@ -118,10 +118,13 @@ class Store:
             path.rename(new)
 
     def sweep(self) -> None:
-        """Remove what processes that were killed left half-written."""
+        """Remove what processes that were killed left: what is half-written, and checkpoints of finished units."""
         sweep(self.root.glob("artefacts/*/*/.tmp-*"))
         sweep(self.root.glob("artefacts/prepare/*/*/.tmp-*"))
         sweep(self.root.glob("partial/*/.tmp-*"))
+        for folder in self.root.glob("partial/*"):
+            if any(self.path(stage, folder.name).exists() for stage in ("fit", "prepare")):
+                shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def create(

@@ -44,6 +44,16 @@ class Leases:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
+    def sweep(self) -> None:
+        """Remove claims and signs of life of runs whose process is known to be gone."""
+        for file in list(self._root.glob("*/*")):
+            with contextlib.suppress(OSError):
+                holder = file.name if file.parent.name == "runs" else _read(file) or ""
+                if gone(holder.rpartition("-")[0]):
+                    file.unlink(missing_ok=True)
+                    if file.parent.name != "runs":
+                        file.parent.rmdir()
+
     def take(self, address: str) -> tuple[str, str] | None:
         """Claim an address: file and content of the claim, or ``None`` while another run holds it."""
         folder = self._root / address

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mtbench.errors import MtbenchError
 from mtbench.run.job import Job, Outcome
 from mtbench.run.worker import outcome_file, progress_file
-from mtbench.store.files import sweep, temporary_prefix
+from mtbench.store.files import temporary_prefix
 
 if TYPE_CHECKING:
     from mtbench.run.executor import Session
@@ -128,7 +128,6 @@ class Local:
     def _ensure(self) -> None:
         if self._server is not None:
             return
-        sweep(Path(tempfile.gettempdir()).glob(".tmp-*"))
         self._folder = Path(tempfile.mkdtemp(prefix=temporary_prefix()))
         self._control, theirs = socket.socketpair()
         with theirs:
