@@ -224,6 +224,10 @@ def test_images_that_have_gone_are_said_to(ran: Path, tmp_path: Path) -> None:
             shutil.rmtree(manifest.parent)
     found = read(write_report(ran / "results", tmp_path / "r.html", store=str(lost)))
     assert "no longer in the store" in found.text
+    for pixels in (lost / "artefacts" / "prepare").rglob("images-source.npy"):
+        pixels.write_bytes(b"not an array")
+    damaged = read(write_report(ran / "results", tmp_path / "r.html", store=str(lost)))
+    assert "cannot be read in the store" in damaged.text
     assert "worst of toy-same" in found.text
 
 

@@ -84,6 +84,7 @@ def _close(finished: Any, console: Any) -> None:
     path = _short(finished.results.path)
     console.print(f"\nResults: {path}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"Next:    mtbench export {path} --format tex", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"         mtbench report {path}", highlight=False, markup=False, soft_wrap=True)
     if finished.summary.failed:
         console.print("         the same `mtbench run` command tries again what failed", highlight=False)
 

@@ -203,6 +203,7 @@ def case_charts(reading: Reading) -> list[tuple[Chart, list[tuple[str, list[dict
             ]
             layout = {
                 "height": 420,
+                "boxgap": max(0.3, 1 - 0.07 * len(groups)),
                 "yaxis": {"title": {"text": plain(_arrow(reading, column))}, "automargin": True},
                 "xaxis": {"type": "category", "automargin": True},
             }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mtbench.errors import MtbenchError
 from mtbench.report.choosing import Values, choose
 from mtbench.report.evidence import Evidence, Side, array
 from mtbench.report.reading import CaseRun, Reading, Run
@@ -99,8 +100,17 @@ def find_examples(reading: Reading, evidence: Evidence, wanted: Sequence[str] = 
         wanted: which slices: "worst", "median", "best" by the mean over translators, or a slice's id; where
             empty, those three and each translator's own worst.
     """
-    return [_task(reading, evidence, block, wanted) for block in reading.blocks]
+    found = []
+    for block in reading.blocks:
+        try:
+            found.append(_task(reading, evidence, block, wanted))
+        except (MtbenchError, OSError, ValueError, KeyError, IndexError):
+            # A store that somebody cleared by hand, or that another version wrote, costs the pictures only.
+            found.append(TaskExamples(reading.layout.titles[block], absent=DAMAGED))
+    return found
 
+
+DAMAGED = "The images of this task cannot be read in the store; `mtbench run` makes anew what you delete there."
 
 GONE = "No translated test image of this task is in the store: it was emptied, or it is another one (see --store)."
 
