@@ -1,4 +1,4 @@
-"""Processes that read cases: ``python -m mtbench.preparation.worker``, fed with pickles through a pipe.
+"""Processes that read cases, fed with pickles through a pipe from the process that started them.
 
 Not ``multiprocessing``: that runs the user's script again in each process unless it is written for it, and one killed
 process ends them all. Here a case whose process dies is one bad case, and the next gets a new process.
@@ -66,7 +66,8 @@ class Workers:
         child: subprocess.Popen[bytes] | None = getattr(self._own, "child", None)
         if child is None:
             child = subprocess.Popen(
-                [sys.executable, "-m", __name__],
+                # Not by -m: the package imports this module, and Python would warn that it runs twice.
+                [sys.executable, "-c", f"from {__name__} import main; main()"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)},
@@ -108,7 +109,3 @@ def main() -> None:
             except Exception:  # an exception that does not survive the way
                 error = RuntimeError(traceback.format_exc())
             _write(answers, ("", error))
-
-
-if __name__ == "__main__":
-    main()
