@@ -102,7 +102,7 @@ def test_tables_never_mix_protocols(toys: Path, run_cli: Any, store: Path) -> No
     shown = run_cli("plan", "toy.toml", "--plugin", toys)
     assert "dim → bright, segment-translated" in shown.out
     assert "dim → bright, train-on-translated" in shown.out
-    ran = run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu")
+    ran = run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu", "--executor", "inline")
     assert ran.code == 0, ran.err
     scores = mtbench.load(OUT)
     rows = [r for r in scores.to_pylist() if r["metric"] == "toy-overlap"]
@@ -124,7 +124,20 @@ def test_tables_never_mix_protocols(toys: Path, run_cli: Any, store: Path) -> No
         for name in ("toy-same", "toy-shift"):
             assert cells[name][column] == found[protocol, "translator", name]
 
-    alone = run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu", "--set", REVERSE, "--out", "reverse")
+    alone = run_cli(
+        "run",
+        "toy.toml",
+        "--plugin",
+        toys,
+        "--device",
+        "cpu",
+        "--executor",
+        "inline",
+        "--set",
+        REVERSE,
+        "--out",
+        "reverse",
+    )
     assert alone.code == 0
     assert "Nothing to do" in alone.err
     other = mtbench.load("reverse")
@@ -139,7 +152,7 @@ def test_tables_never_mix_protocols(toys: Path, run_cli: Any, store: Path) -> No
 
 def test_the_segmenters_own_dice_stands_beside_the_table(toys: Path, run_cli: Any, store: Path) -> None:
     (toys.parent / "toy.toml").write_text(SUITE)
-    ran = run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu")
+    ran = run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu", "--executor", "inline")
     told = {
         (r["protocol"], r["role"], r["translator"]): json.loads(r["segmenter_validation"])
         for r in mtbench.load(OUT).to_pylist()
@@ -168,7 +181,18 @@ def test_what_must_be_known_of_a_translator_stands_on_its_rows_and_once_below(
     weights = toys.parent / "theirs.pth"
     weights.write_bytes(b"weights")
     ran = run_cli(
-        "run", "toy.toml", "--plugin", toys, "--device", "cpu", "-t", "toy-same", "-t", f"toy-noted:weights={weights}"
+        "run",
+        "toy.toml",
+        "--plugin",
+        toys,
+        "--device",
+        "cpu",
+        "--executor",
+        "inline",
+        "-t",
+        "toy-same",
+        "-t",
+        f"toy-noted:weights={weights}",
     )
     assert ran.code == 0, ran.err
     note = "Its weights are not for sale. Trained without its best loss."
