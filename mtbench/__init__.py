@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mtbench.compute.context import Context
     from mtbench.results import load
     from mtbench.scoring import score
+    from mtbench.translation import translate
 
 __version__ = "0.1.0"
 
@@ -59,9 +60,15 @@ __all__ = [
     "hookimpl",
     "load",
     "score",
+    "translate",
 ]
 
-_LAZY = {"Context": "mtbench.compute.context", "load": "mtbench.results", "score": "mtbench.scoring"}
+_LAZY = {
+    "Context": "mtbench.compute.context",
+    "load": "mtbench.results",
+    "score": "mtbench.scoring",
+    "translate": "mtbench.translation",
+}
 
 
 def __getattr__(name: str) -> Any:

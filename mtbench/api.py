@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from mtbench.compute.folders import store_folder
 from mtbench.discovery import Registry, discover
-from mtbench.errors import RequestError, WeightsError, close_matches
+from mtbench.errors import RequestError, close_matches
 from mtbench.params import parse_call
 from mtbench.plan import Plan, make_plan
 from mtbench.plan.choices import programs
 from mtbench.results import Results
 from mtbench.run.executor import Executor
+from mtbench.run.preflight import preflight
 from mtbench.run.progress import PlainProgress, make_progress
 from mtbench.run.scheduler import RunOptions, Scheduler, Summary
 from mtbench.run.usage import remember
@@ -134,7 +135,7 @@ def run(
                 expected="one of " + ", ".join(STAGES),
                 matches=close_matches(stage, STAGES),
             )
-    registry = discover(plugin_files, third_party=not no_plugins, config=config)
+    registry = discover(plugin_files, third_party=not no_plugins, config=config, careful=True)
     _refuse_broken_files(registry)
     made = plan(
         suite,
@@ -149,9 +150,13 @@ def run(
         trust_suite=trust_suite,
         say=partial(console.print, markup=False, highlight=False, soft_wrap=True),
     )
-    preflight(made, registry)
     runner = _executor(registry, executor, jobs, limited=bool(timeout or memory_gb))
     name = parse_call(executor)[0]
+    again = _again(made, rerun)
+    artefacts = Store(store_folder(store))
+    remark = preflight(made, registry, artefacts, runner)
+    if remark:
+        console.print(remark, style="yellow", markup=False, highlight=False, soft_wrap=True)
     results = Results.create(Path(out) if out else Path("mtbench-results") / made.suite.name, made.suite.name)
     watcher = PlainProgress(Console(quiet=True)) if quiet else make_progress(console)
     options = RunOptions(
@@ -159,11 +164,10 @@ def run(
         executor=name,
         batch_size=batch_size,
         fresh=frozenset(STAGES if "all" in rerun else fresh),
-        again=_again(made, rerun),
+        again=again,
         timeout=timeout,
         memory_mb=memory_gb * 1e9 / 2**20 if memory_gb else None,
     )
-    artefacts = Store(store_folder(store))
     remember(artefacts, results.path)
     with results.writing():
         try:
@@ -213,28 +217,6 @@ def _again(made: Plan, rerun: Sequence[str]) -> frozenset[str]:
             )
         found |= keys
     return frozenset(found)
-
-
-def preflight(made: Plan, registry: Registry) -> None:
-    """Find what is missing before any work starts.
-
-    Raises:
-        WeightsError: a weight file that a unit needs is not there.
-    """
-    needed = made.weights(registry)
-    if needed:
-        from mtbench.compute.weights import find
-
-        for name, users in needed.items():
-            try:
-                find(name)
-            except WeightsError as error:
-                raise WeightsError(
-                    error.what,
-                    where=f"{', '.join(users)} (before any work was started)",
-                    expected=error.expected,
-                    remedy=error.remedy,
-                ) from error
 
 
 def _refuse_broken_files(registry: Registry) -> None:

@@ -9,7 +9,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -22,6 +22,7 @@ import pluggy
 from mtbench import hookspecs
 from mtbench.errors import MtbenchError, PluginError, RequestError, close_matches
 from mtbench.params import complete
+from mtbench.probing import trial
 from mtbench.specs import KINDS, Spec, SuiteSpec
 from mtbench.userconfig import UserConfig
 
@@ -198,7 +199,11 @@ class Registry:
 
 
 def discover(
-    files: Iterable[Path | str] = (), *, third_party: bool = True, config: str | os.PathLike[str] | None = None
+    files: Iterable[Path | str] = (),
+    *,
+    third_party: bool = True,
+    config: str | os.PathLike[str] | None = None,
+    careful: bool = False,
 ) -> Registry:
     """Find every plugin and collect what it yields.
 
@@ -206,24 +211,42 @@ def discover(
         files: plugin files to load beside the installed ones (``--plugin FILE.py``).
         third_party: whether to look at distributions other than mtbench's own (``--no-plugins`` says no).
         config: the user's ``mtbench.toml`` (``--config FILE``), where it is not in its usual place.
+        careful: try what is not our own in another process first, and set aside what hangs or crashes there.
 
     Raises:
         RequestError: a plugin file does not exist. A broken plugin raises nothing: see ``Registry.plugins``.
     """
     registry = Registry(UserConfig(config))
-    for entry, plugin in _entry_points():
-        if third_party or plugin.distribution == OWN_DISTRIBUTION:
-            registry.plugins.append(plugin)
-            _load(registry, plugin, entry.load)
+    found: list[tuple[Plugin, Callable[[], object]]] = [
+        (plugin, entry.load)
+        for entry, plugin in _entry_points()
+        if third_party or plugin.distribution == OWN_DISTRIBUTION
+    ]
     for file in files:
         path = Path(file).expanduser().resolve()
         if not path.is_file():
             raise RequestError(f"there is no plugin file {file}", expected="the path of a Python file")
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         plugin = Plugin(path.stem, _module_name(path), "file", path=path, editable=True, sha256=sha256)
+        found.append((plugin, partial(import_plugin_file, path)))
+    troubles = _try_elsewhere([plugin for plugin, _ in found]) if careful else {}
+    for plugin, importer in found:
         registry.plugins.append(plugin)
-        _load(registry, plugin, partial(_import_file, path, plugin.module))
+        if id(plugin) in troubles:
+            plugin.set_aside(f"its import failed: {troubles[id(plugin)]}", _reinstall(plugin))
+        else:
+            _load(registry, plugin, importer)
     return registry
+
+
+def _try_elsewhere(plugins: Iterable[Plugin]) -> dict[int, str]:
+    """What went wrong with importing those that are not our own."""
+    foreign = [plugin for plugin in plugins if plugin.distribution != OWN_DISTRIBUTION]
+    trials = [
+        {"file": str(plugin.path) if plugin.path else None, "modules": [] if plugin.path else [plugin.module]}
+        for plugin in foreign
+    ]
+    return {id(foreign[position]): problem for position, problem in trial(trials).items()}
 
 
 def load_one(reference: Mapping[str, Any]) -> Registry:
@@ -245,7 +268,7 @@ def load_one(reference: Mapping[str, Any]) -> Registry:
                 where=str(path),
                 remedy="Run the same command again",
             )
-        _load(registry, plugin, partial(_import_file, path, plugin.module))
+        _load(registry, plugin, partial(import_plugin_file, path))
     if not plugin.specs:
         raise PluginError(plugin.problem or "it registers nothing", where=plugin.origin, remedy=plugin.remedy)
     return registry
@@ -292,7 +315,10 @@ def _module_name(path: Path) -> str:
     return f"mtbench_plugin_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}".replace("-", "_")
 
 
-def _import_file(path: Path, name: str) -> ModuleType:
+def import_plugin_file(file: Path | str) -> ModuleType:
+    """Import a plugin file under a name of its own."""
+    path = Path(file)
+    name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
@@ -307,8 +333,12 @@ def _import_file(path: Path, name: str) -> ModuleType:
     return module
 
 
+def _reinstall(plugin: Plugin) -> str:
+    return f"reinstall or uninstall {plugin.distribution}" if not plugin.path else f"correct {plugin.path}"
+
+
 def _load(registry: Registry, plugin: Plugin, importer: Any) -> None:
-    reinstall = f"reinstall or uninstall {plugin.distribution}" if not plugin.path else f"correct {plugin.path}"
+    reinstall = _reinstall(plugin)
     try:
         module = importer()
     except (Exception, SystemExit) as error:

@@ -114,7 +114,8 @@ class DatasetSpec(Spec):
 
     The class has ``prepare(root: Path | None, context) -> Iterable[Sample]`` and, if it reads files,
     ``files(root: Path) -> Iterable[Path]``, the raw files whose content identifies the data. Its module must
-    import neither torch nor MONAI at the top: planning may call ``files``.
+    import neither torch nor MONAI at the top: planning may call ``files``. It may have ``cut(volume: Volume) -> Cut``
+    (``mtbench.formats``): how a source image or volume that is not part of the data set would be cut and scaled.
 
     Args:
         source, target: printed names of the domains.

@@ -353,7 +353,7 @@ def test_patients_are_split_by_a_file(run: Any, tmp_path: Path) -> None:
     assert "patient 't5' is not in the split file" in run("--out", "other", suite=suite).err
     (tmp_path / "split.csv").unlink()
     ran = run("--out", "other", suite=suite)
-    assert (ran.code, "does not exist" in ran.err) == (1, True)
+    assert (ran.code, "does not exist" in ran.err) == (2, True)
 
 
 def test_skipped_rows_are_in_the_tables(run: Any) -> None:
@@ -517,8 +517,9 @@ def test_a_dataset_whose_files_are_missing_or_cannot_be_listed(
 ) -> None:
     both = FILES.replace("[[translators]]", '[[datasets]]\nname = "toy"\n[[translators]]', 1)
     ran = run(suite=both.replace('"images"', '"nowhere"'))
-    assert ran.code == 1
+    assert ran.code == 2
     assert "nowhere, which does not exist" in ran.err
+    assert not Path(OUT).exists(), "nothing was begun"
     monkeypatch.setenv("TOY_FAIL", "files")
     ran = run(suite=both)
     assert ran.code == 1

@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "run a benchmark suite",
     "plan": "show what a suite would run, what is cached and what is skipped",
     "score": "metrics for two folders of images, no suite needed",
+    "translate": "run a trained translator on new images or volumes",
     "export": "write a results table as Markdown, CSV, LaTeX, HTML or JSON",
     "correlate": "do the perceptual metrics follow the segmentation metrics?",
     "compare": "two results side by side",

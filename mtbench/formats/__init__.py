@@ -5,17 +5,19 @@ Everything heavy (nibabel, pydicom, pynrrd, tifffile, Pillow) is imported by the
 
 from __future__ import annotations
 
+from mtbench.formats.cutting import Cut
 from mtbench.formats.framing import Frame
 from mtbench.formats.geometry import Geometry, put_back
 from mtbench.formats.orientation import PLANES, Plane
 from mtbench.formats.reading import SUFFIXES, is_series, read, read_mask, stem, suffix
 from mtbench.formats.segmentation import Segmentation, read_segmentation
 from mtbench.formats.volume import Volume, check_same_place
-from mtbench.formats.writing import write_nifti
+from mtbench.formats.writing import write_like, write_nifti
 
 __all__ = [
     "PLANES",
     "SUFFIXES",
+    "Cut",
     "Frame",
     "Geometry",
     "Plane",
@@ -29,5 +31,6 @@ __all__ = [
     "read_segmentation",
     "stem",
     "suffix",
+    "write_like",
     "write_nifti",
 ]

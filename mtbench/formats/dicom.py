@@ -20,7 +20,7 @@ _NEEDED = ("PixelData", "ImagePositionPatient", "ImageOrientationPatient", "Pixe
 
 
 @dataclass(frozen=True)
-class _Image:
+class Slice:
     """What a series needs of one file; positions and directions in LPS, lengths in mm."""
 
     file: Path
@@ -43,21 +43,9 @@ def read_series(folder: Path, files: list[Path]) -> Volume:
         DataError: a file that is not a usable image slice, two series in one folder, slices that differ in
             size, spacing or direction, a slice twice, or a missing slice (uneven distances).
     """
-    images = [_open(file) for file in files]
-    series = {image.series for image in images}
-    if len(series) > 1:
-        raise DataError(
-            f"this folder holds {len(series)} DICOM series",
-            where=str(folder),
-            remedy="Give each series its own folder",
-        )
+    images = in_order(files, folder)
     first = images[0]
-    for image in images:
-        same = image.size == first.size and np.allclose(image.spacing, first.spacing, rtol=1e-3)
-        if not same or not np.allclose([image.across, image.down], [first.across, first.down], atol=1e-3):
-            raise DataError(f"its size, spacing or direction differs from {first.file.name}", where=str(image.file))
     normal = np.cross(first.across, first.down)
-    images.sort(key=lambda image: float(normal @ image.position))
     step = _step(images, [float(normal @ image.position) for image in images], folder)
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 3] = normal * step, images[0].position
@@ -74,7 +62,31 @@ def read_series(folder: Path, files: list[Path]) -> Volume:
     )
 
 
-def _open(file: Path) -> _Image:
+def in_order(files: list[Path], folder: Path) -> list[Slice]:
+    """The files of one series, sorted along their normal.
+
+    Raises:
+        DataError: as :func:`read_series`, distances aside.
+    """
+    images = [_open(file) for file in files]
+    series = {image.series for image in images}
+    if len(series) > 1:
+        raise DataError(
+            f"this folder holds {len(series)} DICOM series",
+            where=str(folder),
+            remedy="Give each series its own folder",
+        )
+    first = images[0]
+    for image in images:
+        same = image.size == first.size and np.allclose(image.spacing, first.spacing, rtol=1e-3)
+        if not same or not np.allclose([image.across, image.down], [first.across, first.down], atol=1e-3):
+            raise DataError(f"its size, spacing or direction differs from {first.file.name}", where=str(image.file))
+    normal = np.cross(first.across, first.down)
+    images.sort(key=lambda image: float(normal @ image.position))
+    return images
+
+
+def _open(file: Path) -> Slice:
     import pydicom
 
     try:
@@ -102,7 +114,7 @@ def _open(file: Path) -> _Image:
     raise DataError(f"this DICOM image is of kind {kind}", where=str(file), expected="grey values (MONOCHROME2)")
 
 
-def _parse(file: Path, item: Any) -> _Image:
+def _parse(file: Path, item: Any) -> Slice:
     def numbers(name: str, count: int) -> NDArray[np.float64]:
         values = np.array([float(v) for v in item[name].value])
         if values.shape != (count,) or not np.isfinite(values).all():
@@ -114,7 +126,7 @@ def _parse(file: Path, item: Any) -> _Image:
         return default if value is None else float(value)
 
     directions = numbers("ImageOrientationPatient", 6)
-    return _Image(
+    return Slice(
         file=file,
         item=item,
         series=str(item.get("SeriesInstanceUID", "")),
@@ -129,7 +141,7 @@ def _parse(file: Path, item: Any) -> _Image:
     )
 
 
-def _step(images: list[_Image], heights: list[float], folder: Path) -> float:
+def _step(images: list[Slice], heights: list[float], folder: Path) -> float:
     """Distance of neighbouring slices in mm; one slice has its thickness."""
     if len(heights) == 1:
         return images[0].thickness
@@ -149,7 +161,7 @@ def _step(images: list[_Image], heights: list[float], folder: Path) -> float:
     return (heights[-1] - heights[0]) / (len(heights) - 1)
 
 
-def _stack(images: list[_Image]) -> NDArray[Any]:
+def _stack(images: list[Slice]) -> NDArray[Any]:
     from pydicom.pixels import pixel_array
 
     whole = all(image.slope == 1 and image.intercept.is_integer() for image in images)

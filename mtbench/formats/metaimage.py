@@ -9,8 +9,10 @@ from __future__ import annotations
 import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtbench.errors import DataError
 from mtbench.formats.content import content
@@ -22,6 +24,10 @@ _TYPES = {
     "MET_UINT": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
 _MAX_HEADER = 65536
+_ABOUT_VALUES = (
+    *("BinaryData", "BinaryDataByteOrderMSB", "ElementByteOrderMSB", "CompressedData", "CompressedDataSize"),
+    *("ElementType", "ElementMin", "ElementMax", "ElementDataFile"),
+)
 
 
 def read_metaimage(path: Path) -> Volume:
@@ -50,6 +56,21 @@ def read_metaimage(path: Path) -> Volume:
     array = values.astype(dtype.newbyteorder("="), order="K", copy=False)
     affine = _affine(header)
     return Volume.oriented(array, affine, axis_codes(affine, str(path)), str(path))
+
+
+def rewritten(path: Path, array: NDArray[Any]) -> bytes:
+    """The file ``path`` with other values: its header, and ``array`` (three axes in the file's order) behind it."""
+    header, _ = _header(path.read_bytes(), path)
+    kept = {name: value for name, value in header.items() if name not in _ABOUT_VALUES}
+    kept |= {
+        "BinaryData": "True",
+        "BinaryDataByteOrderMSB": "False",
+        "CompressedData": "False",
+        "ElementType": next(name for name, kind in _TYPES.items() if np.dtype(kind) == array.dtype),
+        "ElementDataFile": "LOCAL",
+    }
+    text = "".join(f"{name} = {value}\n" for name, value in kept.items())
+    return text.encode("latin-1") + array.astype(array.dtype.newbyteorder("<")).tobytes(order="F")
 
 
 def _header(raw: bytes, path: Path) -> tuple[dict[str, str], int]:

@@ -60,13 +60,13 @@ def stem(path: Path) -> str:
 
 def is_series(folder: Path) -> bool:
     """Whether ``folder`` directly holds DICOM files."""
-    return folder.is_dir() and bool(_dicom_files(folder, first_only=True))
+    return folder.is_dir() and bool(dicom_files(folder, first_only=True))
 
 
 def _read(path: Path, *, colour_is_index: bool) -> Volume:
     where = str(path)
     if path.is_dir():
-        files = _dicom_files(path)
+        files = dicom_files(path)
         if not files:
             raise DataError("this folder holds no DICOM files", where=where, expected="a file or a DICOM series")
         from mtbench.formats.dicom import read_series
@@ -184,7 +184,8 @@ def _metaimage(path: Path, colour_is_index: bool) -> Volume:
     return read_metaimage(path)
 
 
-def _dicom_files(folder: Path, *, first_only: bool = False) -> list[Path]:
+def dicom_files(folder: Path, *, first_only: bool = False) -> list[Path]:
+    """The DICOM files directly in a folder, sorted by name; with ``first_only``, no more than one."""
     found = []
     for file in sorted(folder.iterdir()):
         if file.name.startswith(".") or not file.is_file() or file.name == "DICOMDIR":

@@ -1,14 +1,23 @@
-"""Writing volumes."""
+"""Writing volumes: as NIfTI, or in the format of the file that they came from, geometry and all."""
 
 from __future__ import annotations
 
+import gzip
+import io
+import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtbench.errors import DataError
 from mtbench.formats.orientation import to_ras
+from mtbench.formats.reading import suffix
 from mtbench.formats.volume import Volume
+from mtbench.store.files import TEMPORARY, telling, write_whole
 
 
 def write_nifti(volume: Volume, path: Path) -> None:
@@ -28,9 +37,138 @@ def write_nifti(volume: Volume, path: Path) -> None:
     import nibabel
 
     kept = volume.array.dtype if volume.array.dtype.name in ("uint8", "int16", "uint16", "int32") else np.float32
-    array = np.empty(volume.file_shape, kept)
-    to_ras(array, volume.axes)[...] = volume.array
-    image = nibabel.Nifti1Image(array, volume.file_affine)
+    image = nibabel.Nifti1Image(file_order(volume).astype(kept, copy=False), volume.file_affine)
     image.header.set_xyzt_units("mm")
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(image, path)
+
+
+def write_like(volume: Volume, path: Path, unit: str = "") -> None:
+    """Write ``volume`` to ``path`` in the format, axis order and geometry of ``volume.file``, which is read again.
+
+    Each file appears whole or not at all. PNG takes 8- and 16-bit grey values; every other format any dtype that
+    it knows. A DICOM series becomes a folder of files of the same names, marked as derived, with series and
+    instance identifiers of its own, which are the same for the same pixels.
+
+    Args:
+        volume: as :func:`mtbench.formats.read` gave it, with other values.
+        path: the file, or the folder of a DICOM series.
+        unit: of the values, where known ("HU"); kept in DICOM only.
+
+    Raises:
+        DataError: the format cannot hold the values.
+        StoreError: the disk is full or ``path`` may not be written.
+    """
+    like = Path(volume.file)
+    if like.is_dir():
+        _series(volume, path, unit)
+    else:
+        write_whole(path, lambda file: _WRITERS[suffix(like)](volume, like, file))
+
+
+def file_order(volume: Volume) -> NDArray[Any]:
+    """The values in the axis order of the file."""
+    array = np.empty(volume.file_shape, volume.array.dtype)
+    to_ras(array, volume.axes)[...] = volume.array
+    return array
+
+
+def _png(volume: Volume, like: Path, file: IO[bytes]) -> None:
+    from PIL import Image
+
+    if volume.array.dtype.name not in ("uint8", "uint16"):
+        raise DataError(f"PNG cannot hold {volume.array.dtype}", where=str(like), expected="8- or 16-bit grey values")
+    Image.fromarray(np.ascontiguousarray(volume.array)).save(file, format="PNG")
+
+
+def _tiff(volume: Volume, like: Path, file: IO[bytes]) -> None:
+    import tifffile
+
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.ascontiguousarray(volume.array), photometric="minisblack")
+    file.write(buffer.getvalue())
+
+
+def _npy(volume: Volume, like: Path, file: IO[bytes]) -> None:
+    np.save(file, volume.array, allow_pickle=False)
+
+
+def _npz(volume: Volume, like: Path, file: IO[bytes]) -> None:
+    with like.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        name = archive.files[0] if len(archive.files) == 1 else "image"
+    arrays: dict[str, Any] = {name: volume.array}
+    np.savez_compressed(file, **arrays)
+
+
+def _nifti(volume: Volume, like: Path, file: IO[bytes]) -> None:
+    import nibabel
+
+    image = nibabel.load(like)
+    header = image.header.copy()
+    header.set_data_dtype(volume.array.dtype)
+    # The range that viewers show was that of the old values.
+    header["cal_min"] = header["cal_max"] = 0
+    made = image.__class__(file_order(volume).reshape(image.shape), image.affine, header)
+    content = made.to_bytes()
+    file.write(gzip.compress(content, 6, mtime=0) if suffix(like) == ".nii.gz" else content)
+
+
+def _nrrd(volume: Volume, like: Path, file: IO[bytes]) -> None:
+    import nrrd
+
+    from mtbench.formats.oriented import open_nrrd
+
+    _, header = open_nrrd(like)
+    kept = {name: value for name, value in header.items() if name not in _NRRD_FIELDS}
+    array = file_order(volume) if volume.axes else volume.array.T
+    array = array.reshape([int(size) for size in header["sizes"]])
+    buffer = io.BytesIO()
+    nrrd.write(buffer, array, kept)
+    file.write(buffer.getvalue())
+
+
+_NRRD_FIELDS = (
+    *("type", "dimension", "sizes", "encoding", "endian", "data file", "datafile", "line skip", "byte skip", "number"),
+    *("min", "max", "old min", "old max", "block size", "content", "sample units", "thicknesses", "centers"),
+    *("axis mins", "axis maxs", "space dimension"),
+)
+"""What the header says of the old values, or what is written anew."""
+
+
+def _metaimage(volume: Volume, like: Path, file: IO[bytes]) -> None:
+    from mtbench.formats.metaimage import rewritten
+
+    file.write(rewritten(like, file_order(volume)))
+
+
+def _series(volume: Volume, folder: Path, unit: str) -> None:
+    from mtbench.formats.derived import derived
+    from mtbench.formats.reading import dicom_files
+
+    source = Path(volume.file)
+    with telling(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder.parent))
+        try:
+            names = []
+            for name, item in derived(dicom_files(source), source, file_order(volume), unit):
+                item.save_as(temporary / name, enforce_file_format=True)
+                names.append(name)
+            folder.mkdir(exist_ok=True)
+            for name in names:
+                (temporary / name).replace(folder / name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+_WRITERS: dict[str, Callable[[Volume, Path, IO[bytes]], None]] = {
+    ".nii.gz": _nifti,
+    ".nii": _nifti,
+    ".png": _png,
+    ".tiff": _tiff,
+    ".tif": _tiff,
+    ".npy": _npy,
+    ".npz": _npz,
+    ".nrrd": _nrrd,
+    ".mha": _metaimage,
+}

@@ -41,6 +41,9 @@ class Executor(Protocol):
     limits: bool
     """Whether it keeps the time and memory limits of jobs."""
 
+    def problems(self) -> list[str]:
+        """What stands in the way of running anything here, a sentence each; asked before any work starts."""
+
     def start(self, session: Session) -> None:
         """Get ready."""
 

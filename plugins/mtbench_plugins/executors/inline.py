@@ -32,6 +32,10 @@ class Inline:
     def __init__(self) -> None:
         self._done: list[Outcome] = []
 
+    def problems(self) -> list[str]:
+        """None."""
+        return []
+
     def start(self, session: Session) -> None:
         """Keep the registry and the progress callback."""
         self._session = session

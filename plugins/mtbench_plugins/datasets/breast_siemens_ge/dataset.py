@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 import mtbench
 from mtbench.errors import DataError
-from mtbench.formats import Volume, check_same_place, read, read_segmentation
+from mtbench.formats import Cut, Volume, check_same_place, read, read_segmentation
 from mtbench.preparation import prepare_cases
 from mtbench_plugins.datasets.breast_siemens_ge.layout import Layout, Patient
-from mtbench_plugins.datasets.folder.cases import Case, pictures_of, prepared
+from mtbench_plugins.datasets.folder.cases import Case, cut_of, pictures_of, prepared
 from mtbench_plugins.datasets.folder.config import Config
 from mtbench_plugins.datasets.folder.frames import Frames
 from mtbench_plugins.datasets.folder.listing import Item
@@ -63,6 +63,14 @@ class BreastSiemensGe:
         ordered = {p.name: p for p in sorted(patients, key=lambda p: (p.domain, p.name))}
         convert = partial(samples_of, config=self._config, by_index=self._by_index)
         yield from prepare_cases(ordered, convert, context, processes=True)
+
+    def cut(self, volume: Volume) -> Cut:
+        """How a new Siemens volume is cut.
+
+        Raises:
+            DataError: it does not say how it lies in the patient.
+        """
+        return cut_of(volume, self._config)
 
 
 def samples_of(patient: Patient, config: Config, *, by_index: bool = False) -> list[mtbench.Sample]:

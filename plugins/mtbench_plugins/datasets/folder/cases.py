@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.data import Sample, Slice, encode
 from mtbench.errors import DataError
-from mtbench.formats import PLANES, Frame, Geometry, Plane, Volume, check_same_place, read, read_mask
+from mtbench.formats import PLANES, Cut, Frame, Geometry, Plane, Volume, check_same_place, read, read_mask
 from mtbench_plugins.datasets.folder.config import Config, Domain
 from mtbench_plugins.datasets.folder.frames import Frames
 from mtbench_plugins.datasets.folder.listing import Item
@@ -147,6 +148,21 @@ def prepared(
         )
         image = encode(frame.image(grey), "uint8")
         yield Sample(domain.domain, image, record, None if mask is None else frame.mask(mask))
+
+
+def cut_of(volume: Volume, config: Config) -> Cut:
+    """How a source image or volume that is not part of the data set would be cut: as :func:`prepared` does.
+
+    Raises:
+        DataError: it cannot be cut that way: no orientation, no spacing where that is needed.
+    """
+    name, domain = Path(volume.file).name, config.source
+    plane = plane_of(domain) if volume.array.ndim == 3 else None
+    pictures = pictures_of(Item(name, Path(volume.file), name, None, {}, name), volume, None, plane)
+    window = _case_window(Case(name, name, pictures), domain)
+    windows = (window,) if window else tuple(_own_window(picture, domain) for picture in pictures)
+    frame = Frames(config.resize, config.size, config.mm).of(pictures[0], domain)
+    return Cut(plane if volume.axes else None, frame, windows)
 
 
 def pictures_of(item: Item, volume: Volume, masks: NDArray[np.generic] | None, plane: Plane | None) -> list[Picture]:

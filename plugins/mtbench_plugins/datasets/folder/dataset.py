@@ -11,8 +11,9 @@ import numpy as np
 
 import mtbench
 from mtbench.errors import DataError
+from mtbench.formats import Cut, Volume
 from mtbench.preparation import prepare_cases
-from mtbench_plugins.datasets.folder.cases import Group, samples_of
+from mtbench_plugins.datasets.folder.cases import Group, cut_of, samples_of
 from mtbench_plugins.datasets.folder.config import Config, Domain
 from mtbench_plugins.datasets.folder.listing import groups, items, raw_files
 
@@ -56,6 +57,14 @@ class Folder:
             yield sample
         for domain in self._config.domains:
             self._check(domain, count[domain.domain], missing[domain.domain], root, context)
+
+    def cut(self, volume: Volume) -> Cut:
+        """How a new source image or volume is cut.
+
+        Raises:
+            DataError: it cannot be cut as the source's files are.
+        """
+        return cut_of(volume, self._config)
 
     def _of_one_size(self, samples: Iterator[mtbench.Sample], context: mtbench.Context) -> Iterator[mtbench.Sample]:
         """Without resizing, the first case sets the size for all."""

@@ -10,8 +10,9 @@ from typing import Any
 
 import mtbench
 from mtbench.errors import DataError, ParamError
+from mtbench.formats import Cut, Volume
 from mtbench.preparation import prepare_cases
-from mtbench_plugins.datasets.folder.cases import Group, samples_of
+from mtbench_plugins.datasets.folder.cases import Group, cut_of, samples_of
 from mtbench_plugins.datasets.folder.config import Config
 from mtbench_plugins.datasets.folder.listing import Item, groups, inside, items, raw_files, read_table, side_of
 from mtbench_plugins.datasets.lumbar_mri_ct import OBTAIN, describe
@@ -63,6 +64,14 @@ class LumbarMriCt:
                 name = group[0].name if len(group) == 1 else group[0].patient
                 found[f"{domain.name} {name}"] = Group(tuple(group), domain)
         yield from prepare_cases(found, partial(samples_of, config=config), context, processes=True)
+
+    def cut(self, volume: Volume) -> Cut:
+        """How a new MR image or volume is cut.
+
+        Raises:
+            DataError: it cannot be cut as the MR files are.
+        """
+        return cut_of(volume, self._config(""))
 
     def _config(self, ct: str) -> Config:
         given = self._params

@@ -55,6 +55,10 @@ class Local:
         self._count = 0
         self._unread = b""
 
+    def problems(self) -> list[str]:
+        """None."""
+        return []
+
     def start(self, session: Session) -> None:
         """Remember; the server is started by the first unit."""
         self._session = session

@@ -1,0 +1,92 @@
+"""``mtbench translate``: run a translator on new images or volumes, without a suite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mtbench.cli.options import config_option, plugin_options
+from mtbench.errors import RequestError
+
+
+@click.command()
+@click.argument("name", metavar="NAME[:p=v,...]")
+@click.argument("input")
+@click.argument("output")
+@click.option("--checkpoint", metavar="FILE", help="A weight file it takes, or a folder that its save() wrote.")
+@click.option("--from", "results", metavar="RESULTS", help="The results directory of a run that trained it.")
+@click.option("-d", "--dataset", metavar="NAME", help="With --from: trained on this data set.")
+@click.option("--fold", type=int, metavar="N", help="With --from: trained on this fold.")
+@click.option("--seed", type=int, metavar="N", help="With --from: trained with this seed; otherwise that of the noise.")
+@click.option("--masks", metavar="PATH", help="Label maps for a conditional translator, by the images' names.")
+@click.option("--labels", metavar="1=NAME,...", help="Names of mask values (default: their numbers).")
+@click.option("--plane", type=click.Choice(["axial", "coronal", "sagittal"]), help="How volumes are cut.")
+@click.option("--window", metavar="LOW,HIGH", help="Values that become black and white; percentiles as 1%,99%.")
+@click.option("--target-window", metavar="LOW,HIGH", help="Values that black and white stand for in the output.")
+@click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="Resize slices to this, and back.")
+@click.option("--device", metavar="NAME", help="cpu, cuda, ... (default: the GPU if there is one).")
+@click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16"]), default="fp32", show_default=True)
+@click.option("--batch-size", default=8, show_default=True, type=click.IntRange(1), help="Slices per batch.")
+@click.option("--store", metavar="DIR", help="Where the run's artefacts are (default: as for `mtbench run`).")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--skip-unreadable", is_flag=True, help="Leave out files that cannot be read, and name them.")
+@config_option
+@plugin_options
+def command(name: str, input: str, output: str, **options: Any) -> None:
+    """Translate INPUT to OUTPUT with the translator NAME.
+
+    INPUT is an image, a volume, the folder of a DICOM series, or a folder of such; OUTPUT gets the same format,
+    size and geometry. With --from, images are cut and scaled as the run's data set was.
+    """
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from mtbench.translation import translate
+
+    options["window"], options["percentiles"] = _window(options["window"])
+    if options["target_window"]:
+        options["target_window"] = _pair("--target-window", options["target_window"])
+    if options["labels"]:
+        options["labels"] = _labels(options["labels"])
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        done = translate(name, input, output, report=report, **options)
+    for path, reason in done.left_out:
+        click.echo(f"left out: {path}: {reason}", err=True)
+    for note in done.notes:
+        click.echo(note, err=True)
+    count = f"{len(done.files)} file{'s' if len(done.files) != 1 else ''}, {done.slices} slices"
+    where = done.files[0] if len(done.files) == 1 else output
+    click.echo(f"{count} translated to {where}; {done.values}")
+
+
+def _window(text: str | None) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """A window, or percentiles."""
+    if not text:
+        return None, None
+    if text.count("%") == 2:
+        return None, _pair("--window", text.replace("%", ""))
+    return _pair("--window", text), None
+
+
+def _pair(option: str, text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise RequestError(f"{option} {text}", expected=f"{option} LOW,HIGH") from None
+    return low, high
+
+
+def _labels(text: str) -> dict[int, str]:
+    pairs = [item.partition("=") for item in text.split(",")]
+    if not all(key.strip().isdigit() and equals and name for key, equals, name in pairs):
+        raise RequestError(f"--labels {text}", expected="1=NAME,2=NAME")
+    return {int(key): name.strip() for key, _, name in pairs}

@@ -1,0 +1,97 @@
+"""What stands in the way of a run, found before any work starts and told all at once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from mtbench.discovery import OWN_DISTRIBUTION, Registry
+from mtbench.errors import MtbenchError, PluginError, RequestError, WeightsError
+from mtbench.plan import Plan
+from mtbench.probing import trial
+from mtbench.run.executor import Executor
+from mtbench.run.lookup import states
+from mtbench.run.space import estimate, size
+from mtbench.store.artefacts import Store
+
+
+def preflight(plan: Plan, registry: Registry, store: Store, executor: Executor) -> str:
+    """Look for what is missing: weight files, data and other paths, imports of plugins, what the executor needs.
+
+    Returns:
+        A remark about disk space, where an estimate says that it will not suffice; else empty.
+
+    Raises:
+        MtbenchError: one thing is missing.
+        RequestError: several are; all are listed.
+    """
+    problems: list[MtbenchError] = [*_weights(plan, registry), *_paths(plan), *_imports(plan, registry)]
+    problems += [RequestError(text, where="the executor") for text in executor.problems()]
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        listed = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, 1))
+        raise RequestError(f"{len(problems)} things stand in the way (no work was started):\n{listed}")
+    return _space(plan, registry, store)
+
+
+def _weights(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
+    needed = plan.weights(registry)
+    if not needed:
+        return
+    from mtbench.compute.weights import find
+
+    for name, users in needed.items():
+        try:
+            find(name)
+        except WeightsError as error:
+            yield WeightsError(
+                error.what,
+                where=f"{', '.join(users)} (before any work was started)",
+                expected=error.expected,
+                remedy=error.remedy,
+            )
+
+
+def _paths(plan: Plan) -> Iterator[MtbenchError]:
+    seen: set[tuple[str, str]] = set()
+    for unit in plan.units.values():
+        for name, written in sorted(unit.paths.items()):
+            if (name, written) not in seen and not Path(written).exists():
+                yield RequestError(
+                    f"'{name}' names {written}, which does not exist",
+                    where=f"{unit.kind or unit.stage} '{unit.plugin or unit.name}'",
+                    remedy="Correct the path",
+                )
+            seen.add((name, written))
+
+
+def _imports(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
+    """The heavy modules of plugins that are not our own, imported elsewhere: they may hang or crash."""
+    wanted: dict[str, tuple[str | None, list[str]]] = {}
+    for kind, name in sorted({(unit.kind, unit.plugin) for unit in plan.units.values() if unit.plugin}):
+        found = registry.get(kind, name)
+        if found.plugin.distribution != OWN_DISTRIBUTION:
+            module = found.spec.factory.partition(":")[0]
+            path = str(found.plugin.path) if found.plugin.path else None
+            wanted.setdefault(found.plugin.origin, (path, []))[1].extend([module] if module else [])
+    trials = [{"file": path, "modules": modules} for path, modules in wanted.values()]
+    for position, problem in sorted(trial(trials).items()):
+        yield PluginError(
+            f"what it needs cannot be imported: {problem}",
+            where=list(wanted)[position],
+            remedy="Install what is missing, or leave its plugins out",
+        )
+
+
+def _space(plan: Plan, registry: Registry, store: Store) -> str:
+    place = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if free > 100e9:
+        return ""
+    rest = [key for key, state in states(plan, registry, store).items() if state != "cached"]
+    wanted = estimate(plan, rest, store)
+    if wanted <= free:
+        return ""
+    return f"The {len(rest)} units to come may need {size(wanted)}; {size(free)} are free at {place}."

@@ -1,0 +1,139 @@
+"""New images read and cut into slices, each once before any work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.data import Slice, encode
+from mtbench.errors import DataError
+from mtbench.formats import Cut, Volume, check_same_place, read, read_mask
+from mtbench.translation.cutters import Cutter
+from mtbench.translation.files import Item
+
+Report = Callable[[str, int, int], None]
+TOGETHER = 2**25
+"""Pixels that are held in memory and translated in one go: as many volumes or images as that, at least one."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One item, read and cut.
+
+    Attributes:
+        item, volume, cut: the file, its values, and how it was cut.
+        images: N x H x W, as they are stored for the translator.
+        masks: N x H x W label maps, where there are such.
+        slices: N records.
+    """
+
+    item: Item
+    volume: Volume
+    cut: Cut
+    images: NDArray[Any]
+    masks: NDArray[np.uint8] | None
+    slices: tuple[Slice, ...]
+
+
+@dataclass
+class Inputs:
+    """All items, each read once before any work starts; what is small enough is kept.
+
+    Attributes:
+        cutter: how they are cut.
+        skip: whether files that cannot be read are left out.
+        known: values that masks may hold; ``None`` for any.
+        slices, labels, left_out: what was found.
+    """
+
+    cutter: Cutter
+    skip: bool
+    known: Mapping[int, str] | None
+    slices: int = 0
+    labels: dict[int, str] = field(default_factory=dict)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    _usable: list[Item] = field(default_factory=list)
+    _kept: dict[Path, Case] = field(default_factory=dict)
+
+    def look(self, found: Sequence[Item], report: Report) -> Inputs:
+        """Read everything.
+
+        Raises:
+            DataError: a file cannot be used, and such files are not to be left out.
+        """
+        pixels = 0
+        for done, item in enumerate(found, start=1):
+            try:
+                case = self._read(item)
+            except DataError as error:
+                if not self.skip:
+                    raise
+                self.left_out.append((str(item.path), str(error)))
+                continue
+            self._usable.append(item)
+            self.slices += len(case.slices)
+            pixels += case.volume.array.size
+            if pixels <= TOGETHER:
+                self._kept[item.path] = case
+            if case.masks is not None:
+                self.labels |= {int(v): str(v) for v in np.unique(case.masks) if v}
+            report("reading", done, len(found))
+        if not self._usable:
+            path, reason = self.left_out[0]
+            raise DataError(f"no file can be used; the first, {path}: {reason}")
+        return self
+
+    def together(self) -> Iterator[list[Case]]:
+        """Cases whose slices have one size, as many as are translated in one go."""
+        group: list[Case] = []
+        pixels = 0
+        for item in self._usable:
+            case = self._kept.pop(item.path, None) or self._read(item)
+            pixels += case.volume.array.size
+            if group and (case.images.shape[1:] != group[0].images.shape[1:] or pixels > TOGETHER):
+                yield group
+                group, pixels = [], case.volume.array.size
+            group.append(case)
+        yield group
+
+    def _read(self, item: Item) -> Case:
+        volume = read(item.path)
+        cut = self.cutter.cut(volume)
+        images = encode(cut.images(volume), self.cutter.depth)
+        masks = self._mask(item, volume, cut) if item.mask else None
+        spacing, thickness = volume.in_plane(cut.plane)
+        record = Slice(
+            item.name,
+            item.name,
+            item.name,
+            spacing=cut.frame.spacing(spacing),
+            thickness=thickness,
+            unit=volume.unit,
+            file=item.path.name,
+            scanner=volume.scanner,
+        )
+        windows = cut.windows * len(images) if len(cut.windows) == 1 else cut.windows
+        several = len(images) > 1
+        slices = (
+            replace(record, slice_id=f"{item.name}/{i:04d}" if several else item.name, index=i, window=window)
+            for i, window in enumerate(windows)
+        )
+        return Case(item, volume, cut, images, masks, tuple(slices))
+
+    def _mask(self, item: Item, volume: Volume, cut: Cut) -> NDArray[np.uint8]:
+        assert item.mask is not None
+        mask = read_mask(item.mask)
+        check_same_place(mask, volume, item.path.name)
+        labels = cut.masks(mask)
+        unknown = [int(v) for v in np.unique(labels) if v and self.known is not None and int(v) not in self.known]
+        if unknown:
+            listed = ", ".join(f"{value} ({name})" for value, name in (self.known or {}).items())
+            raise DataError(
+                f"the mask holds the value {unknown[0]}", where=str(item.mask), expected=f"0 or one of {listed}"
+            )
+        return labels

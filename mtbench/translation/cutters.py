@@ -1,0 +1,173 @@
+"""How new images become slices: as the user says, or as the data set of a run had its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mtbench.data import Slice
+from mtbench.discovery import Registry
+from mtbench.errors import DataError, RequestError
+from mtbench.formats import PLANES, Cut, Frame, Geometry, Plane, Volume
+from mtbench.formats.cutting import Window
+from mtbench.store.artefacts import Artefact
+from mtbench.store.images import read_slices
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user says of the images.
+
+    Attributes:
+        plane: how volumes are cut.
+        window: the values that become 0 and 1.
+        percentiles: or the percentiles of each volume that do.
+        size: height and width that slices are resized to for the translator, and back.
+    """
+
+    plane: Plane | None = None
+    window: Window | None = None
+    percentiles: Window | None = None
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.plane is not None and self.plane not in PLANES:
+            raise RequestError(f"there is no plane '{self.plane}'", expected="one of " + ", ".join(PLANES))
+        for name, pair in (("window", self.window), ("percentiles", self.percentiles)):
+            if pair is not None and not pair[0] < pair[1]:
+                raise RequestError(f"the {name} {pair[0]:g},{pair[1]:g} is empty", expected="LOW,HIGH, LOW below HIGH")
+        if self.window and self.percentiles:
+            raise RequestError("both a window and percentiles are given", expected="one of them")
+        if self.percentiles and not (self.percentiles[0] >= 0 and self.percentiles[1] <= 100):
+            raise RequestError("percentiles lie between 0 and 100", expected="1%,99%")
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """How new images are cut, and what translated values mean.
+
+    Attributes:
+        cut: of each image or volume.
+        depth: how the slices are stored before and after translation.
+        target: the values that 0 and 1 stand for in the target domain, and their unit, where known.
+    """
+
+    cut: Callable[[Volume], Cut]
+    depth: str = "float32"
+    target: Window | None = None
+    unit: str = ""
+
+
+def by_hand(options: Options) -> Cutter:
+    """As the user says; 8-bit images, plain 16-bit ones and floats in [0, 1] need no window."""
+
+    def cut(volume: Volume) -> Cut:
+        plane = _plane(volume, options.plane)
+        native = _native(volume, plane)
+        frame = Frame.plain(native, options.size) if options.size else Frame.none(native)
+        return Cut(plane, frame, (_window(volume, options),))
+
+    return Cutter(cut)
+
+
+def as_prepared(data: Artefact, registry: Registry, options: Options) -> Cutter:
+    """As the data set ``data`` was prepared; what the user says goes over it.
+
+    A data set whose object has ``cut(volume)`` is asked. Of any other, plane, frame and window are those of its
+    prepared source slices, where these have them in common.
+    """
+    described = json.loads((data.path / "task.json").read_text(encoding="utf-8"))
+    sources, targets = read_slices(data.path, "source"), read_slices(data.path, "target")
+    unit = data.manifest["unit"]
+    plugin = registry.get("dataset", unit["plugin"]).create(
+        {**unit["params"], **{k: v for k, v in unit["paths"].items() if k in unit["params"]}}
+    )
+    asked: Callable[[Volume], Cut] | None = getattr(plugin, "cut", None)
+    window, where = _common([s.window for s in sources]), unit["task"]["dataset"]
+
+    def cut(volume: Volume) -> Cut:
+        if asked is not None:
+            found = asked(volume)
+            if options.plane and found.plane and options.plane != found.plane:
+                raise RequestError(
+                    f"--plane {options.plane}", expected=f"{found.plane}, as '{where}' was cut, or no --plane at all"
+                )
+        else:
+            found = _like(sources[0], volume, options, described["size"], window, where)
+        if options.size:
+            found = replace(found, frame=Frame.plain(found.frame.native, options.size))
+        if options.window or options.percentiles:
+            found = replace(found, windows=(_window(volume, options),))
+        return found
+
+    return Cutter(cut, described["depth"], _common([s.window for s in targets]), targets[0].unit if targets else "")
+
+
+def _like(
+    first: Slice, volume: Volume, options: Options, size: tuple[int, int], window: Window | None, where: str
+) -> Cut:
+    """As a prepared slice was cut."""
+    geometry = Geometry.from_json(first.geometry) if first.geometry else None
+    plane = _plane(volume, options.plane or (geometry.plane if geometry else None))
+    native = _native(volume, plane)
+    spacing = volume.in_plane(plane)[0]
+    if geometry is None or geometry.frame.scaled == geometry.frame.size or not (spacing and first.spacing):
+        whole = Frame.none(native)
+        frame = replace(whole, scaled=(size[0], size[1]), size=(size[0], size[1]))
+    else:
+        frame = Frame.by_spacing(native, spacing, first.spacing[0], size[0])
+    if not (options.window or options.percentiles):
+        try:
+            window = window or _window(volume, options)
+        except DataError as error:
+            raise DataError(
+                f"the slices of '{where}' each had a window of their own, and nothing says this one's",
+                where=volume.file,
+                expected="--window LOW,HIGH, or percentiles of each volume: --window 1%,99%",
+            ) from error
+    else:
+        window = _window(volume, options)
+    return Cut(plane, frame, (window,))
+
+
+def _common(windows: list[Window | None]) -> Window | None:
+    different = set(windows)
+    return windows[0] if len(different) == 1 else None
+
+
+def _plane(volume: Volume, plane: Plane | None) -> Plane | None:
+    if volume.axes and plane is None:
+        raise DataError(
+            "this is a volume, and nothing says how to cut it",
+            where=volume.file,
+            expected="--plane axial, coronal or sagittal: that of the slices the translator was trained on",
+        )
+    return plane if volume.axes else None
+
+
+def _native(volume: Volume, plane: Plane | None) -> tuple[int, int]:
+    height, width = volume.slices(plane).shape[1:]
+    return int(height), int(width)
+
+
+def _window(volume: Volume, options: Options) -> Window:
+    if options.window:
+        return options.window
+    array = volume.array
+    if options.percentiles:
+        low, high = np.percentile(np.asarray(array, np.float32), options.percentiles)
+        return float(low), float(high)
+    name: Any = array.dtype.name
+    if name == "uint8" or (name == "uint16" and not volume.axes):
+        return (0.0, 255.0) if name == "uint8" else (0.0, 65535.0)
+    if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
+        return 0.0, 1.0
+    raise DataError(
+        f"its values reach from {array.min():g} to {array.max():g}, and nothing says which are black and white",
+        where=volume.file,
+        expected="--window LOW,HIGH, or percentiles of each volume: --window 1%,99%",
+    )

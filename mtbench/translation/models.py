@@ -1,0 +1,149 @@
+"""A translator that is ready to work: what it is made with, and how one is made of a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtbench.data import Task
+from mtbench.discovery import Registered, Registry
+from mtbench.errors import MtbenchError, RequestError, WeightsError
+from mtbench.params import parse_call
+from mtbench.store.artefacts import MANIFEST, Artefact
+
+CHECKPOINT = "checkpoint"
+"""The path parameter by which a translator takes a weight file in place of training."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A translator that is ready to be made.
+
+    Attributes:
+        registered, params: its plugin and parameters, paths resolved.
+        conditional: whether it needs masks.
+        fit: a folder that its ``save`` wrote.
+        seed, precision, threads: of its arithmetic.
+        task, data: what it was trained for and on, where it comes from results.
+        notes: what the user should know.
+    """
+
+    registered: Registered
+    params: Mapping[str, Any]
+    conditional: bool
+    fit: Path | None = None
+    seed: int = 0
+    precision: str = "fp32"
+    threads: int = 2
+    task: Task | None = None
+    data: Artefact | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def blame(self) -> str:
+        """Whose code runs: for messages."""
+        return f"translator '{self.registered.spec.name}' of {self.registered.plugin.origin}"
+
+    def make(self) -> Any:
+        """The plugin's object, its fit loaded.
+
+        Raises:
+            WeightsError: the fit cannot be loaded.
+        """
+        made = self.registered.create(self.params)
+        if self.fit is not None:
+            try:
+                made.load(self.fit)
+            except MtbenchError:
+                raise
+            except Exception as error:
+                raise WeightsError(
+                    f"it cannot be loaded: {type(error).__name__}: {error}",
+                    where=str(self.fit),
+                    expected=f"a folder that save() of '{self.registered.spec.name}' wrote",
+                ) from error
+        return made
+
+
+def asked(registry: Registry, call: str) -> tuple[Registered, dict[str, Any]]:
+    """The translator of ``NAME[:p=v,...]``, and the parameters that were typed.
+
+    Raises:
+        RequestError: there is no such translator.
+    """
+    name, params, positional = parse_call(call)
+    registered = registry.get("translator", name)
+    if positional:
+        if registered.spec.shorthand is None or len(positional) > 1:
+            raise RequestError(f"'{positional[-1]}' has no name", where=f"translator '{name}'", expected="NAME=VALUE")
+        params[registered.spec.shorthand] = positional[0]
+    return registered, params
+
+
+def from_checkpoint(registry: Registry, call: str, checkpoint: Path | None, precision: str) -> Model:
+    """A translator with a weight file or a saved fit, or one that needs neither.
+
+    Raises:
+        RequestError, ParamError: there is no such translator or file, or it was not said which.
+    """
+    registered, params = asked(registry, call)
+    spec = registered.spec
+    fit = None
+    if checkpoint is not None:
+        checkpoint = checkpoint.expanduser().resolve()
+        if not checkpoint.exists():
+            raise RequestError(f"there is no {checkpoint}", where="--checkpoint", expected="a weight file or a fit")
+        if checkpoint.is_dir():
+            fit = checkpoint
+            params = {**_params_of(fit, spec.name), **params}
+        elif CHECKPOINT in spec.params and spec.params[CHECKPOINT].kind == "path":
+            params[CHECKPOINT] = str(checkpoint)
+        else:
+            raise RequestError(
+                f"translator '{spec.name}' takes no weight file",
+                where="--checkpoint",
+                expected="a folder that its save() wrote (the folder of a fit in the store)" if spec.trains else None,
+                remedy=None if spec.trains else "It needs no training: leave --checkpoint out",
+            )
+    full = _resolved(registered, registry.complete("translator", spec.name, params))
+    if fit is None and decided(spec.trains, full):
+        raise RequestError(
+            f"translator '{spec.name}' has to be trained, and nothing says which training is meant",
+            expected="--checkpoint FILE, or --from RESULTS of a run that trained it",
+        )
+    if fit is not None and not decided(spec.trains, full):
+        raise RequestError(f"translator '{spec.name}' needs no training", remedy="Leave --checkpoint out")
+    notes = tuple(filter(None, [spec.notes(full) if spec.notes else ""]))
+    return Model(registered, full, decided(spec.conditional, full), fit, precision=precision, notes=notes)
+
+
+def _params_of(fit: Path, name: str) -> dict[str, Any]:
+    """The parameters that a fit of the store was made with."""
+    try:
+        unit = json.loads((fit / MANIFEST).read_text(encoding="utf-8"))["unit"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    if (unit["kind"], unit["plugin"]) != ("translator", name):
+        raise RequestError(
+            f"this is a fit of {unit['kind']} '{unit['plugin']}'",
+            where=str(fit),
+            expected=f"one of translator '{name}'",
+        )
+    return dict(unit["params"])
+
+
+def _resolved(registered: Registered, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters with the paths that were typed as absolute ones."""
+    declared = registered.spec.params
+    return {
+        name: str(Path(value).expanduser().resolve()) if declared[name].kind == "path" and value else value
+        for name, value in params.items()
+    }
+
+
+def decided(declared: Any, params: Mapping[str, Any]) -> bool:
+    """What a spec says outright, or by the parameters."""
+    return bool(declared(params)) if callable(declared) else bool(declared)

@@ -1,0 +1,215 @@
+"""``mtbench.translate``: images or volumes through a translator, written back as they came."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.compute.context import Context
+from mtbench.compute.folders import store_folder
+from mtbench.compute.inference import prepare_torch, resolve_device
+from mtbench.compute.translation import translate as through
+from mtbench.compute.weights import find
+from mtbench.data import ImageSet, Task, decode
+from mtbench.discovery import discover
+from mtbench.errors import RequestError
+from mtbench.formats import Plane, Volume, suffix, write_like
+from mtbench.store.artefacts import Store
+from mtbench.translation.cases import Case, Inputs, Report
+from mtbench.translation.cutters import Cutter, Options, as_prepared, by_hand
+from mtbench.translation.files import items, refuse_to_overwrite
+from mtbench.translation.models import Model, from_checkpoint
+from mtbench.translation.trained import from_results
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What was done.
+
+    Attributes:
+        files: what was written; of a DICOM series its folder.
+        slices: how many were translated.
+        values: what the written values are, in words.
+        notes: what the user should know: clamped values, a checkpoint's licence.
+        left_out: files that could not be read, each with the reason.
+    """
+
+    files: tuple[Path, ...]
+    slices: int
+    values: str
+    notes: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+def translate(
+    name: str,
+    input: str | Path,
+    output: str | Path,
+    *,
+    checkpoint: str | Path | None = None,
+    results: str | Path | None = None,
+    dataset: str | None = None,
+    fold: int | None = None,
+    seed: int | None = None,
+    masks: str | Path | None = None,
+    labels: Mapping[int, str] | None = None,
+    plane: Plane | None = None,
+    window: tuple[float, float] | None = None,
+    percentiles: tuple[float, float] | None = None,
+    target_window: tuple[float, float] | None = None,
+    size: int | None = None,
+    device: str | None = None,
+    precision: str = "fp32",
+    batch_size: int = 8,
+    store: str | None = None,
+    overwrite: bool = False,
+    skip_unreadable: bool = False,
+    plugin_files: Iterable[str] = (),
+    no_plugins: bool = False,
+    config: str | None = None,
+    report: Report = lambda what, done, total: None,
+) -> Translated:
+    """Run a translator on new images or volumes and write them back in their own format and geometry.
+
+    Args:
+        name: ``NAME`` or ``NAME:p=v,...``, as ``-t`` takes it.
+        input: a file (PNG, TIFF, NPY, NPZ, NIfTI, NRRD, MHA), the folder of a DICOM series, or a folder of such.
+        output: a file or a folder; below it the names are those of the input.
+        checkpoint: a weight file that the translator takes, or a folder that its ``save`` wrote.
+        results: or the results directory of a run that trained it (``--from``).
+        dataset, fold, seed: which of several trainings; ``seed`` is also that of the noise.
+        masks: label maps for a conditional translator, by the names of the images.
+        labels: their values and names; by default every value that occurs, or those of the results' data set.
+        plane: how volumes are cut, the one of the slices that the translator was trained on.
+        window: the values that become black and white.
+        percentiles: or the percentiles of each volume that do.
+        target_window: the values that black and white stand for in the translation; by default those of the
+            results' data set, where all its target slices had the same, else those of the input.
+        size: height and width that slices are resized to for the translator, and back.
+        device, precision, batch_size: of the computation; with ``results`` the precision is that of the run.
+        store: where the artefacts of ``results`` are.
+        overwrite: replace outputs that exist.
+        skip_unreadable: leave files out that cannot be read, in place of refusing before any work.
+        plugin_files, no_plugins, config: as on the command line.
+        report: called with what is going on, what is done and what there is to do.
+
+    Raises:
+        RequestError, ParamError: the request is wrong.
+        DataError: an input cannot be used; nothing was written.
+        WeightsError: the checkpoint is of another model or damaged.
+        PluginError: the translator broke its contract.
+    """
+    options = Options(plane, window, percentiles, size)
+    registry = discover(plugin_files, third_party=not no_plugins, config=config)
+    if checkpoint is not None and results is not None:
+        raise RequestError("both a checkpoint and results are given", expected="--checkpoint or --from")
+    if results is None:
+        if dataset is not None or fold is not None:
+            raise RequestError("--dataset and --fold choose among the trainings of a run", expected="--from RESULTS")
+        model = from_checkpoint(registry, name, None if checkpoint is None else Path(checkpoint), precision)
+        model = replace(model, seed=seed or 0)
+    else:
+        place = Store(store_folder(store))
+        model = from_results(registry, name, Path(results).expanduser(), place, dataset, fold, seed)
+    cutter = as_prepared(model.data, registry, options) if model.data else by_hand(options)
+    if target_window is not None:
+        cutter = replace(cutter, target=target_window, unit="")
+    _check_masks(model, masks)
+    given, to = Path(input).expanduser(), Path(output).expanduser()
+    found = items(given, to, Path(masks).expanduser() if masks else None)
+    if not overwrite:
+        refuse_to_overwrite(found, to, given)
+    task = _task(model, labels)
+    looked = Inputs(cutter, skip_unreadable, task.labels if task else None).look(found, report)
+    with tempfile.TemporaryDirectory(prefix="mtbench-") as scratch:
+        context = Context(
+            task=task or Task("new images", labels=looked.labels, masks=frozenset({"source"} if masks else ())),
+            params=model.params,
+            seed=model.seed,
+            device=resolve_device(device),
+            precision=model.precision,
+            threads=model.threads,
+            batch_size=batch_size,
+            scratch=Path(scratch),
+            find_weights=find,
+        )
+        prepare_torch(model.precision, model.threads)
+        files = _run(model, looked, cutter, context, report)
+    notes = dict.fromkeys((*model.notes, *context.log, *context.remarks))
+    return Translated(tuple(files), looked.slices, _values(cutter), tuple(notes), tuple(looked.left_out))
+
+
+def _check_masks(model: Model, masks: str | Path | None) -> None:
+    spec = model.registered.spec
+    if model.conditional and masks is None:
+        raise RequestError(f"translator '{spec.name}' draws from label maps", expected="--masks FOLDER")
+    if masks is not None and not model.conditional:
+        raise RequestError(f"translator '{spec.name}' looks at no masks", remedy="Leave --masks out")
+
+
+def _task(model: Model, labels: Mapping[int, str] | None) -> Task | None:
+    if labels is not None:
+        return Task("new images", labels=dict(labels), masks=frozenset({"source"}))
+    return model.task
+
+
+def _values(cutter: Cutter) -> str:
+    if cutter.target is None:
+        return "on the scale of the input: what the target's values are is not known"
+    low, high = cutter.target
+    return f"black is {low:g} and white {high:g} {cutter.unit}".strip()
+
+
+def _run(model: Model, looked: Inputs, cutter: Cutter, context: Context, report: Report) -> list[Path]:
+    """Translate and write, group by group."""
+    translator = model.make()
+    written: list[Path] = []
+    before = 0
+    for group in looked.together():
+        images = ImageSet(
+            np.concatenate([case.images for case in group]),
+            tuple(record for case in group for record in case.slices),
+            np.concatenate([case.masks for case in group if case.masks is not None]) if model.conditional else None,
+            context.task or Task("new images"),
+            "source",
+            "test",
+        )
+        context.progress = lambda done, total, figures, before=before: report(  # type: ignore[misc]
+            "translating", before + done, looked.slices
+        )
+        chunks = through(
+            translator, images, context, conditional=model.conditional, depth=cutter.depth, blame=model.blame
+        )
+        made = np.concatenate(list(chunks))
+        for case in group:
+            count = len(case.slices)
+            _write(case, decode(made[:count]), cutter)
+            written.append(case.item.output)
+            made = made[count:]
+        before += len(images)
+    return written
+
+
+def _write(case: Case, made: NDArray[np.float32], cutter: Cutter) -> None:
+    # PNG holds grey levels and nothing else; the target's unit has no place in it.
+    window = None if suffix(case.item.path) == ".png" else cutter.target
+    volume = case.cut.put_back(made, case.volume, window)
+    write_like(replace(volume, array=_typed(volume.array, case.volume, window)), case.item.output, cutter.unit)
+
+
+def _typed(values: NDArray[Any], like: Volume, window: tuple[float, float] | None) -> NDArray[Any]:
+    """Integers where the input held integers and they can hold the target's values, else float32."""
+    dtype = like.array.dtype
+    if dtype.kind not in "ui":
+        return values
+    limits = np.iinfo(dtype)
+    if window is not None and (window[0] < limits.min or window[1] > limits.max or window[1] - window[0] < 255):
+        return values
+    whole: NDArray[Any] = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    return whole
