@@ -317,7 +317,7 @@ def test_a_suite_names_the_program_and_mtbench_toml_says_what_it_is(
     suite: Path, toys: Path, config: Path, tmp_path: Path
 ) -> None:
     def done(**options: Any) -> tuple[dict[str, Any], int]:
-        run(str(suite), out=str(tmp_path / "out"), plugin_files=[str(toys)], quiet=True, **options)
+        run(str(suite), out=str(tmp_path / "out"), plugin_files=[str(toys)], quiet=True, executor="inline", **options)
         return rows(tmp_path / "out")["command"], len((tmp_path / "calls").read_text().splitlines())
 
     first, calls = done()
@@ -344,7 +344,7 @@ def test_a_failing_program_is_a_row_with_its_last_words(
     suite: Path, toys: Path, config: Path, program: Path, tmp_path: Path
 ) -> None:
     config.write_text(config.read_text().replace("inverts", "fails"))
-    finished = run(str(suite), out=str(tmp_path / "out"), plugin_files=[str(toys)], quiet=True)
+    finished = run(str(suite), out=str(tmp_path / "out"), plugin_files=[str(toys)], quiet=True, executor="inline")
     assert finished.summary.failed
     assert "no CUDA today" in rows(tmp_path / "out")["command"]["note"]
 

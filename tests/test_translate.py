@@ -203,9 +203,9 @@ def test_the_target_has_values_of_its_own(tmp_path: Path) -> None:
     options: Any = {"plane": "axial", "window": (0, 900), "target_window": (-1000, 1000)}
     done = translate("identity", tmp_path / "mr.nii.gz", tmp_path / "ct.nii.gz", **options)
     made = read(tmp_path / "ct.nii.gz").array
-    # Hounsfield units do not fit into unsigned integers.
-    assert made.dtype == np.float32
-    np.testing.assert_allclose(made, volume() / 900 * 2000 - 1000, atol=1e-2)
+    # Hounsfield units do not fit into unsigned integers, but into signed ones.
+    assert made.dtype == np.int16
+    np.testing.assert_allclose(made, volume() / 900 * 2000 - 1000, atol=0.51)
     assert done.values == "black is -1000 and white 1000"
     percentiles: Any = {"plane": "axial", "percentiles": (0, 100), "target_window": (0, 1)}
     translate("identity", tmp_path / "mr.nii.gz", tmp_path / "p.nii.gz", **percentiles)
@@ -242,7 +242,8 @@ def suite(toys: Path) -> Path:
 
 
 def trained(suite: Path, toys: Path, tmp_path: Path, **options: Any) -> dict[str, Any]:
-    finished = run(str(suite), out=str(tmp_path / "results"), plugin_files=[str(toys)], quiet=True, **options)
+    options = {"executor": "inline", "quiet": True, **options}
+    finished = run(str(suite), out=str(tmp_path / "results"), plugin_files=[str(toys)], **options)
     assert not finished.summary.failed
     return {"results": finished.results.path, "plugin_files": [str(toys)]}
 
@@ -567,6 +568,30 @@ def test_a_program_is_run_once_for_all_images(tmp_path: Path, run_cli: Any) -> N
     for index in range(5):
         one, other = (read(tmp_path / where / f"{index}.png").array for where in ("in", "out"))
         np.testing.assert_array_equal(one, other)
+
+
+def test_results_and_stores_bring_no_program_along(
+    suite: Path, toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run's program was is on record, and is not run from there: the user's own mtbench.toml says what is."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nowhere"))
+    Image.fromarray(volume((16, 16), 255).astype(np.uint8)).save(tmp_path / "a.png")
+    config = tmp_path / "mine.toml"
+    copy = "import pathlib, shutil, sys; [shutil.copy(f, sys.argv[2]) for f in pathlib.Path(sys.argv[1]).iterdir()]"
+
+    def program(mark: str) -> None:
+        code = f"{copy}; open('{tmp_path}/{mark}', 'w')".replace('"', "'")
+        config.write_text(f'''[commands.copy]\nrun = ["{sys.executable}", "-c", "{code}", "{{input}}", "{{output}}"]''')
+
+    program("theirs")
+    made = trained(suite, toys, tmp_path, translators=["command:copy"], datasets=["toy"], config=str(config))
+    (tmp_path / "theirs").unlink()
+    with pytest.raises(RequestError, match=r"mtbench\.toml"):
+        translate("command", tmp_path / "a.png", tmp_path / "b.png", **made)
+    program("mine")
+    translate("command", tmp_path / "a.png", tmp_path / "b.png", config=str(config), **made)
+    assert (tmp_path / "mine").exists()
+    assert not (tmp_path / "theirs").exists()
 
 
 def test_the_batch_size_changes_nothing_and_noise_goes_by_name(toys: Path, tmp_path: Path) -> None:

@@ -39,6 +39,11 @@ class Case:
     masks: NDArray[np.uint8] | None
     slices: tuple[Slice, ...]
 
+    @property
+    def pixels(self) -> int:
+        """How many are held in memory, of the file or of the slices."""
+        return max(self.volume.array.size, self.images.size)
+
 
 @dataclass
 class Inputs:
@@ -77,7 +82,7 @@ class Inputs:
                 continue
             self._usable.append(item)
             self.slices += len(case.slices)
-            pixels += case.volume.array.size
+            pixels += case.pixels
             if pixels <= TOGETHER:
                 self._kept[item.path] = case
             if case.masks is not None:
@@ -94,10 +99,10 @@ class Inputs:
         pixels = 0
         for item in self._usable:
             case = self._kept.pop(item.path, None) or self._read(item)
-            pixels += case.volume.array.size
+            pixels += case.pixels
             if group and (case.images.shape[1:] != group[0].images.shape[1:] or pixels > TOGETHER):
                 yield group
-                group, pixels = [], case.volume.array.size
+                group, pixels = [], case.pixels
             group.append(case)
         yield group
 

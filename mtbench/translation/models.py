@@ -98,7 +98,7 @@ def from_checkpoint(registry: Registry, call: str, checkpoint: Path | None, prec
             raise RequestError(f"there is no {checkpoint}", where="--checkpoint", expected="a weight file or a fit")
         if checkpoint.is_dir():
             fit = checkpoint
-            params = {**_params_of(fit, spec.name), **params}
+            params = {**_params_of(fit, registered), **params}
         elif CHECKPOINT in spec.params and spec.params[CHECKPOINT].kind == "path":
             params[CHECKPOINT] = str(checkpoint)
         else:
@@ -120,8 +120,9 @@ def from_checkpoint(registry: Registry, call: str, checkpoint: Path | None, prec
     return Model(registered, full, decided(spec.conditional, full), fit, precision=precision, notes=notes)
 
 
-def _params_of(fit: Path, name: str) -> dict[str, Any]:
+def _params_of(fit: Path, registered: Registered) -> dict[str, Any]:
     """The parameters that a fit of the store was made with."""
+    name = registered.spec.name
     try:
         unit = json.loads((fit / MANIFEST).read_text(encoding="utf-8"))["unit"]
     except (OSError, ValueError, KeyError):
@@ -132,7 +133,15 @@ def _params_of(fit: Path, name: str) -> dict[str, Any]:
             where=str(fit),
             expected=f"one of translator '{name}'",
         )
-    return dict(unit["params"])
+    return recorded(unit, registered)
+
+
+def recorded(unit: Mapping[str, Any], registered: Registered) -> dict[str, Any]:
+    """The parameters of a recorded unit that the plugin still has; never what runs a program, which a store that
+    somebody sent could bring along."""
+    declared = registered.spec.params
+    given = {**unit["params"], **{k: v for k, v in unit["paths"].items() if k in unit["params"]}}
+    return {k: v for k, v in given.items() if k in declared and not declared[k].runs_program}
 
 
 def _resolved(registered: Registered, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -204,12 +204,14 @@ def _write(case: Case, made: NDArray[np.float32], cutter: Cutter) -> None:
 
 
 def _typed(values: NDArray[Any], like: Volume, window: tuple[float, float] | None) -> NDArray[Any]:
-    """Integers where the input held integers and they can hold the target's values, else float32."""
-    dtype = like.array.dtype
-    if dtype.kind not in "ui":
+    """Integers where the input held integers and 16 bits can hold the target's values, else float32."""
+    given = like.array.dtype
+    if given.kind not in "ui":
         return values
-    limits = np.iinfo(dtype)
-    if window is not None and (window[0] < limits.min or window[1] > limits.max or window[1] - window[0] < 255):
-        return values
-    whole: NDArray[Any] = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
-    return whole
+    # In the input's own window its own type will do; in the target's, signed values may be needed.
+    for dtype in (given, np.dtype(np.int16)):
+        limits = np.iinfo(dtype)
+        if window is None or (limits.min <= window[0] and window[1] <= limits.max and window[1] - window[0] >= 255):
+            whole: NDArray[Any] = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+            return whole
+    return values

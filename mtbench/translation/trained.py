@@ -15,7 +15,7 @@ from mtbench.params import convert, format_call, parse_call
 from mtbench.results import Results, load
 from mtbench.run.job import task_from_dict
 from mtbench.store.artefacts import Artefact, Store
-from mtbench.translation.models import Model, asked, decided
+from mtbench.translation.models import Model, asked, decided, recorded
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def from_results(
         if (dataset is None or c.dataset == dataset)
         and (fold is None or c.fold == fold)
         and (seed is None or c.unit["seed"] == seed)
-        and all(c.unit["params"].get(key) == value for key, value in wanted.items())
+        and all(c.unit["params"].get(key) == value for key, value in wanted.items() if not declared[key].runs_program)
     ]
     if len(fitting) != 1:
         what = f"{len(fitting)} of its translators" if fitting else "none of its translators"
@@ -92,7 +92,7 @@ def from_results(
             expected=f"one. There are: {shown}",
             remedy="Choose with --dataset, --fold, --seed or NAME:PARAMETER=VALUE",
         )
-    return _model(registered, fitting[0], results, store)
+    return _model(registry, registered, typed, fitting[0], results, store)
 
 
 def _refuse(
@@ -146,14 +146,18 @@ def _candidates(results: Path, store: Store) -> tuple[list[Candidate], list[str]
     return list(found.values()), gone
 
 
-def _model(registered: Registered, chosen: Candidate, results: Path, store: Store) -> Model:
+def _model(
+    registry: Registry,
+    registered: Registered,
+    typed: Mapping[str, Any],
+    chosen: Candidate,
+    results: Path,
+    store: Store,
+) -> Model:
     unit = chosen.unit
-    declared = registered.spec.params
-    params = {
-        **{k: p.default for k, p in declared.items()},
-        **{k: v for k, v in unit["params"].items() if k in declared},
-    }
-    params |= {k: v for k, v in unit["paths"].items() if k in declared}
+    # What was typed says the same, unless it runs a program: that comes from the user alone.
+    given = {**typed, **recorded(unit, registered)}
+    params = registry.complete("translator", registered.spec.name, given)
     notes = [registered.spec.notes(params)] if registered.spec.notes else []
     revision = (chosen.artefact.manifest.get("plugin") or {}).get("revision")
     if revision != registered.spec.revision:
