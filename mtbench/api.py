@@ -18,6 +18,7 @@ from mtbench.results import Results
 from mtbench.run.executor import Executor
 from mtbench.run.preflight import preflight
 from mtbench.run.progress import PlainProgress, make_progress
+from mtbench.run.request import request
 from mtbench.run.scheduler import RunOptions, Scheduler, Summary
 from mtbench.run.usage import remember
 from mtbench.stages import STAGES
@@ -167,6 +168,22 @@ def run(
         again=again,
         timeout=timeout,
         memory_mb=memory_gb * 1e9 / 2**20 if memory_gb else None,
+        request=request(
+            suite,
+            results.path,
+            {
+                "-t": translators,
+                "-d": datasets,
+                "-s": segmenters,
+                "-m": metrics,
+                "--seed": seeds,
+                "--precision": [precision] if precision else [],
+                "--set": settings,
+                "--device": [device] if device else [],
+                "--plugin": [str(Path(file).resolve()) for file in plugin_files],
+            },
+            {"--no-plugins": no_plugins, "--trust-suite": trust_suite},
+        ),
     )
     remember(artefacts, results.path)
     with results.writing():

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 MARKER = "mtbench-results.json"
 FORMAT = 1
 _MADE_FROM = b"mtbench.journal"
-_UNTABLED = ("type", "run", "at", "beat")
+_UNTABLED = ("type", "run", "at", "beat", "sum")
 """What only the journal says of an attempt."""
 
 
@@ -130,7 +131,7 @@ class Results:
         """Add one line to the journal and flush it to disk; ``at`` says when."""
         self._at = max(time.time(), self._at + 1e-6)
         with telling(self.path):
-            self._journal.write(json.dumps({**record, "at": self._at}, sort_keys=True, default=str) + "\n")
+            self._journal.write(journal_line({**record, "at": self._at}))
             self._journal.flush()
             os.fsync(self._journal.fileno())
 
@@ -164,7 +165,7 @@ class Results:
             return self.rebuild()[name]
         try:
             with pq.ParquetFile(path) as file:
-                if (file.metadata.metadata or {}).get(_MADE_FROM) != self._state():
+                if not self.made_from(file.metadata.metadata):
                     return self.rebuild()[name]
                 return file.read()
         except (pa.ArrowException, OSError) as error:
@@ -173,6 +174,10 @@ class Results:
                 where=str(path),
                 remedy="Delete that file; it is rebuilt from the journal",
             ) from error
+
+    def made_from(self, metadata: Mapping[bytes, bytes] | None) -> bool:
+        """Whether a table with that metadata was made from the journal as it is now."""
+        return (metadata or {}).get(_MADE_FROM) == self._state()
 
     def _state(self) -> bytes:
         """What the journal's files are called and how long they are. Not when they were written: clocks go wrong."""
@@ -191,17 +196,25 @@ class Results:
                 with contextlib.suppress(StoreError):
                     write_whole(
                         self.path / f"{name}.parquet",
-                        lambda file, told=told: pq.write_table(told, file, row_group_size=100_000),  # type: ignore[misc]
+                        lambda file, told=told: pq.write_table(  # type: ignore[misc]
+                            told, file, row_group_size=100_000, write_page_checksum=True
+                        ),
                     )
             # Another run may have added to the journal meanwhile, or put newer tables where these are now.
             if self._state() == state:
                 return tables
 
 
-def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
-    """The three tables that a journal says: every attempt, and of each row the last state."""
-    from mtbench.store.schema import ATTEMPTS, CASES, SCHEMA_VERSION, SCORES, table
+def journal_line(record: Mapping[str, Any]) -> str:
+    """A record as the journal keeps it; ``sum`` is the CRC-32 of the rest, so that an altered line can be told."""
+    text = json.dumps(record, sort_keys=True, default=str)
+    return f'{text[:-1]}, "sum": "{zlib.crc32(text.encode()):08x}"}}\n'
 
+
+def last_states(
+    records: Iterable[Mapping[str, Any]],
+) -> tuple[list[dict[str, Any]], dict[str, Mapping[str, Any]], dict[str, int]]:
+    """Every ended attempt, of each row the last state by its id, and the place of each row in the suite's order."""
     attempts: list[dict[str, Any]] = []
     rows: dict[str, Mapping[str, Any]] = {}
     order: dict[str, int] = {}
@@ -215,27 +228,37 @@ def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
                 rows[record["row"]] = record
         elif record.get("type") == "order":
             order = {row: place for place, row in enumerate(record["rows"])}
+    return attempts, rows, order
+
+
+def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
+    """The three tables that a journal says: every attempt, and of each row the last state.
+
+    Raises:
+        StoreError: the journal holds what this version does not know, or half a row.
+    """
+    from mtbench.store.schema import ATTEMPTS, CASES, SCHEMA_VERSION, SCORES, table
+
     scores = []
     cases = []
-    for record in sorted(rows.values(), key=lambda found: order.get(found["row"], len(order))):
-        columns = record["columns"]
-        scores += [{"schema_version": SCHEMA_VERSION, **columns, **values} for values in record["scores"]]
-        shared = {k: columns[k] for k in CASES.names if k in columns}
-        for group in record["cases"]:
-            for case, patient, value in zip(group["case"], group["patient"], group["value"], strict=True):
-                cases.append(
-                    {
-                        "schema_version": SCHEMA_VERSION,
-                        **shared,
-                        "label": group["label"],
-                        "by": group["by"],
-                        "case": case,
-                        "patient": patient,
-                        "value": value,
-                    }
-                )
-    return {
-        "scores": table(scores, SCORES),
-        "attempts": table([{"schema_version": SCHEMA_VERSION, **a} for a in attempts], ATTEMPTS),
-        "cases": table(cases, CASES),
-    }
+    try:
+        attempts, rows, order = last_states(records)
+        for record in sorted(rows.values(), key=lambda found: order.get(found["row"], len(order))):
+            version, columns = record.get("schema_version", SCHEMA_VERSION), record["columns"]
+            scores += [{"schema_version": version, **columns, **values} for values in record["scores"]]
+            shared = {"schema_version": version, **{k: columns[k] for k in CASES.names if k in columns}}
+            for group in record["cases"]:
+                at = {"label": group["label"], "by": group["by"]}
+                for case, patient, value in zip(group["case"], group["patient"], group["value"], strict=True):
+                    cases.append({**shared, **at, "case": case, "patient": patient, "value": value})
+        return {
+            "scores": table(scores, SCORES),
+            "attempts": table([{"schema_version": SCHEMA_VERSION, **a} for a in attempts], ATTEMPTS),
+            "cases": table(cases, CASES),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"the journal holds a record that cannot be read: {error.args[0] if error.args else error}",
+            expected=f"records of schema version {SCHEMA_VERSION} or older, whole",
+            remedy="Read it with the version of mtbench that made it; `mtbench results verify` names the line",
+        ) from error

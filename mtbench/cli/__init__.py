@@ -23,6 +23,7 @@ COMMANDS = {
     "correlate": "do the perceptual metrics follow the segmentation metrics?",
     "compare": "two results side by side",
     "report": "everything about a result on one HTML page, or one figure of it",
+    "results": "show results or how a unit was made; merge and verify directories",
     "data": "list, prepare and check data sets",
     "store": "what artefacts cost, what can go; adopt a model trained elsewhere",
     "weights": "list, fetch and add the weight files that feature networks need",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from mtbench.results import Results
 from mtbench.run.job import Outcome
 from mtbench.store.artefacts import Artefact, hash_of
 from mtbench.store.leases import Leases, over
+from mtbench.store.schema import SCHEMA_VERSION
 
 STOPPED = "The run was stopped while this unit was at work (killed, or the machine went down)."
 
@@ -28,14 +29,25 @@ class Record:
         results: an open results directory, inside ``results.writing()``.
         leases: of the run; they tell whether other runs still live.
         executor: its name.
+        request: what the user asked for; see :func:`mtbench.run.request.request`.
     """
 
-    def __init__(self, plan: Plan, registry: Registry, results: Results, leases: Leases, executor: str) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        registry: Registry,
+        results: Results,
+        leases: Leases,
+        executor: str,
+        request: Mapping[str, Any],
+    ) -> None:
         self._plan = plan
         self._registry = registry
         self._results = results
         self._leases = leases
         self._executor = executor
+        self._request = request
+        self._known_units: set[str] = set()
         self._known_artefacts: set[tuple[str, str]] = set()
         self._known_rows: dict[str, tuple[float, str]] = {}
         self._attempts: dict[str, int] = {}
@@ -65,6 +77,8 @@ class Record:
                 self._known_rows[record["row"]] = (at, record["mark"])
             elif kind == "order":
                 order = record["rows"]
+            elif kind == "unit":
+                self._known_units.add(record["unit_key"])
         self._results.not_before(latest)
         for begun in open_tries.values():
             if over(begun["run"], Path(begun["beat"])):
@@ -79,11 +93,13 @@ class Record:
     def started(self, unit: Unit, address: str) -> None:
         """A unit is about to be tried."""
         self._attempts[unit.key] = self._attempts.get(unit.key, 0) + 1
+        self._describe(unit)
         outcome = Outcome(unit.key, "", started=datetime.now(UTC).isoformat(timespec="seconds"))
         self._results.append({**self._try(unit, outcome, address), "type": "started", "beat": str(self._leases.beat)})
 
     def attempt(self, unit: Unit, outcome: Outcome, address: str, *, begun: bool) -> None:
         """What became of a try; ``begun`` if :meth:`started` told of it."""
+        self._describe(unit)
         if outcome.status == "cached" and (unit.key, outcome.digest) in self._known_artefacts:
             return
         if not begun:
@@ -102,8 +118,20 @@ class Record:
         """A row and its score; ``fits`` are the digests of the fits behind it."""
         self._row(row, "measured", fits, "", artefact)
 
+    def _describe(self, unit: Unit) -> None:
+        """What was asked of a unit, once; paths of this machine left out."""
+        if unit.key not in self._known_units:
+            self._known_units.add(unit.key)
+            names = ("stage", "kind", "plugin", "name", "seed", "precision", "threads")
+            said = {name: getattr(unit, name) for name in names}
+            asked = {"params": dict(unit.params), "options": dict(unit.options), "inputs": dict(unit.inputs)}
+            self._results.append({"type": "unit", "unit_key": unit.key, **said, **asked})
+
     def _try(self, unit: Unit, outcome: Outcome, address: str) -> dict[str, Any]:
         self._keep_environment()
+        if self._request:
+            self._results.append({"type": "request", "run": self._leases.run, **self._request})
+            self._request = {}
         return {
             "type": "attempt",
             "run": self._leases.run,
@@ -173,6 +201,7 @@ class Record:
         self._results.append(
             {
                 "type": "row",
+                "schema_version": SCHEMA_VERSION,
                 "row": row.id,
                 "status": status,
                 "mark": mark,

@@ -68,6 +68,7 @@ class RunOptions:
         timeout: seconds a unit may take.
         memory_mb: resident memory that a unit's processes may take.
         patience: seconds of silence after which another run's claims have lapsed.
+        request: what the user asked for, kept in the results; see :func:`mtbench.run.request.request`.
     """
 
     device: str | None = None
@@ -78,6 +79,7 @@ class RunOptions:
     timeout: float | None = None
     memory_mb: float | None = None
     patience: float = PATIENCE
+    request: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -132,7 +134,7 @@ class Scheduler:
         self._watcher = watcher
         self._hashes = Hashes(store.root / "hashes.sqlite")
         self._leases = Leases(store.root, options.patience)
-        self._record = Record(plan, registry, results, self._leases, options.executor)
+        self._record = Record(plan, registry, results, self._leases, options.executor, options.request)
         self._artefacts: dict[str, Artefact] = {}
         self._addresses: dict[str, str] = {}
         self._files: dict[str, str] = {}

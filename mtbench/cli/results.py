@@ -1,0 +1,206 @@
+"""``mtbench results``: show a results directory or one of its units, merge several, verify one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mtbench.errors import RequestError
+
+if TYPE_CHECKING:
+    from mtbench.upkeep.merge import Conflict, Merged
+    from mtbench.upkeep.unit import Told
+
+
+@click.group("results")
+def command() -> None:
+    """Results directories: show, merge, verify."""
+
+
+@command.command("show")
+@click.argument("results")
+@click.argument("unit", required=False)
+@click.option("--intervals", is_flag=True, help="Behind each number: its interval over patients.")
+@click.option("--std", is_flag=True, help="Behind each number: the standard deviation over seeds.")
+@click.option("--units", is_flag=True, help="List the units: key, name, state, seconds.")
+@click.option("--host", is_flag=True, help="With UNIT: name the machine too.")
+@click.option("--json", "as_json", is_flag=True, help="With UNIT: print as JSON.")
+def show(results: str, unit: str | None, intervals: bool, std: bool, units: bool, host: bool, as_json: bool) -> None:
+    """Print the table of RESULTS, a results directory or published:midl2024; or all about one of its units.
+
+    UNIT is a unit's name or the beginning of its key. Best in bold, runner-up underlined.
+    """
+    from rich.console import Console
+
+    if intervals and std:
+        raise RequestError("--intervals and --std cannot stand together", expected="one of the two")
+    if (unit or units) and results.startswith("published:"):
+        raise RequestError("published results have no units", where=results)
+    console = Console()
+    if unit:
+        from mtbench.upkeep.unit import as_record, tell
+
+        told = tell(Path(results), unit)
+        if as_json:
+            click.echo(json.dumps(as_record(told), ensure_ascii=False, indent=1))
+        else:
+            _tell(told, host, console)
+        return
+    if units:
+        _list(results, console)
+        return
+    from mtbench.analysis.table import build_table
+    from mtbench.analysis.terminal import render
+    from mtbench.results import load
+
+    render(build_table(load(results), spread="interval" if intervals else "std" if std else "none"), console)
+
+
+def _list(results: str, console: Any) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from mtbench.results import load
+
+    last = {a["unit_key"]: a for a in load(results, "attempts").to_pylist()}
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
+    for head in ("unit", "name", "state", "seconds"):
+        table.add_column(head, justify="right" if head == "seconds" else "left", overflow="fold")
+    for key, a in last.items():
+        style = "" if a["status"] in ("ok", "cached") else "red"
+        table.add_row(key[:12], Text(a["name"]), Text(a["status"], style=style), f"{a['seconds'] or 0:.1f}")
+    console.print(table)
+
+
+def _tell(told: Told, host: bool, console: Any) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+
+    def line(name: str, value: Any) -> None:
+        if value not in (None, "", {}, []):
+            table.add_row(name, Text(str(value)))
+
+    made, asked = told.made, told.asked
+    line("unit", told.name)
+    line("key", told.key)
+    line("stage", told.stage)
+    line("plugin", f"{asked.get('kind', '')} {asked.get('plugin', '')}".strip())
+    line("versions", ", ".join(f"{name} {version}" for name, version in sorted(made.plugins.items())))
+    for name in ("params", "options"):
+        line(name, json.dumps(asked[name], ensure_ascii=False, sort_keys=True) if asked.get(name) else "")
+    for name in ("seed", "precision", "threads"):
+        line(name, asked.get(name))
+    for text in dict.fromkeys(_data(row) for row in told.rows):
+        line("data", text)
+    weights = [row[n] for row in told.rows for n in ("weights_sha256", "translator_weights_sha256") if row[n]]
+    line("weights", ", ".join(dict.fromkeys(f"sha256 {sha}" for sha in weights)))
+    for role, name, digest in told.inputs:
+        line("reads", f"{name} ({role}, sha256 {digest[:16] or 'not known'})")
+    line("code", f"git {made.git_commit}" if made.git_commit else "installed, no checkout")
+    line("environment", f"{made.environment}: Python {made.python}, {made.platform}" if made.python else "")
+    line("device", made.device)
+    line("host", made.host if host else "")
+    for a in told.tries:
+        spent = f", {a['seconds']:.1f} s" if a["seconds"] else ""
+        begun = f", {a['started']}" if a["started"] else ""
+        line(f"try {a['attempt']}", f"{a['status']}{begun}{spent}{': ' + a['reason'] if a['reason'] else ''}")
+    line("peak memory", f"{made.peak_memory_mb:.0f} MB" if made.peak_memory_mb else "")
+    line("content", f"sha256 {told.digest}" if told.digest else "")
+    for row in told.rows:
+        line("value", _value(row))
+    console.print(table)
+    if told.command:
+        console.print("\nTo make it again:")
+        console.print(f"  {told.command}", markup=False, highlight=False, soft_wrap=True)
+    for remark in told.remarks:
+        console.print(Text(remark, style="dim"))
+
+
+def _data(row: Mapping[str, Any]) -> str:
+    parts = [row["dataset"], f"revision {row['dataset_revision']}" if row["dataset_revision"] else ""]
+    parts += [row["dataset_params"] if row["dataset_params"] not in (None, "{}") else "", row["split"]]
+    return ", ".join(filter(None, [*parts, f"fold {row['fold']}" if row["fold"] is not None else ""]))
+
+
+def _value(row: Mapping[str, Any]) -> str:
+    from mtbench.analysis.numbers import printed
+
+    name = f"{row['title'] or row['metric']}{'[' + row['variant'] + ']' if row['variant'] else ''} {row['label'] or ''}"
+    if row["value"] is None:
+        return f"{name.strip()}: {row['status']}, {row['note']}"
+    text = f"{name.strip()} {printed(row['value'], row['decimals'])}"
+    if row["ci_low"] is not None and row["ci_high"] is not None:
+        text += f" [{printed(row['ci_low'], row['decimals'])}, {printed(row['ci_high'], row['decimals'])}]"
+    return text
+
+
+@command.command("merge")
+@click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, metavar="OUT", type=click.Path(path_type=Path), help="A new folder.")
+def merge(folders: tuple[Path, ...], out: Path) -> int:
+    """Merge the results directories DIR... of several machines into OUT.
+
+    Equal values on the same inputs are kept once; another fit is kept as one more. Values on the same inputs that
+    differ by more than rounding are a conflict: both are kept and told with what each was made, and the exit code
+    is 1.
+    """
+    from mtbench.upkeep.merge import merge as work
+
+    done = work(folders, out)
+    for conflict in done.conflicts:
+        _conflict(conflict)
+    click.echo(_summary(done, out), err=True)
+    return 1 if done.conflicts else 0
+
+
+def _conflict(conflict: Conflict) -> None:
+    click.echo(f"conflict: {conflict.row}")
+    for values, made in zip(conflict.values, conflict.made, strict=True):
+        shown = ", ".join(f"{label or 'value'} {value!r}" for label, value in values.items())
+        click.echo(f"  {made.folder}: {shown}\n    {made.told()}")
+    apart = conflict.made[0].differences(conflict.made[1])
+    if apart:
+        more = f" and {len(apart) - 12} more" if len(apart) > 12 else ""
+        click.echo(f"  packages that differ: {', '.join(apart[:12])}{more}")
+
+
+def _summary(done: Merged, out: Path) -> str:
+    parts = [f"{done.rows} rows in {out}"]
+    for count, text in (
+        (done.same, "were there twice and agree"),
+        (done.replicates, "are replicates, kept as one more"),
+        (done.superseded, "had failed here and have a value there"),
+        (len(done.conflicts), "contradict another on the same inputs, both kept"),
+    ):
+        if count:
+            parts.append(f"{count} {text}")
+    return "; ".join(parts)
+
+
+@command.command("verify")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def verify(folder: Path, as_json: bool) -> int:
+    """Read every file of the results directory DIR again: checksums, schema, orphans, half rows, tables and journal.
+
+    The exit code is 1 if something is wrong.
+    """
+    from mtbench.upkeep.verify import verify as work
+
+    found = work(folder)
+    problems = sum(finding.problem for finding in found)
+    if as_json:
+        click.echo(json.dumps([vars(f) for f in found], indent=1))
+        return 1 if problems else 0
+    for finding in found:
+        click.echo(f"{'problem' if finding.problem else 'note'}: {finding.where}: {finding.text}")
+    click.echo(f"{problems} problems" if problems else f"{folder} is whole", err=True)
+    return 1 if problems else 0

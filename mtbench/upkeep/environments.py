@@ -1,0 +1,91 @@
+"""With what a unit was made: code, packages, device, machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Made:
+    """With what a unit was made, as far as a results directory knows.
+
+    Attributes:
+        folder: the results directory.
+        environment: id of Python, platform and packages.
+        python, platform: of that environment.
+        packages: name to version.
+        plugins: distribution to version, of the plugins that took part.
+        git_commit: of the checkout, with "+" for local changes.
+        device, host, started, seconds, peak_memory_mb: of the try that made it.
+    """
+
+    folder: str
+    environment: str = ""
+    python: str = ""
+    platform: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    git_commit: str = ""
+    device: str = ""
+    host: str = ""
+    started: str = ""
+    seconds: float | None = None
+    peak_memory_mb: float | None = None
+
+    def told(self) -> str:
+        """In one line."""
+        parts = [
+            f"Python {self.python}" if self.python else "",
+            self.platform,
+            f"on {self.device}" if self.device else "",
+            f"mtbench {self.plugins['mtbench']}" if "mtbench" in self.plugins else "",
+            f"commit {self.git_commit[:10]}{'+' * self.git_commit.endswith('+')}" if self.git_commit else "",
+            f"environment {self.environment}" if self.environment else "environment not known",
+        ]
+        return ", ".join(filter(None, parts))
+
+    def differences(self, other: Made) -> list[str]:
+        """Packages that differ: ``numpy 1.26.4 / 2.1.0``."""
+        names = sorted({*self.packages, *other.packages})
+        return [
+            f"{name} {self.packages.get(name, 'absent')} / {other.packages.get(name, 'absent')}"
+            for name in names
+            if self.packages.get(name) != other.packages.get(name)
+        ]
+
+
+def made_by(folder: Path, attempts: Sequence[Mapping[str, Any]]) -> Made:
+    """What made a unit: the last of its tries that computed it, or found it computed."""
+    good = [a for a in attempts if a["status"] == "ok"] or [a for a in attempts if a["status"] == "cached"]
+    if not good and not attempts:
+        return Made(str(folder))
+    last = (good or list(attempts))[-1]
+    described = environment(folder, last["environment_id"])
+    packages = (text.partition("==") for text in described.get("packages", ()))
+    return Made(
+        folder=str(folder),
+        environment=last["environment_id"],
+        python=described.get("python", ""),
+        platform=described.get("platform", ""),
+        packages={name: version for name, _, version in packages},
+        plugins=json.loads(last["plugins"] or "{}"),
+        git_commit=last["git_commit"],
+        device=last["device"],
+        host=last["host"],
+        started=last["started"],
+        seconds=last["seconds"],
+        peak_memory_mb=last["peak_memory_mb"],
+    )
+
+
+def environment(folder: Path, name: str) -> dict[str, Any]:
+    """What a results directory says of an environment; empty where it does not know it."""
+    try:
+        found: dict[str, Any] = json.loads((folder / f"environment-{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found

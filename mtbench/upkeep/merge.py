@@ -1,0 +1,217 @@
+"""Several results directories as one: nothing is dropped, and what contradicts itself is told."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mtbench.errors import DataError, RequestError
+from mtbench.results import MARKER, Results, journal_line, last_states
+from mtbench.store.artefacts import canonical, hash_of
+from mtbench.store.files import write_whole
+from mtbench.upkeep.environments import Made, made_by
+
+RELATIVE, ABSOLUTE = 1e-5, 1e-6
+"""How far two scores of the same stored images may lie apart (another device or library) and still be the same."""
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """One row that two directories know by values further apart than rounding, on the same inputs.
+
+    Attributes:
+        row: what a person calls it.
+        values: of each side, by region.
+        made: with what each side was made.
+    """
+
+    row: str
+    values: tuple[Mapping[str, float | None], Mapping[str, float | None]]
+    made: tuple[Made, Made]
+
+
+@dataclass
+class Merged:
+    """What a merge did.
+
+    Attributes:
+        rows: how many the merged directory has.
+        same: how many were there twice and agreed.
+        replicates: how many were kept as one more, made from another fit or other images of the same fit.
+        superseded: failed and skipped rows that another directory has a value for.
+        conflicts: rows of the same inputs that differ; all their values were kept.
+    """
+
+    rows: int = 0
+    same: int = 0
+    replicates: int = 0
+    superseded: int = 0
+    conflicts: list[Conflict] = field(default_factory=list)
+
+
+class _Source:
+    """One directory to merge: its journal, its rows' last states, and the content of its data."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records = list(Results.open(path).records())
+        self.attempts, self.rows, self.order = last_states(self.records)
+        self.data = {
+            a["unit_key"]: (a["name"], a["digest"])
+            for a in self.attempts
+            if a["stage"] == "prepare" and a["status"] in ("ok", "cached")
+        }
+
+
+def merge(folders: Sequence[Path], out: Path) -> Merged:
+    """Merge results directories into a new one.
+
+    Of a row that several have, equal values (within rounding) on the same inputs are kept once. Other values on
+    the same inputs are a conflict: all are kept, and each carries a note. Another fit of the same request, or other
+    images of the same fit, is a replicate and kept as one more row.
+
+    Args:
+        folders: two or more results directories; they are only read.
+        out: a folder that does not exist yet or is empty.
+
+    Raises:
+        RequestError: fewer than two directories, or ``out`` holds results.
+        DataError: the directories hold different data under the same name and revision.
+    """
+    if len({folder.resolve() for folder in folders}) < 2:
+        raise RequestError("there is nothing to merge", expected="two or more different results directories")
+    if (out / MARKER).exists():
+        raise RequestError(
+            f"{out} holds results already", expected="a new folder", remedy="Merge it with the others into another"
+        )
+    sources = [_Source(folder) for folder in folders]
+    _refuse_other_data(sources)
+    suites = dict.fromkeys(a["suite"] for source in sources for a in source.attempts)
+    results = Results.create(out, ", ".join(suites))
+    done = Merged()
+    lines = [journal_line(record) for record in _merged(sources, done)]
+    for source in sources:
+        for pattern in ("environment-*.json", "suite-*.toml"):
+            for file in source.path.glob(pattern):
+                shutil.copyfile(file, out / file.name)
+    write_whole(out / "journal" / "merged.jsonl", lambda file: file.writelines(line.encode() for line in lines))
+    results.rebuild()
+    return done
+
+
+def _refuse_other_data(sources: Sequence[_Source]) -> None:
+    """Scores on different data must not share a column, and nothing in their columns would tell them apart."""
+    known: dict[str, tuple[str, Path]] = {}
+    for source in sources:
+        for key, (name, digest) in source.data.items():
+            first, where = known.setdefault(key, (digest, source.path))
+            if digest != first:
+                raise DataError(
+                    f"'{name}' gave other data here than in {where}, under the same name, revision and parameters",
+                    where=str(source.path),
+                    expected="results on the same data",
+                    remedy="Give the changed data set a name or a revision of its own, or compare the two with "
+                    "`mtbench compare`",
+                )
+
+
+def _merged(sources: Sequence[_Source], done: Merged) -> Iterator[dict[str, Any]]:
+    seen: set[str] = set()
+    for source in sources:
+        for record in source.records:
+            if record.get("type") in ("row", "order"):
+                continue
+            kept = {name: value for name, value in record.items() if name != "sum"}
+            text = canonical(kept)
+            if text not in seen:
+                seen.add(text)
+                yield kept
+    places: dict[str, list[tuple[_Source, Mapping[str, Any]]]] = {}
+    for source in sources:
+        for row in sorted(source.rows, key=lambda row: source.order.get(row, len(source.order))):
+            places.setdefault(row, []).append((source, source.rows[row]))
+    order: list[str] = []
+    for row, states in places.items():
+        for kept_row in _states(row, states, done):
+            order.append(kept_row["row"])
+            yield {name: value for name, value in kept_row.items() if name != "sum"}
+    done.rows = len(order)
+    yield {"type": "order", "rows": order, "at": 0.0}
+
+
+def _states(row: str, states: Sequence[tuple[_Source, Mapping[str, Any]]], done: Merged) -> Iterator[Mapping[str, Any]]:
+    """The records to keep of one row; the first has its id, the others ids of their own."""
+    measured = [(source, record) for source, record in states if record["status"] == "measured"]
+    if not measured:
+        done.same += len(states) - 1
+        yield max((record for _, record in states), key=lambda record: float(record.get("at", 0.0)))
+        return
+    done.superseded += len(states) - len(measured)
+    kept: list[tuple[_Source, dict[str, Any]]] = []
+    for source, record in measured:
+        found = dict(record)
+        same = [(s, k) for s, k in kept if _inputs(k) == _inputs(found)]
+        agreeing = [k for _, k in same if _agree(values(k), values(found))]
+        if any(k["columns"]["fit_digest"] == found["columns"]["fit_digest"] for k in agreeing):
+            done.same += 1
+            continue
+        if same and not agreeing:
+            other, first = same[0]
+            made = (_made(other, first), _made(source, found))
+            done.conflicts.append(Conflict(called(found["columns"]), (values(first), values(found)), made))
+            both = (values(first), values(found))
+            _note(first, *both)
+            _note(found, *both)
+        elif kept:
+            done.replicates += 1
+        if kept:
+            columns = found["columns"]
+            found["row"] = hash_of([row, columns["input_digest"], columns["fit_digest"], len(kept)])
+        kept.append((source, found))
+    yield from (record for _, record in kept)
+
+
+def values(record: Mapping[str, Any]) -> dict[str, float | None]:
+    """The values of a row's record, by region."""
+    return {score["label"]: score.get("value") for score in record["scores"]}
+
+
+def called(columns: Mapping[str, Any]) -> str:
+    """What a person calls a row."""
+    parts = [columns.get("dataset"), columns.get("translator") or columns.get("role"), columns.get("metric")]
+    numbers = [f"{name} {columns[name]}" for name in ("fold", "seed") if columns.get(name) is not None]
+    return ", ".join(str(part) for part in (*parts, *numbers) if part)
+
+
+def _inputs(record: Mapping[str, Any]) -> tuple[str, str]:
+    columns = record["columns"]
+    return columns["unit_key"], columns.get("input_digest", "")
+
+
+def _agree(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> bool:
+    return a.keys() == b.keys() and all(_close(a[label], b[label]) for label in a)
+
+
+def _close(a: float | None, b: float | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+
+
+def _note(record: dict[str, Any], *both: Mapping[str, float | None]) -> None:
+    """Have every number of a record say that it is contradicted."""
+    record["scores"] = [dict(score) for score in record["scores"]]
+    for score in record["scores"]:
+        numbers = " and ".join(str(side.get(score["label"])) for side in both)
+        told = f"Merged results contradict each other on the same inputs ({numbers}); this is their mean"
+        if told not in score.get("note", ""):
+            score["note"] = "; ".join(filter(None, (score.get("note", ""), told)))
+
+
+def _made(source: _Source, record: Mapping[str, Any]) -> Made:
+    tries = [a for a in source.attempts if a["unit_key"] == record["columns"]["unit_key"]]
+    return made_by(source.path, tries)

@@ -1,0 +1,170 @@
+"""How one unit of a results directory was made, and the command that makes it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mtbench.errors import RequestError, close_matches
+from mtbench.results import Results, last_states
+from mtbench.upkeep.environments import Made, made_by
+
+SHORTEST = 4
+"""So many characters of a key may stand for it, if they name one unit only."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """All that a results directory knows of a unit.
+
+    Attributes:
+        key, name, stage: of the unit.
+        asked: plugin, parameters, seed, options, precision, threads; empty in journals of older versions.
+        inputs: role to name and digest of what it read, nearest first; inputs of inputs after them.
+        made: with what it was made.
+        digest: of its artefact.
+        tries: of each try: number, status, reason, start, seconds.
+        rows: of the scores table, filled by it: data, weights, values.
+        command: makes it again; empty in journals of older versions.
+        remarks: sentences about the command.
+    """
+
+    key: str
+    name: str
+    stage: str
+    asked: Mapping[str, Any]
+    inputs: tuple[tuple[str, str, str], ...]
+    made: Made
+    digest: str
+    tries: tuple[Mapping[str, Any], ...]
+    rows: tuple[Mapping[str, Any], ...]
+    command: str = ""
+    remarks: tuple[str, ...] = field(default=())
+
+
+def tell(path: Path, asked: str) -> Told:
+    """What is known of a unit.
+
+    Args:
+        path: a results directory.
+        asked: the unit's key, its beginning (four characters or more), or its name.
+
+    Raises:
+        RequestError: no unit is called so, or several are.
+    """
+    results = Results.open(path)
+    records = list(results.records())
+    attempts, _, _ = last_states(records)
+    key = _find(attempts, asked, path)
+    described = {r["unit_key"]: r for r in records if r.get("type") == "unit"}
+    mine = [a for a in attempts if a["unit_key"] == key]
+    rows = [row for row in results.table("scores").to_pylist() if row["unit_key"] == key]
+    unit = described.get(key, {})
+    ended = [r for r in records if r.get("type") == "attempt" and r["unit_key"] == key]
+    requests = {r["run"]: r for r in records if r.get("type") == "request"}
+    command, remarks = _command(path, key, requests.get(ended[-1].get("run")), rows)
+    return Told(
+        key=key,
+        name=mine[-1]["name"],
+        stage=mine[-1]["stage"],
+        asked={
+            k: unit[k] for k in ("kind", "plugin", "params", "seed", "options", "precision", "threads") if k in unit
+        },
+        inputs=tuple(_inputs(key, described, attempts)),
+        made=made_by(path, mine),
+        digest=next((a["digest"] for a in reversed(mine) if a["digest"]), ""),
+        tries=tuple({k: a[k] for k in ("attempt", "status", "reason", "started", "seconds")} for a in mine),
+        rows=tuple(rows),
+        command=command,
+        remarks=remarks,
+    )
+
+
+def _find(attempts: list[dict[str, Any]], asked: str, path: Path) -> str:
+    names: dict[str, str] = {a["unit_key"]: a["name"] for a in attempts}
+    keys = [key for key, name in names.items() if name == asked]
+    if not keys and len(asked) >= SHORTEST:
+        keys = [key for key in names if key.startswith(asked)]
+    if len(keys) == 1:
+        return keys[0]
+    if keys:
+        listed = ", ".join(f"{key[:12]} ({names[key]})" for key in keys[:5])
+        raise RequestError(
+            f"'{asked}' names {len(keys)} units: {listed}", where=str(path), remedy="Say more of the key"
+        )
+    raise RequestError(
+        f"there is no unit '{asked}'",
+        where=str(path),
+        expected="a unit's name, its key, or four characters or more of it",
+        matches=close_matches(asked, names.values()),
+        remedy="`mtbench results show RESULTS --units` lists them",
+    )
+
+
+def _inputs(
+    key: str, described: Mapping[str, Mapping[str, Any]], attempts: list[dict[str, Any]]
+) -> list[tuple[str, str, str]]:
+    digests = {a["unit_key"]: a["digest"] for a in attempts if a["digest"]}
+    found: dict[str, tuple[str, str, str]] = {}
+    waiting = [key]
+    while waiting:
+        for role, other in described.get(waiting.pop(0), {}).get("inputs", {}).items():
+            if other not in found:
+                found[other] = (role, described.get(other, {}).get("name", other[:12]), digests.get(other, ""))
+                waiting.append(other)
+    return list(found.values())
+
+
+def _command(
+    path: Path, key: str, request: Mapping[str, Any] | None, rows: list[dict[str, Any]]
+) -> tuple[str, tuple[str, ...]]:
+    if request is None:
+        return "", ("The command is not known: the results were made by an older version.",)
+    options, remarks = list(request["options"]), []
+    copy = path / request["copy"] if request["copy"] else None
+    suite = request["suite"]
+    if copy is not None:
+        source = Path(suite)
+        if not source.is_file():
+            suite = str(copy)
+            remarks.append("The suite's file is gone; its copy is named. Relative paths in it may need mending.")
+        elif copy.is_file() and hashlib.sha256(source.read_bytes()).digest() != _sha(copy):
+            remarks.append(f"The suite has changed since; {copy} is what was run.")
+    # A narrower run asks for the same unit by the same key, and for less besides.
+    for option, values in _narrowed(rows).items():
+        if option not in options:
+            options += [word for value in values for word in (option, value)]
+    words = ["mtbench", "run", suite, *options, "--rerun", key[:12], "--out", str(path)]
+    return shlex.join(words), tuple(remarks)
+
+
+def _sha(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+def _narrowed(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for option, column in (("-d", "dataset"), ("-t", "translator"), ("--seed", "seed")):
+        values = [str(v) for v in dict.fromkeys(row[column] for row in rows) if v not in (None, "")]
+        if values and all(row["role"] == "translator" for row in rows):
+            found[option] = values
+    return found
+
+
+def as_record(told: Told) -> dict[str, Any]:
+    """What is told, as JSON holds it; packages and host left out."""
+    made = {k: v for k, v in vars(told.made).items() if k not in ("packages", "host", "folder")}
+    kept = ("key", "name", "stage", "asked", "digest", "command")
+    return {
+        **{name: getattr(told, name) for name in kept},
+        "inputs": [{"role": role, "name": name, "digest": digest} for role, name, digest in told.inputs],
+        "made": made,
+        "tries": list(told.tries),
+        "rows": [json.loads(json.dumps(row, default=str)) for row in told.rows],
+        "remarks": list(told.remarks),
+    }

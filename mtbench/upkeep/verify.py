@@ -1,0 +1,186 @@
+"""Is a results directory whole? Every line, every table, and each against the other."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mtbench.errors import StoreError
+from mtbench.results import Results, last_states, view
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a check found.
+
+    Attributes:
+        problem: whether something is wrong; otherwise it is only worth knowing.
+        where: the file, with its line.
+        text: what it is, and what to do about it.
+    """
+
+    problem: bool
+    where: str
+    text: str
+
+
+def verify(path: Path) -> list[Finding]:
+    """Check a results directory; empty where there is nothing to say.
+
+    Raises:
+        RequestError: it is no results directory.
+        StoreError: its marker cannot be read.
+    """
+    results = Results.open(path)
+    lines = list(_lines(path))
+    found = [finding for finding, _ in lines if finding is not None]
+    records = [record for _, record in lines if record is not None]
+    found += _rows(records)
+    found += _orphans(path, records)
+    found += _tables(results, records)
+    return found
+
+
+def _lines(path: Path) -> Iterator[tuple[Finding | None, dict[str, Any] | None]]:
+    for file in sorted((path / "journal").glob("*.jsonl")):
+        lines = file.read_bytes().split(b"\n")
+        for number, line in enumerate(lines, 1):
+            if not line:
+                continue
+            where = f"journal/{file.name}, line {number}"
+            if number == len(lines):
+                yield Finding(False, where, "a torn last line, the mark of a run that was killed; it is left out"), None
+                continue
+            try:
+                text = line.decode()
+                record = json.loads(text)
+            except ValueError:
+                yield Finding(True, where, "this is no JSON: the line was damaged, and what it said is lost"), None
+                continue
+            if not isinstance(record, dict) or "type" not in record:
+                yield Finding(True, where, "this is no record of a journal"), None
+            elif "sum" in record and record["sum"] != _sum(text):
+                yield Finding(True, where, "the line was altered after it was written (its checksum differs)"), record
+            else:
+                yield None, record
+
+
+def _sum(text: str) -> str:
+    """The checksum of a line's record without the ``sum`` that ends it."""
+    start = text.rfind(', "sum": ')
+    return f"{zlib.crc32((text[:start] + '}').encode()):08x}"
+
+
+def _rows(records: list[dict[str, Any]]) -> Iterator[Finding]:
+    from mtbench.store.schema import ATTEMPTS, SCHEMA_VERSION, SCORES
+
+    known = {"attempt": set(ATTEMPTS.names), "row": set(SCORES.names)}
+    for record in records:
+        kind = record["type"]
+        if record.get("schema_version", 0) > SCHEMA_VERSION:
+            text = f"a {kind} of schema version {record['schema_version']}; this version of mtbench knows up to "
+            yield Finding(True, "journal", f"{text}{SCHEMA_VERSION}. Upgrade it")
+        elif kind == "attempt":
+            missing = {"unit_key", "stage", "name", "attempt", "status"} - record.keys()
+            if missing:
+                yield Finding(True, "journal", f"half a try: it lacks {', '.join(sorted(missing))}")
+        elif kind == "row":
+            missing = {"row", "status", "columns", "scores", "cases"} - record.keys()
+            if missing:
+                yield Finding(True, "journal", f"half a row: it lacks {', '.join(sorted(missing))}")
+                continue
+            unknown = {*record["columns"], *(name for score in record["scores"] for name in score)} - known[kind]
+            if unknown:
+                yield Finding(True, "journal", f"a row has unknown columns: {', '.join(sorted(unknown))}")
+            yield from _half(record)
+
+
+def _half(record: Mapping[str, Any]) -> Iterator[Finding]:
+    from mtbench.upkeep.merge import called
+
+    name = f"row '{called(record['columns'])}'"
+    if record["status"] == "measured" and not record["scores"]:
+        yield Finding(True, "journal", f"{name} is measured and has no score")
+    for score in record["scores"] if record["status"] == "measured" else ():
+        if score.get("value") is None:
+            yield Finding(True, "journal", f"{name} is measured and has no value")
+    for group in record["cases"]:
+        if len({len(group[side]) for side in ("case", "patient", "value")}) > 1:
+            yield Finding(True, "journal", f"{name} has cases without a patient or a value")
+
+
+def _orphans(path: Path, records: list[dict[str, Any]]) -> Iterator[Finding]:
+    from mtbench.upkeep.merge import called
+
+    try:
+        attempts, rows, _ = last_states(records)
+    except KeyError:  # Half a row, told already.
+        return
+    made = {a.get("unit_key") for a in attempts if a.get("status") in ("ok", "cached")}
+    for row in rows.values():
+        if row.get("status") == "measured" and row["columns"].get("unit_key") not in made:
+            text = f"row '{called(row['columns'])}' has a value, and no try of its unit succeeded"
+            yield Finding(True, "journal", f"{text}: a journal file is missing")
+    for name in sorted({a.get("environment_id", "") for a in attempts} - {""}):
+        file = f"environment-{name}.json"
+        if not (path / file).is_file():
+            yield Finding(True, file, "tries name this environment, and the file is missing")
+    ended = {(r.get("run"), r["unit_key"], r["attempt"]) for r in records if r["type"] == "attempt" and "attempt" in r}
+    for record in records:
+        if record["type"] == "started" and (record.get("run"), record["unit_key"], record["attempt"]) not in ended:
+            text = f"unit '{record['name']}' was begun and has not ended: it is at work, or the next run calls it lost"
+            yield Finding(False, "journal", text)
+    for file in sorted(p.name for p in path.rglob(".tmp-*")):
+        yield Finding(
+            False, file, "a half-written file of a run that is at work or was killed; the next run removes it"
+        )
+
+
+def _tables(results: Results, records: list[dict[str, Any]]) -> Iterator[Finding]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from mtbench.store.schema import TABLES
+
+    try:
+        wanted = view(records)
+    except StoreError as error:
+        yield Finding(True, "journal", error.what)
+        return
+    for name, schema in TABLES.items():
+        path = results.path / f"{name}.parquet"
+        if not path.is_file():
+            if records:
+                yield Finding(False, path.name, "the table is missing; it is made from the journal when it is read")
+            continue
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                fresh = results.made_from(file.metadata.metadata)
+                table = file.read()
+        except (pa.ArrowException, OSError) as error:
+            text = f"the table is damaged ({str(error).splitlines()[0]}). Delete it: it is made anew from the journal"
+            yield Finding(True, path.name, text)
+            continue
+        if not fresh:
+            yield Finding(False, path.name, "older than the journal; it is made anew when it is read")
+        elif not table.schema.equals(schema):
+            lacking = [n for n in schema.names if n not in table.column_names]
+            text = f"the table's columns are not those of this version (lacking: {', '.join(lacking) or 'none'})"
+            yield Finding(True, path.name, f"{text}. Delete it: it is made anew from the journal")
+        elif not _equal(table, wanted[name]):
+            text = "the table says something else than the journal: one of the two was altered. Delete the table if"
+            yield Finding(True, path.name, f"{text} no journal line is named here")
+
+
+def _equal(a: pa.Table, b: pa.Table) -> bool:
+    """Arrow holds NaN unequal to itself, so tables are compared as they would be written."""
+    return a.num_rows == b.num_rows and all(
+        a[name].equals(b[name]) or str(a[name].to_pylist()) == str(b[name].to_pylist()) for name in b.column_names
+    )
