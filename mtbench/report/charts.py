@@ -17,6 +17,8 @@ from mtbench.report.reading import Reading
 MOST_POINTS = 250
 """So many cases of one translator are drawn at most; of more, evenly spaced order statistics."""
 
+SIDES = ("top center", "bottom center", "middle right", "top left")
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -129,7 +131,7 @@ def _scatter(name: str, task: str, items: Sequence[Correlation], reading: Readin
                 and (block, r, x) in found.numbers
                 and (block, r, y) in found.numbers
             ]
-            points = [p for p in points if math.isfinite(p[1]) and math.isfinite(p[2])]
+            points = sorted((p for p in points if math.isfinite(p[1]) and math.isfinite(p[2])), key=lambda p: p[1:])
             if points:
                 traces.append(
                     {
@@ -138,7 +140,8 @@ def _scatter(name: str, task: str, items: Sequence[Correlation], reading: Readin
                         "x": [p[1] for p in points],
                         "y": [p[2] for p in points],
                         "text": [plain(p[0]) for p in points],
-                        "textposition": "top center",
+                        # Neighbours have their names on different sides.
+                        "textposition": [SIDES[i % len(SIDES)] for i in range(len(points))],
                         "cliponaxis": False,
                         "hovertemplate": "%{text}<br>%{xaxis.title.text} %{x:.4g}<br>%{yaxis.title.text} %{y:.4g}"
                         "<extra></extra>",
