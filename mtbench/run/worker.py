@@ -102,6 +102,15 @@ def progress_file(unit: Path) -> Path:
     return unit.with_suffix(".progress.json")
 
 
+def read_progress(unit: Path) -> tuple[int, int, Mapping[str, Any]] | None:
+    """What stands in :func:`progress_file`: done, total, figures; ``None`` where nothing does."""
+    try:
+        done, total, figures = json.loads(progress_file(unit).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return done, total, figures
+
+
 class Told:
     """Keeps the last progress in a file, written at most twice a second."""
 

@@ -13,13 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtbench.errors import MtbenchError
 from mtbench.run.job import Job, Outcome
-from mtbench.run.worker import outcome_file, progress_file
+from mtbench.run.worker import outcome_file, read_progress
 from mtbench.store.files import temporary_prefix
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Running:
     job: Job
     file: Path
     slot: int
-    progress: str = ""
+    progress: tuple[int, int, Mapping[str, Any]] | None = None
 
 
 class Local:
@@ -189,12 +190,10 @@ class Local:
 
     def _tell(self) -> None:
         for running in self._running.values():
-            with contextlib.suppress(OSError, ValueError):
-                text = progress_file(running.file).read_text(encoding="utf-8")
-                if text != running.progress:
-                    running.progress = text
-                    done, total, figures = json.loads(text)
-                    self._session.report(running.job.key, done, total, figures)
+            progress = read_progress(running.file)
+            if progress is not None and progress != running.progress:
+                running.progress = progress
+                self._session.report(running.job.key, *progress)
 
     def _ended(self, message: dict[str, Any]) -> Outcome:
         running = self._running.pop(message["unit"])

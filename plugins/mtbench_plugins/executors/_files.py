@@ -1,0 +1,57 @@
+"""Unit files in the store, the one folder that every machine of a run sees: how jobs and outcomes cross machines."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from mtbench.run.job import Job, Outcome
+from mtbench.run.worker import outcome_file
+from mtbench.store.files import write_whole
+
+
+class UnitFiles:
+    """The unit files of one run.
+
+    Args:
+        executor: whose; it names the folder.
+    """
+
+    def __init__(self, executor: str) -> None:
+        self._executor = executor
+        self._folder: Path | None = None
+
+    def folder(self, job: Job) -> Path:
+        """The run's folder in the store of ``job``; made by the first call."""
+        if self._folder is None:
+            parent = Path(job.store) / "queue"
+            parent.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix=f"{self._executor}-", dir=parent))
+        return self._folder
+
+    def close(self) -> None:
+        """Remove the folder."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def put(job: Job, unit: Path) -> None:
+    """Write the file of a job."""
+    write_whole(unit, lambda file: file.write(job.to_json().encode()))
+
+
+def take(job: Job, unit: Path) -> Outcome | None:
+    """The outcome that a worker has left for the job in the file ``unit``, or ``None``."""
+    file = outcome_file(unit)
+    if not file.exists():
+        return None
+    try:
+        return Outcome.from_json(file.read_text(encoding="utf-8"))
+    except (ValueError, TypeError, OSError) as error:
+        return without_outcome(job, "lost", f"its outcome cannot be read: {error}")
+
+
+def without_outcome(job: Job, status: str, reason: str, log: str = "") -> Outcome:
+    """What becomes of a job whose worker left nothing."""
+    return Outcome(job.key, status, reason=f"{reason}.", error_type=status, log=log)

@@ -1,0 +1,25 @@
+"""Executors take their parameters from the command line and from the user's own ``mtbench.toml``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mtbench import Param
+
+if TYPE_CHECKING:
+    from mtbench.userconfig import UserConfig
+
+Configure = Callable[[Mapping[str, Any], "UserConfig"], Mapping[str, Any]]
+
+
+def from_table(name: str, declared: Mapping[str, Param]) -> Configure:
+    """What ``[executors.NAME]`` says, where the command line leaves a parameter at its default."""
+
+    def configure(params: Mapping[str, Any], config: UserConfig) -> Mapping[str, Any]:
+        if name not in config.names("executors"):
+            return params
+        table = config.table("executors", name, declared).values
+        return {**params, **{key: table[key] for key in table if params[key] == declared[key].default}}
+
+    return configure

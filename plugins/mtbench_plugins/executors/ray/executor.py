@@ -1,0 +1,135 @@
+"""Units as Ray tasks. Ray is told the path of a unit file and nothing else; each unit is a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mtbench.errors import RequestError
+from mtbench.run.executor import Session
+from mtbench.run.job import Job, Outcome
+from mtbench.run.worker import read_progress
+from mtbench_plugins.executors import _files
+from mtbench_plugins.executors.ray.task import work
+
+LIGHT = ("prepare", "split", "score")
+"""Stages that never use a GPU."""
+TOLD = 2.0
+"""Seconds between looks at how far units are."""
+
+
+@dataclass
+class Task:
+    """A unit that Ray has: its job and its file."""
+
+    job: Job
+    unit: Path
+
+
+class Ray:
+    """Hands every unit to Ray as soon as it is ready; Ray queues them and starts those of a lost node again.
+
+    Args:
+        address: of a cluster; empty starts one on this machine.
+        num_gpus: of a unit that uses one; a fraction shares a GPU.
+        retries: after the loss of a node.
+    """
+
+    slots = 100_000
+    limits = True
+
+    def __init__(self, address: str, num_gpus: float, retries: int) -> None:
+        self._address = address
+        self._num_gpus = num_gpus
+        self._retries = retries
+        self._files = _files.UnitFiles("ray")
+        self._tasks: dict[Any, Task] = {}
+        self._count = 0
+        self._told = 0.0
+
+    def problems(self) -> list[str]:
+        """Whether Ray is installed; a cluster is reached when the run starts."""
+        return [] if find_spec("ray") else ["Ray is not installed. Do this: pip install 'mtbench[ray]'"]
+
+    def start(self, session: Session) -> None:
+        """Reach the cluster, or start one.
+
+        Raises:
+            RequestError: the cluster cannot be reached.
+        """
+        import ray
+
+        self._ray = ray
+        self._session = session
+        self._own = not ray.is_initialized()
+        try:
+            if self._own:
+                ray.init(
+                    address=self._address or None,
+                    include_dashboard=None if self._address else False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+        except Exception as error:
+            raise RequestError(
+                f"the cluster cannot be reached: {error}",
+                where="executor 'ray'",
+                expected=f"a Ray cluster at {self._address or 'this machine'}",
+            ) from error
+        self._gpus = ray.cluster_resources().get("GPU", 0) > 0 and not session.device.startswith("cpu")
+        self._work = ray.remote(work)
+
+    def submit(self, job: Job) -> None:
+        """Hand it to Ray."""
+        unit = self._files.folder(job) / f"{self._count}.json"
+        self._count += 1
+        _files.put(job, unit)
+        gpu = self._num_gpus if self._gpus and job.unit["stage"] not in LIGHT else 0
+        task = self._work.options(
+            num_cpus=int(job.unit["threads"]), num_gpus=gpu, max_retries=self._retries, name=job.unit["name"]
+        )
+        self._tasks[task.remote(str(unit), job.timeout)] = Task(job, unit)
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        """What has ended."""
+        ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
+        if not ready and time.monotonic() - self._told >= TOLD:
+            self._told = time.monotonic()
+            for task in self._tasks.values():
+                progress = read_progress(task.unit)
+                if progress is not None:
+                    self._session.report(task.job.key, *progress)
+        return [self._outcome(reference) for reference in ready]
+
+    def close(self) -> None:
+        """Cancel what still runs; let go of a cluster that was started here."""
+        with contextlib.suppress(Exception):
+            for reference in self._tasks:
+                self._ray.cancel(reference, force=True)
+            if self._own:
+                self._ray.shutdown()
+        self._files.close()
+
+    def _outcome(self, reference: Any) -> Outcome:
+        task = self._tasks.pop(reference)
+        try:
+            how, printed = self._ray.get(reference)
+        except self._ray.exceptions.OutOfMemoryError as error:
+            return _files.without_outcome(task.job, "oom", f"Ray stopped it for want of memory: {_first(error)}")
+        except Exception as error:
+            return _files.without_outcome(task.job, "lost", f"Ray lost it: {_first(error)}")
+        found = _files.take(task.job, task.unit)
+        if found is not None:
+            return found
+        if how == "timeout":
+            return _files.without_outcome(task.job, "timeout", f"It was stopped after {task.job.timeout:g} s", printed)
+        return _files.without_outcome(task.job, "lost", "Its process ended without an outcome", printed)
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

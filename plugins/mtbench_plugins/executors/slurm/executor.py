@@ -1,0 +1,145 @@
+"""Units as Slurm jobs: JSON files through a shared file system, and nothing else crosses a machine."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtbench.errors import RequestError
+from mtbench.run.executor import Session
+from mtbench.run.job import Job, Outcome
+from mtbench.run.worker import read_progress
+from mtbench_plugins.executors import _files
+from mtbench_plugins.executors.slurm import queue
+from mtbench_plugins.executors.slurm.script import batch_script
+
+LIGHT = ("prepare", "split", "score")
+"""Stages that never use a GPU."""
+GRACE = 30.0
+"""Seconds for a file of another node to appear here after its job has left the queue."""
+
+
+@dataclass
+class Task:
+    """A unit in the queue.
+
+    Attributes:
+        job: what it is.
+        unit: its file.
+        name: ``JOB_TASK``, as Slurm calls it.
+        gone: since when it is no longer in the queue.
+    """
+
+    job: Job
+    unit: Path
+    name: str
+    gone: float | None = None
+
+
+class Slurm:
+    """Submits what is ready as one array for those units that use a GPU and one for those that do not."""
+
+    slots = 100_000
+    limits = True
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        self._ready: list[Job] = []
+        self._tasks: list[Task] = []
+        self._files = _files.UnitFiles("slurm")
+        self._arrays = 0
+        self._looked = 0.0
+
+    def problems(self) -> list[str]:
+        """Why Slurm cannot be used here: its commands are missing, or its controller does not answer."""
+        try:
+            queue.available()
+        except RequestError as error:
+            return [str(error)]
+        return []
+
+    def start(self, session: Session) -> None:
+        """Remember who is told of progress."""
+        self._session = session
+
+    def submit(self, job: Job) -> None:
+        """Keep it until the next :meth:`wait`, so that what is ready together is one array."""
+        self._ready.append(job)
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        """Queue what is ready, then look for outcomes until there are some or the time is over."""
+        for gpu in (True, False):
+            batch = [job for job in self._ready if (job.unit["stage"] not in LIGHT) == gpu]
+            if batch:
+                self._queue(batch, gpu)
+        self._ready = []
+        until = time.monotonic() + seconds
+        while True:
+            found = self._collect()
+            if found or time.monotonic() >= until:
+                return found
+            time.sleep(min(self._options["poll"], 1.0, max(0.05, until - time.monotonic())))
+
+    def close(self) -> None:
+        """Cancel what still waits or runs."""
+        if self._tasks:
+            queue.cancel(sorted({task.name.partition("_")[0] for task in self._tasks}))
+        self._files.close()
+
+    def _queue(self, batch: list[Job], gpu: bool) -> None:
+        folder = self._files.folder(batch[0]) / str(self._arrays)
+        self._arrays += 1
+        folder.mkdir()
+        for number, job in enumerate(batch):
+            _files.put(job, folder / f"{number}.json")
+        text = batch_script(
+            folder,
+            len(batch),
+            self._options,
+            threads=max(int(job.unit["threads"]) for job in batch),
+            gpu=gpu,
+            python=self._options["python"] or sys.executable,
+        )
+        (folder / "array.sh").write_text(text, encoding="utf-8")
+        array = queue.submit(folder / "array.sh")
+        self._tasks += [Task(job, folder / f"{n}.json", f"{array}_{n}") for n, job in enumerate(batch)]
+
+    def _collect(self) -> list[Outcome]:
+        found = []
+        for task in list(self._tasks):
+            outcome = _files.take(task.job, task.unit)
+            if outcome is not None:
+                self._tasks.remove(task)
+                found.append(outcome)
+        now = time.monotonic()
+        if not found and self._tasks and now - self._looked >= self._options["poll"]:
+            self._looked = now
+            found = self._missing(now)
+        return found
+
+    def _missing(self, now: float) -> list[Outcome]:
+        """Outcomes of tasks that have left the queue and left none; progress of the others."""
+        queued = queue.waiting(sorted({task.name.partition("_")[0] for task in self._tasks}))
+        if queued is None:
+            return []
+        found = []
+        for task in list(self._tasks):
+            if task.name in queued:
+                task.gone = None
+                progress = read_progress(task.unit)
+                if progress is not None:
+                    self._session.report(task.job.key, *progress)
+            elif task.gone is None:
+                task.gone = now
+            elif now - task.gone > GRACE:
+                self._tasks.remove(task)
+                status, reason = queue.ended(task.name)
+                found.append(_files.without_outcome(task.job, status, reason, self._log(task)))
+        return found
+
+    def _log(self, task: Task) -> str:
+        log = task.unit.with_suffix(".log")
+        return log.read_text(errors="replace")[-10_000:] if log.exists() else ""

@@ -1,0 +1,87 @@
+"""Talking to Slurm through its own commands: submit, look, cancel."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from mtbench.errors import RequestError
+
+PATIENCE = 60.0
+"""Seconds a command may take; a busy controller is slow to answer."""
+
+ENDED = {
+    "TIMEOUT": ("timeout", "Slurm stopped it at its time limit; raise `time`, or let it be queued again more often"),
+    "DEADLINE": ("timeout", "Slurm stopped it at a deadline"),
+    "OUT_OF_MEMORY": ("oom", "Slurm stopped it over its memory; raise `memory`"),
+    "NODE_FAIL": ("lost", "its node was lost"),
+    "PREEMPTED": ("lost", "it was preempted and not queued again"),
+    "CANCELLED": ("lost", "it was cancelled"),
+    "BOOT_FAIL": ("lost", "its node did not start"),
+}
+"""How Slurm calls an end, and what that is here."""
+
+
+def available() -> None:
+    """See whether Slurm answers.
+
+    Raises:
+        RequestError: its commands are missing, or its controller does not answer.
+    """
+    if shutil.which("sbatch") is None:
+        raise RequestError(
+            "there is no `sbatch` on this machine",
+            where="executor 'slurm'",
+            expected="a login node of a Slurm cluster",
+            remedy="Use --executor local here",
+        )
+    _slurm("sinfo", "--noheader", "--format=%P")
+
+
+def submit(script: Path) -> str:
+    """Queue a batch script; its job id."""
+    return _slurm("sbatch", "--parsable", str(script)).partition(";")[0].strip()
+
+
+def waiting(jobs: list[str]) -> set[str] | None:
+    """The array tasks, ``JOB_TASK``, that are queued or running; ``None`` if Slurm does not say just now."""
+    try:
+        found = _slurm("squeue", "--noheader", "--array", "--format=%F_%K", f"--jobs={','.join(jobs)}")
+    except RequestError as error:
+        # squeue calls it an error when none of the jobs is known any more.
+        return set() if "Invalid job id" in str(error) else None
+    return set(found.split())
+
+
+def ended(task: str) -> tuple[str, str]:
+    """How an array task that left no outcome has ended: a status, and the reason in words."""
+    with contextlib.suppress(RequestError):
+        found = re.search(r"JobState=(\w+)", _slurm("scontrol", "show", "job", task))
+        if found and found[1] in ENDED:
+            return ENDED[found[1]]
+        if found:
+            return "lost", f"its process ended without an outcome (Slurm says {found[1]})"
+    return "lost", "it has left the queue without an outcome"
+
+
+def cancel(jobs: list[str]) -> None:
+    """Take jobs out of the queue."""
+    with contextlib.suppress(RequestError):
+        _slurm("scancel", *jobs)
+
+
+def _slurm(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RequestError(f"`{command[0]}` does not answer: {error}", where="executor 'slurm'") from error
+    if done.returncode:
+        raise RequestError(
+            f"`{command[0]}` refuses: {done.stderr.strip() or done.stdout.strip()}",
+            where="executor 'slurm'",
+            remedy="Correct [executors.slurm] in your mtbench.toml" if command[0] == "sbatch" else None,
+        )
+    return done.stdout

@@ -1,0 +1,62 @@
+"""The batch script of a job array: plain text, made from the units and the user's options."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+NOTICE = 90
+"""Seconds before its time limit at which Slurm tells a job that it will be stopped."""
+
+
+def batch_script(folder: Path, count: int, options: Mapping[str, Any], *, threads: int, gpu: bool, python: str) -> str:
+    """The script of an array of ``count`` tasks; task i runs the unit file ``folder``/i.json.
+
+    A task that runs out of time is queued again by itself, ``retries`` times: a fit goes on from its checkpoint. One
+    whose node is lost is queued again by Slurm.
+    """
+    wanted = {
+        "job-name": "mtbench",
+        "array": f"0-{count - 1}%{options['at_once']}",
+        "partition": options["partition"],
+        "account": options["account"],
+        "qos": options["qos"],
+        "constraint": options["constraint"],
+        "gres": options["gres"] if gpu else None,
+        "time": options["time"],
+        "mem": options["memory"],
+        "cpus-per-task": threads,
+        "nodes": 1,
+        "ntasks": 1,
+        "output": folder / "%a.log",
+        "open-mode": "append",
+        "signal": f"B:USR1@{NOTICE}",
+    }
+    head = [f"#SBATCH --{name}={value}" for name, value in wanted.items() if value not in (None, "")]
+    unit = f"{shlex.quote(str(folder))}/$SLURM_ARRAY_TASK_ID.json"
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *head,
+            "#SBATCH --requeue",
+            *_lines(options["setup"]),
+            "again() {",
+            '    kill -TERM "$worker" 2>/dev/null; wait "$worker"',
+            f'    if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {options["retries"]} ]; then',
+            '        scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"; sleep 60',
+            "    fi",
+            "    exit 124",
+            "}",
+            "trap again USR1",
+            f"{shlex.quote(python)} -m mtbench worker {unit} &",
+            "worker=$!",
+            'wait "$worker"',
+            "",
+        ]
+    )
+
+
+def _lines(setup: Sequence[Any]) -> list[str]:
+    return [str(line) for line in setup]

@@ -1,0 +1,216 @@
+"""The executors for many machines, on a real Slurm cluster and a real Ray cluster of this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slurm_cluster import slurm
+
+import mtbench
+from mtbench.errors import RequestError
+from mtbench.userconfig import UserConfig
+from mtbench_plugins.executors._settings import from_table
+from mtbench_plugins.executors.slurm import PARAMS
+from mtbench_plugins.executors.slurm.script import batch_script
+
+SUITE = """
+[suite]
+name = "toy"
+threads = 1
+references = false
+[[datasets]]
+name = "toy"
+[[translators]]
+name = "toy-shift"
+[[metrics]]
+name = "toy-gap"
+"""
+
+
+def run(toys: Path, out: str, executor: str, config: Path | None = None, suite: str = SUITE, **env: str) -> Any:
+    (toys.parent / "toy.toml").write_text(suite)
+    command = [sys.executable, "-m", "mtbench", "run", "toy.toml", "--plugin", str(toys), "--device", "cpu"]
+    command += ["--out", out, "--executor", executor, *(["--config", str(config)] if config else [])]
+    return subprocess.run(
+        command, cwd=toys.parent, env={**os.environ, "RAY_worker_niceness": "0", **env}, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def numbers(folder: Path) -> list[dict[str, Any]]:
+    table = mtbench.load(folder).select(["dataset", "role", "translator", "metric", "label", "value", "input_digest"])
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found
+
+
+def statuses(folder: Path) -> list[str]:
+    return sorted({a["status"] for a in mtbench.load(folder, "attempts").to_pylist()})
+
+
+# -- what needs no cluster
+
+
+def options(**changed: Any) -> dict[str, Any]:
+    return {**{name: param.default for name, param in PARAMS.items()}, **changed}
+
+
+def test_the_batch_script_says_what_the_user_asked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "a b"
+    asked = options(partition="gpu", gres="gpu:1", setup=["module load cuda"], at_once=3)
+    text = batch_script(folder, 5, asked, threads=2, gpu=True, python="/opt/my python")
+    assert "#SBATCH --array=0-4%3" in text
+    assert "#SBATCH --partition=gpu" in text
+    assert "#SBATCH --gres=gpu:1" in text
+    assert "\nmodule load cuda\n" in text
+    assert f"'/opt/my python' -m mtbench worker '{folder}'/$SLURM_ARRAY_TASK_ID.json &" in text
+    assert "account" not in text
+    assert "gres" not in batch_script(folder, 5, asked, threads=2, gpu=False, python="python")
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+
+
+def test_the_users_table_stands_below_the_command_line(tmp_path: Path) -> None:
+    config = tmp_path / "mtbench.toml"
+    config.write_text('[executors.slurm]\npartition = "long"\ntime = "2-00:00:00"\n')
+    found = from_table("slurm", PARAMS)(options(partition="short"), UserConfig(config))
+    assert found["partition"] == "short"
+    assert found["time"] == "2-00:00:00"
+    config.write_text('[executors.slurm]\npartitoin = "long"\n')
+    with pytest.raises(RequestError, match="partition"):
+        from_table("slurm", PARAMS)(options(), UserConfig(config))
+
+
+def test_without_slurm_the_request_is_refused_before_any_work(
+    run_cli: Any, toys: Path, monkeypatch: pytest.MonkeyPatch, store: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(toys.parent))
+    (toys.parent / "toy.toml").write_text(SUITE)
+    ran = run_cli("run", "toy.toml", "--plugin", toys, "--executor", "slurm")
+    assert ran.code == 2
+    assert "no `sbatch`" in ran.err
+    assert not (store / "artefacts").exists()
+
+
+# -- a real Slurm
+
+
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("slurm")
+    for above in (folder, *list(folder.parents)[:2]):
+        above.chmod(0o711)
+    with slurm(folder):
+        yield folder
+
+
+def quick(tmp_path: Path, **changed: Any) -> Path:
+    config = tmp_path / "mtbench.toml"
+    values = {"memory": "1G", "poll": 0.5, "time": "00:05:00", **changed}
+    lines = [f"{k} = {v if not isinstance(v, str) else repr(v)}" for k, v in values.items()]
+    config.write_text("[executors.slurm]\n" + "\n".join(lines) + "\n")
+    return config
+
+
+@pytest.mark.cluster
+def test_slurm_gives_the_numbers_that_one_process_gives(cluster: Path, toys: Path, store: Path, tmp_path: Path) -> None:
+    there = run(toys, "there", "slurm", quick(tmp_path, setup=["export MTBENCH_SEEN=1"]))
+    assert there.returncode == 0, there.stderr
+    here = run(toys, "here", "inline", MTBENCH_STORE=str(tmp_path / "other"))
+    assert here.returncode == 0, here.stderr
+    assert numbers(toys.parent / "there") == numbers(toys.parent / "here")
+    assert statuses(toys.parent / "there") == ["ok"]
+    assert not list((store / "queue").glob("*"))
+
+
+def meanwhile(flag: Path, act: Any) -> threading.Thread:
+    """Do something once a fit has begun to hang."""
+
+    def watch() -> None:
+        for _ in range(480):
+            if flag.exists():
+                act()
+                return
+            time.sleep(0.25)
+
+    helper = threading.Thread(target=watch)
+    helper.start()
+    return helper
+
+
+@pytest.mark.cluster
+def test_a_job_that_is_cancelled_costs_its_own_unit(cluster: Path, toys: Path, store: Path, tmp_path: Path) -> None:
+    flag = tmp_path / "hanging"
+    cancel = ["scancel", "--name=mtbench", "--state=RUNNING"]
+    helper = meanwhile(flag, lambda: subprocess.run(cancel, check=False))
+    ran = run(toys, "there", "slurm", quick(tmp_path), TOY_HANG=str(flag))
+    helper.join()
+    assert ran.returncode == 1, ran.stderr
+    lost = {a["stage"]: a for a in mtbench.load(toys.parent / "there", "attempts").to_pylist() if a["status"] == "lost"}
+    assert "fit" in lost
+    assert "cancelled" in lost["fit"]["reason"]
+    again = run(toys, "there", "slurm", quick(tmp_path))
+    assert again.returncode == 0, again.stderr
+    assert all(row["value"] is not None for row in numbers(toys.parent / "there"))
+
+
+@pytest.mark.cluster
+def test_a_job_that_is_queued_again_costs_nothing_but_time(
+    cluster: Path, toys: Path, store: Path, tmp_path: Path
+) -> None:
+    flag = tmp_path / "hanging"
+
+    def requeue() -> None:
+        found = subprocess.run(["squeue", "--noheader", "--format=%A"], capture_output=True, text=True, check=True)
+        for job in found.stdout.split():
+            subprocess.run(["scontrol", "requeue", job], check=False)
+
+    helper = meanwhile(flag, requeue)
+    ran = run(toys, "there", "slurm", quick(tmp_path), TOY_HANG=str(flag), TOY_HANG_SECONDS="6")
+    helper.join()
+    assert ran.returncode == 0, ran.stderr
+    assert statuses(toys.parent / "there") == ["ok"]
+
+
+# -- a real Ray
+
+
+@pytest.mark.cluster
+def test_ray_gives_the_numbers_that_one_process_gives(toys: Path, store: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    there = run(toys, "there", "ray")
+    assert there.returncode == 0, there.stderr
+    here = run(toys, "here", "inline", MTBENCH_STORE=str(tmp_path / "other"))
+    assert here.returncode == 0, here.stderr
+    assert numbers(toys.parent / "there") == numbers(toys.parent / "here")
+    assert not list((store / "queue").glob("*"))
+
+
+@pytest.mark.cluster
+@pytest.mark.filterwarnings("ignore")
+def test_losing_a_node_costs_nothing_but_time(toys: Path, store: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    flag = tmp_path / "hanging"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    try:
+        cluster.wait_for_nodes()
+
+        def lose() -> None:
+            for node in nodes:
+                cluster.remove_node(node, allow_graceful=False)
+
+        helper = meanwhile(flag, lose)
+        ran = run(toys, "there", f"ray:address={cluster.address}", TOY_HANG=str(flag), TOY_HANG_SECONDS="15")
+        helper.join()
+    finally:
+        cluster.shutdown()
+    assert ran.returncode == 0, ran.stderr
+    assert all(row["value"] is not None for row in numbers(toys.parent / "there"))
