@@ -40,7 +40,13 @@ def run(toys: Path, out: str, executor: str, config: Path | None = None, suite: 
     command = [sys.executable, "-m", "mtbench", "run", "toy.toml", "--plugin", str(toys), "--device", "cpu"]
     command += ["--out", out, "--executor", executor, *(["--config", str(config)] if config else [])]
     return subprocess.run(
-        command, cwd=toys.parent, env={**os.environ, "RAY_worker_niceness": "0", **env}, capture_output=True, text=True, timeout=300, check=False
+        command,
+        cwd=toys.parent,
+        env={**os.environ, "RAY_worker_niceness": "0", **env},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 
