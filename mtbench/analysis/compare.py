@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mtbench.analysis.association import holm
 from mtbench.analysis.columns import BLOCK, DETAILS
 from mtbench.analysis.matching import Side, match_blocks, match_columns, match_rows
+from mtbench.analysis.nemenyi import CriticalDifference, critical_difference, shared_places
 from mtbench.analysis.paired import FEWEST_PATIENTS, PairedDifference, paired_difference
 from mtbench.analysis.ranking import Rule, ranked_rows
 
@@ -87,11 +90,13 @@ class Comparison:
     Attributes:
         items: by task, metric, translator.
         average_ranks: of the metrics that several tasks share, and the translators ranked on all of them.
+        critical: mean ranks with their critical difference, of each result and metric with enough tasks.
         remarks: sentences for the reader.
     """
 
     items: tuple[Compared, ...]
     average_ranks: tuple[AverageRank, ...]
+    critical: tuple[CriticalDifference, ...]
     remarks: tuple[str, ...]
 
 
@@ -129,7 +134,8 @@ def compare(
         pairs = list(match_rows(left, right, block_a, block_b))
         for c_a, c_b in match_columns(left, right, block_a, block_b):
             items += _cells(left, right, (block_a, block_b), (c_a, c_b), pairs, same_data, rule)
-    return Comparison(tuple(_adjusted(items)), _average_ranks(items), _remarks(items))
+    critical = tuple(_critical("a", items) + _critical("b", items))
+    return Comparison(tuple(_adjusted(items)), _average_ranks(items), critical, _remarks(items))
 
 
 def _cells(
@@ -218,6 +224,27 @@ def _average_ranks(items: Sequence[Compared]) -> tuple[AverageRank, ...]:
                 mean_a, mean_b = np.asarray(ranks, dtype=np.float64).mean(axis=0)
                 found.append(AverageRank(metric, name, tasks, float(mean_a), float(mean_b)))
     return tuple(found)
+
+
+def _critical(side: Literal["a", "b"], items: Sequence[Compared]) -> list[CriticalDifference]:
+    """Of the translators ranked on all tasks; the labels of a task are no tasks of their own, so they are averaged."""
+    found = []
+    ranked = [item for item in items if item.rank_a and item.rank_b]
+    for metric in dict.fromkeys(item.metric_name for item in ranked):
+        columns: dict[tuple[str, str], dict[str, float]] = {}
+        for item in ranked:
+            value = item.a if side == "a" else item.b
+            if item.metric_name == metric and value is not None:
+                columns.setdefault((item.task, item.metric), {})[item.translator] = value
+        names = [n for n in dict.fromkeys(i.translator for i in ranked) if all(n in c for c in columns.values())]
+        up = next(item.higher_is_better for item in ranked if item.metric_name == metric)
+        by_task: dict[str, list[NDArray[np.float64]]] = {}
+        for (task, _), values in columns.items():
+            by_task.setdefault(task, []).append(shared_places(np.array([values[n] for n in names]), up))
+        means = np.array([np.mean(places, axis=0) for places in by_task.values()])
+        one = critical_difference(side, metric, {n: means[:, i].tolist() for i, n in enumerate(names)})
+        found += [one] if one is not None else []
+    return found
 
 
 def _remarks(items: Sequence[Compared]) -> tuple[str, ...]:

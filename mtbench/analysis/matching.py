@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from mtbench.analysis.columns import BLOCK, DETAILS
 from mtbench.analysis.gather import Gathered, gather
-from mtbench.analysis.groups import codes
 from mtbench.analysis.layout import Layout
 from mtbench.analysis.numbers import printed
+from mtbench.analysis.percase import PerCase
 
 
 class Side:
@@ -37,14 +34,7 @@ class Side:
         self.layout = Layout(self.found, {}, columns, rows, datasets)
         is_published = pc.equal(scores["status"], "published")
         self.published = set(pc.unique(scores.filter(is_published)["dataset"]).to_pylist())
-        self._cases = cases
-        self._rows_of_unit: dict[str, NDArray[np.int64]] = {}
-        if cases is not None and cases.num_rows:
-            unit = codes(cases["unit_key"])
-            order = np.argsort(unit, kind="stable")
-            starts = np.flatnonzero(np.diff(unit[order], prepend=-1))
-            names = cases["unit_key"].take(pa.array(order[starts])).to_pylist()
-            self._rows_of_unit = dict(zip(names, np.split(order, starts[1:]), strict=True))
+        self._per_case = PerCase(cases)
 
     def columns(self, block: int) -> list[int]:
         """The columns that a task has."""
@@ -60,20 +50,7 @@ class Side:
 
     def cases(self, block: int, r: int, c: int) -> dict[str, tuple[str, float]]:
         """Patient and value of every case of a cell, seeds averaged."""
-        if self._cases is None:
-            return {}
-        parts = [self._rows_of_unit[u] for u in self.found.units.get((block, r, c), ()) if u in self._rows_of_unit]
-        if not parts:
-            return {}
-        table = self._cases.select(["label", "by", "case", "patient", "value"]).take(pa.array(np.concatenate(parts)))
-        label = pc.equal(pc.fill_null(table["label"], ""), self.found.columns[c]["label"])
-        table = table.filter(pc.and_(label, pc.is_valid(table["value"])))
-        if not table.num_rows:
-            return {}
-        table = table.filter(pc.equal(table["by"], table["by"][0]))
-        means = table.group_by(["case", "patient"], use_threads=False).aggregate([("value", "mean")])
-        columns = (means[name].to_pylist() for name in ("case", "patient", "value_mean"))
-        return {case: (patient, value) for case, patient, value in zip(*columns, strict=True) if math.isfinite(value)}
+        return self._per_case.of(self.found.units.get((block, r, c), ()), self.found.columns[c]["label"])
 
 
 def match_blocks(a: Gathered, b: Gathered) -> Iterator[tuple[int, int]]:

@@ -21,6 +21,7 @@ class Cell:
         seeds, folds: how many were averaged.
         rank: 1 is best, ties alike at the printed precision; ``None`` where the cell is not ranked.
         notes: numbers of the footnotes it carries.
+        unsure: rank 1 by a lead that may be luck, where only significant leads are bold.
     """
 
     text: str = "–"
@@ -34,11 +35,12 @@ class Cell:
     folds: int = 0
     rank: int | None = None
     notes: tuple[int, ...] = ()
+    unsure: bool = False
 
     @property
     def best(self) -> bool:
         """Printed in bold."""
-        return self.rank == 1
+        return self.rank == 1 and not self.unsure
 
     @property
     def runner_up(self) -> bool:

@@ -10,6 +10,7 @@ from mtbench.analysis.columns import OF_TARGET, ROLES, anonymous
 from mtbench.analysis.gather import Gathered
 from mtbench.analysis.model import Section
 from mtbench.analysis.numbers import printed
+from mtbench.analysis.significance import REMARK
 
 
 class Footnotes:
@@ -76,12 +77,16 @@ def remarks(
     sections: Sequence[Section],
     rule: str,
     spread: str,
+    *,
+    significant: bool = False,
 ) -> tuple[str, ...]:
     """Sentences about the whole table, in the order in which they are printed."""
     rows = [row for section in sections for row in section.rows]
     cells = [cell for row in rows for cell in row.cells]
     texts: list[str] = []
-    if any(cell.rank for cell in cells):
+    if significant:
+        texts.append(REMARK)
+    elif any(cell.rank for cell in cells):
         texts.append("Bold: best; underlined: runner-up, by column, ties alike at the printed precision")
     if any(cell.status == "missing" for cell in cells):
         texts.append("–: not measured")

@@ -17,6 +17,7 @@ from mtbench.analysis.layout import Layout
 from mtbench.analysis.model import Cell, Column, ResultsTable, Row, Section
 from mtbench.analysis.numbers import printed
 from mtbench.analysis.ranking import RULES, Rule, ranked_rows
+from mtbench.analysis.significance import LEVEL, significant_leads
 from mtbench.errors import RequestError
 
 Spread = Literal["none", "interval", "std"]
@@ -34,6 +35,8 @@ def build_table(
     datasets: Sequence[str] = (),
     transposed: bool = False,
     ranks: bool = False,
+    significant: bool = False,
+    cases: pa.Table | None = None,
     rename: Mapping[str, str] | None = None,
     title: str = "",
 ) -> ResultsTable:
@@ -55,6 +58,9 @@ def build_table(
         datasets: tasks to show, in that order; all where empty.
         transposed: put translators side by side.
         ranks: print each number's rank behind it.
+        significant: print the best in bold only where it beats the runner-up on the same cases; see
+            :mod:`mtbench.analysis.significance`.
+        cases: the cases table, for ``significant``.
         rename: printed names for translators, metrics and datasets.
         title: a caption in place of the suite's name.
 
@@ -69,10 +75,12 @@ def build_table(
     for option, value, known in (("rule", rule, RULES), ("spread", spread, SPREADS)):
         if value not in known:
             raise RequestError(f"there is no {option} '{value}'", expected="one of " + ", ".join(known))
-    found = gather(scores)
+    found = gather(scores, units=significant)
     names = dict(rename or {})
     style = _Style(rule, spread, ranks, _digits(decimals, found))
     layout = Layout(found, names, columns, rows, datasets)
+    if significant:
+        style = replace(style, leads=significant_leads(found, cases, _ranks(found, layout, style)))
     notes = remarks.Footnotes()
     sections = []
     for caveat in dict.fromkeys(found.columns[c]["caveat"] for _, c in layout.columns):
@@ -84,7 +92,9 @@ def build_table(
         title=title or ", ".join(found.suites),
         sections=tuple(sections),
         footnotes=notes.texts,
-        remarks=remarks.remarks(found, layout.columns, layout.names, layout.titles, sections, rule, spread),
+        remarks=remarks.remarks(
+            found, layout.columns, layout.names, layout.titles, sections, rule, spread, significant=significant
+        ),
         rule=rule,
     )
 
@@ -102,12 +112,32 @@ def _digits(decimals: int | Mapping[str, int] | None, found: Gathered) -> list[i
 
 @dataclass(frozen=True)
 class _Style:
-    """How numbers are printed; ``digits`` by column number."""
+    """How numbers are printed; ``digits`` by column number, ``leads`` p by block and column (``None``: not asked)."""
 
     rule: Rule
     spread: Spread
     ranks: bool
     digits: Sequence[int | None]
+    leads: Mapping[tuple[int, int], float] | None = None
+
+
+def _ranks(found: Gathered, layout: Layout, style: _Style) -> dict[tuple[int, int], dict[int, int]]:
+    """The places of all rows, column by column."""
+    return {
+        (b, c): ranked_rows(found, b, c, layout.rows, style.rule, _texts(found, [(b, c)], layout.rows, style))
+        for b, c in layout.columns
+        if not found.columns[c]["caveat"]
+    }
+
+
+def _texts(found: Gathered, places: Sequence[tuple[int, int]], rows: Sequence[int], style: _Style) -> dict[Key, str]:
+    """The printed numbers."""
+    return {
+        (b, r, c): printed(found.numbers[b, r, c].value, style.digits[c])
+        for b, c in places
+        for r in rows
+        if (b, r, c) in found.numbers
+    }
 
 
 def _section(
@@ -129,12 +159,7 @@ def _section(
         _column(found, layout, b, c, tuple(notes.number(text) for text in shared.of_columns.get((b, c), ())))
         for b, c in places
     )
-    texts = {
-        (b, r, c): printed(found.numbers[b, r, c].value, style.digits[c])
-        for b, c in places
-        for r in shown
-        if (b, r, c) in found.numbers
-    }
+    texts = _texts(found, places, shown, style)
     ranked = [{} if caveat else ranked_rows(found, b, c, shown, style.rule, texts) for b, c in places]
     rows = []
     for r in shown:
@@ -214,6 +239,7 @@ def _cell(
     if not math.isfinite(number.value):
         said.append("Not ranked: not a finite number")
     suffix = _spread(number, text, style) if style.spread != "none" else ""
+    p = 0.0 if style.leads is None else style.leads.get((key[0], key[2]), 1.0)
     return Cell(
         text=text,
         suffix=f"{suffix} ({rank})" if style.ranks and rank else suffix,
@@ -226,6 +252,7 @@ def _cell(
         folds=number.folds,
         rank=rank,
         notes=tuple(notes.number(sentence) for sentence in said),
+        unsure=rank == 1 and p >= LEVEL,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mtbench.analysis.compare import AverageRank, Compared
+    from mtbench.analysis.nemenyi import CriticalDifference
 
 
 @click.command("compare")
@@ -24,8 +26,15 @@ if TYPE_CHECKING:
 @click.option("-m", "--metric", "columns", multiple=True, help="Compare only this metric; may be repeated.")
 @click.option("-t", "--translator", "rows", multiple=True, help="Compare only this translator.")
 @click.option("-d", "--dataset", "datasets", multiple=True, help="Compare only this task.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw the critical-difference diagram: PNG, SVG or PDF by the ending (needs matplotlib).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def command(a: str, b: str, as_json: bool, **options: Any) -> None:
+def command(a: str, b: str, output: Path | None, as_json: bool, **options: Any) -> None:
     """Compare results A and B cell by cell: results directories, or published:midl2024.
 
     Differences are given where data, split and settings are the same; ranks everywhere.
@@ -41,10 +50,13 @@ def command(a: str, b: str, as_json: bool, **options: Any) -> None:
         raise RequestError(
             "the two results share nothing", where=f"{a} and {b}", expected="a common dataset, translator and metric"
         )
+    if output is not None:
+        _draw(found.critical, output)
     if as_json:
         record = {
             "items": [{**asdict(item), "difference": item.difference} for item in found.items],
             "average_ranks": [asdict(rank) for rank in found.average_ranks],
+            "critical_differences": [asdict(one) for one in found.critical],
             "remarks": list(found.remarks),
         }
         click.echo(json.dumps(_strict(record), ensure_ascii=False, indent=1, allow_nan=False))
@@ -60,8 +72,35 @@ def command(a: str, b: str, as_json: bool, **options: Any) -> None:
             console.print(_table(f"{task} · {metric} {'↑' if rows[0].higher_is_better else '↓'}", rows, same))
     if found.average_ranks:
         console.print(_average_ranks(found.average_ranks))
+    for one in found.critical:
+        for line in _critical(one):
+            console.print(Text(line))
     for remark in found.remarks:
         console.print(Text(remark, style="dim"))
+
+
+def _draw(found: Sequence[CriticalDifference], path: Path) -> None:
+    from mtbench.analysis.nemenyi import ENOUGH_TASKS, FEWEST_METHODS
+    from mtbench.report.criticaldifference import draw
+
+    if not found:
+        raise RequestError(
+            "there is no critical-difference diagram to draw",
+            expected=f"a metric with {FEWEST_METHODS} methods or more, ranked on the same {ENOUGH_TASKS} tasks or more",
+        )
+    draw(found, path)
+    click.echo(f"wrote {path}", err=True)
+
+
+def _critical(one: CriticalDifference) -> list[str]:
+    """A critical-difference diagram in words."""
+    ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in one.ranks.items())
+    alike = "; ".join(" = ".join(group) for group in one.groups)
+    return [
+        f"{one.metric}, {one.side}, mean rank over {one.tasks} tasks: {ranks}",
+        f"  Friedman p {_p(one.friedman_p)}; closer than {one.difference:.2f} is not told apart (Nemenyi, 5 %)"
+        + (f": {alike}" if alike else ": all differ"),
+    ]
 
 
 def _table(title: str, items: list[Compared], same: bool) -> Table:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--decimals", multiple=True, help="Digits after the point: 3 for all, or fid=1 for one metric.")
 @click.option("--transposed", is_flag=True, help="Translators side by side.")
 @click.option("--ranks", is_flag=True, help="Print each number's rank behind it.")
+@click.option("--significant", is_flag=True, help="Bold only where the best beats the runner-up on the same cases.")
 @click.option(
     "--rename", multiple=True, metavar="NAME=PRINTED", help="Print a translator, metric or dataset otherwise."
 )
@@ -52,6 +53,7 @@ def command(
     output: Path | None,
     decimals: tuple[str, ...],
     rename: tuple[str, ...],
+    significant: bool,
     plugin_files: tuple[str, ...],
     no_plugins: bool,
     **options: Any,
@@ -66,7 +68,14 @@ def command(
 
     registry = discover(plugin_files, third_party=not no_plugins)
     exporter = registry.get("exporter", format_ or _format_of(output, registry))
-    table = build_table(load(results), decimals=_decimals(decimals), rename=dict(_pair(p) for p in rename), **options)
+    table = build_table(
+        load(results),
+        decimals=_decimals(decimals),
+        rename=dict(_pair(p) for p in rename),
+        significant=significant,
+        cases=load(results, "cases") if significant else None,
+        **options,
+    )
     if not table.sections:
         raise RequestError("there are no scores to show", where=results, remedy="`mtbench run` makes them")
     text: str = exporter.create(registry.complete("exporter", exporter.spec.name, {})).export(table)

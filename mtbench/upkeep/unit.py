@@ -159,12 +159,13 @@ def _narrowed(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
 def as_record(told: Told) -> dict[str, Any]:
     """What is told, as JSON holds it; packages and host left out."""
     made = {k: v for k, v in vars(told.made).items() if k not in ("packages", "host", "folder")}
-    kept = ("key", "name", "stage", "asked", "digest", "command")
+    kept = ("key", "name", "stage", "asked", "digest")
     return {
         **{name: getattr(told, name) for name in kept},
         "inputs": [{"role": role, "name": name, "digest": digest} for role, name, digest in told.inputs],
         "made": made,
         "tries": list(told.tries),
         "rows": [json.loads(json.dumps(row, default=str)) for row in told.rows],
+        "repeat": told.command,
         "remarks": list(told.remarks),
     }
