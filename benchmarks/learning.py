@@ -21,9 +21,9 @@ from typing import Any
 import mtbench
 from mtbench.api import plan, run
 from mtbench.discovery import discover
-from mtbench.run.adopt import adopt
 from mtbench.store.artefacts import Store
 from mtbench.suite import load_suite
+from mtbench.upkeep.adopt import adopt
 
 SUITE = "learning"
 BASES = ("identity", "histogram")

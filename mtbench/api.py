@@ -20,10 +20,10 @@ from mtbench.run.preflight import preflight
 from mtbench.run.progress import PlainProgress, make_progress
 from mtbench.run.request import request
 from mtbench.run.scheduler import RunOptions, Scheduler, Summary
-from mtbench.run.usage import remember
 from mtbench.stages import STAGES
 from mtbench.store.artefacts import Store
 from mtbench.suite import load_suite
+from mtbench.upkeep.usage import remember
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -20,7 +20,7 @@ LONGEST = 400
 # Kinds whose names are no English words of the core's own; a suite's or exporter's name may be an option's value.
 KINDS = ("translator", "dataset", "segmenter", "extractor", "metric")
 # Words that the core uses for something else than the plugin of that name.
-OWN_WORDS = {"folder", "identity", "is", "mean", "inline"}
+OWN_WORDS = {"folder", "identity", "is", "mean", "inline", "command"}
 
 
 def imports(path: Path) -> set[str]:

@@ -39,15 +39,9 @@ def run(toys: Path, out: str, executor: str, config: Path | None = None, suite: 
     (toys.parent / "toy.toml").write_text(suite)
     command = [sys.executable, "-m", "mtbench", "run", "toy.toml", "--plugin", str(toys), "--device", "cpu"]
     command += ["--out", out, "--executor", executor, *(["--config", str(config)] if config else [])]
-    return subprocess.run(
-        command,
-        cwd=toys.parent,
-        env={**os.environ, "RAY_worker_niceness": "0", **env},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    # Ray's workers give way to everything else by default, which on a busy machine is for ever.
+    there = {**os.environ, "RAY_worker_niceness": "0", **env}
+    return subprocess.run(command, cwd=toys.parent, env=there, capture_output=True, text=True, timeout=300, check=False)
 
 
 def numbers(folder: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import click
 from mtbench.cli.options import plugin_options, suite_options
 
 if TYPE_CHECKING:
-    from mtbench.run.usage import Kept, Usage
+    from mtbench.upkeep.usage import Kept, Usage
 
 _STORE = click.option("--store", metavar="DIR", help="The store (default: MTBENCH_STORE or the cache folder).")
 
@@ -34,8 +34,8 @@ def show(store: str | None, everything: bool, as_json: bool) -> None:
     from rich.text import Text
 
     from mtbench.compute.folders import store_folder
-    from mtbench.run.usage import look
     from mtbench.store.artefacts import Store
+    from mtbench.upkeep.usage import look
 
     root = store_folder(store)
     usage = look(Store(root))
@@ -85,9 +85,9 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
 
     from mtbench.compute.folders import store_folder
     from mtbench.errors import RequestError, close_matches
-    from mtbench.run.usage import forget, look, remove, size_of
     from mtbench.stages import STAGES
     from mtbench.store.artefacts import Store
+    from mtbench.upkeep.usage import forget, look, remove, size_of
 
     for stage in keep:
         if stage not in STAGES:
@@ -146,8 +146,8 @@ def adopt_fit(
     from mtbench.api import plan
     from mtbench.compute.folders import store_folder
     from mtbench.discovery import discover
-    from mtbench.run.adopt import adopt
     from mtbench.store.artefacts import Store
+    from mtbench.upkeep.adopt import adopt
 
     registry = discover(plugin_files, third_party=not no_plugins, config=config)
     kind = "segmenter" if options["segmenters"] and not options["translators"] else "translator"

@@ -1,1 +1,1 @@
-"""Results directories after the run: merging several, checking one, and telling how a unit was made."""
+"""Results and stores after the run: merge and check results, how a unit was made; artefacts' users, adopted fits."""
