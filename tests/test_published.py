@@ -10,9 +10,10 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
-from mtbench.analysis.published import published_names, published_scores
+from mtbench.analysis.published import published, published_scores
 from mtbench.analysis.table import build_table
-from mtbench.errors import RequestError
+from mtbench.errors import RequestError, StoreError
+from mtbench.resources import resource_path
 from mtbench.store.schema import SCORES, conform
 
 # Table 1 of Konz et al., MIDL 2024, as printed: ** bold, __ underlined.
@@ -103,10 +104,26 @@ def test_the_file_is_what_its_script_writes(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    assert "midl2024" in published_names()
+    assert "midl2024" in published()
     with pytest.raises(RequestError, match="Did you mean 'midl2024'") as caught:
         published_scores("midl2042")
     assert "published:midl2024" in str(caught.value)
+
+
+def test_others_are_added_through_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.parquet").write_bytes(resource_path(published()["midl2024"]).read_bytes())
+    (tmp_path / "registry.toml").write_text('[published.mine]\nfile = "mine.parquet"\n[published.gone]\nfile = "x"\n')
+    monkeypatch.setattr("mtbench.resources._PACKAGE", tmp_path / "mtbench")
+    assert sorted(published()) == ["gone", "mine"]
+    assert published_scores("mine").num_rows > 50
+    with pytest.raises(StoreError, match="lacks the file x"):
+        published_scores("gone")
+    (tmp_path / "mine.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StoreError, match="cannot be read"):
+        published_scores("mine")
+    (tmp_path / "registry.toml").write_text("[published.mine]\n")
+    with pytest.raises(StoreError, match="catalogue of published results"):
+        published()
 
 
 def test_a_table_of_an_older_version_can_be_read(tmp_path: Path) -> None:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+import tomllib
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mtbench.errors import RequestError, close_matches
+from mtbench.errors import RequestError, StoreError, close_matches
 from mtbench.resources import resource_path
 
-FOLDER = "results/published"
+CATALOGUE = "registry.toml"
 
 
-def published_names() -> list[str]:
-    """What may stand behind ``published:``."""
-    return sorted(path.stem for path in resource_path(FOLDER).glob("*.parquet"))
+def published() -> dict[str, str]:
+    """What may stand behind ``published:``, each with its file, relative to the catalogue: ``[published.NAME]``.
+
+    Raises:
+        StoreError: the catalogue of this installation cannot be read.
+    """
+    path = resource_path(CATALOGUE)
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("published", {})
+        return {str(name): str(entry["file"]) for name, entry in sorted(entries.items())}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"the catalogue of published results cannot be read: {error}",
+            where=str(path),
+            expected='[published.NAME] with file = "results/published/NAME.parquet"',
+            remedy="Correct it, or install mtbench again",
+        ) from error
 
 
 def published_scores(name: str) -> pa.Table:
@@ -23,13 +37,18 @@ def published_scores(name: str) -> pa.Table:
 
     Raises:
         RequestError: there is no such result.
+        StoreError: the catalogue names a file that cannot be read.
     """
-    known = published_names()
+    known = published()
     if name not in known:
         raise RequestError(
             f"there are no published results called '{name}'",
             matches=close_matches(name, known),
             expected="one of " + ", ".join(f"published:{k}" for k in known),
         )
-    table: Any = pq.read_table(resource_path(f"{FOLDER}/{name}.parquet"))
+    path = resource_path(known[name])
+    try:
+        table: pa.Table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"the published results cannot be read: {error}", where=str(path)) from error
     return table
