@@ -80,7 +80,8 @@ def _batched(
         return {"images": result}
 
     for _, result in in_batches(images, context, work):
-        yield result["images"].float().cpu().numpy()[:, 0]
+        # A copy: the translator may go on writing to its memory after the check.
+        yield np.array(result["images"].float().cpu().numpy()[:, 0])
 
 
 def _all(
@@ -93,7 +94,7 @@ def _all(
     for image in made:
         if count == len(images):
             raise PluginError("translate_all() yields more images than it was given", where=blame)
-        values = np.asarray(image, np.float32)
+        values = np.array(image, np.float32)
         if values.shape != images.size:
             raise PluginError(
                 f"translate_all() yielded shape {values.shape} for slice '{images.slices[count].slice_id}'",
