@@ -12,7 +12,7 @@ import mtbench
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 UNET = ["--set", "segmenters.unet.params={epochs=1, epoch_length=16, filters=4, levels=3}", "-m", "dice"]
-SMALL = ["--set", "threads=1", "-t", "identity", "-m", "swd:patches=16,directions=64"]
+SMALL = ["--executor", "inline", "--set", "threads=1", "-t", "identity", "-m", "swd:patches=16,directions=64"]
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.toml")))
