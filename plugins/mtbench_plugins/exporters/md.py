@@ -48,11 +48,13 @@ def _section(section: Section) -> str:
         tasks = [cell for head in grid.header[0] for cell in (_head(head), *[""] * (head.span - 1))]
         lines = [[grid.corner, *tasks], ["", *(f"**{name}**" for name in names)]]
     lines.insert(1, ["---", *["---:"] * width])
+    reference = False  # a table in Markdown has no rule inside: what stands below it is set in italics
     for row in grid.body:
+        reference = reference or (row.rule and not section.transposed)
         if row.group:
             lines.append([f"**{escaped(row.group)}**", *[""] * width])
         name = _head(row.head)
-        lines.append([f"*{name}*" if row.rule and not section.transposed else name, *(_cell(c) for c in row.cells)])
+        lines.append([f"*{name}*" if reference else name, *(_cell(c) for c in row.cells)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
