@@ -28,13 +28,15 @@ from mtbench.upkeep.adopt import adopt
 SUITE = "learning"
 BASES = ("identity", "histogram")
 CONTROL = """
+datasets = ["mixed-anatomy"]
+translators = ["identity"]
+metrics = ["swd"]
+
 [suite]
 name = "control"
 seeds = [0]
 threads = 1
 references = false
-datasets = ["mixed-anatomy"]
-metrics = ["swd"]
 """
 
 
