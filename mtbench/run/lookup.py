@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -165,13 +166,13 @@ def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
                 found[key] = "pending"
                 continue
             files: str | None = ""
-            if unit.paths:
-                try:
+            artefact = None
+            # What is wrong with files or with an artefact the run will say, of the unit that it concerns.
+            with contextlib.suppress(MtbenchError):
+                if unit.paths:
                     files = raw_files(unit, registry, hashes, only_known=True) if hashes else None
-                except MtbenchError:
-                    # The run will say what is wrong with them.
-                    files = None
-            artefact = store.get(unit.stage, address(unit, artefacts, files)) if files is not None else None
+                if files is not None:
+                    artefact = store.get(unit.stage, address(unit, artefacts, files))
             if artefact is not None:
                 artefacts[key] = artefact
             found[key] = "cached" if artefact is not None else "to do"

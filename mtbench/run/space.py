@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
+from mtbench.errors import StoreError
 from mtbench.plan import Plan
 from mtbench.store.artefacts import Store
 
@@ -50,9 +52,10 @@ def _mean(store: Store, stage: str) -> float:
     seen = []
     for folder in (store.root / "artefacts" / stage).glob("*/*"):
         if not folder.name.startswith("."):
-            artefact = store.get(stage, folder.name)
-            if artefact is not None:
-                seen.append(sum(file["bytes"] for file in artefact.manifest["files"].values()))
+            with contextlib.suppress(StoreError):
+                artefact = store.get(stage, folder.name)
+                if artefact is not None:
+                    seen.append(sum(file["bytes"] for file in artefact.manifest["files"].values()))
         if len(seen) >= _LOOKED_AT:
             break
     return sum(seen) / len(seen) if seen else _GUESS[stage]
