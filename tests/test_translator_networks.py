@@ -74,26 +74,36 @@ def test_maskgan_generator(parity: ModuleType, channels: int) -> None:
 def test_unsb_sampler_with_given_noise(parity: ModuleType, channels: int) -> None:
     name = f"unsb_{channels}ch"
     network = loaded(BridgeGenerator(channels), parity, name)
-    given = parity.inputs(name, 1)
+    given, expected = parity.inputs(name, 1), parity.expected(name)
     # The walk draws z, then for each later step first the bridge's noise and then z.
     stream = [given["z"][0]]
     for t in range(1, 5):
         stream += [given["noise"][t], given["z"][t]]
-    draws = iter(stream)
 
-    def draw(shape: tuple[int, ...]) -> Tensor:
-        noise: Tensor = next(draws)
-        assert tuple(noise.shape[1:]) == shape
-        return noise
+    def walk(source: Tensor) -> list[Tensor]:
+        draws = iter(stream)
 
-    with torch.inference_mode():
-        steps = list(Bridge().walk(network, given["x"], 5, draw))
-    expected = parity.expected(name)
-    assert worst(steps[0][1], expected["step1"]) < TOLERANCE
-    # Five steps amplify the last bit of a matrix product: the original's own fifth step is 8e-5 away from
-    # what float64 gives. So its worst pixel has a wider bound, and its mean difference the narrow one.
-    assert worst(steps[4][1], expected["step5"]) < 2e-4
-    assert float((steps[4][1] - expected["step5"]).abs().mean()) < TOLERANCE
+        def draw(shape: tuple[int, ...]) -> Tensor:
+            noise = next(draws).to(source.dtype)
+            assert tuple(noise.shape[1:]) == shape
+            return noise
+
+        with torch.inference_mode():
+            return [predicted for _, predicted in Bridge().walk(network, source, 5, draw)]
+
+    steps = walk(given["x"])
+    nudged = given["x"].clone()
+    nudged[:, :, 32, 32] = torch.nextafter(nudged[:, :, 32, 32], torch.tensor(2.0))
+    moved = walk(nudged)
+    network.double()
+    exact = walk(given["x"].double())
+    assert worst(steps[0], expected["step1"]) < TOLERANCE
+    # In float32 the fifth step is not determined to 2e-5: the last bit of one input pixel moves it by more, and the
+    # original's own is further than that from what float64 gives. So ours may be as far from float64 as theirs is.
+    assert worst(moved[4], steps[4]) > TOLERANCE
+    assert worst(expected["step5"], exact[4]) > 1.5 * TOLERANCE
+    assert worst(steps[4], exact[4]) < 2 * worst(expected["step5"], exact[4])
+    assert float((steps[4] - expected["step5"]).abs().mean()) < TOLERANCE / 2
 
 
 def test_spade_generator(parity: ModuleType) -> None:
