@@ -214,13 +214,13 @@ def journal_line(record: Mapping[str, Any]) -> str:
 def last_states(
     records: Iterable[Mapping[str, Any]],
 ) -> tuple[list[dict[str, Any]], dict[str, Mapping[str, Any]], dict[str, int]]:
-    """Every ended attempt, of each row the last state by its id, and the place of each row in the suite's order."""
-    attempts: list[dict[str, Any]] = []
+    """Every ended attempt in the order of time, of each row the last state by its id, and its place in the suite."""
+    attempts: list[Mapping[str, Any]] = []
     rows: dict[str, Mapping[str, Any]] = {}
     order: dict[str, int] = {}
     for record in records:
         if record.get("type") == "attempt":
-            attempts.append({k: v for k, v in record.items() if k not in _UNTABLED})
+            attempts.append(record)
         elif record.get("type") == "row":
             # Journals of runs at the same time are read one after the other.
             known = rows.get(record["row"])
@@ -228,7 +228,9 @@ def last_states(
                 rows[record["row"]] = record
         elif record.get("type") == "order":
             order = {row: place for place, row in enumerate(record["rows"])}
-    return attempts, rows, order
+    # Journals of one second have names in no order.
+    attempts.sort(key=lambda record: record.get("at", 0.0))
+    return [{k: v for k, v in record.items() if k not in _UNTABLED} for record in attempts], rows, order
 
 
 def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:

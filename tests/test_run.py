@@ -411,6 +411,17 @@ def test_a_failing_unit_leaves_a_row_and_stops_only_what_needs_it(
     assert [(a["attempt"], a["status"]) for a in fits] == [(1, "error"), (2, "ok")]
 
 
+def test_attempts_are_in_the_order_of_time_whatever_the_journals_are_called(run: Any) -> None:
+    assert run().code == 0
+    (first,) = (Path(OUT) / "journal").glob("*.jsonl")
+    assert run("--rerun", "all").code == 0
+    first.rename(first.with_name("z.jsonl"))
+    made: dict[str, list[int]] = {}
+    for attempt in rows("attempts"):
+        made.setdefault(attempt["name"], []).append(attempt["attempt"])
+    assert set(map(tuple, made.values())) == {(1, 2)}
+
+
 def test_a_failing_metric_costs_no_translation(run: Any, log: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_FAIL", "score gap")
     assert run().code == 1
