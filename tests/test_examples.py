@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ def test_an_example_runs_on_real_images(
     segmented = {"ceiling", "oracle"} if "dice" in more else set()
     assert {r["role"] for r in scores} == {"translator", "floor", *segmented}
     assert all("pipeline run, not a result" in r["task_note"].lower() for r in scores)
+    if find_spec("tensorboard"):
+        fits = 2 * folds if segmented else 1
+        assert len({path.parent.name for path in Path("out", "tensorboard").glob("*/events.*")}) == fits
     exported = run_cli("export", "out", "--format", "md")
     assert "pipeline run, not a result" in exported.out.lower()
     assert "patients" in exported.out

@@ -598,20 +598,33 @@ def test_tensorboard_is_optional(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     import sys
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    monkeypatch.setenv("MTBENCH_TENSORBOARD", str(tmp_path))
     here = context()
+    here.events = tmp_path / "events"
     train(Fit(), paired(), here, Budget(steps=1))
+    assert not here.log
+    train(Fit(), paired(), here, Budget(steps=1), tensorboard=True)
     assert here.log == ["no TensorBoard events: the package 'tensorboard' is not installed"]
+    assert not list(tmp_path.iterdir())
 
 
-def test_tensorboard_gets_losses_and_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_tensorboard_that_cannot_write_costs_no_fit(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    here = context()
+    here.events = tmp_path / "file" / "events"
+    (tmp_path / "file").touch()
+    train(Fit(), paired(), here, Budget(steps=1))
+    assert here.log
+    assert here.log[0].startswith("no TensorBoard events: ")
+
+
+def test_tensorboard_gets_losses_and_images(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    monkeypatch.setenv("MTBENCH_TENSORBOARD", str(tmp_path))
-    history = train(Fit(), paired(), context(), Budget(epochs=1), samples_every=1)
-    (folder,) = tmp_path.glob("*/*")
-    events = EventAccumulator(str(folder)).Reload()
+    here = context()
+    here.events = tmp_path
+    history = train(Fit(), paired(), here, Budget(epochs=1), samples_every=1)
+    events = EventAccumulator(str(tmp_path)).Reload()
     (name,) = {e.name for e in history.entries}
     told = [e.value for e in events.Scalars(f"fit/train/{name}")]
     assert told == pytest.approx([e.value for e in history.entries])

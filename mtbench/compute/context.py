@@ -46,6 +46,7 @@ class Context:
         scratch: a folder of its own, removed afterwards.
         progress: report with it; calling often is cheap.
         checkpoints: for a fit that wants to resume; ``None`` outside fits.
+        events: folder for TensorBoard events of a fit; ``None`` where nobody asked for them.
         find_weights: how :meth:`weights` finds a catalogued file.
         partial: for ``prepare``: a folder that outlives a failed try of the same unit and is removed after a good
             one; ``None`` elsewhere.
@@ -66,6 +67,7 @@ class Context:
     scratch: Path = Path()
     progress: Progress = _silent
     checkpoints: Checkpoints | None = None
+    events: Path | None = None
     find_weights: Callable[[str], Path] = _no_weights
     partial: Path | None = None
     log: list[str] = field(default_factory=list)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mtbench.data import Task
@@ -32,6 +35,7 @@ class Job:
         timeout: seconds it may take, or ``None``.
         memory_mb: resident memory that its processes may take together, or ``None``.
         lease: file and content of the claim on the unit, looked at again before its artefact is committed.
+        events: folder for the TensorBoard events of a fit; empty for none.
     """
 
     unit: Mapping[str, Any]
@@ -49,6 +53,7 @@ class Job:
     timeout: float | None = None
     memory_mb: float | None = None
     lease: tuple[str, str] | None = None
+    events: str = ""
 
     @property
     def key(self) -> str:
@@ -124,6 +129,15 @@ def manifest_of(job: Job, registered: Registered | None) -> dict[str, Any]:
             "revision": registered.spec.revision,
         },
     }
+
+
+def events_folder(unit: Unit, results: Path) -> str:
+    """Where a fit leaves TensorBoard events: with the results or below ``MTBENCH_TENSORBOARD`` (empty: nowhere)."""
+    base = os.environ.get("MTBENCH_TENSORBOARD", str(results / "tensorboard"))
+    if unit.stage != "fit" or not base:
+        return ""
+    _, _, plain = re.sub(r"\[.*\]", "", unit.name).partition(" ")
+    return str(Path(base).resolve() / re.sub(r"[^\w.]+", "-", f"{plain} {unit.key[:8]}"))
 
 
 def unit_to_dict(unit: Unit) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from mtbench.errors import DiskFullError, LeaseLostError, MtbenchError
 from mtbench.plan import Plan, Row, Unit
 from mtbench.results import Results
 from mtbench.run.executor import Executor, Session
-from mtbench.run.job import Job, Outcome, unit_to_dict
+from mtbench.run.job import Job, Outcome, events_folder, unit_to_dict
 from mtbench.run.lookup import address, fingerprint, given, settle
 from mtbench.run.record import Record, lost
 from mtbench.run.signals import interrupts
@@ -131,6 +131,7 @@ class Scheduler:
         self._store = store
         self._executor = executor
         self._options = options
+        self._results = results
         self._watcher = watcher
         self._hashes = Hashes(store.root / "hashes.sqlite")
         self._leases = Leases(store.root, options.patience)
@@ -342,6 +343,7 @@ class Scheduler:
             timeout=self._options.timeout,
             memory_mb=self._options.memory_mb,
             lease=lease,
+            events=events_folder(unit, self._results.path),
         )
 
     def _finish(self, unit: Unit, outcome: Outcome) -> bool:

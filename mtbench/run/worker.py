@@ -191,6 +191,7 @@ def _run(job: Job, registry: Registry | None, device: str, report: Report, info:
         progress=report,
         checkpoints=Checkpoints(partial) if unit["stage"] == "fit" else None,
         partial=partial if unit["stage"] == "prepare" else None,
+        events=Path(job.events) if job.events else None,
         find_weights=_find_weights,
     )
     if unit["stage"] in _LIGHT:

@@ -1,12 +1,10 @@
-"""Losses as they come: checked, averaged, shown, and sent to TensorBoard where that is asked for."""
+"""Losses as they come: checked, averaged, shown, and sent to TensorBoard where that is installed."""
 
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from mtbench.compute.context import Context
 from mtbench.errors import TrainingError
+from mtbench.training.events import Events
 from mtbench.training.history import Entry, History, Phase, SampleImage
 
 _ENTRIES = 2000
@@ -46,7 +45,7 @@ class Journal:
         self._latest: dict[str, float] = {}
         self._clock: tuple[float, int] | None = None
         self._steps = 0
-        self._writer = _writer(name, context, tensorboard)
+        self._events = Events(context, tensorboard)
 
     def __enter__(self) -> Self:
         return self
@@ -54,8 +53,7 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        self._events.close()
 
     def losses(self, step: int, epoch: int, values: Mapping[str, Tensor]) -> None:
         """Take in the losses of a step.
@@ -110,8 +108,7 @@ class Journal:
             strip = torch.cat(list(batch.detach().float().cpu()[:, 0]), dim=1)
             pixels = (strip.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).numpy()
             self.history.samples.append(SampleImage(self._name, step, epoch, name, np.ascontiguousarray(pixels)))
-            if self._writer is not None:
-                self._writer.add_image(f"{self._name}/{name}", pixels, step, dataformats="HW")
+            self._events.image(f"{self._name}/{name}", pixels, step)
 
     def latest(self) -> dict[str, float]:
         """The losses last looked at; "loss" is their name where there is just one."""
@@ -147,21 +144,4 @@ class Journal:
 
     def _enter(self, phase: Phase, step: int, epoch: int, name: str, value: float) -> None:
         self.history.entries.append(Entry(self._name, phase, step, epoch, name, value))
-        if self._writer is not None:
-            self._writer.add_scalar(f"{self._name}/{phase}/{name}", value, step)
-
-
-def _writer(name: str, context: Context, asked: bool | None) -> Any:
-    folder = os.environ.get("MTBENCH_TENSORBOARD", "")
-    if asked is None:
-        asked = bool(folder)
-    if not asked:
-        return None
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        context.log.append("no TensorBoard events: the package 'tensorboard' is not installed")
-        return None
-    dataset = context.task.dataset if context.task else "data"
-    place = Path(folder or "tensorboard") / dataset / f"{name}-seed{context.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return SummaryWriter(str(place))
+        self._events.scalar(f"{self._name}/{phase}/{name}", value, step)

@@ -63,7 +63,7 @@ def train(
         samples_every: epochs between calls of ``recipe.samples``; it is called at the very end as well.
         channels_last: memory format of networks and batches.
         compile: compile the networks, on CUDA only.
-        tensorboard: write TensorBoard events too; by default where ``MTBENCH_TENSORBOARD`` names a folder.
+        tensorboard: write TensorBoard events, if it is installed; by default where ``context.events`` says.
 
     Raises:
         TrainingError: a loss or weight is not finite (the checkpoint stays as it was before), or memory does
