@@ -1,14 +1,15 @@
-"""Do the models learn? Reads the results of the suite ``learning``, and runs its control.
+"""Do the models learn? Reads the results of the suite ``learning``, or of others with Dice, and runs its controls.
 
     mtbench run learning
     python benchmarks/learning.py mtbench-results/learning
     python benchmarks/learning.py --control cyclegan unsb
 
-Gap closed: (Dice - base) / (ceiling - base), where base is the better of identity and histogram. Wins: test patients
-whose Dice is above the same patient's Dice with base. With other patients' masks: Dice of what was segmented against
-the masks of each other test patient, the mean; that is, what comes of bone being where it usually is. A control trains
-models on target slices of another anatomy (``mixed_anatomy.py``), takes these fits as those of the lumbar task, and
-translates and scores as always: a gain that remains does not come from the target.
+Gap closed: (Dice - base) / (ceiling - base), where base is the better of identity and histogram. Gain: a patient's
+Dice (mean of slices) less the same patient's with base; the mean over patients with Student's 95 % interval. With
+other patients' masks: Dice of what was segmented against the masks of each other test patient, the mean; that is, what
+comes of bone being where it usually is. A control trains models on target slices of another anatomy
+(``mixed_anatomy.py``), takes these fits as those of the lumbar task, and translates and scores as always: a gain that
+remains does not come from the target.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterable
+from itertools import permutations
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student_t
 
 import mtbench
 from mtbench.api import plan, run
@@ -45,64 +49,85 @@ threads = 1
 references = false
 """
 
+Key = tuple[str, int | None, str]
+"""Role or translator, seed and label."""
 
-def patients(results: str) -> dict[tuple[str, int | None, str], dict[str, float]]:
-    """Dice of every test patient, by role or translator, seed and label."""
-    found: dict[tuple[str, int | None, str], dict[str, float]] = {}
+
+def key_of(row: dict[str, Any]) -> Key:
+    """Of a row of scores or cases."""
+    return row["translator"] or row["role"], row["seed"], row["label"]
+
+
+def slice_scores(results: str) -> list[dict[str, Any]]:
+    """The rows of Dice by slice."""
+    found: list[dict[str, Any]] = mtbench.load(results).to_pylist()
+    wanted = {"metric": "dice", "variant": "slice", "status": "measured"}
+    return [row for row in found if all(row[name] == value for name, value in wanted.items())]
+
+
+def patients(results: str) -> dict[Key, dict[str, float]]:
+    """Dice by slice of every test patient, the mean over its slices."""
+    found: dict[Key, dict[str, list[float]]] = {}
     for row in mtbench.load(results, "cases").to_pylist():
-        if row["metric"] == "dice" and row["by"] == "patient":
-            found.setdefault((row["translator"] or row["role"], row["seed"], row["label"]), {})[row["case"]] = row[
-                "value"
-            ]
-    return found
+        if row["metric"] == "dice" and row["by"] == "slice":
+            found.setdefault(key_of(row), {}).setdefault(row["patient"], []).append(row["value"])
+    return {key: {patient: mean(values) for patient, values in of.items()} for key, of in found.items()}
 
 
-def other_patients(results: str, store: Path) -> dict[tuple[str, int | None, str], float]:
-    """Dice by slice of each translator's predicted masks against those of all other patients."""
+def other_patients(results: str, store: Path) -> dict[Key, float]:
+    """Dice by slice of what was segmented against the masks of all other test patients, the mean over folds."""
     evidence = Evidence(mtbench.load(results, "attempts").to_pylist(), Store(store))
-    found = {}
-    for row in mtbench.load(results).to_pylist():
+    found: dict[Key, list[float]] = {}
+    for row in slice_scores(results):
         score = evidence.of_unit(row["unit_key"])
-        if row["metric"] != "dice" or row["variant"] != "slice" or score is None:
+        if score is None or not {"data", "split", "predicted_masks"} <= set(parts := evidence.inputs(score)):
             continue
-        parts, where = evidence.inputs(score), score.manifest["unit"]["options"]["candidate"]
-        if {"data", "split", "predicted_masks"} <= set(parts):
-            side = Side(parts["data"], parts["split"], where["domain"], where["split"])
-            real = np.array([side.mask(i) for i in range(len(side))]) > 0
-            seen = array(parts["predicted_masks"], "masks.npy") > 0
-            # All patients have equally many slices, one after the other; bone is on every one.
-            count = sum(record.patient_id == side.slices[0].patient_id for record in side.slices)
-            others = (np.roll(real, shift, axis=0) for shift in range(count, len(real), count))
-            dice = [2 * (other & seen).sum((1, 2)) / (other.sum((1, 2)) + seen.sum((1, 2))) for other in others]
-            found[row["translator"] or row["role"], row["seed"], row["label"]] = float(np.mean(dice))
-    return found
+        where = score.manifest["unit"]["options"]["candidate"]
+        side = Side(parts["data"], parts["split"], where["domain"], where["split"])
+        people = np.array([record.patient_id for record in side.slices])
+        real = np.array([side.mask(i) for i in range(len(side))]) > 0
+        seen = array(parts["predicted_masks"], "masks.npy") > 0
+        values = []
+        for mine, theirs in permutations([np.flatnonzero(people == name) for name in dict.fromkeys(people)], 2):
+            # The slices that lie equally far through the two patients.
+            a, b = seen[mine], real[theirs[np.linspace(0, len(theirs) - 1, len(mine)).round().astype(int)]]
+            values += [(2 * (a & b).sum((1, 2)) + 1e-4) / (a.sum((1, 2)) + b.sum((1, 2)) + 1e-4)]
+        found.setdefault(key_of(row), []).append(float(np.concatenate(values).mean()))
+    return {key: mean(values) for key, values in found.items()}
 
 
 def table(results: str, store: Path) -> Iterable[str]:
     """Lines of a Markdown table: Dice, gap closed, wins and Dice with other patients' masks, by model and seed."""
-    scores = {
-        (row["translator"] or row["role"], row["seed"], row["label"]): row["value"]
-        for row in mtbench.load(results).to_pylist()
-        if row["metric"] == "dice" and row["variant"] == "slice" and row["status"] == "measured"
-    }
+    folds: dict[Key, list[float]] = {}
+    for row in slice_scores(results):
+        folds.setdefault(key_of(row), []).append(row["value"])
+    scores = {key: mean(values) for key, values in folds.items()}
     cases, by_place = patients(results), other_patients(results, store)
 
-    def line(name: str, key: tuple[str, int | None, str], closed: str, wins: str) -> str:
+    def line(name: str, key: Key, *cells: str) -> str:
         place = f"{by_place[key]:.3f}" if key in by_place else ""
-        return f"| {name} | {'' if key[1] is None else key[1]} | {scores[key]:.3f} | {closed} | {wins} | {place} |"
+        return (
+            " | ".join(["| " + name, "" if key[1] is None else str(key[1]), f"{scores[key]:.3f}", *cells, place]) + " |"
+        )
 
-    yield "| model | seed | Dice[slice] | gap closed | patients above the baseline | with other patients' masks |"
-    yield "|---|---|---|---|---|---|"
+    yield "| model | seed | Dice[slice] | gap closed | gain by patient | who gain | with other patients' masks |"
+    yield "|---|---|---|---|---|---|---|"
     for label in sorted({label for _, _, label in scores}):
         base = max(BASES, key=lambda name: scores[name, None, label])
         start, ceiling = scores[base, None, label], scores["ceiling", None, label]
-        yield line(f"ceiling, {label}", ("ceiling", None, label), "100 %", "")
-        yield line(base, (base, None, label), "0 %", "")
+        yield line(f"ceiling, {label}", ("ceiling", None, label), "100 %", "", "")
+        yield line(base, (base, None, label), "0 %", "", "")
         for key in sorted(key for key in scores if key[0] not in (*BASES, "ceiling", "oracle", "floor")):
             if key[2] == label:
-                mine, theirs = cases[key], cases[base, None, label]
-                wins = sum(mine[patient] > theirs[patient] for patient in mine)
-                yield line(key[0], key, f"{(scores[key] - start) / (ceiling - start):.0%}", f"{wins} of {len(mine)}")
+                gains = [value - cases[base, None, label][patient] for patient, value in cases[key].items()]
+                half = student_t.ppf(0.975, len(gains) - 1) * stdev(gains) / len(gains) ** 0.5
+                yield line(
+                    key[0],
+                    key,
+                    f"{(scores[key] - start) / (ceiling - start):.0%}",
+                    f"{mean(gains):.3f} [{mean(gains) - half:.3f}, {mean(gains) + half:.3f}]",
+                    f"{sum(gain > 0 for gain in gains)} of {len(gains)}",
+                )
 
 
 def control(models: list[str], anatomy: str, folder: Path) -> tuple[str, Path]:
