@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import DataError
+from mtbench.rows import Rows
 
 if TYPE_CHECKING:
     import torch
@@ -106,9 +107,10 @@ class ImageSet:
     """Slices of one domain and split, real or translated.
 
     Attributes:
-        images: N x H x W, uint8, uint16 or float32; read-only, often a memory map.
+        images: N x H x W, uint8, uint16 or float32; read-only, often a memory map or :class:`mtbench.rows.Rows`, which
+            reads the images that it is indexed by (``np.asarray`` reads all).
         slices: N records in the order of ``images``.
-        masks: N x H x W uint8 label maps, or ``None``. Of a translated set: the masks of its source slices.
+        masks: N x H x W uint8 label maps, likewise, or ``None``. Of a translated set: the masks of its source slices.
         task: the task it belongs to.
         domain, split: where the slices come from.
     """
@@ -134,13 +136,12 @@ class ImageSet:
         return tuple(s.patient_id for s in self.slices)
 
     def subset(self, indices: Sequence[int] | NDArray[Any]) -> ImageSet:
-        """The slices at ``indices``, in that order; repeats allowed."""
-        chosen = np.asarray(indices, dtype=np.int64)
+        """The slices at ``indices``, in that order; repeats allowed. Reads nothing."""
         return replace(
             self,
-            images=self.images[chosen],
-            slices=tuple(self.slices[int(i)] for i in chosen),
-            masks=None if self.masks is None else self.masks[chosen],
+            images=Rows.of(self.images, indices),
+            slices=tuple(self.slices[int(i)] for i in indices),
+            masks=None if self.masks is None else Rows.of(self.masks, indices),
         )
 
     def floats(self, indices: Sequence[int] | slice | NDArray[Any] = slice(None)) -> NDArray[np.float32]:

@@ -48,6 +48,7 @@ def in_batches(
 
 def _let_go(array: Any) -> None:
     """Drop the pages of a memory map that have been read: they would count as ours until the end."""
+    array = getattr(array, "array", array)
     while array is not None and getattr(array, "_mmap", None) is None:
         array = getattr(array, "base", None)
     mapped = getattr(array, "_mmap", None)

@@ -9,10 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtbench.data import Domain, ImageSet, Split, Task
 from mtbench.discovery import Registered
 from mtbench.errors import DataError
+from mtbench.rows import Rows
 from mtbench.store.artefacts import Artefact
 from mtbench.store.images import read_slices
 
@@ -80,11 +82,10 @@ def read_set(data: Artefact, split: Artefact, task: Task, where: Mapping[str, st
     images = np.load(data.path / f"images-{domain}.npy", mmap_mode="r", allow_pickle=False)
     masks_path = data.path / f"masks-{domain}.npy"
     masks = np.load(masks_path, mmap_mode="r", allow_pickle=False) if masks_path.exists() else None
-    rows = _as_slice(chosen)
     return ImageSet(
-        images=images[rows],
+        images=_rows(images, chosen),
         slices=tuple(slices[i] for i in chosen),
-        masks=None if masks is None else masks[rows],
+        masks=None if masks is None else _rows(masks, chosen),
         task=task,
         domain=_domain(domain),
         split=_side(side),
@@ -97,11 +98,11 @@ def positions(split: Artefact, where: Mapping[str, str]) -> list[int]:
     return [position for position, found in enumerate(sides) if found == where["split"]]
 
 
-def _as_slice(chosen: list[int]) -> Any:
-    # A contiguous range stays a memory map; anything else is read.
+def _rows(array: NDArray[Any], chosen: list[int]) -> NDArray[Any]:
+    # Either way nothing is read here. A range is a memory map's own business.
     if chosen and chosen == list(range(chosen[0], chosen[-1] + 1)):
-        return slice(chosen[0], chosen[-1] + 1)
-    return np.asarray(chosen, dtype=np.int64)
+        return array[chosen[0] : chosen[-1] + 1]
+    return Rows.of(array, chosen)
 
 
 def _domain(name: str) -> Domain:
