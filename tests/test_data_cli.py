@@ -388,6 +388,19 @@ class TestCheck:
         assert record["counts"][3]["published"] == 7900
         assert (record["leaks"], record["left_out"]) == ([], [])
 
+    def test_a_patient_that_a_demonstration_parts_is_no_leak(self, run_cli: Any, tmp_path: Path) -> None:
+        """A split that declares itself no result is told as such."""
+        (tmp_path / "demo.toml").write_text(
+            'metrics = ["swd"]\ntranslators = ["identity"]\n[suite]\nname = "demo"\n'
+            '[[datasets]]\nname = "phantom-lumbar"\nsplit = "demo"\n'
+            "params = { size = 32, patients_source = 3, patients_target = 1, slices = 6 }\n"
+        )
+        assert run_cli("data", "prepare", "demo.toml").code == 0
+        ran = run_cli("data", "check", "demo.toml")
+        assert ran.code == 0, ran.out
+        assert "is on 3 sides: test, train, validation, as split = 'demo' has it: no result" in ran.out
+        assert "No leak was found" in ran.out
+
     def test_the_same_patient_under_two_ids_is_a_leak(self, run_cli: Any, tmp_path: Path) -> None:
         """Found by the images' hashes, as the ids do not say it."""
         replicas.write_duke(tmp_path / "twice")
