@@ -594,6 +594,16 @@ def test_long_trainings_leave_averages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(history.values("n")) == 101
 
 
+def test_networks_are_compiled_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda network: compiled.append(network))
+    fit = Fit()
+    train(fit, paired(), context(), Budget(steps=1))
+    assert not compiled
+    train(fit, paired(), context(), Budget(steps=1), compile=True)
+    assert compiled == list(fit.networks.values())
+
+
 def test_tensorboard_is_optional(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import sys
 

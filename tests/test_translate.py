@@ -284,7 +284,7 @@ def test_several_trainings_are_listed_and_one_is_chosen(suite: Path, toys: Path,
     assert "no parameter 'bye'" in run_cli("translate", "shifted:bye=2", *arguments).err
     ran = run_cli("translate", "shifted:by=2", *arguments, "-d", "toy", "--seed", "1")
     assert (ran.code, ran.err) == (0, "")
-    assert "1 file, 1 slices translated to" in ran.out
+    assert "1 file, 1 slice translated to" in ran.out
     # One that needs no training is one, whatever it has translated, as long as the data are.
     assert run_cli("translate", "toy-same", *arguments, "-d", "toy", "--overwrite").code == 0
 
@@ -424,6 +424,36 @@ def test_images_are_cut_and_scaled_as_the_data_set_did(how: str, toys: Path, sto
     with pytest.raises(RequestError, match=r"--plane axial\. Expected sagittal"):
         translate("toy-same", given, tmp_path / "b.nii.gz", plane="axial", **made)
     assert translate("toy-same", given, tmp_path / "b.nii.gz", target_window=(0, 255), **made).values.endswith("255")
+
+
+def test_a_translator_of_plain_images_takes_a_volume_in_the_plane_that_is_said(toys: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for domain in ("mr", "ct"):
+        (tmp_path / "data" / domain).mkdir(parents=True)
+        for patient in range(6):
+            Image.fromarray(rng.integers(0, 255, (24, 24), np.uint8)).save(
+                tmp_path / "data" / domain / f"{patient}.png"
+            )
+    suite = tmp_path / "suite.toml"
+    text = FOLDER.format(root=tmp_path / "data", source="{ images = 'mr/*.png', patient = '([^/]*)$' }").replace(
+        "labels = {}, ", ""
+    )
+    suite.write_text(
+        text.replace('"ct/*.nii.gz", plane = "sagittal", unit = "HU"', """"ct/*.png", patient = '([^/]*)$' """)
+    )
+    made = trained(suite, toys, tmp_path)
+    smooth = np.add.outer(np.add.outer(np.arange(6) * 30, np.arange(48)), 2 * np.arange(48)) * 3.0 - 100
+    given = tmp_path / "new.nii.gz"
+    write_nifti(given, smooth, "PIR")
+    with pytest.raises(DataError, match=r"nothing says how to cut it.*--plane"):
+        translate("toy-same", given, tmp_path / "out.nii.gz", **made)
+    with pytest.raises(DataError, match=r"which are black and white.*--window"):
+        translate("toy-same", given, tmp_path / "out.nii.gz", plane="sagittal", **made)
+    done = translate("toy-same", given, tmp_path / "out.nii.gz", plane="sagittal", percentiles=(0, 100), **made)
+    before, after = read(given), read(done.files[0])
+    np.testing.assert_allclose(after.file_affine, before.file_affine)
+    # Made smaller to 24 x 24 pixels, and back.
+    assert np.abs(after.array - before.array).mean() < 0.01 * np.ptp(before.array)
 
 
 # -- conditional translators

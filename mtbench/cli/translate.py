@@ -63,7 +63,9 @@ def command(name: str, input: str, output: str, **options: Any) -> None:
         click.echo(f"left out: {path}: {reason}", err=True)
     for note in done.notes:
         click.echo(note, err=True)
-    count = f"{len(done.files)} file{'s' if len(done.files) != 1 else ''}, {done.slices} slices"
+    count = ", ".join(
+        f"{n} {word}{'s' if n != 1 else ''}" for n, word in ((len(done.files), "file"), (done.slices, "slice"))
+    )
     where = done.files[0] if len(done.files) == 1 else output
     click.echo(f"{count} translated to {where}; {done.values}")
 

@@ -62,7 +62,7 @@ def train(
         patience: stop after so many validations without a better score.
         samples_every: epochs between calls of ``recipe.samples``; it is called at the very end as well.
         channels_last: memory format of networks and batches.
-        compile: compile the networks, on CUDA only.
+        compile: compile the networks by torch.compile, which costs minutes and changes weights by rounding.
         tensorboard: write TensorBoard events, if it is installed; by default where ``context.events`` says.
 
     Raises:
@@ -75,7 +75,7 @@ def train(
         raise PluginError("patience needs validate_every", where=f"training '{name}'")
     with numerics(context), seeded(derive(context.seed, name)):
         loop = _Loop(recipe, sampler, context, budget, name, batch_size, accumulate, drop_last)
-        loop.prepare(channels_last, compile and context.device.startswith("cuda"))
+        loop.prepare(channels_last, compile)
         with Journal(name, context, loop.steps_at_most, tensorboard) as loop.journal:
             return loop.run(validate_every, patience, samples_every)
 

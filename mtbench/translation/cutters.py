@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mtbench.data import Slice
+from mtbench.data import Slice, encode
 from mtbench.discovery import Registry
 from mtbench.errors import DataError, RequestError
 from mtbench.formats import PLANES, Cut, Frame, Geometry, Plane, Volume
@@ -88,9 +88,12 @@ def as_prepared(data: Artefact, registry: Registry, options: Options) -> Cutter:
     )
     asked: Callable[[Volume], Cut] | None = getattr(plugin, "cut", None)
     window, where = _common([s.window for s in sources]), unit["task"]["dataset"]
+    own = Geometry.from_json(sources[0].geometry).plane if sources[0].geometry else None
 
     def cut(volume: Volume) -> Cut:
-        if asked is not None:
+        if asked is not None and volume.axes and own is None:
+            found = _as_plain(asked, volume, options)
+        elif asked is not None:
             found = asked(volume)
             if options.plane and found.plane and options.plane != found.plane:
                 raise RequestError(
@@ -132,6 +135,14 @@ def _like(
     else:
         window = _window(volume, options)
     return Cut(plane, frame, (window,))
+
+
+def _as_plain(asked: Callable[[Volume], Cut], volume: Volume, options: Options) -> Cut:
+    """As a data set of plain images cuts: the slices of the volume are shown to it as 8-bit images."""
+    plane, (low, high) = _plane(volume, options.plane), _window(volume, options)
+    grey = encode((volume.slices(plane).astype(np.float32) - low) / (high - low), "uint8")
+    found = asked(Volume(grey, volume.file, spacing=volume.in_plane(plane)[0]))
+    return replace(found, plane=plane, windows=((low, high),))
 
 
 def _common(windows: list[Window | None]) -> Window | None:

@@ -85,7 +85,7 @@ def from_results(
     ]
     if len(fitting) != 1:
         what = f"{len(fitting)} of its translators" if fitting else "none of its translators"
-        shown = "; ".join(c.text(declared) for c in fitting or named)
+        shown = "; ".join(sorted(c.text(declared) for c in fitting or named))
         raise RequestError(
             f"{what} fit{'' if fitting else 's'} '{call}'",
             where=str(results),

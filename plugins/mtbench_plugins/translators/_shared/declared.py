@@ -31,7 +31,7 @@ def channels() -> dict[str, Param]:
 
 
 def budget(epochs: int, decay: float, batch_size: int = 1) -> dict[str, Param]:
-    """How long to train; what is used up first ends the fit."""
+    """How long to train (what is used up first ends the fit), in what steps, compiled or not."""
     return {
         "epochs": Param(
             None, "int", minimum=1, help=f"passes over the larger domain ({epochs} where no budget is given)"
@@ -41,6 +41,9 @@ def budget(epochs: int, decay: float, batch_size: int = 1) -> dict[str, Param]:
         "batch_size": Param(batch_size, minimum=1, help="images a step"),
         "decay": Param(
             decay, minimum=0, maximum=1, help="last share of the budget, in which the learning rate falls to 0"
+        ),
+        "compile": Param(
+            False, help="train with torch.compile: minutes of compiling first, then faster steps on a GPU"
         ),
     }
 

@@ -88,6 +88,7 @@ def run(
         batch_size=params["batch_size"],
         samples_every=every or 10**9,
         channels_last=channels_last,
+        compile=params["compile"],
     )
 
 

@@ -47,7 +47,9 @@ class BlurUp(nn.Module):
 
     def convolved(self, x: Tensor) -> Tensor:
         """The same by a transposed convolution, as in the released code."""
-        padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        # Replicated borders; torch's own have no deterministic gradient on CUDA, and none that torch.compile takes.
+        padded = torch.cat([x[..., :1, :], x, x[..., -1:, :]], dim=2)
+        padded = torch.cat([padded[..., :1], padded, padded[..., -1:]], dim=3)
         return F.conv_transpose2d(padded, self.filt, stride=2, padding=2, groups=x.shape[1])[:, :, 1:-1, 1:-1]
 
 
