@@ -74,6 +74,16 @@ def test_neither_batch_size_nor_repetition_changes_a_value(folder: Make, score: 
     assert [r["value"] for r in first] == [r["value"] for r in again]
 
 
+def test_the_batch_size_changes_no_score_of_a_network_beyond_rounding(folder: Make, score: Any, tmp_path: Path) -> None:
+    a, b = folder("a", size=32), folder("b", size=32, shift=30)
+    metrics = [f"{name}:extractor=inception-random" for name in ("fid", "kid", "is")]
+    found = [
+        [row["value"] for row in score(a, b, *metrics, batch_size=size, store=str(tmp_path / f"store-{size}"))]
+        for size in (1, 5)
+    ]
+    assert found[0] == pytest.approx(found[1], rel=1e-6, abs=1e-8)
+
+
 def test_the_targets_features_are_used_again(
     folder: Make, score: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,8 +57,9 @@ class InceptionNet:
         self._blocks = blocks("maximum" if tensorflow else "average")
         self._convs = {name: self._folded(state, name) for name, _ in conv_shapes()}
         # The published Inception Score leaves the classifier's bias out; torchvision's classifier has it.
-        self._classes = state["fc.weight"].to(device, torch.float32)
-        self._class_bias = None if tensorflow else state["fc.bias"].to(device, torch.float32)
+        # In float64, because a float32 product's last bits depend on how many images are multiplied at once.
+        self._classes = state["fc.weight"].to(device, torch.float64)
+        self._class_bias = None if tensorflow else state["fc.bias"].to(device, torch.float64)
 
     def _folded(self, state: State, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         def entry(key: str) -> torch.Tensor:
@@ -94,7 +95,7 @@ class InceptionNet:
         for block in self._blocks:
             x = self._block(x, block)
         pool = x.float().mean((2, 3))
-        return pool, F.linear(pool, self._classes, self._class_bias)
+        return pool, F.linear(pool.double(), self._classes, self._class_bias).float()
 
     def _conv(self, x: torch.Tensor, name: str, conv: Conv) -> torch.Tensor:
         weight, bias = self._convs[name]
