@@ -40,6 +40,8 @@ Arrays = dict[str, NDArray[np.float32]]
 
 SIDE = 256
 SUBSETS = 100
+BATCH = 8
+"""Images at once here: the default of `mtbench run` and `mtbench score`. Peers get 16 or their own default."""
 
 
 def draw_images(folder: Path, count: int, seed: int) -> None:
@@ -72,7 +74,7 @@ def extract(files: list[Path], weights: Path, precision: str, threads: int) -> A
     extractor = InceptionFid("tf1", "tf", True, str(weights))
     context = Context(precision=precision)
     parts: dict[str, list[NDArray[np.float32]]] = {"pool": [], "logits": []}
-    for batch in batches(files, 16, threads):
+    for batch in batches(files, BATCH, threads):
         result = extractor.extract(torch.from_numpy(batch)[:, None].float() / 255, context)
         for name, values in result.items():
             parts[name].append(values.numpy())
