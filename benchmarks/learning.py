@@ -33,6 +33,7 @@ from mtbench.report.evidence import Evidence, Side, array
 from mtbench.store.artefacts import Store
 from mtbench.suite import load_suite
 from mtbench.upkeep.adopt import adopt
+from mtbench_plugins.metrics.overlap import Dice
 
 SUITE = "learning"
 BASES = ("identity", "histogram")
@@ -91,8 +92,9 @@ def other_patients(results: str, store: Path) -> dict[Key, float]:
         for mine, theirs in permutations([np.flatnonzero(people == name) for name in dict.fromkeys(people)], 2):
             # The slices that lie equally far through the two patients.
             a, b = seen[mine], real[theirs[np.linspace(0, len(theirs) - 1, len(mine)).round().astype(int)]]
-            values += [(2 * (a & b).sum((1, 2)) + 1e-4) / (a.sum((1, 2)) + b.sum((1, 2)) + 1e-4)]
-        found.setdefault(key_of(row), []).append(float(np.concatenate(values).mean()))
+            counts = zip(*(masks.sum((1, 2)) for masks in (a & b, a, b)), strict=True)
+            values += [Dice().of_counts(*slice_counts) for slice_counts in counts]
+        found.setdefault(key_of(row), []).append(float(np.mean(values)))
     return {key: mean(values) for key, values in found.items()}
 
 

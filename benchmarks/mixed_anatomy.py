@@ -32,8 +32,8 @@ def mtbench_datasets() -> Iterator[mtbench.DatasetSpec]:
         )
 
 
-class Breast:
-    """Source slices of the lumbar phantom, target slices of the breast phantom, no masks."""
+class _Mixed:
+    """Source slices of the lumbar phantom, target slices of another phantom, no masks."""
 
     def __init__(self, **params: int) -> None:
         self._params = {**params, "slices": 8, "seed": 0}
@@ -50,13 +50,22 @@ class Breast:
     @staticmethod
     def target() -> type:
         """The phantom whose target slices are taken."""
+        raise NotImplementedError
+
+
+class Breast(_Mixed):
+    """Lumbar MR, and MR slices of the breast."""
+
+    @staticmethod
+    def target() -> type:
+        """The breast phantom."""
         from mtbench_plugins.datasets.phantoms.dataset import BreastPhantom
 
         return BreastPhantom
 
 
-class Flank(Breast):
-    """Source slices of the lumbar phantom, and CT slices of its flank, no masks."""
+class Flank(_Mixed):
+    """Lumbar MR, and CT slices of the flank."""
 
     @staticmethod
     def target() -> type:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ class Rows(NDArrayOperatorsMixin):
         self.shape = (len(self.indices), *array.shape[1:])
         self.dtype = array.dtype
         self.ndim = array.ndim
+        self.size = math.prod(self.shape)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mtbench.data import ImageSet
+from mtbench.rows import Rows
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +49,8 @@ def in_batches(
 
 def _let_go(array: Any) -> None:
     """Drop the pages of a memory map that have been read: they would count as ours until the end."""
-    array = getattr(array, "array", array)
+    if isinstance(array, Rows):
+        array = array.array
     while array is not None and getattr(array, "_mmap", None) is None:
         array = getattr(array, "base", None)
     mapped = getattr(array, "_mmap", None)
