@@ -112,12 +112,13 @@ def prepared(
     first, last = domain.slices or (0, len(case.pictures) - 1)
     chosen = []
     # Each of the 256 values once, instead of each pixel of each slice.
-    table = None if domain.class_masks else _labelled(np.arange(256, dtype=np.uint8), kept, domain, labels)
+    levels = np.arange(256, dtype=np.uint8)
+    table = None if domain.class_masks else _labelled(levels, kept, domain, labels).tobytes()
     for picture in case.pictures[first : last + 1]:
         mask = picture.mask
         if mask is not None:
             if table is not None and mask.dtype == np.uint8:
-                mask = table[mask.astype(np.uint8, copy=False)]
+                mask = np.frombuffer(mask.tobytes().translate(table), np.uint8).reshape(mask.shape)
             else:
                 mask = _labelled(mask, kept, domain, labels)
         if mask is None or np.count_nonzero(mask) >= domain.min_area:
@@ -256,12 +257,14 @@ def _case_window(case: Case, domain: Domain) -> tuple[float, float] | None:
 
 def _percentiles(values: NDArray[np.generic], wanted: Sequence[float]) -> list[float]:
     """As ``np.percentile``; integers are counted, which is several times faster than sorting a volume."""
-    if values.dtype.kind not in "ui" or int(values.max()) - int(values.min()) >= _COUNTED:
+    least, most = (0, _COUNTED) if values.dtype.kind not in "ui" else (int(values.min()), int(values.max()))
+    if most - least >= _COUNTED:
         return [float(value) for value in np.percentile(np.asarray(values, np.float32), wanted)]
-    least = int(values.min())
-    counts = np.zeros(int(values.max()) - least + 1, np.int64)
-    # Part by part, in the order of memory: counting makes a copy of 8 bytes a value.
-    flat = values.ravel(order="K")
+    counts = np.zeros(most - least + 1, np.int64)
+    # In the order of memory, which flipped axes would make a copy for, and part by part: counting makes a copy of
+    # 8 bytes a value.
+    onwards = tuple(slice(None, None, -1 if stride < 0 else 1) for stride in values.strides)
+    flat = values[onwards].ravel(order="K")
     for start in range(0, flat.size, _PART):
         part = flat[start : start + _PART].astype(np.int64)
         counts += np.bincount(part - least if least else part, minlength=counts.size)
