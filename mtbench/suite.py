@@ -43,6 +43,7 @@ _SUITE_KEYS = {
     "draws": int,
 }
 _SECTIONS = ("datasets", "translators", "segmenters", "metrics")
+_NEEDED = ("datasets", "translators", "metrics")
 _ENTRY_KEYS = {
     "datasets": ("name", "plugin", "params", "root", "split", "note"),
     "translators": ("name", "plugin", "params", "seeds"),
@@ -183,13 +184,14 @@ def _selected(entries: Iterable[Entry], item: str) -> list[Entry]:
     ]
 
 
-def load_suite(name: str, registry: Registry, settings: Sequence[str] = ()) -> Suite:
+def load_suite(name: str, registry: Registry, settings: Sequence[str] = (), *, needs: Sequence[str] = _NEEDED) -> Suite:
     """Read a suite file, or a suite that a plugin registered under that name.
 
     Args:
         name: a path, or a registered name.
         registry: where registered suites are looked up.
         settings: ``key=value`` texts that go over the file's ("seeds=[0,1]", "datasets.*.params.size=64").
+        needs: sections of which there must be an entry.
 
     Raises:
         RequestError: there is no such file or suite.
@@ -201,7 +203,7 @@ def load_suite(name: str, registry: Registry, settings: Sequence[str] = ()) -> S
     if path.suffix != ".toml" and name in registry.names("suite"):
         package, _, inside = registry.get("suite", name).spec.resource.partition(":")
         with resources.as_file(resources.files(package) / inside) as found:
-            return parse_suite(found.read_text(encoding="utf-8"), name, found.parent, settings)
+            return parse_suite(found.read_text(encoding="utf-8"), name, found.parent, settings, needs=needs)
     if not path.is_file():
         names = registry.names("suite")
         raise RequestError(
@@ -213,10 +215,12 @@ def load_suite(name: str, registry: Registry, settings: Sequence[str] = ()) -> S
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"the file cannot be read: {error}", where=name) from error
-    return parse_suite(text, name, path.resolve().parent, settings)
+    return parse_suite(text, name, path.resolve().parent, settings, needs=needs)
 
 
-def parse_suite(text: str, where: str, folder: Path, settings: Sequence[str] = ()) -> Suite:
+def parse_suite(
+    text: str, where: str, folder: Path, settings: Sequence[str] = (), *, needs: Sequence[str] = _NEEDED
+) -> Suite:
     """Check the text of a suite file. ``where`` names it in messages; see :func:`load_suite`."""
     try:
         raw = tomllib.loads(text)
@@ -254,7 +258,7 @@ def parse_suite(text: str, where: str, folder: Path, settings: Sequence[str] = (
         if head.get(key, 1) < 1:
             raise SuiteError(f"'{key}' is {head[key]}", where=finder.at(("suite", key)), expected="at least 1")
     sections: dict[str, Any] = {section: _entries(section, raw.get(section, []), finder) for section in _SECTIONS}
-    for section in ("datasets", "translators", "metrics"):
+    for section in needs:
         if not sections[section]:
             raise SuiteError(f"the suite names no {section}", where=where, expected=f"at least one [[{section}]] entry")
     given = {key: head[key] for key in _SUITE_KEYS if key in head and key not in ("seeds", "protocols", "name")}

@@ -391,11 +391,13 @@ class TestCheck:
     def test_a_patient_that_a_demonstration_parts_is_no_leak(self, run_cli: Any, tmp_path: Path) -> None:
         """A split that declares itself no result is told as such."""
         (tmp_path / "demo.toml").write_text(
-            'metrics = ["swd"]\ntranslators = ["identity"]\n[suite]\nname = "demo"\n'
             '[[datasets]]\nname = "phantom-lumbar"\nsplit = "demo"\n'
             "params = { size = 32, patients_source = 3, patients_target = 1, slices = 6 }\n"
         )
-        assert run_cli("data", "prepare", "demo.toml").code == 0
+        # Nothing but data sets is asked of a suite here.
+        made = run_cli("data", "prepare", "demo.toml")
+        assert made.code == 0, made.err
+        assert "18 source slices of 3 patients, 6 target slices of 1 patient; 0 cases left out" in made.out
         ran = run_cli("data", "check", "demo.toml")
         assert ran.code == 0, ran.out
         assert "is on 3 sides: test, train, validation, as split = 'demo' has it: no result" in ran.out

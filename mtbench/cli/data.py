@@ -177,17 +177,22 @@ def _licence(spec: DatasetSpec, licences: Licences, accept: bool) -> None:
     licences.accept(spec)
 
 
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
+
+
 def _tell(done: Prepared) -> None:
     info = done.data.info
     for note in info.get("notes", ()):
         click.echo(f"  {note}")
     counts = ", ".join(
-        f"{info['slices'].get(domain, 0)} {domain} slices of {info['patients'].get(domain, 0)} patients"
+        f"{_number(info['slices'].get(domain, 0), f'{domain} slice')} of "
+        + _number(info["patients"].get(domain, 0), "patient")
         for domain in ("source", "target")
     )
-    left_out = len(info.get("left_out", ()))
+    left_out = _number(len(info.get("left_out", ())), "case")
     state = "prepared" if done.made else "was prepared before"
-    click.echo(f"{done.request.name}: {state}; {counts}; {left_out} case{'s' if left_out != 1 else ''} left out")
+    click.echo(f"{done.request.name}: {state}; {counts}; {left_out} left out")
     if done.split and done.split.info.get("remark"):
         click.echo(f"  {done.split.info['remark']}")
     if done.trouble:

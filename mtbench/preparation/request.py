@@ -78,7 +78,7 @@ def requests(target: str, registry: Registry, *, root: str | None = None, only: 
     """
     name, params, positional = parse_call(target)
     if target.endswith(".toml") or (name in registry.names("suite") and name not in registry.names("dataset")):
-        suite = load_suite(target, registry)
+        suite = load_suite(target, registry, needs=("datasets",))
         if root is not None:
             raise RequestError("--root is for a data set named by itself", remedy="The suite says where its files are")
         suite = suite.select(datasets=only)
