@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from mtbench_plugins.extractors.inception_extractors import InceptionFid, Incept
 from mtbench_plugins.extractors.inception_net import expected_shapes
 from mtbench_plugins.extractors.inception_weights import load_state
 from mtbench_plugins.extractors.resizing import resize
+from mtbench_plugins.extractors.sharing import by_threads
 
 CLOSE = 1e-4
 
@@ -260,6 +263,54 @@ def test_batches_do_not_change_features(weights: Path) -> None:
     together = extractor.extract(images, Context())["pool"]
     alone = torch.cat([extractor.extract(image[None], Context())["pool"] for image in images])
     assert apart(alone, together) < 1e-5
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_threads_do_not_change_features(weights: Path, precision: str) -> None:
+    """Each has images of its own; those that share one would add in another order."""
+    extractor, images = ours(weights), tensor(drawn(3, 96, 96))
+    found = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        found.append(extractor.extract(images, Context(precision=precision)))
+        assert torch.get_num_threads() == count
+    for name in ("pool", "logits"):
+        assert torch.equal(found[1][name], found[0][name])
+        assert torch.equal(found[2][name], found[0][name])
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_batch_shared_among_threads() -> None:
+    torch.set_num_threads(3)
+    used = set()
+
+    def work(part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        used.add((threading.get_ident(), torch.get_num_threads(), torch.is_grad_enabled()))
+        if part.isnan().any():
+            raise ValueError("not a number")
+        return part + 1, part.sum(1)
+
+    images = torch.arange(14.0).reshape(7, 2)
+    more, sums = by_threads(work, images)
+    assert torch.equal(more, images + 1)
+    assert torch.equal(sums, images.sum(1))
+    assert {(count, grad) for _, count, grad in used} == {(1, False)}
+    assert by_threads(work, images[:1])[1].shape == (1,)
+    with pytest.raises(ValueError, match="not a number"):
+        by_threads(work, images.where(images != 9, torch.nan))
+    assert torch.get_num_threads() == 3
+    thread = threading.Thread(target=lambda: used.add(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert 3 in used
 
 
 def test_bf16_is_near_and_is_not_the_same(weights: Path) -> None:

@@ -11,6 +11,7 @@ from mtbench import Context
 from mtbench_plugins.extractors.inception_net import SIDE, InceptionNet, State
 from mtbench_plugins.extractors.inception_weights import file_digest, load_state, random_state
 from mtbench_plugins.extractors.resizing import resize
+from mtbench_plugins.extractors.sharing import by_threads
 
 
 class _Inception:
@@ -62,8 +63,8 @@ class _Inception:
                 self._state(context), tensorflow=self.tensorflow, device=context.device, dtype=dtype
             )
             self._made_for = made_for
-        with torch.no_grad():
-            pool, logits = self._net(self.prepare(images.to(context.device)))
+        net = self._net
+        pool, logits = by_threads(lambda part: net(self.prepare(part)), images.to(context.device))
         return {"pool": pool, "logits": logits}
 
 

@@ -99,7 +99,7 @@ class InceptionNet:
 
     def _conv(self, x: torch.Tensor, name: str, conv: Conv) -> torch.Tensor:
         weight, bias = self._convs[name]
-        return F.relu_(F.conv2d(x, weight, bias, conv.stride, conv.padding))
+        return _relu_(F.conv2d(x, weight, bias, conv.stride, conv.padding))
 
     def _block(self, x: torch.Tensor, block: Block) -> torch.Tensor:
         joined: list[torch.Tensor] = []
@@ -120,4 +120,12 @@ class InceptionNet:
         weight, bias = self._convs[name]
         # The bias comes behind the pooling: counted padding would dilute it.
         mean = F.avg_pool2d(F.conv2d(x, weight), 3, 1, 1, count_include_pad=self._count_padding)
-        return F.relu_(mean.add_(bias[:, None, None]))
+        return _relu_(mean.add_(bias[:, None, None]))
+
+
+def _relu_(x: torch.Tensor) -> torch.Tensor:
+    if x.dtype == torch.bfloat16 and x.device.type == "cpu":
+        # The sign is the first bit of the 16, as it is in an integer, for which there is a clamp six times as fast.
+        x.view(torch.int16).clamp_min_(0)
+        return x
+    return F.relu_(x)
