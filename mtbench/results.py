@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtbench.errors import RequestError, StoreError
 from mtbench.store.artefacts import hash_of
-from mtbench.store.files import sweep, telling, write_whole
+from mtbench.store.files import TEMPORARY, sweep, telling, write_whole
 from mtbench.store.owner import owner
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ class Results:
         if path.exists() and not path.is_dir():
             raise RequestError(f"{path} is a file", expected="a folder for results", remedy="Choose another with --out")
         if not (path / MARKER).exists():
-            if path.exists() and any(path.iterdir()):
+            # A run that was killed over the marker itself has left its temporary file and nothing else.
+            if path.exists() and any(not entry.name.startswith(TEMPORARY) for entry in path.iterdir()):
                 raise RequestError(
                     f"{path} is not empty and not a results directory",
                     expected="a new or empty folder, or one made by `mtbench run`",

@@ -553,6 +553,20 @@ def test_quiet_still_tells_failures(run: Any, monkeypatch: pytest.MonkeyPatch) -
 # -- results directories
 
 
+def test_a_run_that_was_killed_over_its_very_first_file(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    killed = subprocess.run(
+        [sys.executable, "-c", "from mtbench.store.files import temporary_prefix; print(temporary_prefix())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    left = tmp_path / "out" / f"{killed.stdout.strip()}abc"
+    left.write_text("{")
+    assert run("--out", "out").code == 0
+    assert not left.exists()
+
+
 def test_a_folder_that_is_no_results_directory(run: Any, run_cli: Any, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("x")
