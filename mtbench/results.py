@@ -114,7 +114,8 @@ class Results:
         """Hold a journal of this process's own; other runs may write here at the same time into theirs."""
         with telling(self.path):
             (self.path / "journal").mkdir(exist_ok=True)
-            sweep(self.path.glob(".tmp-*"))
+            sweep(self.path.glob(f"{TEMPORARY}*"))
+            sweep(self.path.glob(f"journal/{TEMPORARY}*"))
             name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{owner()}-{secrets.token_hex(4)}.jsonl"
             self._journal = (self.path / "journal" / name).open("a", encoding="utf-8")
         try:

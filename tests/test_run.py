@@ -553,18 +553,23 @@ def test_quiet_still_tells_failures(run: Any, monkeypatch: pytest.MonkeyPatch) -
 # -- results directories
 
 
-def test_a_run_that_was_killed_over_its_very_first_file(run: Any, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    killed = subprocess.run(
+@pytest.mark.parametrize("places", [["out"], ["out/journal", "store", "store/users", "store/artefacts/fit/aa"]])
+def test_what_a_killed_run_left_is_swept_wherever_it_was(run: Any, tmp_path: Path, places: list[str]) -> None:
+    if len(places) > 1:
+        assert run("--out", "out", "--store", "store").code == 0
+    name = subprocess.run(
         [sys.executable, "-c", "from mtbench.store.files import temporary_prefix; print(temporary_prefix())"],
         capture_output=True,
         text=True,
         check=True,
-    )
-    left = tmp_path / "out" / f"{killed.stdout.strip()}abc"
-    left.write_text("{")
-    assert run("--out", "out").code == 0
-    assert not left.exists()
+    ).stdout.strip()
+    for place in places:
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / f"{name}abc").write_text("{")
+    # Killed over the very first file, a run has left that in an otherwise empty folder, which is not a foreign one.
+    ran = run("--out", "out", "--store", "store")
+    assert ran.code == 0, ran.err
+    assert not temporary(tmp_path / "out", tmp_path / "store")
 
 
 def test_a_folder_that_is_no_results_directory(run: Any, run_cli: Any, tmp_path: Path) -> None:

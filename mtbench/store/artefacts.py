@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import StoreError
-from mtbench.store.files import sha256_of, sweep, telling, temporary_prefix, whole_folder, write_whole
+from mtbench.store.files import TEMPORARY, sha256_of, sweep, telling, temporary_prefix, whole_folder, write_whole
 
 MANIFEST = "manifest.json"
 LOGS = "log"
@@ -119,9 +119,8 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what processes that were killed left: what is half-written, and checkpoints of finished units."""
-        sweep(self.root.glob("artefacts/*/*/.tmp-*"))
-        sweep(self.root.glob("artefacts/prepare/*/*/.tmp-*"))
-        sweep(self.root.glob("partial/*/.tmp-*"))
+        for places in (".", "*", "artefacts/*/*", "artefacts/prepare/*/*", "partial/*"):
+            sweep(self.root.glob(f"{places}/{TEMPORARY}*"))
         for folder in self.root.glob("partial/*"):
             if any(self.path(stage, folder.name).exists() for stage in ("fit", "prepare")):
                 shutil.rmtree(folder, ignore_errors=True)
