@@ -180,6 +180,7 @@ def run(
                 "--precision": [precision] if precision else [],
                 "--set": settings,
                 "--device": [device] if device else [],
+                "--store": [artefacts.root.resolve()] if store else [],
                 "--plugin": [str(Path(file).resolve()) for file in plugin_files],
             },
             {"--no-plugins": no_plugins, "--trust-suite": trust_suite},

@@ -145,6 +145,14 @@ def test_show_tells_how_a_unit_was_made_and_its_command_makes_it_again(ran: Path
     assert json.loads(run_cli("results", "show", ran, told.name, "--json").out)["key"] == row["unit_key"]
 
 
+def test_the_command_names_the_store_that_was_named(ran: Path, toys: Path, run_cli: Any) -> None:
+    done = run_cli("run", "toy.toml", "--plugin", toys, "--store", "shelf", "--out", "here", "--executor", "inline")
+    assert done.code == 0, done.err
+    words = shlex.split(tell(Path("here"), mtbench.load("here")["unit_key"][0].as_py()).command)
+    assert words[words.index("--store") + 1] == str(Path("shelf").resolve())
+    assert "--store" not in tell(ran, mtbench.load(ran)["unit_key"][0].as_py()).command
+
+
 def test_a_suite_that_is_gone_or_has_changed_is_told(ran: Path) -> None:
     key = mtbench.load(ran)["unit_key"][0].as_py()
     suite = Path("toy.toml")
