@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from mtbench.openmp import wait_briefly
+
+wait_briefly()
 TOYS = Path(__file__).with_name("toys.py")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from mtbench.errors import DataError, MtbenchError, StoreError, Terminated
+from mtbench.openmp import wait_briefly
 
 COMMANDS = {
     "run": "run a benchmark suite",
@@ -76,6 +77,7 @@ def main(args: list[str] | None = None) -> None:
     """The console script. Exit codes: 0 fine, 1 some units failed, 2 the request was wrong."""
     arguments = sys.argv[1:] if args is None else args
     debug = "--debug" in arguments
+    wait_briefly()
     try:
         result = cli.main(args=[a for a in arguments if a != "--debug"], prog_name="mtbench", standalone_mode=False)
     except click.exceptions.Exit as error:

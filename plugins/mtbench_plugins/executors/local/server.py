@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mtbench.openmp import wait_briefly
 from mtbench_plugins.executors.local import processes
 
 PRELOAD = (
@@ -261,6 +262,7 @@ def main() -> None:
     folder = sys.argv[2]
     try:
         os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its threads start at import; a unit sets its own number
+        wait_briefly()
         for name in PRELOAD:
             importlib.import_module(name)
         processes.adopt_orphans()
