@@ -270,7 +270,7 @@ class TestResume:
         assert ran.code == 1
         assert ran.err.count("the disk is full") == 1
         assert "Traceback" not in ran.err
-        kept = list((store / "partial").glob("*/*.npz"))
+        kept = list((store / "partial").glob("*/*.case"))
         assert len(kept) == 3
         first = set(read[:3])
         read.clear()

@@ -118,6 +118,23 @@ class TestPlainImages:
         expected = np.rint(np.clip((both[0] - low) / (high - low), 0, 1) * 255)
         assert np.abs(samples[0].image - expected).max() <= 1
 
+    @pytest.mark.parametrize("kind", ["uint8", "int16", "uint16", "int32", "float32"])
+    @pytest.mark.parametrize("wanted", [(0.5, 99.5), (0, 100), (33.3, 50)])
+    def test_percentiles_are_those_of_numpy(self, kind: str, wanted: tuple[float, float]) -> None:
+        from mtbench_plugins.datasets.folder.cases import _percentiles
+
+        drawn = np.random.default_rng(0).normal(100, 40, (7, 9, 11)) * (1000 if kind == "int32" else 1)
+        for values in (
+            drawn,
+            drawn[:, ::-1, ::-1],
+            drawn.transpose(2, 0, 1)[::-1],
+            drawn[:1, :1, :1],
+            drawn[:1, :1, :2],
+        ):
+            typed = values.clip(0, 255).astype(kind) if kind == "uint8" else values.astype(kind)
+            expected = np.percentile(typed.astype(np.float64), wanted)
+            np.testing.assert_allclose(_percentiles(typed, wanted), expected, rtol=1e-12)
+
     @pytest.mark.parametrize(
         ("normalise", "more", "window"),
         [("image", {}, (100.0, 300.0)), ("window", {"window": [0, 400]}, (0.0, 400.0)), ("none", {}, (0.0, 65535.0))],

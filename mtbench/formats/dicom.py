@@ -77,10 +77,13 @@ def in_order(files: list[Path], folder: Path) -> list[Slice]:
             remedy="Give each series its own folder",
         )
     first = images[0]
-    for image in images:
-        same = image.size == first.size and np.allclose(image.spacing, first.spacing, rtol=1e-3)
-        if not same or not np.allclose([image.across, image.down], [first.across, first.down], atol=1e-3):
-            raise DataError(f"its size, spacing or direction differs from {first.file.name}", where=str(image.file))
+    same = np.array([image.size == first.size for image in images])
+    same &= np.isclose([image.spacing for image in images], first.spacing, rtol=1e-3).all(axis=1)
+    directions = [(*image.across, *image.down) for image in images]
+    same &= np.isclose(directions, directions[0], atol=1e-3).all(axis=1)
+    if not same.all():
+        other = images[int(np.argmin(same))].file
+        raise DataError(f"its size, spacing or direction differs from {first.file.name}", where=str(other))
     normal = np.cross(first.across, first.down)
     images.sort(key=lambda image: float(normal @ image.position))
     return images

@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -108,14 +108,14 @@ def _cores() -> int:
 
 
 def _file(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:32] + ".npz"
+    return hashlib.sha256(name.encode()).hexdigest()[:32] + ".case"
 
 
 def _convert(read: Callable[[C], list[Sample]], case: C, path: Path) -> Converted:
     """Write the samples of a case; the reason why there are none, if so, and what was read."""
     if path.exists():
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            return "", {name: (size, time, sha) for name, (size, time, sha) in json.loads(str(kept["read"])).items()}
+        with path.open("rb") as file:
+            return "", {name: (size, time, sha) for name, (size, time, sha) in _head(file)["read"].items()}
     with noting() as digests:
         try:
             samples = read(case)
@@ -123,21 +123,37 @@ def _convert(read: Callable[[C], list[Sample]], case: C, path: Path) -> Converte
             return str(error), digests
         except OSError as error:
             return f"{error.filename or 'a file'} cannot be read: {error.strerror or error}.", digests
-    records = [(s.domain, asdict(s.slice)) for s in samples]
-    arrays: dict[str, Any] = {"records": json.dumps(records), "read": json.dumps(digests)}
+    head = {
+        "read": digests,
+        "records": [(s.domain, asdict(s.slice)) for s in samples],
+        "masks": bool(samples) and samples[0].mask is not None,
+    }
+    arrays = [np.frombuffer(json.dumps(head).encode(), np.uint8)]
     if samples:
-        arrays["images"] = np.stack([s.image for s in samples])
-        if samples[0].mask is not None:
-            arrays["masks"] = np.stack([np.zeros_like(s.image) if s.mask is None else s.mask for s in samples])
-    write_whole(path, lambda file: np.savez(file, **arrays))
+        arrays.append(np.stack([s.image for s in samples]))
+    if head["masks"]:
+        arrays.append(np.stack([np.zeros_like(s.image) if s.mask is None else s.mask for s in samples]))
+
+    def write(file: IO[bytes]) -> None:
+        for array in arrays:
+            np.save(file, array)
+
+    write_whole(path, write)
     return "", digests
 
 
+def _head(file: IO[bytes]) -> dict[str, Any]:
+    """What stands before the images and the masks, which follow as arrays: ``read``, ``records``, ``masks``."""
+    head: dict[str, Any] = json.loads(np.load(file, allow_pickle=False).tobytes())
+    return head
+
+
 def _load(path: Path) -> list[Sample]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        records: list[tuple[Domain, dict[str, Any]]] = json.loads(str(arrays["records"]))
-        images = arrays["images"] if records else []
-        masks = arrays["masks"] if "masks" in arrays.files else None
+    with path.open("rb") as file:
+        head = _head(file)
+        images = np.load(file, allow_pickle=False) if head["records"] else []
+        masks = np.load(file, allow_pickle=False) if head["masks"] else None
+    records: list[tuple[Domain, dict[str, Any]]] = head["records"]
     return [
         Sample(domain, images[i], slice_of(row), None if masks is None else masks[i])
         for i, (domain, row) in enumerate(records)

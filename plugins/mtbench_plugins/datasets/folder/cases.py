@@ -16,9 +16,6 @@ from mtbench_plugins.datasets.folder.config import Config, Domain
 from mtbench_plugins.datasets.folder.frames import Frames
 from mtbench_plugins.datasets.folder.listing import Item
 
-_COUNTED = 2**20
-"""Integers that span less than this are counted one by one."""
-_PART = 2**18
 _SMALLEST = 1e-30
 """Stands for a window without width, so that a constant image is black."""
 
@@ -256,25 +253,18 @@ def _case_window(case: Case, domain: Domain) -> tuple[float, float] | None:
 
 
 def _percentiles(values: NDArray[np.generic], wanted: Sequence[float]) -> list[float]:
-    """As ``np.percentile``; integers are counted, which is several times faster than sorting a volume."""
-    least, most = (0, _COUNTED) if values.dtype.kind not in "ui" else (int(values.min()), int(values.max()))
-    if most - least >= _COUNTED:
-        return [float(value) for value in np.percentile(np.asarray(values, np.float32), wanted)]
-    counts = np.zeros(most - least + 1, np.int64)
-    # In the order of memory, which flipped axes would make a copy for, and part by part: counting makes a copy of
-    # 8 bytes a value.
+    """As ``np.percentile``; Arrow counts integers of 16 bits, which takes a tenth of the time of sorting a volume."""
+    import pyarrow as pa
+    from pyarrow.compute import quantile
+
+    # In the order of memory, which flipped axes would make a copy for.
     onwards = tuple(slice(None, None, -1 if stride < 0 else 1) for stride in values.strides)
-    flat = values[onwards].ravel(order="K")
-    for start in range(0, flat.size, _PART):
-        part = flat[start : start + _PART].astype(np.int64)
-        counts += np.bincount(part - least if least else part, minlength=counts.size)
-    upto = np.cumsum(counts)
-    result = []
-    for share in wanted:
-        place = share / 100 * (values.size - 1)
-        below, above = (int(np.searchsorted(upto, n, side="right")) for n in (np.floor(place), np.ceil(place)))
-        result.append(least + below + (above - below) * (place - np.floor(place)))
-    return [float(value) for value in result]
+    last = values.size - 1
+    places = [share / 100 * last for share in wanted]
+    neighbours = [round_(place) / max(last, 1) for place in places for round_ in (np.floor, np.ceil)]
+    found = quantile(pa.array(values[onwards].ravel(order="K")), neighbours, interpolation="nearest").to_pylist()
+    pairs = zip(places, found[::2], found[1::2], strict=True)
+    return [float(below + (above - below) * (place - np.floor(place))) for place, below, above in pairs]
 
 
 def _own_window(picture: Picture, domain: Domain) -> tuple[float, float]:
