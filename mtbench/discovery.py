@@ -147,21 +147,24 @@ class Registry:
         found = self._specs.get((kind, name))
         if found is not None:
             return found
-        broken = [
-            p
-            for p in self.plugins
-            if p.problem and name.replace("_", "-") in (p.name.replace("_", "-"), *(n for _, n in p.specs))
-        ]
         raise RequestError(
             f"there is no {kind} '{name}'",
             matches=close_matches(name, self.names(kind)),
             expected="one of " + ", ".join(self.names(kind)) if self.names(kind) else None,
-            remedy=(
-                f"The plugin '{broken[0].name}' of {broken[0].origin} was set aside: {broken[0].problem}"
-                if broken
-                else "`mtbench plugins` lists what is installed"
-            ),
+            remedy=self.broken(name) or "`mtbench plugins` lists what is installed",
         )
+
+    def broken(self, name: str) -> str | None:
+        """What is wrong with the plugin that may have had ``name``: one of that name, or a file that the user named."""
+
+        def spelt(text: str) -> str:
+            return text.replace("_", "-")
+
+        for plugin in self.plugins:
+            names = (plugin.name, *(known for _, known in plugin.specs))
+            if plugin.problem and (plugin.path or spelt(name) in map(spelt, names)):
+                return f"The plugin '{plugin.name}' of {plugin.origin} was set aside: {plugin.problem}"
+        return None
 
     def complete(self, kind: str, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters of that spec: defaults filled in, types checked, the user's ``mtbench.toml`` consulted."""
@@ -379,7 +382,8 @@ def _collect(registry: Registry, plugin: Plugin, module: object, caller: pluggy.
         try:
             yielded = list(cast(Iterable[Any], implementation.function() or ()))
         except (Exception, SystemExit) as error:
-            plugin.set_aside(f"{caller.name} failed: {type(error).__name__}: {error}", "correct the hook")
+            said = str(error).rstrip(".") if isinstance(error, MtbenchError) else f"{type(error).__name__}: {error}"
+            plugin.set_aside(f"{caller.name} failed: {said}", "correct the hook")
             continue
         for spec in yielded:
             expected = _SPEC_TYPES[kind]

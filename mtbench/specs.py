@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
-from mtbench.data import Task
+from mtbench.data import DOMAINS, Task
 from mtbench.errors import PluginError
 from mtbench.params import Param, declare
+from mtbench.typecheck import check_fields, fitted
 from mtbench.userconfig import UserConfig
 
 Params = Mapping[str, Any]
@@ -58,7 +59,8 @@ class Spec:
                 where=where,
                 expected="lower case letters, digits, '-', '_' and '.'",
             )
-        if not isinstance(self.factory, str) or not _FACTORY.fullmatch(self.factory):
+        check_fields(self, where)
+        if not _FACTORY.fullmatch(self.factory):
             raise PluginError(
                 f"factory is {self.factory!r}", where=where, expected="'package.module:Class' or ':Class'"
             )
@@ -151,7 +153,11 @@ class DatasetSpec(Spec):
     unverified: tuple[str, ...] = field(default=(), kw_only=True)
 
     def task(self, params: Params, dataset: str) -> Task:
-        """The task as the suite calls it ``dataset``, for these parameters."""
+        """The task as the suite calls it ``dataset``, for these parameters.
+
+        Raises:
+            PluginError: labels, regions or masks do not go together.
+        """
         fields: dict[str, Any] = {
             "source": self.source,
             "target": self.target,
@@ -162,7 +168,26 @@ class DatasetSpec(Spec):
         }
         if self.describe is not None:
             fields.update(self.describe(params))
-        return Task(dataset=dataset, **fields)
+        task = Task(dataset=dataset, **fields)
+        _check_task(task, f"DatasetSpec '{self.name}'")
+        return task
+
+
+def _check_task(task: Task, where: str) -> None:
+    check_fields(task, where)
+    names = list(task.labels.values())
+    known = ", ".join(map(str, task.labels)) or "none"
+    for value, name in task.labels.items():
+        if not 1 <= value <= 255:
+            raise PluginError(f"labels has the value {value}", where=where, expected="1 to 255; 0 is background")
+        if names.count(name) > 1:
+            raise PluginError(f"two labels are called '{name}'", where=where, expected="a name of its own for each")
+    for name, values in task.regions.items():
+        if not values or set(values) - set(task.labels):
+            raise PluginError(f"region '{name}' is made of {values}", where=where, expected=f"labels among {known}")
+    if strange := task.masks - set(DOMAINS):
+        expected = "some of " + ", ".join(f"'{domain}'" for domain in DOMAINS)
+        raise PluginError(f"masks holds '{min(strange)}'", where=where, expected=expected)
 
 
 @dataclass(frozen=True)
@@ -212,6 +237,9 @@ class Features:
     arrays: tuple[str, ...]
     params: Params = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_fields(self, f"Features of the extractor {self.extractor!r}")
+
 
 Need = Role | Features
 
@@ -255,8 +283,17 @@ class MetricSpec(Spec):
     decimals: int | None = field(default=None, kw_only=True)
 
     def needed(self, params: Params) -> tuple[Need, ...]:
-        """What ``compute`` reads, for these parameters."""
-        return self.needs(params) if callable(self.needs) else self.needs
+        """What ``compute`` reads, for these parameters.
+
+        Raises:
+            PluginError: nothing, or what there is not.
+        """
+        where = f"MetricSpec '{self.name}'"
+        given = self.needs(params) if callable(self.needs) else self.needs
+        needs: tuple[Need, ...] = fitted(given, tuple[Need, ...], where, "needs")
+        if not needs:
+            raise PluginError("it reads nothing", where=where, expected='needs = ("candidate",), or what it reads')
+        return needs
 
     def printed_variant(self, params: Params) -> str:
         """What stands in brackets behind the name; empty for the published definition."""
@@ -298,6 +335,9 @@ class SuiteSpec:
     name: str
     resource: str
     description: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self, f"SuiteSpec {self.name!r}")
 
 
 KINDS: tuple[type[Spec] | type[SuiteSpec], ...] = (

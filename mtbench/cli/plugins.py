@@ -31,7 +31,8 @@ def command(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_p
             from mtbench.errors import RequestError, close_matches
 
             known = [n for plugin in registry.plugins for _, n in plugin.specs]
-            raise RequestError(f"there is no plugin '{name}'", matches=close_matches(name, known))
+            matches = close_matches(name, known)
+            raise RequestError(f"there is no plugin '{name}'", matches=matches, remedy=registry.broken(name))
     problems = [p for p in registry.plugins if p.problem]
     if as_json:
         click.echo(

@@ -1,0 +1,102 @@
+"""What a plugin's author may write into a spec, and what is refused where it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mtbench
+from mtbench import Features, PluginError
+
+
+def metric(**given: Any) -> mtbench.MetricSpec:
+    return mtbench.MetricSpec("m", ":M", **{"needs": ("candidate",), **given})
+
+
+def dataset(**given: Any) -> mtbench.DatasetSpec:
+    return mtbench.DatasetSpec("d", ":D", **given)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: metric(needs=("candidates",)), ["needs is ('candidates',)", "a tuple of 'candidate', 'reference'"]),
+        (lambda: metric(needs="candidate"), ["one text", "('candidate',)"]),
+        (lambda: metric(family="perceptul"), ["family is 'perceptul'", "Did you mean 'perceptual'?", "one of"]),
+        (lambda: metric(interval="case"), ["Did you mean 'cases'?"]),
+        (lambda: metric(decimals="2"), ["decimals is '2'", "int | None"]),
+        (lambda: metric(decimals=True), ["decimals is True"]),
+        (lambda: metric(higher_is_better="no"), ["higher_is_better is 'no'", "type bool"]),
+        (lambda: metric(variant="x"), ["variant is 'x'", "Callable"]),
+        (lambda: Features("candidat", "net", ("a",)), ["Features", "'net'", "Did you mean 'candidate'?"]),
+        (lambda: Features("candidate", "net", "a"), ["arrays is 'a', one text", "('a',)"]),
+        (lambda: dataset(labels={"bone": 1}), ["DatasetSpec 'd'", "labels is {'bone': 1}", "Mapping[int, str]"]),
+        (lambda: dataset(masks="source"), ["masks is 'source'", "frozenset[str]"]),
+        (lambda: dataset(depth="uint32"), ["depth", "'uint8', 'uint16', 'float32'"]),
+        (lambda: dataset(regions={"all": 1}), ["regions is {'all': 1}"]),
+        (lambda: dataset(published={"source": {"train": "x"}}), ["published"]),
+        (lambda: mtbench.TranslatorSpec("t", ":T", weights="w.pt"), ["weights is 'w.pt', one text"]),
+        (lambda: mtbench.TranslatorSpec("t", ":T", trains=1), ["trains is 1"]),
+        (lambda: mtbench.TranslatorSpec("t", ":T", params=["a"]), ["params"]),
+        (lambda: mtbench.TranslatorSpec("t", ":T", description=None), ["description is None"]),
+        (lambda: mtbench.SuiteSpec("s", 3), ["SuiteSpec 's'", "resource is 3"]),
+    ],
+)
+def test_a_field_of_another_type_is_refused(make: Callable[[], object], words: list[str]) -> None:
+    with pytest.raises(PluginError) as caught:
+        make()
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_lists_and_sets_are_taken() -> None:
+    assert metric(needs=["candidate", Features("reference", "net", ["a"])]).needed({}) == (
+        "candidate",
+        Features("reference", "net", ("a",)),
+    )
+    assert dataset(labels={1: "a"}, masks={"source"}, regions={"all": [1]}).task({}, "x").masks == {"source"}
+
+
+@pytest.mark.parametrize(
+    "needs", [(), [], lambda params: (), lambda params: "candidate", lambda params: ["candidates"]]
+)
+def test_a_metric_reads_something_that_there_is(needs: Any) -> None:
+    with pytest.raises(PluginError, match="MetricSpec 'm'"):
+        metric(needs=needs).needed({})
+
+
+@pytest.mark.parametrize("described", [False, True])
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"labels": {0: "background", 1: "bone"}}, ["labels has the value 0", "0 is background"]),
+        ({"labels": {300: "bone"}}, ["300", "1 to 255"]),
+        ({"labels": {1: "bone", 2: "bone"}}, ["two labels are called 'bone'"]),
+        ({"labels": {1: "bone"}, "regions": {"all": (1, 2)}}, ["region 'all' is made of (1, 2)", "among 1"]),
+        ({"labels": {1: "bone"}, "regions": {"none": ()}}, ["region 'none'"]),
+        ({"masks": frozenset({"src"})}, ["masks holds 'src'", "'source', 'target'"]),
+    ],
+)
+def test_labels_regions_and_masks_go_together(fields: dict[str, Any], words: list[str], described: bool) -> None:
+    spec = dataset(describe=lambda params: fields) if described else dataset(**fields)
+    with pytest.raises(PluginError) as caught:
+        spec.task({}, "x")
+    for word in ("DatasetSpec 'd'", *words):
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "asked", [("plugins", "toy"), ("data", "list", "toy"), ("data", "prepare", "toy"), ("plan", "phantom", "-d", "toy")]
+)
+def test_who_asks_for_it_reads_what_is_wrong(asked: tuple[str, ...], tmp_path: Path, run_cli: Any) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import mtbench\n@mtbench.hookimpl\ndef mtbench_datasets():\n"
+        "    yield mtbench.DatasetSpec('toy', ':Toy', depth='uint32')\n"
+    )
+    ran = run_cli(*asked, "--plugin", file)
+    assert ran.code in (1, 2)
+    assert "mine.py was set aside: mtbench_datasets failed: DatasetSpec 'toy': depth is 'uint32'" in ran.err
