@@ -57,9 +57,10 @@ class Param:
 
     def __post_init__(self) -> None:
         if self.kind is None:
-            if self.default is None:
+            if type(self.default) not in _KIND_OF:
                 raise TypeError(
-                    "a Param without a default needs kind='int', 'float', 'str', 'bool', 'path', 'list' or 'table'"
+                    f"a Param whose default is {self.default!r} needs kind='int', 'float', 'str', 'bool', 'path', "
+                    "'list' or 'table'"
                 )
             object.__setattr__(self, "kind", _KIND_OF[type(self.default)])
 

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from mtbench.data import DOMAINS, Task
-from mtbench.errors import PluginError
-from mtbench.params import Param, declare
+from mtbench.errors import ParamError, PluginError
+from mtbench.params import Param, convert, declare
 from mtbench.typecheck import check_fields, fitted
 from mtbench.userconfig import UserConfig
 
@@ -68,6 +68,13 @@ class Spec:
             declared: dict[str, Param] = declare(self.params)
         except (TypeError, KeyError, AttributeError) as error:
             raise PluginError(f"params cannot be read: {error}", where=where) from error
+        for name, param in declared.items():
+            if not name.isidentifier():
+                raise PluginError(f"a parameter is called {name!r}", where=where, expected="a Python name")
+            try:
+                convert(name, param.default, param, where)
+            except ParamError as error:
+                raise PluginError(f"the default of {error.what}", where=where, expected=error.expected) from error
         object.__setattr__(self, "params", MappingProxyType(declared))
         if self.shorthand is not None and self.shorthand not in declared:
             raise PluginError(f"shorthand names no parameter: {self.shorthand!r}", where=where)
@@ -108,6 +115,23 @@ class TranslatorSpec(Spec):
     weights: tuple[str, ...] = field(default=(), kw_only=True)
     optional_weights: tuple[str, ...] = field(default=(), kw_only=True)
     notes: Callable[[Params], str] | None = field(default=None, kw_only=True)
+
+    def note(self, params: Params) -> str:
+        """What must be known of it with these parameters; empty where nothing.
+
+        Raises:
+            PluginError: ``notes`` gives no text.
+        """
+        return str(fitted(self.notes(params), str, f"TranslatorSpec '{self.name}'", "notes")) if self.notes else ""
+
+    def refusal(self, task: Task) -> str | None:
+        """Why it cannot take part in this task; ``None`` where it can.
+
+        Raises:
+            PluginError: ``supports`` gives neither a text nor ``None``.
+        """
+        reason = self.supports(task) if self.supports else None
+        return str(fitted(reason, str, f"TranslatorSpec '{self.name}'", "supports")) if reason is not None else None
 
 
 @dataclass(frozen=True)
@@ -297,7 +321,7 @@ class MetricSpec(Spec):
 
     def printed_variant(self, params: Params) -> str:
         """What stands in brackets behind the name; empty for the published definition."""
-        return self.variant(params) if self.variant else ""
+        return str(fitted(self.variant(params), str, f"MetricSpec '{self.name}'", "variant")) if self.variant else ""
 
 
 @dataclass(frozen=True)

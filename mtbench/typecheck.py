@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
+from numbers import Integral, Real
 from types import UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -65,12 +66,18 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(type(value) is type(word) and value == word for word in parts)
     if origin is Callable:
         return callable(value)
-    if origin in (tuple, frozenset):
-        kinds = (tuple, list) if origin is tuple else (frozenset, set)
-        return isinstance(value, kinds) and all(_fits(each, parts[0]) for each in value)
-    if origin is not None and issubclass(origin, Mapping):
+    if origin is tuple:
+        if not isinstance(value, (tuple, list)):
+            return False
+        each = parts[:1] * len(value) if parts[-1] is ... else parts
+        return len(value) == len(each) and all(map(_fits, value, each))
+    if origin is frozenset:
+        return isinstance(value, (frozenset, set)) and all(_fits(each, parts[0]) for each in value)
+    if origin is Mapping:
         return isinstance(value, Mapping) and all(_fits(k, parts[0]) and _fits(v, parts[1]) for k, v in value.items())
-    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    # What NumPy calls a number is one too, and True is none.
+    wanted = {int: Integral, float: Real}.get(hint, origin or hint)
+    return isinstance(value, wanted) and (hint is bool or not isinstance(value, bool))
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:

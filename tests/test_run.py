@@ -470,6 +470,10 @@ def test_what_leaves_the_range_is_clamped_and_noted(run: Any, store: Path) -> No
         ("text", "the value is 'three'. Expected a finite number"),
         ("ragged", "the cases have 3 ids, 2 patients and 1 values"),
         ("float32", ""),
+        ("label", "label is 1. Expected a value of type str"),
+        ("interval", "ci is (0.4,). Expected a value of type tuple[float, float] | None"),
+        ("ids", "ids is (1, 2). Expected a value of type tuple[str, ...]"),
+        ("log", ""),
     ],
 )
 def test_a_metric_that_breaks_its_contract(mode: str, message: str, run: Any) -> None:
@@ -494,6 +498,7 @@ def test_a_metric_that_breaks_its_contract(mode: str, message: str, run: Any) ->
         ("no-mask", "an image without a mask"),
         ("twice", "two source slices are called 's1-0'"),
         ("nobody", "no patient_id"),
+        ("number", "patient_id is 7. Expected a value of type str"),
         ("type", "prepare yielded ndarray. Expected mtbench.Sample"),
         ("domain", "a sample is of domain 'sauce'"),
         ("one", "the source domain has 1 image. Expected at least two images"),

@@ -16,6 +16,10 @@ def metric(**given: Any) -> mtbench.MetricSpec:
     return mtbench.MetricSpec("m", ":M", **{"needs": ("candidate",), **given})
 
 
+def translator(**given: Any) -> mtbench.TranslatorSpec:
+    return mtbench.TranslatorSpec("t", ":T", **given)
+
+
 def dataset(**given: Any) -> mtbench.DatasetSpec:
     return mtbench.DatasetSpec("d", ":D", **given)
 
@@ -38,10 +42,14 @@ def dataset(**given: Any) -> mtbench.DatasetSpec:
         (lambda: dataset(depth="uint32"), ["depth", "'uint8', 'uint16', 'float32'"]),
         (lambda: dataset(regions={"all": 1}), ["regions is {'all': 1}"]),
         (lambda: dataset(published={"source": {"train": "x"}}), ["published"]),
-        (lambda: mtbench.TranslatorSpec("t", ":T", weights="w.pt"), ["weights is 'w.pt', one text"]),
-        (lambda: mtbench.TranslatorSpec("t", ":T", trains=1), ["trains is 1"]),
-        (lambda: mtbench.TranslatorSpec("t", ":T", params=["a"]), ["params"]),
-        (lambda: mtbench.TranslatorSpec("t", ":T", description=None), ["description is None"]),
+        (lambda: translator(weights="w.pt"), ["weights is 'w.pt', one text"]),
+        (lambda: translator(trains=1), ["trains is 1"]),
+        (lambda: translator(params=["a"]), ["params"]),
+        (lambda: translator(description=None), ["description is None"]),
+        (lambda: translator(params={"a": mtbench.Param(5, maximum=3)}), ["default of parameter 'a' is 5", "at most 3"]),
+        (lambda: translator(params={"a": mtbench.Param("x", choices=("y",))}), ["default of parameter 'a'", "'y'"]),
+        (lambda: translator(params={"a b": 1}), ["a parameter is called 'a b'", "a Python name"]),
+        (lambda: translator(params={"a": object()}), ["params cannot be read", "needs kind="]),
         (lambda: mtbench.SuiteSpec("s", 3), ["SuiteSpec 's'", "resource is 3"]),
     ],
 )
@@ -66,6 +74,19 @@ def test_lists_and_sets_are_taken() -> None:
 def test_a_metric_reads_something_that_there_is(needs: Any) -> None:
     with pytest.raises(PluginError, match="MetricSpec 'm'"):
         metric(needs=needs).needed({})
+
+
+@pytest.mark.parametrize("answer", [5, True, False, ["a"]])
+def test_what_a_spec_answers_is_text(answer: Any) -> None:
+    task = dataset().task({}, "x")
+    for ask in (
+        lambda: translator(notes=lambda params: answer).note({}),
+        lambda: translator(supports=lambda task: answer).refusal(task),
+        lambda: metric(variant=lambda params: answer).printed_variant({}),
+    ):
+        with pytest.raises(PluginError, match=r"(notes|supports|variant) is .*Expected a value of type str"):
+            ask()
+    assert translator(supports=lambda task: None).refusal(task) is None
 
 
 @pytest.mark.parametrize("described", [False, True])

@@ -209,6 +209,7 @@ class Odd(Toy):
             "no-mask": lambda: dataclasses.replace(first, mask=None),
             "twice": lambda: samples[2],
             "nobody": lambda: dataclasses.replace(first, slice=dataclasses.replace(first.slice, patient_id="")),
+            "number": lambda: dataclasses.replace(first, slice=dataclasses.replace(first.slice, patient_id=7)),
             "type": lambda: image,
             "domain": lambda: dataclasses.replace(first, domain="sauce"),
         }
@@ -391,6 +392,7 @@ class OddMetric:
 
     def compute(self, inputs: mtbench.MetricInputs, context: mtbench.Context) -> Any:
         ragged = mtbench.Cases("slice", ("a", "b", "c"), ("a", "b"), np.array([1.0]))
+        numbered = mtbench.Cases("slice", (1, 2), ("a", "b"), np.array([0.5, 0.5]))  # type: ignore[arg-type]
         wrong = {
             "nan": lambda: mtbench.Score(float("nan")),
             "none": lambda: None,
@@ -398,5 +400,9 @@ class OddMetric:
             "text": lambda: mtbench.Score("three"),  # type: ignore[arg-type]
             "ragged": lambda: mtbench.Score(1.0, cases=ragged),
             "float32": lambda: mtbench.Score(np.float32(0.5)),  # type: ignore[arg-type]
+            "label": lambda: mtbench.Score(0.5, label=1),  # type: ignore[arg-type]
+            "interval": lambda: mtbench.Score(0.5, ci=(0.4,)),  # type: ignore[arg-type]
+            "ids": lambda: mtbench.Score(0.5, cases=numbered),
+            "log": lambda: context.log.append(5) or mtbench.Score(0.5),  # type: ignore[arg-type, func-returns-value]
         }
         return wrong.get(self.mode, lambda: mtbench.Score(0.5))()

@@ -102,15 +102,19 @@ class Context:
 
         It is recorded on every row of the translator and printed once under its table.
         """
-        if text not in self.remarks:
-            self.remarks.append(text)
+        if str(text) not in self.remarks:
+            self.remarks.append(str(text))
 
     def leave_out(self, case: str, reason: str) -> None:
         """Go on without a case (a volume, a patient) of a data set that cannot be used.
 
         It is counted and listed by name and reason; under ``--strict`` the whole preparation is refused.
         """
-        self.left_out.append((case, reason))
+        self.left_out.append((str(case), str(reason)))
+
+    def lines(self) -> list[str]:
+        """``log`` as text, whatever a plugin appended."""
+        return [str(line) for line in self.log]
 
     def rng(self, *names: Any) -> np.random.Generator:
         """A NumPy generator for (seed, names); pure, so the order of calls does not matter."""

@@ -20,9 +20,10 @@ from mtbench.compute.intervals import (
     subsample,
 )
 from mtbench.compute.seeds import generator
-from mtbench.data import MetricInputs, Score
+from mtbench.data import Cases, MetricInputs, Score
 from mtbench.errors import PluginError
 from mtbench.specs import MetricSpec
+from mtbench.typecheck import check_fields
 
 LARGEST = 1500
 """Images a side beyond which leaving patients out would take longer, and more memory, than all else together."""
@@ -133,20 +134,32 @@ def _checked(item: Score, blame: str) -> Score:
             expected="a finite number",
             remedy="A metric that cannot be computed must raise and say why",
         )
-    if item.cases is not None:
-        counts = len(item.cases.ids), len(item.cases.patients), len(item.cases.values)
-        if len(set(counts)) > 1:
-            raise PluginError(
-                f"the cases{about} have {counts[0]} ids, {counts[1]} patients and {counts[2]} values",
-                where=blame,
-                expected="one of each for every case",
-            )
+    score = replace(item, value=value, cases=_checked_cases(item.cases, about, blame))
+    check_fields(score, f"{blame}, score{about}")
     return replace(
-        item,
-        value=value,
-        stderr=None if item.stderr is None else float(item.stderr),
-        ci=None if item.ci is None else (float(item.ci[0]), float(item.ci[1])),
+        score,
+        stderr=None if score.stderr is None else float(score.stderr),
+        ci=None if score.ci is None else (float(score.ci[0]), float(score.ci[1])),
     )
+
+
+def _checked_cases(given: Any, about: str, blame: str) -> Any:
+    if not isinstance(given, Cases):
+        return given  # None, or what the check of the score's fields refuses
+    cases = given
+    counts = len(cases.ids), len(cases.patients), len(cases.values)
+    if len(set(counts)) > 1:
+        raise PluginError(
+            f"the cases{about} have {counts[0]} ids, {counts[1]} patients and {counts[2]} values",
+            where=blame,
+            expected="one of each for every case",
+        )
+    try:
+        cases = replace(cases, values=np.asarray(cases.values, np.float64))
+    except (TypeError, ValueError):
+        raise PluginError(f"the cases{about} have values that are no numbers", where=blame) from None
+    check_fields(cases, f"{blame}, cases{about}")
+    return cases
 
 
 def _mean(draws: Sequence[list[Score]]) -> list[Score]:

@@ -123,7 +123,7 @@ def trained(builder: Builder, translator: Choice) -> Iterator[Trained]:
     seeds: tuple[int | None, ...] = (None,)
     if (translator.trains or translator.stochastic) and not spec.deterministic:
         seeds = translator.entry.seeds or builder.suite.seeds
-    reason = translator.ask(spec.supports, builder.task) if spec.supports else None
+    reason = translator.ask(spec.refusal, builder.task)
     if translator.conditional and "source" not in builder.task.masks:
         reason = "it needs masks of the source slices, which this dataset lacks"
     for seed in seeds:

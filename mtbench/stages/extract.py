@@ -18,6 +18,6 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     extract(images, work.plugin, work.registered.spec.arrays, work.context, folder, work.blame)
     return {
         "images": len(images),
-        "notes": list(work.context.log),
+        "notes": work.context.lines(),
         "weights_sha256": getattr(work.plugin, "weights_sha256", ""),
     }

@@ -25,7 +25,7 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
         raise PluginError("save() wrote nothing", where=work.blame, expected="files in the folder it is given")
     info: dict[str, Any] = {
         "images": sum(len(s) for name, s in sets.items() if name.endswith("train")),
-        "notes": list(work.context.log),
+        "notes": work.context.lines(),
         "remarks": list(work.context.remarks),
     }
     made = [work.inputs[role] for role in sets if role in work.inputs]

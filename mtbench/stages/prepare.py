@@ -15,6 +15,7 @@ from mtbench.data import DOMAINS, WHITE, Sample, encode
 from mtbench.errors import DataError, PluginError
 from mtbench.stages.work import Work
 from mtbench.store.images import GrowingArray, GrowingIndex, content_of
+from mtbench.typecheck import check_fields
 
 if TYPE_CHECKING:
     from mtbench.compute.context import Progress
@@ -101,7 +102,7 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
         "images": count,
         "remark": f"{_cases(left_out)} left out; the first, {left_out[0][0]}: {left_out[0][1]}" if left_out else "",
         "left_out": [{"case": case, "reason": reason} for case, reason in left_out],
-        "notes": [*work.context.log, *(f"left out: {case}: {reason}" for case, reason in left_out)],
+        "notes": [*work.context.lines(), *(f"left out: {case}: {reason}" for case, reason in left_out)],
     }
 
 
@@ -141,6 +142,7 @@ class _Writer:
     def add(self, sample: Sample, size: tuple[int, int] | None) -> None:
         record = sample.slice
         where = f"dataset '{self._dataset}', {record.file or record.slice_id}"
+        check_fields(record, where)
         if not record.patient_id or not record.slice_id:
             raise DataError("a slice has no patient_id or no slice_id", where=where)
         if record.slice_id in self.ids:

@@ -36,7 +36,7 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     )
     record = {**as_record(found), **sizes}
     (folder / "score.json").write_text(json.dumps(record, sort_keys=True))
-    return {"notes": list(work.context.log), "images": sizes["n_translated"]}
+    return {"notes": work.context.lines(), "images": sizes["n_translated"]}
 
 
 def as_record(found: Scoring) -> dict[str, Any]:

@@ -53,4 +53,4 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
                 )
             for mask in labels:
                 masks.add(mask)
-    return {"images": len(images), "notes": list(context.log)}
+    return {"images": len(images), "notes": context.lines()}

@@ -37,14 +37,14 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
         for chunk in made:
             for image in chunk:
                 array.add(image)
-    return {"images": len(images), "notes": list(work.context.log), "translator": _about(work)}
+    return {"images": len(images), "notes": work.context.lines(), "translator": _about(work)}
 
 
 def _about(work: Work) -> dict[str, str]:
     """What stands on every row of this translator: terms of its weights, what was left out, and the files' sha256."""
     assert work.registered is not None
     spec = work.registered.spec
-    remarks = [spec.notes(work.params)] if spec.notes else []
+    remarks = [spec.note(work.params)]
     if "fit" in work.inputs:
         remarks += work.inputs["fit"].info.get("remarks", ())
     remarks += work.context.remarks

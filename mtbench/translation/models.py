@@ -116,7 +116,7 @@ def from_checkpoint(registry: Registry, call: str, checkpoint: Path | None, prec
         )
     if fit is not None and not decided(spec.trains, full):
         raise RequestError(f"translator '{spec.name}' needs no training", remedy="Leave --checkpoint out")
-    notes = tuple(filter(None, [spec.notes(full) if spec.notes else ""]))
+    notes = tuple(filter(None, [spec.note(full)]))
     return Model(registered, full, decided(spec.conditional, full), fit, precision=precision, notes=notes)
 
 

@@ -158,7 +158,7 @@ def _model(
     # What was typed says the same, unless it runs a program: that comes from the user alone.
     given = {**typed, **recorded(unit, registered)}
     params = registry.complete("translator", registered.spec.name, given)
-    notes = [registered.spec.notes(params)] if registered.spec.notes else []
+    notes = list(filter(None, [registered.spec.note(params)]))
     revision = (chosen.artefact.manifest.get("plugin") or {}).get("revision")
     if revision != registered.spec.revision:
         notes.append(
