@@ -23,6 +23,8 @@ def extract(images: ImageSet, extractor: Any, names: Sequence[str], context: Con
         PluginError: the extractor does not give what its spec promises.
     """
 
+    import torch
+
     def work(rows: range) -> dict[str, Any]:
         found = extractor.extract(images.tensor(slice(rows.start, rows.stop), context.device), context)
         if not isinstance(found, Mapping) or set(found) != set(names):
@@ -30,10 +32,18 @@ def extract(images: ImageSet, extractor: Any, names: Sequence[str], context: Con
             raise PluginError(
                 f"extract() gave {gave or 'nothing'}", where=blame, expected="a dictionary of " + ", ".join(names)
             )
+        for name, values in found.items():
+            if not isinstance(values, torch.Tensor) or not values.ndim:
+                raise PluginError(
+                    f"extract() gave '{name}' as {type(values).__name__} {values!r:.40}",
+                    where=blame,
+                    expected=f"a torch tensor of {len(rows)} rows",
+                )
         return dict(found)
 
     with ExitStack() as files:
         arrays: dict[str, GrowingArray] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
         for chosen, result in in_batches(images, context, work):
             for name, values in result.items():
                 block = values.float().cpu().numpy()
@@ -46,6 +56,13 @@ def extract(images: ImageSet, extractor: Any, names: Sequence[str], context: Con
                     )
                 if name not in arrays:
                     arrays[name] = GrowingArray(folder / f"{name}.npy", block[0])
+                    shapes[name] = block.shape[1:]
                     files.callback(arrays[name].close)
+                if block.shape[1:] != shapes[name]:
+                    raise PluginError(
+                        f"extract() gave '{name}' with rows of shape {block.shape[1:]}",
+                        where=blame,
+                        expected=f"{shapes[name]}, as for the images before",
+                    )
                 for row in block:
                     arrays[name].add(row)
