@@ -90,7 +90,7 @@ class Registered:
         """Import the heavy class and make the object.
 
         Raises:
-            PluginError: the class cannot be imported or refuses its parameters.
+            PluginError: the class cannot be imported, refuses its parameters or lacks a method.
             MtbenchError: whatever its ``__init__`` raises of that kind.
         """
         where = f"{self.spec.kind} '{self.spec.name}' of {self.plugin.origin}"
@@ -107,7 +107,7 @@ class Registered:
                 remedy="Install what it needs, or correct the factory in its spec",
             ) from error
         try:
-            return factory(**params)
+            made = factory(**params)
         except TypeError as error:
             raise PluginError(
                 f"{attribute} does not take the declared parameters: {error}",
@@ -118,6 +118,15 @@ class Registered:
             raise
         except Exception as error:
             raise PluginError(f"{attribute} cannot be made: {type(error).__name__}: {error}", where=where) from error
+        if lacking := self.spec.lacking(made, params):
+            # Before a fit, not when it is over and cannot be saved.
+            raise PluginError(
+                f"{attribute} has no method " + ", ".join(f"{name}()" for name in lacking),
+                where=where,
+                expected=f"what a {self.spec.kind} must have",
+                matches=close_matches(lacking[0], [name for name in dir(made) if not name.startswith("_")]),
+            )
+        return made
 
 
 class Registry:

@@ -40,6 +40,7 @@ class Spec:
     """
 
     kind: ClassVar[str] = ""
+    methods: ClassVar[tuple[str, ...]] = ()
 
     name: str
     factory: str
@@ -79,6 +80,10 @@ class Spec:
         if self.shorthand is not None and self.shorthand not in declared:
             raise PluginError(f"shorthand names no parameter: {self.shorthand!r}", where=where)
 
+    def lacking(self, made: object, params: Params) -> list[str]:
+        """The methods that ``made``, an object of the factory, must have with these parameters and has not."""
+        return [name for name in self.methods if not callable(getattr(made, name, None))]
+
 
 @dataclass(frozen=True)
 class TranslatorSpec(Spec):
@@ -105,6 +110,7 @@ class TranslatorSpec(Spec):
     """
 
     kind: ClassVar[str] = "translator"
+    methods: ClassVar[tuple[str, ...]] = ("translate",)
 
     trains: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
     stochastic: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
@@ -115,6 +121,13 @@ class TranslatorSpec(Spec):
     weights: tuple[str, ...] = field(default=(), kw_only=True)
     optional_weights: tuple[str, ...] = field(default=(), kw_only=True)
     notes: Callable[[Params], str] | None = field(default=None, kw_only=True)
+
+    def lacking(self, made: object, params: Params) -> list[str]:
+        """As for all kinds: ``translate`` or ``translate_all``, and what a fit needs where it trains."""
+        trains = self.trains(params) if callable(self.trains) else self.trains
+        wanted = ("fit", "save", "load") if trains else ()
+        found = [name for name in wanted if not callable(getattr(made, name, None))]
+        return found if hasattr(made, "translate_all") else [*found, *super().lacking(made, params)]
 
     def note(self, params: Params) -> str:
         """What must be known of it with these parameters; empty where nothing.
@@ -160,6 +173,7 @@ class DatasetSpec(Spec):
     """
 
     kind: ClassVar[str] = "dataset"
+    methods: ClassVar[tuple[str, ...]] = ("prepare",)
 
     source: str = field(default="source", kw_only=True)
     target: str = field(default="target", kw_only=True)
@@ -223,6 +237,7 @@ class SegmenterSpec(Spec):
     """
 
     kind: ClassVar[str] = "segmenter"
+    methods: ClassVar[tuple[str, ...]] = ("fit", "save", "load", "segment")
 
 
 @dataclass(frozen=True)
@@ -240,6 +255,7 @@ class ExtractorSpec(Spec):
     """
 
     kind: ClassVar[str] = "extractor"
+    methods: ClassVar[tuple[str, ...]] = ("extract",)
 
     arrays: tuple[str, ...] = field(default=("features",), kw_only=True)
     weights: tuple[str, ...] = field(default=(), kw_only=True)
@@ -295,6 +311,7 @@ class MetricSpec(Spec):
     """
 
     kind: ClassVar[str] = "metric"
+    methods: ClassVar[tuple[str, ...]] = ("compute",)
 
     title: str = field(default="", kw_only=True)
     needs: tuple[Need, ...] | Callable[[Params], tuple[Need, ...]] = field(default=(), kw_only=True)
@@ -329,6 +346,7 @@ class ExecutorSpec(Spec):
     """Runs units. The class has ``submit(job)``, ``wait()`` and ``close()``; see ``mtbench.run.executor``."""
 
     kind: ClassVar[str] = "executor"
+    methods: ClassVar[tuple[str, ...]] = ("submit", "wait", "close")
 
 
 @dataclass(frozen=True)
@@ -340,6 +358,7 @@ class ExporterSpec(Spec):
     """
 
     kind: ClassVar[str] = "exporter"
+    methods: ClassVar[tuple[str, ...]] = ("export",)
 
     ending: str = field(default=".txt", kw_only=True)
 

@@ -500,6 +500,8 @@ def test_a_metric_that_breaks_its_contract(mode: str, message: str, run: Any) ->
         ("nobody", "no patient_id"),
         ("number", "patient_id is 7. Expected a value of type str"),
         ("type", "prepare yielded ndarray. Expected mtbench.Sample"),
+        ("record", "a sample has the record 's1-1'. Expected mtbench.Slice"),
+        ("empty", "the image has shape (0, 16). Expected one grey channel"),
         ("domain", "a sample is of domain 'sauce'"),
         ("one", "the source domain has 1 image. Expected at least two images"),
     ],

@@ -10,6 +10,7 @@ import pytest
 
 import mtbench
 from mtbench import Features, PluginError
+from mtbench.discovery import discover
 
 
 def metric(**given: Any) -> mtbench.MetricSpec:
@@ -121,3 +122,40 @@ def test_who_asks_for_it_reads_what_is_wrong(asked: tuple[str, ...], tmp_path: P
     ran = run_cli(*asked, "--plugin", file)
     assert ran.code in (1, 2)
     assert "mine.py was set aside: mtbench_datasets failed: DatasetSpec 'toy': depth is 'uint32'" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("hook", "spec", "methods", "lacking"),
+    [
+        ("translators", "TranslatorSpec", ["translate"], ""),
+        ("translators", "TranslatorSpec", ["translate_all"], ""),
+        ("translators", "TranslatorSpec", ["translates"], "translate(). Did you mean 'translates'?"),
+        ("translators", "TranslatorSpec trains", ["fit", "load", "translate"], "save()"),
+        ("translators", "TranslatorSpec trains", ["translate"], "fit(), save(), load()"),
+        ("translators", "TranslatorSpec trains", ["fit", "save", "load", "translate_all"], ""),
+        ("segmenters", "SegmenterSpec", ["fit", "save", "load"], "segment()"),
+        ("extractors", "ExtractorSpec", [], "extract()"),
+        ("metrics", "MetricSpec", [], "compute()"),
+        ("datasets", "DatasetSpec", ["files"], "prepare()"),
+        ("exporters", "ExporterSpec", [], "export()"),
+        ("executors", "ExecutorSpec", ["submit"], "wait(), close()"),
+    ],
+)
+def test_what_a_class_must_have_is_looked_for_before_it_works(
+    hook: str, spec: str, methods: list[str], lacking: str, tmp_path: Path
+) -> None:
+    name, _, trains = spec.partition(" ")
+    file = tmp_path / "mine.py"
+    file.write_text(
+        f"import mtbench\n@mtbench.hookimpl\ndef mtbench_{hook}():\n"
+        f"    yield mtbench.{name}('mine', ':Mine'{', trains=lambda params: True' if trains else ''})\n"
+        "class Mine:\n    pass\n" + "".join(f"    def {method}(self): pass\n" for method in methods)
+    )
+    found = discover([file]).get(hook[:-1], "mine")
+    if not lacking:
+        found.create({})
+        return
+    with pytest.raises(PluginError) as caught:
+        found.create({})
+    assert f"Mine has no method {lacking}" in str(caught.value)
+    assert str(file) in str(caught.value)

@@ -211,6 +211,8 @@ class Odd(Toy):
             "nobody": lambda: dataclasses.replace(first, slice=dataclasses.replace(first.slice, patient_id="")),
             "number": lambda: dataclasses.replace(first, slice=dataclasses.replace(first.slice, patient_id=7)),
             "type": lambda: image,
+            "record": lambda: dataclasses.replace(first, slice="s1-1"),  # type: ignore[arg-type]
+            "empty": lambda: dataclasses.replace(first, image=image[:0]),
             "domain": lambda: dataclasses.replace(first, domain="sauce"),
         }
         samples[3] = changed.get(self.mode, lambda: dataclasses.replace(first, image=image, mask=mask))()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtbench.data import DOMAINS, WHITE, Sample, encode
+from mtbench.data import DOMAINS, WHITE, Sample, Slice, encode
 from mtbench.errors import DataError, PluginError
 from mtbench.stages.work import Work
 from mtbench.store.images import GrowingArray, GrowingIndex, content_of
@@ -47,6 +47,10 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
             if not isinstance(sample, Sample):
                 raise PluginError(
                     f"prepare yielded {type(sample).__name__}", where=work.blame, expected="mtbench.Sample"
+                )
+            if not isinstance(sample.slice, Slice):
+                raise PluginError(
+                    f"a sample has the record {sample.slice!r:.60}", where=work.blame, expected="mtbench.Slice"
                 )
             if sample.domain not in DOMAINS:
                 raise PluginError(
@@ -171,7 +175,7 @@ class _Writer:
                     stack.callback(part.close)
 
     def _stored(self, image: Any, size: tuple[int, int] | None, where: str) -> Any:
-        if image.ndim != 2:
+        if image.ndim != 2 or not image.size:
             raise DataError(f"the image has shape {image.shape}", where=where, expected="one grey channel, H x W")
         if image.shape != size:
             raise DataError(
