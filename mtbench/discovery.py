@@ -120,12 +120,9 @@ class Registered:
             raise PluginError(f"{attribute} cannot be made: {type(error).__name__}: {error}", where=where) from error
         if lacking := self.spec.lacking(made, params):
             # Before a fit, not when it is over and cannot be saved.
-            raise PluginError(
-                f"{attribute} has no method " + ", ".join(f"{name}()" for name in lacking),
-                where=where,
-                expected=f"what a {self.spec.kind} must have",
-                matches=close_matches(lacking[0], [name for name in dir(made) if not name.startswith("_")]),
-            )
+            what = f"{attribute} has no method " + ", ".join(f"{name}()" for name in lacking)
+            matches = close_matches(lacking[0], [name for name in dir(made) if not name.startswith("_")])
+            raise PluginError(what, where=where, expected="what its kind must have", matches=matches)
         return made
 
 
@@ -165,13 +162,9 @@ class Registry:
 
     def broken(self, name: str) -> str | None:
         """What is wrong with the plugin that may have had ``name``: one of that name, or a file that the user named."""
-
-        def spelt(text: str) -> str:
-            return text.replace("_", "-")
-
         for plugin in self.plugins:
-            names = (plugin.name, *(known for _, known in plugin.specs))
-            if plugin.problem and (plugin.path or spelt(name) in map(spelt, names)):
+            names = [known.replace("_", "-") for known in (plugin.name, *(spec for _, spec in plugin.specs))]
+            if plugin.problem and (plugin.path or name.replace("_", "-") in names):
                 return f"The plugin '{plugin.name}' of {plugin.origin} was set aside: {plugin.problem}"
         return None
 

@@ -343,10 +343,10 @@ class MetricSpec(Spec):
 
 @dataclass(frozen=True)
 class ExecutorSpec(Spec):
-    """Runs units. The class has ``submit(job)``, ``wait()`` and ``close()``; see ``mtbench.run.executor``."""
+    """Runs units. The class is a :class:`mtbench.run.executor.Executor`."""
 
     kind: ClassVar[str] = "executor"
-    methods: ClassVar[tuple[str, ...]] = ("submit", "wait", "close")
+    methods: ClassVar[tuple[str, ...]] = ("problems", "start", "submit", "wait", "close")
 
 
 @dataclass(frozen=True)

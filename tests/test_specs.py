@@ -138,7 +138,7 @@ def test_who_asks_for_it_reads_what_is_wrong(asked: tuple[str, ...], tmp_path: P
         ("metrics", "MetricSpec", [], "compute()"),
         ("datasets", "DatasetSpec", ["files"], "prepare()"),
         ("exporters", "ExporterSpec", [], "export()"),
-        ("executors", "ExecutorSpec", ["submit"], "wait(), close()"),
+        ("executors", "ExecutorSpec", ["submit"], "problems(), start(), wait(), close()"),
     ],
 )
 def test_what_a_class_must_have_is_looked_for_before_it_works(
