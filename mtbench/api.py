@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtbench.compute.folders import store_folder
+from mtbench.compute.inference import check_device
 from mtbench.discovery import Registry, discover
 from mtbench.errors import RequestError, close_matches
 from mtbench.params import parse_call
@@ -136,6 +137,8 @@ def run(
                 expected="one of " + ", ".join(STAGES),
                 matches=close_matches(stage, STAGES),
             )
+    if device:
+        check_device(device)
     registry = discover(plugin_files, third_party=not no_plugins, config=config, careful=True)
     _refuse_broken_files(registry)
     made = plan(

@@ -103,6 +103,14 @@ class Results:
                     expected="a new or empty folder, or one made by `mtbench run`",
                     remedy="Choose another with --out",
                 )
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise RequestError(
+                    f"{path} cannot be made: {error.strerror}", remedy="Choose another with --out"
+                ) from error
+            except OSError:
+                pass  # a full disk or no permission: said by the write that follows
             text = json.dumps({"format": FORMAT, "suite": suite}, indent=1)
             write_whole(path / MARKER, lambda file: file.write(text.encode()))
         return Results.open(path)

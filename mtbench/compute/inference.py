@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import mmap
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mtbench.data import ImageSet
+from mtbench.errors import RequestError
 from mtbench.rows import Rows
 
 if TYPE_CHECKING:
@@ -78,13 +80,36 @@ def prepare_torch(precision: str, threads: int) -> None:
     torch.backends.cudnn.benchmark = False
 
 
+def check_device(asked: str) -> None:
+    """Refuse what is no device's name, without a look at the machine: the work may be done by another.
+
+    Raises:
+        RequestError: it is neither "cpu" nor a GPU.
+    """
+    if not re.fullmatch(r"(cpu|mps|(cuda|xpu)(:\d+)?)", asked):
+        raise RequestError(f"there is no device '{asked}'", where="--device", expected="cpu, cuda, cuda:1, ...")
+
+
 def resolve_device(asked: str | None) -> str:
-    """ "cuda:0" where there is one and nobody said otherwise, "cpu" else; ``asked`` unchanged if given."""
-    if asked:
-        return "cuda:0" if asked == "cuda" else asked
+    """ "cuda:0" where there is one and nobody said otherwise, "cpu" else; ``asked`` unchanged if given.
+
+    Raises:
+        RequestError: it is no device, or a GPU that is not here.
+    """
     import torch
 
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if not asked:
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    check_device(asked)
+    device = "cuda:0" if asked == "cuda" else asked
+    if device.startswith("cuda") and int(device.partition(":")[2]) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise RequestError(
+            f"there is no GPU '{asked}' here",
+            where="--device",
+            expected=f"one of cuda:0 to cuda:{count - 1}" if count else "cpu: PyTorch finds no GPU",
+        )
+    return device
 
 
 def device_name(device: str) -> str:
