@@ -11,9 +11,9 @@ from typing import Any
 import click
 import pytest
 
-import mtbench
 from mtbench.cli import COMMANDS
 from mtbench.compute.inference import resolve_device
+from mtbench.errors import RequestError
 
 SUITE = """
 datasets = ["toy"]
@@ -160,11 +160,11 @@ def test_a_device_that_there_is_not(run_cli: Any, tmp_path: Path, monkeypatch: p
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     for asked in ("cuda", "cuda:0", "cuda:3"):
-        with pytest.raises(mtbench.RequestError, match=f"no GPU '{asked}' here. Expected cpu: PyTorch finds no GPU"):
+        with pytest.raises(RequestError, match=f"no GPU '{asked}' here. Expected cpu: PyTorch finds no GPU"):
             resolve_device(asked)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert [resolve_device(asked) for asked in ("cuda", "cuda:1", "cpu")] == ["cuda:0", "cuda:1", "cpu"]
-    with pytest.raises(mtbench.RequestError, match="Expected one of cuda:0 to cuda:1"):
+    with pytest.raises(RequestError, match="Expected one of cuda:0 to cuda:1"):
         resolve_device("cuda:2")
 
 
