@@ -7,7 +7,6 @@ import math
 import re
 import shutil
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -295,15 +294,6 @@ def test_json_in_a_page_cannot_end_its_script() -> None:
     text = embedded(value)
     assert not set(text) & set("<>&\u2028")
     assert json.loads(text) == {"<!--": ["</script>", "&", "\u2028", None, None, [1.5]]}
-
-
-def test_what_is_missing_is_named(ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    with pytest.raises(RequestError, match=r'pip install "mtbench\[report\]"'):
-        write_report(ran / "results", tmp_path / "r.html", store=str(ran / "store"))
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(RequestError, match=r'pip install "mtbench\[report\]"'):
-        write_figure("table", ran / "results", tmp_path / "t.png")
 
 
 # -- figures

@@ -7,7 +7,19 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "monai", "scipy", "skimage", "pandas", "nibabel", "pydicom", "matplotlib")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "monai",
+    "scipy",
+    "skimage",
+    "pandas",
+    "nibabel",
+    "pydicom",
+    "matplotlib",
+    "plotly",
+    "jinja2",
+)
 LOOK = "print('HEAVY', sorted({name.partition('.')[0] for name in sys.modules} & set(" + repr(HEAVY) + ")))"
 
 

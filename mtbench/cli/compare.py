@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Draw the critical-difference diagram: PNG, SVG or PDF by the ending (needs matplotlib).",
+    help="Draw the critical-difference diagram: PNG, SVG or PDF by the ending.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(a: str, b: str, output: Path | None, as_json: bool, **options: Any) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     "--heatmap",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Also draw a heat map: PNG, SVG or PDF by the ending (needs matplotlib).",
+    help="Also draw a heat map: PNG, SVG or PDF by the ending.",
 )
 def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -> None:
     """Correlate every metric in RESULTS with every segmentation metric, task by task.

@@ -42,7 +42,7 @@ def write_report(
         The file.
 
     Raises:
-        RequestError: that is no result, a name matches nothing, or the extra ``report`` is not installed.
+        RequestError: that is no result, or a name matches nothing.
         StoreError: the file cannot be written.
     """
     from mtbench.report.content import report

@@ -52,7 +52,7 @@ def report(
         slices: which slices to show; see :func:`mtbench.report.examples.find_examples`.
 
     Raises:
-        RequestError: the libraries of the extra ``report`` are not installed.
+        RequestError: the installed Plotly cannot be put into a page.
     """
     from mtbench import __version__
 

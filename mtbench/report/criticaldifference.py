@@ -19,14 +19,11 @@ def draw(found: Sequence[CriticalDifference], path: Path) -> None:
         path: a PNG, SVG or PDF file.
 
     Raises:
-        RequestError: there is none, matplotlib is not installed, the ending is another, or the file cannot be written.
+        RequestError: there is none, the ending is another, or the file cannot be written.
     """
     if path.suffix.lower() not in ENDINGS:
         raise RequestError(f"a diagram cannot be written as '{path.suffix}'", expected="one of " + ", ".join(ENDINGS))
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise RequestError("a diagram needs matplotlib", remedy="pip install matplotlib") from error
+    from matplotlib.figure import Figure
 
     heights = [1.2 + 0.22 * ((len(one.ranks) + 1) // 2) + 0.12 * len(one.groups) for one in found]
     figure: Any = Figure(figsize=(7, sum(heights)), layout="constrained")

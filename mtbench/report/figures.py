@@ -30,6 +30,8 @@ def draw_examples(tasks: Sequence[TaskExamples], path: Path) -> str:
     Raises:
         RequestError: there are no images, or the file cannot be written.
     """
+    from matplotlib.figure import Figure
+
     lines = [(task, example) for task in tasks for example in task.examples]
     if not lines:
         reasons = dict.fromkeys(task.absent for task in tasks if task.absent)
@@ -37,10 +39,9 @@ def draw_examples(tasks: Sequence[TaskExamples], path: Path) -> str:
             "there are no images to draw" + "".join(f": {reason}" for reason in reasons),
             expected="results whose images are in the store, and a slice that is among them",
         )
-    figure_class = _figure_class()
     names = list(dict.fromkeys(view.label for _, example in lines for view in example.views))
     width, heights = (len(names) + 2) * TILE, [TILE * e.source.shape[0] / e.source.shape[1] for _, e in lines]
-    figure: Any = figure_class(figsize=(width + 0.35, sum(heights) + 0.35), layout="constrained")
+    figure: Any = Figure(figsize=(width + 0.35, sum(heights) + 0.35), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     axes = figure.subplots(len(lines), len(names) + 2, squeeze=False, height_ratios=heights)
     for row, (task, example) in enumerate(lines):
@@ -109,9 +110,10 @@ def draw_table(table: ResultsTable, path: Path) -> str:
     Raises:
         RequestError: there are no scores, or the file cannot be written.
     """
+    from matplotlib.figure import Figure
+
     if not table.sections:
         raise RequestError("there are no scores to show", remedy="`mtbench run` makes them")
-    figure_class = _figure_class()
     blocks = [_lines(section) for section in table.sections]
     widths = [[max(_length(line[i]) for line in lines) + 2 for i in range(len(lines[0]))] for _, lines, _ in blocks]
     width = max(3.0, max(sum(of) for of in widths) * CHARACTER)
@@ -121,7 +123,7 @@ def draw_table(table: ResultsTable, path: Path) -> str:
         for line in textwrap.wrap(f"{_marks((n,))} {text}", max(20, int(width / CHARACTER * 1.15)))
     ]
     height = (sum(len(lines) + 0.8 + bool(heading) for heading, lines, _ in blocks) + 0.8 * len(notes)) * ROW
-    figure: Any = figure_class(figsize=(width, height))
+    figure: Any = Figure(figsize=(width, height))
     axis = figure.add_axes((0, 0, 1, 1))
     axis.set_xlim(0, width)
     axis.set_ylim(height, 0)
@@ -217,9 +219,3 @@ def _print(axis: Any, line: Sequence[Entry], widths: Sequence[int], y: float) ->
 
 def _shortened(text: str, longest: int = 24) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def _figure_class() -> Any:
-    from mtbench.report.heatmap import figure_class
-
-    return figure_class()

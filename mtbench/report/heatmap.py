@@ -31,15 +31,17 @@ def draw(found: Correlations, path: Path) -> str:
         As :func:`save`.
 
     Raises:
-        RequestError: matplotlib is not installed, the ending is another, or the file cannot be written.
+        RequestError: the ending is another, or the file cannot be written.
     """
+    from matplotlib.figure import Figure
+
     check(path)
     absolute = found.rule == "paper"
     tasks = list(dict.fromkeys(item.task for item in found.items))
     panels = [_panel(found, task, absolute) for task in tasks]
     widths = [max(1.6, 0.95 * len(against)) for _, against, _ in panels]
     rows = max(len(metrics) for metrics, _, _ in panels)
-    figure: Any = figure_class()(figsize=(sum(widths) + 1.7 * len(panels) + 1, 0.5 * rows + 1.9), layout="constrained")
+    figure: Any = Figure(figsize=(sum(widths) + 1.7 * len(panels) + 1, 0.5 * rows + 1.9), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
     image = None
     for axis, task, (metrics, against, values) in zip(axes, tasks, panels, strict=True):
@@ -89,19 +91,6 @@ def check(path: Path) -> None:
     """
     if path.suffix.lower() not in ENDINGS:
         raise RequestError(f"a figure cannot be written as '{path.suffix}'", expected="one of " + ", ".join(ENDINGS))
-
-
-def figure_class() -> Any:
-    """matplotlib's Figure.
-
-    Raises:
-        RequestError: it is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise RequestError("a figure needs matplotlib", remedy='pip install "mtbench[report]"') from error
-    return Figure
 
 
 def save(figure: Any, path: Path) -> str:

@@ -54,7 +54,7 @@ class Ray:
 
     def problems(self) -> list[str]:
         """Whether Ray is installed; a cluster is reached when the run starts."""
-        return [] if find_spec("ray") else ["Ray is not installed. Do this: pip install 'mtbench[ray]'"]
+        return [] if find_spec("ray") else ["Ray is not installed. Do this: pip install 'ray>=2.9'"]
 
     def start(self, session: Session) -> None:
         """Reach the cluster, or start one.
