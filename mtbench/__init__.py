@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mtbench import startup  # noqa: F401
 from mtbench.data import Batch, Cases, ImageSet, MetricInputs, Sample, Score, Slice, Task, TrainingData
 from mtbench.errors import DataError, MtbenchError, PluginError, WeightsError
 from mtbench.hookspecs import hookimpl

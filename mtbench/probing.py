@@ -1,6 +1,6 @@
 """Tries imports in a process of their own, so that one that hangs or crashes does so there.
 
-``python -m mtbench.probing`` reads a JSON list of trials from standard input and answers one line for each.
+``python -P -m mtbench.probing`` reads a JSON list of trials from standard input and answers one line for each.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from mtbench import childprocess
 
 PATIENCE = 60.0
 """Seconds that one plugin's imports may take."""
@@ -33,12 +35,12 @@ def trial(wanted: Sequence[Mapping[str, Any]], patience: float | None = None) ->
     at = 0
     while at < len(wanted):
         process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            childprocess.command("-m", __name__),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)},
+            env=childprocess.environment(),
         )
         assert process.stdin is not None
         assert process.stdout is not None

@@ -63,15 +63,15 @@ def options(**changed: Any) -> dict[str, Any]:
 
 def test_the_batch_script_says_what_the_user_asked_for(tmp_path: Path) -> None:
     folder = tmp_path / "a b"
-    asked = options(partition="gpu", gres="gpu:1", setup=["module load cuda"], at_once=3)
-    text = batch_script(folder, 5, asked, threads=2, gpu=True, python="/opt/my python")
+    asked = options(partition="gpu", gres="gpu:1", setup=["module load cuda"], at_once=3, python="/opt/my python")
+    text = batch_script(folder, 5, asked, threads=2, gpu=True)
     assert "#SBATCH --array=0-4%3" in text
     assert "#SBATCH --partition=gpu" in text
     assert "#SBATCH --gres=gpu:1" in text
     assert "\nmodule load cuda\n" in text
-    assert f"'/opt/my python' -m mtbench worker '{folder}'/$SLURM_ARRAY_TASK_ID.json &" in text
+    assert f"'/opt/my python' -P -m mtbench worker '{folder}'/$SLURM_ARRAY_TASK_ID.json &" in text
     assert "account" not in text
-    assert "gres" not in batch_script(folder, 5, asked, threads=2, gpu=False, python="python")
+    assert "gres" not in batch_script(folder, 5, asked, threads=2, gpu=False)
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
 
 

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from mtbench import childprocess
+
 Converted = tuple[str, dict[str, Any]]
 Convert = Callable[[Any, Any, Path], Converted]
 
@@ -67,10 +69,10 @@ class Workers:
         if child is None:
             child = subprocess.Popen(
                 # Not by -m: the package imports this module, and Python would warn that it runs twice.
-                [sys.executable, "-c", f"from {__name__} import main; main()"],
+                childprocess.command("-c", f"from {__name__} import main; main()"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)},
+                env=childprocess.environment(),
             )
             self._own.child = child
             self._all.append(child)

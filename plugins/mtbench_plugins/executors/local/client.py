@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mtbench import childprocess
 from mtbench.errors import MtbenchError
 from mtbench.run.job import Job, Outcome
 from mtbench.run.worker import outcome_file, read_progress
@@ -137,11 +137,11 @@ class Local:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._server = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.server", str(theirs.fileno()), str(self._folder)],
+                childprocess.command("-m", f"{__package__}.server", str(theirs.fileno()), str(self._folder)),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)},
+                env=childprocess.environment(),
             )
         messages: list[dict[str, Any]] | None = []
         while messages == []:

@@ -1,4 +1,4 @@
-"""The fork server: ``python -m mtbench_plugins.executors.local.server SOCKET FOLDER``.
+"""The fork server: ``python -P -m mtbench_plugins.executors.local.server SOCKET FOLDER``.
 
 It has imported torch and the core, has not touched a GPU, loaded no plugin and started no thread; so a unit's process
 is a fork away. It watches those processes: time, memory, what they print, how they end. It speaks JSON lines through
@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mtbench import childprocess
 from mtbench.openmp import wait_briefly
 from mtbench_plugins.executors.local import processes
 
@@ -226,7 +227,8 @@ def _unit(asked: dict[str, Any], output: int) -> None:
         os.environ.update(asked["env"], TMPDIR=asked["scratch"])
         tempfile.tempdir = None
         if asked["spawn"]:
-            os.execv(sys.executable, [sys.executable, "-m", "mtbench", "worker", asked["unit"]])
+            command = childprocess.command("-m", "mtbench", "worker", asked["unit"])
+            os.execv(command[0], command)
         from mtbench.run.worker import execute_file
 
         execute_file(Path(asked["unit"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -66,15 +67,18 @@ class Ray:
 
         self._ray = ray
         self._session = session
+        self._folder = os.getcwd()
         self._own = not ray.is_initialized()
         try:
             if self._own:
-                ray.init(
-                    address=self._address or None,
-                    include_dashboard=None if self._address else False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                )
+                # Ray's own processes import from the folder in which it is initialised before anything else.
+                with contextlib.chdir("/"):
+                    ray.init(
+                        address=self._address or None,
+                        include_dashboard=None if self._address else False,
+                        log_to_driver=False,
+                        logging_level=logging.ERROR,
+                    )
         except Exception as error:
             raise RequestError(
                 f"the cluster cannot be reached: {error}",
@@ -93,7 +97,7 @@ class Ray:
         task = self._work.options(
             num_cpus=int(job.unit["threads"]), num_gpus=gpu, max_retries=self._retries, name=job.unit["name"]
         )
-        self._tasks[task.remote(str(unit), job.timeout)] = Task(job, unit)
+        self._tasks[task.remote(str(unit), job.timeout, self._folder)] = Task(job, unit)
 
     def wait(self, seconds: float) -> list[Outcome]:
         """What has ended."""

@@ -6,13 +6,26 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
+
+from mtbench import childprocess
 
 
-def work(unit: str, timeout: float | None) -> tuple[str, str]:
-    """Run the unit file; how that went ("exit" or "timeout") and the end of what it printed."""
-    command = [sys.executable, "-m", "mtbench", "worker", unit]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+def work(unit: str, timeout: float | None, folder: str) -> tuple[str, str]:
+    """Run the unit file; how that went ("exit" or "timeout") and the end of what it printed.
+
+    Args:
+        unit: the file.
+        timeout: seconds.
+        folder: the current folder of the run, and of the unit's process where the node has that folder.
+    """
+    process = subprocess.Popen(
+        childprocess.command("-m", "mtbench", "worker", unit),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        cwd=folder if os.path.isdir(folder) else None,
+        env=childprocess.plain_environment(),
+    )
     how = "exit"
     try:
         printed, _ = process.communicate(timeout=timeout)

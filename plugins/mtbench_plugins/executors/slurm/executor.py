@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +100,6 @@ class Slurm:
             self._options,
             threads=max(int(job.unit["threads"]) for job in batch),
             gpu=gpu,
-            python=self._options["python"] or sys.executable,
         )
         (folder / "array.sh").write_text(text, encoding="utf-8")
         array = queue.submit(folder / "array.sh")

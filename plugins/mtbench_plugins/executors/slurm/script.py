@@ -7,11 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mtbench import childprocess
+
 NOTICE = 90
 """Seconds before its time limit at which Slurm tells a job that it will be stopped."""
+_NO_EMPTY_ENTRIES = """\
+if [ -n "${PYTHONPATH:-}" ]; then  # without empty entries, which stand for the current folder
+    PYTHONPATH=$(tr -s : <<< "$PYTHONPATH"); PYTHONPATH=${PYTHONPATH#:}; PYTHONPATH=${PYTHONPATH%:}
+fi"""
 
 
-def batch_script(folder: Path, count: int, options: Mapping[str, Any], *, threads: int, gpu: bool, python: str) -> str:
+def batch_script(folder: Path, count: int, options: Mapping[str, Any], *, threads: int, gpu: bool) -> str:
     """The script of an array of ``count`` tasks; task i runs the unit file ``folder``/i.json.
 
     A task that runs out of time is queued again by itself, ``retries`` times: a fit goes on from its checkpoint. One
@@ -35,6 +41,7 @@ def batch_script(folder: Path, count: int, options: Mapping[str, Any], *, thread
         "signal": f"B:USR1@{NOTICE}",
     }
     head = [f"#SBATCH --{name}={value}" for name, value in wanted.items() if value not in (None, "")]
+    worker = shlex.join(childprocess.command("-m", "mtbench", "worker", python=options["python"]))
     unit = f"{shlex.quote(str(folder))}/$SLURM_ARRAY_TASK_ID.json"
     return "\n".join(
         [
@@ -42,6 +49,7 @@ def batch_script(folder: Path, count: int, options: Mapping[str, Any], *, thread
             *head,
             "#SBATCH --requeue",
             *_lines(options["setup"]),
+            _NO_EMPTY_ENTRIES,
             "again() {",
             '    kill -TERM "$worker" 2>/dev/null; wait "$worker"',
             f'    if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {options["retries"]} ]; then',
@@ -50,7 +58,7 @@ def batch_script(folder: Path, count: int, options: Mapping[str, Any], *, thread
             "    exit 124",
             "}",
             "trap again USR1",
-            f"{shlex.quote(python)} -m mtbench worker {unit} &",
+            f"{worker} {unit} &",
             "worker=$!",
             'wait "$worker"',
             "",

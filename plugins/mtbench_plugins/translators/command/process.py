@@ -6,11 +6,11 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from mtbench import childprocess
 from mtbench.errors import PluginError
 
 _LINES = 8
@@ -84,7 +84,7 @@ def run(
 def _guarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """However the block ends, and if this process is killed in it: no process of the program's group goes on."""
     guard = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _GUARD, str(process.pid)],
+        childprocess.command("-I", "-S", "-c", _GUARD, str(process.pid)),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
