@@ -129,6 +129,8 @@ class Segmenter:
         """Labels, int64 B x H x W, of images float32 B x 1 x H x W in [0, 1], of any size."""
         if self.targets is None:
             raise WeightsError("the segmenter was neither fitted nor loaded")
+        for network in self.networks.values():
+            network.to(context.device)
         with torch.inference_mode(), context.autocast():
             logits = {n: self.logits(n, images.to(context.device)) for n in self.targets.networks}
         return self.targets.decode(logits)

@@ -1,0 +1,147 @@
+"""Networks and images meet on the device of the context, wherever they came from. Needs no GPU."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from strict_device import strict_device
+from test_segmenters import context, data, discs, small, small_lab
+from test_translator_training import SMALL, TASK, batch, size, translator
+from test_translator_training import data as both_domains
+
+import mtbench
+from mtbench import Batch
+from mtbench.api import run
+from mtbench.compute.context import Context
+from mtbench.discovery import discover
+from mtbench.params import complete
+from mtbench_plugins.extractors.resizing import resize
+
+
+def test_the_device_is_strict() -> None:
+    with strict_device() as device:
+        there, here = torch.ones(2, device=device), torch.ones(2)
+        assert (there.device.type, here.to(device).device.type, here.device.type) == ("cuda", "cuda", "cpu")
+        assert (there + here.to(device) * 2).cpu().tolist() == [3, 3]
+        network = torch.nn.Linear(2, 1)
+        for mixed in (lambda: there + here, lambda: network(there), lambda: torch.stack([here, there])):
+            with pytest.raises(RuntimeError, match="on cuda:0 and on the CPU"):
+                mixed()
+        for left in (there.numpy, lambda: np.asarray(there)):
+            with pytest.raises(RuntimeError, match="of a tensor on cuda:0"):
+                left()
+        network.to(device)(there).sum().backward()
+        assert network.weight.grad is not None
+        assert network.weight.grad.device.type == "cuda"
+
+
+@pytest.mark.parametrize("make", [small, lambda **k: small(per="region", **k), small_lab])
+def test_segmenters(make: Any, tmp_path: Path) -> None:
+    images = discs(6, 2).tensor()
+    with strict_device() as device:
+        fitted = make(epochs=1)
+        fitted.fit(data(discs(8), discs(4, 1)), context(device=device))
+        fitted.save(tmp_path)
+        loaded = make()
+        loaded.load(tmp_path)
+        found = loaded.segment(images.to(device), context(device=device))
+        again = fitted.segment(images, context(device=device))
+        assert (found.device.type, again.device.type) == ("cuda", "cuda")
+        found, again = found.cpu(), again.cpu()
+    plain = make()
+    plain.load(tmp_path)
+    assert torch.equal(found, plain.segment(images, context()))
+    assert torch.equal(found, again)
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_translators(name: str, tmp_path: Path) -> None:
+    given = batch(size(name))
+    here = Context(task=TASK, seed=1, threads=1)
+    with strict_device() as device:
+        there = replace(here, device=device)
+        fitted = translator(name, steps=2)
+        fitted.fit(both_domains(name), there)
+        fitted.save(tmp_path)
+        loaded = translator(name)
+        loaded.load(tmp_path)
+        masks = None if given.masks is None else given.masks.to(device)
+        moved = Batch(given.source.to(device), given.slices, masks)
+        there.start_batch()
+        made = loaded.translate(moved, there)
+        assert made.device.type == "cuda"
+        made = made.cpu()
+    plain = translator(name)
+    plain.load(tmp_path)
+    here.start_batch()
+    torch.testing.assert_close(made, plain.translate(given, here), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["inception-random", "radiomics"])
+def test_extractors(name: str) -> None:
+    found = discover().get("extractor", name)
+    images, here = discs(2).tensor(), Context(threads=1)
+    extractor = found.create(complete({}, found.spec.params, name))
+    with strict_device() as device:
+        made = extractor.extract(images.to(device), replace(here, device=device))
+        made = {key: value.cpu() for key, value in made.items()}
+    # The same object again: what it keeps belongs to the device that it was used on.
+    for key, value in extractor.extract(images, here).items():
+        torch.testing.assert_close(made[key], value, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["tf1", "bilinear", "clean"])
+def test_resizing(kind: str) -> None:
+    images = discs(1).tensor() * 255
+    with strict_device() as device:
+        made = resize(images.to(device), kind, 40).cpu()
+    torch.testing.assert_close(made, resize(images, kind, 40))
+
+
+SUITE = """
+[suite]
+name = "devices"
+threads = 1
+[[datasets]]
+name = "phantom-lumbar"
+params = { size = 32, patients_source = 6, patients_target = 6, slices = 2 }
+[[translators]]
+name = "histogram"
+[[translators]]
+name = "unsb"
+params = { steps = 1, ngf = 4, n_blocks = 1, ndf = 4, netF_nc = 8, num_patches = 16 }
+[[segmenters]]
+name = "unet"
+params = { epochs = 1, filters = 4, levels = 2 }
+[[metrics]]
+name = "dice"
+[[metrics]]
+name = "swd"
+"""
+
+
+def test_a_run_and_new_images(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(SUITE)
+    (tmp_path / "given").mkdir()
+    for number, image in enumerate(discs(4).images):
+        Image.fromarray(image).save(tmp_path / "given" / f"{number}.png")
+    values = {}
+    for device in ("cpu", "cuda"):
+        with strict_device() if device == "cuda" else nullcontext():
+            out, store = tmp_path / f"out-{device}", tmp_path / f"store-{device}"
+            done = run(
+                str(tmp_path / "s.toml"), out=str(out), store=str(store), device=device, executor="inline", quiet=True
+            )
+            assert not done.summary.failures, done.summary.failures
+            images = tmp_path / f"new-{device}"
+            mtbench.translate("unsb", tmp_path / "given", images, results=out, store=str(store), device=device)
+            rows = mtbench.score(images, tmp_path / "given", metrics=["swd"], store=str(store), device=device)
+        values[device] = [r["value"] for r in mtbench.load(out).to_pylist()] + [row["value"] for row in rows]
+    assert values["cuda"] == pytest.approx(values["cpu"], rel=1e-2)
