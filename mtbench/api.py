@@ -17,6 +17,7 @@ from mtbench.plan import Plan, make_plan
 from mtbench.plan.choices import programs
 from mtbench.results import Results
 from mtbench.run.executor import Executor
+from mtbench.run.observers import Observers
 from mtbench.run.preflight import preflight
 from mtbench.run.progress import PlainProgress, make_progress
 from mtbench.run.request import request
@@ -158,10 +159,12 @@ def run(
     name = parse_call(executor)[0]
     again = _again(made, rerun)
     artefacts = Store(store_folder(store))
+    warn = partial(console.print, style="yellow", markup=False, highlight=False, soft_wrap=True)
     remark = preflight(made, registry, artefacts, runner)
     if remark:
-        console.print(remark, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        warn(remark)
     results = Results.create(Path(out) if out else Path("mtbench-results") / made.suite.name, made.suite.name)
+    observers = Observers(registry, results.path, warn)
     watcher = PlainProgress(Console(quiet=True)) if quiet else make_progress(console)
     options = RunOptions(
         device=device,
@@ -192,12 +195,12 @@ def run(
     remember(artefacts, results.path)
     with results.writing():
         try:
-            summary = Scheduler(made, registry, artefacts, results, runner, options, watcher).run()
+            summary = Scheduler(made, registry, artefacts, results, runner, options, watcher, observers).run()
         finally:
             tables = results.rebuild()
     if summary.interrupted:
         raise KeyboardInterrupt
-    registry.notify_suite_finished(tables)
+    observers.suite_finished(tables)
     return Finished(made, results, summary)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -184,11 +183,6 @@ class Registry:
                 f"its configure failed: {type(error).__name__}: {error}",
                 where=f"{owner} of {registered.plugin.origin}",
             ) from error
-
-    def notify_suite_finished(self, tables: Mapping[str, Any]) -> None:
-        """Tell the observers; what they raise changes nothing."""
-        with contextlib.suppress(Exception):
-            self.manager.hook.mtbench_suite_finished(tables=tables)
 
     def add(self, plugin: Plugin, kind: str, spec: Any) -> None:
         """Register one spec; a name that is taken sets the newcomer aside."""

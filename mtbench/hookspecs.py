@@ -67,12 +67,16 @@ def mtbench_suites() -> Iterable[SuiteSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def mtbench_unit_finished(unit: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-    """Called in the parent process after each unit; whatever it raises is logged and changes nothing."""
+    """Called in the process of ``mtbench run`` after each unit, with copies of what it was and how it ended.
+
+    Every observer is called. What one raises is shown once, logged in ``observers.log`` of the results, and changes
+    nothing; only ``KeyboardInterrupt`` ends the run, as Ctrl-C does.
+    """
 
 
 @hookspec
 def mtbench_suite_finished(tables: Mapping[str, pa.Table]) -> None:
-    """Called once at the end with the tables ``scores``, ``attempts`` and ``cases``."""
+    """Called once at the end with the tables ``scores``, ``attempts`` and ``cases``; otherwise like the one above."""
 
 
 SPEC_HOOKS: Mapping[str, str] = {

@@ -20,6 +20,7 @@ from mtbench.results import Results
 from mtbench.run.executor import Executor, Session
 from mtbench.run.job import Job, Outcome, events_folder, unit_to_dict
 from mtbench.run.lookup import address, fingerprint, given, settle
+from mtbench.run.observers import Observers
 from mtbench.run.record import Record, lost
 from mtbench.run.signals import interrupts
 from mtbench.run.space import needed
@@ -114,6 +115,7 @@ class Scheduler:
         executor: who runs the units.
         options: how.
         watcher: who shows it.
+        observers: plugins that watch.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class Scheduler:
         executor: Executor,
         options: RunOptions,
         watcher: Watcher,
+        observers: Observers,
     ) -> None:
         self._plan = plan
         self._registry = registry
@@ -133,6 +136,7 @@ class Scheduler:
         self._options = options
         self._results = results
         self._watcher = watcher
+        self._observers = observers
         self._hashes = Hashes(store.root / "hashes.sqlite")
         self._leases = Leases(store.root, options.patience)
         self._record = Record(plan, registry, results, self._leases, options.executor, options.request)
@@ -386,6 +390,4 @@ class Scheduler:
         self._release(unit)
         told = outcome.reason or str(outcome.info.get("remark", ""))
         self._watcher.finished(unit, outcome.status, told, outcome.seconds)
-        # Observers cannot fail a run.
-        with contextlib.suppress(Exception):
-            self._registry.manager.hook.mtbench_unit_finished(unit=unit_to_dict(unit), result=vars(outcome))
+        self._observers.unit_finished(unit, outcome)
