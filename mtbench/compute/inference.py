@@ -71,12 +71,12 @@ def prepare_torch(precision: str, threads: int) -> None:
     """Set threads (torch's and BLAS's) and TF32 as the unit's key says, whatever ran before in this process."""
     import torch
 
+    from mtbench.compute.precision import set_tf32
+
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     limit_blas(threads)
-    tf32 = precision == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.backends.cudnn.allow_tf32 = tf32
+    set_tf32(precision == "tf32")
     torch.backends.cudnn.benchmark = False
 
 

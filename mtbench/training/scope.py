@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mtbench.compute.context import Context
+from mtbench.compute.precision import tf32
 
 
 def seed_everything(seed: int) -> None:
@@ -44,14 +45,9 @@ def seeded(seed: int) -> Iterator[None]:
 def numerics(context: Context) -> Iterator[None]:
     """The context's CPU threads, and TF32 on CUDA only where its precision is "tf32" (bf16 keeps it off)."""
     threads = torch.get_num_threads()
-    matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    tf32 = context.precision == "tf32"
     torch.set_num_threads(context.threads)
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = tf32
     try:
-        yield
+        with tf32(context.precision == "tf32"):
+            yield
     finally:
         torch.set_num_threads(threads)
-        torch.set_float32_matmul_precision(matmul)
-        torch.backends.cudnn.allow_tf32 = cudnn
