@@ -152,7 +152,8 @@ def adopt_fit(
     registry = discover(plugin_files, third_party=not no_plugins, config=config)
     kind = "segmenter" if options["segmenters"] and not options["translators"] else "translator"
     made = plan(suite, registry=registry, say=partial(click.echo, err=True), **options)
-    found = adopt(made, registry, Store(store_folder(store)), kind, what, replace=replace)
+    note = partial(click.echo, err=True)
+    found = adopt(made, registry, Store(store_folder(store)), kind, what, replace=replace, note=note)
     click.echo(f"adopted as: {found.manifest['unit']['name']}")
     click.echo(f"digest:     {found.digest}")
     return 0

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from mtbench.data import Task
 from mtbench.discovery import Registry
-from mtbench.errors import DataError, DiskFullError, RequestError
+from mtbench.errors import DataError, DiskFullError, LeaseLostError, RequestError
 from mtbench.params import parse_call
-from mtbench.plan import Plan
+from mtbench.plan import Plan, Unit
 from mtbench.plan.builder import Builder
 from mtbench.plan.choices import Choice, choices
-from mtbench.run.job import Job, unit_to_dict
-from mtbench.run.lookup import address, fingerprint, given, raw_files, settle
+from mtbench.run.making import Making
 from mtbench.run.scheduler import Watcher
 from mtbench.run.worker import execute
 from mtbench.store.artefacts import Artefact, Store
-from mtbench.store.hashes import Hashes
 from mtbench.suite import Entry, Suite, load_suite
 
 
@@ -140,56 +138,38 @@ class _Maker:
 
     def run(self, make: bool) -> Prepared | None:
         plan = self.request.builder.plan
-        data_key, split_key = self.request.builder.base["data"], self.request.builder.base["split"]
-        hashes = Hashes(self.store.root / "hashes.sqlite")
+        data_unit, split_unit = (plan.units[self.request.builder.base[part]] for part in ("data", "split"))
+        making = Making(plan, self.registry, self.store)
         try:
-            data, made, trouble = self._unit(plan, data_key, {}, hashes, make)
+            data, made, trouble = self._make(making, data_unit) if make else (making.find(data_unit), False, "")
             if data is None:
                 if trouble:
                     raise DataError(trouble)
                 return None
-            split, split_made, trouble = self._unit(plan, split_key, {data_key: data}, hashes, make=True)
+            split, split_made, trouble = self._make(making, split_unit)
         finally:
-            hashes.close()
+            making.close()
         return Prepared(self.request, data, split, made or split_made, trouble)
 
-    def _unit(
-        self, plan: Plan, key: str, inputs: dict[str, Artefact], hashes: Hashes, make: bool
-    ) -> tuple[Artefact | None, bool, str]:
+    def _make(self, making: Making, unit: Unit) -> tuple[Artefact | None, bool, str]:
         """The artefact, whether it was made now, and why it is not there."""
-        unit = plan.units[key]
-        if make:
-            files, provisional = fingerprint(unit, self.registry, hashes)
-        else:
-            files, provisional = raw_files(unit, self.registry, hashes) or "", False
-        where = address(unit, inputs, files)
-        found = self.store.get(unit.stage, where)
-        if found is not None and provisional:
-            where = settle(unit, self.registry, hashes, self.store, inputs, files)
-            found = self.store.get(unit.stage, where)
-        if found is not None or not make:
-            return found, False, ""
-        job = Job(
-            unit=unit_to_dict(unit),
-            address=where,
-            inputs={role: (plan.units[of].stage, inputs[of].path.name) for role, of in unit.inputs.items()},
-            digests={role: inputs[of].digest for role, of in unit.inputs.items()},
-            given=given(unit, inputs),
-            store=str(self.store.root),
-            device="cpu",
-            files=files,
-            strict=self.strict,
-        )
-        if self.watcher is None:
-            outcome = execute(job, self.registry)
-        else:
-            self.watcher.started(unit)
-            outcome = execute(job, self.registry, partial(self.watcher.report, unit.key))
-            self.watcher.finished(unit, outcome.status, "", outcome.seconds)
-        if outcome.error_type == DiskFullError.__name__:
-            raise DiskFullError(outcome.reason)
-        if outcome.status == "ok":
-            if provisional:
-                where = settle(unit, self.registry, hashes, self.store, inputs, files)
-            return self.store.get(unit.stage, where), True, ""
-        return None, False, outcome.reason
+        while True:
+            found = making.wait(unit, self.watcher.note if self.watcher else lambda text: None)
+            if isinstance(found, Artefact):
+                return found, False, ""
+            job = replace(making.job(unit, found), device="cpu", strict=self.strict)
+            if self.watcher is None:
+                outcome = execute(job, self.registry)
+            else:
+                self.watcher.started(unit)
+                outcome = execute(job, self.registry, partial(self.watcher.report, unit.key))
+                self.watcher.finished(unit, outcome.status, "", outcome.seconds)
+            if outcome.error_type == LeaseLostError.__name__:
+                continue
+            if outcome.error_type == DiskFullError.__name__:
+                raise DiskFullError(outcome.reason)
+            if outcome.status != "ok":
+                return None, False, outcome.reason
+            artefact = making.made(unit)
+            making.release(unit)
+            return artefact, True, ""

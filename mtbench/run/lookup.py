@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from mtbench.discovery import Registered, Registry
@@ -24,8 +25,23 @@ def raw_files(unit: Unit, registry: Registry, hashes: Hashes, *, only_known: boo
     return _of_all(_named(unit, registry), hashes, only_known=only_known)
 
 
-def fingerprint(unit: Unit, registry: Registry, hashes: Hashes) -> tuple[str, bool]:
-    """The fingerprint of a unit's raw files, and whether it is a provisional one.
+@dataclass(frozen=True)
+class Place:
+    """Where a unit's artefact is or will be.
+
+    Attributes:
+        address: in the store.
+        files: the fingerprint of the raw files that the unit reads.
+        provisional: whether those are only known by size and time of change; :func:`settle` moves what is made here.
+    """
+
+    address: str
+    files: str
+    provisional: bool
+
+
+def locate(unit: Unit, registry: Registry, hashes: Hashes, store: Store, artefacts: Mapping[str, Artefact]) -> Place:
+    """The place of a unit's artefact, as far as its raw files are known; ``artefacts`` by unit key.
 
     ``prepare`` reads its files once, hashing what it decodes. Before that only their sizes and times of change are
     known; what it makes goes to an address made of those, from which :func:`settle` moves it. Files that look like
@@ -37,7 +53,13 @@ def fingerprint(unit: Unit, registry: Registry, hashes: Hashes) -> tuple[str, bo
     named = _named(unit, registry)
     new = unit.stage == "prepare" and not all(hashes.seen(base, files) for base, files in named.values())
     known = _of_all(named, hashes, only_known=new)
-    return (known, False) if known is not None else (_unread(named), True)
+    final = None if known is None else Place(address(unit, artefacts, known), known, provisional=False)
+    if final and (unit.stage != "prepare" or not named or store.get(unit.stage, final.address)):
+        return final
+    files = _unread(named)
+    place = Place(address(unit, artefacts, files), files, provisional=True)
+    # What was made may still lie there: it is about to be moved, or its maker was killed before that.
+    return place if final is None or store.get(unit.stage, place.address) else final
 
 
 def settle(

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,8 +18,8 @@ from mtbench.errors import DiskFullError, LeaseLostError, MtbenchError
 from mtbench.plan import Plan, Row, Unit
 from mtbench.results import Results
 from mtbench.run.executor import Executor, Session
-from mtbench.run.job import Job, Outcome, events_folder, unit_to_dict
-from mtbench.run.lookup import address, fingerprint, given, settle
+from mtbench.run.job import Job, Outcome, events_folder
+from mtbench.run.making import Making
 from mtbench.run.observers import Observers
 from mtbench.run.record import Record, lost
 from mtbench.run.signals import interrupts
@@ -27,11 +27,10 @@ from mtbench.run.space import needed
 from mtbench.run.worker import describe_failure
 from mtbench.store.artefacts import Artefact, Store
 from mtbench.store.files import sweep
-from mtbench.store.hashes import Hashes
-from mtbench.store.leases import PATIENCE, Leases
+from mtbench.store.leases import PATIENCE, Lease
 
 _POLL = 1.0
-"""Seconds between looks at units that another run is at work on."""
+"""Seconds between looks at what the executor has done."""
 
 
 class Watcher(Protocol):
@@ -137,14 +136,9 @@ class Scheduler:
         self._results = results
         self._watcher = watcher
         self._observers = observers
-        self._hashes = Hashes(store.root / "hashes.sqlite")
-        self._leases = Leases(store.root, options.patience)
-        self._record = Record(plan, registry, results, self._leases, options.executor, options.request)
-        self._artefacts: dict[str, Artefact] = {}
-        self._addresses: dict[str, str] = {}
-        self._files: dict[str, str] = {}
-        self._provisional: set[str] = set()
-        self._claims: dict[str, str] = {}
+        self._making = Making(plan, registry, store, options.patience)
+        making = self._making
+        self._record = Record(plan, registry, results, making.leases, options.executor, options.request)
         self._dead: dict[str, str] = {}
         self._running: set[str] = set()
         self._full: DiskFullError | None = None
@@ -171,7 +165,7 @@ class Scheduler:
             self._store.sweep()
             sweep(Path(tempfile.gettempdir()).glob(".tmp-*"))
             self._record.recall()
-            self._leases.sweep()
+            self._making.leases.sweep()
             self._watcher.begin(len(self._plan.units))
             for row in self._rows.get("", ()):
                 self._record.skipped(row, row.skipped)
@@ -181,7 +175,7 @@ class Scheduler:
             self._loop()
         self._summary.seconds = time.monotonic() - started
         if self._full is not None:
-            rest = [key for key in self._plan.units if key not in self._artefacts and key not in self._dead]
+            rest = [key for key in self._plan.units if key not in self._making.artefacts and key not in self._dead]
             raise DiskFullError(
                 str(self._full).rstrip("."),
                 remedy=f"About {needed(self._plan, rest, self._store)} are needed for the {len(rest)} units to come",
@@ -197,10 +191,10 @@ class Scheduler:
             with contextlib.suppress(DiskFullError):
                 for key in sorted(self._running):
                     outcome = lost(key, "The run was stopped by the user while this unit was at work.")
-                    self._record.attempt(self._plan.units[key], outcome, self._addresses[key], begun=True)
-            self._leases.close()
+                    unit = self._plan.units[key]
+                    self._record.attempt(unit, outcome, self._making.address(unit), begun=True)
+            self._making.close()
             self._store.sweep()
-            self._hashes.close()
             self._watcher.end()
 
     def _interrupt(self) -> None:
@@ -238,21 +232,18 @@ class Scheduler:
             if self._running and not ended:
                 for outcome in self._executor.wait(_POLL):
                     self._running.discard(outcome.key)
+                    unit = units[outcome.key]
                     if outcome.error_type == LeaseLostError.__name__:
                         elsewhere.append(outcome.key)
-                        self._record.attempt(
-                            units[outcome.key],
-                            lost(outcome.key, outcome.reason),
-                            self._addresses[outcome.key],
-                            begun=True,
-                        )
-                    elif self._finish(units[outcome.key], outcome):
+                        missed = lost(outcome.key, outcome.reason)
+                        self._record.attempt(unit, missed, self._making.address(unit), begun=True)
+                    elif self._finish(unit, outcome):
                         ended.append(outcome.key)
             elif elsewhere and not ended:
                 if not told:
                     told = True
-                    self._watcher.note("Another run is at work on the rest; waiting for what it makes.")
-                time.sleep(min(_POLL, self._options.patience / 4))
+                    self._watcher.note("Another process is at work on the rest; waiting for what it makes.")
+                time.sleep(self._making.poll)
             if not ended and elsewhere:
                 ready.extend(elsewhere)
                 elsewhere = []
@@ -277,76 +268,34 @@ class Scheduler:
                 return _Begun.ENDED
         fresh = unit.stage in self._options.fresh or unit.key in self._options.again
         try:
-            where = self._locate(unit)
-            found = None if fresh else self._present(unit)
-            while found is None:
-                lease = self._leases.take(where)
-                if lease is None:
-                    return _Begun.ELSEWHERE
-                self._claims[unit.key] = where
-                # Whoever held the claim before may have finished, and read raw files that nobody had read before.
-                if unit.key not in self._provisional or self._locate(unit) == where:
-                    if fresh:
-                        self._store.drop(unit.stage, where)
-                    found = self._present(unit)
-                    break
-                self._release(unit)
-                where = self._addresses[unit.key]
+            found = self._making.claim(unit, fresh=fresh)
+            if fresh and found is not None:
+                self._store.drop(unit.stage, self._making.address(unit))
         except DiskFullError:
             raise
         except Exception as error:
             self._fail(unit, Outcome(unit.key, **describe_failure(error)))
             return _Begun.ENDED
-        if found is not None:
-            self._artefacts[unit.key] = found
+        if found is None:
+            return _Begun.ELSEWHERE
+        if isinstance(found, Artefact):
             self._end(unit, Outcome(unit.key, "cached", digest=found.digest))
             return _Begun.ENDED
-        self._record.started(unit, where)
+        self._record.started(unit, self._making.address(unit))
         self._watcher.started(unit)
         self._running.add(unit.key)
-        self._executor.submit(self._job(unit, lease))
+        self._executor.submit(self._job(unit, found))
         return _Begun.RUNNING
 
-    def _locate(self, unit: Unit) -> str:
-        """Where the unit's artefact is or will be, as far as its raw files are known."""
-        files, provisional = fingerprint(unit, self._registry, self._hashes)
-        self._files[unit.key] = files
-        self._addresses[unit.key] = address(unit, self._artefacts, files)
-        (self._provisional.add if provisional else self._provisional.discard)(unit.key)
-        return self._addresses[unit.key]
-
-    def _present(self, unit: Unit) -> Artefact | None:
-        """The unit's artefact, at the address that it keeps; ``None`` where it is still to be made."""
-        found = self._store.get(unit.stage, self._addresses[unit.key])
-        if found is None or unit.key not in self._provisional:
-            return found
-        self._provisional.discard(unit.key)
-        self._addresses[unit.key] = settle(
-            unit, self._registry, self._hashes, self._store, self._artefacts, self._files[unit.key]
-        )
-        return self._store.get(unit.stage, self._addresses[unit.key])
-
-    def _release(self, unit: Unit) -> None:
-        if unit.key in self._claims:
-            self._leases.release(self._claims.pop(unit.key))
-
-    def _job(self, unit: Unit, lease: tuple[str, str] | None) -> Job:
-        plugin = self._registry.get(unit.kind, unit.plugin).plugin.reference() if unit.plugin else {}
-        return Job(
-            unit=unit_to_dict(unit),
-            address=self._addresses[unit.key],
-            inputs={role: (self._plan.units[key].stage, self._addresses[key]) for role, key in unit.inputs.items()},
-            digests={role: self._artefacts[key].digest for role, key in unit.inputs.items()},
-            given=given(unit, self._artefacts),
-            store=str(self._store.root),
+    def _job(self, unit: Unit, lease: Lease) -> Job:
+        return replace(
+            self._making.job(unit, lease),
             device=self._options.device or "",
             batch_size=self._options.batch_size,
-            files=self._files[unit.key],
-            plugin=plugin,
+            plugin=self._registry.get(unit.kind, unit.plugin).plugin.reference() if unit.plugin else {},
             code=self._codes[unit.kind, unit.plugin] if unit.plugin else None,
             timeout=self._options.timeout,
             memory_mb=self._options.memory_mb,
-            lease=lease,
             events=events_folder(unit, self._results.path),
         )
 
@@ -354,17 +303,14 @@ class Scheduler:
         """Take in an outcome; False where the unit has not ended because the disk is full."""
         if outcome.error_type == DiskFullError.__name__:
             self._full = self._full or DiskFullError(outcome.reason)
-            self._release(unit)
-            self._record.attempt(unit, outcome, self._addresses[unit.key], begun=True)
+            self._making.release(unit)
+            self._record.attempt(unit, outcome, self._making.address(unit), begun=True)
             return False
         if outcome.status == "ok":
             try:
-                made = self._present(unit)
+                self._making.made(unit)
             except MtbenchError as error:
                 outcome = Outcome(unit.key, **describe_failure(error))
-            else:
-                assert made is not None
-                self._artefacts[unit.key] = made
         if outcome.status == "ok":
             self._end(unit, outcome, begun=True)
         else:
@@ -377,17 +323,17 @@ class Scheduler:
         self._end(unit, outcome, begun=begun)
 
     def _end(self, unit: Unit, outcome: Outcome, *, begun: bool = False) -> None:
-        where = self._addresses.get(unit.key, "")
         self._summary.counts[outcome.status] = self._summary.counts.get(outcome.status, 0) + 1
-        self._record.attempt(unit, outcome, where, begun=begun)
+        self._record.attempt(unit, outcome, self._making.address(unit), begun=begun)
+        artefacts = self._making.artefacts
         for row in self._rows.get(unit.key, ()):
-            fits = tuple(self._artefacts[key].digest for key in row.fits if key in self._artefacts)
+            fits = tuple(artefacts[key].digest for key in row.fits if key in artefacts)
             if outcome.status in ("ok", "cached"):
-                self._record.measured(row, self._artefacts[unit.key], fits)
+                self._record.measured(row, artefacts[unit.key], fits)
             else:
                 reason = outcome.reason if outcome.status != "skipped" else self._dead[unit.key]
                 self._record.failed(row, reason, fits)
-        self._release(unit)
+        self._making.release(unit)
         told = outcome.reason or str(outcome.info.get("remark", ""))
         self._watcher.finished(unit, outcome.status, told, outcome.seconds)
         self._observers.unit_finished(unit, outcome)

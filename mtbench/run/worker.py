@@ -218,6 +218,10 @@ def _run(job: Job, registry: Registry | None, device: str, report: Report, info:
             with contextlib.closing(Hashes(store.root / "hashes.sqlite")) as hashes:
                 hashes.remember(context.digests)
         shutil.rmtree(partial, ignore_errors=True)
+    except Exception:
+        # Whoever has taken the unit over removes its partial results at the end.
+        confirm(job.lease)
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     committed = store.get(unit["stage"], job.address)

@@ -7,6 +7,7 @@ another address, and an edit that changed nothing below it makes none.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -115,7 +116,12 @@ class Store:
         write_whole(path / MANIFEST, lambda file: file.write(text.encode()))
         with telling(new):
             new.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(new)
+            try:
+                path.rename(new)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                self.drop(stage, address)  # Somebody prepared a copy of the same files at the same time.
 
     def sweep(self) -> None:
         """Remove what processes that were killed left: what is half-written, and checkpoints of finished units."""

@@ -20,6 +20,8 @@ from mtbench.store.files import telling
 from mtbench.store.owner import gone, owner
 
 PATIENCE = 180.0
+Lease = tuple[str, str]
+"""A claim: its file, and what stands in it."""
 
 
 class Leases:
@@ -54,8 +56,8 @@ class Leases:
                     if file.parent.name != "runs":
                         file.parent.rmdir()
 
-    def take(self, address: str) -> tuple[str, str] | None:
-        """Claim an address: file and content of the claim, or ``None`` while another run holds it."""
+    def take(self, address: str) -> Lease | None:
+        """Claim an address, or ``None`` while another run holds it."""
         folder = self._root / address
         while True:
             numbers = _numbers(folder)
@@ -133,7 +135,7 @@ class Leases:
                 self.beat.write_text(str(count), encoding="utf-8")
 
 
-def confirm(lease: tuple[str, str] | None) -> None:
+def confirm(lease: Lease | None) -> None:
     """Look at a claim once more before what was made under it is committed.
 
     Raises:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from mtbench.discovery import Registered, Registry
 from mtbench.errors import DataError, MtbenchError, RequestError
 from mtbench.plan import Plan, Unit
-from mtbench.run.job import Job, manifest_of, unit_to_dict
-from mtbench.run.lookup import address, given, raw_files
+from mtbench.run.job import manifest_of
+from mtbench.run.making import Making
 from mtbench.store.artefacts import MANIFEST, Artefact, Store
 from mtbench.store.files import sha256_of
-from mtbench.store.hashes import Hashes
+from mtbench.store.leases import confirm
 
 
-def adopt(made: Plan, registry: Registry, store: Store, kind: str, what: Path, *, replace: bool = False) -> Artefact:
+def adopt(
+    made: Plan,
+    registry: Registry,
+    store: Store,
+    kind: str,
+    what: Path,
+    *,
+    replace: bool = False,
+    note: Callable[[str], None] = lambda text: None,
+) -> Artefact:
     """Commit ``what`` as the artefact of the plan's one fit of a ``kind`` ("translator" or "segmenter").
 
     Args:
@@ -24,42 +34,41 @@ def adopt(made: Plan, registry: Registry, store: Store, kind: str, what: Path, *
         kind: whose fit it is.
         what: a folder as the plugin's ``save`` writes it, or a single file of one.
         replace: take the place of a fit that is there.
+        note: told when a run is at work on the same fit, which is waited for.
 
     Raises:
         RequestError: the plan holds none or several such fits; there is one already; the data is not prepared.
         DataError: the plugin cannot load ``what``.
     """
     unit = _the_fit(made, kind)
-    inputs = _inputs(made, unit, registry, store)
-    files = raw_files(unit, registry, Hashes(store.root / "hashes.sqlite")) if unit.paths else ""
-    where = address(unit, inputs, files or "")
-    if store.get("fit", where) is not None:
-        if not replace:
+    found = _files(what)
+    making = Making(made, registry, store)
+    try:
+        _find_inputs(made, unit, making)
+        lease = making.wait(unit, note, fresh=replace)
+        if isinstance(lease, Artefact):
             raise RequestError(
                 f"{unit.name} is in the store already", remedy="Give --replace to put this one in its place"
             )
-        store.drop("fit", where)
-    registered = registry.get(unit.kind, unit.plugin)
-    job = Job(
-        unit=unit_to_dict(unit),
-        address=where,
-        inputs={role: (made.units[key].stage, inputs[key].path.name) for role, key in unit.inputs.items()},
-        digests={role: inputs[key].digest for role, key in unit.inputs.items()},
-        given=given(unit, inputs),
-        store=str(store.root),
-        device="cpu",
-        files=files or "",
-    )
-    found = _files(what)
-    info = {"notes": ["trained elsewhere and adopted"], "adopted": {name: sha256_of(p) for name, p in found.items()}}
-    with store.create("fit", where, manifest_of(job, registered), info) as folder:
-        for name, path in found.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / name)
-        _try(unit, registered, folder, what)
-    committed = store.get("fit", where)
-    assert committed is not None
-    return committed
+        registered = registry.get(unit.kind, unit.plugin)
+        job = making.job(unit, lease)
+        info = {
+            "notes": ["trained elsewhere and adopted"],
+            "adopted": {name: sha256_of(path) for name, path in found.items()},
+        }
+
+        def check() -> None:
+            confirm(lease)
+            store.drop("fit", job.address)
+
+        with store.create("fit", job.address, manifest_of(job, registered), info, check) as folder:
+            for name, path in found.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, folder / name)
+            _try(unit, registered, folder, what)
+        return making.made(unit)
+    finally:
+        making.close()
 
 
 def _the_fit(made: Plan, kind: str) -> Unit:
@@ -79,26 +88,15 @@ def _the_fit(made: Plan, kind: str) -> Unit:
     )
 
 
-def _inputs(made: Plan, unit: Unit, registry: Registry, store: Store) -> dict[str, Artefact]:
-    found: dict[str, Artefact] = {}
+def _find_inputs(made: Plan, unit: Unit, making: Making) -> None:
     needed = _above(made, unit)
-    hashes = Hashes(store.root / "hashes.sqlite")
-    try:
-        for key, other in made.units.items():
-            if key not in needed:
-                continue
-            files = raw_files(other, registry, hashes) if other.paths else ""
-            artefact = store.get(other.stage, address(other, found, files or ""))
-            if artefact is None:
-                raise RequestError(
-                    f"'{other.name}' has not been done yet, and a fit belongs to the data it was made for",
-                    where=f"suite '{made.suite.name}'",
-                    remedy="Prepare the data first (mtbench data prepare, or run the suite with -t identity)",
-                )
-            found[key] = artefact
-    finally:
-        hashes.close()
-    return found
+    for key, other in made.units.items():
+        if key in needed and making.find(other) is None:
+            raise RequestError(
+                f"'{other.name}' has not been done yet, and a fit belongs to the data it was made for",
+                where=f"suite '{made.suite.name}'",
+                remedy="Prepare the data first (mtbench data prepare, or run the suite with -t identity)",
+            )
 
 
 def _above(made: Plan, unit: Unit) -> set[str]:

@@ -1,0 +1,148 @@
+"""How an artefact comes to be made once, by whoever wants it: look, claim, look again, make, settle, release.
+
+Runs, `mtbench data prepare` and `mtbench store adopt` share a store, and with it the folder in which a unit keeps what
+it has done so far. They all go through here: one of them works on a unit, the others wait and use what it makes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from mtbench.discovery import Registry
+from mtbench.plan import Plan, Unit
+from mtbench.run.job import Job, unit_to_dict
+from mtbench.run.lookup import Place, address, given, locate, raw_files, settle
+from mtbench.store.artefacts import Artefact, Store
+from mtbench.store.hashes import Hashes
+from mtbench.store.leases import PATIENCE, Lease, Leases
+
+_POLL = 1.0
+
+
+class Making:
+    """The artefacts of one plan's units, and this process's claims on those that it makes.
+
+    Args:
+        plan, registry, store: of what, with what, where.
+        patience: seconds of silence after which another process's claims have lapsed.
+
+    Attributes:
+        leases: the claims.
+        artefacts: by unit key, of the units that have ended well.
+        poll: seconds between looks at a unit that another process makes.
+    """
+
+    def __init__(self, plan: Plan, registry: Registry, store: Store, patience: float = PATIENCE) -> None:
+        self._plan = plan
+        self._registry = registry
+        self._store = store
+        self._hashes = Hashes(store.root / "hashes.sqlite")
+        self._places: dict[str, Place] = {}
+        self._claims: dict[str, str] = {}
+        self.leases = Leases(store.root, patience)
+        self.artefacts: dict[str, Artefact] = {}
+        self.poll = min(_POLL, patience / 4)
+
+    def close(self) -> None:
+        """Give all claims back."""
+        self.leases.close()
+        self._hashes.close()
+
+    def address(self, unit: Unit) -> str:
+        """Where the unit's artefact is or will be, as far as that is known; empty before its inputs are there."""
+        place = self._places.get(unit.key)
+        return place.address if place else ""
+
+    def find(self, unit: Unit) -> Artefact | None:
+        """The unit's artefact, without a claim; its raw files are hashed where nobody has done that."""
+        files = raw_files(unit, self._registry, self._hashes) or ""
+        found = self._store.get(unit.stage, address(unit, self.artefacts, files))
+        if found is not None:
+            self.artefacts[unit.key] = found
+        return found
+
+    def claim(self, unit: Unit, *, fresh: bool = False) -> Artefact | Lease | None:
+        """The unit's artefact, or a claim to make it; ``None`` while another process holds the claim.
+
+        Args:
+            unit: its inputs are there.
+            fresh: claim it even where it is made already.
+
+        Raises:
+            DataError, PluginError, StoreError: its place cannot be known, or what lies there cannot be read.
+        """
+        self.release(unit)
+        while True:
+            place = self._locate(unit)
+            # What lies at a provisional address is moved by the holder of its claim and nobody else.
+            if not fresh and not place.provisional and self._look(unit) is not None:
+                return self.artefacts[unit.key]
+            lease = self.leases.take(place.address)
+            if lease is None:
+                return None
+            self._claims[unit.key] = place.address
+            # Whoever held the claim before may have finished, and read raw files that nobody had read before.
+            if self._locate(unit) == place:
+                break
+            self.release(unit)
+        if fresh or self._look(unit) is None:
+            return lease
+        made = self.made(unit)
+        self.release(unit)
+        return made
+
+    def wait(self, unit: Unit, note: Callable[[str], None], *, fresh: bool = False) -> Artefact | Lease:
+        """As :meth:`claim`, but wait while another process holds the claim; ``note`` says so, once."""
+        noted = False
+        while (found := self.claim(unit, fresh=fresh)) is None:
+            if not noted:
+                note(f"Another process is at work on '{unit.name}'; waiting for what it makes.")
+            noted = True
+            time.sleep(self.poll)
+        return found
+
+    def job(self, unit: Unit, lease: Lease | None) -> Job:
+        """The job that makes a unit under a claim."""
+        place = self._places[unit.key]
+        inputs = {role: (self._plan.units[key].stage, self.artefacts[key]) for role, key in unit.inputs.items()}
+        return Job(
+            unit=unit_to_dict(unit),
+            address=place.address,
+            inputs={role: (stage, artefact.path.name) for role, (stage, artefact) in inputs.items()},
+            digests={role: artefact.digest for role, (_, artefact) in inputs.items()},
+            given=given(unit, self.artefacts),
+            store=str(self._store.root),
+            files=place.files,
+            lease=lease,
+        )
+
+    def made(self, unit: Unit) -> Artefact:
+        """The artefact of a unit that was made under a claim, at the address that it keeps.
+
+        Raises:
+            DataError: a raw file has changed meanwhile.
+        """
+        place = self._places[unit.key]
+        if place.provisional:
+            where = settle(unit, self._registry, self._hashes, self._store, self.artefacts, place.files)
+            self._places[unit.key] = Place(where, place.files, provisional=False)
+        found = self._look(unit)
+        assert found is not None
+        return found
+
+    def release(self, unit: Unit) -> None:
+        """Give the claim on a unit back, if there is one."""
+        if unit.key in self._claims:
+            self.leases.release(self._claims.pop(unit.key))
+
+    def _locate(self, unit: Unit) -> Place:
+        self._places[unit.key] = place = locate(unit, self._registry, self._hashes, self._store, self.artefacts)
+        return place
+
+    def _look(self, unit: Unit) -> Artefact | None:
+        place = self._places[unit.key]
+        found = self._store.get(unit.stage, place.address)
+        if found is not None and not place.provisional:
+            self.artefacts[unit.key] = found
+        return found
