@@ -160,7 +160,7 @@ def run(
     again = _again(made, rerun)
     artefacts = Store(store_folder(store))
     warn = partial(console.print, style="yellow", markup=False, highlight=False, soft_wrap=True)
-    remark = preflight(made, registry, artefacts, runner)
+    remark = preflight(made, registry, artefacts, runner, device)
     if remark:
         warn(remark)
     results = Results.create(Path(out) if out else Path("mtbench-results") / made.suite.name, made.suite.name)

@@ -12,8 +12,6 @@ import click
 import pytest
 
 from mtbench.cli import COMMANDS
-from mtbench.compute.inference import resolve_device
-from mtbench.errors import RequestError
 
 SUITE = """
 datasets = ["toy"]
@@ -151,21 +149,6 @@ def test_one_plugin_in_detail(run_cli: Any) -> None:
     assert ran.code == 0
     assert "levels" in ran.out
     assert "1024" in ran.out
-
-
-def test_a_device_that_there_is_not(run_cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran = run_cli("run", "quickstart", "--device", "tpu", "--out", tmp_path / "out")
-    assert ran.code == 2
-    assert "there is no device 'tpu'. Expected cpu, cuda, cuda:1, ..." in ran.err
-    assert not (tmp_path / "out").exists()
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    for asked in ("cuda", "cuda:0", "cuda:3"):
-        with pytest.raises(RequestError, match=f"no GPU '{asked}' here. Expected cpu: PyTorch finds no GPU"):
-            resolve_device(asked)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert [resolve_device(asked) for asked in ("cuda", "cuda:1", "cpu")] == ["cuda:0", "cuda:1", "cpu"]
-    with pytest.raises(RequestError, match="Expected one of cuda:0 to cuda:1"):
-        resolve_device("cuda:2")
 
 
 def test_a_results_folder_that_cannot_be_made(run_cli: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -86,30 +87,49 @@ def check_device(asked: str) -> None:
     Raises:
         RequestError: it is neither "cpu" nor a GPU.
     """
-    if not re.fullmatch(r"(cpu|mps|(cuda|xpu)(:\d+)?)", asked):
+    if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:(0|[1-9][0-9]*))?", asked):
         raise RequestError(f"there is no device '{asked}'", where="--device", expected="cpu, cuda, cuda:1, ...")
 
 
 def resolve_device(asked: str | None) -> str:
-    """ "cuda:0" where there is one and nobody said otherwise, "cpu" else; ``asked`` unchanged if given.
+    """ "cuda:0" where there is one and nobody said otherwise, "cpu" else; ``asked`` with its number if given.
 
     Raises:
         RequestError: it is no device, or a GPU that is not here.
     """
+    if asked:
+        check_device(asked)
+    if asked == "cpu":
+        return asked
     import torch
 
     if not asked:
         return "cuda:0" if torch.cuda.is_available() else "cpu"
-    check_device(asked)
-    device = "cuda:0" if asked == "cuda" else asked
-    if device.startswith("cuda") and int(device.partition(":")[2]) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise RequestError(
-            f"there is no GPU '{asked}' here",
-            where="--device",
-            expected=f"one of cuda:0 to cuda:{count - 1}" if count else "cpu: PyTorch finds no GPU",
-        )
-    return device
+    kind = asked.partition(":")[0]
+    module = getattr(torch, kind)
+    number = numbered(asked, module.device_count() if module.is_available() else 0)[0]
+    return kind if kind == "mps" else f"{kind}:{number}"
+
+
+def numbered(asked: str, count: int) -> list[int]:
+    """The numbers of the GPUs that a device stands for, of ``count``: "cuda:1" one, "cuda" all of them.
+
+    Raises:
+        RequestError: there are not that many.
+    """
+    kind, _, number = asked.partition(":")
+    chosen = [int(number)] if number else list(range(count))
+    if chosen and chosen[-1] < count:
+        return chosen
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    limited = "" if visible is None or kind != "cuda" else f" with CUDA_VISIBLE_DEVICES={visible!r}"
+    found = f"{count} {'is' if count == 1 else 'are'}" if count else "none is"
+    instead = f"{kind}, or one of {kind}:0 to {kind}:{count - 1}" if count > 1 else f"{kind} or {kind}:0"
+    raise RequestError(
+        f"there is no GPU '{asked}' on this machine: {found} visible to PyTorch{limited}",
+        where="--device",
+        expected=instead if count else "cpu",
+    )
 
 
 def device_name(device: str) -> str:

@@ -40,6 +40,8 @@ class Executor(Protocol):
     slots: int
     limits: bool
     """Whether it keeps the time and memory limits of jobs."""
+    here: bool
+    """Whether all units run on this machine: then a GPU that was asked for must be on it. Left out: no."""
 
     def problems(self) -> list[str]:
         """What stands in the way of running anything here, a sentence each; asked before any work starts."""

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from mtbench.compute.inference import resolve_device
 from mtbench.discovery import OWN_DISTRIBUTION, Registry
 from mtbench.errors import MtbenchError, PluginError, RequestError, WeightsError
 from mtbench.plan import Plan
@@ -16,8 +17,10 @@ from mtbench.run.space import estimate, size
 from mtbench.store.artefacts import Store
 
 
-def preflight(plan: Plan, registry: Registry, store: Store, executor: Executor) -> str:
+def preflight(plan: Plan, registry: Registry, store: Store, executor: Executor, device: str | None = None) -> str:
     """Look for what is missing: weight files, data and other paths, imports of plugins, what the executor needs.
+
+    A ``device`` that was asked for must be on this machine if the executor's units are.
 
     Returns:
         A remark about disk space, where an estimate says that it will not suffice; else empty.
@@ -28,6 +31,7 @@ def preflight(plan: Plan, registry: Registry, store: Store, executor: Executor) 
     """
     problems: list[MtbenchError] = [*_weights(plan, registry), *_paths(plan), *_imports(plan, registry)]
     problems += [RequestError(text, where="the executor") for text in executor.problems()]
+    problems += _device(executor, device)
     if len(problems) == 1:
         raise problems[0]
     if problems:
@@ -83,6 +87,14 @@ def _imports(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
             where=list(wanted)[position],
             remedy="Install what is missing, or leave its plugins out",
         )
+
+
+def _device(executor: Executor, device: str | None) -> Iterator[MtbenchError]:
+    if device and getattr(executor, "here", False):
+        try:
+            resolve_device(device)
+        except RequestError as error:
+            yield error
 
 
 def _space(plan: Plan, registry: Registry, store: Store) -> str:

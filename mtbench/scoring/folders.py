@@ -89,6 +89,7 @@ def score(
         WeightsError: a metric that was named needs weights that are not there.
         DataError: the folders cannot be used.
     """
+    device = resolve_device(device)
     registry = discover(plugin_files, third_party=not no_plugins)
     chosen = _chosen(registry, metrics, preset, dict(weights or {}))
     reading = Reading(plane, window, patient, skip_unreadable)
@@ -96,7 +97,7 @@ def score(
     sides = _Sides(keep, reading, report)
     sides.read(translated, target, masks, predicted, body_mask, paired, labels)
     prepare_torch(precision, 2)
-    features = _FeatureSource(registry, keep, resolve_device(device), precision, batch_size, report)
+    features = _FeatureSource(registry, keep, device, precision, batch_size, report)
     rows: list[dict[str, Any]] = []
     common: dict[str, Any] = {
         "named": bool(metrics),

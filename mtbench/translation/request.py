@@ -106,6 +106,7 @@ def translate(
         PluginError: the translator broke its contract.
     """
     options = Options(plane, window, percentiles, size)
+    device = resolve_device(device)
     registry = discover(plugin_files, third_party=not no_plugins, config=config)
     if checkpoint is not None and results is not None:
         raise RequestError("both a checkpoint and results are given", expected="--checkpoint or --from")
@@ -132,7 +133,7 @@ def translate(
             task=task or Task("new images", labels=looked.labels, masks=frozenset({"source"} if masks else ())),
             params=model.params,
             seed=model.seed,
-            device=resolve_device(device),
+            device=device,
             precision=model.precision,
             threads=model.threads,
             batch_size=batch_size,

@@ -28,6 +28,7 @@ class Inline:
 
     slots = 1
     limits = False
+    here = True
 
     def __init__(self) -> None:
         self._done: list[Outcome] = []

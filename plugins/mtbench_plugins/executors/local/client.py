@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtbench import childprocess
+from mtbench.compute.inference import numbered
 from mtbench.errors import MtbenchError
 from mtbench.run.job import Job, Outcome
 from mtbench.run.worker import outcome_file, read_progress
@@ -46,6 +47,7 @@ class Local:
     """
 
     limits = True
+    here = True
 
     def __init__(self, jobs: int, start: str) -> None:
         self._jobs = jobs
@@ -156,16 +158,17 @@ class Local:
         self._gpus = self._usable(messages[0]["gpus"])
 
     def _usable(self, count: int) -> list[str]:
-        """The GPUs to give to units, as CUDA_VISIBLE_DEVICES names them: never more than it allows already."""
-        asked = self._session.device
-        if not count or (asked and not asked.startswith("cuda")):
+        """The GPUs to give to units, as CUDA_VISIBLE_DEVICES names them: never more than it allows already.
+
+        Raises:
+            RequestError: the GPU that was asked for is not among them.
+        """
+        asked = self._session.device or ("cuda" if count else "cpu")
+        if not asked.startswith("cuda"):
             return []
         given = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = [name.strip() for name in given.split(",")][:count] if given else [str(n) for n in range(count)]
-        number = asked.partition(":")[2]
-        if number.isdigit() and int(number) < len(names):
-            return [names[int(number)]]
-        return names
+        names = [name.strip() for name in given.split(",")] if given else [str(n) for n in range(count)]
+        return [names[number] for number in numbered(asked, count)]
 
     def _receive(self) -> list[dict[str, Any]] | None:
         """Whole messages; ``None`` when the server has gone."""

@@ -1,0 +1,203 @@
+"""``--device``: the GPU that was asked for, or a refusal before any work. Needs no GPU."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mtbench
+from mtbench.compute.inference import resolve_device
+from mtbench.discovery import Registry
+from mtbench.errors import RequestError
+from mtbench.run.executor import Session
+from mtbench.run.job import Job
+from mtbench_plugins.executors.local.client import Local
+
+NONE = "none is visible to PyTorch"
+TWO = "2 are visible to PyTorch"
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """As if there were so many GPUs."""
+
+    def fake(count: int, visible: str | None = None) -> None:
+        monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: count > 0)
+        if visible is None:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        else:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+    fake(0)
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("asked", "count", "found"),
+    [
+        (None, 0, "cpu"),
+        (None, 2, "cuda:0"),
+        ("", 2, "cuda:0"),
+        ("cpu", 2, "cpu"),
+        ("cuda", 1, "cuda:0"),
+        ("cuda", 2, "cuda:0"),
+        ("cuda:1", 2, "cuda:1"),
+        ("cuda:11", 12, "cuda:11"),
+    ],
+)
+def test_what_a_device_stands_for(gpus: Any, asked: str | None, count: int, found: str) -> None:
+    gpus(count)
+    assert resolve_device(asked) == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "count", "visible", "message"),
+    [
+        ("cuda:7", 2, None, rf"no GPU 'cuda:7' on this machine: {TWO}. Expected cuda, or one of cuda:0 to cuda:1\.$"),
+        ("cuda:2", 2, "3,5", rf"no GPU 'cuda:2' .*: {TWO} with CUDA_VISIBLE_DEVICES='3,5'. Expected cuda, or one of"),
+        ("cuda:1", 1, None, r"no GPU 'cuda:1' .*: 1 is visible to PyTorch. Expected cuda or cuda:0\.$"),
+        ("cuda:10000000000000000000000", 1, None, "no GPU 'cuda:1000"),
+        ("cuda", 0, None, rf"no GPU 'cuda' on this machine: {NONE}. Expected cpu\.$"),
+        ("cuda:0", 0, "", rf"no GPU 'cuda:0' .*: {NONE} with CUDA_VISIBLE_DEVICES=''. Expected cpu\.$"),
+        ("mps", 2, "0", rf"no GPU 'mps' on this machine: {NONE}. Expected cpu"),
+        ("xpu:3", 2, "0", rf"no GPU 'xpu:3' on this machine: {NONE}. Expected cpu"),
+        *((odd, 2, None, f"there is no device '{odd}'. Expected cpu, cuda, cuda:1") for odd in ("gpu", "CUDA", "tpu")),
+        *((odd, 2, None, f"there is no device '{odd}'") for odd in ("cuda:-1", "cuda:x", "cuda:", "cuda:1.0", "cuda1")),
+        *(
+            (odd, 2, None, "there is no device")
+            for odd in ("cuda:01", "cuda:٣", "cuda:0\n", " cuda", "cpu:0", "0", "c")
+        ),
+    ],
+)
+def test_a_device_that_is_refused(gpus: Any, asked: str, count: int, visible: str | None, message: str) -> None:
+    gpus(count, visible)
+    with pytest.raises(RequestError, match=message):
+        resolve_device(asked)
+
+
+@pytest.mark.parametrize("executor", ["local", "local:start=spawn", "inline"])
+@pytest.mark.parametrize(
+    ("device", "count", "message"), [("cuda", 0, NONE), ("cuda:7", 2, TWO), ("cuda:-1", 2, "no device 'cuda:-1'")]
+)
+def test_a_run_is_refused_before_it_begins(
+    run_cli: Any, tmp_path: Path, gpus: Any, executor: str, device: str, count: int, message: str
+) -> None:
+    gpus(count)
+    ran = run_cli("run", "quickstart", "--device", device, "--executor", executor, "--out", "out")
+    assert ran.code == 2
+    assert message in ran.err
+    assert f"'{device}'" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+ELSEWHERE = """
+from dataclasses import replace
+import mtbench
+from mtbench_plugins.executors.inline import Inline
+
+@mtbench.hookimpl
+def mtbench_executors():
+    yield mtbench.ExecutorSpec("elsewhere", ":Elsewhere")
+
+class Elsewhere(Inline):
+    here = False
+
+    def submit(self, job):
+        print("asked for", job.device)
+        super().submit(replace(job, device="cpu"))
+"""
+SUITE = """
+[[datasets]]
+name = "toy"
+[[translators]]
+name = "toy-same"
+[[metrics]]
+name = "toy-gap"
+"""
+
+
+def test_a_gpu_of_another_machine_is_not_looked_for_here(run_cli: Any, tmp_path: Path, toys: Path, gpus: Any) -> None:
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    (tmp_path / "s.toml").write_text(SUITE)
+    plugins = ("--plugin", toys, "--plugin", "elsewhere.py")
+    ran = run_cli("run", "s.toml", *plugins, "--executor", "elsewhere", "--device", "cuda:7", "--out", "out")
+    assert (ran.code, "asked for cuda:7" in ran.out) == (0, True), ran.err
+
+
+def test_new_images_and_folders_are_refused_before_they_are_read(run_cli: Any, tmp_path: Path, gpus: Any) -> None:
+    gpus(2)
+    for verb in (("translate", "identity", "nothing.png", "out.png"), ("score", "nothing", "nowhere")):
+        ran = run_cli(*verb, "--device", "cuda:7")
+        assert (ran.code, TWO in ran.err, "nothing" in ran.err) == (2, True, False)
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """What the executor ``local`` asks of its server for four units, where that has found some GPUs."""
+
+    def submit(device: str, found: int) -> list[tuple[str | None, str]]:
+        local = Local(4, "fork")
+        local.start(Session(Registry([]), lambda *_: None, 1, device))
+        sent: list[dict[str, Any]] = []
+        monkeypatch.setattr(local, "_control", Control(sent), raising=False)
+        monkeypatch.setattr(local, "_folder", tmp_path / "server", raising=False)
+        monkeypatch.setattr(local, "_ensure", lambda: setattr(local, "_gpus", local._usable(found)))
+        for key in "abcd":
+            local.submit(Job({"key": key}, key, {}, {}, "store", device=device))
+        units = [json.loads(Path(message["unit"]).read_text()) for message in sent]
+        shutil.rmtree(tmp_path / "server")
+        return [(m["env"].get("CUDA_VISIBLE_DEVICES"), u["device"]) for m, u in zip(sent, units, strict=True)]
+
+    return submit
+
+
+class Control:
+    """The server's end of nothing."""
+
+    def __init__(self, sent: list[dict[str, Any]]) -> None:
+        self.sent = sent
+
+    def sendall(self, line: bytes) -> None:
+        """Keep the message."""
+        self.sent.append(json.loads(line))
+
+
+@pytest.mark.parametrize(
+    ("device", "found", "visible", "given"),
+    [
+        ("cuda:1", 2, None, ["1", "1", "1", "1"]),
+        ("cuda:1", 3, "4,GPU-7, 6", ["GPU-7"] * 4),
+        ("cuda", 2, None, ["0", "1", "0", "1"]),
+        ("", 3, None, ["0", "1", "2", "0"]),
+        ("", 2, "4,5,-1,6", ["4", "5", "4", "5"]),
+    ],
+)
+def test_the_gpus_of_local_units(
+    submitted: Any, gpus: Any, device: str, found: int, visible: str | None, given: list[str]
+) -> None:
+    gpus(found, visible)
+    assert submitted(device, found) == [(name, "cuda:0") for name in given]
+
+
+def test_local_units_without_a_gpu(submitted: Any, gpus: Any) -> None:
+    assert submitted("", 0) == [(None, "")] * 4
+    assert submitted("cpu", 2) == [(None, "cpu")] * 4
+    for device, found in (("cuda:7", 2), ("cuda", 0)):
+        with pytest.raises(RequestError, match=f"no GPU '{device}'"):
+            submitted(device, found)
+
+
+def test_other_verbs_in_python(gpus: Any, tmp_path: Path) -> None:
+    for call in (
+        lambda: mtbench.api.run("quickstart", device="cuda:7", out=str(tmp_path / "out")),
+        lambda: mtbench.score("a", "b", device="cuda"),
+        lambda: mtbench.translate("identity", "a.png", "b.png", device="cuda:0"),
+    ):
+        with pytest.raises(RequestError, match=NONE):
+            call()
+    assert not (tmp_path / "out").exists()
