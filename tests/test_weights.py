@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import re
+import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from mtbench.cli.weights import command
 from mtbench.compute import downloads, weights
-from mtbench.errors import StoreError, WeightsError
+from mtbench.errors import DiskFullError, StoreError, WeightsError
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -37,6 +43,9 @@ class Server(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has seen enough hangs up."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -60,6 +69,8 @@ class Handler(BaseHTTPRequestHandler):
         body = server.content[start:]
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body)))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
         self.end_headers()
         cut = server.cut_after.pop(0) if server.cut_after else len(body)
         self.wfile.write(body[:cut])
@@ -191,12 +202,244 @@ def test_a_part_that_is_already_whole_is_used(catalogued: Path, folder: Path, se
     assert weights.fetch("prefix").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("wrong", [b"<html>not found</html>", CONTENT[:-1] + b"!", CONTENT + b"more"])
-def test_what_came_wrong_is_refused_and_not_kept(catalogued: Path, folder: Path, server: Server, wrong: bytes) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (b"<html>not found</html>", "it announces 22 bytes, and the file has 1,024,000"),
+        (CONTENT[:-1] + b"!", "what came is refused, it is altered"),
+        (CONTENT + b"more", "it announces 1,024,004 bytes, and the file has 1,024,000"),
+    ],
+)
+def test_what_came_wrong_is_refused_and_not_kept(
+    catalogued: Path, folder: Path, server: Server, wrong: bytes, reason: str
+) -> None:
     server.content = wrong
-    with pytest.raises(WeightsError, match="what came is refused"):
+    with pytest.raises(WeightsError, match=reason):
         weights.fetch("whole")
     assert list(folder.iterdir()) == []
+
+
+class Liar:
+    """A server on a socket that answers each connection with given bytes, and then, for ever, with ``more``."""
+
+    def __init__(self, head: str, body: bytes = b"", more: bytes = b"", pause: float = 0.0) -> None:
+        self.sent = 0
+        self.requests: list[bytes] = []
+        self._first = head.replace("\n", "\r\n").encode() + body
+        self._more, self._pause = more, pause
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def _serve(self) -> None:
+        while not self._over.is_set():
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                self.requests.append(connection.recv(65536))
+                connection.sendall(self._first)
+                # Bounded, should the client not be.
+                while self._more and not self._over.wait(self._pause) and self.sent < 64_000_000:
+                    connection.sendall(self._more)
+                    self.sent += len(self._more)
+
+    def close(self) -> None:
+        self._over.set()
+        # accept() does not notice that its socket is closed.
+        with contextlib.suppress(OSError):
+            socket.create_connection(self._listening.getsockname()).close()
+        self._listening.close()
+        self._thread.join(10)
+
+
+OK = "HTTP/1.1 200 OK\n"
+LIMITS = downloads.Limits(None, 300_000, 20.0)
+
+
+@pytest.fixture
+def lie(tmp_path: Path) -> Iterator[Callable[..., tuple[Liar, Exception, float, Path]]]:
+    """Download from a :class:`Liar`: the server, what is raised, after how long, and the file that was written to."""
+    servers: list[Liar] = []
+
+    def go(
+        *answer: Any, there: bytes = b"", limits: downloads.Limits = LIMITS, **more: Any
+    ) -> tuple[Liar, Exception, float, Path]:
+        partial = tmp_path / "x.part"
+        if there:
+            partial.write_bytes(there)
+        servers.append(Liar(*answer, **more))
+        begun = time.monotonic()
+        with pytest.raises(OSError) as caught:  # noqa: PT011
+            downloads.download(servers[-1].url, partial, lambda done, total: None, limits)
+        return servers[-1], caught.value, time.monotonic() - begun, partial
+
+    yield go
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.parametrize("size", [None, 200_000])
+@pytest.mark.parametrize("head", [OK + "\n", OK + "Transfer-Encoding: chunked\n\n"])
+def test_no_more_is_taken_than_was_promised(lie: Any, head: str, size: int | None) -> None:
+    block = b"x" * 65536
+    more = block if "chunked" not in head else b"10000\r\n" + block + b"\r\n"
+    server, error, _, partial = lie(head, more=more, limits=replace(LIMITS, size=size))
+    assert str(error) == f"it sends more than {size or 300_000:,} bytes"
+    assert not partial.exists()
+    assert server.sent < 8_000_000  # what the kernel holds on the way
+    assert len(server.requests) == 1
+
+
+def test_what_is_sent_beyond_its_content_length_is_left_alone(tmp_path: Path) -> None:
+    server = Liar(OK + "Content-Length: 5\n\n", b"12345", more=b"x" * 65536)
+    partial = tmp_path / "x.part"
+    downloads.download(server.url, partial, lambda done, total: None, LIMITS)
+    server.close()
+    assert partial.read_bytes() == b"12345"
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        ("Content-Length: banana", "its Content-Length is 'banana'"),
+        ("Content-Length: -5", "its Content-Length is '-5'"),
+        ("Content-Length: 99999999999999999999", "its Content-Length is '9+'"),
+        ("Content-Length: 5\nContent-Length: 6", "its Content-Length is '5, 6'"),
+        ("Content-Length: 1\x1b[31m", r"its Content-Length is '1\\x1b\[31m'"),
+        ("Content-Length: 300001", "it announces 300,001 bytes, more than 300,000; --max-size accepts more"),
+        ("Content-Encoding: gzip", "its Content-Encoding is 'gzip'"),
+        ("Transfer-Encoding: gzip, chunked", "its Transfer-Encoding is 'gzip, chunked'"),
+    ],
+)
+def test_headers_that_are_none_of_a_file_are_named(lie: Any, head: str, reason: str) -> None:
+    server, error, _, partial = lie(f"{OK}{head}\n\n", b"12345")
+    assert re.match(reason, str(error)), error
+    assert not partial.exists()
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Content-Range: bytes 0-4/10",
+        "Content-Range: bytes 5-3/10",
+        "Content-Range: bytes 5-9/ten",
+        "Content-Length: 5",
+        "Content-Range: bytes 5-300000/300001",
+    ],
+)
+def test_another_part_than_was_asked_for_is_refused(lie: Any, answer: str) -> None:
+    server, error, _, partial = lie(f"HTTP/1.1 206 Partial Content\n{answer}\n\n", b"12345", there=b"01234")
+    assert "Content-Range" in str(error) or "more than 300,000" in str(error)
+    assert b"Range: bytes=5-" in server.requests[0]
+    assert not partial.exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("HTTP/1.1 204 No Content\n\n", "answered 204"),
+        ("HTTP/1.1 206 Partial Content\nContent-Range: bytes 0-4/5\n\n", "Content-Range"),
+        ("HTTP/1.1 302 Found\nLocation: file:///etc/passwd\n\n", "something else than http"),
+        ("HTTP/1.1 302 Found\nLocation: ftp://127.0.0.1/x\n\n", "unknown url type: ftp"),
+        ("HTTP/1.1 302 Found\nLocation: http://[\n\n", "Invalid"),
+        ("HTTP/1.1 302 Found\nLocation: /again\nConnection: close\n\n", "redirects in a circle"),
+        ("HTTP/1.1 302 Found\n\n", "answered 302"),
+        ("SSH-2.0-OpenSSH\n\n", "SSH-2.0-OpenSSH"),
+        ("HTTP/1.1 404 \x1b[31mred\n\n", "^the server answered 404 Not Found$"),
+        ("\x1b[31m\n\n", r"^\?\[31m\?\?$"),
+    ],
+)
+def test_answers_that_are_no_file_are_named(lie: Any, answer: str, reason: str) -> None:
+    _, error, _, partial = lie(answer)
+    assert re.search(reason, str(error)), error
+    assert not partial.exists()
+
+
+def test_nothing_but_http_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "private").write_text("secret")
+    for url in (f"file://{tmp_path}/private", "data:,x", "ftp://127.0.0.1/x"):
+        with pytest.raises(OSError, match="unknown url type"):
+            downloads.download(url, tmp_path / "x.part", lambda done, total: None, LIMITS)
+    assert not (tmp_path / "x.part").exists()
+
+
+def test_a_server_that_drips_is_given_up(lie: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "_SILENCE", 0.5)
+    _, error, seconds, partial = lie(OK + "Content-Length: 100000\n\n", more=b"x", pause=0.05)
+    assert "too slowly to end" in str(error)
+    assert seconds < 10
+    assert not partial.exists()
+
+
+def test_time_ends_and_what_came_stays(lie: Any) -> None:
+    limits = replace(LIMITS, seconds=0.5)
+    server, error, seconds, partial = lie(OK + "\n", more=b"x" * 1000, pause=0.02, limits=limits)
+    assert "after 0 s there are" in str(error)
+    assert "--timeout" in str(error)
+    assert seconds < 10
+    assert 0 < partial.stat().st_size <= server.sent + 1000
+
+
+@pytest.mark.parametrize("head", ["", OK + "X-Slow: "])
+def test_headers_that_never_end_are_given_up(lie: Any, head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "_ANSWER", 0.3)
+    _, error, seconds, partial = lie(head, more=b"x", pause=0.05)
+    assert str(error) == "it has not answered within 0 s"
+    assert seconds < 10
+    assert not partial.exists()
+
+
+def test_a_handshake_that_never_ends_is_given_up(lie: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "_ANSWER", 0.3)
+    server = Liar("\x16", more=b"\x03", pause=0.05)
+    begun = time.monotonic()
+    with pytest.raises(OSError, match=r"not answered within|SSL"):
+        downloads.download(server.url.replace("http:", "https:"), tmp_path / "x", lambda done, total: None, LIMITS)
+    server.close()
+    assert time.monotonic() - begun < 10
+
+
+def test_what_one_address_sent_is_not_gone_on_with_at_the_next(
+    folder: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    liar = Liar(OK + f"Content-Length: {len(CONTENT)}\n\n", b"garbage")
+    path = tmp_path / "registry.toml"
+    path.write_text(
+        f'[weights.two]\ndescription = "d"\nfile = "two.pth"\nurls = ["{liar.url}", "{server.url}/two"]\n'
+        f'sha256 = "{DIGEST}"\nlicence = "MIT"\n'
+    )
+    monkeypatch.setattr(weights, "resource_path", lambda name: path)
+    assert weights.fetch("two").read_bytes() == CONTENT
+    liar.close()
+    assert server.asked == [("/two", None)]
+    assert [p.name for p in folder.iterdir()] == ["two.pth"]
+
+
+def test_a_full_disk_is_named(catalogued: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Path.open
+
+    def full(path: Path, *args: Any, **named: Any) -> Any:
+        if path.suffix == ".part":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return plain(path, *args, **named)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(DiskFullError, match="disk is full"):
+        weights.fetch("prefix")
+
+
+def test_limits_on_the_command_line(catalogued: Path, folder: Path) -> None:
+    run = CliRunner()
+    refused = run.invoke(command, ["fetch", "prefix", "--max-size", "1"])
+    assert "it announces 1,024,000 bytes, more than 1,000,000" in str(refused.exception)
+    assert list(folder.iterdir()) == []
+    assert run.invoke(command, ["fetch", "prefix", "--max-size", "2", "--timeout", "60"]).exit_code == 0
+    assert run.invoke(command, ["fetch", "prefix", "--timeout", "inf"]).exit_code == 2
 
 
 def test_no_server_is_an_error_with_the_way_round(catalogued: Path, server: Server) -> None:
@@ -210,7 +453,7 @@ def test_nobody_listening(tmp_path: Path, server: Server) -> None:
     server.shutdown()
     server.server_close()
     with pytest.raises(OSError, match="refused"):
-        downloads.download(url, tmp_path / "x.part", lambda done, total: None)
+        downloads.download(url, tmp_path / "x.part", lambda done, total: None, LIMITS)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,23 @@ def list_files(as_json: bool) -> None:
 
 @command.command("fetch")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-def fetch_files(names: tuple[str, ...]) -> None:
+@click.option(
+    "--max-size",
+    type=click.IntRange(1, 10**9),
+    metavar="MB",
+    default=2000,
+    show_default=True,
+    help="Accept no larger file, where the catalogue does not say how large it is.",
+)
+@click.option(
+    "--timeout",
+    type=click.IntRange(1, 10**7),
+    metavar="SECONDS",
+    default=3600,
+    show_default=True,
+    help="Stop an address that takes longer for a file.",
+)
+def fetch_files(names: tuple[str, ...], max_size: int, timeout: int) -> None:
     """Download weight files; one that was cut off goes on where it stopped."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -74,7 +90,7 @@ def fetch_files(names: tuple[str, ...]) -> None:
             def show(done: int, total: int | None, bar: Progress = bar, task: object = task) -> None:
                 bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
 
-            path = fetch(name, show)
+            path = fetch(name, show, ceiling=max_size * 1_000_000, seconds=timeout)
         click.echo(f"{name}: {path}")
 
 

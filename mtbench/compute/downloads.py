@@ -1,42 +1,95 @@
-"""A resumable download over HTTP, with nothing but the standard library."""
+"""A resumable download over HTTP, with nothing but the standard library, that takes no more than was promised."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import re
+import socket
+import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mtbench import __version__
+from mtbench.store.files import telling
 
 _BLOCK = 1 << 18
-_SECONDS = 30.0
+_SILENCE = 30.0
+"""Seconds without a byte after which a connection counts as broken."""
+_ANSWER = 60.0
+"""Seconds within which a server has to have answered, redirections and headers included."""
+_PACE = 1000.0
+"""Bytes in a second, on average after ``_SILENCE``, below which nothing is worth waiting for."""
 _TRIES = 3
+_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15}|\*)")
 
 
-def download(url: str, partial: Path, progress: Callable[[int, int | None], None]) -> None:
+class RefusedError(OSError):
+    """What a server answers or sends cannot be the file."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a server may send, and for how long.
+
+    Attributes:
+        size: bytes of the file, where they are known.
+        ceiling: bytes that are accepted where they are not.
+        seconds: for all of the download.
+    """
+
+    size: int | None
+    ceiling: int
+    seconds: float
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that are accepted."""
+        return self.ceiling if self.size is None else self.size
+
+
+def download(url: str, partial: Path, progress: Callable[[int, int | None], None], limits: Limits) -> None:
     """Fetch ``url`` into ``partial``, after what is already there.
 
     A connection that breaks is taken up again twice. A server that cannot go on from the middle starts anew.
 
     Args:
         progress: called with the bytes that are there and the bytes in all, where the server says so.
+        limits: what the server may send.
 
     Raises:
-        OSError: the server does not answer, refuses, or keeps breaking off; what came stays in ``partial``.
+        RefusedError: the server sends more than was promised, hardly anything, or what cannot be the file;
+            ``partial`` is removed.
+        OSError: the server does not answer, refuses, keeps breaking off or takes too long; what came stays.
+        DiskFullError: there is no room.
     """
-    for attempt in range(1, _TRIES + 1):
-        before = _length(partial)
-        try:
-            if _go_on(url, partial, progress):
-                return
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise OSError(f"the server answered {error.code} {error.reason}") from error
-        except (OSError, http.client.HTTPException) as error:
-            if attempt == _TRIES and _length(partial) <= before:
-                raise OSError(getattr(error, "reason", None) or str(error) or type(error).__name__) from error
+    end = time.monotonic() + limits.seconds
+    try:
+        for attempt in range(1, _TRIES + 1):
+            before = _length(partial)
+            try:
+                if _go_on(url, partial, progress, limits, end):
+                    return
+            except RefusedError:
+                raise
+            except urllib.error.HTTPError as error:
+                error.close()
+                raise OSError(_answer(error.code)) from error
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                if time.monotonic() < end and attempt == _TRIES and _length(partial) <= before:
+                    raise OSError(_plain(getattr(error, "reason", None) or error)) from error
+            if time.monotonic() >= end:
+                raise OSError(
+                    f"after {limits.seconds:,.0f} s there are {_length(partial):,} bytes; --timeout gives it more"
+                )
+    except RefusedError:
+        partial.unlink(missing_ok=True)
+        raise
     raise OSError(f"the connection broke off {_TRIES} times, after {_length(partial):,} bytes")
 
 
@@ -44,31 +97,179 @@ def _length(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _go_on(url: str, partial: Path, progress: Callable[[int, int | None], None]) -> bool:
+def _answer(code: int) -> str:
+    if 300 <= code < 400:
+        return f"the server answered {code}: it redirects in a circle, or to something else than http or https"
+    return f"the server answered {code} {http.client.responses.get(code, '')}".rstrip()
+
+
+def _plain(error: object) -> str:
+    """What an error says, without what a server may have put into it to write on a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in str(error) or type(error).__name__)[:300]
+
+
+def _go_on(url: str, partial: Path, progress: Callable[[int, int | None], None], limits: Limits, end: float) -> bool:
     """One connection; whether all has come."""
     start = _length(partial)
+    if start > limits.bytes:
+        partial.unlink()
+        start = 0
+    with contextlib.ExitStack() as stack:
+        sockets: list[socket.socket] = []
+        stack.callback(_close, sockets)
+        try:
+            response = stack.enter_context(_open(url, start, sockets, end))
+        except urllib.error.HTTPError as error:
+            if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:
+                # Nothing behind what we have: it is complete, or too long and will be refused.
+                error.close()
+                return True
+            raise
+        start, total = _promised(response, start, limits)
+        over = stack.enter_context(_cut_off(sockets, end - time.monotonic()))
+        limit = limits.bytes if total is None else total
+        done, begun = start, time.monotonic()
+        with telling(partial), partial.open("ab" if start else "wb") as file:
+            progress(done, total)
+            # Not read(): that waits for a whole block, however slowly it comes.
+            while block := response.read1(_BLOCK):
+                done += len(block)
+                if done > limit:
+                    raise RefusedError(f"it sends more than {limit:,} bytes")
+                file.write(block)
+                progress(done, total)
+                seconds = time.monotonic() - begun
+                if seconds > _SILENCE and done - start < seconds * _PACE:
+                    raise RefusedError(f"it sent {done - start:,} bytes in {seconds:.0f} s, too slowly to end")
+    # A connection that breaks early ends like a complete one: only the length tells.
+    return done >= (total or limits.size or 0) and not over.is_set()
+
+
+def _open(url: str, start: int, sockets: list[socket.socket], end: float) -> http.client.HTTPResponse:
+    """The server's answer, of which only the headers have been read."""
     headers = {"User-Agent": f"mtbench/{__version__}"}
     if start:
         headers["Range"] = f"bytes={start}-"
+    seconds = min(_ANSWER, end - time.monotonic())
+    with _cut_off(sockets, seconds) as over:
+        try:
+            request = urllib.request.Request(url, headers=headers)
+            response: http.client.HTTPResponse = _opener(sockets).open(request, timeout=_SILENCE)
+        except urllib.error.HTTPError:
+            raise
+        except Exception as error:
+            if over.is_set():
+                raise OSError(_late(seconds)) from error
+            raise
+        # Headers that were cut off read like headers that ended.
+        if over.is_set():
+            response.close()
+            raise OSError(_late(seconds))
+    return response
+
+
+def _late(seconds: float) -> str:
+    return f"it has not answered within {seconds:.0f} s"
+
+
+def _promised(response: http.client.HTTPResponse, start: int, limits: Limits) -> tuple[int, int | None]:
+    """Where what comes begins, and the bytes of the whole file where the headers say so.
+
+    Raises:
+        RefusedError: the headers are none of a file, or not of this one.
+    """
+    if response.status not in (http.client.OK, http.client.PARTIAL_CONTENT):
+        raise RefusedError(_answer(response.status))
+    for name, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
+        for value in response.headers.get_all(name, []):
+            if value.strip().lower() != plain:
+                raise RefusedError(f"its {name} is {_plain(repr(value))}, and the file is wanted as it is")
+    lengths = {value.strip() for value in response.headers.get_all("Content-Length", [])}
+    if len(lengths) > 1 or not all(re.fullmatch("[0-9]{1,15}", value) for value in lengths):
+        raise RefusedError(f"its Content-Length is {_plain(repr(', '.join(sorted(lengths))))}, which is no length")
+    total = int(lengths.pop()) if lengths else None
+    if response.status == http.client.PARTIAL_CONTENT:
+        text = response.headers.get("Content-Range", "")
+        found = _RANGE.fullmatch(text.strip())
+        if not found or int(found[1]) != start or int(found[2]) < start or not start:
+            raise RefusedError(f"its Content-Range is {_plain(repr(text))}, asked for was what follows byte {start}")
+        total = int(found[2]) + 1 if found[3] == "*" else int(found[3])
+    else:
+        start = 0
+    if total is not None and limits.size is not None and total != limits.size:
+        raise RefusedError(f"it announces {total:,} bytes, and the file has {limits.size:,}")
+    if total is not None and total > limits.bytes:
+        raise RefusedError(f"it announces {total:,} bytes, more than {limits.bytes:,}; --max-size accepts more")
+    return start, total
+
+
+# -- connections that can be cut off, in the middle of a header too
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
+
+
+@contextlib.contextmanager
+def _cut_off(sockets: list[socket.socket], seconds: float) -> Iterator[threading.Event]:
+    """Shut the sockets down after so many seconds, unless the block ends before; the event tells that it happened."""
+    over = threading.Event()
+
+    def cut() -> None:
+        over.set()
+        for each in list(sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, seconds), cut)
+    timer.daemon = True
+    timer.start()
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_SECONDS)
-    except urllib.error.HTTPError as error:
-        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:
-            # Nothing behind what we have: it is complete, or too long and will be refused.
-            error.close()
-            return True
-        raise
-    with response:
-        if response.status != http.client.PARTIAL_CONTENT:
-            start = 0
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length else None
-        done = start
-        with partial.open("ab" if start else "wb") as file:
-            progress(done, total)
-            while block := response.read(_BLOCK):
-                file.write(block)
-                done += len(block)
-                progress(done, total)
-    # A connection that breaks early ends like a complete one: only the length tells.
-    return total is None or done >= total
+        yield over
+    finally:
+        timer.cancel()
+
+
+def _opener(sockets: list[socket.socket]) -> urllib.request.OpenerDirector:
+    """Opens http and https and nothing else, redirected or not; proxies as the environment says."""
+
+    class Connection(http.client.HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            # TLS takes the socket away from this object; a copy of it is the same connection.
+            sockets.append(self.sock.dup())
+
+    class SecureConnection(http.client.HTTPSConnection, Connection):
+        pass
+
+    class Redirect(urllib.request.HTTPRedirectHandler):
+        def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+            try:
+                return super().http_error_302(req, fp, code, msg, headers)
+            except ValueError:  # no address
+                fp.close()
+                raise
+
+        http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+    class Open(urllib.request.HTTPHandler):
+        def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(Connection, req)
+
+    class OpenSecure(urllib.request.HTTPSHandler):
+        def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(SecureConnection, req)
+
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        Redirect(),
+        urllib.request.HTTPErrorProcessor(),
+        Open(),
+        OpenSecure(),
+    ):
+        opener.add_handler(handler)
+    return opener

@@ -18,6 +18,10 @@ from mtbench.resources import resource_path
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes in all, where that is known."""
 
+CEILING = 2_000_000_000
+"""Bytes that are accepted of a server where the catalogue does not say how large a file is."""
+SECONDS = 3600.0
+"""How long one address may take for a file."""
 _DIGITS = 64
 
 
@@ -195,15 +199,23 @@ def add(file: Path, name: str | None = None) -> WeightFile:
     return wanted
 
 
-def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
+def fetch(
+    name: str,
+    progress: Progress = lambda done, total: None,
+    *,
+    ceiling: int = CEILING,
+    seconds: float = SECONDS,
+) -> Path:
     """Download a catalogued file, going on where an interrupted download stopped, and put it in place.
 
-    A file that is already there and right is left alone.
+    A file that is already there and right is left alone. No more is taken than the catalogue says or, where it does
+    not, than the server announces, up to ``ceiling`` bytes; ``seconds`` is how long one address may take.
 
     Raises:
         WeightsError: it is not catalogued, no address answers, or what came is not that file.
+        DiskFullError: there is no room.
     """
-    from mtbench.compute.downloads import download
+    from mtbench.compute.downloads import Limits, download
 
     wanted = entry(name)
     if wanted.path.is_file() and wanted.complaint(wanted.path) is None:
@@ -212,10 +224,14 @@ def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
     partial.parent.mkdir(parents=True, exist_ok=True)
     failures = []
     for url in wanted.urls:
+        before = _length(partial)
         try:
-            download(url, partial, progress)
+            download(url, partial, progress, Limits(wanted.size, ceiling, seconds))
         except OSError as error:
             failures.append(f"{url}: {error}")
+            if url != wanted.urls[-1] and _length(partial) != before:
+                # The next address may hold another file; nothing is put together from two.
+                partial.unlink(missing_ok=True)
             continue
         complaint = wanted.complaint(partial)
         if complaint is None:
@@ -231,3 +247,7 @@ def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
             "another machine, then `mtbench weights add FILE`"
         ),
     )
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
