@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +53,6 @@ def rows(values: dict[str, tuple[float | None, float | None]], **more: Any) -> l
         for name, pair in values.items()
         for metric, value in zip(METRICS, pair, strict=True)
     ]
-
-
-@pytest.fixture(autouse=True)
-def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 def test_an_empty_result_is_answered_by_every_command(run_cli: Any) -> None:

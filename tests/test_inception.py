@@ -96,10 +96,10 @@ KINDS = [
 def test_features_are_torch_fidelitys(kind: str, weights: Path) -> None:
     stored = samples(kind)
     levels = stored if stored.dtype == np.uint8 else np.rint(stored / 257).astype(np.uint8)
-    mine = ours(weights).extract(tensor(stored), Context())
     with peer("torch_fidelity"):
         rgb = torch.from_numpy(levels)[:, None].repeat(1, 3, 1, 1)
         pool, logits = torch_fidelity_net(weights)(rgb)
+    mine = ours(weights).extract(tensor(stored), Context())
     assert mine["pool"].shape == (len(stored), 2048)
     assert mine["logits"].shape == (len(stored), 1008)
     assert apart(mine["pool"], pool) < CLOSE
@@ -110,19 +110,18 @@ def test_features_are_torch_fidelitys(kind: str, weights: Path) -> None:
 def test_features_are_pytorch_fids(kind: str, weights: Path, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = samples(kind)
     levels = stored if stored.dtype == np.uint8 else np.rint(stored / 257).astype(np.uint8)
-    mine = ours(weights, resize="bilinear", scaling="symmetric").extract(tensor(stored), Context())
     with peer("pytorch_fid"):
         from pytorch_fid import inception
 
         monkeypatch.setattr(inception, "load_state_dict_from_url", lambda *args, **options: state)
         net = inception.InceptionV3().eval()
         pool = net(tensor(levels).repeat(1, 3, 1, 1))[0][:, :, 0, 0]
+    mine = ours(weights, resize="bilinear", scaling="symmetric").extract(tensor(stored), Context())
     assert apart(mine["pool"], pool) < CLOSE
 
 
 def test_we_are_as_near_to_float64_as_torch_fidelity(weights: Path) -> None:
     stored = drawn(2, 256, 256)
-    mine = ours(weights).extract(tensor(stored), Context())["pool"]
     with peer("torch_fidelity"):
         from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
@@ -131,12 +130,12 @@ def test_we_are_as_near_to_float64_as_torch_fidelity(weights: Path) -> None:
         x = (interpolate_bilinear_2d_like_tensorflow1x(levels, size=(299, 299), align_corners=False) - 128) / 128
         theirs = net(torch.from_numpy(stored)[:, None].repeat(1, 3, 1, 1))[0]
         exact = layers(net.double(), x.double().repeat(1, 3, 1, 1))
+    mine = ours(weights).extract(tensor(stored), Context())["pool"]
     assert apart(mine, exact) < 2 * apart(theirs, exact)
 
 
 def test_features_are_clean_fids(weights: Path) -> None:
     stored = drawn(2, 256, 256)
-    mine = ours(weights, resize="clean").extract(tensor(stored), Context())
     with peer("torch_fidelity"), peer("cleanfid"):
         from cleanfid.resize import build_resizer
 
@@ -145,6 +144,7 @@ def test_features_are_clean_fids(weights: Path) -> None:
         x = (torch.from_numpy(resized).permute(0, 3, 1, 2) - 128) / 128
         # clean-fid runs the network without its own resize, on floats.
         pool = layers(net, x)
+    mine = ours(weights, resize="clean").extract(tensor(stored), Context())
     assert apart(mine["pool"], pool) < CLOSE
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +38,6 @@ name = "toy-gap"
 """
 REVERSE = 'protocols=["train-on-translated"]'
 OUT = "mtbench-results/toy"
-
-
-@pytest.fixture(autouse=True)
-def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 def plan(toys: Path, *settings: str, **selection: Any) -> Plan:

@@ -75,8 +75,8 @@ def test_neither_batch_size_nor_repetition_changes_a_value(folder: Make, score: 
 
 
 def test_the_batch_size_changes_no_score_of_a_network_beyond_rounding(folder: Make, score: Any, tmp_path: Path) -> None:
-    a, b = folder("a", size=32), folder("b", size=32, shift=30)
-    metrics = [f"{name}:extractor=inception-random" for name in ("fid", "kid", "is")]
+    a, b = (folder(name, patients=2, size=32, shift=shift) for name, shift in (("a", 0), ("b", 30)))
+    metrics = [f"{start}extractor=inception-random" for start in ("fid:", "kid:", "is:splits=2,")]
     found = [
         [row["value"] for row in score(a, b, *metrics, batch_size=size, store=str(tmp_path / f"store-{size}"))]
         for size in (1, 5)

@@ -27,16 +27,11 @@ name = "toy-overlap"
 """
 
 
-@pytest.fixture(autouse=True)
-def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
 @pytest.fixture
 def run(run_cli: Any, toys: Path, store: Path) -> Any:
     def go(*arguments: str | Path, suite: str = SUITE) -> Any:
         (toys.parent / "toy.toml").write_text(suite)
-        return run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu", *arguments)
+        return run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu", "--executor", "inline", *arguments)
 
     return go
 
