@@ -6,11 +6,15 @@ stands for it as well. A ``torch.py`` in a downloaded folder would then run in p
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 _HOME = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 """The folder that mtbench itself was imported from."""
+_OURS = "mtbench"
+"""The value of PYTHONSAFEPATH where mtbench has set it; Python takes any text for a yes."""
 
 
 def command(*arguments: str, python: str = "") -> list[str]:
@@ -28,6 +32,28 @@ def plain_environment() -> dict[str, str]:
     others = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     entries = [entry for entry in _pythonpath() if entry]
     return {**others, "PYTHONPATH": os.pathsep.join(entries)} if entries else others
+
+
+@contextlib.contextmanager
+def protected_children() -> Iterator[None]:
+    """Keep the current folder away from Pythons that a library starts by itself, as torch.compile does with ``-c``.
+
+    Only while that is needed: it also keeps a script from importing what lies beside it, and a plugin may start one.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = before or _OURS
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("PYTHONSAFEPATH", None)
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
+def users_environment() -> dict[str, str]:
+    """The environment of a program of the user's: this process's, without what :func:`protected_children` has set."""
+    return {name: value for name, value in os.environ.items() if (name, value) != ("PYTHONSAFEPATH", _OURS)}
 
 
 def search_path() -> list[str]:

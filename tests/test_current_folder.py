@@ -319,8 +319,52 @@ def test_a_run(start: str, hostile: Path, toys: Path, tmp_path: Path) -> None:
     assert not {"PYTHONPATH", "PYTHONSAFEPATH"} & set(seen["environment"])
 
 
-def test_a_program_of_the_user_keeps_the_users_own_safe_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONSAFEPATH", "1")
-    show = "import sys; print(sys.flags.safe_path)"
-    execute([sys.executable, "-c", show], env={}, timeout=30, log=tmp_path / "log", where="test")
-    assert (tmp_path / "log").read_text().strip() == "True"
+@pytest.mark.parametrize("own", [None, "1"])
+def test_a_program_of_the_user_has_the_users_own_safe_path(
+    own: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    if own is not None:
+        monkeypatch.setenv("PYTHONSAFEPATH", own)
+    show = "import os, sys; print(os.environ.get('PYTHONSAFEPATH'), sys.flags.safe_path)"
+    with childprocess.protected_children():
+        execute([sys.executable, "-c", show], env={}, timeout=30, log=tmp_path / "log", where="test")
+    assert os.environ.get("PYTHONSAFEPATH") == own
+    assert (tmp_path / "log").read_text().split() == [str(own), str(own is not None)]
+
+
+# -- Pythons that libraries start
+
+
+SPAWNING = """
+import multiprocessing, sys
+multiprocessing.get_context(sys.argv[1]).Process(target=print, args=("started",)).start()
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_processes_of_multiprocessing(method: str, hostile: Path, tmp_path: Path) -> None:
+    """Its helpers are started by `-c` too, and take `-P` over."""
+    (hostile / "multiprocessing.py").write_text((hostile / "torch.py").read_text())
+    (tmp_path / "spawning.py").write_text(f"if __name__ == '__main__':{SPAWNING}".replace("\n", "\n    "))
+    command = childprocess.command(str(tmp_path / "spawning.py"), method)
+    done = subprocess.run(command, env=childprocess.environment(), capture_output=True, text=True, check=True)
+    assert done.stdout == "started\n"
+    assert ran(hostile) == ""
+
+
+COMPILING = """
+from test_training import Budget, Fit, context, paired, train
+train(Fit(), paired(), context(), Budget(steps=1), compile=True)
+"""
+
+
+@pytest.mark.slow
+def test_compiling_networks(hostile: Path, tmp_path: Path) -> None:
+    """Torch tries what it has compiled in `python -c`."""
+    (hostile / "ctypes.py").write_text((hostile / "torch.py").read_text())
+    env = {**childprocess.environment(), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    env["PYTHONPATH"] += os.pathsep + str(Path(__file__).parent)
+    subprocess.run(childprocess.command("-c", COMPILING), env=env, check=True)
+    assert (tmp_path / "cache").exists()
+    assert ran(hostile) == ""

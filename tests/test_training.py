@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from mtbench.training import (
     unsigned,
 )
 
+SAFE = "PYTHONSAFEPATH"
 TASK = Task("toy", labels={1: "square"})
 
 
@@ -587,13 +589,19 @@ def test_long_trainings_leave_averages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_networks_are_compiled_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled = []
+    monkeypatch.delenv(SAFE, raising=False)
+    compiled, safe = [], []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda network: compiled.append(network))
+    step = Fit.step
+    monkeypatch.setattr(Fit, "step", lambda fit, moment: (safe.append(SAFE in os.environ), step(fit, moment)))
     fit = Fit()
     train(fit, paired(), context(), Budget(steps=1))
     assert not compiled
     train(fit, paired(), context(), Budget(steps=1), compile=True)
     assert compiled == list(fit.networks.values())
+    # The Pythons that torch starts while it compiles do not import from the current folder.
+    assert safe == [False, True]
+    assert SAFE not in os.environ
 
 
 def test_tensorboard_is_optional(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

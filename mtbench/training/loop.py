@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from mtbench.childprocess import protected_children
 from mtbench.compute.context import Context
 from mtbench.compute.seeds import derive, generator
 from mtbench.errors import PluginError, TrainingError
@@ -73,7 +75,8 @@ def train(
     """
     if patience is not None and validate_every is None:
         raise PluginError("patience needs validate_every", where=f"training '{name}'")
-    with numerics(context), seeded(derive(context.seed, name)):
+    guard = protected_children() if compile else contextlib.nullcontext()
+    with guard, numerics(context), seeded(derive(context.seed, name)):
         loop = _Loop(recipe, sampler, context, budget, name, batch_size, accumulate, drop_last)
         loop.prepare(channels_last, compile)
         with Journal(name, context, loop.steps_at_most, tensorboard) as loop.journal:

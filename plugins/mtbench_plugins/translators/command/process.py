@@ -44,7 +44,8 @@ def run(
         PluginError: it cannot be started, takes too long, or ends with an exit code other than 0; with the end of
             what it printed.
     """
-    variables = {name: value for name, value in os.environ.items() if name not in _FOREIGN} | dict(env)
+    inherited = childprocess.users_environment()
+    variables = {name: value for name, value in inherited.items() if name not in _FOREIGN} | dict(env)
     with log.open("wb") as output:
         try:
             process = subprocess.Popen(
