@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mtbench.errors import ParamError, close_matches
+from mtbench.integers import brief, fits
 
 Kind = Literal["int", "float", "str", "bool", "path", "list", "table"]
 
@@ -82,10 +83,12 @@ def convert(name: str, value: Any, param: Param, owner: str) -> Any:
         raise ParamError(f"parameter '{name}' may not be empty", where=owner)
     try:
         value = _CONVERT[param.kind or "str"](value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ParamError(
-            f"parameter '{name}' is {value!r}", where=owner, expected=f"a value of type {param.kind}"
+            f"parameter '{name}' is {brief(value)}", where=owner, expected=f"a value of type {param.kind}"
         ) from None
+    if param.kind == "int" and not fits(value):
+        raise ParamError(f"parameter '{name}' is {brief(value)}", where=owner, expected="a whole number of 64 bits")
     if param.choices is not None and value not in param.choices:
         raise ParamError(
             f"parameter '{name}' is {value!r}",
@@ -94,9 +97,9 @@ def convert(name: str, value: Any, param: Param, owner: str) -> Any:
             matches=close_matches(str(value), [str(c) for c in param.choices]),
         )
     if param.minimum is not None and value < param.minimum:
-        raise ParamError(f"parameter '{name}' is {value!r}", where=owner, expected=f"at least {param.minimum:g}")
+        raise ParamError(f"parameter '{name}' is {value!r}", where=owner, expected=f"at least {_text(param.minimum)}")
     if param.maximum is not None and value > param.maximum:
-        raise ParamError(f"parameter '{name}' is {value!r}", where=owner, expected=f"at most {param.maximum:g}")
+        raise ParamError(f"parameter '{name}' is {value!r}", where=owner, expected=f"at most {_text(param.maximum)}")
     return value
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from mtbench.discovery import Registry
 from mtbench.errors import RequestError, SuiteError, close_matches
+from mtbench.integers import LARGEST, check_seed, check_whole, too_large
 from mtbench.params import parse_call
 from mtbench.tomltext import Lines, override
 
@@ -36,12 +37,15 @@ _SUITE_KEYS = {
     "protocols": list,
     "seeds": list,
     "precision": str,
-    "threads": int,
     "references": bool,
-    "segmenter_seed": int,
-    "sampling_seed": int,
-    "draws": int,
 }
+_WHOLE_NUMBERS = {
+    "threads": (1, 1024),
+    "segmenter_seed": (0, LARGEST),
+    "sampling_seed": (0, LARGEST),
+    "draws": (1, LARGEST),
+}
+"""More keys of [suite], with the least and the largest value of each."""
 _SECTIONS = ("datasets", "translators", "segmenters", "metrics")
 _NEEDED = ("datasets", "translators", "metrics")
 _ENTRY_KEYS = {
@@ -87,7 +91,8 @@ class Suite:
     Attributes:
         folder: what relative paths in it start from.
         seeds: of the translators' fits and sampling.
-        segmenter_seed, sampling_seed: of the segmenters' fits; of the N = min draw and of resampling.
+        segmenter_seed, sampling_seed: of the segmenters' fits; of the N = min draw, and of resampling where
+            a metric draws.
         draws: how often N = min images are drawn where the two sides differ; the mean is reported (the paper: 1).
         references: whether ceiling, floor and oracle rows are made.
         protocols: which image sets play which roles; some of ``PROTOCOLS``.
@@ -156,7 +161,7 @@ class Suite:
             if items:
                 chosen[section] = tuple(e for item in items for e in _selected(getattr(self, section), item))
         if seeds:
-            chosen["seeds"] = tuple(seeds)
+            chosen["seeds"] = tuple(check_seed(seed, "--seed") for seed in seeds)
             if "translators" not in chosen:
                 chosen["translators"] = tuple(replace(t, seeds=None) for t in self.translators)
         if precision:
@@ -224,24 +229,28 @@ def parse_suite(
     """Check the text of a suite file. ``where`` names it in messages; see :func:`load_suite`."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of a number of thousands of digits it is no TOMLDecodeError
         raise SuiteError(f"this is not valid TOML: {error}", where=where) from error
     for setting in settings:
         override(raw, setting)
     finder = Lines(text, where)
+    for path, number in too_large(raw):
+        name = ".".join(key for key in path if isinstance(key, str))
+        minimum = 0 if "seed" in name else -LARGEST - 1
+        check_whole(number, finder.at(path), name=f"'{name}'", minimum=minimum, error=SuiteError)
     _known(raw, ("suite", *_SECTIONS), finder, ())
     head = raw.get("suite", {})
     if not isinstance(head, dict):
         raise SuiteError("'suite' must be a table", where=finder.at(("suite",)), expected="a section [suite]")
-    _known(head, tuple(_SUITE_KEYS), finder, ("suite",))
+    _known(head, (*_SUITE_KEYS, *_WHOLE_NUMBERS), finder, ("suite",))
     for key, value in head.items():
-        kind = _SUITE_KEYS[key]
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise SuiteError(
-                f"'{key}' is {value!r}",
-                where=finder.at(("suite", key)),
-                expected=f"a value of type {kind.__name__}",
-            )
+        place = finder.at(("suite", key))
+        if key in _WHOLE_NUMBERS:
+            minimum, maximum = _WHOLE_NUMBERS[key]
+            check_whole(value, place, name=f"'{key}'", minimum=minimum, maximum=maximum, error=SuiteError)
+        elif not isinstance(value, _SUITE_KEYS[key]):
+            expected = f"a value of type {_SUITE_KEYS[key].__name__}"
+            raise SuiteError(f"'{key}' is {value!r}", where=place, expected=expected)
     seeds = _seeds(head.get("seeds", [0]), finder.at(("suite", "seeds")))
     precision = head.get("precision", "fp32")
     _one_of("precision", precision, PRECISIONS, finder.at(("suite", "precision")))
@@ -254,14 +263,11 @@ def parse_suite(
             where=finder.at(("suite", "protocols")),
             expected="some of " + ", ".join(PROTOCOLS),
         )
-    for key in ("threads", "draws"):
-        if head.get(key, 1) < 1:
-            raise SuiteError(f"'{key}' is {head[key]}", where=finder.at(("suite", key)), expected="at least 1")
     sections: dict[str, Any] = {section: _entries(section, raw.get(section, []), finder) for section in _SECTIONS}
     for section in needs:
         if not sections[section]:
             raise SuiteError(f"the suite names no {section}", where=where, expected=f"at least one [[{section}]] entry")
-    given = {key: head[key] for key in _SUITE_KEYS if key in head and key not in ("seeds", "protocols", "name")}
+    given = {key: value for key, value in head.items() if key not in ("seeds", "protocols", "name")}
     return Suite(
         name=head.get("name", Path(where).stem),
         folder=folder,
@@ -309,7 +315,7 @@ def _entries(section: str, raw: Any, finder: Lines) -> tuple[Entry, ...]:
                 {**call_params, **params},
                 positional,
                 where=where,
-                seeds=_seeds(item["seeds"], where) if "seeds" in item else None,
+                seeds=_seeds(item["seeds"], finder.at((section, position, "seeds"))) if "seeds" in item else None,
                 root=item.get("root"),
                 split=split,
                 note=item.get("note", ""),
@@ -343,6 +349,11 @@ def _split(value: Any, where: str) -> dict[str, Any]:
                 expected="one of " + ", ".join(defaults),
             )
         kind = type(defaults[key])
+        if kind is int:
+            minimum, maximum = (0, LARGEST) if key == "seed" else (2, 1000)
+            name = f"split setting '{key}'"
+            check_whole(setting, where, name=name, minimum=minimum, maximum=maximum, error=SuiteError)
+            continue
         fits = isinstance(setting, kind) or (kind is float and isinstance(setting, int))
         if not fits or (isinstance(setting, bool) and kind is not bool):
             raise SuiteError(
@@ -352,21 +363,15 @@ def _split(value: Any, where: str) -> dict[str, Any]:
             )
         if kind is float and not 0 < setting < 1:
             raise SuiteError(f"split setting '{key}' is {setting}", where=where, expected="a fraction between 0 and 1")
-    if given["by"] == "folds" and given.get("folds", 5) < 2:
-        raise SuiteError("fewer than two folds", where=where, expected="folds of at least 2")
     if given["by"] == "file" and not given.get("file"):
         raise SuiteError("a split by file names no file", where=where, expected='file = "split.csv"')
     return {**defaults, **given}
 
 
 def _seeds(value: Any, where: str) -> tuple[int, ...]:
-    if (
-        not isinstance(value, list)
-        or not value
-        or not all(isinstance(s, int) and not isinstance(s, bool) for s in value)
-    ):
+    if not isinstance(value, list) or not value:
         raise SuiteError(f"'seeds' is {value!r}", where=where, expected="a list of whole numbers, at least one")
-    return tuple(value)
+    return tuple(check_seed(seed, where, name="a seed of 'seeds'", error=SuiteError) for seed in value)
 
 
 def _one_of(what: str, value: Any, allowed: Sequence[str], where: str) -> None:

@@ -20,7 +20,7 @@ def override(raw: dict[str, Any], setting: str) -> None:
         raise RequestError(f"--set {setting}", expected="--set key=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # of a number of thousands of digits it is no TOMLDecodeError
         value = text
     parts = key.strip().split(".")
     if len(parts) == 1:

@@ -119,7 +119,7 @@ class UserConfig:
     def _tables(self) -> dict[str, Any]:
         try:
             return tomllib.loads(self._text)
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # of a number of thousands of digits it is no TOMLDecodeError
             raise RequestError(f"this is not valid TOML: {error}", where=str(self.path)) from error
 
     @cached_property

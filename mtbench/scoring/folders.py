@@ -19,6 +19,7 @@ from mtbench.compute.weights import find, sha256
 from mtbench.data import ImageSet, MetricInputs, Task
 from mtbench.discovery import Registered, Registry, discover
 from mtbench.errors import DataError, MtbenchError, RequestError, WeightsError, close_matches
+from mtbench.integers import check_seed, check_whole
 from mtbench.params import format_call, parse_call
 from mtbench.scoring.reading import Folder, Reading, read_folder
 from mtbench.specs import Features, two_sided
@@ -90,6 +91,8 @@ def score(
         DataError: the folders cannot be used.
     """
     device = resolve_device(device)
+    seed = check_seed(seed, "--seed")
+    draws = check_whole(draws, "--draws", name="the number of draws", minimum=1)
     registry = discover(plugin_files, third_party=not no_plugins)
     chosen = _chosen(registry, metrics, preset, dict(weights or {}))
     reading = Reading(plane, window, patient, skip_unreadable)

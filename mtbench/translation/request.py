@@ -20,6 +20,7 @@ from mtbench.data import ImageSet, Task, decode
 from mtbench.discovery import discover
 from mtbench.errors import RequestError
 from mtbench.formats import Plane, Volume, suffix, write_like
+from mtbench.integers import check_seed
 from mtbench.store.artefacts import Store
 from mtbench.translation.cases import Case, Inputs, Report
 from mtbench.translation.cutters import Cutter, Options, as_prepared, by_hand
@@ -107,6 +108,8 @@ def translate(
     """
     options = Options(plane, window, percentiles, size)
     device = resolve_device(device)
+    if seed is not None:
+        seed = check_seed(seed, "--seed")
     registry = discover(plugin_files, third_party=not no_plugins, config=config)
     if checkpoint is not None and results is not None:
         raise RequestError("both a checkpoint and results are given", expected="--checkpoint or --from")

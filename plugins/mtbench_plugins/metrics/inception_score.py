@@ -32,7 +32,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
             **network_features.parameters(),
             "splits": mtbench.Param(OWN["splits"], minimum=1, help="mean over so many parts of the images"),
             "shuffle": mtbench.Param(OWN["shuffle"], help="put the images in random order before splitting"),
-            "seed": mtbench.Param(OWN["seed"], minimum=0, help="of the order"),
+            "seed": mtbench.Param(OWN["seed"], minimum=0, maximum=2**32 - 1, help="of the order"),
         },
         shorthand="extractor",
         needs=_needs,

@@ -45,7 +45,9 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
             "subset_size": mtbench.Param(
                 None, kind="int", minimum=2, help="images a subset; 1000 or all there are by default"
             ),
-            "seed": mtbench.Param(None, kind="int", minimum=0, help="of the subsets; 2020 by default"),
+            "seed": mtbench.Param(
+                None, kind="int", minimum=0, maximum=2**32 - 1, help="of the subsets; 2020 by default"
+            ),
         },
         shorthand="extractor",
         needs=_needs,

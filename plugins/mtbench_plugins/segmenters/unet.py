@@ -48,7 +48,7 @@ def mtbench_segmenters() -> Iterator[mtbench.SegmenterSpec]:
             "filters": mtbench.Param(64, minimum=1, help="channels of the first level, doubled at each level"),
             "levels": mtbench.Param(5, minimum=2, maximum=8, help="encoding blocks, the lowest one included"),
             "patience": mtbench.Param(5, minimum=1, help="epochs without a better validation Dice"),
-            "seed": mtbench.Param(1338, help="mixed with the segmenter's seed"),
+            "seed": mtbench.Param(1338, minimum=0, help="mixed with the segmenter's seed"),
         },
         citation="Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015",
     )

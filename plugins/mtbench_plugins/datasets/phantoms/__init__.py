@@ -17,7 +17,7 @@ PARAMS: Mapping[str, Param] = {
     "patients_source": Param(30, minimum=1, help="source patients: training, validation and test together"),
     "patients_target": Param(30, minimum=1, help="target patients, none of them a source patient"),
     "slices": Param(8, minimum=1, maximum=64, help="slices a patient; the slab they share stays"),
-    "seed": Param(0, help="another seed draws other patients"),
+    "seed": Param(0, minimum=0, help="another seed draws other patients"),
 }
 
 
