@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mtbench.errors import DataError
 from mtbench.formats.content import content
+from mtbench.formats.detached import FIELDS, data_file, named_in
 from mtbench.formats.orientation import axis_codes
 from mtbench.formats.volume import Volume
 
@@ -58,7 +59,8 @@ def read_nrrd(path: Path) -> Volume:
     """One NRRD volume; without ``space directions`` a stack without orientation, its last axis the slices.
 
     Raises:
-        DataError: more than three dimensions, another space than RAS, LPS or LAS, or unusable directions.
+        DataError: more than three dimensions, another space than RAS, LPS or LAS, unusable directions, or values in
+            another file than one beside it.
         OSError: not an NRRD file, or a truncated one.
     """
     array, header = open_nrrd(path)
@@ -72,14 +74,23 @@ def open_nrrd(path: Path) -> tuple[NDArray[Any], Mapping[str, Any]]:
     """Array, first axis fastest in the file, and header of an NRRD file.
 
     Raises:
+        DataError: its values are in another file than one beside it.
         OSError: not an NRRD file, or a truncated one.
     """
     import nrrd
 
     file = BytesIO(content(path))
+    named = named_in(file)
+    beside = None if named is None else data_file(path, named)
+    file.seek(0)
     try:
         header = nrrd.read_header(file)
-        array = nrrd.read_data(header, file, str(path))
+        # Never the library's own opening of another file.
+        if {header.pop(field) for field in FIELDS if field in header} != {named} - {None}:
+            raise OSError("its header cannot be read: it names a data file, and not once")
+        if beside is not None:
+            file = BytesIO(content(beside))
+        array = nrrd.read_data(header, file)
     except nrrd.NRRDError as error:
         raise OSError(str(error)) from error
     return array, header

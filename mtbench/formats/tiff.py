@@ -19,7 +19,8 @@ def read_tiff(path: Path, *, palette: bool) -> tuple[NDArray[Any], int | None]:
         palette: take the indices of a palette image.
 
     Raises:
-        DataError: several images that are no stack, or grey values that do not run from black to white.
+        DataError: several images that are no stack, images in other files, or grey values that do not run from black
+            to white.
         OSError: the file is damaged.
     """
     from io import BytesIO
@@ -43,6 +44,14 @@ def read_tiff(path: Path, *, palette: bool) -> tuple[NDArray[Any], int | None]:
             if kind == "MINISWHITE" or (kind == "PALETTE" and not palette):
                 raise DataError(
                     f"this TIFF is of kind {kind}", where=str(path), expected="grey values, black at zero (MINISBLACK)"
+                )
+            if any(page is None for page in series.pages):
+                # The library would read them, or put zeros in their place.
+                raise DataError(
+                    "some of its images are in other files (a multi-file OME-TIFF)",
+                    where=str(path),
+                    expected="all images in one file",
+                    remedy="Convert it to a single TIFF file",
                 )
             array, axes = series.asarray(), str(series.axes)
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mtbench.discovery import Registered, Registry
 from mtbench.errors import DataError, MtbenchError, PluginError
+from mtbench.formats.detached import with_data_files
 from mtbench.plan import Plan, Unit
 from mtbench.store.artefacts import Artefact, Store, address_of, hash_of
 from mtbench.store.hashes import Hashes, unread
@@ -110,7 +111,7 @@ def _named(unit: Unit, registry: Registry) -> _Named:
             files = _dataset_files(unit, path, registry.get("dataset", unit.plugin))
         else:
             files = _below(path) if path.is_dir() else [path]
-        found[name] = (path if path.is_dir() else path.parent, files)
+        found[name] = (path if path.is_dir() else path.parent, with_data_files(files))
     return found
 
 

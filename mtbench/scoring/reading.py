@@ -15,6 +15,7 @@ import numpy as np
 from mtbench.data import WHITE, ImageSet, Slice, Task
 from mtbench.errors import DataError, RequestError
 from mtbench.formats import PLANES, SUFFIXES, is_series, read, read_mask, stem, suffix
+from mtbench.formats.detached import with_data_files
 from mtbench.store.artefacts import Store, address_of, hash_of
 from mtbench.store.hashes import Hashes
 from mtbench.store.images import GrowingArray, read_slices, write_index
@@ -113,7 +114,7 @@ def read_folder(
     hashes = Hashes(store.root / "hashes.sqlite")
     try:
         base = folder if folder.is_dir() else folder.parent
-        content = hashes.fingerprint(base, raw)
+        content = hashes.fingerprint(base, with_data_files(raw))
     finally:
         hashes.close()
     key = hash_of(["read-folder", _REVISION, [reading.plane, reading.window, reading.patient], mask])

@@ -1,0 +1,77 @@
+"""NRRD headers whose values lie in another file: which file that is, for whoever reads it or records what was read.
+
+A header is somebody else's text. It may name the file beside it and nothing else: not a key in the user's home.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+from mtbench.errors import DataError
+
+FIELDS = ("data file", "datafile")
+_MAX_HEADER = 1 << 20
+
+
+def with_data_files(files: Iterable[Path]) -> list[Path]:
+    """The files, and behind them the data files that headers among them name."""
+    listed = list(files)
+    found = []
+    for path in listed:
+        if path.name.lower().endswith(".nrrd"):
+            try:
+                status = path.stat()
+                named = _named_in(path, status.st_size, status.st_mtime_ns)
+                if named is not None:
+                    found.append(data_file(path, named))
+            except (OSError, DataError):
+                continue  # whoever reads it says what is wrong with it
+    return list(dict.fromkeys((*listed, *found)))
+
+
+def data_file(path: Path, named: str) -> Path:
+    """The file that the header ``path`` names as ``named``.
+
+    Raises:
+        DataError: it is not a plain file beside the header.
+    """
+    plain = named.removeprefix("./")
+    beside = path.parent / plain
+    try:
+        fine = re.fullmatch(r"[^/\\%]+", plain) is not None and plain not in (".", "..")
+        fine = fine and not plain.upper().startswith("LIST") and stat.S_ISREG(beside.lstat().st_mode)
+    except (OSError, ValueError):
+        fine = False
+    if not fine:
+        raise DataError(
+            f"its values are in another file, '{named}'",
+            where=str(path),
+            expected="a NRRD file that holds its values, or one whose 'data file' is a regular file beside it",
+            remedy="Convert it to a single .nrrd file, with 3D Slicer, ITK or `unu save -f nrrd`",
+        )
+    return beside
+
+
+def named_in(lines: Iterable[bytes]) -> str | None:
+    """What a NRRD header, line by line, names as its data file; ``None`` where its values follow it."""
+    size = 0
+    for line in islice(lines, 1, None):
+        size += len(line)
+        text = line.decode("ascii", "ignore").rstrip()
+        if not text or size > _MAX_HEADER:
+            break
+        field, _, value = text.partition(":")
+        if field.strip() in FIELDS:
+            return value.removeprefix("=").strip()
+    return None
+
+
+@lru_cache(maxsize=1 << 16)
+def _named_in(path: Path, size: int, modified: int) -> str | None:
+    with open(path, "rb") as file:
+        return named_in(iter(lambda: file.readline(_MAX_HEADER), b""))
