@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import secrets
@@ -14,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from mtbench.errors import RequestError, StoreError
 from mtbench.store.artefacts import hash_of
-from mtbench.store.files import TEMPORARY, sweep, telling, write_whole
+from mtbench.store.files import (
+    TEMPORARY,
+    irregular,
+    open_regular,
+    read_regular,
+    sweep,
+    telling,
+    write_whole,
+)
 from mtbench.store.owner import owner
 
 if TYPE_CHECKING:
@@ -74,7 +83,7 @@ class Results:
             what = "there is no results directory" if not path.exists() else "this is not a results directory:"
             raise RequestError(f"{what} {path}", expected=f"a folder made by `mtbench run`, which holds {MARKER}")
         try:
-            found = json.loads(marker.read_text(encoding="utf-8"))
+            found = json.loads(read_regular(marker))
         except (ValueError, OSError) as error:
             raise StoreError(f"{MARKER} cannot be read: {error}", where=str(path)) from error
         if found.get("format") != FORMAT:
@@ -120,6 +129,7 @@ class Results:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Hold a journal of this process's own; other runs may write here at the same time into theirs."""
+        self.journals()
         with telling(self.path):
             (self.path / "journal").mkdir(exist_ok=True)
             sweep(self.path.glob(f"{TEMPORARY}*"))
@@ -155,10 +165,29 @@ class Results:
 
     # -- reading
 
+    def journals(self) -> list[Path]:
+        """The journal's files, oldest first.
+
+        Raises:
+            StoreError: one is a link, a pipe or something else that leads out of this directory or has no end.
+        """
+        folder = self.path / "journal"
+        if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
+            raise irregular(folder)
+        found = sorted(folder.glob("*.jsonl"))
+        for path in found:
+            if path.is_symlink() or not path.is_file():
+                raise irregular(path)
+        return found
+
     def records(self) -> Iterator[dict[str, Any]]:
-        """All journal lines, oldest file first. A torn last line, the mark of a kill, is left out."""
-        for path in sorted((self.path / "journal").glob("*.jsonl")):
-            with path.open(encoding="utf-8", errors="replace") as file:
+        """All journal lines, oldest file first. A torn last line, the mark of a kill, is left out.
+
+        Raises:
+            StoreError: as :meth:`journals`.
+        """
+        for path in self.journals():
+            with io.TextIOWrapper(open_regular(path), encoding="utf-8", errors="replace") as file:
                 for line in file:
                     try:
                         yield json.loads(line)
@@ -171,10 +200,10 @@ class Results:
         import pyarrow.parquet as pq
 
         path = self.path / f"{name}.parquet"
-        if not path.exists():
+        if not os.path.lexists(path):
             return self.rebuild()[name]
         try:
-            with pq.ParquetFile(path) as file:
+            with open_regular(path) as opened, pq.ParquetFile(opened) as file:
                 if not self.made_from(file.metadata.metadata):
                     return self.rebuild()[name]
                 return file.read()
@@ -191,7 +220,7 @@ class Results:
 
     def _state(self) -> bytes:
         """What the journal's files are called and how long they are. Not when they were written: clocks go wrong."""
-        files = sorted((path.name, path.stat().st_size) for path in (self.path / "journal").glob("*.jsonl"))
+        files = sorted((path.name, path.stat().st_size) for path in self.journals())
         return hash_of(files).encode()
 
     def rebuild(self) -> dict[str, pa.Table]:

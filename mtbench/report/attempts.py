@@ -10,6 +10,7 @@ from typing import Any
 
 from mtbench.analysis.columns import anonymous
 from mtbench.store.files import sha256_of
+from mtbench.upkeep.environments import environment
 
 Attempt = Mapping[str, Any]
 
@@ -143,11 +144,7 @@ def provenance(attempts: Sequence[Attempt], folder: Path | None, *, everything: 
 
 
 def _environment(identity: str, folder: Path | None, everything: bool) -> list[tuple[str, list[str]]]:
-    try:
-        text = (folder / f"environment-{Path(identity).name}.json").read_text(encoding="utf-8") if folder else "{}"
-        described = json.loads(text)
-    except (OSError, ValueError):
-        described = {}
+    described = environment(folder, identity) if folder else {}
     platform = str(described.get("platform", ""))
     if not everything:
         platform = platform.partition("-")[0]

@@ -18,7 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import StoreError
-from mtbench.store.files import TEMPORARY, sha256_of, sweep, telling, temporary_prefix, whole_folder, write_whole
+from mtbench.store.files import (
+    TEMPORARY,
+    irregular,
+    read_regular,
+    sha256_of,
+    strangers,
+    sweep,
+    telling,
+    temporary_prefix,
+    whole_folder,
+    write_whole,
+)
 
 MANIFEST = "manifest.json"
 LOGS = "log"
@@ -81,13 +92,15 @@ class Store:
         """The artefact at that address, or ``None``.
 
         Raises:
-            StoreError: it is there, but its manifest cannot be read.
+            StoreError: it is there, but its manifest cannot be read, or it holds links, pipes or devices.
         """
         path = self.path(stage, address)
         try:
-            text = (path / MANIFEST).read_text(encoding="utf-8")
+            text = read_regular(path / MANIFEST)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        for stranger in (path,) if path.is_symlink() else strangers(path):
+            raise irregular(stranger)
         try:
             return Artefact(path, json.loads(text))
         except ValueError as error:
@@ -150,6 +163,12 @@ class Store:
         """
         with whole_folder(self.path(stage, address), check) as folder:
             yield folder
+            for stranger in strangers(folder):
+                raise StoreError(
+                    f"'{stranger.relative_to(folder)}' was made, which is a link, a pipe, a socket or a device",
+                    where=f"{stage} {manifest.get('unit', {}).get('name', '')}".strip(),
+                    expected="regular files and folders, which other machines can read as well",
+                )
             files = {
                 str(file.relative_to(folder).as_posix()): {
                     "bytes": file.stat().st_size,

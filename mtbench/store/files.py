@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -131,6 +132,53 @@ def _no_room(folder: Path) -> bool:
         return shutil.disk_usage(folder).free < 2**16
     except OSError:
         return False
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a file that others may have put there, if it is a regular one: to read it takes no longer than it is long.
+
+    A link could lead to a file that is not theirs; a pipe or a device to one without an end.
+
+    Raises:
+        StoreError: it is something else.
+        OSError: it is not there, or may not be read.
+    """
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise irregular(path)
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise irregular(path)
+    return os.fdopen(handle, "rb")
+
+
+def read_regular(path: Path) -> bytes:
+    """What stands in a file; see :func:`open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def irregular(path: Path) -> StoreError:
+    """What is to be said of something that should be a regular file or a real folder."""
+    mode = os.lstat(path).st_mode
+    kinds = {stat.S_ISLNK: "a link", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+    kind = next((name for test, name in kinds.items() if test(mode)), "a device")
+    return StoreError(
+        f"this is {kind}, and is not read",
+        where=str(path),
+        expected="a regular file or a real folder: nothing that leads elsewhere or has no end",
+        remedy="Put what it leads to in its place, if that is meant; otherwise delete it",
+    )
+
+
+def strangers(folder: Path) -> Iterator[Path]:
+    """What lies below a folder and is neither a real folder nor a regular file."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda found: found.name):
+            if entry.is_dir(follow_symlinks=False):
+                yield from strangers(Path(entry.path))
+            elif not entry.is_file(follow_symlinks=False):
+                yield Path(entry.path)
 
 
 def sha256_of(path: Path) -> str:

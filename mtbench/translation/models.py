@@ -13,6 +13,7 @@ from mtbench.discovery import Registered, Registry
 from mtbench.errors import MtbenchError, RequestError, WeightsError
 from mtbench.params import parse_call
 from mtbench.store.artefacts import MANIFEST, Artefact
+from mtbench.store.files import read_regular
 
 CHECKPOINT = "checkpoint"
 """The path parameter by which a translator takes a weight file in place of training."""
@@ -124,7 +125,7 @@ def _params_of(fit: Path, registered: Registered) -> dict[str, Any]:
     """The parameters that a fit of the store was made with."""
     name = registered.spec.name
     try:
-        unit = json.loads((fit / MANIFEST).read_text(encoding="utf-8"))["unit"]
+        unit = json.loads(read_regular(fit / MANIFEST))["unit"]
     except (OSError, ValueError, KeyError):
         return {}
     if (unit["kind"], unit["plugin"]) != ("translator", name):

@@ -12,7 +12,7 @@ from mtbench.plan import Plan, Unit
 from mtbench.run.job import manifest_of
 from mtbench.run.making import Making
 from mtbench.store.artefacts import MANIFEST, Artefact, Store
-from mtbench.store.files import sha256_of
+from mtbench.store.files import irregular, sha256_of, strangers
 from mtbench.store.leases import confirm
 
 
@@ -112,9 +112,11 @@ def _above(made: Plan, unit: Unit) -> set[str]:
 
 def _files(what: Path) -> dict[str, Path]:
     if what.is_file():
-        return {what.name: what}
+        return {what.name: what.resolve()}
     if not what.is_dir():
         raise RequestError(f"there is no {what}", expected="a file or a folder that the plugin saved")
+    for stranger in strangers(what):
+        raise irregular(stranger)
     # A fit's folder from another store comes with a manifest and a log of its own.
     found = {
         path.relative_to(what).as_posix(): path

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mtbench.store.files import read_regular
+
 
 @dataclass(frozen=True)
 class Made:
@@ -83,9 +85,13 @@ def made_by(folder: Path, attempts: Sequence[Mapping[str, Any]]) -> Made:
 
 
 def environment(folder: Path, name: str) -> dict[str, Any]:
-    """What a results directory says of an environment; empty where it does not know it."""
+    """What a results directory says of an environment; empty where it does not know it.
+
+    Raises:
+        StoreError: it names a link, a pipe or a device.
+    """
     try:
-        found: dict[str, Any] = json.loads((folder / f"environment-{name}.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(read_regular(folder / f"environment-{Path(name).name}.json"))
     except (OSError, ValueError):
         return {}
     return found

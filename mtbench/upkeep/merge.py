@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 from mtbench.errors import DataError, RequestError
 from mtbench.results import MARKER, Results, journal_line, last_states
 from mtbench.store.artefacts import canonical, hash_of
-from mtbench.store.files import write_whole
+from mtbench.store.files import read_regular, write_whole
 from mtbench.upkeep.environments import Made, made_by
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
@@ -81,6 +81,7 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
     Raises:
         RequestError: fewer than two directories, or ``out`` holds results.
         DataError: the directories hold different data under the same name and revision.
+        StoreError: a directory holds links, pipes or devices in place of files.
     """
     if len({folder.resolve() for folder in folders}) < 2:
         raise RequestError("there is nothing to merge", expected="two or more different results directories")
@@ -90,14 +91,18 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
         )
     sources = [_Source(folder) for folder in folders]
     _refuse_other_data(sources)
+    copies = {
+        file.name: read_regular(file)
+        for source in sources
+        for pattern in ("environment-*.json", "suite-*.toml")
+        for file in sorted(source.path.glob(pattern))
+    }
     suites = dict.fromkeys(a["suite"] for source in sources for a in source.attempts)
     results = Results.create(out, ", ".join(suites))
     done = Merged()
     lines = [journal_line(record) for record in _merged(sources, done)]
-    for source in sources:
-        for pattern in ("environment-*.json", "suite-*.toml"):
-            for file in source.path.glob(pattern):
-                shutil.copyfile(file, out / file.name)
+    for name, content in copies.items():
+        write_whole(out / name, methodcaller("write", content))
     write_whole(out / "journal" / "merged.jsonl", lambda file: file.writelines(line.encode() for line in lines))
     results.rebuild()
     return done

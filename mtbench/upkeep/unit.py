@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from typing import Any
 
 from mtbench.errors import RequestError, close_matches
 from mtbench.results import Results, last_states
+from mtbench.store.files import read_regular
 from mtbench.upkeep.environments import Made, made_by
 
 SHORTEST = 4
@@ -126,14 +127,14 @@ def _command(
     if request is None:
         return "", ("The command is not known: the results were made by an older version.",)
     options, remarks = list(request["options"]), []
-    copy = path / request["copy"] if request["copy"] else None
+    copy = path / Path(request["copy"]).name if request["copy"] else None
     suite = request["suite"]
     if copy is not None:
         source = Path(suite)
         if not source.is_file():
             suite = str(copy)
             remarks.append("The suite's file is gone; its copy is named. Relative paths in it may need mending.")
-        elif copy.is_file() and hashlib.sha256(source.read_bytes()).digest() != _sha(copy):
+        elif os.path.lexists(copy) and source.read_bytes() != read_regular(copy):
             remarks.append(f"The suite has changed since; {copy} is what was run.")
     # A narrower run asks for the same unit by the same key, and for less besides.
     for option, values in _narrowed(rows).items():
@@ -141,10 +142,6 @@ def _command(
             options += [word for value in values for word in (option, value)]
     words = ["mtbench", "run", suite, *options, "--rerun", key[:12], "--out", str(path)]
     return shlex.join(words), tuple(remarks)
-
-
-def _sha(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()
 
 
 def _narrowed(rows: list[dict[str, Any]]) -> dict[str, list[str]]:

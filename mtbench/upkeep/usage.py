@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtbench.errors import MtbenchError
+from mtbench.errors import MtbenchError, StoreError
 from mtbench.results import Results
 from mtbench.store.artefacts import MANIFEST, Store
-from mtbench.store.files import TEMPORARY, write_whole
+from mtbench.store.files import TEMPORARY, read_regular, write_whole
 
 USERS = "users"
 SETTLED = 3600.0
@@ -105,7 +105,7 @@ def remove(store: Store, artefacts: Iterable[Kept], leftovers: Iterable[Path]) -
 
 def size_of(folder: Path) -> int:
     """Bytes of the files below a folder."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())
 
 
 def _artefacts(store: Store) -> Iterator[Kept]:
@@ -114,18 +114,18 @@ def _artefacts(store: Store) -> Iterator[Kept]:
         if folder.name.startswith(TEMPORARY):
             continue
         try:
-            name = json.loads(manifest.read_text(encoding="utf-8"))["unit"]["name"]
-        except (ValueError, KeyError, TypeError, OSError):
+            name = json.loads(read_regular(manifest))["unit"]["name"]
+        except (ValueError, KeyError, TypeError, OSError, StoreError):
             name = "(damaged manifest)"
-        yield Kept(folder.parts[-3], folder.name, folder, name, size_of(folder), manifest.stat().st_mtime)
+        yield Kept(folder.parts[-3], folder.name, folder, name, size_of(folder), manifest.lstat().st_mtime)
 
 
 def _users(store: Store) -> list[str]:
     found = []
     for note in sorted((store.root / USERS).glob("*.json")):
         try:
-            found.append(str(json.loads(note.read_text(encoding="utf-8"))["results"]))
-        except (ValueError, KeyError, OSError):
+            found.append(str(json.loads(read_regular(note))["results"]))
+        except (ValueError, KeyError, OSError, StoreError):
             continue
     return found
 
@@ -146,7 +146,7 @@ def _leftovers(store: Store) -> Iterator[Path]:
     settled = time.time() - SETTLED
     for folder in (*store.root.glob(f"artefacts/*/*/{TEMPORARY}*"), *store.root.glob("partial/*")):
         try:
-            newest = max((p.stat().st_mtime for p in (folder, *folder.rglob("*"))), default=0.0)
+            newest = max((p.lstat().st_mtime for p in (folder, *folder.rglob("*"))), default=0.0)
         except OSError:
             continue
         if newest < settled:

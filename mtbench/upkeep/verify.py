@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtbench.errors import StoreError
 from mtbench.results import Results, last_states, view
+from mtbench.store.files import irregular, read_regular, strangers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +40,17 @@ def verify(path: Path) -> list[Finding]:
         StoreError: its marker cannot be read.
     """
     results = Results.open(path)
-    lines = list(_lines(path))
+    unread = {str(file): irregular(file) for file in strangers(path)}
+    try:
+        journals = results.journals()
+    except StoreError as error:
+        unread[str(error.where)] = error
+    if unread:
+        return [
+            Finding(True, str(Path(where).relative_to(path)), f"{error.what}. {error.remedy}")
+            for where, error in unread.items()
+        ]
+    lines = list(_lines(journals))
     found = [finding for finding, _ in lines if finding is not None]
     records = [record for _, record in lines if record is not None]
     found += _rows(records)
@@ -48,9 +59,9 @@ def verify(path: Path) -> list[Finding]:
     return found
 
 
-def _lines(path: Path) -> Iterator[tuple[Finding | None, dict[str, Any] | None]]:
-    for file in sorted((path / "journal").glob("*.jsonl")):
-        lines = file.read_bytes().split(b"\n")
+def _lines(journals: Iterable[Path]) -> Iterator[tuple[Finding | None, dict[str, Any] | None]]:
+    for file in journals:
+        lines = read_regular(file).split(b"\n")
         for number, line in enumerate(lines, 1):
             if not line:
                 continue

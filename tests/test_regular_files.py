@@ -1,0 +1,268 @@
+"""Results and artefacts that somebody else made: links, pipes, sockets and devices in them are named, never read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_bad_results import directory, rows
+
+import mtbench
+from mtbench.errors import MtbenchError, StoreError
+from mtbench.results import Results
+from mtbench.store.artefacts import Store
+from mtbench.store.files import open_regular, read_regular, strangers
+from mtbench.store.schema import ATTEMPTS
+from mtbench.upkeep.adopt import _files
+from mtbench.upkeep.merge import merge
+from mtbench.upkeep.unit import tell
+from mtbench.upkeep.usage import look, size_of
+from mtbench.upkeep.verify import verify
+
+SECRET = "MY-PRIVATE-KEY"
+KINDS = ["link", "link within", "dangling", "device", "pipe", "socket", "folder"]
+
+
+@pytest.fixture(autouse=True)
+def alarm() -> Iterator[None]:
+    """Whoever opens a pipe waits for ever."""
+
+    def ring(number: int, frame: Any) -> None:
+        raise AssertionError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    (tmp_path / "private").write_text(SECRET)
+    return tmp_path
+
+
+def strange(path: Path, kind: str) -> Path:
+    """Put something else in the place of a file that is or is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir() and not path.is_symlink():
+        path.rename(path.with_name("moved"))
+    elif path.exists():
+        path.rename(path.with_suffix(".kept"))
+    match kind:
+        case "link":
+            path.symlink_to(Path("private").resolve())
+        case "link within":
+            path.symlink_to(next((p for p in (path.with_suffix(".kept"), path.with_name("moved")) if p.exists()), "."))
+        case "dangling":
+            path.symlink_to("nowhere")
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "pipe":
+            os.mkfifo(path)
+        case "socket":
+            here = os.getcwd()
+            os.chdir(path.parent)  # the address of a socket is short
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(path.name)
+            os.chdir(here)
+        case "folder":
+            path.mkdir()
+    return path
+
+
+def results(name: str) -> Path:
+    """Results with a try, an environment and a suite."""
+    folder = Path(directory(name, rows({"t": (0.5, 9.0)})))
+    attempt = dict.fromkeys(ATTEMPTS.names, "") | {
+        "schema_version": 1, "unit_key": "0", "stage": "score", "name": "score d t dice", "attempt": 1, "status": "ok",
+        "suite": "bad", "environment_id": "e1", "run": "r1", "plugins": "{}", "seconds": 1.0, "images": 1,
+        "peak_memory_mb": 1.0, "type": "attempt",
+    }  # fmt: skip
+    request = {"type": "request", "run": "r1", "options": [], "copy": "suite-1.toml", "suite": str(folder / "s.toml")}
+    opened = Results.open(folder)
+    with opened.writing():
+        opened.append({**attempt, "unit_key": "1", "name": "score d t fid"})
+        opened.append(attempt)
+        opened.append(request)
+    opened.rebuild()
+    (folder / "environment-e1.json").write_text(json.dumps({"python": "3.12.1"}))
+    (folder / "suite-1.toml").write_text("")
+    (folder / "s.toml").write_text("")
+    return folder.resolve()
+
+
+# -- the one place where such files are opened
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_a_regular_file_is_opened(place: Path, kind: str) -> None:
+    path = strange(place / "x", kind)
+    with pytest.raises(StoreError) as caught:
+        open_regular(path)
+    word = {"link within": "link", "dangling": "link", "device": "link"}.get(kind, kind)
+    assert str(caught.value).startswith(f"{path}: this is a {word}, and is not read.")
+    assert list(strangers(place)) == ([] if kind == "folder" else [path])
+
+
+def test_a_regular_file_is_read_and_an_absent_one_is_absent(place: Path) -> None:
+    assert read_regular(place / "private") == SECRET.encode()
+    with pytest.raises(FileNotFoundError):
+        read_regular(place / "absent")
+    with pytest.raises(StoreError, match="this is a device"):
+        read_regular(Path("/dev/zero"))
+
+
+# -- results directories
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("where", ["journal/another.jsonl", "journal"])
+def test_a_journal_that_is_no_file_of_the_directory_is_named_by_whatever_reads_it(
+    place: Path, run_cli: Any, where: str, kind: str
+) -> None:
+    if (where, kind) == ("journal", "folder"):
+        return
+    good, bad = results("good"), results("bad")
+    path = strange(bad / where, kind)
+    for command in (
+        *(["results", "show", bad], ["results", "show", bad, "score d t dice"], ["export", bad]),
+        *(["results", "merge", good, bad, "-o", "merged"], ["compare", good, bad], ["report", bad, "-o", "r.html"]),
+    ):
+        done = run_cli(*command)
+        assert (done.code, str(path) in done.err) == (1, True), (command, done.err)
+        assert "is not read" in done.err
+    checked = run_cli("results", "verify", bad)
+    assert checked.code == 1
+    assert f"{where}" in checked.out
+    assert "is not read" in checked.out
+    assert not Path("merged").exists()
+    with pytest.raises(StoreError, match="is not read"), Results.open(bad).writing():
+        pass
+
+
+@pytest.mark.parametrize("kind", [*KINDS])
+@pytest.mark.parametrize("name", ["environment-e1.json", "environment-e2.json", "suite-1.toml", "suite-2.toml"])
+def test_merging_copies_files_and_nothing_that_they_lead_to(place: Path, name: str, kind: str) -> None:
+    good, bad = results("good"), results("bad")
+    path = strange(bad / name, kind)
+    with pytest.raises(StoreError) as caught:
+        merge([good, bad], Path("merged"))
+    assert caught.value.where == str(path)
+    assert not Path("merged").exists()
+    found = [finding for finding in verify(bad) if finding.where == name]
+    assert [finding.problem for finding in found] == ([] if kind == "folder" and "e1" not in name else [True])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_and_markers_that_are_no_files_are_named(place: Path, kind: str) -> None:
+    tables, marker = results("tables"), results("marker")
+    strange(tables / "scores.parquet", kind)
+    strange(marker / "mtbench-results.json", kind)
+    with pytest.raises(StoreError, match=r"scores\.parquet: this is a"):
+        mtbench.load(tables)
+    with pytest.raises(MtbenchError, match="marker"):
+        Results.open(marker)
+    if kind != "folder":
+        assert any(finding.problem and finding.where == "scores.parquet" for finding in verify(tables))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_unit_was_made_with_is_not_read_from_elsewhere(place: Path, kind: str) -> None:
+    environment, suite = results("environment"), results("suite")
+    strange(environment / "environment-e1.json", kind)
+    strange(suite / "suite-1.toml", kind)
+    for folder in (environment, suite):
+        with pytest.raises(StoreError, match="is not read"):
+            tell(folder, "score d t dice")
+
+
+def test_a_journal_names_no_file_outside(place: Path) -> None:
+    folder = results("out")
+    outside = place / "outside"
+    outside.mkdir()
+    (outside / "environment-x.json").write_text(json.dumps({"python": SECRET}))
+    opened = Results.open(folder)
+    (record,) = [r for r in opened.records() if r.get("unit_key") == "0" and r["type"] == "attempt"]
+    (request,) = [r for r in opened.records() if r["type"] == "request"]
+    (folder / "environment-").mkdir()
+    with opened.writing():
+        opened.append({**record, "environment_id": "/../../outside/environment-x"})
+        opened.append({**request, "copy": str(strange(place / "pipe", "pipe"))})
+    told = tell(folder, "score d t dice")
+    assert SECRET not in str(told)
+
+
+# -- artefacts
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "folder"])
+@pytest.mark.parametrize("name", ["extra", "below/extra", "manifest.json", "log/extra"])
+def test_an_artefact_that_leads_elsewhere_is_none(place: Path, kind: str, name: str) -> None:
+    store = Store(place / "store")
+    with store.create("fit", "aa1", {"unit": {"name": "fit x"}}, {}) as folder:
+        (folder / "weights").write_bytes(b"1")
+    made = store.get("fit", "aa1")
+    assert made is not None
+    strange(made.path / name, kind)
+    with pytest.raises(StoreError, match="is not read"):
+        store.get("fit", "aa1")
+    assert all(kept.bytes < 10_000 for kept in look(store).kept)
+    (made.path / name).unlink()
+
+
+def test_an_artefact_that_is_a_link_is_none(place: Path) -> None:
+    store = Store(place / "store")
+    with store.create("fit", "aa1", {}, {}) as folder:
+        (folder / "weights").write_bytes(b"1")
+    path = store.path("fit", "aa1")
+    shutil.move(path, place / "elsewhere")
+    path.symlink_to(place / "elsewhere")
+    with pytest.raises(StoreError, match="this is a link"):
+        store.get("fit", "aa1")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "folder"])
+def test_a_plugin_leaves_files_in_an_artefact(place: Path, kind: str) -> None:
+    store = Store(place / "store")
+    with (
+        pytest.raises(StoreError, match=r"fit x: 'below/weights' was made, which is a link, a pipe"),
+        store.create("fit", "aa1", {"unit": {"name": "fit x"}}, {}) as folder,
+    ):
+        strange(folder / "below/weights", kind)
+    assert store.get("fit", "aa1") is None
+    assert not [path for path in store.root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "folder"])
+def test_what_is_adopted_is_in_the_folder_that_was_named(place: Path, kind: str) -> None:
+    (place / "model").mkdir()
+    (place / "model/weights").write_bytes(b"1")
+    assert list(_files(place / "model")) == ["weights"]
+    strange(place / "model/more", kind)
+    with pytest.raises(StoreError, match="is not read"):
+        _files(place / "model")
+    # A file that the user names may be a link: a cache of models keeps them so.
+    (place / "named").symlink_to(place / "model/weights")
+    assert _files(place / "named") == {"named": place / "model/weights"}
+
+
+def test_what_links_lead_to_is_not_counted(place: Path) -> None:
+    (place / "big").write_bytes(bytes(100_000))
+    folder = place / "folder"
+    folder.mkdir()
+    (folder / "file").write_bytes(bytes(10))
+    (folder / "link").symlink_to(place / "big")
+    (folder / "nowhere").symlink_to(place / "absent")
+    os.mkfifo(folder / "pipe")
+    assert 10 <= size_of(folder) < 1000
