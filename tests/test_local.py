@@ -112,6 +112,18 @@ def start(toys: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     return go
 
 
+@pytest.fixture
+def alone(toys: Path, tmp_path: Path, run_cli: Any) -> Callable[..., Path]:
+    """Run the toy suite in this process, into a store of its own; the results to compare with."""
+
+    def go(*arguments: str) -> Path:
+        command = ("run", "toy.toml", "--plugin", toys, "--device", "cpu", "--executor", "inline")
+        assert run_cli(*command, "--out", "alone", "--store", "another", *arguments).code == 0
+        return tmp_path / "alone"
+
+    return go
+
+
 def ended(process: subprocess.Popen[str]) -> str:
     _, err = process.communicate(timeout=120)
     return err
@@ -272,7 +284,7 @@ def test_limits_need_an_executor_that_keeps_them(toys: Path, tmp_path: Path, run
 
 
 @pytest.mark.parametrize("whom", ["the run", "the run and its server", "the server"])
-def test_a_kill_in_a_fit_loses_only_that_unit(whom: str, start: Any, tmp_path: Path, store: Path) -> None:
+def test_a_kill_in_a_fit_loses_only_that_unit(whom: str, start: Any, alone: Any, tmp_path: Path, store: Path) -> None:
     process = start(*NARROW, "--jobs", "2", TOY_HANG=str(tmp_path / "fitting"))
     until((tmp_path / "fitting").exists, process)
     (server,) = [int(c) for c in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
@@ -296,9 +308,7 @@ def test_a_kill_in_a_fit_loses_only_that_unit(whom: str, start: Any, tmp_path: P
     assert Counter(a["status"] for a in rows(out, "attempts") if a["stage"] == "prepare") == {"ok": 1}
     assert {r["status"] for r in rows(out)} == {"measured"}
     assert not left_over(tmp_path, store)
-    whole = start(*NARROW, "--executor", "inline", "--out", "whole", MTBENCH_STORE=str(tmp_path / "another"))
-    ended(whole)
-    assert same(out, tmp_path / "whole")
+    assert same(out, alone(*NARROW))
 
 
 def test_ctrl_c_finishes_what_is_at_work_and_sigterm_does_not(start: Any, tmp_path: Path, store: Path) -> None:
@@ -343,7 +353,7 @@ def test_rerun_makes_a_unit_or_everything_anew(toys: Path, tmp_path: Path, run_c
 # -- two runs at once
 
 
-def test_two_runs_at_once_make_each_unit_once(start: Any, tmp_path: Path, store: Path) -> None:
+def test_two_runs_at_once_make_each_unit_once(start: Any, alone: Any, tmp_path: Path, store: Path) -> None:
     calls = tmp_path / "calls"
     both = [start("--jobs", "1", TOY_LOG=str(calls)) for _ in range(2)]
     for process in both:
@@ -360,9 +370,7 @@ def test_two_runs_at_once_make_each_unit_once(start: Any, tmp_path: Path, store:
     assert {r["status"] for r in rows(out)} == {"measured"}
     assert not left_over(tmp_path, store)
     assert not [p for p in (store / "leases").rglob("*") if p.is_file()]
-    alone = start("--executor", "inline", "--out", "alone", MTBENCH_STORE=str(tmp_path / "another"))
-    ended(alone)
-    assert same(out, tmp_path / "alone")
+    assert same(out, alone())
 
 
 def test_a_claim_is_held_until_its_run_falls_silent(tmp_path: Path) -> None:
