@@ -285,9 +285,10 @@ def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
     try:
         attempts, rows, order = last_states(records)
         for record in sorted(rows.values(), key=lambda found: order.get(found["row"], len(order))):
-            version, columns = record.get("schema_version", SCHEMA_VERSION), record["columns"]
-            scores += [{"schema_version": version, **columns, **values} for values in record["scores"]]
-            shared = {"schema_version": version, **{k: columns[k] for k in CASES.names if k in columns}}
+            columns = record["columns"]
+            of = {"schema_version": record.get("schema_version", SCHEMA_VERSION), "row_id": record["row"]}
+            scores += [{**of, **columns, **values} for values in record["scores"]]
+            shared = {**of, **{k: columns[k] for k in CASES.names if k in columns}}
             for group in record["cases"]:
                 at = {"label": group["label"], "by": group["by"]}
                 for case, patient, value in zip(group["case"], group["patient"], group["value"], strict=True):

@@ -49,7 +49,7 @@ def result(
                     **METRICS[metric],
                     "precision": "fp32",
                     "value": value,
-                    "unit_key": unit,
+                    "row_id": unit,
                     **more,
                 }
             )
@@ -57,7 +57,8 @@ def result(
                 wiggle = 0.01 * ((patient * 7 + len(name) * seed) % 5 - 2) + 0.001 * index
                 cases.append(
                     {
-                        "unit_key": unit,
+                        "row_id": unit,
+                        "seed": seed,
                         "label": METRICS[metric]["label"],
                         "by": "slice",
                         "case": f"p{patient}-{index}",
@@ -187,12 +188,58 @@ def test_what_is_not_the_same_is_compared_by_rank_only(change: dict[str, Any]) -
     assert [(item.rank_a, item.rank_b) for item in found.items] == [(2, 1), (1, 2)]
 
 
-def test_translators_with_other_parameters_are_matched_where_there_is_one_of_each() -> None:
-    a = result({"x": [0.5]}, translator_params='{"epochs": 1}')
-    b = result({"x": [0.7]}, translator_params='{"epochs": 9}')
-    assert run(a, b).items[0].difference == pytest.approx(0.2)
-    both = pa.concat_tables([b[0], result({"x": [0.8]}, translator_params='{"epochs": 5}')[0]])
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"data_sha256": "a" * 64}, {"data_sha256": ("", "a" * 64)}),
+        ({"threads": 4}, {"threads": (None, 4)}),
+        ({"sampling_params": '{"draws":1}'}, {"sampling_params": ({}, {"draws": 1})}),
+        ({"metric_version": '{"revision":"2"}'}, {"metric_version": ({}, {"revision": "2"})}),
+        ({"segmenter_version": '{"code":"c"}'}, {"segmenter_version": ({}, {"code": "c"})}),
+    ],
+)
+def test_what_is_not_the_same_stands_with_every_pair(change: dict[str, Any], expected: dict[str, Any]) -> None:
+    (item,) = run(result({"x": [0.5]}), result({"x": [0.7]}, **change)).items
+    assert (item.comparable, item.same, item.difference) == (False, False, None)
+    assert item.differences == expected
+    (item,) = run(result({"x": [0.5]}, **change), result({"x": [0.7]}, **change)).items
+    assert (item.comparable, item.same, item.differences) == (True, True, {})
+
+
+def test_translators_with_other_parameters_are_compared_and_not_called_the_same() -> None:
+    a = result({"x": [0.5]}, translator_params='{"gamma":0.7,"steps":9}')
+    b = result({"x": [0.7]}, translator_params='{"gamma":0.2,"steps":9}')
+    (item,) = run(a, b).items
+    assert item.difference == pytest.approx(0.2)
+    assert (item.comparable, item.same) == (True, False)
+    assert item.differences == {"translator_params": ({"gamma": 0.7}, {"gamma": 0.2})}
+    assert item.translator == "x[gamma=0.7] / x[gamma=0.2]"
+    both = pa.concat_tables([b[0], result({"x": [0.8]}, translator_params='{"gamma":0.5,"steps":9}')[0]])
     assert run(a, (both, b[1])).items == ()
+
+
+def test_versions_of_a_translator_are_compared_where_there_is_one_of_each() -> None:
+    a, b = (result({"x": [value]}, translator_version=f'{{"revision":"{r}"}}') for r, value in ((1, 0.5), (2, 0.7)))
+    (item,) = run(a, b).items
+    assert (item.same, item.difference) == (False, pytest.approx(0.2))
+    assert item.translator == "x[revision=1] / x[revision=2]"
+    both = pa.concat_tables([a[0], b[0]])
+    paired = [(i.translator, i.a, i.b, i.same) for i in run((both, a[1]), b).items]
+    assert paired == [("x[revision=2]", 0.7, 0.7, True)]
+
+
+def test_the_command_says_what_is_not_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    a = result({"x": [0.5]}, translator_params='{"gamma":0.7}', threads=1)
+    b = result({"x": [0.7]}, translator_params='{"gamma":0.2}', threads=2)
+    sides = {"a": a, "b": b, "c": result({"x": [0.7]}, translator_params='{"gamma":0.2}', threads=1)}
+    monkeypatch.setattr("mtbench.results.load", lambda name, table="scores": sides[name][table != "scores"])
+    printed = invoke("a", "b").output
+    assert "compare ranks only" in printed
+    assert "a / b: threads 1 / 2" in printed
+    assert "x[gamma=0.7] / x[gamma=0.2]" in printed
+    (item,) = json.loads(invoke("a", "c", "--json").output)["items"]
+    assert item["same"] is False
+    assert item["differences"] == {"translator_params": [{"gamma": 0.7}, {"gamma": 0.2}]}
 
 
 def test_conditional_translators_are_compared_and_not_ranked() -> None:

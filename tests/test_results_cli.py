@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import mtbench
+from mtbench.analysis.table import build_table
 from mtbench.errors import DataError, RequestError
 from mtbench.results import Results, journal_line
 from mtbench.upkeep.merge import merge
@@ -208,9 +209,10 @@ def test_other_values_on_the_same_inputs_are_a_conflict_and_none_is_dropped(ran:
     assert "contradict each other" in run_cli("results", "show", "both").out
     assert verify(Path("both")) == []
     # Merging once more finds nothing new.
-    again = merge([Path("both"), ran], Path("thrice"))
-    assert values(Path("thrice")) == found
-    assert not again.conflicts
+    for i, side in enumerate((ran, other)):
+        again = merge([Path("both"), side], Path(f"thrice{i}"))
+        assert values(Path(f"thrice{i}")) == found
+        assert not again.conflicts
 
 
 def test_another_fit_is_a_replicate_and_kept_as_one_more(ran: Path) -> None:
@@ -220,9 +222,44 @@ def test_another_fit_is_a_replicate_and_kept_as_one_more(ran: Path) -> None:
             score["value"] += 0.1
             record["columns"].update(fit_digest="f" * 64, input_digest="e" * 64)
 
-    done = merge([ran, edit(copied(ran, "b"), refitted)], Path("both"))
+    other = edit(copied(ran, "b"), refitted)
+    done = merge([ran, other], Path("both"))
     assert (done.replicates, done.conflicts) == (1, [])
     assert values(Path("both")) == pytest.approx([values(ran)[0], values(ran)[0] + 0.1])
+    # The same replicate again does not weigh twice.
+    for i, again in enumerate(([Path("both"), other], [other, Path("both")])):
+        done = merge(again, Path(f"again{i}"))
+        assert (done.replicates, done.apart, done.conflicts) == (i, 0, [])
+        assert sorted(values(Path(f"again{i}"))) == sorted(values(Path("both")))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"translator_version": '{"revision":"2"}'},
+        {"metric_version": '{"revision":"2"}'},
+        {"segmenter_version": '{"revision":"2"}'},
+        {"data_sha256": "d" * 64},
+        {"dataset_revision": "2"},
+        {"weights_sha256": "e" * 64},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_was_made_in_another_way_is_kept_and_never_averaged(ran: Path, change: dict[str, str]) -> None:
+    def made_otherwise(record: dict[str, Any]) -> None:
+        score = score_of(record)
+        if score is not None:
+            score["value"] += 0.1
+            record["columns"].update(fit_digest="f" * 64, input_digest="e" * 64)
+            (score if "weights_sha256" in change else record["columns"]).update(change)
+
+    other = edit(copied(ran, "b"), made_otherwise)
+    done = merge([ran, other], Path("both"))
+    assert (done.apart, done.replicates, done.conflicts) == (1, 0, [])
+    assert values(Path("both")) == [values(ran)[0], values(other)[0]]
+    (section,) = build_table(mtbench.load("both"), columns=["toy-overlap"], rows=["toy-shift"]).sections
+    shown = [cell.value for row in section.rows for cell in row.cells if cell.value is not None]
+    assert sorted(shown) == sorted(values(Path("both")))
 
 
 def test_a_value_stands_where_another_machine_failed(ran: Path) -> None:
@@ -354,7 +391,7 @@ def test_records_of_a_newer_version_are_refused_clearly(ran: Path, run_cli: Any)
     assert "schema version 99" in problems(mixed)[0].text
     refused = run_cli("results", "show", mixed)
     assert refused.code == 1
-    assert "schema version 1 and 99" in refused.err
+    assert "schema version 2 and 99" in refused.err
 
     def unknown(record: dict[str, Any]) -> None:
         if record["type"] == "row":

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 from test_compare import result
 
 from mtbench.analysis.compare import compare
+from mtbench.analysis.gather import gather
+from mtbench.analysis.layout import Layout
 from mtbench.analysis.nemenyi import critical_difference, nemenyi
+from mtbench.analysis.percase import PerCase
+from mtbench.analysis.significance import significant_leads
 from mtbench.analysis.table import build_table
 from mtbench.cli.compare import command
 from mtbench.errors import RequestError
 from mtbench.report.criticaldifference import draw
+from mtbench.store.schema import CASES, table
 
 ENDINGS = [".png", ".svg", ".pdf"]
 
@@ -31,7 +39,7 @@ def noisy(gap: float, patients: int = 12, seed: int = 0) -> tuple[pa.Table, pa.T
     """Three translators; the best leads the runner-up by ``gap`` on average, with patients' own differences of 0.1."""
     scores, cases = result({"a": [0.8], "b": [0.8 - gap], "c": [0.3]}, patients)
     values = np.array(cases["value"].to_pylist())
-    names = np.array(cases["unit_key"].to_pylist())
+    names = np.array(cases["row_id"].to_pylist())
     whose = np.array([int(p[1:]) for p in cases["patient"].to_pylist()])
     for name in ("a", "b"):
         wiggle = np.random.default_rng([seed, ord(name)]).normal(scale=0.1, size=patients)
@@ -46,15 +54,134 @@ def test_a_lead_on_every_patient_is_bold_and_one_within_their_spread_is_not() ->
     table = build_table(noisy(0.01)[0], cases=noisy(0.01)[1], significant=True, ranks=True)
     assert [row.cells[0].rank for row in table.sections[0].rows] == [1, 2, 3]
     assert table.sections[0].rows[1].cells[0].runner_up
-    assert any("Holm over the table's columns" in remark for remark in table.remarks)
+    assert any("beats every other ranked method (paired sign-flip test by patient" in text for text in table.remarks)
 
 
-def test_without_a_test_nothing_is_bold() -> None:
-    few = noisy(0.4, patients=9)
-    assert not any(bold(few).values())
-    assert not any(bold((noisy(0.4)[0], noisy(0.4)[1].slice(0, 0))).values())
-    tied = result({"a": [0.8], "b": [0.8], "c": [0.3]})
-    assert not any(bold(tied).values())
+def by_patient(values: Mapping[str, Sequence[float]]) -> tuple[pa.Table, pa.Table]:
+    """Translators with one seed, and one slice a patient."""
+    scores, cases = result({name: [float(np.mean(of))] for name, of in values.items()}, 1)
+    rows = [
+        {
+            "row_id": row["row_id"],
+            "seed": 0,
+            "label": "bone",
+            "by": "slice",
+            "case": f"s{i}",
+            "patient": f"p{i}",
+            "value": v,
+        }
+        for row in scores.to_pylist()
+        for i, v in enumerate(values[row["translator"]])
+    ]
+    return scores, pa.Table.from_pylist(rows, schema=cases.schema)
+
+
+def exact_p(a: Sequence[float], b: Sequence[float]) -> float:
+    """Two-sided, by writing down every flip of the patients' signs."""
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    seen = [
+        abs(sum(s * d for s, d in zip(signs, differences, strict=True))) for signs in product((1, -1), repeat=len(a))
+    ]
+    return sum(value >= abs(sum(differences)) - 1e-12 for value in seen) / len(seen)
+
+
+BEST = [0.80, 0.82, 0.79, 0.81, 0.80, 0.83, 0.78, 0.80, 0.81, 0.79, 0.82, 0.80]
+CLOSE = [value - 0.02 - 0.001 * i for i, value in enumerate(BEST)]
+NOISY = [value + wiggle for value, wiggle in zip(BEST, [0.15, -0.35] * 6, strict=True)]
+FAR = [value - 0.3 for value in BEST]
+
+
+def leads(found: tuple[pa.Table, pa.Table]) -> tuple[float, str]:
+    """The lead in the one column there is."""
+    gathered = gather(found[0], runs=True)
+    layout = Layout(gathered, {}, (), (), ())
+    values = {r: number.value for (_, r, _), number in gathered.numbers.items()}
+    places = {r: 1 + sum(other > value for other in values.values()) for r, value in values.items()}
+    (lead,) = significant_leads(gathered, found[1], {(0, 0): places}, layout.labels).values()
+    return lead.p, lead.untested
+
+
+def test_the_best_must_beat_every_other_row_and_not_the_runner_up_alone() -> None:
+    # The third's mean is the lowest but one, and it wins on every second patient.
+    assert np.mean(BEST) > np.mean(CLOSE) > np.mean(NOISY) > np.mean(FAR)
+    p = {name: exact_p(BEST, other) for name, other in (("close", CLOSE), ("noisy", NOISY), ("far", FAR))}
+    assert p["close"] == p["far"] == 2 / 2**12
+    assert p["noisy"] > 0.05
+    assert bold(by_patient({"best": BEST, "close": CLOSE, "noisy": NOISY, "far": FAR}))["best"] is False
+    assert bold(by_patient({"best": BEST, "close": CLOSE, "far": FAR}))["best"] is True
+    # Whatever the order of the rows.
+    assert bold(by_patient({"noisy": NOISY, "far": FAR, "best": BEST}))["best"] is False
+
+
+def test_the_p_of_a_lead_is_the_largest_of_its_comparisons_after_holm() -> None:
+    third = [value - 0.02 + wiggle for value, wiggle in zip(BEST, [0.05, -0.04, 0.01, -0.06] * 3, strict=True)]
+    raw = sorted(exact_p(BEST, other) for other in (CLOSE, third, FAR))
+    by_holm, largest = [], 0.0
+    for i, value in enumerate(raw):
+        largest = max(largest, min(1.0, value * (3 - i)))
+        by_holm.append(largest)
+    p, untested = leads(by_patient({"best": BEST, "close": CLOSE, "third": third, "far": FAR}))
+    assert untested == ""
+    assert p == pytest.approx(max(by_holm))
+    assert raw[-1] > 2 / 2**12
+
+
+def test_a_row_that_is_better_on_the_cases_is_not_beaten() -> None:
+    # Its number says otherwise: a metric may be more than the mean of its cases.
+    scores, cases = by_patient({"best": CLOSE, "other": BEST})
+    values = pa.array([0.9 if name == "best" else 0.1 for name in scores["translator"].to_pylist()])
+    scores = scores.set_column(scores.column_names.index("value"), "value", values)
+    assert leads((scores, cases))[0] == 1.0
+    assert not bold((scores, cases))["best"]
+
+
+def notes(found: tuple[pa.Table, pa.Table]) -> tuple[bool, list[str]]:
+    """Whether the first row is bold, and its footnotes."""
+    table = build_table(found[0], cases=found[1], significant=True)
+    cell = table.sections[0].rows[0].cells[0]
+    return cell.best, [table.footnotes[n - 1] for n in cell.notes]
+
+
+def without(found: tuple[pa.Table, pa.Table], row: str) -> tuple[pa.Table, pa.Table]:
+    return found[0], found[1].filter(pc.not_equal(found[1]["row_id"], row))
+
+
+def test_what_cannot_be_tested_is_not_bold_and_says_which_row_and_why() -> None:
+    three = by_patient({"best": BEST, "close": CLOSE, "far": FAR})
+    assert notes(three) == (True, [])
+    unknown = notes(without(three, "far-dice-0-d"))
+    assert unknown == (False, ["Not bold, since not tested: no run of far has values by case."])
+    nothing = notes(without(three, "best-dice-0-d"))
+    assert nothing == (False, ["Not bold, since not tested: no run of the best has values by case."])
+    assert notes((three[0], three[1].slice(0, 0))) == nothing
+    few = notes(by_patient({name: of[:9] for name, of in (("best", BEST), ("close", CLOSE), ("far", FAR))}))
+    reason = "9 patients in common with close, far, fewer than 10"
+    assert few == (False, [f"Not bold, since not tested: {reason}."])
+    tied = notes(by_patient({"best": BEST, "same": BEST, "far": FAR}))
+    assert tied == (False, ["Not bold: it shares the first place."])
+
+
+def test_every_seed_must_have_values_by_case() -> None:
+    two = result({"best": [0.8, 0.82], "other": [0.4, 0.41]})
+    assert notes(two) == (True, [])
+    lacking = notes(without(two, "other-dice-1-d"))
+    assert lacking == (False, ["Not bold, since not tested: not every run of other has values by case."])
+
+
+def test_too_many_comparisons_for_so_few_patients_are_said_to_be_so() -> None:
+    # Of ten patients the smallest p is 2 / 2^10: of 26 comparisons none can be below 0.05.
+    names = [f"t{i:02}" for i in range(27)]
+    values = {name: [0.9 - 0.01 * i + 0.001 * k for k in range(10)] for i, name in enumerate(names)}
+    assert notes(by_patient({name: values[name] for name in names[:26]})) == (True, [])
+    hopeless = "Not bold: with 10 patients, none of the table's 26 comparisons can be significant."
+    assert notes(by_patient(values)) == (False, [hopeless])
+
+
+def test_a_repeated_run_of_a_seed_counts_once_among_its_cases() -> None:
+    rows = [("one", 0, 1.0), ("again", 0, 3.0), ("other", 1, 8.0), ("not asked for", 2, 99.0)]
+    shared = {"label": "bone", "by": "slice", "case": "s", "patient": "p"}
+    cases = table([{"row_id": row, "seed": seed, "value": value, **shared} for row, seed, value in rows], CASES)
+    assert PerCase(cases).of(["one", "again", "other"], "bone") == {"s": ("p", 5.0)}
 
 
 def test_holm_counts_the_columns() -> None:
@@ -65,7 +192,7 @@ def test_holm_counts_the_columns() -> None:
         scores, cases = noisy(0.0101, seed=100 + i)
         place = scores.column_names.index("dataset")
         scores = scores.set_column(place, "dataset", pa.array([f"d{i}"] * scores.num_rows))
-        for name in ("unit_key",):
+        for name in ("row_id",):
             column = [f"{key}-{i}" for key in scores[name].to_pylist()]
             scores = scores.set_column(scores.column_names.index(name), name, pa.array(column))
             column = [f"{key}-{i}" for key in cases[name].to_pylist()]

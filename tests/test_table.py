@@ -217,13 +217,39 @@ def test_a_run_that_was_repeated_counts_once() -> None:
 def test_parameters_are_shown_where_a_translator_has_several_sets() -> None:
     built = build_table(
         scores(
-            row("gan", 1.0),
+            row("gan", 1.0, translator_params="{}"),
             row("gan", 2.0, translator_params='{"epochs": 5, "lr": 0.1}'),
             row("gan", 3.0, translator_params='{"epochs": 9, "lr": 0.1}'),
             row("other", 3.0, translator_params='{"bins": 9}'),
         )
     )
     assert list(lines(built)) == ["gan", "gan[epochs=5,lr=0.1]", "gan[epochs=9,lr=0.1]", "other"]
+
+
+def test_versions_of_a_translator_are_rows_of_their_own_named_by_what_differs() -> None:
+    versions = [
+        '{"code":"c","revision":"1"}',
+        '{"code":"c","revision":"2"}',
+        '{"code":"c","revision":"2","fit weights":"vgg"}',
+    ]
+    built = build_table(scores(*(row("gan", float(i), translator_version=v) for i, v in enumerate(versions, 1))))
+    assert lines(built) == {
+        "gan[revision=1]": ["1.00"],
+        "gan[revision=2]": ["2.00"],
+        "gan[fit weights=vgg,revision=2]": ["3.00"],
+    }
+    # Seeds of one version are averaged, those of two are not.
+    built = build_table(scores(*(row("gan", 1.0 + s, seed=s, translator_version=versions[s // 2]) for s in range(4))))
+    assert lines(built) == {"gan[revision=1]": ["1.50"], "gan[revision=2]": ["3.50"]}
+
+
+def test_a_run_that_failed_before_its_files_were_read_stands_in_the_row_of_its_translator() -> None:
+    known = row("a", 1.0, seed=0, translator_version='{"files sha256":"f"}')
+    failed = row("a", None, seed=1, status="failed", note="no such file")
+    built = build_table(scores(known, failed, row("b", 2.0), row("c", 3.0)))
+    assert lines(built) == {"a": ["1.00"], "b": ["2.00"], "c": ["3.00"]}
+    assert cell(built, "a").rank is None
+    assert built.footnotes == ("Not ranked: only some of its runs finished (no such file).",)
 
 
 @pytest.mark.parametrize(
@@ -235,6 +261,22 @@ def test_parameters_are_shown_where_a_translator_has_several_sets() -> None:
         ({"variant": "u"}, {"variant": "v"}, ["FID[u] ↓", "FID[v] ↓"]),
         ({"metric_params": '{"n": 5, "k": 1}'}, {"metric_params": '{"n": 9, "k": 1}'}, ["FID[n=5] ↓", "FID[n=9] ↓"]),
         ({}, {"metric": "fid2"}, ["FID[fid] ↓", "FID[fid2] ↓"]),
+        (
+            {"sampling_params": '{"draws":5,"sampling_seed":0}'},
+            {"sampling_params": '{"draws":1,"sampling_seed":0}'},
+            ["FID[draws=5] ↓", "FID[draws=1] ↓"],
+        ),
+        ({"threads": 1}, {"threads": 2}, ["FID[threads 1] ↓", "FID[threads 2] ↓"]),
+        (
+            {"metric_version": '{"plugin":"fid","revision":"1"}'},
+            {"metric_version": '{"plugin":"fid","revision":"2"}'},
+            ["FID[metric revision=1] ↓", "FID[metric revision=2] ↓"],
+        ),
+        (
+            {"segmenter_version": '{"revision":"1"}'},
+            {"segmenter_version": '{"revision":"2"}'},
+            ["FID[segmenter revision=1] ↓", "FID[segmenter revision=2] ↓"],
+        ),
     ],
 )  # fmt: skip
 def test_numbers_that_are_not_comparable_never_share_a_column(
@@ -255,7 +297,12 @@ def test_precision_is_named_on_both_sides_where_it_differs_and_always_when_it_is
 
 @pytest.mark.parametrize(
     "change",
-    [{"dataset_revision": "2"}, {"dataset_params": '{"size": 96}'}, {"split": "seed[seed=1]"}],
+    [
+        {"dataset_revision": "2"},
+        {"dataset_params": '{"size": 96}'},
+        {"split": "seed[seed=1]"},
+        {"data_sha256": "abcdef0123456789"},
+    ],
 )
 def test_different_data_under_one_name_stand_in_blocks_of_their_own(change: dict[str, Any]) -> None:
     built = build_table(scores(row("a", 1.0), row("b", 2.0), row("b", 0.5, **change)))
@@ -264,6 +311,18 @@ def test_different_data_under_one_name_stand_in_blocks_of_their_own(change: dict
     assert len(set(blocks)) == 2
     assert all(block.startswith("phantom: MR → CT [") for block in blocks)
     assert cell(built, "b", 1).rank is None
+
+
+def test_a_blocks_name_shows_the_hash_of_its_data_only_where_nothing_else_tells_it_apart() -> None:
+    rows = [
+        row("a", 1.0, data_sha256="1" * 64, dataset_params="{}"),
+        row("a", 2.0, data_sha256="2" * 64, dataset_params="{}"),
+        row("a", 3.0, data_sha256="3" * 64, dataset_params='{"size":96}'),
+    ]
+    two = [h.text for h in build_table(scores(rows[0], rows[2])).sections[0].grid().header[0]]
+    assert two == ["phantom: MR → CT", "phantom: MR → CT [size=96]"]
+    three = [h.text for h in build_table(scores(*rows)).sections[0].grid().header[0]]
+    assert three == ["phantom: MR → CT [data 11111111]", "phantom: MR → CT [data 22222222]", two[1]]
 
 
 def test_caveat_columns_stand_apart_under_it_and_take_no_bold() -> None:
@@ -375,6 +434,8 @@ def test_notes_stand_at_the_widest_place_where_they_hold() -> None:
 def test_counts_and_task_notes_stand_below() -> None:
     built = build_table(scores(row("a", 1.0, task_note="pipeline run, not a result"), row("b", 2.0)))
     assert "phantom: MR → CT: pipeline run, not a result." in built.remarks
+    both = build_table(scores(row("a", 1.0, task_note="a pilot."), row("b", 2.0, task_note="crops")))
+    assert "phantom: MR → CT: a pilot; crops." in both.remarks
     counts = "40 translated test images of 5 patients, 60 target test images of 6 patients; N = 40 for FID"
     assert f"phantom: MR → CT: {counts}." in built.remarks
 
@@ -448,9 +509,11 @@ def test_transposed_puts_translators_side_by_side() -> None:
     ]
 
 
-def test_rows_of_two_schema_versions_are_refused() -> None:
+def test_rows_of_another_schema_version_are_refused() -> None:
     with pytest.raises(DataError, match="schema version 1 and 2"):
-        build_table(scores(row("a", 1.0), row("b", 1.0, schema_version=2)))
+        build_table(scores(row("a", 1.0), row("b", 1.0, schema_version=1)))
+    with pytest.raises(DataError, match=r"schema version 1\. Expected rows of version 2"):
+        build_table(scores(row("b", 1.0, schema_version=1)))
     with pytest.raises(DataError, match="lacks the column weights_sha256"):
         build_table(scores(row("a", 1.0)).drop_columns(["weights_sha256"]))
 

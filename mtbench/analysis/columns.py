@@ -9,24 +9,32 @@ from typing import Any
 
 from mtbench.params import format_call
 
-BLOCK = ("dataset", "dataset_revision", "dataset_params", "split")
+BLOCK = ("dataset", "dataset_revision", "dataset_params", "split", "data_sha256")
 """Numbers made on different data never share a block."""
 
-ROW = ("role", "translator", "translator_params")
+ROW = ("role", "translator", "translator_params", "translator_version")
+"""Numbers of different translators never share a row."""
 
 BASE = ("metric", "variant", "title", "label", "family", "unit", "caveat")
 DETAILS = (
     "metric_params",
+    "metric_version",
     "extractor",
     "weights_sha256",
+    "sampling_params",
     "precision",
+    "threads",
     "segmenter",
     "segmenter_params",
+    "segmenter_version",
     "segmenter_seed",
     "protocol",
 )
 COLUMN = BASE + DETAILS
 """Numbers that differ in any of these never share a column."""
+
+IDENTITY = (*BLOCK, *ROW, *DETAILS, "metric", "variant", "fold", "seed")
+"""Rows that are equal in all of these are runs of the same request: only such are averaged as replicates."""
 
 ROLES = {
     "translator": "",
@@ -68,26 +76,24 @@ def params(text: str | None) -> dict[str, Any]:
 
 
 def row_labels(rows: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> list[str]:
-    """Printed names; parameters are shown where one translator appears with several sets of them.
+    """Printed names; where one name stands for several translators, with what sets each apart from the others.
 
     Reference rows are called by their role.
     """
-    labels = []
-    for row in rows:
-        name = rename.get(row["translator"], row["translator"])
-        if row["role"] != "translator":
-            role = rename.get(row["role"], row["role"])
-            labels.append(f"{role} ({name})" if name else role)
-            continue
-        given = params(row["translator_params"])
-        siblings = [
-            params(other["translator_params"])
-            for other in rows
-            if other["role"] == "translator" and other["translator"] == row["translator"]
-        ]
-        shown = {key: value for key, value in given.items() if any(s.get(key) != value for s in siblings)}
-        labels.append(format_call(name, shown))
-    return _distinct(labels)
+    return _distinct([row_label(row, rows, rename) for row in rows])
+
+
+def row_label(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> str:
+    """The printed name of one of ``rows``."""
+    name = rename.get(row["translator"], row["translator"])
+    if row["role"] != "translator":
+        role = rename.get(row["role"], row["role"])
+        return f"{role} ({name})" if name else role
+    siblings = [other for other in rows if (other["role"], other["translator"]) == ("translator", row["translator"])]
+    shown: dict[str, Any] = {}
+    for key in ("translator_version", "translator_params"):
+        shown |= _apart(key, row[key], [sibling[key] for sibling in siblings])
+    return format_call(name, shown)
 
 
 def block_titles(blocks: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> list[str]:
@@ -99,9 +105,12 @@ def block_titles(blocks: Sequence[Mapping[str, Any]], rename: Mapping[str, str])
         title = f"{name}: {source} → {target}" if source and target else name
         others = [b for b in blocks if b["dataset"] == block["dataset"]]
         differences = []
-        for key, word in (("dataset_revision", "revision"), ("dataset_params", ""), ("split", "split")):
+        for key in BLOCK[1:]:
+            if key == "data_sha256":
+                # Another revision, other parameters or another split say already that the data are others.
+                others = [b for b in others if all(b[k] == block[k] for k in BLOCK if k != key)]
             if any(b[key] != block[key] for b in others):
-                differences.append(_detail(word, block[key], [b[key] for b in others]))
+                differences.append(detail(key, block[key], [b[key] for b in others]))
         titles.append(f"{title} [{', '.join(d for d in differences if d)}]" if any(differences) else title)
     return _distinct(titles)
 
@@ -117,7 +126,7 @@ def column_names(columns: Sequence[Mapping[str, Any]], rename: Mapping[str, str]
             if key in _PLAIN and value not in _PLAIN[key]:
                 inside.append(str(value))
             elif any(c[key] != value for c in kin):
-                inside.append(_detail(_WORDS.get(key, ""), value, [c[key] for c in kin]))
+                inside.append(detail(key, value, [c[key] for c in kin]))
         if any(c["title"] == column["title"] and c["metric"] != column["metric"] for c in columns):
             inside.insert(0, column["metric"])
         title = rename.get(column["metric"], column["title"] or column["metric"])
@@ -126,21 +135,35 @@ def column_names(columns: Sequence[Mapping[str, Any]], rename: Mapping[str, str]
     return names
 
 
-_WORDS = {"weights_sha256": "weights", "segmenter_seed": "segmenter seed", "segmenter": "segmenter"}
+_WORDS = {
+    "dataset_revision": "revision",
+    "data_sha256": "data",
+    "metric_version": "metric",
+    "weights_sha256": "weights",
+    "segmenter_version": "segmenter",
+    "segmenter_seed": "segmenter seed",
+}
+_WORDLESS = ("extractor", "precision", "protocol")
+"""Columns whose values, like parameters, speak for themselves."""
+_DIGITS = 8
+"""Of a sha256."""
 
 
-def _detail(word: str, value: Any, all_values: Iterable[Any]) -> str:
-    """What sets ``value`` apart from ``all_values``, in words."""
-    if isinstance(value, str) and value.startswith("{"):
-        given = params(value)
-        others = [params(v) for v in all_values]
-        shown = {k: v for k, v in given.items() if any(o.get(k) != v for o in others)}
-        return format_call("", shown)[1:-1]
-    if word == "weights" and value:
-        value = str(value)[:8]
+def detail(key: str, value: Any, values: Iterable[Any]) -> str:
+    """What sets the ``value`` of a column apart from all ``values``, in words."""
+    word = "" if key in _WORDLESS or key.endswith("_params") else _WORDS.get(key, key)
     if value in ("", None):
         return f"{word} not stated".strip() if word else "default"
-    return f"{word} {value}".strip()
+    if isinstance(value, str) and value.startswith("{"):
+        text = format_call("", _apart(key, value, values))[1:-1]
+        return f"{word} {text}".strip() if text else ""
+    return f"{word} {str(value)[:_DIGITS] if key.endswith('sha256') else value}".strip()
+
+
+def _apart(key: str, value: str, values: Iterable[str]) -> dict[str, Any]:
+    """What ``value`` says that any of ``values`` does not, by parameter; an unknown version says nothing."""
+    others = [params(other) for other in values if other or not key.endswith("_version")]
+    return {name: said for name, said in params(value).items() if any(o.get(name) != said for o in others)}
 
 
 def _distinct(labels: list[str]) -> list[str]:

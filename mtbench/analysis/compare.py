@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from mtbench.analysis.association import holm
-from mtbench.analysis.columns import BLOCK, DETAILS
+from mtbench.analysis.columns import BLOCK, DETAILS, ROW, params, row_label
 from mtbench.analysis.matching import Side, match_blocks, match_columns, match_rows
 from mtbench.analysis.nemenyi import CriticalDifference, critical_difference, shared_places
 from mtbench.analysis.paired import FEWEST_PATIENTS, PairedDifference, paired_difference
 from mtbench.analysis.ranking import Rule, ranked_rows
 
-NOT_THE_SAME = "not the same data, split or feature network"
+NOT_COMPARABLE = "not the same data, split or settings of the metric"
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Compared:
         a, b: the numbers (means over seeds and folds); ``None`` where there is none.
         text_a, text_b: as printed.
         rank_a, rank_b: places among the translators that both results have.
-        same: whether data, split, feature network and every other setting are the same, so that ``b - a`` means
-            something.
+        comparable: whether both were measured on the same data in the same way, so that ``b - a`` means something.
+        same: whether the translators are the same too, parameters and version.
+        differences: what is not the same, by column of the scores table: what ``a`` and what ``b`` says.
         paired: the difference on the same cases, where both results keep them.
         p_holm: its p, adjusted for all differences of the comparison.
         seed_std_a, seed_std_b: standard deviation over seeds, apart from the patients' uncertainty.
@@ -50,6 +51,7 @@ class Compared:
     text_b: str
     rank_a: int | None
     rank_b: int | None
+    comparable: bool
     same: bool
     paired: PairedDifference | None
     p_holm: float | None
@@ -57,11 +59,12 @@ class Compared:
     seed_std_b: float | None
     one_checkpoint: bool
     higher_is_better: bool
+    differences: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
     @property
     def difference(self) -> float | None:
         """``b - a`` where it means something: on the same cases if they are kept, else of the two numbers."""
-        if not self.same or self.a is None or self.b is None:
+        if not self.comparable or self.a is None or self.b is None:
             return None
         return self.paired.value if self.paired else self.b - self.a
 
@@ -115,7 +118,8 @@ def compare(
 
     Tasks are matched by their dataset's name, translators by name and parameters (by name alone where a side has
     only one set of them), metrics by protocol, name, variant and label; a published number, whose variant is not
-    stated, is matched with every variant. Differences are given only where data, split and all settings are the same.
+    stated, is matched with every variant. Differences are given only where both sides were measured on the same data
+    in the same way; what is not the same stands with every pair.
 
     Args:
         a, b: scores tables.
@@ -130,10 +134,10 @@ def compare(
     left, right = Side(a, cases_a, rows, columns, datasets), Side(b, cases_b)
     items: list[Compared] = []
     for block_a, block_b in match_blocks(left.found, right.found):
-        same_data = all(left.found.blocks[block_a][k] == right.found.blocks[block_b][k] for k in BLOCK)
+        data = _apart(left.found.blocks[block_a], right.found.blocks[block_b], BLOCK)
         pairs = list(match_rows(left, right, block_a, block_b))
         for c_a, c_b in match_columns(left, right, block_a, block_b):
-            items += _cells(left, right, (block_a, block_b), (c_a, c_b), pairs, same_data, rule)
+            items += _cells(left, right, (block_a, block_b), (c_a, c_b), pairs, data, rule)
     critical = tuple(_critical("a", items) + _critical("b", items))
     return Comparison(tuple(_adjusted(items)), _average_ranks(items), critical, _remarks(items))
 
@@ -144,11 +148,11 @@ def _cells(
     blocks: tuple[int, int],
     columns: tuple[int, int],
     pairs: Sequence[tuple[int, int]],
-    same_data: bool,
+    data: Mapping[str, tuple[Any, Any]],
     rule: Rule,
 ) -> list[Compared]:
     entry_a, entry_b = a.found.columns[columns[0]], b.found.columns[columns[1]]
-    same = same_data and all(entry_a[k] == entry_b[k] for k in (*DETAILS, "variant"))
+    measured = {**data, **_apart(entry_a, entry_b, ("variant", *DETAILS))}
     both = [
         (r, s)
         for r, s in pairs
@@ -164,7 +168,7 @@ def _cells(
         key_a, key_b = (blocks[0], r, columns[0]), (blocks[1], s, columns[1])
         number_a, number_b = a.found.numbers.get(key_a), b.found.numbers.get(key_b)
         paired = None
-        if same and number_a and number_b:
+        if not measured and number_a and number_b:
             cases_a, cases_b = a.cases(*key_a), b.cases(*key_b)
             shared = [case for case in cases_a if case in cases_b]
             paired = paired_difference(
@@ -174,28 +178,56 @@ def _cells(
             number is not None and number.seeds == 1 and key in side.found.seeded
             for number, key, side in ((number_a, key_a, a), (number_b, key_b, b))
         )
+        translators = _apart(a.found.rows[r], b.found.rows[s], ROW)
         items.append(
             Compared(
                 _both(a.layout.titles[blocks[0]], b.layout.titles[blocks[1]]),
                 f"{_both(a.layout.names[columns[0]], b.layout.names[columns[1]])} {entry_a['label']}".strip(),
                 entry_a["metric"],
-                _both(a.layout.labels[r], b.layout.labels[s]),
+                _translator(a, r, b, s),
                 number_a.value if number_a else None,
                 number_b.value if number_b else None,
                 a.text(*key_a),
                 b.text(*key_b),
                 ranks[0].get(r),
                 ranks[1].get(s),
-                same,
+                not measured,
+                not measured and not translators,
                 paired,
                 None,
                 number_a.std if number_a else None,
                 number_b.std if number_b else None,
                 one,
                 bool(entry_a["higher_is_better"]),
+                {**measured, **translators},
             )
         )
     return items
+
+
+def _apart(a: Mapping[str, Any], b: Mapping[str, Any], keys: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+    """What two entries of tables say under ``keys`` where they differ; of parameters, those that differ."""
+    found: dict[str, tuple[Any, Any]] = {key: (a[key], b[key]) for key in keys if a[key] != b[key]}
+    for key in found:
+        if key.endswith(("_params", "_version")):
+            one, other = params(a[key]), params(b[key])
+            alike = {name for name, value in one.items() if name in other and other[name] == value}
+            found[key] = _without(one, alike), _without(other, alike)
+    return found
+
+
+def _without(given: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name not in names}
+
+
+def _translator(a: Side, r: int, b: Side, s: int) -> str:
+    """The printed name; both sides', with what sets them apart, where they are not the same."""
+    pair = [a.found.rows[r], b.found.rows[s]]
+    if not _apart(pair[0], pair[1], ROW):
+        return a.layout.labels[r]
+    if not all(row["translator_params"] or row["translator_version"] for row in pair):
+        return _both(a.layout.labels[r], b.layout.labels[s])  # a paper does not state them
+    return _both(*(row_label(row, pair, {}) for row in pair))
 
 
 def _both(a: str, b: str) -> str:

@@ -32,8 +32,8 @@ class Gathered:
         validation: for (block, protocol, segmenter), the distinct Dice by region of the segmenters on their
             validation slices.
         suites, sources: distinct values of those columns.
-        units: the units that made the number of a cell; only where they were asked for.
-        seeded: the cells whose runs have seeds; only where units were asked for.
+        runs: the ids of the score rows behind the number of a cell; only where they were asked for.
+        seeded: the cells whose runs have seeds; only where runs were asked for.
     """
 
     blocks: list[dict[str, Any]] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Gathered:
     validation: dict[tuple[int, str, str], list[dict[str, float]]] = field(default_factory=dict)
     suites: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
-    units: dict[Key, list[str]] = field(default_factory=dict)
+    runs: dict[Key, list[str]] = field(default_factory=dict)
     seeded: set[Key] = field(default_factory=set)
 
 
@@ -55,7 +55,7 @@ _USED = [
     *dict.fromkeys((*BLOCK, *ROW, *COLUMN, *COUNTS)),
     *("source_domain", "target_domain", "task_note", "conditional", "higher_is_better", "decimals", "mark"),
     *("translator_note", "segmenter_validation"),
-    *("suite", "status", "fold", "seed", "value", "ci_low", "ci_high", "note", "unit_key", "source"),
+    *("suite", "status", "fold", "seed", "value", "ci_low", "ci_high", "note", "row_id", "unit_key", "source"),
 ]
 
 
@@ -63,7 +63,7 @@ def normalise(scores: pa.Table) -> pa.Table:
     """The rows that belong in tables, missing text as "", checked against the schema.
 
     Raises:
-        DataError: columns are missing, or rows of several or of a newer schema version are mixed.
+        DataError: columns are missing, or rows are of another schema version.
     """
     lacking = [name for name in SCORES.names if name not in scores.column_names]
     if lacking:
@@ -72,11 +72,12 @@ def normalise(scores: pa.Table) -> pa.Table:
             remedy="It was written by another version of mtbench: run the suite again with this one",
         )
     versions = sorted(v for v in pc.unique(scores["schema_version"]).to_pylist() if v is not None)
-    if len(versions) > 1 or any(v > SCHEMA_VERSION for v in versions):
+    if versions not in ([], [SCHEMA_VERSION]):
         raise DataError(
             f"the scores table holds rows of schema version {' and '.join(map(str, versions))}",
-            expected=f"rows of one version, at most {SCHEMA_VERSION}",
-            remedy="Run the suite again with this version of mtbench, or upgrade it",
+            expected=f"rows of version {SCHEMA_VERSION}",
+            remedy="Read it with the version of mtbench that wrote it, or run the suite again with this one into a new "
+            "folder (--out): what is in the store is used again",
         )
     columns = [
         pc.fill_null(scores[name], "") if SCORES.field(name).type == pa.string() else scores[name] for name in _USED
@@ -86,12 +87,12 @@ def normalise(scores: pa.Table) -> pa.Table:
     return table if pc.all(in_table).as_py() else table.filter(in_table)
 
 
-def gather(scores: pa.Table, *, units: bool = False) -> Gathered:
+def gather(scores: pa.Table, *, runs: bool = False) -> Gathered:
     """Average and sort all rows of a scores table.
 
     Args:
         scores: rows of ``mtbench.store.schema.SCORES``.
-        units: whether to keep the unit keys behind each number.
+        runs: whether to keep the ids of the rows behind each number.
 
     Raises:
         DataError: see :func:`normalise`.
@@ -99,12 +100,15 @@ def gather(scores: pa.Table, *, units: bool = False) -> Gathered:
     table = normalise(scores)
     if not table.num_rows:
         return Gathered()
-    block = _Axis(table, BLOCK, ("source_domain", "target_domain", "task_note"))
+    block = _Axis(table, BLOCK, ("source_domain", "target_domain"))
     row = _Axis(table, ROW, ("conditional",))
     column = _Axis(table, COLUMN, ("higher_is_better", "decimals", "mark"))
     valued = pc.and_(pc.is_in(table["status"], pa.array(["measured", "published"])), pc.is_valid(table["value"]))
     good = np.asarray(valued.to_numpy())
-    _settle_blocks(block, good)
+    _settle(block, good, BLOCK, open_keys=BLOCK[1:])
+    _settle(row, good, ROW, open_keys=("translator_version",))
+    for number, notes in texts_by(block.of, table["task_note"]).items():
+        block.entries[number]["task_note"] = "; ".join(note.rstrip(".") for note in notes)
     places = (block.of, row.of, column.of)
 
     found = Gathered(block.entries, row.entries, column.entries)
@@ -123,8 +127,8 @@ def gather(scores: pa.Table, *, units: bool = False) -> Gathered:
     found.validation = validation(table, block.of)
     found.suites = [s for s in pc.unique(table["suite"]).to_pylist() if s]
     found.sources = [s for s in pc.unique(table["source"]).to_pylist() if s]
-    if units:
-        found.units = sentences(table, "unit_key", places, good)
+    if runs:
+        found.runs = sentences(table, "row_id", places, good)
         with_seed = good & np.asarray(pc.is_valid(table["seed"]).to_numpy(zero_copy_only=False))
         found.seeded = set(sentences(table, "suite", places, with_seed, empty="-"))
     _seat_guests(found)
@@ -150,14 +154,14 @@ class _Axis:
                     self.entries[number][name] = value
 
 
-def _settle_blocks(block: _Axis, good: NDArray[np.bool_]) -> None:
-    """Give runs that failed before their data was known the block of the same dataset that fits."""
-    settled = set(np.unique(block.of[good]).tolist())
-    for number, entry in enumerate(block.entries):
+def _settle(axis: _Axis, good: NDArray[np.bool_], keys: Sequence[str], open_keys: Sequence[str]) -> None:
+    """Give runs that failed before their data or their plugin's files were read the place of those that fit."""
+    settled = set(np.unique(axis.of[good]).tolist())
+    for number, entry in enumerate(axis.entries):
         if number not in settled:
-            hosts = [n for n in settled if _fits(entry, block.entries[n], BLOCK, open_keys=BLOCK[1:])]
+            hosts = [n for n in settled if _fits(entry, axis.entries[n], keys, open_keys)]
             if len(hosts) == 1:
-                block.of[block.of == number] = hosts[0]
+                axis.of[axis.of == number] = hosts[0]
 
 
 def _fits(entry: Mapping[str, Any], host: Mapping[str, Any], keys: Sequence[str], open_keys: Sequence[str]) -> bool:

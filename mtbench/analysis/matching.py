@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mtbench.analysis.columns import BLOCK, DETAILS
+from mtbench.analysis.columns import BLOCK, DETAILS, ROW
 from mtbench.analysis.gather import Gathered, gather
 from mtbench.analysis.layout import Layout
 from mtbench.analysis.numbers import printed
@@ -30,7 +30,7 @@ class Side:
         columns: Sequence[str] = (),
         datasets: Sequence[str] = (),
     ) -> None:
-        self.found: Gathered = gather(scores, units=True)
+        self.found: Gathered = gather(scores, runs=True)
         self.layout = Layout(self.found, {}, columns, rows, datasets)
         is_published = pc.equal(scores["status"], "published")
         self.published = set(pc.unique(scores.filter(is_published)["dataset"]).to_pylist())
@@ -50,7 +50,7 @@ class Side:
 
     def cases(self, block: int, r: int, c: int) -> dict[str, tuple[str, float]]:
         """Patient and value of every case of a cell, seeds averaged."""
-        return self._per_case.of(self.found.units.get((block, r, c), ()), self.found.columns[c]["label"])
+        return self._per_case.of(self.found.runs.get((block, r, c), ()), self.found.columns[c]["label"])
 
 
 def match_blocks(a: Gathered, b: Gathered) -> Iterator[tuple[int, int]]:
@@ -62,7 +62,7 @@ def match_blocks(a: Gathered, b: Gathered) -> Iterator[tuple[int, int]]:
 
 
 def match_rows(a: Side, b: Side, block_a: int, block_b: int) -> Iterator[tuple[int, int]]:
-    """Translators of the same name and parameters; of the same name where a side has only one of it."""
+    """The same translators; else those of the same parameters, else of the same name, where each side has only one."""
     there_a = {r for x, r, _ in (*a.found.numbers, *a.found.reasons) if x == block_a}
     there_b = {r for x, r, _ in (*b.found.numbers, *b.found.reasons) if x == block_b}
     for r in a.layout.rows:
@@ -76,10 +76,14 @@ def match_rows(a: Side, b: Side, block_a: int, block_b: int) -> Iterator[tuple[i
             and b.found.rows[s]["role"] == "translator"
             and b.found.rows[s]["translator"] == entry["translator"]
         ]
-        same = [s for s in rivals if b.found.rows[s]["translator_params"] == entry["translator_params"]]
         siblings = [s for s in there_a if a.found.rows[s]["translator"] == entry["translator"]]
+        same = [s for s in rivals if all(b.found.rows[s][k] == entry[k] for k in ROW)]
+        alike = [s for s in rivals if b.found.rows[s]["translator_params"] == entry["translator_params"]]
+        mine = [s for s in siblings if a.found.rows[s]["translator_params"] == entry["translator_params"]]
         if same:
             yield r, same[0]
+        elif alike:
+            yield from ((r, s) for s in alike if len(alike) == len(mine) == 1)
         elif len(rivals) == 1 and (len(siblings) == 1 or a.found.blocks[block_a]["dataset"] in b.published):
             yield r, rivals[0]
 

@@ -62,6 +62,11 @@ def paired_difference(differences: Sequence[float], patients: Sequence[str]) -> 
     return PairedDifference(mean, stderr, mean - reach, mean + reach, _sign_flip_p(sums), count, len(values))
 
 
+def smallest_p(patients: int) -> float:
+    """The smallest p that :func:`paired_difference` can give for that many patients."""
+    return 2.0 ** (1 - patients) if patients <= _EXACT_UP_TO else 1 / (_DRAWS + 1)
+
+
 def _sign_flip_p(sums: NDArray[np.float64]) -> float:
     observed = abs(float(sums.sum()))
     slack = 1e-9 * float(np.abs(sums).sum())

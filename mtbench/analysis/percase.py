@@ -14,7 +14,7 @@ from mtbench.analysis.groups import codes
 
 
 class PerCase:
-    """Finds cases by the units that made them.
+    """Finds cases by the score rows that they belong to.
 
     Args:
         cases: rows of ``mtbench.store.schema.CASES``, or ``None``.
@@ -22,25 +22,33 @@ class PerCase:
 
     def __init__(self, cases: pa.Table | None) -> None:
         self._cases = cases
-        self._rows_of_unit: dict[str, NDArray[np.int64]] = {}
+        self._places: dict[str, NDArray[np.int64]] = {}
         if cases is not None and cases.num_rows:
-            unit = codes(cases["unit_key"])
-            order = np.argsort(unit, kind="stable")
-            starts = np.flatnonzero(np.diff(unit[order], prepend=-1))
-            names = cases["unit_key"].take(pa.array(order[starts])).to_pylist()
-            self._rows_of_unit = dict(zip(names, np.split(order, starts[1:]), strict=True))
+            row = codes(cases["row_id"])
+            order = np.argsort(row, kind="stable")
+            starts = np.flatnonzero(np.diff(row[order], prepend=-1))
+            names = cases["row_id"].take(pa.array(order[starts])).to_pylist()
+            self._places = dict(zip(names, np.split(order, starts[1:]), strict=True))
 
-    def of(self, units: Sequence[str], label: str) -> dict[str, tuple[str, float]]:
-        """Patient and value of every case of these units and that region, seeds averaged; finite ones only."""
-        parts = [self._rows_of_unit[u] for u in units if u in self._rows_of_unit]
-        if self._cases is None or not parts:
+    def __contains__(self, row: str) -> bool:
+        return row in self._places
+
+    def of(self, rows: Sequence[str], label: str) -> dict[str, tuple[str, float]]:
+        """Patient and value of every case of these rows and that region, seeds averaged; finite ones only.
+
+        Nothing where one of the rows has no cases: a mean over the others would be of other runs than the number's.
+        """
+        if self._cases is None or not rows or not all(row in self._places for row in rows):
             return {}
-        table = self._cases.select(["label", "by", "case", "patient", "value"]).take(pa.array(np.concatenate(parts)))
+        names = ["label", "by", "case", "patient", "seed", "value"]
+        table = self._cases.select(names).take(pa.array(np.concatenate([self._places[row] for row in rows])))
         wanted = pc.equal(pc.fill_null(table["label"], ""), label)
         table = table.filter(pc.and_(wanted, pc.is_valid(table["value"])))
         if not table.num_rows:
             return {}
         table = table.filter(pc.equal(table["by"], table["by"][0]))
-        means = table.group_by(["case", "patient"], use_threads=False).aggregate([("value", "mean")])
-        columns = (means[name].to_pylist() for name in ("case", "patient", "value_mean"))
+        # A seed counts once, however many times it was run.
+        by_seed = table.group_by(["case", "patient", "seed"], use_threads=False).aggregate([("value", "mean")])
+        means = by_seed.group_by(["case", "patient"], use_threads=False).aggregate([("value_mean", "mean")])
+        columns = (means[name].to_pylist() for name in ("case", "patient", "value_mean_mean"))
         return {case: (patient, value) for case, patient, value in zip(*columns, strict=True) if math.isfinite(value)}

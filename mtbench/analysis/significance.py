@@ -2,62 +2,114 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
 
 from mtbench.analysis.association import holm
 from mtbench.analysis.gather import Gathered
-from mtbench.analysis.paired import FEWEST_PATIENTS, paired_difference
+from mtbench.analysis.paired import FEWEST_PATIENTS, PairedDifference, paired_difference, smallest_p
 from mtbench.analysis.percase import PerCase
 
 LEVEL = 0.05
 REMARK = (
-    "Bold: best, and better than every runner-up on the same cases (whole patients flipped, two-sided, Holm over the "
-    f"table's columns, p < {LEVEL}; seeds averaged, so it is about these fits). Underlined: runner-up. Where there are "
-    f"no values by case, or fewer than {FEWEST_PATIENTS} patients, nothing is bold"
+    "Bold: the best, only if it significantly beats every other ranked method (paired sign-flip test by patient, "
+    f"two-sided, Holm over all comparisons of the table, every p < {LEVEL}; seeds averaged, so it is about these "
+    "fits). Underlined: runner-up"
 )
 """What stands under a table whose bold is significant."""
 
 Place = tuple[int, int]
 
 
-def significant_leads(
-    found: Gathered, cases: pa.Table | None, ranks: Mapping[Place, Mapping[int, int]]
-) -> dict[Place, float]:
-    """Holm's p of the best against its runner-up, by block and column, where there is one best and a test.
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """How sure it is that the best of a column is the best.
 
-    Of several runners-up the one with the largest p counts.
+    Attributes:
+        p: the largest p of the best against any other ranked row, adjusted by Holm; 1 where one cannot be tested.
+        untested: why not, as a sentence; empty where all were tested.
+    """
+
+    p: float = 1.0
+    untested: str = ""
+
+    @property
+    def significant(self) -> bool:
+        """Whether the best beats every other ranked row."""
+        return self.p < LEVEL
+
+
+def significant_leads(
+    found: Gathered, cases: pa.Table | None, ranks: Mapping[Place, Mapping[int, int]], labels: Mapping[int, str]
+) -> dict[Place, Lead]:
+    """The lead of the best in every block and column that has ranks.
 
     Args:
-        found: the scores, gathered with their units.
+        found: the scores, gathered with their runs.
         cases: the cases table.
         ranks: by block and column, the place of each ranked row.
+        labels: printed names of the rows.
     """
     per_case = PerCase(cases)
-    p: dict[Place, float] = {}
-    for (b, c), places in ranks.items():
-        best = [r for r, place in places.items() if place == 1]
-        second = [r for r, place in places.items() if place == 2]
-        if len(best) == 1 and second:
-            p[b, c] = max(_p(found, per_case, (b, c), best[0], r) for r in second)
-    adjusted = holm([value if value <= 1 else math.nan for value in p.values()])
-    return {place: value for place, value in zip(p, adjusted, strict=True) if not math.isnan(value)}
+    untested: dict[Place, str] = {}
+    tests: dict[tuple[Place, int], PairedDifference] = {}
+    for place, places in ranks.items():
+        best = [r for r, rank in places.items() if rank == 1]
+        if len(best) > 1:
+            untested[place] = "Not bold: it shares the first place"
+            continue
+        why: dict[str, list[str]] = {}
+        for other in (r for r in places if r not in best):
+            test = _test(found, per_case, place, best[0], other)
+            if isinstance(test, str):
+                why.setdefault(test, []).append(labels[other])
+            else:
+                tests[place, other] = test
+        if why:
+            reasons = (reason.replace(_OTHERS, ", ".join(others)) for reason, others in why.items())
+            untested[place] = f"Not bold, since not tested: {'; '.join(reasons)}"
+    most = max((test.patients for test in tests.values()), default=0)
+    if smallest_p(most) * len(tests) >= LEVEL:
+        for place, _ in tests:
+            hopeless = (
+                f"Not bold: with {most} patients, none of the table's {len(tests)} comparisons can be significant"
+            )
+            untested.setdefault(place, hopeless)
+    leads = {place: Lead(untested=text) for place, text in untested.items()}
+    for (place, _), adjusted in zip(tests, holm([_p(found, *at) for at in tests.items()]), strict=True):
+        if place not in untested:
+            leads[place] = Lead(max(adjusted, leads[place].p if place in leads else 0.0))
+    return leads
 
 
-def _p(found: Gathered, per_case: PerCase, place: Place, best: int, other: int) -> float:
-    """p of the paired difference; infinite where there is no test."""
+_OTHERS = "{others}"
+"""Stands in a reason for the printed names of the rows that it holds for."""
+
+
+def _test(found: Gathered, per_case: PerCase, place: Place, best: int, other: int) -> PairedDifference | str:
+    """The best minus another row on the same cases, or why there is no test."""
     b, c = place
-    label = str(found.columns[c]["label"])
-    first, second = (per_case.of(_units(found, b, r, c), label) for r in (best, other))
+    sides = []
+    for r, name in ((best, "the best"), (other, _OTHERS)):
+        runs = found.runs.get((b, r, c), ())
+        cases = per_case.of(runs, str(found.columns[c]["label"]))
+        if not cases:
+            some = any(run in per_case for run in runs)
+            return f"{'not every run' if some else 'no run'} of {name} has values by case"
+        sides.append(cases)
+    first, second = sides
     shared = [case for case in first if case in second]
     paired = paired_difference([first[k][1] - second[k][1] for k in shared], [first[k][0] for k in shared])
-    better = 1 if found.columns[c]["higher_is_better"] else -1
-    if paired is None or paired.p is None or paired.value * better <= 0:
-        return math.inf
-    return paired.p
+    if paired is None or paired.p is None:
+        patients = paired.patients if paired else 0
+        return f"{patients} patients in common with {_OTHERS}, fewer than {FEWEST_PATIENTS}"
+    return paired
 
 
-def _units(found: Gathered, b: int, r: int, c: int) -> Sequence[str]:
-    return found.units.get((b, r, c), ())
+def _p(found: Gathered, at: tuple[Place, int], test: PairedDifference) -> float:
+    """p of the best being better; of one that is not, on these cases, there is no evidence at all."""
+    up = bool(found.columns[at[0][1]]["higher_is_better"])
+    assert test.p is not None
+    return test.p if (test.value > 0) == up and test.value else 1.0

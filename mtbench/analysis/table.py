@@ -17,7 +17,7 @@ from mtbench.analysis.layout import Layout
 from mtbench.analysis.model import Cell, Column, ResultsTable, Row, Section
 from mtbench.analysis.numbers import printed
 from mtbench.analysis.ranking import RULES, Rule, ranked_rows
-from mtbench.analysis.significance import LEVEL, significant_leads
+from mtbench.analysis.significance import Lead, significant_leads
 from mtbench.errors import RequestError
 
 Spread = Literal["none", "interval", "std"]
@@ -46,7 +46,8 @@ def build_table(
     precision, among the translators that are ranked: by default all but the conditional ones, whose input is
     the reference mask. Numbers with a caveat, numbers some of whose runs failed and numbers that are not
     finite are shown and never ranked. Numbers that differ in variant, parameters, feature network, weights, precision,
-    segmenter or protocol stand in columns of their own, and different data in blocks of their own.
+    threads, draws, segmenter or protocol stand in columns of their own, different data in blocks, and different
+    versions of a translator in rows of their own.
 
     Args:
         scores: rows of ``mtbench.store.schema.SCORES``, in any order; failed and skipped ones included.
@@ -58,7 +59,7 @@ def build_table(
         datasets: tasks to show, in that order; all where empty.
         transposed: put translators side by side.
         ranks: print each number's rank behind it.
-        significant: print the best in bold only where it beats the runner-up on the same cases; see
+        significant: print the best in bold only where it significantly beats every other ranked row; see
             :mod:`mtbench.analysis.significance`.
         cases: the cases table, for ``significant``.
         rename: printed names for translators, metrics and datasets.
@@ -70,17 +71,18 @@ def build_table(
     Raises:
         RequestError: a name among columns, rows, datasets or decimals matches nothing, or an option has an
             unknown value.
-        DataError: the table is not of the scores schema, or mixes schema versions.
+        DataError: the table is not of this version's scores schema.
     """
     for option, value, known in (("rule", rule, RULES), ("spread", spread, SPREADS)):
         if value not in known:
             raise RequestError(f"there is no {option} '{value}'", expected="one of " + ", ".join(known))
-    found = gather(scores, units=significant)
+    found = gather(scores, runs=significant)
     names = dict(rename or {})
     style = _Style(rule, spread, ranks, _digits(decimals, found))
     layout = Layout(found, names, columns, rows, datasets)
     if significant:
-        style = replace(style, leads=significant_leads(found, cases, _ranks(found, layout, style)))
+        leads = significant_leads(found, cases, _ranks(found, layout, style), layout.labels)
+        style = replace(style, leads=leads)
     notes = remarks.Footnotes()
     sections = []
     for caveat in dict.fromkeys(found.columns[c]["caveat"] for _, c in layout.columns):
@@ -112,13 +114,13 @@ def _digits(decimals: int | Mapping[str, int] | None, found: Gathered) -> list[i
 
 @dataclass(frozen=True)
 class _Style:
-    """How numbers are printed; ``digits`` by column number, ``leads`` p by block and column (``None``: not asked)."""
+    """How numbers are printed; ``digits`` by column number, ``leads`` by block and column (``None``: not asked for)."""
 
     rule: Rule
     spread: Spread
     ranks: bool
     digits: Sequence[int | None]
-    leads: Mapping[tuple[int, int], float] | None = None
+    leads: Mapping[tuple[int, int], Lead] | None = None
 
 
 def _ranks(found: Gathered, layout: Layout, style: _Style) -> dict[tuple[int, int], dict[int, int]]:
@@ -238,8 +240,10 @@ def _cell(
         said.append(f"Not ranked: only some of its runs finished ({'; '.join(causes) or 'folds are missing'})")
     if not math.isfinite(number.value):
         said.append("Not ranked: not a finite number")
+    lead = style.leads[key[0], key[2]] if rank == 1 and style.leads is not None else None
+    if lead is not None and lead.untested:
+        said.append(lead.untested)
     suffix = _spread(number, text, style) if style.spread != "none" else ""
-    p = 0.0 if style.leads is None else style.leads.get((key[0], key[2]), 1.0)
     return Cell(
         text=text,
         suffix=f"{suffix} ({rank})" if style.ranks and rank else suffix,
@@ -252,7 +256,7 @@ def _cell(
         folds=number.folds,
         rank=rank,
         notes=tuple(notes.number(sentence) for sentence in said),
-        unsure=rank == 1 and p >= LEVEL,
+        unsure=lead is not None and not lead.significant,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mtbench.errors import RequestError
+from mtbench.params import format_call
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,12 +38,12 @@ if TYPE_CHECKING:
 def command(a: str, b: str, output: Path | None, as_json: bool, **options: Any) -> None:
     """Compare results A and B cell by cell: results directories, or published:midl2024.
 
-    Differences are given where data, split and settings are the same; ranks everywhere.
+    Differences are given where data, split and the metric's settings are the same; ranks everywhere.
     """
     from rich.console import Console
     from rich.text import Text
 
-    from mtbench.analysis.compare import NOT_THE_SAME, compare
+    from mtbench.analysis.compare import NOT_COMPARABLE, compare
     from mtbench.results import load
 
     found = compare(load(a), load(b), load(a, "cases"), load(b, "cases"), **options)
@@ -63,13 +64,16 @@ def command(a: str, b: str, output: Path | None, as_json: bool, **options: Any) 
         return
     console = Console()
     console.print(Text(f"a: {a}\nb: {b}"))
-    for same in (True, False):
-        items = [item for item in found.items if item.same == same]
-        if items and not same:
-            console.print(Text(f"\n{NOT_THE_SAME[0].upper()}{NOT_THE_SAME[1:]}: compare ranks only", style="yellow"))
+    for comparable in (True, False):
+        items = [item for item in found.items if item.comparable == comparable]
+        if items and not comparable:
+            head = f"\n{NOT_COMPARABLE[0].upper()}{NOT_COMPARABLE[1:]}: compare ranks only"
+            console.print(Text(head, style="yellow"))
         for task, metric in dict.fromkeys((item.task, item.metric) for item in items):
             rows = [item for item in items if (item.task, item.metric) == (task, metric)]
-            console.print(_table(f"{task} · {metric} {'↑' if rows[0].higher_is_better else '↓'}", rows, same))
+            console.print(_table(f"{task} · {metric} {'↑' if rows[0].higher_is_better else '↓'}", rows, comparable))
+            if not comparable:
+                console.print(Text(_apart(rows[0]), style="dim"))
     if found.average_ranks:
         console.print(_average_ranks(found.average_ranks))
     for one in found.critical:
@@ -103,7 +107,25 @@ def _critical(one: CriticalDifference) -> list[str]:
     ]
 
 
-def _table(title: str, items: list[Compared], same: bool) -> Table:
+def _apart(item: Compared) -> str:
+    """What keeps two columns from being compared."""
+    stated, silent = [], []
+    for key, sides in item.differences.items():
+        name = key.replace("_", " ")
+        if any(side in ("", None, {}) for side in sides):
+            silent.append(name)
+        elif not key.startswith("translator"):
+            stated.append(f"{name} {' / '.join(map(_said, sides))}")
+    return f"a / b: {'; '.join(stated)}" if stated else f"stated on one side only: {', '.join(silent)}"
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return format_call("", value)[1:-1]
+    return str(value)[:12]
+
+
+def _table(title: str, items: list[Compared], comparable: bool) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -111,11 +133,11 @@ def _table(title: str, items: list[Compared], same: bool) -> Table:
     shown = Table(title=Text(title), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
     shown.pad_edge, shown.collapse_padding = False, True
     shown.add_column("method")
-    for head in ("a", "b", *(("b - a", "95 %", "p Holm", "seed sd") if same else ()), "rank"):
+    for head in ("a", "b", *(("b - a", "95 %", "p Holm", "seed sd") if comparable else ()), "rank"):
         shown.add_column(head, justify="right", no_wrap=True)
     for item in items:
         cells = [item.text_a, item.text_b]
-        if same:
+        if comparable:
             cells += [_difference(item), _interval(item), _p(item.p_holm), _stds(item)]
         shown.add_row(Text(item.translator), *cells, _ranks(item))
     return shown

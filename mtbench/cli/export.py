@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option("--decimals", multiple=True, help="Digits after the point: 3 for all, or fid=1 for one metric.")
 @click.option("--transposed", is_flag=True, help="Translators side by side.")
 @click.option("--ranks", is_flag=True, help="Print each number's rank behind it.")
-@click.option("--significant", is_flag=True, help="Bold only where the best beats the runner-up on the same cases.")
+@click.option("--significant", is_flag=True, help="Bold only where the best significantly beats every other.")
 @click.option(
     "--rename", multiple=True, metavar="NAME=PRINTED", help="Print a translator, metric or dataset otherwise."
 )

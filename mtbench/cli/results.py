@@ -177,6 +177,7 @@ def _summary(done: Merged, out: Path) -> str:
     for count, text in (
         (done.same, "were there twice and agree"),
         (done.replicates, "are replicates, kept as one more"),
+        (done.apart, "were made by another version of a plugin or of other files, kept as rows of their own"),
         (done.superseded, "had failed here and have a value there"),
         (len(done.conflicts), "contradict another on the same inputs, both kept"),
     ):

@@ -53,6 +53,7 @@ class Context:
         log: a list of lines kept in the unit's record ("stopped after 12 epochs").
         remarks: of a translator; see :meth:`remark`.
         left_out: cases that cannot be used, each with the reason; see :meth:`leave_out`.
+        weights_used: names of the catalogued files that :meth:`weights` gave.
         digests: of raw files that were read whole, by path: bytes, time of change (ns), sha256; so that nobody has
             to read them again to know what a data set was made from.
     """
@@ -73,6 +74,7 @@ class Context:
     log: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    weights_used: list[str] = field(default_factory=list)
     digests: dict[str, tuple[int, int, str]] = field(default_factory=dict)
     _draws: dict[str, int] = field(default_factory=dict, repr=False)
 
@@ -126,7 +128,9 @@ class Context:
         Raises:
             WeightsError: it is not there or is not that file; the text says how to get it.
         """
-        return self.find_weights(name)
+        path = self.find_weights(name)
+        self.weights_used.append(name)
+        return path
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bf16 autocast where ``precision`` is "bf16", nothing otherwise."""

@@ -121,6 +121,7 @@ class Builder:
                 plugin=choice.spec.name if choice else "",
                 paths={**(choice.paths if choice else {}), **(paths or {})},
                 task=self.task,
+                version={**choice.version, f"{stage} stage": str(_stage_revision(stage))} if choice else {},
                 **asked,
             )
         return key

@@ -5,14 +5,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
+from mtbench.codeid import code_identity
 from mtbench.discovery import Registered, Registry
 from mtbench.errors import MtbenchError, ParamError, PluginError, SuiteError
 from mtbench.params import format_call
+from mtbench.store.artefacts import hash_of
 from mtbench.suite import Entry, Suite
 
 T = TypeVar("T")
+SHORT = 12
+"""Digits of a sha256 that tables show."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,25 @@ class Choice:
 
     @property
     def changed(self) -> dict[str, Any]:
-        """The parameters that differ from the defaults and that tables and files may show (no paths, no programs)."""
+        """The parameters that differ from the defaults and may change a result; without paths and programs."""
         declared = self.spec.params
         return {
             name: value
             for name, value in self.params.items()
-            if value != declared[name].default and declared[name].shown
+            if value != declared[name].default and declared[name].shown and declared[name].identity
+        }
+
+    @cached_property
+    def version(self) -> Mapping[str, str]:
+        """What makes other results beside ``changed``, the content of files aside: that is known to a run only."""
+        declared = {name: param for name, param in self.spec.params.items() if param.identity and param.kind != "path"}
+        hidden = {name: self.params[name] for name, param in declared.items() if not param.shown}
+        return {
+            "plugin": self.spec.name,
+            "revision": self.spec.revision,
+            "code": (code_identity(self.registered) or "installed")[:SHORT],
+            "defaults": hash_of({name: param.default for name, param in declared.items()})[:SHORT],
+            **{f"{name} sha256": hash_of(value)[:SHORT] for name, value in hidden.items()},
         }
 
     @property

@@ -47,6 +47,7 @@ class Unit:
         precision, threads: of its arithmetic.
         name: what a person calls it; not in the key.
         task: the task it belongs to.
+        version: of its plugin and stage, for tables; see ``Choice.version``. All of it is in the key.
     """
 
     key: str
@@ -63,6 +64,7 @@ class Unit:
     threads: int
     name: str
     task: Task
+    version: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

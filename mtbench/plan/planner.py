@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from mtbench.discovery import Registry
@@ -92,6 +93,8 @@ def _check_extractors(metric: Choice, registry: Registry) -> None:
 
 def _shared_columns(builder: Builder, dataset: Choice, fold: int | None) -> dict[str, Any]:
     settings = split_settings(dataset, fold)
+    if settings.get("file"):
+        settings["file"] = PurePath(settings["file"]).name  # what it says is in data_sha256
     task = builder.task
     return {
         "suite": builder.suite.name,
@@ -104,6 +107,7 @@ def _shared_columns(builder: Builder, dataset: Choice, fold: int | None) -> dict
         "split": format_call(settings["by"], {k: v for k, v in settings.items() if k not in ("by", "fold")}),
         "fold": fold,
         "precision": builder.suite.precision,
+        "threads": builder.suite.threads,
     }
 
 
@@ -117,7 +121,7 @@ def _rows(
         **shared,
         **subject.columns,
         "translator_params": canonical(subject.columns["translator_params"]),
-        **_metric_columns(metric, needs, builder.registry),
+        **_metric_columns(metric, needs, builder),
     }
     if "predicted_masks" not in needs:
         yield _row(builder, subject, metric, needs, None, columns)
@@ -128,16 +132,20 @@ def _rows(
             yield _row(builder, subject, metric, needs, segmenter, columns)
 
 
-def _metric_columns(metric: Choice, needs: tuple[Any, ...], registry: Registry) -> dict[str, Any]:
+def _metric_columns(metric: Choice, needs: tuple[Any, ...], builder: Builder) -> dict[str, Any]:
     spec: MetricSpec = metric.spec
+    suite = builder.suite
     extractors = sorted({need.extractor for need in needs if not isinstance(need, str)})
-    caveats = {registry.get("extractor", name).spec.caveat for name in extractors}
+    caveats = {builder.registry.get("extractor", name).spec.caveat for name in extractors}
+    drawn = {"draws": suite.draws, "sampling_seed": suite.sampling_seed} if spec.balanced else {}
+    shown = {name for name, param in spec.params.items() if param.shown and param.identity}
     return {
         "metric": spec.name,
         "variant": metric.ask(spec.printed_variant, metric.params),
         "title": spec.title or spec.name,
         "family": spec.family,
-        "metric_params": canonical({k: v for k, v in metric.params.items() if spec.params[k].shown}),
+        "metric_params": canonical({name: value for name, value in metric.params.items() if name in shown}),
+        "sampling_params": canonical(drawn) if drawn else "",
         "extractor": ",".join(extractors),
         "higher_is_better": spec.higher_is_better,
         "unit": spec.unit,
@@ -168,7 +176,8 @@ def _row(
     options: dict[str, Any] = {
         "candidate": subject.images.where,
         "needs": [],
-        "sampling_seed": builder.suite.sampling_seed,
+        # Other metrics draw only to estimate their intervals: no other seed makes those better.
+        "sampling_seed": builder.suite.sampling_seed if metric.spec.balanced else 0,
     }
     if subject.images.key:
         inputs["candidate_images"] = subject.images.key

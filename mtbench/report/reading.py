@@ -22,12 +22,14 @@ class Run:
     """One score of one run, placed in the table.
 
     Attributes:
+        id: of its row in the results directory.
         block, row, column: numbers of its place, as in :class:`Layout`.
         unit: key of the score unit.
         family: of its metric.
         fold, seed: of the run; ``None`` where it has none.
     """
 
+    id: str
     block: int
     row: int
     column: int
@@ -123,9 +125,8 @@ class Reading:
                 assert block is not None
                 assert row is not None
                 assert column is not None
-                runs.append(
-                    Run(block, row, column, record["unit_key"], record["family"], record["fold"], record["seed"])
-                )
+                own = (record[name] for name in ("unit_key", "family", "fold", "seed"))
+                runs.append(Run(record["row_id"], block, row, column, *own))
         order = {row: position for position, row in enumerate(self.layout.rows)}
         return sorted(runs, key=lambda run: order[run.row])
 
@@ -135,20 +136,18 @@ class Reading:
         table = load(self.name, "cases")
         if not table.num_rows:
             return []
-        keys = ["unit_key", "role", "translator", "translator_params", "label", "by"]
+        keys = ["row_id", "label", "by"]
         of, first = combine([codes(table[k]) for k in keys])
         heads = table.select(keys).take(first).to_pylist()
         order = np.argsort(of, kind="stable")
         ends = np.searchsorted(of[order], np.arange(len(first)), side="right")
         values = np.asarray(table["value"].to_numpy(), dtype=np.float64)
-        runs: dict[tuple[str, int, str], list[Run]] = {}
+        runs: dict[tuple[str, str], list[Run]] = {}
         for run in self.runs:
-            runs.setdefault((run.unit, run.row, self.found.columns[run.column]["label"]), []).append(run)
+            runs.setdefault((run.id, self.found.columns[run.column]["label"]), []).append(run)
         found = []
         for number, head in enumerate(heads):
-            row = self._places[1].get(tuple(head[k] or "" for k in ROW))
-            mine = runs.get((head["unit_key"], -1 if row is None else row, head["label"] or ""), [])
-            for run in mine:
+            for run in runs.get((head["row_id"], head["label"] or ""), ()):
                 at = order[(ends[number - 1] if number else 0) : ends[number]]
                 ids, patients = (tuple(table[name].take(at).to_pylist()) for name in ("case", "patient"))
                 found.append(CaseRun(run, head["by"], ids, patients, values[at]))

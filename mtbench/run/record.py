@@ -14,6 +14,7 @@ from mtbench.discovery import Registry
 from mtbench.plan import Plan, Row, Unit
 from mtbench.results import Results
 from mtbench.run.job import Outcome
+from mtbench.run.origin import made_of
 from mtbench.store.artefacts import Artefact, hash_of
 from mtbench.store.leases import Leases, over
 from mtbench.store.schema import SCHEMA_VERSION
@@ -26,6 +27,7 @@ class Record:
 
     Args:
         plan, registry: what is run, with what.
+        artefacts: of the units that have ended well, by key.
         results: an open results directory, inside ``results.writing()``.
         leases: of the run; they tell whether other runs still live.
         executor: its name.
@@ -36,6 +38,7 @@ class Record:
         self,
         plan: Plan,
         registry: Registry,
+        artefacts: Mapping[str, Artefact],
         results: Results,
         leases: Leases,
         executor: str,
@@ -43,6 +46,7 @@ class Record:
     ) -> None:
         self._plan = plan
         self._registry = registry
+        self._artefacts = artefacts
         self._results = results
         self._leases = leases
         self._executor = executor
@@ -106,17 +110,17 @@ class Record:
             self._attempts[unit.key] = self._attempts.get(unit.key, 0) + 1
         self._results.append(self._try(unit, outcome, address))
 
-    def skipped(self, row: Row, reason: str, fits: tuple[str, ...] = ()) -> None:
+    def skipped(self, row: Row, reason: str) -> None:
         """A row that will never have a value."""
-        self._row(row, "skipped", fits, reason)
+        self._row(row, "skipped", reason)
 
-    def failed(self, row: Row, reason: str, fits: tuple[str, ...] = ()) -> None:
+    def failed(self, row: Row, reason: str) -> None:
         """A row whose unit, or a unit before it, failed."""
-        self._row(row, "failed", fits, reason)
+        self._row(row, "failed", reason)
 
-    def measured(self, row: Row, artefact: Artefact, fits: tuple[str, ...] = ()) -> None:
-        """A row and its score; ``fits`` are the digests of the fits behind it."""
-        self._row(row, "measured", fits, "", artefact)
+    def measured(self, row: Row) -> None:
+        """A row whose unit has ended well."""
+        self._row(row, "measured", "", self._artefacts[row.unit])
 
     def _describe(self, unit: Unit) -> None:
         """What was asked of a unit, once; paths of this machine left out."""
@@ -183,8 +187,13 @@ class Record:
                 yield self._plan.units[key]
                 stack += self._plan.units[key].inputs.values()
 
-    def _row(self, row: Row, status: str, fits: tuple[str, ...], reason: str, artefact: Artefact | None = None) -> None:
+    def _row(self, row: Row, status: str, reason: str, artefact: Artefact | None = None) -> None:
+        fits = [self._artefacts[key].digest for key in row.fits if key in self._artefacts]
         columns = {**row.columns, "status": status, "unit_key": row.unit, "fit_digest": ",".join(fits)}
+        if row.unit:
+            units = self._plan.units
+            made = (units[row.unit], *self._ancestors(units[row.unit]))
+            columns |= made_of(made, self._artefacts)
         if artefact is not None:
             columns["input_digest"] = hash_of(artefact.manifest["given"])
         mark = hash_of([columns, artefact.digest if artefact else reason])

@@ -138,7 +138,9 @@ class Scheduler:
         self._observers = observers
         self._making = Making(plan, registry, store, options.patience)
         making = self._making
-        self._record = Record(plan, registry, results, making.leases, options.executor, options.request)
+        self._record = Record(
+            plan, registry, making.artefacts, results, making.leases, options.executor, options.request
+        )
         self._dead: dict[str, str] = {}
         self._running: set[str] = set()
         self._full: DiskFullError | None = None
@@ -325,14 +327,12 @@ class Scheduler:
     def _end(self, unit: Unit, outcome: Outcome, *, begun: bool = False) -> None:
         self._summary.counts[outcome.status] = self._summary.counts.get(outcome.status, 0) + 1
         self._record.attempt(unit, outcome, self._making.address(unit), begun=begun)
-        artefacts = self._making.artefacts
         for row in self._rows.get(unit.key, ()):
-            fits = tuple(artefacts[key].digest for key in row.fits if key in artefacts)
             if outcome.status in ("ok", "cached"):
-                self._record.measured(row, artefacts[unit.key], fits)
+                self._record.measured(row)
             else:
                 reason = outcome.reason if outcome.status != "skipped" else self._dead[unit.key]
-                self._record.failed(row, reason, fits)
+                self._record.failed(row, reason)
         self._making.release(unit)
         told = outcome.reason or str(outcome.info.get("remark", ""))
         self._watcher.finished(unit, outcome.status, told, outcome.seconds)

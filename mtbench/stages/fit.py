@@ -27,6 +27,7 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
         "images": sum(len(s) for name, s in sets.items() if name.endswith("train")),
         "notes": work.context.lines(),
         "remarks": list(work.context.remarks),
+        "weights": sorted(set(work.context.weights_used)),
     }
     made = [work.inputs[role] for role in sets if role in work.inputs]
     if made:

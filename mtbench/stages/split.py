@@ -18,7 +18,7 @@ from mtbench.store.files import sha256_of
 from mtbench.store.images import read_contents, read_slices
 from mtbench.suite import SPLIT_KEYS
 
-STAGE_REVISION = 3
+STAGE_REVISION = 4
 
 
 def run(work: Work, folder: Path) -> dict[str, Any]:
@@ -58,12 +58,16 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
         _check(slices[domain], sides[domain], settings["by"] == "demo", where)
     side_of = {s.slice_id: side for s, side in zip(slices["source"], sides["source"], strict=True)}
     sides["paired"] = [side_of[s.slice_id] for s in slices["paired"]]
-    described = {
-        "settings": settings,
-        "sides": sides,
-        "contents": {domain: _contents(data, domain, slices[domain], sides[domain]) for domain in slices},
-        "task": sha256_of(data / "task.json"),
-    }
+    contents = {domain: _contents(data, domain, slices[domain], sides[domain]) for domain in slices}
+    task = sha256_of(data / "task.json")
+    described = {"settings": settings, "sides": sides, "contents": contents, "task": task}
+    if settings["by"] == "folds":
+        # The same for all folds of one division, which tables average.
+        division = {name: value for name, value in settings.items() if name != "fold"}
+        whole = {domain: _contents(data, domain, of, ["test"] * len(of)) for domain, of in slices.items()}
+        described["data"] = hash_of([whole, task, division, STAGE_REVISION])
+    else:
+        described["data"] = hash_of([contents, task])
     (folder / "split.json").write_text(json.dumps(described, indent=1, sort_keys=True))
     return {
         "by": settings["by"],

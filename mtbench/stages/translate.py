@@ -37,7 +37,12 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
         for chunk in made:
             for image in chunk:
                 array.add(image)
-    return {"images": len(images), "notes": work.context.lines(), "translator": _about(work)}
+    return {
+        "images": len(images),
+        "notes": work.context.lines(),
+        "translator": _about(work),
+        "weights": sorted(set(work.context.weights_used)),
+    }
 
 
 def _about(work: Work) -> dict[str, str]:

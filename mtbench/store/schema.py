@@ -7,13 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _S, _I, _F, _B = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
 SCORES = pa.schema(
     [
         ("schema_version", _I),
+        ("row_id", _S),  # which row of the results directory; cases are found by it
         ("suite", _S),
         ("protocol", _S),  # segment-translated, train-on-translated
         ("role", _S),  # translator, ceiling, floor, oracle, probe
@@ -21,6 +22,7 @@ SCORES = pa.schema(
         ("dataset", _S),
         ("dataset_revision", _S),
         ("dataset_params", _S),  # JSON, without paths
+        ("data_sha256", _S),  # of the prepared slices, masks and regions, and of the side that each slice is on
         ("source_domain", _S),
         ("target_domain", _S),
         ("task_note", _S),  # printed beside every table of the task
@@ -28,12 +30,14 @@ SCORES = pa.schema(
         ("fold", _I),  # null without folds
         ("translator", _S),  # empty for reference rows without one
         ("translator_params", _S),  # JSON of the parameters that differ from the defaults
+        ("translator_version", _S),  # JSON: plugin, revision, code, files, see docs/tables.md
         ("translator_note", _S),  # what a reader must know: terms of its weights, losses left out
         ("translator_weights_sha256", _S),  # of the weight files it was given
         ("conditional", _B),
         ("seed", _I),  # null for a translator that neither trains nor draws
         ("segmenter", _S),
         ("segmenter_params", _S),
+        ("segmenter_version", _S),
         ("segmenter_seed", _I),
         ("segmenter_validation", _S),  # JSON, region to Dice on its validation slices
         ("metric", _S),  # "fid"
@@ -41,9 +45,12 @@ SCORES = pa.schema(
         ("title", _S),  # "FID"
         ("family", _S),  # segmentation, perceptual, paired
         ("metric_params", _S),
+        ("metric_version", _S),  # of its feature networks too
+        ("sampling_params", _S),  # JSON: draws and sampling_seed, of a metric that draws
         ("extractor", _S),
         ("weights_sha256", _S),
         ("precision", _S),
+        ("threads", _I),
         ("label", _S),  # region of the task, for Dice; empty for whole images
         ("value", _F),  # null where status is failed or skipped
         ("stderr", _F),
@@ -51,7 +58,7 @@ SCORES = pa.schema(
         ("ci_high", _F),
         ("without_interval", _S),  # why there is no interval
         ("n", _I),  # images a side that entered the number
-        ("draws", _I),  # how often N = min was drawn; the value is the mean
+        ("draws", _I),  # how often N = min was drawn in fact: once where both sides have N images
         ("n_translated", _I),
         ("n_target", _I),
         ("n_patients_translated", _I),
@@ -99,6 +106,7 @@ ATTEMPTS = pa.schema(
 CASES = pa.schema(
     [
         ("schema_version", _I),
+        ("row_id", _S),
         ("unit_key", _S),
         ("suite", _S),
         ("protocol", _S),

@@ -9,6 +9,7 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
+from mtbench.analysis.columns import IDENTITY
 from mtbench.errors import DataError, RequestError
 from mtbench.results import MARKER, Results, journal_line, last_states
 from mtbench.store.artefacts import canonical, hash_of
@@ -41,7 +42,8 @@ class Merged:
     Attributes:
         rows: how many the merged directory has.
         same: how many were there twice and agreed.
-        replicates: how many were kept as one more, made from another fit or other images of the same fit.
+        replicates: how many were kept as one more, made from another fit or other images of the same request.
+        apart: how many were kept as rows of their own, made by another version of a plugin or of other files.
         superseded: failed and skipped rows that another directory has a value for.
         conflicts: rows of the same inputs that differ; all their values were kept.
     """
@@ -49,6 +51,7 @@ class Merged:
     rows: int = 0
     same: int = 0
     replicates: int = 0
+    apart: int = 0
     superseded: int = 0
     conflicts: list[Conflict] = field(default_factory=list)
 
@@ -72,7 +75,8 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
 
     Of a row that several have, equal values (within rounding) on the same inputs are kept once. Other values on
     the same inputs are a conflict: all are kept, and each carries a note. Another fit of the same request, or other
-    images of the same fit, is a replicate and kept as one more row.
+    images of the same fit, is a replicate: kept as one more row and averaged in tables. What another version of a
+    plugin made, or the same one of other files, is kept too, and stands apart in tables.
 
     Args:
         folders: two or more results directories; they are only read.
@@ -138,7 +142,9 @@ def _merged(sources: Sequence[_Source], done: Merged) -> Iterator[dict[str, Any]
     places: dict[str, list[tuple[_Source, Mapping[str, Any]]]] = {}
     for source in sources:
         for row in sorted(source.rows, key=lambda row: source.order.get(row, len(source.order))):
-            places.setdefault(row, []).append((source, source.rows[row]))
+            state = source.rows[row]
+            # One that an earlier merge kept as one more belongs with the row that it was.
+            places.setdefault(state.get("of", row), []).append((source, state))
     order: list[str] = []
     for row, states in places.items():
         for kept_row in _states(row, states, done):
@@ -159,23 +165,29 @@ def _states(row: str, states: Sequence[tuple[_Source, Mapping[str, Any]]], done:
     kept: list[tuple[_Source, dict[str, Any]]] = []
     for source, record in measured:
         found = dict(record)
-        same = [(s, k) for s, k in kept if _inputs(k) == _inputs(found)]
+        alike = [(s, k) for s, k in kept if _request(k) == _request(found)]
+        same = [(s, k) for s, k in alike if _inputs(k) == _inputs(found)]
         agreeing = [k for _, k in same if _agree(values(k), values(found))]
         if any(k["columns"]["fit_digest"] == found["columns"]["fit_digest"] for k in agreeing):
             done.same += 1
             continue
-        if same and not agreeing:
+        # What one directory holds already side by side is no news.
+        known = any(s is source for s, _ in kept)
+        if same and not agreeing and not known:
             other, first = same[0]
             made = (_made(other, first), _made(source, found))
             done.conflicts.append(Conflict(called(found["columns"]), (values(first), values(found)), made))
             both = (values(first), values(found))
             _note(first, *both)
             _note(found, *both)
-        elif kept:
+        elif alike and not known:
             done.replicates += 1
+        elif kept and not known:
+            done.apart += 1
         if kept:
             columns = found["columns"]
             found["row"] = hash_of([row, columns["input_digest"], columns["fit_digest"], len(kept)])
+            found["of"] = row
         kept.append((source, found))
     yield from (record for _, record in kept)
 
@@ -192,9 +204,16 @@ def called(columns: Mapping[str, Any]) -> str:
     return ", ".join(str(part) for part in (*parts, *numbers) if part)
 
 
-def _inputs(record: Mapping[str, Any]) -> tuple[str, str]:
-    columns = record["columns"]
-    return columns["unit_key"], columns.get("input_digest", "")
+def _request(record: Mapping[str, Any]) -> list[Any]:
+    """All that tables tell numbers apart by."""
+    said = dict(record["columns"])
+    for score in record["scores"][:1]:
+        said |= score
+    return [said.get(name) for name in IDENTITY]
+
+
+def _inputs(record: Mapping[str, Any]) -> str:
+    return str(record["columns"].get("input_digest", ""))
 
 
 def _agree(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> bool:
