@@ -22,6 +22,7 @@ from mtbench.api import run
 from mtbench.compute.context import Context
 from mtbench.discovery import discover
 from mtbench.params import complete
+from mtbench.training.batches import split
 from mtbench_plugins.extractors.resizing import resize
 
 
@@ -40,6 +41,11 @@ def test_the_device_is_strict() -> None:
         network.to(device)(there).sum().backward()
         assert network.weight.grad is not None
         assert network.weight.grad.device.type == "cuda"
+
+
+def test_batches_move_to_any_device() -> None:
+    parts, _ = split({"image": torch.rand(2, 1, 4, 4), "mask": torch.ones(2, 4, 4)}, 2, "meta", torch.channels_last)
+    assert {tensor.device.type for part in parts for tensor in part.values()} == {"meta"}
 
 
 @pytest.mark.parametrize("make", [small, lambda **k: small(per="region", **k), small_lab])
