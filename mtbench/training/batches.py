@@ -67,9 +67,7 @@ def split(
 
 
 def _moved(tensor: Tensor, device: str, memory_format: torch.memory_format) -> Tensor:
-    if device.startswith("cuda"):
-        tensor = tensor.pin_memory()
-    tensor = tensor.to(device, non_blocking=True)
+    tensor = tensor.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else tensor.to(device)
     return tensor.contiguous(memory_format=memory_format) if tensor.ndim == 4 else tensor
 
 
