@@ -17,7 +17,29 @@ from mtbench import probing
 from mtbench.openmp import wait_briefly
 
 wait_briefly()
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A core for each process of the tests. The units that they start set their own number of threads.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 TOYS = Path(__file__).with_name("toys.py")
+LONGEST = ("test_readme", "test_three_ways", "test_local", "test_run", "test_translator_training", "test_report")
+"""Files that begin first, so that at the end no process waits for another."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Plain ``pytest`` has a process for each core, four at most, since each takes a gigabyte.
+
+    One file needs no other process, and what runs on request only measures time or needs the machine for itself.
+    """
+    files = {argument.partition("::")[0] for argument in config.args}
+    on_request = not config.option.markexpr.startswith("not ")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0 if on_request or cores == 1 or (len(files) == 1 and files.pop().endswith(".py")) else min(cores, 4)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,11 +29,14 @@ def table_of(folder: Path, way: str, *arguments: str) -> list[dict[str, object]]
     return rows
 
 
-def test_neither_processes_nor_their_number_change_a_score(tmp_path: Path) -> None:
+def test_neither_processes_nor_their_number_change_a_score(tmp_path: Path, run_cli: Any) -> None:
     few = {name: f"datasets.phantom-lumbar.params.patients_{name}=8" for name in ("source", "target")}
     part = ("-d", "phantom-lumbar", "-t", "histogram", "-m", "swd", "--set", few["source"], "--set", few["target"])
-    alone = table_of(tmp_path, "inline", "--executor", "inline", *part)
+    ran = run_cli("run", "quickstart", "--out", "inline", "--device", "cpu", "--executor", "inline", *part)
+    assert ran.code == 0, ran.err
+    alone = mtbench.load("inline").to_pylist()
     assert len(alone) == 2
+    assert {row["status"] for row in alone} == {"measured"}
     assert table_of(tmp_path, "local", "--executor", "local", "--jobs", "2", *part) == alone
 
 
