@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import hashlib
 import json
 import re
@@ -344,10 +345,10 @@ def test_another_part_than_was_asked_for_is_refused(lie: Any, answer: str) -> No
     [
         ("HTTP/1.1 204 No Content\n\n", "answered 204"),
         ("HTTP/1.1 206 Partial Content\nContent-Range: bytes 0-4/5\n\n", "Content-Range"),
-        ("HTTP/1.1 302 Found\nLocation: file:///etc/passwd\n\n", "something else than http"),
+        ("HTTP/1.1 302 Found\nLocation: file:///etc/passwd\n\n", "something other than http"),
         ("HTTP/1.1 302 Found\nLocation: ftp://127.0.0.1/x\n\n", "unknown url type: ftp"),
         ("HTTP/1.1 302 Found\nLocation: http://[\n\n", "Invalid"),
-        ("HTTP/1.1 302 Found\nLocation: /again\nConnection: close\n\n", "redirects in a circle"),
+        ("HTTP/1.1 302 Found\nLocation: /again\nConnection: close\n\n", "too many redirections"),
         ("HTTP/1.1 302 Found\n\n", "answered 302"),
         ("SSH-2.0-OpenSSH\n\n", "SSH-2.0-OpenSSH"),
         ("HTTP/1.1 404 \x1b[31mred\n\n", "^the server answered 404 Not Found$"),
@@ -371,7 +372,7 @@ def test_nothing_but_http_is_opened(tmp_path: Path) -> None:
 def test_a_server_that_drips_is_given_up(lie: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "_SILENCE", 0.5)
     _, error, seconds, partial = lie(OK + "Content-Length: 100000\n\n", more=b"x", pause=0.05)
-    assert "too slowly to end" in str(error)
+    assert "which is too slow" in str(error)
     assert seconds < 10
     assert not partial.exists()
 
@@ -379,7 +380,7 @@ def test_a_server_that_drips_is_given_up(lie: Any, monkeypatch: pytest.MonkeyPat
 def test_time_ends_and_what_came_stays(lie: Any) -> None:
     limits = replace(LIMITS, seconds=0.5)
     server, error, seconds, partial = lie(OK + "\n", more=b"x" * 1000, pause=0.02, limits=limits)
-    assert "after 0 s there are" in str(error)
+    assert "bytes arrived within 0 s" in str(error)
     assert "--timeout" in str(error)
     assert seconds < 10
     assert 0 < partial.stat().st_size <= server.sent + 1000
@@ -394,7 +395,8 @@ def test_headers_that_never_end_are_given_up(lie: Any, head: str, monkeypatch: p
     assert not partial.exists()
 
 
-def test_a_handshake_that_never_ends_is_given_up(lie: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # ssl leaves a socket open whose handshake was cut off
+def test_a_handshake_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "_ANSWER", 0.3)
     server = Liar("\x16", more=b"\x03", pause=0.05)
     begun = time.monotonic()
@@ -402,6 +404,7 @@ def test_a_handshake_that_never_ends_is_given_up(lie: Any, tmp_path: Path, monke
         downloads.download(server.url.replace("http:", "https:"), tmp_path / "x", lambda done, total: None, LIMITS)
     server.close()
     assert time.monotonic() - begun < 10
+    gc.collect()
 
 
 def test_what_one_address_sent_is_not_gone_on_with_at_the_next(

@@ -85,7 +85,7 @@ def download(url: str, partial: Path, progress: Callable[[int, int | None], None
                     raise OSError(_plain(getattr(error, "reason", None) or error)) from error
             if time.monotonic() >= end:
                 raise OSError(
-                    f"after {limits.seconds:,.0f} s there are {_length(partial):,} bytes; --timeout gives it more"
+                    f"only {_length(partial):,} bytes arrived within {limits.seconds:,.0f} s; --timeout allows longer"
                 )
     except RefusedError:
         partial.unlink(missing_ok=True)
@@ -99,7 +99,7 @@ def _length(path: Path) -> int:
 
 def _answer(code: int) -> str:
     if 300 <= code < 400:
-        return f"the server answered {code}: it redirects in a circle, or to something else than http or https"
+        return f"the server answered {code}: too many redirections, or one to something other than http or https"
     return f"the server answered {code} {http.client.responses.get(code, '')}".rstrip()
 
 
@@ -115,10 +115,9 @@ def _go_on(url: str, partial: Path, progress: Callable[[int, int | None], None],
         partial.unlink()
         start = 0
     with contextlib.ExitStack() as stack:
-        sockets: list[socket.socket] = []
-        stack.callback(_close, sockets)
+        connections = stack.enter_context(contextlib.closing(_Connections()))
         try:
-            response = stack.enter_context(_open(url, start, sockets, end))
+            response = stack.enter_context(_open(url, start, connections, end))
         except urllib.error.HTTPError as error:
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:
                 # Nothing behind what we have: it is complete, or too long and will be refused.
@@ -126,7 +125,7 @@ def _go_on(url: str, partial: Path, progress: Callable[[int, int | None], None],
                 return True
             raise
         start, total = _promised(response, start, limits)
-        over = stack.enter_context(_cut_off(sockets, end - time.monotonic()))
+        stack.enter_context(connections.limited(end - time.monotonic()))
         limit = limits.bytes if total is None else total
         done, begun = start, time.monotonic()
         with telling(partial), partial.open("ab" if start else "wb") as file:
@@ -140,29 +139,29 @@ def _go_on(url: str, partial: Path, progress: Callable[[int, int | None], None],
                 progress(done, total)
                 seconds = time.monotonic() - begun
                 if seconds > _SILENCE and done - start < seconds * _PACE:
-                    raise RefusedError(f"it sent {done - start:,} bytes in {seconds:.0f} s, too slowly to end")
+                    raise RefusedError(f"it sent {done - start:,} bytes in {seconds:.0f} s, which is too slow")
     # A connection that breaks early ends like a complete one: only the length tells.
-    return done >= (total or limits.size or 0) and not over.is_set()
+    return done >= (total or limits.size or 0) and not connections.cut
 
 
-def _open(url: str, start: int, sockets: list[socket.socket], end: float) -> http.client.HTTPResponse:
+def _open(url: str, start: int, connections: _Connections, end: float) -> http.client.HTTPResponse:
     """The server's answer, of which only the headers have been read."""
     headers = {"User-Agent": f"mtbench/{__version__}"}
     if start:
         headers["Range"] = f"bytes={start}-"
     seconds = min(_ANSWER, end - time.monotonic())
-    with _cut_off(sockets, seconds) as over:
+    with connections.limited(seconds):
         try:
             request = urllib.request.Request(url, headers=headers)
-            response: http.client.HTTPResponse = _opener(sockets).open(request, timeout=_SILENCE)
+            response: http.client.HTTPResponse = _opener(connections).open(request, timeout=_SILENCE)
         except urllib.error.HTTPError:
             raise
         except Exception as error:
-            if over.is_set():
+            if connections.cut:
                 raise OSError(_late(seconds)) from error
             raise
         # Headers that were cut off read like headers that ended.
-        if over.is_set():
+        if connections.cut:
             response.close()
             raise OSError(_late(seconds))
     return response
@@ -183,16 +182,16 @@ def _promised(response: http.client.HTTPResponse, start: int, limits: Limits) ->
     for name, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
         for value in response.headers.get_all(name, []):
             if value.strip().lower() != plain:
-                raise RefusedError(f"its {name} is {_plain(repr(value))}, and the file is wanted as it is")
+                raise RefusedError(f"its {name} is {_plain(repr(value))}, expected was an unencoded file")
     lengths = {value.strip() for value in response.headers.get_all("Content-Length", [])}
     if len(lengths) > 1 or not all(re.fullmatch("[0-9]{1,15}", value) for value in lengths):
-        raise RefusedError(f"its Content-Length is {_plain(repr(', '.join(sorted(lengths))))}, which is no length")
+        raise RefusedError(f"its Content-Length is {_plain(repr(', '.join(sorted(lengths))))}, not a length")
     total = int(lengths.pop()) if lengths else None
     if response.status == http.client.PARTIAL_CONTENT:
         text = response.headers.get("Content-Range", "")
         found = _RANGE.fullmatch(text.strip())
         if not found or int(found[1]) != start or int(found[2]) < start or not start:
-            raise RefusedError(f"its Content-Range is {_plain(repr(text))}, asked for was what follows byte {start}")
+            raise RefusedError(f"its Content-Range is {_plain(repr(text))}, expected was data from byte {start} on")
         total = int(found[2]) + 1 if found[3] == "*" else int(found[3])
     else:
         start = 0
@@ -206,39 +205,55 @@ def _promised(response: http.client.HTTPResponse, start: int, limits: Limits) ->
 # -- connections that can be cut off, in the middle of a header too
 
 
-def _close(sockets: list[socket.socket]) -> None:
-    for each in sockets:
-        each.close()
+class _Connections:
+    """The connections of one try, redirected or not, which another thread can cut."""
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self.cut = False
 
-@contextlib.contextmanager
-def _cut_off(sockets: list[socket.socket], seconds: float) -> Iterator[threading.Event]:
-    """Shut the sockets down after so many seconds, unless the block ends before; the event tells that it happened."""
-    over = threading.Event()
+    def add(self, connected: socket.socket) -> None:
+        # TLS takes a socket away from its object; a copy of it is the same connection.
+        with self._lock:
+            self._sockets.append(connected.dup())
+            if self.cut:
+                self._shut_down()
 
-    def cut() -> None:
-        over.set()
-        for each in list(sockets):
+    def close(self) -> None:
+        with self._lock:
+            for each in self._sockets:
+                each.close()
+
+    @contextlib.contextmanager
+    def limited(self, seconds: float) -> Iterator[None]:
+        """Cut them all after so many seconds, and those to come, unless the block ends before."""
+        timer = threading.Timer(max(0.0, seconds), self._time_is_over)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _time_is_over(self) -> None:
+        with self._lock:
+            self.cut = True
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        for each in self._sockets:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(max(0.0, seconds), cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield over
-    finally:
-        timer.cancel()
 
-
-def _opener(sockets: list[socket.socket]) -> urllib.request.OpenerDirector:
+def _opener(connections: _Connections) -> urllib.request.OpenerDirector:
     """Opens http and https and nothing else, redirected or not; proxies as the environment says."""
 
     class Connection(http.client.HTTPConnection):
         def connect(self) -> None:
             super().connect()
-            # TLS takes the socket away from this object; a copy of it is the same connection.
-            sockets.append(self.sock.dup())
+            connections.add(self.sock)
 
     class SecureConnection(http.client.HTTPSConnection, Connection):
         pass
