@@ -18,7 +18,7 @@ import mtbench
 from mtbench.errors import MtbenchError, StoreError
 from mtbench.results import Results
 from mtbench.store.artefacts import Store
-from mtbench.store.files import open_regular, read_regular, strangers
+from mtbench.store.files import irregular_below, open_regular, read_regular
 from mtbench.store.schema import ATTEMPTS
 from mtbench.upkeep.adopt import _files
 from mtbench.upkeep.merge import merge
@@ -111,8 +111,8 @@ def test_only_a_regular_file_is_opened(place: Path, kind: str) -> None:
     with pytest.raises(StoreError) as caught:
         open_regular(path)
     word = {"link within": "link", "dangling": "link", "device": "link"}.get(kind, kind)
-    assert str(caught.value).startswith(f"{path}: this is a {word}, and is not read.")
-    assert list(strangers(place)) == ([] if kind == "folder" else [path])
+    assert str(caught.value).startswith(f"{path}: this is a {word}, so it is not read.")
+    assert list(irregular_below(place)) == ([] if kind == "folder" else [path])
 
 
 def test_a_regular_file_is_read_and_an_absent_one_is_absent(place: Path) -> None:
@@ -141,11 +141,11 @@ def test_a_journal_that_is_no_file_of_the_directory_is_named_by_whatever_reads_i
     ):
         done = run_cli(*command)
         assert (done.code, str(path) in done.err) == (1, True), (command, done.err)
-        assert "is not read" in done.err
+        assert "so it is not read" in done.err
     checked = run_cli("results", "verify", bad)
     assert checked.code == 1
     assert f"{where}" in checked.out
-    assert "is not read" in checked.out
+    assert "so it is not read" in checked.out
     assert not Path("merged").exists()
     with pytest.raises(StoreError, match="is not read"), Results.open(bad).writing():
         pass
@@ -236,7 +236,7 @@ def test_an_artefact_that_is_a_link_is_none(place: Path) -> None:
 def test_a_plugin_leaves_files_in_an_artefact(place: Path, kind: str) -> None:
     store = Store(place / "store")
     with (
-        pytest.raises(StoreError, match=r"fit x: 'below/weights' was made, which is a link, a pipe"),
+        pytest.raises(StoreError, match=r"fit x: 'below/weights' in the artefact is a link, a pipe"),
         store.create("fit", "aa1", {"unit": {"name": "fit x"}}, {}) as folder,
     ):
         strange(folder / "below/weights", kind)

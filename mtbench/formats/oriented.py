@@ -87,7 +87,7 @@ def open_nrrd(path: Path) -> tuple[NDArray[Any], Mapping[str, Any]]:
         header = nrrd.read_header(file)
         # Never the library's own opening of another file.
         if {header.pop(field) for field in FIELDS if field in header} != {named} - {None}:
-            raise OSError("its header cannot be read: it names a data file, and not once")
+            raise OSError("its header names its data file ambiguously")
         if beside is not None:
             file = BytesIO(content(beside))
         array = nrrd.read_data(header, file)

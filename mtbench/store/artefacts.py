@@ -21,9 +21,9 @@ from mtbench.errors import StoreError
 from mtbench.store.files import (
     TEMPORARY,
     irregular,
+    irregular_below,
     read_regular,
     sha256_of,
-    strangers,
     sweep,
     telling,
     temporary_prefix,
@@ -99,8 +99,8 @@ class Store:
             text = read_regular(path / MANIFEST)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        for stranger in (path,) if path.is_symlink() else strangers(path):
-            raise irregular(stranger)
+        for entry in (path,) if path.is_symlink() else irregular_below(path):
+            raise irregular(entry)
         try:
             return Artefact(path, json.loads(text))
         except ValueError as error:
@@ -163,11 +163,11 @@ class Store:
         """
         with whole_folder(self.path(stage, address), check) as folder:
             yield folder
-            for stranger in strangers(folder):
+            for entry in irregular_below(folder):
                 raise StoreError(
-                    f"'{stranger.relative_to(folder)}' was made, which is a link, a pipe, a socket or a device",
+                    f"'{entry.relative_to(folder)}' in the artefact is a link, a pipe, a socket or a device",
                     where=f"{stage} {manifest.get('unit', {}).get('name', '')}".strip(),
-                    expected="regular files and folders, which other machines can read as well",
+                    expected="regular files and folders only",
                 )
             files = {
                 str(file.relative_to(folder).as_posix()): {

@@ -135,9 +135,9 @@ def _no_room(folder: Path) -> bool:
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Open a file that others may have put there, if it is a regular one: to read it takes no longer than it is long.
+    """Open a file that somebody else may have created, provided that it is a regular one.
 
-    A link could lead to a file that is not theirs; a pipe or a device to one without an end.
+    A link could point to a private file; reading a pipe or a device might never end.
 
     Raises:
         StoreError: it is something else.
@@ -159,24 +159,24 @@ def read_regular(path: Path) -> bytes:
 
 
 def irregular(path: Path) -> StoreError:
-    """What is to be said of something that should be a regular file or a real folder."""
+    """The error for something that should be a regular file or a real folder."""
     mode = os.lstat(path).st_mode
     kinds = {stat.S_ISLNK: "a link", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
     kind = next((name for test, name in kinds.items() if test(mode)), "a device")
     return StoreError(
-        f"this is {kind}, and is not read",
+        f"this is {kind}, so it is not read",
         where=str(path),
-        expected="a regular file or a real folder: nothing that leads elsewhere or has no end",
-        remedy="Put what it leads to in its place, if that is meant; otherwise delete it",
+        expected="regular files and folders only",
+        remedy="Delete it, or replace a link by a copy of what it points to",
     )
 
 
-def strangers(folder: Path) -> Iterator[Path]:
+def irregular_below(folder: Path) -> Iterator[Path]:
     """What lies below a folder and is neither a real folder nor a regular file."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda found: found.name):
             if entry.is_dir(follow_symlinks=False):
-                yield from strangers(Path(entry.path))
+                yield from irregular_below(Path(entry.path))
             elif not entry.is_file(follow_symlinks=False):
                 yield Path(entry.path)
 

@@ -12,7 +12,7 @@ from mtbench.plan import Plan, Unit
 from mtbench.run.job import manifest_of
 from mtbench.run.making import Making
 from mtbench.store.artefacts import MANIFEST, Artefact, Store
-from mtbench.store.files import irregular, sha256_of, strangers
+from mtbench.store.files import irregular, irregular_below, sha256_of
 from mtbench.store.leases import confirm
 
 
@@ -115,8 +115,8 @@ def _files(what: Path) -> dict[str, Path]:
         return {what.name: what.resolve()}
     if not what.is_dir():
         raise RequestError(f"there is no {what}", expected="a file or a folder that the plugin saved")
-    for stranger in strangers(what):
-        raise irregular(stranger)
+    for entry in irregular_below(what):
+        raise irregular(entry)
     # A fit's folder from another store comes with a manifest and a log of its own.
     found = {
         path.relative_to(what).as_posix(): path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtbench.errors import StoreError
 from mtbench.results import Results, last_states, view
-from mtbench.store.files import irregular, read_regular, strangers
+from mtbench.store.files import irregular, irregular_below, read_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +40,7 @@ def verify(path: Path) -> list[Finding]:
         StoreError: its marker cannot be read.
     """
     results = Results.open(path)
-    unread = {str(file): irregular(file) for file in strangers(path)}
+    unread = {str(file): irregular(file) for file in irregular_below(path)}
     try:
         journals = results.journals()
     except StoreError as error:
