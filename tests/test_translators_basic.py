@@ -180,7 +180,8 @@ def test_precomputed_images_that_change_are_translated_again(tmp_path: Path, toy
         for index in range(2):
             Image.fromarray(np.full((16, 16), 100, np.uint8)).save(folder / f"s{patient}-{index}.png")
     (tmp_path / "suite.toml").write_text("datasets = ['toy']\ntranslators = ['toy-same']\nmetrics = ['toy-mean']")
-    command = ["run", "suite.toml", "--plugin", toys, "--device", "cpu", "-t", "precomputed:made"]
+    command = ["run", "suite.toml", "--plugin", toys, "--device", "cpu", "--executor", "inline"]
+    command += ["-t", "precomputed:made"]
 
     def value() -> float:
         ran = run_cli(*command)
