@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mtbench import Cases, ImageSet, MetricInputs, Slice, Task
 from mtbench.compute.context import Context
-from mtbench.compute.intervals import Interval, Measure, cases_interval, jackknife, subsample
+from mtbench.stages.intervals import Interval, Measure, cases_interval, jackknife, subsample
 from mtbench_plugins.metrics.radiomic_distance import Frd
 from mtbench_plugins.metrics.resampling import class_spread_measure, frechet_measure, kernel_measure
 from mtbench_plugins.metrics.sliced_wasserstein import SlicedWasserstein

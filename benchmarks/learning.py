@@ -28,11 +28,11 @@ from scipy.stats import t as student_t
 import mtbench
 from mtbench.api import plan, run
 from mtbench.compute.folders import store_folder
-from mtbench.discovery import discover
+from mtbench.engine.adopt import adopt
+from mtbench.plan.suite import load_suite
+from mtbench.registry.discovery import discover
 from mtbench.report.evidence import Evidence, Side, array
 from mtbench.store.artefacts import Store
-from mtbench.suite import load_suite
-from mtbench.upkeep.adopt import adopt
 from mtbench_plugins.metrics.overlap import Dice
 
 SUITE = "learning"

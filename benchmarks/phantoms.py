@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from mtbench import Context, ImageSet, Sample, Task, TrainingData
 from mtbench.data import Domain, Split, decode
-from mtbench.discovery import discover
+from mtbench.registry.discovery import discover
 
 TRAIN = 0.7
 WAYS = ("ceiling", "truth", "identity", "histogram", "pointwise")

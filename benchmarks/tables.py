@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from test_analysis_speed import million
 
-from mtbench.results import Results
+from mtbench.results.directory import Results
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from mtbench import Batch, ImageSet, Slice, Task, TrainingData
 from mtbench.compute.context import Context
 from mtbench.compute.inference import prepare_torch
-from mtbench.params import complete
+from mtbench.registry.params import complete
 from mtbench.training import signed, unsigned
 from mtbench_plugins.translators.spade.labels import Labels
 from mtbench_plugins.translators.spade.spectral import SpectralConv2d

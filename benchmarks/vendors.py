@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.compute.context import Context
-from mtbench.compute.extraction import extract
 from mtbench.compute.inference import prepare_torch
 from mtbench.compute.seeds import generator
 from mtbench.data import ImageSet, MetricInputs
-from mtbench.discovery import Registry, discover
-from mtbench.params import parse_call
+from mtbench.registry.discovery import Registry, discover
+from mtbench.registry.params import parse_call
 from mtbench.scoring.reading import Reading, read_folder
+from mtbench.stages.extraction import extract
 from mtbench.store.artefacts import Store
 
 METRICS = ("fid", "kid", "swd:karras", "swd:koshian2")

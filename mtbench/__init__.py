@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from mtbench import startup  # noqa: F401
 from mtbench.data import Batch, Cases, ImageSet, MetricInputs, Sample, Score, Slice, Task, TrainingData
 from mtbench.errors import DataError, MtbenchError, PluginError, WeightsError
-from mtbench.hookspecs import hookimpl
-from mtbench.params import Param
-from mtbench.specs import (
+from mtbench.registry.hookspecs import hookimpl
+from mtbench.registry.params import Param
+from mtbench.registry.specs import (
     DatasetSpec,
     ExecutorSpec,
     ExporterSpec,
@@ -27,7 +27,7 @@ from mtbench.specs import (
 
 if TYPE_CHECKING:
     from mtbench.compute.context import Context
-    from mtbench.results import load
+    from mtbench.results.directory import load
     from mtbench.scoring import score
     from mtbench.translation import translate
 
@@ -66,7 +66,7 @@ __all__ = [
 
 _LAZY = {
     "Context": "mtbench.compute.context",
-    "load": "mtbench.results",
+    "load": "mtbench.results.directory",
     "score": "mtbench.scoring",
     "translate": "mtbench.translation",
 }

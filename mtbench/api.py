@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 
 from mtbench.compute.folders import store_folder
 from mtbench.compute.inference import check_device
-from mtbench.discovery import Registry, discover
+from mtbench.engine.executor import Executor
+from mtbench.engine.observers import Observers
+from mtbench.engine.preflight import preflight
+from mtbench.engine.progress import PlainProgress, make_progress
+from mtbench.engine.request import request
+from mtbench.engine.scheduler import RunOptions, Scheduler, Summary
 from mtbench.errors import RequestError, close_matches
-from mtbench.params import parse_call
 from mtbench.plan import Plan, make_plan
 from mtbench.plan.choices import programs
-from mtbench.results import Results
-from mtbench.run.executor import Executor
-from mtbench.run.observers import Observers
-from mtbench.run.preflight import preflight
-from mtbench.run.progress import PlainProgress, make_progress
-from mtbench.run.request import request
-from mtbench.run.scheduler import RunOptions, Scheduler, Summary
+from mtbench.plan.suite import load_suite
+from mtbench.registry.discovery import Registry, discover
+from mtbench.registry.params import parse_call
+from mtbench.results.directory import Results
 from mtbench.stages import STAGES
 from mtbench.store.artefacts import Store
-from mtbench.suite import load_suite
-from mtbench.upkeep.usage import remember
+from mtbench.store.usage import remember
 
 if TYPE_CHECKING:
     from rich.console import Console

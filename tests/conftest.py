@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from mtbench import probing
 from mtbench.openmp import wait_briefly
+from mtbench.registry import probing
 
 wait_briefly()
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -64,8 +64,8 @@ def tried_toys() -> Iterator[None]:
         return {others[position]: problem for position, problem in found.items()}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mtbench.discovery.trial", trial)
-        patch.setattr("mtbench.run.preflight.trial", trial)
+        patch.setattr("mtbench.registry.discovery.trial", trial)
+        patch.setattr("mtbench.engine.preflight.trial", trial)
         yield
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from mtbench.analysis.correlation import correlate
 from mtbench.analysis.table import build_table
-from mtbench.discovery import discover
-from mtbench.store.schema import SCHEMA_VERSION, SCORES
+from mtbench.registry.discovery import discover
+from mtbench.results.schema import SCHEMA_VERSION, SCORES
 
 TRANSLATORS, DATASETS, SEEDS, METRICS = 50, 20, 100, 10
 CONSTANT = {

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import mtbench
-from mtbench import hookspecs
-from mtbench.discovery import discover
+from mtbench.registry import hookspecs
+from mtbench.registry.discovery import discover
 
 ROOT = Path(mtbench.__file__).resolve().parent
 CORE = sorted(ROOT.rglob("*.py"))

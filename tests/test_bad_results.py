@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from test_exporters import NASTY, nasty_scores
 
-from mtbench.results import Results
-from mtbench.upkeep.verify import verify
+from mtbench.results.directory import Results
+from mtbench.results.verify import verify
 
 FORMATS = ["md", "csv", "tex", "html", "json"]
 COLUMNS = {

@@ -19,10 +19,10 @@ from pydicom.uid import generate_uid
 
 from mtbench.compute.context import Context
 from mtbench.data import Sample
-from mtbench.discovery import discover
 from mtbench.errors import DataError, ParamError
 from mtbench.formats import put_back, read, read_segmentation, write_nifti
-from mtbench.params import complete
+from mtbench.registry.discovery import discover
+from mtbench.registry.params import complete
 from mtbench_plugins.datasets.breast_siemens_ge import mtbench_datasets, sheets
 from mtbench_plugins.datasets.breast_siemens_ge.dataset import BreastSiemensGe
 from mtbench_plugins.datasets.breast_siemens_ge.layout import Layout, Patient

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from mtbench import Batch, Slice, Task, WeightsError
 from mtbench.compute.context import Context
-from mtbench.params import complete
-from mtbench.specs import TranslatorSpec
+from mtbench.registry.params import complete
+from mtbench.registry.specs import TranslatorSpec
 from mtbench_plugins.translators._shared.patchgan import PatchGAN
 from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
 from mtbench_plugins.translators.maskgan.networks import AttentionGenerator

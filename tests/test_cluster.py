@@ -16,7 +16,7 @@ from slurm_cluster import slurm
 
 import mtbench
 from mtbench.errors import RequestError
-from mtbench.userconfig import UserConfig
+from mtbench.registry.userconfig import UserConfig
 from mtbench_plugins.executors._settings import from_table
 from mtbench_plugins.executors.slurm import PARAMS
 from mtbench_plugins.executors.slurm.script import batch_script

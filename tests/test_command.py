@@ -19,9 +19,9 @@ import mtbench
 from mtbench.api import run
 from mtbench.compute.context import Context
 from mtbench.data import ImageSet, Slice, Task
-from mtbench.discovery import discover
 from mtbench.errors import DataError, MtbenchError, PluginError, RequestError
-from mtbench.userconfig import UserConfig, config_file
+from mtbench.registry.discovery import discover
+from mtbench.registry.userconfig import UserConfig, config_file
 
 SUITE = """
 datasets = ["toy"]
@@ -414,7 +414,7 @@ def test_the_programs_environment(program: Path, tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("wrong", ["too-few", "too-many", "shape", "nan"])
 def test_what_translate_all_yields_is_checked(wrong: str, tmp_path: Path) -> None:
-    from mtbench.compute.translation import translate
+    from mtbench.stages.translation import translate
 
     class Odd:
         def translate_all(self, images: ImageSet, context: Context) -> Any:

@@ -15,10 +15,10 @@ from scipy import stats
 
 from mtbench.analysis.compare import Comparison, compare
 from mtbench.analysis.paired import paired_difference
-from mtbench.analysis.published import published_scores
 from mtbench.cli.compare import command
 from mtbench.errors import RequestError
-from mtbench.store.schema import CASES, SCHEMA_VERSION, SCORES, table
+from mtbench.results.published import published_scores
+from mtbench.results.schema import CASES, SCHEMA_VERSION, SCORES, table
 
 METRICS: dict[str, dict[str, Any]] = {
     "dice": {"title": "Dice", "variant": "slice", "family": "segmentation", "label": "bone", "higher_is_better": True},
@@ -232,7 +232,7 @@ def test_the_command_says_what_is_not_the_same(monkeypatch: pytest.MonkeyPatch) 
     a = result({"x": [0.5]}, translator_params='{"gamma":0.7}', threads=1)
     b = result({"x": [0.7]}, translator_params='{"gamma":0.2}', threads=2)
     sides = {"a": a, "b": b, "c": result({"x": [0.7]}, translator_params='{"gamma":0.2}', threads=1)}
-    monkeypatch.setattr("mtbench.results.load", lambda name, table="scores": sides[name][table != "scores"])
+    monkeypatch.setattr("mtbench.results.directory.load", lambda name, table="scores": sides[name][table != "scores"])
     printed = invoke("a", "b").output
     assert "compare ranks only" in printed
     assert "a / b: threads 1 / 2" in printed

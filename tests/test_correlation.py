@@ -14,10 +14,10 @@ from scipy import stats
 
 from mtbench.analysis.association import METHODS, holm, p_values
 from mtbench.analysis.correlation import Correlation, Correlations, correlate
-from mtbench.analysis.published import published_scores
 from mtbench.cli.correlate import command
 from mtbench.errors import RequestError
-from mtbench.store.schema import SCHEMA_VERSION, SCORES, table
+from mtbench.results.published import published_scores
+from mtbench.results.schema import SCHEMA_VERSION, SCORES, table
 
 BREAST, LUMBAR = "breast-siemens-ge", "lumbar-mri-ct"
 

@@ -17,11 +17,11 @@ import pytest
 
 import mtbench
 from mtbench import childprocess
-from mtbench.discovery import Registry
+from mtbench.engine.executor import Session
+from mtbench.engine.job import Job
 from mtbench.preparation.worker import Workers
-from mtbench.probing import trial
-from mtbench.run.executor import Session
-from mtbench.run.job import Job
+from mtbench.registry.discovery import Registry
+from mtbench.registry.probing import trial
 from mtbench_plugins.executors.local.client import Local
 from mtbench_plugins.executors.ray.executor import Ray
 from mtbench_plugins.executors.ray.task import work
@@ -86,9 +86,9 @@ def as_in_a_notebook(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 STARTS = {
     # file: what it starts
-    "mtbench/probing.py": "the trial of imports",
+    "mtbench/registry/probing.py": "the trial of imports",
     "mtbench/preparation/worker.py": "the reading processes",
-    "mtbench/provenance.py": "git",
+    "mtbench/results/provenance.py": "git",
     "mtbench_plugins/executors/local/client.py": "the fork server",
     "mtbench_plugins/executors/local/server.py": "units",
     "mtbench_plugins/executors/ray/task.py": "units",

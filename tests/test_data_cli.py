@@ -22,10 +22,10 @@ from PIL import Image
 
 from mtbench.compute.context import Context
 from mtbench.data import ImageSet, Sample, Slice, Task
-from mtbench.discovery import discover
 from mtbench.errors import DiskFullError
 from mtbench.preparation import prepare_cases
 from mtbench.preparation.sheets import contact_sheet, spread
+from mtbench.registry.discovery import discover
 from mtbench.store.artefacts import hash_of
 from mtbench.store.hashes import Hashes
 from mtbench_plugins.datasets.breast_siemens_ge import dataset as breast

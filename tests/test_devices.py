@@ -20,8 +20,8 @@ import mtbench
 from mtbench import Batch
 from mtbench.api import run
 from mtbench.compute.context import Context
-from mtbench.discovery import discover
-from mtbench.params import complete
+from mtbench.registry.discovery import discover
+from mtbench.registry.params import complete
 from mtbench.training.batches import split
 from mtbench_plugins.extractors.resizing import resize
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mtbench import DataError, ImageSet, MetricInputs, Score, Slice, Task
 from mtbench.compute.context import Context
-from mtbench.discovery import discover
+from mtbench.registry.discovery import discover
 from mtbench_plugins.metrics.overlap import Dice
 
 TASK = Task("toy", labels={1: "breast", 2: "fgt"}, regions={"breast": (1, 2), "fgt": (2,)})

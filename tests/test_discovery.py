@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mtbench import PluginError
-from mtbench.discovery import Plugin, Registry, discover
 from mtbench.errors import RequestError
+from mtbench.registry.discovery import Plugin, Registry, discover
 
 GOOD = """
 import mtbench

@@ -17,12 +17,12 @@ import pytest
 from click.testing import CliRunner
 
 from mtbench.analysis.model import ResultsTable
-from mtbench.analysis.published import published_scores
 from mtbench.analysis.table import build_table
 from mtbench.cli.export import command
-from mtbench.discovery import discover
 from mtbench.errors import RequestError
-from mtbench.store.schema import SCHEMA_VERSION, SCORES, table
+from mtbench.registry.discovery import discover
+from mtbench.results.published import published_scores
+from mtbench.results.schema import SCHEMA_VERSION, SCORES, table
 
 NASTY = [
     "a|b",

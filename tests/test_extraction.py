@@ -12,8 +12,8 @@ import torch
 
 import mtbench
 from mtbench.compute.context import Context
-from mtbench.compute.extraction import extract
 from mtbench.data import ImageSet, Slice, Task
+from mtbench.stages.extraction import extract
 
 COUNT = 5
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mtbench import DataError, MetricInputs, Score, Task
 from mtbench.compute.context import Context
-from mtbench.discovery import Registry, discover
 from mtbench.errors import ParamError
+from mtbench.registry.discovery import Registry, discover
 from mtbench_plugins.extractors.inception_extractors import InceptionFid
 from mtbench_plugins.metrics.class_spread import split_scores
 from mtbench_plugins.metrics.frechet import frechet_distance, moments, root_trace

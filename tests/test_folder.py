@@ -18,12 +18,12 @@ from PIL import Image
 
 from mtbench.compute.context import Context
 from mtbench.data import Sample, Task
-from mtbench.discovery import discover
 from mtbench.errors import DataError, MtbenchError, ParamError
 from mtbench.formats import put_back, read
-from mtbench.params import complete
+from mtbench.plan.suite import parse_suite
+from mtbench.registry.discovery import discover
+from mtbench.registry.params import complete
 from mtbench.store.hashes import Hashes
-from mtbench.suite import parse_suite
 from mtbench_plugins.datasets.folder import mtbench_datasets
 from mtbench_plugins.datasets.folder.dataset import Folder
 

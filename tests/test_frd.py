@@ -18,7 +18,7 @@ from radiomics_reference import picture
 import mtbench
 from mtbench import DataError, MetricInputs, Score, Task
 from mtbench.compute.context import Context
-from mtbench.discovery import Registry, discover
+from mtbench.registry.discovery import Registry, discover
 from mtbench_plugins.extractors import radiomics_images
 from mtbench_plugins.extractors.radiomics_extractor import FOREMOST, Radiomics, features
 from mtbench_plugins.extractors.radiomics_histogram import histogram_features

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import mtbench
-from mtbench.upkeep.verify import verify
+from mtbench.results.verify import verify
 
 pytestmark = pytest.mark.faults
 

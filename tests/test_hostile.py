@@ -216,8 +216,8 @@ def test_a_translation_is_what_was_checked(monkeypatch: pytest.MonkeyPatch) -> N
     import torch
 
     from mtbench.compute.context import Context
-    from mtbench.compute.translation import translate
     from mtbench.data import ImageSet, Slice
+    from mtbench.stages.translation import translate
 
     class Late:
         def translate(self, batch: Any, context: Any) -> Any:

@@ -16,13 +16,13 @@ import mtbench
 from mtbench.analysis.columns import BLOCK, COLUMN, IDENTITY, ROW
 from mtbench.analysis.model import ResultsTable
 from mtbench.analysis.table import build_table
-from mtbench.discovery import discover
+from mtbench.engine.origin import made_of
 from mtbench.plan import Plan, Unit, make_plan
-from mtbench.run.origin import made_of
+from mtbench.plan.suite import Entry, Suite, parse_suite
+from mtbench.registry.discovery import discover
+from mtbench.results.merge import merge
+from mtbench.results.schema import SCORES
 from mtbench.store.artefacts import Artefact
-from mtbench.store.schema import SCORES
-from mtbench.suite import Entry, Suite, parse_suite
-from mtbench.upkeep.merge import merge
 
 SUITE = """
 [suite]

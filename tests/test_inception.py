@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from mtbench import WeightsError
 from mtbench.compute.context import Context
-from mtbench.discovery import discover
+from mtbench.registry.discovery import discover
 from mtbench_plugins.extractors.inception_extractors import InceptionFid, InceptionImagenet, InceptionRandom
 from mtbench_plugins.extractors.inception_net import expected_shapes
 from mtbench_plugins.extractors.inception_weights import load_state

@@ -11,11 +11,11 @@ import pytest
 
 import mtbench
 from mtbench.api import plan
-from mtbench.discovery import discover
 from mtbench.errors import ParamError, RequestError, SuiteError
 from mtbench.integers import LARGEST, check_seed
-from mtbench.params import Param, convert
-from mtbench.suite import load_suite
+from mtbench.plan.suite import load_suite
+from mtbench.registry.discovery import discover
+from mtbench.registry.params import Param, convert
 
 SUITE = """
 [suite]

@@ -11,7 +11,7 @@ from scipy import stats
 
 from mtbench import Cases, DataError, ImageSet, MetricInputs, Score, Slice, Task
 from mtbench.compute.context import Context
-from mtbench.compute.intervals import (
+from mtbench.stages.intervals import (
     Measure,
     Positions,
     averaged_over_draws,

@@ -18,12 +18,12 @@ import pyarrow as pa
 import pytest
 
 import mtbench
-from mtbench.discovery import discover
+from mtbench.engine.executor import Session
+from mtbench.engine.job import Job, Outcome
+from mtbench.engine.worker import execute_file, outcome_file
 from mtbench.errors import LeaseLostError, PluginError, RequestError
-from mtbench.results import Results
-from mtbench.run.executor import Session
-from mtbench.run.job import Job, Outcome
-from mtbench.run.worker import execute_file, outcome_file
+from mtbench.registry.discovery import discover
+from mtbench.results.directory import Results
 from mtbench.store.leases import Leases, confirm
 from mtbench.store.owner import gone, owner
 

@@ -15,7 +15,7 @@ from mtbench.compute.context import Context
 from mtbench.data import Sample
 from mtbench.errors import DataError, ParamError
 from mtbench.formats import put_back, write_nifti
-from mtbench.params import complete
+from mtbench.registry.params import complete
 from mtbench_plugins.datasets.lumbar_mri_ct import mtbench_datasets
 from mtbench_plugins.datasets.lumbar_mri_ct.dataset import LumbarMriCt
 

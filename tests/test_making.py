@@ -20,15 +20,15 @@ from rich.console import Console
 
 from mtbench.api import plan
 from mtbench.api import run as run_suite
-from mtbench.discovery import Registry, discover
+from mtbench.engine.adopt import adopt
+from mtbench.engine.making import Making
+from mtbench.engine.progress import PlainProgress
 from mtbench.errors import DataError, RequestError
+from mtbench.plan.address import locate
 from mtbench.preparation.request import Prepared, lookup, prepare, requests
-from mtbench.run.lookup import locate
-from mtbench.run.making import Making
-from mtbench.run.progress import PlainProgress
+from mtbench.registry.discovery import Registry, discover
 from mtbench.store.artefacts import Artefact, Store
 from mtbench.store.leases import Leases
-from mtbench.upkeep.adopt import adopt
 
 T = TypeVar("T")
 PLUGIN = '''
@@ -206,8 +206,8 @@ def until(happened: Callable[[], bool]) -> None:
 @pytest.fixture
 def place(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr("mtbench.run.making._POLL", 0.02)
-    monkeypatch.setattr("mtbench.run.scheduler._POLL", 0.02)
+    monkeypatch.setattr("mtbench.engine.making._POLL", 0.02)
+    monkeypatch.setattr("mtbench.engine.scheduler._POLL", 0.02)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GATE", str(tmp_path / "gate"))
     return Place(tmp_path, store)

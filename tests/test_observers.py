@@ -9,10 +9,10 @@ import pytest
 
 import mtbench
 from mtbench.data import Task
-from mtbench.discovery import discover
+from mtbench.engine.job import Outcome
+from mtbench.engine.observers import LOG, Observers
 from mtbench.plan import Unit
-from mtbench.run.job import Outcome
-from mtbench.run.observers import LOG, Observers
+from mtbench.registry.discovery import discover
 
 BAD = """
 import mtbench

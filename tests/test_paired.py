@@ -13,7 +13,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from mtbench import DataError, ImageSet, MetricInputs, Slice, Task
 from mtbench.compute.context import Context
 from mtbench.data import encode
-from mtbench.params import complete
+from mtbench.registry.params import complete
 from mtbench_plugins.metrics import challenge
 from mtbench_plugins.metrics import paired as paired_spec
 from mtbench_plugins.metrics.paired_metrics import Mae, MsSsim, Psnr, Ssim, largest_part

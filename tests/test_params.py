@@ -6,7 +6,7 @@ import pytest
 
 from mtbench import Param
 from mtbench.errors import ParamError
-from mtbench.params import complete, declare, format_call, parse_call
+from mtbench.registry.params import complete, declare, format_call, parse_call
 
 DECLARED = declare(
     {

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from mtbench import Context, Sample
-from mtbench.discovery import discover
 from mtbench.errors import ParamError
+from mtbench.registry.discovery import discover
 
 NAMES = ("phantom-breast", "phantom-lumbar")
 SMALL = {"size": 64, "patients_source": 2, "patients_target": 2, "slices": 3}

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtbench import codeid
-from mtbench.discovery import discover
 from mtbench.errors import PluginError, RequestError
 from mtbench.plan import Plan, Unit, make_plan
-from mtbench.suite import parse_suite
+from mtbench.plan.suite import parse_suite
+from mtbench.registry import codeid
+from mtbench.registry.discovery import discover
 
 SUITE = """
 [suite]

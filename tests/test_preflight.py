@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mtbench.probing import trial
-from mtbench.run.space import size
+from mtbench.engine.space import size
+from mtbench.registry.probing import trial
 
 HEAD = (
     "import mtbench\n@mtbench.hookimpl\ndef mtbench_translators():\n    yield mtbench.TranslatorSpec('odd', ':Odd')\n"

@@ -12,12 +12,12 @@ import pytest
 import mtbench
 from mtbench.analysis.compare import compare
 from mtbench.analysis.table import build_table
-from mtbench.discovery import discover
 from mtbench.errors import SuiteError
 from mtbench.plan import Plan, make_plan
 from mtbench.plan.protocols import PROTOCOLS
-from mtbench.suite import PROTOCOLS as NAMES
-from mtbench.suite import parse_suite
+from mtbench.plan.suite import PROTOCOLS as NAMES
+from mtbench.plan.suite import parse_suite
+from mtbench.registry.discovery import discover
 
 SUITE = """
 [suite]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
-from mtbench.analysis.published import published, published_scores
 from mtbench.analysis.table import build_table
 from mtbench.errors import RequestError, StoreError
 from mtbench.resources import resource_path
-from mtbench.store.schema import SCORES, conform
+from mtbench.results.published import published, published_scores
+from mtbench.results.schema import SCORES, conform
 
 # Table 1 of Konz et al., MIDL 2024, as printed: ** bold, __ underlined.
 TABLE_1 = """

@@ -15,16 +15,16 @@ import pytest
 from test_bad_results import directory, rows
 
 import mtbench
+from mtbench.engine.adopt import _files
 from mtbench.errors import MtbenchError, StoreError
-from mtbench.results import Results
+from mtbench.results.directory import Results
+from mtbench.results.merge import merge
+from mtbench.results.schema import ATTEMPTS
+from mtbench.results.unit import tell
+from mtbench.results.verify import verify
 from mtbench.store.artefacts import Store
 from mtbench.store.files import irregular_below, open_regular, read_regular
-from mtbench.store.schema import ATTEMPTS
-from mtbench.upkeep.adopt import _files
-from mtbench.upkeep.merge import merge
-from mtbench.upkeep.unit import tell
-from mtbench.upkeep.usage import look, size_of
-from mtbench.upkeep.verify import verify
+from mtbench.store.usage import look, size_of
 
 SECRET = "MY-PRIVATE-KEY"
 KINDS = ["link", "link within", "dangling", "device", "pipe", "socket", "folder"]

@@ -24,7 +24,7 @@ from mtbench.report import write_figure, write_report
 from mtbench.report.choosing import choose
 from mtbench.report.html import embedded
 from mtbench.report.pixels import edges, grey, outlined
-from mtbench.results import Results
+from mtbench.results.directory import Results
 
 TOYS = Path(__file__).with_name("toys.py")
 

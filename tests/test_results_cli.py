@@ -19,10 +19,10 @@ import pytest
 import mtbench
 from mtbench.analysis.table import build_table
 from mtbench.errors import DataError, RequestError
-from mtbench.results import Results, journal_line
-from mtbench.upkeep.merge import merge
-from mtbench.upkeep.unit import tell
-from mtbench.upkeep.verify import Finding, verify
+from mtbench.results.directory import Results, journal_line
+from mtbench.results.merge import merge
+from mtbench.results.unit import tell
+from mtbench.results.verify import Finding, verify
 
 OUT = Path("mtbench-results/toy")
 SUITE = """

@@ -18,7 +18,7 @@ import pytest
 
 import mtbench
 from mtbench.errors import DiskFullError, RequestError, StoreError
-from mtbench.results import Results
+from mtbench.results.directory import Results
 from mtbench.store.files import telling
 
 pytestmark = pytest.mark.usefixtures("log")

@@ -25,7 +25,7 @@ from mtbench.analysis.table import build_table
 from mtbench.cli.compare import command
 from mtbench.errors import RequestError
 from mtbench.report.criticaldifference import draw
-from mtbench.store.schema import CASES, table
+from mtbench.results.schema import CASES, table
 
 ENDINGS = [".png", ".svg", ".pdf"]
 
@@ -258,7 +258,9 @@ def test_results_with_enough_tasks_are_compared_over_them(tmp_path: Path, monkey
     def invoke(*arguments: str) -> Any:
         return CliRunner(env={"COLUMNS": "200"}).invoke(command, ["x", "y", *arguments])
 
-    monkeypatch.setattr("mtbench.results.load", lambda name, table="scores": scores if table == "scores" else cases)
+    monkeypatch.setattr(
+        "mtbench.results.directory.load", lambda name, table="scores": scores if table == "scores" else cases
+    )
     printed = invoke("-o", str(tmp_path / "out.svg"))
     assert printed.exit_code == 0, printed.output
     assert "dice, a, mean rank over 6 tasks: a 1.00, b_1 $x 2.00, c 3.00" in printed.output

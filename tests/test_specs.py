@@ -10,7 +10,7 @@ import pytest
 
 import mtbench
 from mtbench import Features, PluginError
-from mtbench.discovery import discover
+from mtbench.registry.discovery import discover
 
 
 def metric(**given: Any) -> mtbench.MetricSpec:

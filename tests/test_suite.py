@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mtbench.discovery import Registry, discover
 from mtbench.errors import RequestError, SuiteError
 from mtbench.plan import make_plan
-from mtbench.suite import Suite, load_suite, parse_suite
+from mtbench.plan.suite import Suite, load_suite, parse_suite
+from mtbench.registry.discovery import Registry, discover
 
 GOOD = """\
 # a comment

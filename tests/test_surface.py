@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mtbench import DataError, ImageSet, MetricInputs, Slice, Task
 from mtbench.compute.context import Context
-from mtbench.params import complete
+from mtbench.registry.params import complete
 from mtbench_plugins.metrics import surface as surface_spec
 from mtbench_plugins.metrics.surface_distances import Hausdorff95, SurfaceDice, surface, surface_distances
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mtbench import DataError, ImageSet, MetricInputs, Slice, Task
 from mtbench.compute.context import Context
-from mtbench.discovery import discover
+from mtbench.registry.discovery import discover
 from mtbench_plugins.metrics.pyramid import laplacian
 from mtbench_plugins.metrics.sliced_wasserstein import SlicedWasserstein
 from mtbench_plugins.metrics.wasserstein import comparison, distance

@@ -15,7 +15,7 @@ from mtbench.analysis.numbers import printed
 from mtbench.analysis.table import build_table
 from mtbench.analysis.terminal import render
 from mtbench.errors import DataError, RequestError
-from mtbench.store.schema import SCHEMA_VERSION, SCORES, table
+from mtbench.results.schema import SCHEMA_VERSION, SCORES, table
 
 FID = {"metric": "fid", "title": "FID", "family": "perceptual", "higher_is_better": False, "extractor": "net"}
 SWD = {"metric": "swd", "variant": "karras", "title": "SWD", "family": "perceptual", "higher_is_better": False}

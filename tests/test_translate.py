@@ -20,9 +20,9 @@ from replicas import write_nifti, write_series
 
 import mtbench
 from mtbench.api import run
-from mtbench.discovery import discover
 from mtbench.errors import DataError, MtbenchError, RequestError, StoreError, WeightsError
 from mtbench.formats import read
+from mtbench.registry.discovery import discover
 from mtbench.store.artefacts import Store
 from mtbench.translation import translate
 

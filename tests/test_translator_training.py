@@ -19,8 +19,8 @@ from mtbench import Batch, DataError, ImageSet, Slice, Task, TrainingData
 from mtbench.compute.checkpoints import Checkpoints
 from mtbench.compute.context import Context
 from mtbench.errors import ParamError, TrainingError
-from mtbench.params import complete
-from mtbench.specs import TranslatorSpec
+from mtbench.registry.params import complete
+from mtbench.registry.specs import TranslatorSpec
 from mtbench_plugins.translators.maskgan.masks import backgrounds, positions
 from mtbench_plugins.translators.maskgan.model import LikePosition
 from mtbench_plugins.translators.spade.labels import Labels

@@ -13,7 +13,7 @@ from skimage.exposure import match_histograms
 
 import mtbench
 from mtbench.compute.context import Context
-from mtbench.discovery import Registered, discover
+from mtbench.registry.discovery import Registered, discover
 
 TASK = mtbench.Task("toy")
 

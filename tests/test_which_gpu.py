@@ -11,10 +11,10 @@ import pytest
 
 import mtbench
 from mtbench.compute.inference import resolve_device
-from mtbench.discovery import Registry
+from mtbench.engine.executor import Session
+from mtbench.engine.job import Job
 from mtbench.errors import RequestError
-from mtbench.run.executor import Session
-from mtbench.run.job import Job
+from mtbench.registry.discovery import Registry
 from mtbench_plugins.executors.local.client import Local
 
 NONE = "none is visible to PyTorch"

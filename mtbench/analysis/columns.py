@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mtbench.params import format_call
+from mtbench.registry.params import format_call
 
 BLOCK = ("dataset", "dataset_revision", "dataset_params", "split", "data_sha256")
 """Numbers made on different data never share a block."""

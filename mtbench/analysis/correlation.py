@@ -107,7 +107,7 @@ def correlate(
     independent. Reference rows, and numbers some of whose runs failed, are left out.
 
     Args:
-        scores: rows of ``mtbench.store.schema.SCORES``.
+        scores: rows of ``mtbench.results.schema.SCORES``.
         rule: "paper" takes all translators, conditional ones too, as Figure 2 of Konz et al. (MIDL 2024) does.
         conditional: whether conditional translators take part: their Dice is circular, since their input is the
             reference mask.

@@ -15,7 +15,7 @@ from mtbench.analysis.cells import COUNTS, Key, Number, average, counts, sentenc
 from mtbench.analysis.columns import BLOCK, COLUMN, DETAILS, ROLES, ROW
 from mtbench.analysis.groups import codes, combine
 from mtbench.errors import DataError
-from mtbench.store.schema import SCHEMA_VERSION, SCORES
+from mtbench.results.schema import SCHEMA_VERSION, SCORES
 
 
 @dataclass
@@ -91,7 +91,7 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Gathered:
     """Average and sort all rows of a scores table.
 
     Args:
-        scores: rows of ``mtbench.store.schema.SCORES``.
+        scores: rows of ``mtbench.results.schema.SCORES``.
         runs: whether to keep the ids of the rows behind each number.
 
     Raises:

@@ -17,7 +17,7 @@ class PerCase:
     """Finds cases by the score rows that they belong to.
 
     Args:
-        cases: rows of ``mtbench.store.schema.CASES``, or ``None``.
+        cases: rows of ``mtbench.results.schema.CASES``, or ``None``.
     """
 
     def __init__(self, cases: pa.Table | None) -> None:

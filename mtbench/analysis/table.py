@@ -50,7 +50,7 @@ def build_table(
     versions of a translator in rows of their own.
 
     Args:
-        scores: rows of ``mtbench.store.schema.SCORES``, in any order; failed and skipped ones included.
+        scores: rows of ``mtbench.results.schema.SCORES``, in any order; failed and skipped ones included.
         rule: "paper" ranks conditional translators too, as Table 1 of Konz et al. (MIDL 2024) does.
         spread: what stands behind each number: the confidence interval, or the standard deviation over seeds.
         decimals: digits after the point for all metrics, or by metric name.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mtbench.errors import RequestError
-from mtbench.params import format_call
+from mtbench.registry.params import format_call
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,7 +44,7 @@ def command(a: str, b: str, output: Path | None, as_json: bool, **options: Any) 
     from rich.text import Text
 
     from mtbench.analysis.compare import NOT_COMPARABLE, compare
-    from mtbench.results import load
+    from mtbench.results.directory import load
 
     found = compare(load(a), load(b), load(a, "cases"), load(b, "cases"), **options)
     if not found.items:

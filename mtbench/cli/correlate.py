@@ -45,7 +45,7 @@ def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -
     from rich.text import Text
 
     from mtbench.analysis.correlation import correlate
-    from mtbench.results import load
+    from mtbench.results.directory import load
 
     found = correlate(load(results), **options)
     if not found.items:

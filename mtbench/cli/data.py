@@ -13,11 +13,11 @@ import click
 from mtbench.cli.options import plugin_options
 
 if TYPE_CHECKING:
-    from mtbench.discovery import Registry
     from mtbench.preparation.checks import Report
     from mtbench.preparation.licences import Licences
     from mtbench.preparation.request import Prepared, Request
-    from mtbench.specs import DatasetSpec
+    from mtbench.registry.discovery import Registry
+    from mtbench.registry.specs import DatasetSpec
 
 _STORE = click.option("--store", metavar="DIR", help="Where artefacts are kept (default: as for `mtbench run`).")
 _ROOT = click.option("--root", metavar="DIR", help="The folder with the raw files.")
@@ -35,7 +35,7 @@ def command() -> None:
 @plugin_options
 def list_datasets(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_plugins: bool) -> None:
     """List data sets, or NAME: licence, access, size, how to obtain it, what of it was never tried on real files."""
-    from mtbench.discovery import discover
+    from mtbench.registry.discovery import discover
 
     registry = discover(plugin_files, third_party=not no_plugins)
     names = [registry.get("dataset", name).spec.name] if name else registry.names("dataset")
@@ -80,9 +80,9 @@ def prepare_dataset(
     from rich.console import Console
 
     from mtbench.compute.folders import store_folder
+    from mtbench.engine.progress import make_progress
     from mtbench.preparation.licences import Licences
     from mtbench.preparation.request import prepare
-    from mtbench.run.progress import make_progress
     from mtbench.store.artefacts import Store
 
     registry, asked = _asked(target, root, only, plugin_files, no_plugins)
@@ -152,8 +152,8 @@ def check_dataset(
 def _asked(
     target: str, root: str | None, only: Sequence[str], plugin_files: Sequence[str], no_plugins: bool
 ) -> tuple[Registry, list[Request]]:
-    from mtbench.discovery import discover
     from mtbench.preparation.request import requests
+    from mtbench.registry.discovery import discover
 
     registry = discover(plugin_files, third_party=not no_plugins)
     return registry, requests(target, registry, root=root, only=only)

@@ -11,7 +11,7 @@ from mtbench.cli.options import plugin_options
 from mtbench.errors import RequestError
 
 if TYPE_CHECKING:
-    from mtbench.discovery import Registry
+    from mtbench.registry.discovery import Registry
 
 
 @click.command("export")
@@ -63,8 +63,8 @@ def command(
     Best in bold, runner-up underlined, by column; conditional translators carry a dagger and are not ranked.
     """
     from mtbench.analysis.table import build_table
-    from mtbench.discovery import discover
-    from mtbench.results import load
+    from mtbench.registry.discovery import discover
+    from mtbench.results.directory import load
 
     registry = discover(plugin_files, third_party=not no_plugins)
     exporter = registry.get("exporter", format_ or _format_of(output, registry))

@@ -11,8 +11,8 @@ import click
 from rich.markup import escape
 
 from mtbench.cli.options import plugin_options, suite_options
-from mtbench.params import format_call
-from mtbench.suite import PROTOCOLS
+from mtbench.plan.suite import PROTOCOLS
+from mtbench.registry.params import format_call
 
 if TYPE_CHECKING:
     from mtbench.plan import Plan, Row
@@ -32,8 +32,8 @@ def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
 
     from mtbench.api import plan
     from mtbench.compute.folders import store_folder
-    from mtbench.discovery import discover
-    from mtbench.run.lookup import states
+    from mtbench.plan.address import states
+    from mtbench.registry.discovery import discover
     from mtbench.store.artefacts import Store
 
     third_party, config = not options.pop("no_plugins"), options.pop("config")

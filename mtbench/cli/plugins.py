@@ -10,7 +10,7 @@ import click
 from mtbench.cli.options import plugin_options
 
 if TYPE_CHECKING:
-    from mtbench.discovery import Registry
+    from mtbench.registry.discovery import Registry
 
 
 @click.command()
@@ -21,7 +21,7 @@ def command(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_p
     """List plugins by kind, or show NAME with its parameters. Exit code 1 if a plugin was set aside."""
     from rich.console import Console
 
-    from mtbench.discovery import discover
+    from mtbench.registry.discovery import discover
 
     registry = discover(plugin_files, third_party=not no_plugins)
     rows = [_row(registry, kind, spec_name) for plugin in registry.plugins for kind, spec_name in plugin.specs]
@@ -82,7 +82,7 @@ def _row(registry: Registry, kind: str, name: str) -> dict[str, Any]:
 def _list(rows: list[dict[str, Any]], problems: list[Any], console: Any) -> None:
     from rich.table import Table
 
-    from mtbench.specs import KINDS
+    from mtbench.registry.specs import KINDS
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     order = [kind.kind for kind in KINDS]

@@ -12,8 +12,8 @@ import click
 from mtbench.errors import RequestError
 
 if TYPE_CHECKING:
-    from mtbench.upkeep.merge import Conflict, Merged
-    from mtbench.upkeep.unit import Told
+    from mtbench.results.merge import Conflict, Merged
+    from mtbench.results.unit import Told
 
 
 @click.group("results")
@@ -42,7 +42,7 @@ def show(results: str, unit: str | None, intervals: bool, std: bool, units: bool
         raise RequestError("published results have no units", where=results)
     console = Console()
     if unit:
-        from mtbench.upkeep.unit import as_record, tell
+        from mtbench.results.unit import as_record, tell
 
         told = tell(Path(results), unit)
         if as_json:
@@ -55,7 +55,7 @@ def show(results: str, unit: str | None, intervals: bool, std: bool, units: bool
         return
     from mtbench.analysis.table import build_table
     from mtbench.analysis.terminal import render
-    from mtbench.results import load
+    from mtbench.results.directory import load
 
     render(build_table(load(results), spread="interval" if intervals else "std" if std else "none"), console)
 
@@ -64,7 +64,7 @@ def _list(results: str, console: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from mtbench.results import load
+    from mtbench.results.directory import load
 
     last = {a["unit_key"]: a for a in load(results, "attempts").to_pylist()}
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
@@ -152,7 +152,7 @@ def merge(folders: tuple[Path, ...], out: Path) -> int:
     differ by more than rounding are a conflict: both are kept and told with what each was made, and the exit code
     is 1.
     """
-    from mtbench.upkeep.merge import merge as work
+    from mtbench.results.merge import merge as work
 
     done = work(folders, out)
     for conflict in done.conflicts:
@@ -194,7 +194,7 @@ def verify(folder: Path, as_json: bool) -> int:
 
     The exit code is 1 if something is wrong.
     """
-    from mtbench.upkeep.verify import verify as work
+    from mtbench.results.verify import verify as work
 
     found = work(folder)
     problems = sum(finding.problem for finding in found)

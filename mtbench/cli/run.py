@@ -61,7 +61,7 @@ def command(suite: str, **options: Any) -> int:
 def _show(path: Path, out: Any) -> None:
     from mtbench.analysis.table import build_table
     from mtbench.analysis.terminal import render
-    from mtbench.results import load
+    from mtbench.results.directory import load
 
     scores = load(path)
     if scores.num_rows:

@@ -13,7 +13,7 @@ import click
 from mtbench.cli.options import plugin_options, suite_options
 
 if TYPE_CHECKING:
-    from mtbench.upkeep.usage import Kept, Usage
+    from mtbench.store.usage import Kept, Usage
 
 _STORE = click.option("--store", metavar="DIR", help="The store (default: MTBENCH_STORE or the cache folder).")
 
@@ -35,7 +35,7 @@ def show(store: str | None, everything: bool, as_json: bool) -> None:
 
     from mtbench.compute.folders import store_folder
     from mtbench.store.artefacts import Store
-    from mtbench.upkeep.usage import look
+    from mtbench.store.usage import look
 
     root = store_folder(store)
     usage = look(Store(root))
@@ -87,7 +87,7 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
     from mtbench.errors import RequestError, close_matches
     from mtbench.stages import STAGES
     from mtbench.store.artefacts import Store
-    from mtbench.upkeep.usage import forget, look, remove, size_of
+    from mtbench.store.usage import forget, look, remove, size_of
 
     for stage in keep:
         if stage not in STAGES:
@@ -145,9 +145,9 @@ def adopt_fit(
     """
     from mtbench.api import plan
     from mtbench.compute.folders import store_folder
-    from mtbench.discovery import discover
+    from mtbench.engine.adopt import adopt
+    from mtbench.registry.discovery import discover
     from mtbench.store.artefacts import Store
-    from mtbench.upkeep.adopt import adopt
 
     registry = discover(plugin_files, third_party=not no_plugins, config=config)
     kind = "segmenter" if options["segmenters"] and not options["translators"] else "translator"

@@ -14,7 +14,7 @@ def command(unit: Path) -> int:
 
     Exit code 0 says that the outcome was written, whatever it is; UNIT.progress.json tells how far the work is.
     """
-    from mtbench.run.worker import execute_file
+    from mtbench.engine.worker import execute_file
 
     execute_file(unit)
     return 0

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from mtbench.codeid import code_identity
 from mtbench.data import Task
-from mtbench.discovery import Registry
 from mtbench.plan.choices import Choice, choices
 from mtbench.plan.graph import Plan, Unit
-from mtbench.specs import Features
+from mtbench.plan.suite import Entry, Suite
+from mtbench.registry.codeid import code_identity
+from mtbench.registry.discovery import Registry
+from mtbench.registry.specs import Features
 from mtbench.store.artefacts import hash_of
-from mtbench.suite import Entry, Suite
 
 _EXACT = ("prepare", "split")
 """Stages without floating-point arithmetic worth a thread count: precision and threads are not in their keys."""

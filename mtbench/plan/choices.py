@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from mtbench.codeid import code_identity
-from mtbench.discovery import Registered, Registry
 from mtbench.errors import MtbenchError, ParamError, PluginError, SuiteError
-from mtbench.params import format_call
+from mtbench.plan.suite import Entry, Suite
+from mtbench.registry.codeid import code_identity
+from mtbench.registry.discovery import Registered, Registry
+from mtbench.registry.params import format_call
 from mtbench.store.artefacts import hash_of
-from mtbench.suite import Entry, Suite
 
 T = TypeVar("T")
 SHORT = 12

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mtbench.data import Task
-from mtbench.discovery import Registry
+from mtbench.plan.suite import Suite
+from mtbench.registry.discovery import Registry
 from mtbench.store.artefacts import hash_of
-from mtbench.suite import Suite
 
 _DESCRIPTIVE = frozenset(
     {

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from mtbench.discovery import Registry
 from mtbench.errors import SuiteError
-from mtbench.params import format_call
 from mtbench.plan.builder import Builder, Images, split_settings
 from mtbench.plan.choices import Choice, choices
 from mtbench.plan.graph import Plan, Row
 from mtbench.plan.protocols import PROTOCOLS
 from mtbench.plan.subjects import SOURCE_TEST, TARGET_TEST, Subject
-from mtbench.specs import MetricSpec
+from mtbench.plan.suite import Suite
+from mtbench.registry.discovery import Registry
+from mtbench.registry.params import format_call
+from mtbench.registry.specs import MetricSpec
 from mtbench.store.artefacts import canonical
-from mtbench.suite import Suite
 
 
 def make_plan(suite: Suite, registry: Registry) -> Plan:

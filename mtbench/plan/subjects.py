@@ -9,7 +9,7 @@ from typing import Any
 from mtbench.data import Task
 from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice
-from mtbench.specs import two_sided
+from mtbench.registry.specs import two_sided
 
 SOURCE_TEST = {"domain": "source", "split": "test"}
 TARGET_TEST = {"domain": "target", "split": "test"}

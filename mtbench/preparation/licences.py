@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import StoreError
-from mtbench.specs import DatasetSpec
+from mtbench.registry.specs import DatasetSpec
 from mtbench.store.files import write_whole
 
 

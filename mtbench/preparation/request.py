@@ -8,17 +8,17 @@ from functools import partial
 from pathlib import Path
 
 from mtbench.data import Task
-from mtbench.discovery import Registry
+from mtbench.engine.making import Making
+from mtbench.engine.scheduler import Watcher
+from mtbench.engine.worker import execute
 from mtbench.errors import DataError, DiskFullError, LeaseLostError, RequestError
-from mtbench.params import parse_call
 from mtbench.plan import Plan, Unit
 from mtbench.plan.builder import Builder
 from mtbench.plan.choices import Choice, choices
-from mtbench.run.making import Making
-from mtbench.run.scheduler import Watcher
-from mtbench.run.worker import execute
+from mtbench.plan.suite import Entry, Suite, load_suite
+from mtbench.registry.discovery import Registry
+from mtbench.registry.params import parse_call
 from mtbench.store.artefacts import Artefact, Store
-from mtbench.suite import Entry, Suite, load_suite
 
 
 @dataclass(frozen=True)

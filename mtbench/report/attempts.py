@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.analysis.columns import anonymous
+from mtbench.results.environments import environment
 from mtbench.store.files import sha256_of
-from mtbench.upkeep.environments import environment
 
 Attempt = Mapping[str, Any]
 

@@ -20,7 +20,7 @@ class Evidence:
     """The artefacts that the attempts of a results directory name.
 
     Args:
-        attempts: rows of ``mtbench.store.schema.ATTEMPTS``, oldest first.
+        attempts: rows of ``mtbench.results.schema.ATTEMPTS``, oldest first.
         store: where artefacts live; ``None`` where nothing is to be read.
     """
 

@@ -14,7 +14,7 @@ from mtbench.analysis.columns import BLOCK, COLUMN, ROW
 from mtbench.analysis.gather import gather, normalise
 from mtbench.analysis.groups import codes, combine
 from mtbench.analysis.layout import Layout
-from mtbench.results import load
+from mtbench.results.directory import load
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from mtbench.codeid import code_identity
 from mtbench.compute.context import Context
-from mtbench.compute.extraction import extract
 from mtbench.compute.folders import store_folder
 from mtbench.compute.inference import prepare_torch, resolve_device
-from mtbench.compute.scoring import score as score_inputs
 from mtbench.compute.weights import find, sha256
 from mtbench.data import ImageSet, MetricInputs, Task
-from mtbench.discovery import Registered, Registry, discover
 from mtbench.errors import DataError, MtbenchError, RequestError, WeightsError, close_matches
 from mtbench.integers import check_seed, check_whole
-from mtbench.params import format_call, parse_call
+from mtbench.registry.codeid import code_identity
+from mtbench.registry.discovery import Registered, Registry, discover
+from mtbench.registry.params import format_call, parse_call
+from mtbench.registry.specs import Features, two_sided
 from mtbench.scoring.reading import Folder, Reading, read_folder
-from mtbench.specs import Features, two_sided
+from mtbench.stages.extraction import extract
+from mtbench.stages.scoring import score as score_inputs
 from mtbench.store.artefacts import Store, address_of, hash_of
 
 Report = Callable[[str, int, int], None]

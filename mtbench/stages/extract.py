@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mtbench.compute.extraction import extract
+from mtbench.stages.extraction import extract
 from mtbench.stages.work import Work
 
 STAGE_REVISION = 1

@@ -13,9 +13,9 @@ import numpy as np
 
 from mtbench.data import DOMAINS, WHITE, Sample, Slice, encode
 from mtbench.errors import DataError, PluginError
+from mtbench.registry.typecheck import check_fields
 from mtbench.stages.work import Work
 from mtbench.store.images import GrowingArray, GrowingIndex, content_of
-from mtbench.typecheck import check_fields
 
 if TYPE_CHECKING:
     from mtbench.compute.context import Progress

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from mtbench.compute.scoring import Scoring, score
 from mtbench.data import MetricInputs
 from mtbench.errors import DataError
+from mtbench.stages.scoring import Scoring, score
 from mtbench.stages.work import Work
 from mtbench.store.artefacts import canonical
 

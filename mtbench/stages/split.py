@@ -11,12 +11,12 @@ from typing import Any
 
 from mtbench.data import SPLITS, Slice
 from mtbench.errors import DataError
+from mtbench.plan.suite import SPLIT_KEYS
 from mtbench.stages.people import draw, draw_shared, held_out, part, share
 from mtbench.stages.work import Work
 from mtbench.store.artefacts import hash_of
 from mtbench.store.files import sha256_of
 from mtbench.store.images import read_contents, read_slices
-from mtbench.suite import SPLIT_KEYS
 
 STAGE_REVISION = 4
 

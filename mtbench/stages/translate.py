@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mtbench.compute.translation import translate
 from mtbench.compute.weights import sha256
+from mtbench.stages.translation import translate
 from mtbench.stages.work import Work
 from mtbench.store.images import GrowingArray
 

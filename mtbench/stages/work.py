@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.data import Domain, ImageSet, Split, Task
-from mtbench.discovery import Registered
 from mtbench.errors import DataError
+from mtbench.registry.discovery import Registered
 from mtbench.rows import Rows
 from mtbench.store.artefacts import Artefact
 from mtbench.store.images import read_slices

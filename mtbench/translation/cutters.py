@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from mtbench.data import Slice, encode
-from mtbench.discovery import Registry
 from mtbench.errors import DataError, RequestError
 from mtbench.formats import PLANES, Cut, Frame, Geometry, Plane, Volume
 from mtbench.formats.cutting import Window
+from mtbench.registry.discovery import Registry
 from mtbench.store.artefacts import Artefact
 from mtbench.store.images import read_slices
 

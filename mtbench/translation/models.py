@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.data import Task
-from mtbench.discovery import Registered, Registry
 from mtbench.errors import MtbenchError, RequestError, WeightsError
-from mtbench.params import parse_call
+from mtbench.registry.discovery import Registered, Registry
+from mtbench.registry.params import parse_call
 from mtbench.store.artefacts import MANIFEST, Artefact
 from mtbench.store.files import read_regular
 

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from mtbench.compute.context import Context
 from mtbench.compute.folders import store_folder
 from mtbench.compute.inference import prepare_torch, resolve_device
-from mtbench.compute.translation import translate as through
 from mtbench.compute.weights import find
 from mtbench.data import ImageSet, Task, decode
-from mtbench.discovery import discover
 from mtbench.errors import RequestError
 from mtbench.formats import Plane, Volume, suffix, write_like
 from mtbench.integers import check_seed
+from mtbench.registry.discovery import discover
+from mtbench.stages.translation import translate as through
 from mtbench.store.artefacts import Store
 from mtbench.translation.cases import Case, Inputs, Report
 from mtbench.translation.cutters import Cutter, Options, as_prepared, by_hand

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mtbench.discovery import Registered, Registry
+from mtbench.engine.job import task_from_dict
 from mtbench.errors import RequestError, StoreError, close_matches
-from mtbench.params import convert, format_call, parse_call
-from mtbench.results import Results, load
-from mtbench.run.job import task_from_dict
+from mtbench.registry.discovery import Registered, Registry
+from mtbench.registry.params import convert, format_call, parse_call
+from mtbench.results.directory import Results, load
 from mtbench.store.artefacts import Artefact, Store
 from mtbench.translation.models import Model, asked, decided, recorded
 

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mtbench.store.schema import SCHEMA_VERSION, SCORES, table
+from mtbench.results.schema import SCHEMA_VERSION, SCORES, table
 
 SOURCE = (
     "Konz N, Chen Y, Gu H, Dong H, Mazurowski MA. Rethinking Perceptual Metrics for Medical Image "

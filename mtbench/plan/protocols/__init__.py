@@ -16,4 +16,4 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "segment-translated": segment_translated.subjects,
     "train-on-translated": train_on_translated.subjects,
 }
-"""Every protocol by its name in suites and tables; the names are those of ``mtbench.suite.PROTOCOLS``."""
+"""Every protocol by its name in suites and tables; the names are those of ``mtbench.plan.suite.PROTOCOLS``."""

@@ -6,8 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from mtbench.run.job import Job, Outcome
-from mtbench.run.worker import outcome_file
+from mtbench.engine.job import Job, Outcome
+from mtbench.engine.worker import outcome_file
 from mtbench.store.files import write_whole
 
 

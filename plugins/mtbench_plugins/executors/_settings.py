@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mtbench import Param
 
 if TYPE_CHECKING:
-    from mtbench.userconfig import UserConfig
+    from mtbench.registry.userconfig import UserConfig
 
 Configure = Callable[[Mapping[str, Any], "UserConfig"], Mapping[str, Any]]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import mtbench
 
 if TYPE_CHECKING:
-    from mtbench.run.executor import Session
-    from mtbench.run.job import Job, Outcome
+    from mtbench.engine.executor import Session
+    from mtbench.engine.job import Job, Outcome
 
 
 @mtbench.hookimpl
@@ -24,7 +24,7 @@ def mtbench_executors() -> Iterator[mtbench.ExecutorSpec]:
 
 
 class Inline:
-    """Runs each job when it is submitted; see ``mtbench.run.executor.Executor``."""
+    """Runs each job when it is submitted; see ``mtbench.engine.executor.Executor``."""
 
     slots = 1
     limits = False
@@ -43,7 +43,7 @@ class Inline:
 
     def submit(self, job: Job) -> None:
         """Run ``job`` to its end."""
-        from mtbench.run.worker import execute
+        from mtbench.engine.worker import execute
 
         self._done.append(execute(job, self._session.registry, partial(self._session.report, job.key)))
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from mtbench import Context, DataError, MetricInputs, Score
-from mtbench.compute.intervals import Measure
+from mtbench.stages.intervals import Measure
 from mtbench_plugins.metrics.resampling import class_spread_measure, split_numbers
 
 
@@ -75,7 +75,7 @@ class InceptionScore:
         return Score(float(values.mean()), note=note)
 
     def resample(self, inputs: MetricInputs, context: Context) -> Measure:
-        """The score of some of the slices, each staying in its split; see ``mtbench.compute.intervals.Measure``."""
+        """The score of some of the slices, each staying in its split; see ``mtbench.stages.intervals.Measure``."""
         logits = inputs.features["candidate"]["logits"]
         count = len(logits)
         order = np.random.RandomState(self._seed).permutation(count) if self._shuffle else np.arange(count)

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from mtbench import Context, DataError, MetricInputs, Score
-from mtbench.compute.intervals import Measure
+from mtbench.stages.intervals import Measure
 from mtbench_plugins.metrics.resampling import frechet_measure
 
 FEW = 2048
@@ -118,5 +118,5 @@ class Fid:
         )
 
     def resample(self, inputs: MetricInputs, context: Context) -> Measure:
-        """The distance of some of the slices, fast; see ``mtbench.compute.intervals.Measure``."""
+        """The distance of some of the slices, fast; see ``mtbench.stages.intervals.Measure``."""
         return frechet_measure(inputs.features["candidate"]["pool"], inputs.features["reference"]["pool"])

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from mtbench import Context, DataError, MetricInputs, Score
-from mtbench.compute.intervals import Measure
 from mtbench.errors import ParamError
+from mtbench.stages.intervals import Measure
 from mtbench_plugins.metrics import network_features
 from mtbench_plugins.metrics.kid import OWN, PRESETS
 from mtbench_plugins.metrics.resampling import kernel_measure
@@ -189,5 +189,5 @@ class Kid:
         )
 
     def resample(self, inputs: MetricInputs, context: Context) -> Measure:
-        """The estimate from some of the slices, fast; see ``mtbench.compute.intervals.Measure``."""
+        """The estimate from some of the slices, fast; see ``mtbench.stages.intervals.Measure``."""
         return kernel_measure(inputs.features["candidate"]["pool"], inputs.features["reference"]["pool"])

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench import Context, DataError, ImageSet, MetricInputs, Score
-from mtbench.compute.intervals import Measure, Positions
+from mtbench.stages.intervals import Measure, Positions
 from mtbench_plugins.metrics.frechet import frechet_distance
 from mtbench_plugins.metrics.resampling import frechet_measure
 

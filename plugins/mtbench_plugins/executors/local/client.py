@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from mtbench import childprocess
 from mtbench.compute.inference import numbered
+from mtbench.engine.job import Job, Outcome
+from mtbench.engine.worker import outcome_file, read_progress
 from mtbench.errors import MtbenchError
-from mtbench.run.job import Job, Outcome
-from mtbench.run.worker import outcome_file, read_progress
 from mtbench.store.files import temporary_prefix
 
 if TYPE_CHECKING:
-    from mtbench.run.executor import Session
+    from mtbench.engine.executor import Session
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Running:
 
 
 class Local:
-    """Each unit in a process of its own; see ``mtbench.run.executor.Executor``.
+    """Each unit in a process of its own; see ``mtbench.engine.executor.Executor``.
 
     Args:
         jobs: units at once; 0 for one a GPU, or, without GPUs, as many as the cores allow at the suite's threads.

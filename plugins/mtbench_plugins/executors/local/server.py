@@ -37,7 +37,7 @@ PRELOAD = (
     "torch",
     "numpy.random",
     "threadpoolctl",
-    "mtbench.run.worker",
+    "mtbench.engine.worker",
     *(f"mtbench.stages.{stage}" for stage in ("prepare", "split", "fit", "translate", "extract", "segment", "score")),
 )
 """Not pyarrow: it starts a thread when it is imported, and threads do not survive a fork."""
@@ -229,7 +229,7 @@ def _unit(asked: dict[str, Any], output: int) -> None:
         if asked["spawn"]:
             command = childprocess.command("-m", "mtbench", "worker", asked["unit"])
             os.execv(command[0], command)
-        from mtbench.run.worker import execute_file
+        from mtbench.engine.worker import execute_file
 
         execute_file(Path(asked["unit"]))
         code = 0

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtbench.engine.executor import Session
+from mtbench.engine.job import Job, Outcome
+from mtbench.engine.worker import read_progress
 from mtbench.errors import RequestError
-from mtbench.run.executor import Session
-from mtbench.run.job import Job, Outcome
-from mtbench.run.worker import read_progress
 from mtbench_plugins.executors import _files
 from mtbench_plugins.executors.slurm import queue
 from mtbench_plugins.executors.slurm.script import batch_script

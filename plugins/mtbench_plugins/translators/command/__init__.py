@@ -8,8 +8,8 @@ from typing import Any
 
 import mtbench
 from mtbench.errors import ParamError, RequestError, close_matches
-from mtbench.params import complete
-from mtbench.userconfig import UserConfig
+from mtbench.registry.params import complete
+from mtbench.registry.userconfig import UserConfig
 from mtbench_plugins.translators.command.placeholders import used
 
 FOUR_HOURS = 4 * 3600.0

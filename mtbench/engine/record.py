@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mtbench import provenance
-from mtbench.discovery import Registry
+from mtbench.engine.job import Outcome
+from mtbench.engine.origin import made_of
 from mtbench.plan import Plan, Row, Unit
-from mtbench.results import Results
-from mtbench.run.job import Outcome
-from mtbench.run.origin import made_of
+from mtbench.registry.discovery import Registry
+from mtbench.results import provenance
+from mtbench.results.directory import Results
+from mtbench.results.schema import SCHEMA_VERSION
 from mtbench.store.artefacts import Artefact, hash_of
 from mtbench.store.leases import Leases, over
-from mtbench.store.schema import SCHEMA_VERSION
 
 STOPPED = "The run was stopped while this unit was at work (killed, or the machine went down)."
 
@@ -31,7 +31,7 @@ class Record:
         results: an open results directory, inside ``results.writing()``.
         leases: of the run; they tell whether other runs still live.
         executor: its name.
-        request: what the user asked for; see :func:`mtbench.run.request.request`.
+        request: what the user asked for; see :func:`mtbench.engine.request.request`.
     """
 
     def __init__(

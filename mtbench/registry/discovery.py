@@ -18,12 +18,12 @@ from typing import Any, cast
 
 import pluggy
 
-from mtbench import hookspecs
 from mtbench.errors import MtbenchError, PluginError, RequestError, close_matches
-from mtbench.params import complete
-from mtbench.probing import trial
-from mtbench.specs import KINDS, Spec, SuiteSpec
-from mtbench.userconfig import UserConfig
+from mtbench.registry import hookspecs
+from mtbench.registry.params import complete
+from mtbench.registry.probing import trial
+from mtbench.registry.specs import KINDS, Spec, SuiteSpec
+from mtbench.registry.userconfig import UserConfig
 
 GROUP = "mtbench"
 OWN_DISTRIBUTION = "mtbench"

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from mtbench.discovery import Registry
+from mtbench.engine.job import Job, unit_to_dict
 from mtbench.plan import Plan, Unit
-from mtbench.run.job import Job, unit_to_dict
-from mtbench.run.lookup import Place, address, given, locate, raw_files, settle
+from mtbench.plan.address import Place, address, given, locate, raw_files, settle
+from mtbench.registry.discovery import Registry
 from mtbench.store.artefacts import Artefact, Store
 from mtbench.store.hashes import Hashes
 from mtbench.store.leases import PATIENCE, Lease, Leases

@@ -13,7 +13,7 @@ import importlib.util
 from functools import cache
 from pathlib import Path
 
-from mtbench.discovery import Registered
+from mtbench.registry.discovery import Registered
 
 
 def code_identity(registered: Registered) -> str | None:

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal
 
 from mtbench.data import DOMAINS, Task
 from mtbench.errors import ParamError, PluginError
-from mtbench.params import Param, convert, declare
-from mtbench.typecheck import check_fields, fitted
-from mtbench.userconfig import UserConfig
+from mtbench.registry.params import Param, convert, declare
+from mtbench.registry.typecheck import check_fields, fitted
+from mtbench.registry.userconfig import UserConfig
 
 Params = Mapping[str, Any]
 Role = Literal["candidate", "reference", "predicted_masks", "reference_masks", "paired"]
@@ -343,7 +343,7 @@ class MetricSpec(Spec):
 
 @dataclass(frozen=True)
 class ExecutorSpec(Spec):
-    """Runs units. The class is a :class:`mtbench.run.executor.Executor`."""
+    """Runs units. The class is a :class:`mtbench.engine.executor.Executor`."""
 
     kind: ClassVar[str] = "executor"
     methods: ClassVar[tuple[str, ...]] = ("problems", "start", "submit", "wait", "close")

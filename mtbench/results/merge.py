@@ -11,10 +11,10 @@ from typing import Any
 
 from mtbench.analysis.columns import IDENTITY
 from mtbench.errors import DataError, RequestError
-from mtbench.results import MARKER, Results, journal_line, last_states
+from mtbench.results.directory import MARKER, Results, journal_line, last_states
+from mtbench.results.environments import Made, made_by
 from mtbench.store.artefacts import canonical, hash_of
 from mtbench.store.files import read_regular, write_whole
-from mtbench.upkeep.environments import Made, made_by
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
 """How far two scores of the same stored images may lie apart (another device or library) and still be the same."""

@@ -10,7 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mtbench.specs import (
+    from mtbench.registry.specs import (
         DatasetSpec,
         ExecutorSpec,
         ExporterSpec,

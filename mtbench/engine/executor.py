@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mtbench.discovery import Registry
-from mtbench.run.job import Job, Outcome
+from mtbench.engine.job import Job, Outcome
+from mtbench.registry.discovery import Registry
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Executor(Protocol):
     than ``slots`` are at work), ``wait`` for what has ended, and ``close`` at the end, whatever happened. What is
     costly to start is best started by the first ``submit``: where everything is cached there is none.
 
-    A worker process runs a job with ``mtbench worker UNIT.json``, or :func:`mtbench.run.worker.execute_file`.
+    A worker process runs a job with ``mtbench worker UNIT.json``, or :func:`mtbench.engine.worker.execute_file`.
     """
 
     slots: int

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtbench.errors import StoreError
-from mtbench.results import Results, last_states, view
+from mtbench.results.directory import Results, last_states, view
 from mtbench.store.files import irregular, irregular_below, read_regular
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _sum(text: str) -> str:
 
 
 def _rows(records: list[dict[str, Any]]) -> Iterator[Finding]:
-    from mtbench.store.schema import ATTEMPTS, SCHEMA_VERSION, SCORES
+    from mtbench.results.schema import ATTEMPTS, SCHEMA_VERSION, SCORES
 
     known = {"attempt": set(ATTEMPTS.names), "row": set(SCORES.names)}
     for record in records:
@@ -114,7 +114,7 @@ def _rows(records: list[dict[str, Any]]) -> Iterator[Finding]:
 
 
 def _half(record: Mapping[str, Any]) -> Iterator[Finding]:
-    from mtbench.upkeep.merge import called
+    from mtbench.results.merge import called
 
     name = f"row '{called(record['columns'])}'"
     if record["status"] == "measured" and not record["scores"]:
@@ -128,7 +128,7 @@ def _half(record: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _orphans(path: Path, records: list[dict[str, Any]]) -> Iterator[Finding]:
-    from mtbench.upkeep.merge import called
+    from mtbench.results.merge import called
 
     try:
         attempts, rows, _ = last_states(records)
@@ -158,7 +158,7 @@ def _tables(results: Results, records: list[dict[str, Any]]) -> Iterator[Finding
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from mtbench.store.schema import TABLES
+    from mtbench.results.schema import TABLES
 
     try:
         wanted = view(records)

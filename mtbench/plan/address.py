@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtbench.discovery import Registered, Registry
 from mtbench.errors import DataError, MtbenchError, PluginError
 from mtbench.formats.detached import with_data_files
 from mtbench.plan import Plan, Unit
+from mtbench.registry.discovery import Registered, Registry
 from mtbench.store.artefacts import Artefact, Store, address_of, hash_of
 from mtbench.store.hashes import Hashes, unread
 

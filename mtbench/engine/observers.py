@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mtbench.discovery import Registry
+from mtbench.engine.job import Outcome, unit_to_dict
 from mtbench.plan import Unit
-from mtbench.run.job import Outcome, unit_to_dict
+from mtbench.registry.discovery import Registry
 
 LOG = "observers.log"
 """In the results directory; there is one only if an observer has failed."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import RequestError, close_matches
-from mtbench.tomltext import Lines
+from mtbench.registry.tomltext import Lines
 
 NAME = "mtbench.toml"
 VARIABLE = "MTBENCH_CONFIG"

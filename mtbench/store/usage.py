@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import MtbenchError, StoreError
-from mtbench.results import Results
+from mtbench.results.directory import Results
 from mtbench.store.artefacts import MANIFEST, Store
 from mtbench.store.files import TEMPORARY, read_regular, write_whole
 

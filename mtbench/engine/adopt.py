@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from mtbench.discovery import Registered, Registry
+from mtbench.engine.job import manifest_of
+from mtbench.engine.making import Making
 from mtbench.errors import DataError, MtbenchError, RequestError
 from mtbench.plan import Plan, Unit
-from mtbench.run.job import manifest_of
-from mtbench.run.making import Making
+from mtbench.registry.discovery import Registered, Registry
 from mtbench.store.artefacts import MANIFEST, Artefact, Store
 from mtbench.store.files import irregular, irregular_below, sha256_of
 from mtbench.store.leases import confirm

@@ -11,11 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mtbench.discovery import Registry
 from mtbench.errors import RequestError, SuiteError, close_matches
 from mtbench.integers import LARGEST, check_seed, check_whole, too_large
-from mtbench.params import parse_call
-from mtbench.tomltext import Lines, override
+from mtbench.registry.discovery import Registry
+from mtbench.registry.params import parse_call
+from mtbench.registry.tomltext import Lines, override
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 PROTOCOLS = ("segment-translated", "train-on-translated")

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from mtbench.compute.context import Context
-from mtbench.compute.intervals import (
+from mtbench.compute.seeds import generator
+from mtbench.data import Cases, MetricInputs, Score
+from mtbench.errors import PluginError
+from mtbench.registry.specs import MetricSpec
+from mtbench.registry.typecheck import check_fields
+from mtbench.stages.intervals import (
     Interval,
     Measure,
     averaged_over_draws,
@@ -19,11 +24,6 @@ from mtbench.compute.intervals import (
     measure_of,
     subsample,
 )
-from mtbench.compute.seeds import generator
-from mtbench.data import Cases, MetricInputs, Score
-from mtbench.errors import PluginError
-from mtbench.specs import MetricSpec
-from mtbench.typecheck import check_fields
 
 LARGEST = 1500
 """Images a side beyond which leaving patients out would take longer, and more memory, than all else together."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import RequestError, close_matches
-from mtbench.results import Results, last_states
+from mtbench.results.directory import Results, last_states
+from mtbench.results.environments import Made, made_by
 from mtbench.store.files import read_regular
-from mtbench.upkeep.environments import Made, made_by
 
 SHORTEST = 4
 """So many characters of a key may stand for it, if they name one unit only."""

@@ -1,6 +1,6 @@
 """Tries imports in a process of their own, so that one that hangs or crashes does so there.
 
-``python -P -m mtbench.probing`` reads a JSON list of trials from standard input and answers one line for each.
+``python -P -m mtbench.registry.probing`` reads a JSON list of trials from standard input and answers one line for each.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _how(code: int) -> str:
 
 def main() -> None:
     """Answer: an empty text for each trial that went well, else what was raised."""
-    from mtbench.discovery import import_plugin_file
+    from mtbench.registry.discovery import import_plugin_file
 
     wanted = json.load(sys.stdin)
     # What a module prints must not get between the answers.

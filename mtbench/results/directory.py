@@ -46,13 +46,13 @@ def load(results: str | os.PathLike[str], table: str = "scores") -> pa.Table:
     Raises:
         RequestError: that is no results directory, or there is no such table.
     """
-    from mtbench.store.schema import TABLES, conform
+    from mtbench.results.schema import TABLES, conform
 
     if table not in TABLES:
         raise RequestError(f"there is no table '{table}'", expected="one of " + ", ".join(TABLES))
     name = os.fspath(results)
     if name.startswith("published:"):
-        from mtbench.analysis.published import published_scores
+        from mtbench.results.published import published_scores
 
         scores = conform(published_scores(name.partition(":")[2]), TABLES["scores"])
         return scores if table == "scores" else TABLES[table].empty_table()
@@ -278,7 +278,7 @@ def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
     Raises:
         StoreError: the journal holds what this version does not know, or half a row.
     """
-    from mtbench.store.schema import ATTEMPTS, CASES, SCHEMA_VERSION, SCORES, table
+    from mtbench.results.schema import ATTEMPTS, CASES, SCHEMA_VERSION, SCORES, table
 
     scores = []
     cases = []

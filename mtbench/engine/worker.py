@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mtbench.codeid import code_identity
 from mtbench.compute.checkpoints import Checkpoints
 from mtbench.compute.context import Context
 from mtbench.compute.inference import limit_blas, peak_memory_mb, prepare_torch, resolve_device
 from mtbench.compute.seeds import derive
-from mtbench.discovery import Registry, load_one
+from mtbench.engine.job import Job, Outcome, manifest_of, task_from_dict
 from mtbench.errors import MtbenchError, PluginError, RequestError, StoreError
-from mtbench.run.job import Job, Outcome, manifest_of, task_from_dict
+from mtbench.registry.codeid import code_identity
+from mtbench.registry.discovery import Registry, load_one
 from mtbench.stages.work import Work
 from mtbench.store.artefacts import Artefact, Store
 from mtbench.store.files import temporary_prefix, write_whole

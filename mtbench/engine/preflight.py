@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtbench.compute.inference import resolve_device
-from mtbench.discovery import OWN_DISTRIBUTION, Registry
+from mtbench.engine.executor import Executor
+from mtbench.engine.space import estimate, size
 from mtbench.errors import MtbenchError, PluginError, RequestError, WeightsError
 from mtbench.plan import Plan
-from mtbench.probing import trial
-from mtbench.run.executor import Executor
-from mtbench.run.lookup import states
-from mtbench.run.space import estimate, size
+from mtbench.plan.address import states
+from mtbench.registry.discovery import OWN_DISTRIBUTION, Registry
+from mtbench.registry.probing import trial
 from mtbench.store.artefacts import Store
 
 

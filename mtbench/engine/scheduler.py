@@ -12,19 +12,19 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
-from mtbench.codeid import code_identity
-from mtbench.discovery import Registry
+from mtbench.engine.executor import Executor, Session
+from mtbench.engine.job import Job, Outcome, events_folder
+from mtbench.engine.making import Making
+from mtbench.engine.observers import Observers
+from mtbench.engine.record import Record, lost
+from mtbench.engine.signals import interrupts
+from mtbench.engine.space import needed
+from mtbench.engine.worker import describe_failure
 from mtbench.errors import DiskFullError, LeaseLostError, MtbenchError
 from mtbench.plan import Plan, Row, Unit
-from mtbench.results import Results
-from mtbench.run.executor import Executor, Session
-from mtbench.run.job import Job, Outcome, events_folder
-from mtbench.run.making import Making
-from mtbench.run.observers import Observers
-from mtbench.run.record import Record, lost
-from mtbench.run.signals import interrupts
-from mtbench.run.space import needed
-from mtbench.run.worker import describe_failure
+from mtbench.registry.codeid import code_identity
+from mtbench.registry.discovery import Registry
+from mtbench.results.directory import Results
 from mtbench.store.artefacts import Artefact, Store
 from mtbench.store.files import sweep
 from mtbench.store.leases import PATIENCE, Lease
@@ -34,7 +34,7 @@ _POLL = 1.0
 
 
 class Watcher(Protocol):
-    """Who shows what is going on; see ``mtbench.run.progress``."""
+    """Who shows what is going on; see ``mtbench.engine.progress``."""
 
     def begin(self, total: int) -> None:
         """The run starts."""
@@ -68,7 +68,7 @@ class RunOptions:
         timeout: seconds a unit may take.
         memory_mb: resident memory that a unit's processes may take.
         patience: seconds of silence after which another run's claims have lapsed.
-        request: what the user asked for, kept in the results; see :func:`mtbench.run.request.request`.
+        request: what the user asked for, kept in the results; see :func:`mtbench.engine.request.request`.
     """
 
     device: str | None = None

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.data import Task
-from mtbench.discovery import Registered
 from mtbench.plan import Unit
+from mtbench.registry.discovery import Registered
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Job:
         device, batch_size: how to run it; neither changes a result beyond rounding. An empty device is the best
             one that the process at work can see.
         files: the fingerprint of the raw files it reads.
-        plugin: where its plugin is, as ``mtbench.discovery.Plugin.reference`` tells it; empty for the split stage.
+        plugin: where its plugin is, see ``mtbench.registry.discovery.Plugin.reference``; empty for the split stage.
         code: the identity that the plugin's code had when the plan was made, where that code may change.
         strict: whether a data set is refused when cases of it have to be left out.
         timeout: seconds it may take, or ``None``.

@@ -1,0 +1,1 @@
+"""Finding plugins: what they declare, how their parameters are read, and the identity of their code."""

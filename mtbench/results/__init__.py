@@ -1,0 +1,1 @@
+"""A results directory: its journal, the tables made from it, and what is done with several."""
