@@ -26,13 +26,14 @@ import numpy as np
 from scipy.stats import t as student_t
 
 import mtbench
-from mtbench.api import plan, run
-from mtbench.compute.folders import store_folder
+from mtbench import run
 from mtbench.engine.adopt import adopt
+from mtbench.plan.request import PlanRequest
 from mtbench.plan.suite import load_suite
 from mtbench.registry.discovery import discover
 from mtbench.report.evidence import Evidence, Side, array
 from mtbench.store.artefacts import Store
+from mtbench.store.folders import store_folder
 from mtbench_plugins.metrics.overlap import Dice
 
 SUITE = "learning"
@@ -150,7 +151,7 @@ def control(models: list[str], anatomy: str, folder: Path) -> tuple[str, Path]:
             for path in Path(store).glob("artefacts/fit/*/*/manifest.json")
             if f"fit mixed-{anatomy} {name}" in path.read_text(encoding="utf-8")
         )
-        wanted = plan(SUITE, registry=registry, translators=[name], seeds=[0])
+        wanted = PlanRequest(SUITE, translators=(name,), seeds=(0,)).plan(registry)
         adopt(wanted, registry, Store(Path(store)), "translator", fit, replace=True)
     run(SUITE, out=out, translators=models, seeds=[0], **there)
     return out, Path(store)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -82,10 +81,9 @@ def train_segmenter(data: ImageSet, epochs: int, seed: int) -> Segment:
 
 def plugin_segmenter(data: ImageSet, epochs: int, seed: int) -> Segment:
     """The ``unet`` plugin, as small as the net above; a quarter of the patients validate."""
-    registry = discover(third_party=False)
+    registered = discover(third_party=False).get("segmenter", "unet")
     context = Context(task=data.task, seed=seed, threads=torch.get_num_threads())
-    params = registry.complete("segmenter", "unet", {"epochs": epochs, "filters": 16, "levels": 4})
-    segmenter: Any = registry.get("segmenter", "unet").create(params)
+    segmenter = registered.create(registered.complete({"epochs": epochs, "filters": 16, "levels": 4}))
     patients = sorted(set(data.patients))
     held = set(patients[:: max(len(patients) // 4, 2)])
     inside = np.array([p in held for p in data.patients])
@@ -123,10 +121,10 @@ def best_pointwise(source: Images, truth: Images) -> Images:
 
 def measure(name: str, seed: int, size: int, epochs: int, plugin: bool) -> tuple[dict[str, Row], float]:
     """Dice by region and by treatment, and the seconds that drawing the patients took."""
-    registered = discover(third_party=False)
-    params = registered.complete("dataset", name, {"size": size, "seed": seed})
-    task = registered.get("dataset", name).spec.task(params, name)
-    dataset = registered.get("dataset", name).create(params)
+    registered = discover(third_party=False).get("dataset", name)
+    params = registered.complete({"size": size, "seed": seed})
+    task = registered.spec.task(params, name)
+    dataset = registered.create(params)
     started = time.perf_counter()
     samples = list(dataset.prepare(None, Context()))
     seconds = time.perf_counter() - started

@@ -25,10 +25,10 @@ from mtbench.compute.context import Context
 from mtbench.compute.inference import prepare_torch
 from mtbench.compute.seeds import generator
 from mtbench.data import ImageSet, MetricInputs
-from mtbench.registry.discovery import Registry, discover
-from mtbench.registry.params import parse_call
+from mtbench.registry.discovery import discover
+from mtbench.registry.registry import Registry
 from mtbench.scoring.reading import Reading, read_folder
-from mtbench.stages.extraction import extract
+from mtbench.stages.extract import extract
 from mtbench.store.artefacts import Store
 
 METRICS = ("fid", "kid", "swd:karras", "swd:koshian2")
@@ -53,7 +53,7 @@ def upright(images: ImageSet) -> ImageSet:
 def features(images: ImageSet, registry: Registry, extractor: str, params: dict[str, Any]) -> NDArray[Any]:
     """Pooled features of all images."""
     registered = registry.get("extractor", extractor)
-    plugin = registered.create(registry.complete("extractor", extractor, params))
+    plugin = registered.create(registered.complete(params))
     with tempfile.TemporaryDirectory() as folder:
         extract(images, plugin, registered.spec.arrays, Context(batch_size=16), Path(folder), extractor)
         return np.load(Path(folder) / "pool.npy", allow_pickle=False)
@@ -121,13 +121,10 @@ def report(
             )
         )
     for call in METRICS:
-        name, given, positional = parse_call(call)
-        registered = registry.get("metric", name)
-        if positional:
-            given[registered.spec.shorthand] = positional[0]
+        registered, given = registry.call("metric", call)
         if "extractor" in registered.spec.params:
             given["extractor"] = extractor
-        metric_params = registry.complete("metric", name, given)
+        metric_params = registered.complete(given)
         metric = registered.create(metric_params)
         between, within = [], []
         for siemens_group, first, second in groups:

@@ -1,32 +1,33 @@
 """mtbench: reproducible judgements of medical image translation.
 
-What a plugin author needs is here; heavy names are loaded when first used.
+What a plugin author and a notebook need is here; each name is loaded when it is first used.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mtbench import startup  # noqa: F401
-from mtbench.data import Batch, Cases, ImageSet, MetricInputs, Sample, Score, Slice, Task, TrainingData
-from mtbench.errors import DataError, MtbenchError, PluginError, WeightsError
-from mtbench.registry.hookspecs import hookimpl
-from mtbench.registry.params import Param
-from mtbench.registry.specs import (
-    DatasetSpec,
-    ExecutorSpec,
-    ExporterSpec,
-    ExtractorSpec,
-    Features,
-    MetricSpec,
-    SegmenterSpec,
-    SuiteSpec,
-    TranslatorSpec,
-)
 
 if TYPE_CHECKING:
+    from mtbench.api import run
     from mtbench.compute.context import Context
+    from mtbench.data import Batch, Cases, ImageSet, MetricInputs, Sample, Score, Slice, Task, TrainingData
+    from mtbench.errors import DataError, MtbenchError, PluginError, WeightsError
+    from mtbench.registry.hookspecs import hookimpl
+    from mtbench.registry.params import Param
+    from mtbench.registry.specs import (
+        DatasetSpec,
+        ExecutorSpec,
+        ExporterSpec,
+        ExtractorSpec,
+        Features,
+        MetricSpec,
+        SegmenterSpec,
+        SuiteSpec,
+        TranslatorSpec,
+    )
     from mtbench.results.directory import load
     from mtbench.scoring import score
     from mtbench.translation import translate
@@ -60,19 +61,34 @@ __all__ = [
     "WeightsError",
     "hookimpl",
     "load",
+    "run",
     "score",
     "translate",
 ]
 
-_LAZY = {
-    "Context": "mtbench.compute.context",
-    "load": "mtbench.results.directory",
-    "score": "mtbench.scoring",
-    "translate": "mtbench.translation",
+_HOMES = {
+    "mtbench.api": ("run",),
+    "mtbench.compute.context": ("Context",),
+    "mtbench.data": ("Batch", "Cases", "ImageSet", "MetricInputs", "Sample", "Score", "Slice", "Task", "TrainingData"),
+    "mtbench.errors": ("DataError", "MtbenchError", "PluginError", "WeightsError"),
+    "mtbench.registry.hookspecs": ("hookimpl",),
+    "mtbench.registry.params": ("Param",),
+    "mtbench.registry.specs": ("Features", *(name for name in __all__ if name.endswith("Spec"))),
+    "mtbench.results.directory": ("load",),
+    "mtbench.scoring": ("score",),
+    "mtbench.translation": ("translate",),
 }
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'mtbench' has no attribute {name!r}")
+if not TYPE_CHECKING:  # so that a type checker still finds a misspelt name
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module 'mtbench' has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_HOME[name]), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

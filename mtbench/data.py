@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from mtbench.errors import DataError
 from mtbench.rows import Rows
+from mtbench.typed import Record
 
 if TYPE_CHECKING:
     import torch
 
 Domain = Literal["source", "target", "paired"]
 Split = Literal["train", "validation", "test"]
+Role = Literal["candidate", "reference", "predicted_masks", "reference_masks", "paired"]
+"""What a metric may read beside features."""
 DOMAINS: tuple[Domain, ...] = ("source", "target", "paired")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -41,6 +44,7 @@ class Slice:
         geometry: JSON text that says how to put the slice back into its volume; empty for plain images.
         scanner: manufacturer or model, where known.
         split: the dataset's own split ("train", "validation", "test"); empty where it has none.
+        partner: of a paired task, the ``slice_id`` of the same anatomy in the other domain; empty where it has none.
     """
 
     slice_id: str
@@ -55,6 +59,7 @@ class Slice:
     geometry: str = ""
     scanner: str = ""
     split: str = ""
+    partner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,8 @@ class Sample:
 
     Attributes:
         domain: "source", "target" or, for the target-domain truth of a source slice, "paired".
-        image: H x W, uint8 as it is to be stored, or floating point in [0, 1] (rounded to the stored depth).
+        image: H x W, uint8 as it is to be stored, or floating point in [0, 1] (rounded to the stored depth). A slice
+            that has a partner in the other domain names it in its record.
         slice: its record; a "paired" sample has the ``slice_id`` of its source slice.
         mask: H x W integer label map, 0 is background; ``None`` where there is none.
     """
@@ -75,7 +81,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Record):
     """A translation task as known before any pixel is read.
 
     Attributes:
@@ -107,8 +113,8 @@ class ImageSet:
     """Slices of one domain and split, real or translated.
 
     Attributes:
-        images: N x H x W, uint8, uint16 or float32; read-only, often a memory map or :class:`mtbench.rows.Rows`, which
-            reads the images that it is indexed by (``np.asarray`` reads all).
+        images: N x H x W, or N x C x H x W with several channels; uint8, uint16 or float32. Read-only, often a memory
+            map or :class:`mtbench.rows.Rows`, which reads the images that it is indexed by (``np.asarray`` reads all).
         slices: N records in the order of ``images``.
         masks: N x H x W uint8 label maps, likewise, or ``None``. Of a translated set: the masks of its source slices.
         task: the task it belongs to.
@@ -128,7 +134,12 @@ class ImageSet:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        return int(self.images.shape[1]), int(self.images.shape[2])
+        return int(self.images.shape[-2]), int(self.images.shape[-1])
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+        return int(self.images.shape[1]) if self.images.ndim == 4 else 1
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -145,12 +156,12 @@ class ImageSet:
         )
 
     def floats(self, indices: Sequence[int] | slice | NDArray[Any] = slice(None)) -> NDArray[np.float32]:
-        """Images as float32 in [0, 1], B x 1 x H x W."""
-        stored = np.asarray(self.images[indices])
-        return decode(stored)[:, None]
+        """Images as float32 in [0, 1], B x C x H x W."""
+        values = decode(np.asarray(self.images[indices]))
+        return values if self.images.ndim == 4 else values[:, None]
 
     def tensor(self, indices: Sequence[int] | slice | NDArray[Any] = slice(None), device: Any = "cpu") -> torch.Tensor:
-        """Images as a float32 tensor in [0, 1], B x 1 x H x W."""
+        """Images as a float32 tensor in [0, 1], B x C x H x W."""
         import torch
 
         images = torch.from_numpy(self.floats(indices))

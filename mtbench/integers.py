@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
 from mtbench.errors import RequestError
+from mtbench.typed import MismatchError
 
 LARGEST = 2**63 - 1
 
@@ -48,6 +49,21 @@ def check_whole(
         expected = f"a whole number from {minimum} to {maximum}"
         raise error(f"{name} is {brief(value)}", where=where, expected=expected)
     return number
+
+
+def whole(minimum: int, maximum: int = LARGEST, name: str = "") -> Callable[[Any], int]:
+    """For ``Annotated``: the value as :func:`check_whole` has it; ``name`` is what a message calls it."""
+
+    def convert(value: Any) -> int:
+        try:
+            return check_whole(value, "", name=name, minimum=minimum, maximum=maximum)
+        except RequestError as error:
+            raise MismatchError(str(error.expected), error.what if name else "") from None
+
+    return convert
+
+
+Seed = Annotated[int, whole(0)]
 
 
 def fits(value: int) -> bool:

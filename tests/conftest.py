@@ -56,7 +56,7 @@ def tried_toys() -> Iterator[None]:
     content = TOYS.read_bytes()
 
     def is_toys(wanted: Mapping[str, Any]) -> bool:
-        return bool(wanted["file"]) and not wanted["modules"] and Path(wanted["file"]).read_bytes() == content
+        return bool(wanted.file) and not wanted.modules and wanted.file.read_bytes() == content
 
     def trial(wanted: Sequence[Mapping[str, Any]]) -> dict[int, str]:
         others = [position for position, each in enumerate(wanted) if not is_toys(each)]

@@ -98,7 +98,7 @@ def test_a_bug_says_that_it_is_one_and_keeps_the_traceback(run_cli: Any, monkeyp
     def broken(*arguments: Any, **options: Any) -> None:
         raise ZeroDivisionError("half a patient")
 
-    monkeypatch.setattr("mtbench.api.plan", broken)
+    monkeypatch.setattr("mtbench.plan.request.PlanRequest.plan", broken)
     ran = run_cli("plan", "quickstart")
     assert ran.code == 1
     assert "This is a bug" in ran.err

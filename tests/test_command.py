@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import mtbench
-from mtbench.api import run
+from mtbench import run
 from mtbench.compute.context import Context
 from mtbench.data import ImageSet, Slice, Task
 from mtbench.errors import DataError, MtbenchError, PluginError, RequestError
@@ -114,7 +114,7 @@ def command(program: Path, mode: str, more: str = "", **params: Any) -> Any:
     registry = discover(third_party=False)
     line = f"{sys.executable} '{program}' {mode} {{input}} {{output}} {more}"
     return registry.get("translator", "command").create(
-        registry.complete("translator", "command", {"run": line, **params})
+        registry.get("translator", "command").complete({"run": line, **params})
     )
 
 
@@ -262,7 +262,7 @@ def test_what_is_wrong_in_mtbench_toml_is_told(text: str, call: str, texts: list
     key, equals, value = rest.partition("=")
     params = {key: value} if equals else {"name": rest} if rest else {}
     with pytest.raises(RequestError) as error:
-        discover(third_party=False).complete("translator", name, params)
+        discover(third_party=False).get("translator", name).complete(params)
     for part in texts:
         assert part in str(error.value)
 
@@ -287,7 +287,7 @@ def test_mtbench_toml_is_found_where_the_user_says_and_never_beside_a_suite(
 
 
 def parameters(config: Path, **given: Any) -> dict[str, Any]:
-    return discover(third_party=False, config=config).complete("translator", "command", given)
+    return discover(third_party=False, config=config).get("translator", "command").complete(given)
 
 
 def test_what_is_given_by_hand_goes_over_the_table(config: Path) -> None:
@@ -414,7 +414,7 @@ def test_the_programs_environment(program: Path, tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("wrong", ["too-few", "too-many", "shape", "nan"])
 def test_what_translate_all_yields_is_checked(wrong: str, tmp_path: Path) -> None:
-    from mtbench.stages.translation import translate
+    from mtbench.stages.translate import translate
 
     class Odd:
         def translate_all(self, images: ImageSet, context: Context) -> Any:

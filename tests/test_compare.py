@@ -232,7 +232,7 @@ def test_the_command_says_what_is_not_the_same(monkeypatch: pytest.MonkeyPatch) 
     a = result({"x": [0.5]}, translator_params='{"gamma":0.7}', threads=1)
     b = result({"x": [0.7]}, translator_params='{"gamma":0.2}', threads=2)
     sides = {"a": a, "b": b, "c": result({"x": [0.7]}, translator_params='{"gamma":0.2}', threads=1)}
-    monkeypatch.setattr("mtbench.results.directory.load", lambda name, table="scores": sides[name][table != "scores"])
+    monkeypatch.setattr("mtbench.cli.compare.load", lambda name, table="scores": sides[name][table != "scores"])
     printed = invoke("a", "b").output
     assert "compare ranks only" in printed
     assert "a / b: threads 1 / 2" in printed

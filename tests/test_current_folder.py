@@ -17,17 +17,26 @@ import pytest
 
 import mtbench
 from mtbench import childprocess
+from mtbench.data import Task
 from mtbench.engine.executor import Session
-from mtbench.engine.job import Job
+from mtbench.engine.job import Job, Outcome
 from mtbench.preparation.worker import Workers
-from mtbench.registry.discovery import Registry
-from mtbench.registry.probing import trial
+from mtbench.registry.plugin import PluginReference
+from mtbench.registry.probing import Imports, trial
+from mtbench.stages.table import TranslateOptions
+from mtbench.stages.unit import Unit
 from mtbench_plugins.executors.local.client import Local
 from mtbench_plugins.executors.ray.executor import Ray
 from mtbench_plugins.executors.ray.task import work
 from mtbench_plugins.executors.slurm import PARAMS
 from mtbench_plugins.executors.slurm.script import batch_script
 from mtbench_plugins.translators.command.process import run as execute
+
+
+def unused(job: Job) -> Outcome:
+    """Of a session whose executor starts processes."""
+    raise AssertionError(job.key)
+
 
 ROOT = Path(mtbench.__file__).resolve().parent
 PLUGINS = ROOT.parent / "plugins" / "mtbench_plugins"
@@ -180,9 +189,7 @@ def test_a_current_folder_that_was_deleted(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_trial_of_imports(as_in_a_notebook: Path) -> None:
-    problems = trial(
-        [{"file": None, "modules": ["numpy", "mtbench_plugins.suites"]}, {"file": None, "modules": ["no"]}]
-    )
+    problems = trial([Imports(modules=("numpy", "mtbench_plugins.suites")), Imports(modules=("no",))])
     assert list(problems) == [1]
     assert ran(as_in_a_notebook) == ""
 
@@ -239,7 +246,7 @@ def test_ray_is_initialised_elsewhere(hostile: Path, monkeypatch: pytest.MonkeyP
     )
     monkeypatch.setitem(sys.modules, "ray", stand_in)  # type: ignore[arg-type]
     executor = Ray("", 1.0, 2)
-    executor.start(Session(Registry(), lambda key, done, total, figures: None, 1, "cpu"))
+    executor.start(Session(unused, lambda key, done, total, figures: None, 1, "cpu"))
     assert seen == ["/"]
     assert os.getcwd() == str(hostile)
 
@@ -255,11 +262,11 @@ folder.joinpath("witness.json").write_text(json.dumps({"path": sys.path, "safe":
 @pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_units_of_the_executor_local(start: str, as_in_a_notebook: Path, tmp_path: Path) -> None:
     (tmp_path / "witness.py").write_text(WITNESS)
-    plugin = {"path": str(tmp_path / "witness.py"), "name": "witness", "module": "", "distribution": "file"}
-    plugin |= {"sha256": hashlib.sha256(WITNESS.encode()).hexdigest()}
-    unit = {"key": "k", "stage": "translate", "kind": "translator", "plugin": "witness"}
+    sha256 = hashlib.sha256(WITNESS.encode()).hexdigest()
+    plugin = PluginReference("witness", "", "file", path=tmp_path / "witness.py", sha256=sha256)
+    unit = Unit("k", "r", "translate", "same", Task("t"), TranslateOptions(), kind="translator", plugin="witness")
     executor = Local(jobs=1, start=start)
-    executor.start(Session(Registry(), lambda key, done, total, figures: None, 1, "cpu"))
+    executor.start(Session(unused, lambda key, done, total, figures: None, 1, "cpu"))
     try:
         executor.submit(Job(unit, "a", {}, {}, "s", device="cpu", plugin=plugin))
         while not (outcomes := executor.wait(60.0)):

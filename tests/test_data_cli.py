@@ -23,14 +23,14 @@ from PIL import Image
 from mtbench.compute.context import Context
 from mtbench.data import ImageSet, Sample, Slice, Task
 from mtbench.errors import DiskFullError
+from mtbench.hashing import hash_of
 from mtbench.preparation import prepare_cases
 from mtbench.preparation.sheets import contact_sheet, spread
 from mtbench.registry.discovery import discover
-from mtbench.store.artefacts import hash_of
 from mtbench.store.hashes import Hashes
 from mtbench_plugins.datasets.breast_siemens_ge import dataset as breast
 from mtbench_plugins.datasets.breast_siemens_ge import sheets as spreadsheets
-from mtbench_plugins.datasets.folder.config import _DOMAIN_KEYS, Config
+from mtbench_plugins.datasets.folder.config import DOMAIN_KEYS, Config
 
 NAME = "breast-siemens-ge:size=16"
 ACCEPT = "--accept-licence"
@@ -512,16 +512,16 @@ class TestGuide:
         folder, plain, lumbar = (tomllib.loads(block) for block in self.blocks("toml"))
         (entry,) = folder["datasets"]
         registry = discover(third_party=False)
-        params = registry.complete("dataset", "folder", entry["params"])
+        params = registry.get("dataset", "folder").complete(entry["params"])
         assert set(Config.of(params).labels) == {"femur", "tibia"}
         params["source"] = plain["datasets"]["params"]["source"]
         assert Config.of(params).source.from_below == (1, 5)
         registry.get("dataset", "lumbar-mri-ct").create(
-            registry.complete("dataset", "lumbar-mri-ct", lumbar["datasets"][0]["params"])
+            registry.get("dataset", "lumbar-mri-ct").complete(lumbar["datasets"][0]["params"])
         )
 
     def test_every_parameter_of_folder_is_shown(self) -> None:
-        for name in _DOMAIN_KEYS:
+        for name in DOMAIN_KEYS:
             assert re.search(rf"^(# )?{name} = |\.{name}\]", "\n".join(self.blocks("toml")), re.MULTILINE), name
 
     def test_the_plugin_of_thirty_lines(self, tmp_path: Path, run_cli: Any) -> None:

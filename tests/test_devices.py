@@ -17,8 +17,7 @@ from test_translator_training import SMALL, TASK, batch, size, translator
 from test_translator_training import data as both_domains
 
 import mtbench
-from mtbench import Batch
-from mtbench.api import run
+from mtbench import Batch, run
 from mtbench.compute.context import Context
 from mtbench.registry.discovery import discover
 from mtbench.registry.params import complete

@@ -112,7 +112,7 @@ def test_agrees_with_monai() -> None:
 def test_spec() -> None:
     registry = discover(third_party=False)
     spec = registry.get("metric", "dice").spec
-    defaults = registry.complete("metric", "dice", {})
+    defaults = registry.get("metric", "dice").complete({})
     assert spec.printed_variant(defaults) == "slice"
     assert spec.printed_variant({**defaults, "per": "patient"}) == "patient"
     assert spec.printed_variant({**defaults, "empty": "skip"}) == "slice,skip"

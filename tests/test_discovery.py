@@ -10,7 +10,9 @@ import pytest
 
 from mtbench import PluginError
 from mtbench.errors import RequestError
-from mtbench.registry.discovery import Plugin, Registry, discover
+from mtbench.registry.discovery import discover
+from mtbench.registry.plugin import Plugin
+from mtbench.registry.registry import Registry
 
 GOOD = """
 import mtbench

@@ -13,7 +13,7 @@ import torch
 import mtbench
 from mtbench.compute.context import Context
 from mtbench.data import ImageSet, Slice, Task
-from mtbench.stages.extraction import extract
+from mtbench.stages.extract import extract
 
 COUNT = 5
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import mtbench
-from mtbench.store.artefacts import hash_of
+from mtbench.hashing import hash_of
 from mtbench.store.files import sha256_of
 
 pytestmark = pytest.mark.faults

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from mtbench import DataError, MetricInputs, Score, Task
 from mtbench.compute.context import Context
 from mtbench.errors import ParamError
-from mtbench.registry.discovery import Registry, discover
+from mtbench.registry.discovery import discover
+from mtbench.registry.registry import Registry
 from mtbench_plugins.extractors.inception_extractors import InceptionFid
 from mtbench_plugins.metrics.class_spread import split_scores
 from mtbench_plugins.metrics.frechet import frechet_distance, moments, root_trace
@@ -39,7 +40,7 @@ def registry() -> Registry:
 
 def score(registry: Registry, metric: str, arrays: dict[str, Features], **params: Any) -> Score:
     """What the registered metric makes of these features of candidates and references."""
-    metric_object = registry.get("metric", metric).create(registry.complete("metric", metric, params))
+    metric_object = registry.get("metric", metric).create(registry.get("metric", metric).complete(params))
     array = "logits" if metric == "is" else "pool"
     inputs = MetricInputs(Task("t"), features={of: {array: values} for of, values in arrays.items()})
     result = metric_object.compute(inputs, Context())
@@ -360,26 +361,26 @@ def test_is_splits_and_shuffle(registry: Registry) -> None:
     ],
 )
 def test_names_do_not_lie(registry: Registry, metric: str, params: dict[str, Any], printed: str) -> None:
-    complete = registry.complete("metric", metric, params)
+    complete = registry.get("metric", metric).complete(params)
     assert registry.get("metric", metric).spec.printed_variant(complete) == printed
 
 
 def test_needs_ask_extractors_for_what_was_asked(registry: Registry) -> None:
     spec = registry.get("metric", "fid").spec
-    needs = spec.needed(registry.complete("metric", "fid", {"extractor": "somebodys"}))
+    needs = spec.needed(registry.get("metric", "fid").complete({"extractor": "somebodys"}))
     assert [(n.of, n.extractor, n.arrays, dict(n.params)) for n in needs] == [
         ("candidate", "somebodys", ("pool",), {}),
         ("reference", "somebodys", ("pool",), {}),
     ]
-    needs = spec.needed(registry.complete("metric", "fid", {"preset": "pytorch-fid", "quantise": False}))
+    needs = spec.needed(registry.get("metric", "fid").complete({"preset": "pytorch-fid", "quantise": False}))
     assert dict(needs[0].params) == {"resize": "bilinear", "scaling": "symmetric", "quantise": False}
     # What metrics ask for, extractors know; the same convention in other words is the same features.
     for preset in ("torch-fidelity", None):
-        asked = spec.needed(registry.complete("metric", "fid", {"preset": preset}))[0].params
-        assert registry.complete("extractor", "inception-fid", asked) == registry.complete(
-            "extractor", "inception-fid", {}
-        )
-    need = registry.get("metric", "is").spec.needed(registry.complete("metric", "is", {}))
+        asked = spec.needed(registry.get("metric", "fid").complete({"preset": preset}))[0].params
+        assert registry.get("extractor", "inception-fid").complete(asked) == registry.get(
+            "extractor", "inception-fid"
+        ).complete({})
+    need = registry.get("metric", "is").spec.needed(registry.get("metric", "is").complete({}))
     assert [(n.of, n.arrays) for n in need] == [("candidate", ("logits",))]
 
 

@@ -18,9 +18,10 @@ from radiomics_reference import picture
 import mtbench
 from mtbench import DataError, MetricInputs, Score, Task
 from mtbench.compute.context import Context
-from mtbench.registry.discovery import Registry, discover
+from mtbench.registry.discovery import discover
+from mtbench.registry.registry import Registry
 from mtbench_plugins.extractors import radiomics_images
-from mtbench_plugins.extractors.radiomics_extractor import FOREMOST, Radiomics, features
+from mtbench_plugins.extractors.radiomics_extractor import Radiomics, features
 from mtbench_plugins.extractors.radiomics_histogram import histogram_features
 from mtbench_plugins.extractors.radiomics_neighbours import cooccurrence_features, neighbourhood_features
 from mtbench_plugins.extractors.radiomics_regions import run_features, zone_features
@@ -173,7 +174,8 @@ def test_bins_are_counted_from_the_lowest_and_begin_at_multiples_of_five() -> No
 
 def test_features_of_an_image_are_those_of_pyradiomics() -> None:
     found = features(picture(3))
-    assert tuple(found)[:2] == FOREMOST
+    # An image's darkest and brightest value come first.
+    assert tuple(found)[:2] == ("diagnostics_Image-original_Minimum", "diagnostics_Image-original_Maximum")
     assert len(found) == 9 + 5 * 77
     assert {name: found[name] for name in PEER} == pytest.approx(PEER, rel=1e-6)
 
@@ -248,7 +250,7 @@ def rows() -> NDArray[np.float32]:
 @pytest.fixture
 def frd(registry: Registry) -> Callable[..., Score]:
     def call(candidate: NDArray[Any], reference: NDArray[Any], **params: Any) -> Score:
-        metric = registry.get("metric", "frd").create(registry.complete("metric", "frd", params))
+        metric = registry.get("metric", "frd").create(registry.get("metric", "frd").complete(params))
         given = {"candidate": {"features": candidate}, "reference": {"features": reference}}
         score = metric.compute(MetricInputs(Task("t"), features=given), Context())
         assert isinstance(score, Score)
@@ -326,12 +328,12 @@ def test_names_tell_the_conventions(registry: Registry) -> None:
     spec = registry.get("metric", "frd").spec
     assert isinstance(spec, mtbench.MetricSpec)
     for params, variant in (({}, ""), ({"paper_log": True, "laplacian": True}, "paper-log,laplacian")):
-        complete = registry.complete("metric", "frd", params)
+        complete = registry.get("metric", "frd").complete(params)
         assert spec.printed_variant(complete) == variant
         for need in spec.needed(complete):
             assert isinstance(need, mtbench.Features)
             assert need.params["laplacian"] is bool(params)
-            registry.complete("extractor", need.extractor, need.params)
+            registry.get("extractor", need.extractor).complete(need.params)
 
 
 def test_two_folders(frd: Callable[..., Score], rows: NDArray[np.float32], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import mtbench
-from mtbench.store.artefacts import hash_of
+from mtbench.hashing import hash_of
 from mtbench.store.files import sha256_of
 
 pytestmark = pytest.mark.faults
@@ -217,7 +217,7 @@ def test_a_translation_is_what_was_checked(monkeypatch: pytest.MonkeyPatch) -> N
 
     from mtbench.compute.context import Context
     from mtbench.data import ImageSet, Slice
-    from mtbench.stages.translation import translate
+    from mtbench.stages.translate import translate
 
     class Late:
         def translate(self, batch: Any, context: Any) -> Any:

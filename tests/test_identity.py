@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 
 import mtbench
-from mtbench.analysis.columns import BLOCK, COLUMN, IDENTITY, ROW
 from mtbench.analysis.model import ResultsTable
 from mtbench.analysis.table import build_table
 from mtbench.engine.origin import made_of
-from mtbench.plan import Plan, Unit, make_plan
+from mtbench.plan import Plan, make_plan
 from mtbench.plan.suite import Entry, Suite, parse_suite
 from mtbench.registry.discovery import discover
+from mtbench.results.identity import BLOCK, COLUMN, IDENTITY, ROW
 from mtbench.results.merge import merge
 from mtbench.results.schema import SCORES
+from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact
 
 SUITE = """

@@ -344,7 +344,7 @@ def test_the_specs_are_registered_and_light() -> None:
     for name in ("inception-fid", "inception-imagenet", "inception-random"):
         found = registry.get("extractor", name)
         assert found.spec.arrays == ("pool", "logits")
-        assert found.create(registry.complete("extractor", name, {})).weights_sha256 == ""
+        assert found.create(registry.get("extractor", name).complete({})).weights_sha256 == ""
     assert registry.get("extractor", "inception-random").spec.caveat
     assert registry.get("extractor", "inception-fid").spec.weights == ("inception-fid",)
     modules = [f"mtbench_plugins.{m}" for m in ["extractors.inception", "metrics.fid", "metrics.kid"]]

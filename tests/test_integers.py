@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import mtbench
-from mtbench.api import plan
 from mtbench.errors import ParamError, RequestError, SuiteError
 from mtbench.integers import LARGEST, check_seed
+from mtbench.plan.request import PlanRequest
 from mtbench.plan.suite import load_suite
 from mtbench.registry.discovery import discover
 from mtbench.registry.params import Param, convert
@@ -98,7 +98,7 @@ def test_numbers_of_options(run_cli: Any, tmp_path: Path, toys: Path) -> None:
             assert "Expected a whole number from" in ran.err
             assert options[0].partition("=")[0] == "--set" or ran.err.startswith("Error: --seed: a seed is ")
         ran = run_cli(verb, "s.toml", "--plugin", toys, "--set", f"seeds={5000 * '9'}")
-        assert (ran.code, "Expected a value of type list" in ran.err) == (2, True)
+        assert (ran.code, "Expected a list of whole numbers, at least one" in ran.err) == (2, True)
     assert not (tmp_path / "mtbench-results").exists()
     for command in (("score", "a", "b"), ("translate", "identity", "a.png", "b.png")):
         ran = run_cli(*command, "--device", "cpu", "--seed", TOO_LARGE)
@@ -111,7 +111,7 @@ def test_numbers_of_calls(toys: Path, tmp_path: Path) -> None:
     odd: Any
     for odd in (2**63, -1, True, 1.0, "1", None, np.True_, np.float32(1)):
         with pytest.raises(RequestError, match="--seed: a seed is "):
-            plan(str(tmp_path / "s.toml"), registry=registry, seeds=[0, odd])
+            PlanRequest.of(str(tmp_path / "s.toml"), {"seeds": [0, odd]}).plan(registry)
         with pytest.raises(RequestError, match="--seed: a seed is "):
             mtbench.score("a", "b", device="cpu", seed=odd)
         if odd is not None:
@@ -120,7 +120,7 @@ def test_numbers_of_calls(toys: Path, tmp_path: Path) -> None:
     for odd in (0, True, 2.0):
         with pytest.raises(RequestError, match="--draws: the number of draws is "):
             mtbench.score("a", "b", device="cpu", draws=odd)
-    seeds = plan(str(tmp_path / "s.toml"), registry=registry, seeds=list(np.arange(2))).suite.seeds
+    seeds = PlanRequest.of(str(tmp_path / "s.toml"), {"seeds": list(np.arange(2))}).plan(registry).suite.seeds
     assert (seeds, {type(seed) for seed in seeds}) == ((0, 1), {int})
     assert check_seed(LARGEST, "here") == LARGEST
 

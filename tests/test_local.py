@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,24 @@ import pyarrow as pa
 import pytest
 
 import mtbench
+from mtbench.data import Task
 from mtbench.engine.executor import Session
 from mtbench.engine.job import Job, Outcome
-from mtbench.engine.worker import execute_file, outcome_file
+from mtbench.engine.unitfile import read_outcome, write_job
+from mtbench.engine.worker import execute_file
 from mtbench.errors import LeaseLostError, PluginError, RequestError
 from mtbench.registry.discovery import discover
 from mtbench.results.directory import Results
+from mtbench.stages.table import TranslateOptions
+from mtbench.stages.unit import Unit
 from mtbench.store.leases import Leases, confirm
 from mtbench.store.owner import gone, owner
+
+
+def unused(job: Job) -> Outcome:
+    """Of a session whose executor starts processes."""
+    raise AssertionError(job.key)
+
 
 SUITE = """
 [suite]
@@ -241,12 +252,13 @@ def test_each_failure_is_recorded_and_the_suite_goes_on(
 
 def test_a_plugin_that_changed_since_the_run_began_is_not_run(toys: Path) -> None:
     plugin = next(p for p in discover([toys]).plugins if p.path == toys)
-    job = Job({"key": "k", "stage": "translate", "kind": "translator", "plugin": "toy-same"}, "a", {}, {}, "s")
+    unit = Unit("k", "r", "translate", "same", Task("t"), TranslateOptions(), kind="translator", plugin="toy-same")
+    job = Job(unit, "a", {}, {}, "s")
     file = toys.with_name("unit.json")
-    file.write_text(Job(**{**vars(job), "plugin": plugin.reference(), "code": plugin.sha256}).to_json())
+    write_job(file, replace(job, plugin=plugin.reference(), code=plugin.sha256))
     toys.write_text(toys.read_text() + "\n")
     execute_file(file)
-    outcome = Outcome.from_json(outcome_file(file).read_text())
+    outcome = read_outcome(file)
     assert (outcome.status, outcome.error_type) == ("error", PluginError.__name__)
     assert "has changed or gone" in outcome.reason
 
@@ -254,8 +266,8 @@ def test_a_plugin_that_changed_since_the_run_began_is_not_run(toys: Path) -> Non
 def test_a_server_that_dies_loses_its_units_and_is_replaced(toys: Path, tmp_path: Path) -> None:
     registry = discover([toys])
     local = registry.get("executor", "local").create({"jobs": 2, "start": "fork"})
-    local.start(Session(registry, lambda *about: None))
-    job = Job({"key": "k", "stage": "nothing", "kind": "", "plugin": ""}, "a", {}, {}, str(tmp_path))
+    local.start(Session(unused, lambda *about: None))
+    job = Job(Unit("k", "r", "translate", "none", Task("t"), TranslateOptions()), "a", {}, {}, str(tmp_path))
     try:
         local.submit(job)
         first = local._server

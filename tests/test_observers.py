@@ -11,8 +11,9 @@ import mtbench
 from mtbench.data import Task
 from mtbench.engine.job import Outcome
 from mtbench.engine.observers import LOG, Observers
-from mtbench.plan import Unit
 from mtbench.registry.discovery import discover
+from mtbench.stages.table import ScoreOptions
+from mtbench.stages.unit import Unit
 
 BAD = """
 import mtbench
@@ -25,10 +26,9 @@ class Mute(Exception):
         raise ValueError("no words")
 
 @mtbench.hookimpl
-def mtbench_unit_finished(unit, result):
-    unit["inputs"].clear()
-    result["info"].clear()
-    result.clear()
+def mtbench_unit_finished(unit, outcome):
+    unit.inputs.clear()
+    outcome.info.clear()
     {does}
 
 @mtbench.hookimpl
@@ -41,9 +41,9 @@ import pathlib
 import mtbench
 
 @mtbench.hookimpl
-def mtbench_unit_finished(unit, result):
+def mtbench_unit_finished(unit, outcome):
     with pathlib.Path(__file__).with_suffix(".units").open("a") as file:
-        file.write(f"{unit['name']}: {result['status']} {result['info']} {unit['inputs']}\\n")
+        file.write(f"{unit.name}: {outcome.status} {outcome.info} {unit.inputs}\\n")
 
 @mtbench.hookimpl
 def mtbench_suite_finished(tables):
@@ -61,7 +61,7 @@ name = "toy-same"
 [[metrics]]
 name = "toy-mean"
 """
-UNIT = Unit("k", "r", "score", "metric", "m", {}, {}, None, {"candidate": "c"}, {}, "fp32", 1, "score a", Task("t"))
+UNIT = Unit("k", "r", "score", "score a", Task("t"), ScoreOptions(), "metric", "m", inputs={"candidate": "c"})
 OUTCOME = Outcome("k", "ok", info={"images": 3})
 
 

@@ -21,7 +21,7 @@ SMALL = {"size": 64, "patients_source": 2, "patients_target": 2, "slices": 3}
 
 def draw(name: str, **changes: Any) -> list[Sample]:
     registry = discover(third_party=False)
-    params = registry.complete("dataset", name, SMALL | changes)
+    params = registry.get("dataset", name).complete(SMALL | changes)
     return list(registry.get("dataset", name).create(params).prepare(None, Context()))
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from mtbench.errors import PluginError, RequestError
-from mtbench.plan import Plan, Unit, make_plan
+from mtbench.plan import Plan, make_plan
 from mtbench.plan.suite import parse_suite
 from mtbench.registry import codeid
 from mtbench.registry.discovery import discover
+from mtbench.stages.unit import Unit
 
 SUITE = """
 [suite]
@@ -116,7 +117,7 @@ def test_rows_that_cannot_be_made_say_why(toys: Path) -> None:
     assert {r.skipped for r in without.rows if r.columns["metric"] == "toy-overlap"} == {"the suite names no segmenter"}
     masked = plan(toys, translators=["toy-masked"], metrics=["toy-mean"])
     assert [r.columns["conditional"] for r in masked.rows if r.columns["translator"]] == [True]
-    assert units(masked, "translate")[0].options["conditional"] is True
+    assert units(masked, "translate")[0].options.conditional is True
     paired = plan(toys, datasets=["toy-paired"], translators=["toy-same"], metrics=["toy-error"])
     assert [(r.columns["role"], r.skipped) for r in paired.rows] == [("translator", "")]
 

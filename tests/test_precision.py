@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import mtbench
-from mtbench.api import run
+from mtbench import run
 from mtbench.compute.context import Context
 from mtbench.compute.inference import prepare_torch
 from mtbench.compute.precision import set_tf32, tf32

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mtbench.engine.space import size
-from mtbench.registry.probing import trial
+from mtbench.registry.probing import Imports, trial
 
 HEAD = (
     "import mtbench\n@mtbench.hookimpl\ndef mtbench_translators():\n    yield mtbench.TranslatorSpec('odd', ':Odd')\n"
@@ -28,7 +28,7 @@ def test_imports_that_hang_crash_or_raise_do_so_elsewhere(tmp_path: Path) -> Non
     }
     for name, body in bodies.items():
         (tmp_path / f"{name}.py").write_text(body)
-    found = trial([{"file": str(tmp_path / f"{name}.py"), "modules": []} for name in bodies], patience=2)
+    found = trial([Imports(tmp_path / f"{name}.py") for name in bodies], patience=2)
     assert {list(bodies)[position]: problem for position, problem in found.items()} == {
         "hang": "it did not end within 2 s",
         "crash": "it ended the process (SIGSEGV)",
@@ -61,6 +61,30 @@ def test_all_that_is_missing_is_told_at_once(run_cli: Any, toys: Path, tmp_path:
     for text in ("nowhere, which does not exist", "neither, which does not exist", "No module named 'no_such_module"):
         assert text in ran.err
     assert not (tmp_path / "mtbench-results").exists()
+
+
+@pytest.mark.parametrize(("where", "code"), [("", 2), ("start = 's.toml'", 0)])
+def test_a_translator_that_needs_no_fit_has_its_weight_files_looked_for(
+    where: str, code: int, run_cli: Any, toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless a parameter names a file in their place."""
+    monkeypatch.setenv("MTBENCH_WEIGHTS", str(tmp_path / "none"))
+    start = "mtbench.Param(None, 'path', role='weights')"
+    head = HEAD.replace("':Odd'", f"':Odd', weights=('inception-fid',), params={{'start': {start}}}")
+    body = (
+        "class Odd:\n    def __init__(self, start): pass\n"
+        "    def translate(self, batch, context): return batch.source\n"
+    )
+    (tmp_path / "odd.py").write_text(head + body)
+    (tmp_path / "s.toml").write_text(
+        '[suite]\nname = "s"\nreferences = false\n[[datasets]]\nname = "toy"\n[[metrics]]\nname = "toy-mean"\n'
+        f'[[translators]]\nname = "odd"\nparams = {{ {where} }}\n'
+    )
+    plugins = ("--plugin", toys, "--plugin", "odd.py")
+    ran = run_cli("run", "s.toml", *plugins, "--executor", "inline", "--device", "cpu")
+    assert ran.code == code, ran.err
+    missing = "odd (before any work was started): the weight file 'inception-fid' is missing"
+    assert (missing in ran.err) == (code == 2)
 
 
 def test_a_disk_that_seems_too_small_is_told(

@@ -18,6 +18,7 @@ from mtbench.plan.protocols import PROTOCOLS
 from mtbench.plan.suite import PROTOCOLS as NAMES
 from mtbench.plan.suite import parse_suite
 from mtbench.registry.discovery import discover
+from mtbench.stages.table import Subset
 
 SUITE = """
 [suite]
@@ -57,19 +58,17 @@ def test_the_reverse_protocol_trains_on_translated_slices_and_tests_on_real_ones
     }
     for row in made.rows:
         score = made.units[row.unit]
-        assert score.options["candidate"] == {"domain": "target", "split": "test"}
+        assert score.options.candidate == Subset("target", "test")
         assert "candidate_images" not in score.inputs
         fit = made.units[score.inputs["segmenter"]]
         if row.columns["role"] == "ceiling":
-            assert fit.options["domains"] == ["target"]
+            assert fit.options.domains == ("target",)
             assert not {"target_train", "target_validation"} & set(fit.inputs)
             continue
         # The target's masks are seen in the test alone.
-        assert fit.options["domains"] == ["source"]
-        sides = {
-            role: made.units[fit.inputs[f"source_{role}"]].options["candidate"] for role in ("train", "validation")
-        }
-        assert sides == {side: {"domain": "source", "split": side} for side in sides}
+        assert fit.options.domains == ("source",)
+        sides = {role: made.units[fit.inputs[f"source_{role}"]].options.candidate for role in ("train", "validation")}
+        assert sides == {split: Subset("source", split) for split in ("train", "validation")}
         assert {made.units[fit.inputs[f"source_{side}"]].plugin for side in sides} == {row.columns["translator"]}
 
 

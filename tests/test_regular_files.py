@@ -21,10 +21,10 @@ from mtbench.results.directory import Results
 from mtbench.results.merge import merge
 from mtbench.results.schema import ATTEMPTS
 from mtbench.results.unit import tell
+from mtbench.results.usage import look, size_of
 from mtbench.results.verify import verify
 from mtbench.store.artefacts import Store
 from mtbench.store.files import irregular_below, open_regular, read_regular
-from mtbench.store.usage import look, size_of
 
 SECRET = "MY-PRIVATE-KEY"
 KINDS = ["link", "link within", "dangling", "device", "pipe", "socket", "folder"]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtbench.data import Slice, Task
+from mtbench.data import ImageSet, Slice, Task
 from mtbench.rows import Rows
+from mtbench.stages.table import Subset
 from mtbench.stages.work import read_set
 from mtbench.store.artefacts import Artefact
 from mtbench.store.images import write_index
@@ -96,7 +97,7 @@ def test_a_side_of_a_split_is_not_read_before_its_images_are_asked_for(tmp_path:
     sides = ["test" if i in test else "train" for i in range(7)]
     (tmp_path / "split.json").write_text(json.dumps({"sides": {"source": sides}}))
     artefact, task = Artefact(tmp_path, {}), Task("t", labels={1: "a"}, masks=frozenset({"source"}))
-    images = read_set(artefact, artefact, task, {"domain": "source", "split": "test"})
+    images = read_set(artefact, artefact, task, Subset("source", "test"))
     held = images.images
     assert isinstance(held.array if isinstance(held, Rows) else held, np.memmap)
     np.testing.assert_array_equal(images.images, ARRAY[test])
@@ -104,3 +105,15 @@ def test_a_side_of_a_split_is_not_read_before_its_images_are_asked_for(tmp_path:
     np.testing.assert_array_equal(images.masks[:2], (ARRAY % 3)[test][:2])
     assert [s.slice_id for s in images.subset([1, 0]).slices] == [f"s{test[1]}", f"s{test[0]}"]
     np.testing.assert_array_equal(images.subset([1, 0]).images, ARRAY[[test[1], test[0]]])
+
+
+def test_images_of_several_channels_keep_them() -> None:
+    stored = np.arange(3 * 2 * 4 * 5, dtype=np.uint8).reshape(3, 2, 4, 5)
+    slices = tuple(Slice(str(i), "p", "c", partner=f"t{i}") for i in range(3))
+    many = ImageSet(stored, slices, None, Task("t"), "source", "train")
+    assert (many.channels, many.size) == (2, (4, 5))
+    np.testing.assert_array_equal(many.floats([2, 0]), (stored[[2, 0]] / 255).astype(np.float32))
+    assert tuple(many.subset([1]).tensor().shape) == (1, 2, 4, 5)
+    one = ImageSet(stored[:, 0], slices, None, Task("t"), "source", "train")
+    assert (one.channels, one.size, one.floats().shape) == (1, (4, 5), (3, 1, 4, 5))
+    assert [record.partner for record in one.subset([2]).slices] == ["t2"]

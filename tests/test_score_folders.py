@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -201,6 +202,54 @@ def test_a_named_metric_without_weights_is_refused(
     monkeypatch.setenv("MTBENCH_WEIGHTS", str(tmp_path / "none"))
     with pytest.raises(WeightsError, match=r"weights fetch[\s\S]*weights add"):
         score(folder("a"), folder("b"), "fid")
+
+
+ROLES = """
+from pathlib import Path
+import mtbench
+
+@mtbench.hookimpl
+def mtbench_extractors():
+    yield mtbench.ExtractorSpec(
+        "net", ":Net", arrays=("level",), weights=("no-such-file",),
+        params={"file": mtbench.Param(None, "path", role="weights"), "weights": 1},
+    )
+
+@mtbench.hookimpl
+def mtbench_metrics():
+    needs = tuple(mtbench.Features(side, "net", ("level",)) for side in ("candidate", "reference"))
+    like = mtbench.Param(None, "str", choices=("lib",), role="preset")
+    yield mtbench.MetricSpec("level", ":Level", needs=needs, params={"like": like, "preset": "mine"})
+
+class Net:
+    def __init__(self, file, weights): self.factor = float(Path(file).read_text())
+    def extract(self, images, context): return {"level": images.mean((1, 2, 3))[:, None] * self.factor}
+
+class Level:
+    def __init__(self, like, preset): self.factor = 100 if like == "lib" else 1
+    def compute(self, inputs, context):
+        return mtbench.Score(float(inputs.features["candidate"]["level"].sum()) * self.factor)
+"""
+
+
+def test_presets_and_weight_files_go_where_their_roles_are(folder: Make, tmp_path: Path) -> None:
+    """Not into the parameters called "preset" and "weights", which are the plugin's own affair."""
+    (tmp_path / "roles.py").write_text(ROLES)
+    a, b = folder("a", patients=1), folder("b", patients=1)
+
+    def value(weights: str, **options: Any) -> float:
+        (tmp_path / "w.txt").write_text(weights)
+        files = {"net": str(tmp_path / "w.txt")}
+        options |= {"plugin_files": [str(tmp_path / "roles.py")], "device": "cpu"}
+        (row,) = mtbench.score(a, b, metrics=["level"], weights=files, **options)
+        assert row["weights_sha256"] == hashlib.sha256(weights.encode()).hexdigest()
+        return float(row["value"])
+
+    plain = value("1.0")
+    assert value("2.0") == pytest.approx(2 * plain)
+    assert value("1.0", preset="lib") == pytest.approx(100 * plain)
+    with pytest.raises(RequestError, match="no metric here has a preset 'mine'"):
+        value("1.0", preset="mine")
 
 
 def test_masks_give_dice(folder: Make, score: Any, tmp_path: Path) -> None:

@@ -258,9 +258,7 @@ def test_results_with_enough_tasks_are_compared_over_them(tmp_path: Path, monkey
     def invoke(*arguments: str) -> Any:
         return CliRunner(env={"COLUMNS": "200"}).invoke(command, ["x", "y", *arguments])
 
-    monkeypatch.setattr(
-        "mtbench.results.directory.load", lambda name, table="scores": scores if table == "scores" else cases
-    )
+    monkeypatch.setattr("mtbench.cli.compare.load", lambda name, table="scores": scores if table == "scores" else cases)
     printed = invoke("-o", str(tmp_path / "out.svg"))
     assert printed.exit_code == 0, printed.output
     assert "dice, a, mean rank over 6 tasks: a 1.00, b_1 $x 2.00, c 3.00" in printed.output

@@ -10,7 +10,12 @@ import pytest
 
 import mtbench
 from mtbench import Features, PluginError
-from mtbench.registry.discovery import discover
+from mtbench.engine.request import RunRequest
+from mtbench.errors import RequestError
+from mtbench.registry.discovery import discover, load_one
+from mtbench.registry.plugin import Plugin
+from mtbench.registry.registry import Registry
+from mtbench.translation.models import from_checkpoint
 
 
 def metric(**given: Any) -> mtbench.MetricSpec:
@@ -19,6 +24,10 @@ def metric(**given: Any) -> mtbench.MetricSpec:
 
 def translator(**given: Any) -> mtbench.TranslatorSpec:
     return mtbench.TranslatorSpec("t", ":T", **given)
+
+
+def a_file() -> mtbench.Param:
+    return mtbench.Param(None, "path", role="checkpoint")
 
 
 def dataset(**given: Any) -> mtbench.DatasetSpec:
@@ -51,6 +60,7 @@ def dataset(**given: Any) -> mtbench.DatasetSpec:
         (lambda: translator(params={"a": mtbench.Param("x", choices=("y",))}), ["default of parameter 'a'", "'y'"]),
         (lambda: translator(params={"a b": 1}), ["a parameter is called 'a b'", "a Python name"]),
         (lambda: translator(params={"a": object()}), ["params cannot be read", "needs kind="]),
+        (lambda: translator(params={name: a_file() for name in "ab"}), ["two parameters have the role 'checkpoint'"]),
         (lambda: mtbench.SuiteSpec("s", 3), ["SuiteSpec 's'", "resource is 3"]),
     ],
 )
@@ -159,3 +169,122 @@ def test_what_a_class_must_have_is_looked_for_before_it_works(
         found.create({})
     assert f"Mine has no method {lacking}" in str(caught.value)
     assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"role": "weight"}, ["role 'weight'", "checkpoint, weights, preset, jobs"]),
+        ({"role": "checkpoint"}, ["kind='path'"]),
+        ({"role": "weights", "kind": "list"}, ["kind='path'"]),
+    ],
+)
+def test_a_role_that_there_is_not_is_refused(given: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(TypeError) as caught:
+        mtbench.Param(None, **{"kind": "str", **given})
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_parameter_means_something_by_its_role_and_nothing_by_its_name() -> None:
+    named = translator(params={"checkpoint": mtbench.Param(None, "path"), "start": a_file()})
+    assert named.param_for("checkpoint") == "start"
+    assert translator(params={"checkpoint": mtbench.Param(None, "path")}).param_for("checkpoint") is None
+
+
+def test_weight_files_are_needed_unless_a_parameter_names_one() -> None:
+    spec = translator(weights=("net",), params={"start": a_file(), "weights": mtbench.Param(None, "path"), "size": 3})
+    assert spec.weight_files({"start": None, "weights": "x.pt", "size": 3}) == ("net",)
+    assert spec.weight_files({"start": "x.pt", "weights": None, "size": 3}) == ()
+    assert metric().weight_files({}) == ()
+
+
+CALLS = """
+import mtbench
+
+@mtbench.hookimpl
+def mtbench_executors():
+    yield mtbench.ExecutorSpec("mine", ":Mine", params={"jobs": 1, "many": mtbench.Param(1, role="jobs")})
+    yield mtbench.ExecutorSpec("eager", ":Mine", params={"at": 1, "b": 2}, shorthand="b", default=True)
+
+@mtbench.hookimpl
+def mtbench_exporters():
+    yield mtbench.ExporterSpec("eager", ":Mine", default=True)
+
+@mtbench.hookimpl
+def mtbench_translators():
+    yield mtbench.TranslatorSpec("unsure", ":Mine", trains=lambda params: params["no such"])
+    yield mtbench.TranslatorSpec("starts", ":Mine", params={"start": mtbench.Param(None, "path", role="checkpoint")})
+    yield mtbench.TranslatorSpec("named", ":Mine", params={"checkpoint": mtbench.Param(None, "path")})
+
+class Mine:
+    limits, slots = True, 1
+    def __init__(self, **params): self.params = params
+    def problems(self): return []
+    def start(self, session): pass
+    def submit(self, job): pass
+    def wait(self, seconds): return []
+    def close(self): pass
+    def translate(self, batch, context): return batch.source
+"""
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Registry:
+    (tmp_path / "calls.py").write_text(CALLS)
+    return discover([tmp_path / "calls.py"])
+
+
+def test_a_call_is_read_in_one_place(calls: Registry) -> None:
+    registered, params = calls.call("executor", "eager:5,at=2")
+    assert (registered.spec.name, params) == ("eager", {"at": 2, "b": "5"})
+    assert calls.call("executor", "mine")[1] == {}
+    for text, words in {
+        "eager:5,6": ["executor 'eager': '6' has no name", "eager:NAME=VALUE with NAME one of at, b"],
+        "mine:5": ["executor 'mine': '5' has no name", "one of jobs, many"],
+        "eagre": ["there is no executor 'eagre'", "Did you mean 'eager'"],
+    }.items():
+        with pytest.raises(RequestError) as caught:
+            calls.call("executor", text)
+        for word in words:
+            assert word in str(caught.value)
+
+
+def test_jobs_fill_the_parameter_of_that_role(calls: Registry) -> None:
+    made: Any = RunRequest("suite", executor="mine:jobs=7", jobs=3).make_executor(calls)
+    assert made.params == {"jobs": 7, "many": 3}
+    with pytest.raises(RequestError, match="executor 'eager': there is no parameter 'jobs'"):
+        RunRequest("suite", executor="eager", jobs=3).make_executor(calls)
+
+
+def test_the_default_is_the_one_that_was_registered_first(calls: Registry, tmp_path: Path) -> None:
+    """A plugin that is installed later does not take the place of ours."""
+    plain = discover(third_party=False)
+    for kind in (mtbench.ExecutorSpec, mtbench.ExporterSpec):
+        assert plain.get(kind, plain.default(kind)).plugin.built_in
+        assert calls.default(kind) == plain.default(kind)
+        assert load_one(Plugin.of_file(tmp_path / "calls.py").reference()).default(kind) == "eager"
+    assert RunRequest("suite").executor_name(calls) == plain.default(mtbench.ExecutorSpec)
+    assert RunRequest("suite", executor="mine:jobs=2").executor_name(calls) == "mine"
+    with pytest.raises(RequestError, match="no executor is the default one"):
+        Registry().default(mtbench.ExecutorSpec)
+
+
+def test_a_weight_file_fills_the_parameter_of_that_role(calls: Registry, tmp_path: Path) -> None:
+    file = tmp_path / "net.pt"
+    file.touch()
+    assert from_checkpoint(calls, "starts", file, "fp32").params == {"start": str(file)}
+    with pytest.raises(RequestError, match="'named' takes no weight file"):
+        from_checkpoint(calls, "named", file, "fp32")
+
+
+def test_what_fails_in_a_spec_names_its_plugin(calls: Registry, tmp_path: Path) -> None:
+    found = calls.get("translator", "unsure")
+    where = r"translator 'unsure' of .*calls.py: its spec cannot answer: KeyError: 'no such'.*correct the plugin"
+    for ask in (
+        lambda: found.create({}),
+        lambda: found.ask(found.spec.whether, "trains", {}),
+        lambda: from_checkpoint(calls, "unsure", None, "fp32"),
+    ):
+        with pytest.raises(PluginError, match=where):
+            ask()

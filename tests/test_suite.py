@@ -9,8 +9,11 @@ import pytest
 
 from mtbench.errors import RequestError, SuiteError
 from mtbench.plan import make_plan
+from mtbench.plan.request import PlanRequest
 from mtbench.plan.suite import Suite, load_suite, parse_suite
-from mtbench.registry.discovery import Registry, discover
+from mtbench.registry.discovery import discover
+from mtbench.registry.registry import Registry
+from mtbench.stages.table import SplitOptions
 
 GOOD = """\
 # a comment
@@ -59,7 +62,7 @@ def test_a_whole_suite_is_read() -> None:
     suite = parse(GOOD)
     assert (suite.name, suite.seeds, suite.precision, suite.references) == ("toy", (0, 1), "fp32", True)
     assert [t.name for t in suite.translators] == ["toy-shift", "toy-same"]
-    assert suite.datasets[0].split == {"by": "seed", "seed": 0, "validation": 0.15, "test": 0.34, "same_people": True}
+    assert suite.datasets[0].split == SplitOptions("seed", seed=0, validation=0.15, test=0.34, same_people=True)
     assert suite.datasets[0].where == "toy.toml, line 6"
 
 
@@ -210,6 +213,22 @@ def test_selection_narrows_and_changes(registry: Registry) -> None:
         make_plan(suite.select(translators=["toy-sane"]), registry)
     with pytest.raises(RequestError, match=r"option 'toy-shift:bye=2'.*no parameter 'bye'.*'by'"):
         make_plan(suite.select(translators=["toy-shift:bye=2"]), registry)
+
+
+def test_options_of_a_request_are_checked() -> None:
+    request = PlanRequest.of("quickstart", {"precision": "bf16", "seeds": [1, 2], "plugin_files": [Path("a.py")]})
+    assert (request.precision, request.seeds, request.plugin_files) == ("bf16", (1, 2), ("a.py",))
+    for options, message in (
+        (
+            {"precision": "fp23"},
+            r"the request: precision is 'fp23'\. Did you mean 'fp32'.*one of 'fp32', 'tf32', 'bf16'",
+        ),
+        ({"seeds": 1}, r"the request: seeds is 1\. Expected a value of type tuple\[int, \.\.\.\]"),
+        ({"metrics": "dice"}, r"the request: metrics is 'dice', one text.*\('dice',\)"),
+        ({"metric": ["dice"]}, r"^there is no option 'metric'\. Did you mean 'metrics'.*one of translators, datasets,"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            PlanRequest.of("quickstart", options)
 
 
 def test_paths_start_from_the_suite_or_from_where_they_were_typed(

@@ -216,7 +216,7 @@ def test_bad_input() -> None:
 
 def test_printed_name_always_says_the_variant() -> None:
     registered = discover(third_party=False).get("metric", "swd")
-    defaults = discover(third_party=False).complete("metric", "swd", {})
+    defaults = discover(third_party=False).get("metric", "swd").complete({})
     assert registered.spec.printed_variant(defaults) == "karras"
     other = {**defaults, "variant": "koshian2", "patches": 64}
     assert registered.spec.printed_variant(other) == "koshian2,patches=64"

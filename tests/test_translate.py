@@ -19,7 +19,7 @@ from PIL import Image
 from replicas import write_nifti, write_series
 
 import mtbench
-from mtbench.api import run
+from mtbench import run
 from mtbench.errors import DataError, MtbenchError, RequestError, StoreError, WeightsError
 from mtbench.formats import read
 from mtbench.registry.discovery import discover

@@ -13,7 +13,8 @@ from skimage.exposure import match_histograms
 
 import mtbench
 from mtbench.compute.context import Context
-from mtbench.registry.discovery import Registered, discover
+from mtbench.registry.discovery import discover
+from mtbench.registry.registry import Registered
 
 TASK = mtbench.Task("toy")
 

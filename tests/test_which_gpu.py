@@ -12,10 +12,15 @@ import pytest
 import mtbench
 from mtbench.compute.inference import resolve_device
 from mtbench.engine.executor import Session
-from mtbench.engine.job import Job
+from mtbench.engine.job import Job, Outcome
 from mtbench.errors import RequestError
-from mtbench.registry.discovery import Registry
 from mtbench_plugins.executors.local.client import Local
+
+
+def unused(job: Job) -> Outcome:
+    """Of a session whose executor starts processes."""
+    raise AssertionError(job.key)
+
 
 NONE = "none is visible to PyTorch"
 TWO = "2 are visible to PyTorch"
@@ -142,7 +147,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     def submit(device: str, found: int) -> list[tuple[str | None, str]]:
         local = Local(4, "fork")
-        local.start(Session(Registry([]), lambda *_: None, 1, device))
+        local.start(Session(unused, lambda *_: None, 1, device))
         sent: list[dict[str, Any]] = []
         monkeypatch.setattr(local, "_control", Control(sent), raising=False)
         monkeypatch.setattr(local, "_folder", tmp_path / "server", raising=False)

@@ -1,4 +1,4 @@
-"""What makes two numbers comparable: the keys of blocks, rows and columns, and their printed names."""
+"""The printed names of blocks, rows and columns."""
 
 from __future__ import annotations
 
@@ -8,33 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mtbench.registry.params import format_call
-
-BLOCK = ("dataset", "dataset_revision", "dataset_params", "split", "data_sha256")
-"""Numbers made on different data never share a block."""
-
-ROW = ("role", "translator", "translator_params", "translator_version")
-"""Numbers of different translators never share a row."""
-
-BASE = ("metric", "variant", "title", "label", "family", "unit", "caveat")
-DETAILS = (
-    "metric_params",
-    "metric_version",
-    "extractor",
-    "weights_sha256",
-    "sampling_params",
-    "precision",
-    "threads",
-    "segmenter",
-    "segmenter_params",
-    "segmenter_version",
-    "segmenter_seed",
-    "protocol",
-)
-COLUMN = BASE + DETAILS
-"""Numbers that differ in any of these never share a column."""
-
-IDENTITY = (*BLOCK, *ROW, *DETAILS, "metric", "variant", "fold", "seed")
-"""Rows that are equal in all of these are runs of the same request: only such are averaged as replicates."""
+from mtbench.results.identity import BLOCK, DETAILS
 
 ROLES = {
     "translator": "",

@@ -12,11 +12,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mtbench.analysis.association import holm
-from mtbench.analysis.columns import BLOCK, DETAILS, ROW, params, row_label
+from mtbench.analysis.columns import params, row_label
 from mtbench.analysis.matching import Side, match_blocks, match_columns, match_rows
 from mtbench.analysis.nemenyi import CriticalDifference, critical_difference, shared_places
 from mtbench.analysis.paired import FEWEST_PATIENTS, PairedDifference, paired_difference
 from mtbench.analysis.ranking import Rule, ranked_rows
+from mtbench.results.identity import BLOCK, DETAILS, ROW
 
 NOT_COMPARABLE = "not the same data, split or settings of the metric"
 
@@ -158,22 +159,12 @@ def _cells(
         for r, s in pairs
         if (blocks[0], r, columns[0]) in a.found.numbers and (blocks[1], s, columns[1]) in b.found.numbers
     ]
-    ranks = []
-    for side, block, column, which in ((a, blocks[0], columns[0], 0), (b, blocks[1], columns[1], 1)):
-        rows = [pair[which] for pair in both]
-        texts = {(block, r, column): side.text(block, r, column) for r in rows}
-        ranks.append(ranked_rows(side.found, block, column, rows, rule, texts))
+    rank_a = _ranks(a, blocks[0], columns[0], [r for r, _ in both], rule)
+    rank_b = _ranks(b, blocks[1], columns[1], [s for _, s in both], rule)
     items = []
     for r, s in pairs:
         key_a, key_b = (blocks[0], r, columns[0]), (blocks[1], s, columns[1])
         number_a, number_b = a.found.numbers.get(key_a), b.found.numbers.get(key_b)
-        paired = None
-        if not measured and number_a and number_b:
-            cases_a, cases_b = a.cases(*key_a), b.cases(*key_b)
-            shared = [case for case in cases_a if case in cases_b]
-            paired = paired_difference(
-                [cases_b[case][1] - cases_a[case][1] for case in shared], [cases_a[case][0] for case in shared]
-            )
         one = any(
             number is not None and number.seeds == 1 and key in side.found.seeded
             for number, key, side in ((number_a, key_a, a), (number_b, key_b, b))
@@ -189,11 +180,11 @@ def _cells(
                 number_b.value if number_b else None,
                 a.text(*key_a),
                 b.text(*key_b),
-                ranks[0].get(r),
-                ranks[1].get(s),
+                rank_a.get(r),
+                rank_b.get(s),
                 not measured,
                 not measured and not translators,
-                paired,
+                _paired(a.cases(*key_a), b.cases(*key_b)) if not measured and number_a and number_b else None,
                 None,
                 number_a.std if number_a else None,
                 number_b.std if number_b else None,
@@ -228,6 +219,16 @@ def _translator(a: Side, r: int, b: Side, s: int) -> str:
     if not all(row["translator_params"] or row["translator_version"] for row in pair):
         return _both(a.layout.labels[r], b.layout.labels[s])  # a paper does not state them
     return _both(*(row_label(row, pair, {}) for row in pair))
+
+
+def _ranks(side: Side, block: int, column: int, rows: Sequence[int], rule: Rule) -> dict[int, int]:
+    texts = {(block, row, column): side.text(block, row, column) for row in rows}
+    return ranked_rows(side.found, block, column, rows, rule, texts)
+
+
+def _paired(a: Mapping[str, tuple[str, float]], b: Mapping[str, tuple[str, float]]) -> PairedDifference | None:
+    shared = [case for case in a if case in b]
+    return paired_difference([b[case][1] - a[case][1] for case in shared], [a[case][0] for case in shared])
 
 
 def _both(a: str, b: str) -> str:

@@ -50,7 +50,6 @@ class Correlation:
     Attributes:
         task, dataset: the task's printed title and its name.
         metric, against: printed names of the two columns ("SWD[karras]", "Dice[slice] breast").
-        metric_name, against_name: names of the two metrics ("swd", "dice").
         translators: printed names of the points.
         estimates: by method: "pearson", "spearman", "kendall".
         caveat: why the metric's numbers are not comparable with anybody's; mostly empty.
@@ -60,8 +59,6 @@ class Correlation:
     dataset: str
     metric: str
     against: str
-    metric_name: str
-    against_name: str
     translators: tuple[str, ...]
     estimates: Mapping[str, Estimate]
     caveat: str = ""
@@ -174,8 +171,6 @@ def _task(found: Gathered, layout: Layout, b: int, columns: Sequence[int], point
                     found.blocks[b]["dataset"],
                     f"{layout.names[columns[j]]} {cx['label']}".strip(),
                     f"{layout.names[columns[k]]} {cy['label']}".strip(),
-                    cx["metric"],
-                    cy["metric"],
                     names,
                     {method: estimates[method][i][m] for method in METHODS},
                     cx["caveat"],

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mtbench.analysis.cells import COUNTS, Key, Number, average, counts, sentences, texts_by, validation
-from mtbench.analysis.columns import BLOCK, COLUMN, DETAILS, ROLES, ROW
+from mtbench.analysis.columns import ROLES
 from mtbench.analysis.groups import codes, combine
 from mtbench.errors import DataError
+from mtbench.results.identity import BLOCK, COLUMN, DETAILS, ROW
 from mtbench.results.schema import SCHEMA_VERSION, SCORES
 
 

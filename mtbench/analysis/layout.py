@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mtbench.analysis.columns import DETAILS, FAMILIES, ROLES, block_titles, column_names, row_labels
+from mtbench.analysis.columns import FAMILIES, ROLES, block_titles, column_names, row_labels
 from mtbench.analysis.gather import Gathered
 from mtbench.analysis.select import chosen
+from mtbench.results.identity import DETAILS
 
 
 class Layout:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mtbench.analysis.columns import BLOCK, DETAILS, ROW
 from mtbench.analysis.gather import Gathered, gather
 from mtbench.analysis.layout import Layout
 from mtbench.analysis.numbers import printed
 from mtbench.analysis.percase import PerCase
+from mtbench.results.identity import BLOCK, DETAILS, ROW
 
 
 class Side:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mtbench.analysis import remarks
 from mtbench.analysis.cells import Key, Number
-from mtbench.analysis.columns import DETAILS, FAMILIES, anonymous, params
+from mtbench.analysis.columns import FAMILIES, anonymous, params
 from mtbench.analysis.gather import Gathered, gather
 from mtbench.analysis.layout import Layout
 from mtbench.analysis.model import Cell, Column, ResultsTable, Row, Section
@@ -19,6 +19,7 @@ from mtbench.analysis.numbers import printed
 from mtbench.analysis.ranking import RULES, Rule, ranked_rows
 from mtbench.analysis.significance import Lead, significant_leads
 from mtbench.errors import RequestError
+from mtbench.results.identity import DETAILS
 
 Spread = Literal["none", "interval", "std"]
 SPREADS: tuple[Spread, ...] = ("none", "interval", "std")

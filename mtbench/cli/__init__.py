@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from mtbench.errors import DataError, MtbenchError, StoreError, Terminated
+from mtbench.errors import DataError, MtbenchError, StoreError, Terminated, close_matches
 from mtbench.openmp import wait_briefly
 
 COMMANDS = {
@@ -54,8 +54,6 @@ class LazyGroup(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """As click does, with close matches for a misspelt verb."""
-        from mtbench.errors import close_matches
-
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             matches = close_matches(args[0], COMMANDS)
             hint = f" Did you mean '{matches[0]}'?" if matches else ""

@@ -9,9 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from mtbench.analysis.compare import NOT_COMPARABLE, compare
+from mtbench.analysis.nemenyi import ENOUGH_TASKS, FEWEST_METHODS
 from mtbench.errors import RequestError
 from mtbench.registry.params import format_call
+from mtbench.results.directory import load
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,12 +47,6 @@ def command(a: str, b: str, output: Path | None, as_json: bool, **options: Any) 
 
     Differences are given where data, split and the metric's settings are the same; ranks everywhere.
     """
-    from rich.console import Console
-    from rich.text import Text
-
-    from mtbench.analysis.compare import NOT_COMPARABLE, compare
-    from mtbench.results.directory import load
-
     found = compare(load(a), load(b), load(a, "cases"), load(b, "cases"), **options)
     if not found.items:
         raise RequestError(
@@ -84,7 +85,6 @@ def command(a: str, b: str, output: Path | None, as_json: bool, **options: Any) 
 
 
 def _draw(found: Sequence[CriticalDifference], path: Path) -> None:
-    from mtbench.analysis.nemenyi import ENOUGH_TASKS, FEWEST_METHODS
     from mtbench.report.criticaldifference import draw
 
     if not found:
@@ -126,10 +126,6 @@ def _said(value: Any) -> str:
 
 
 def _table(title: str, items: list[Compared], comparable: bool) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     shown = Table(title=Text(title), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
     shown.pad_edge, shown.collapse_padding = False, True
     shown.add_column("method")
@@ -144,10 +140,6 @@ def _table(title: str, items: list[Compared], comparable: bool) -> Table:
 
 
 def _average_ranks(ranks: Sequence[AverageRank]) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     shown = Table(title="Mean rank over tasks", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     shown.pad_edge, shown.collapse_padding, shown.header_style = False, True, ""
     shown.add_column("metric")

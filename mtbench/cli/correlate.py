@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from mtbench.analysis.correlation import correlate
 from mtbench.errors import RequestError
+from mtbench.results.directory import load
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,12 +47,6 @@ def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -
     RESULTS is a results directory, or published:midl2024. One point per translator, seeds averaged; p-values from
     permutations of translators, adjusted by Holm.
     """
-    from rich.console import Console
-    from rich.text import Text
-
-    from mtbench.analysis.correlation import correlate
-    from mtbench.results.directory import load
-
     found = correlate(load(results), **options)
     if not found.items:
         raise RequestError(
@@ -105,10 +105,6 @@ LEGEND = "r: Pearson; rho: Spearman; tau: Kendall; one left out: the range of r 
 
 
 def _table(task: str, items: list[Correlation], absolute: bool) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     shown = Table(title=Text(task), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
     shown.pad_edge, shown.collapse_padding = False, True
     shown.add_column("metric")

@@ -9,15 +9,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from mtbench.cli.options import plugin_options
+from mtbench.engine.progress import make_progress
+from mtbench.errors import DataError, RequestError
+from mtbench.preparation.checks import as_json as plain
+from mtbench.preparation.checks import check, image_sets
+from mtbench.preparation.licences import Licences
+from mtbench.preparation.request import lookup, prepare, requests
+from mtbench.preparation.sheets import contact_sheet
+from mtbench.registry.discovery import discover
+from mtbench.registry.specs import DatasetSpec
+from mtbench.store.artefacts import Store
+from mtbench.store.folders import store_folder
 
 if TYPE_CHECKING:
     from mtbench.preparation.checks import Report
     from mtbench.preparation.licences import Licences
     from mtbench.preparation.request import Prepared, Request
-    from mtbench.registry.discovery import Registry
-    from mtbench.registry.specs import DatasetSpec
+    from mtbench.registry.registry import Registry
 
 _STORE = click.option("--store", metavar="DIR", help="Where artefacts are kept (default: as for `mtbench run`).")
 _ROOT = click.option("--root", metavar="DIR", help="The folder with the raw files.")
@@ -35,11 +47,9 @@ def command() -> None:
 @plugin_options
 def list_datasets(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_plugins: bool) -> None:
     """List data sets, or NAME: licence, access, size, how to obtain it, what of it was never tried on real files."""
-    from mtbench.registry.discovery import discover
-
     registry = discover(plugin_files, third_party=not no_plugins)
-    names = [registry.get("dataset", name).spec.name] if name else registry.names("dataset")
-    specs: list[DatasetSpec] = [registry.get("dataset", each).spec for each in names]
+    names = [name] if name else registry.names("dataset")
+    specs = [registry.get(DatasetSpec, each).spec for each in names]
     if as_json:
         keys = (
             *("name", "description", "revision", "access", "licence", "size", "source", "target", "needs_root"),
@@ -77,14 +87,6 @@ def prepare_dataset(
 
     TARGET is a data set (NAME or NAME:PARAMETER=VALUE,...) with its --root, or a suite, whose data sets are prepared.
     """
-    from rich.console import Console
-
-    from mtbench.compute.folders import store_folder
-    from mtbench.engine.progress import make_progress
-    from mtbench.preparation.licences import Licences
-    from mtbench.preparation.request import prepare
-    from mtbench.store.artefacts import Store
-
     registry, asked = _asked(target, root, only, plugin_files, no_plugins)
     place = Store(store_folder(store))
     for request in asked:
@@ -118,14 +120,6 @@ def check_dataset(
     no_plugins: bool,
 ) -> int:
     """Look through the prepared TARGET: counts, leaks, masks, intensities, contact sheets. Exit code 1 for a leak."""
-    from mtbench.compute.folders import store_folder
-    from mtbench.errors import DataError
-    from mtbench.preparation.checks import as_json as plain
-    from mtbench.preparation.checks import check, image_sets
-    from mtbench.preparation.request import lookup
-    from mtbench.preparation.sheets import contact_sheet
-    from mtbench.store.artefacts import Store
-
     registry, asked = _asked(target, root, only, plugin_files, no_plugins)
     leaks = 0
     for request in asked:
@@ -152,16 +146,11 @@ def check_dataset(
 def _asked(
     target: str, root: str | None, only: Sequence[str], plugin_files: Sequence[str], no_plugins: bool
 ) -> tuple[Registry, list[Request]]:
-    from mtbench.preparation.request import requests
-    from mtbench.registry.discovery import discover
-
     registry = discover(plugin_files, third_party=not no_plugins)
     return registry, requests(target, registry, root=root, only=only)
 
 
 def _licence(spec: DatasetSpec, licences: Licences, accept: bool) -> None:
-    from mtbench.errors import RequestError
-
     if licences.accepted(spec):
         return
     click.echo(f"Licence of '{spec.name}': {spec.licence}", err=True)
@@ -220,9 +209,6 @@ def _show(spec: DatasetSpec) -> None:
 
 
 def _print(request: Request, report: Report, sheets: Sequence[Path]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     console = Console()
     table = Table(box=None, padding=(0, 2, 0, 0), title=request.name, title_justify="left")
     for header in ("domain", "split", "slices", "published", "patients"):

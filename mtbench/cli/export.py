@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mtbench.analysis.table import build_table
 from mtbench.cli.options import plugin_options
 from mtbench.errors import RequestError
+from mtbench.registry.discovery import discover
+from mtbench.registry.specs import ExporterSpec
+from mtbench.results.directory import load
 
 if TYPE_CHECKING:
-    from mtbench.registry.discovery import Registry
+    from mtbench.registry.registry import Registry
 
 
 @click.command("export")
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     "-f",
     "--format",
     "format_",
-    help="md, csv, tex, html, json or a plugin's; else by the ending of -o, else md.",
+    help="An exporter (`mtbench plugins` lists them); else by the ending of -o, else the default one.",
 )
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; else it is printed.")
 @click.option(
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
     default="default",
     help="'paper' ranks conditional translators too, as Table 1 of the MIDL 2024 paper does.",
 )
-@click.option("-m", "--metric", "columns", multiple=True, help="Show this metric: fid, 'swd[karras]', 'dice*'.")
+@click.option("-m", "--metric", "columns", multiple=True, help="Show this metric: NAME, 'NAME[VARIANT]' or 'NAM*'.")
 @click.option("-t", "--translator", "rows", multiple=True, help="Show this row; also ceiling, floor, oracle.")
 @click.option("-d", "--dataset", "datasets", multiple=True, help="Show this task.")
 @click.option(
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
     default="none",
     help="Behind each number: its interval over patients, or the standard deviation over seeds.",
 )
-@click.option("--decimals", multiple=True, help="Digits after the point: 3 for all, or fid=1 for one metric.")
+@click.option("--decimals", multiple=True, help="Digits after the point: 3 for all, or METRIC=1 for one.")
 @click.option("--transposed", is_flag=True, help="Translators side by side.")
 @click.option("--ranks", is_flag=True, help="Print each number's rank behind it.")
 @click.option("--significant", is_flag=True, help="Bold only where the best significantly beats every other.")
@@ -62,12 +66,8 @@ def command(
 
     Best in bold, runner-up underlined, by column; conditional translators carry a dagger and are not ranked.
     """
-    from mtbench.analysis.table import build_table
-    from mtbench.registry.discovery import discover
-    from mtbench.results.directory import load
-
     registry = discover(plugin_files, third_party=not no_plugins)
-    exporter = registry.get("exporter", format_ or _format_of(output, registry))
+    exporter = registry.get(ExporterSpec, format_ or _format_of(output, registry))
     table = build_table(
         load(results),
         decimals=_decimals(decimals),
@@ -78,7 +78,7 @@ def command(
     )
     if not table.sections:
         raise RequestError("there are no scores to show", where=results, remedy="`mtbench run` makes them")
-    text: str = exporter.create(registry.complete("exporter", exporter.spec.name, {})).export(table)
+    text = exporter.create(exporter.complete({})).export(table)
     if output is None:
         click.echo(text, nl=False)
         return
@@ -90,10 +90,10 @@ def command(
 
 
 def _format_of(output: Path | None, registry: Registry) -> str:
-    """The format whose files end as ``output`` does; Markdown without a file."""
+    """The format whose files end as ``output`` does; the default one without a file."""
     if output is None:
-        return "md"
-    endings = {registry.get("exporter", name).spec.ending: name for name in registry.names("exporter")}
+        return registry.default(ExporterSpec)
+    endings = {registry.get(ExporterSpec, name).spec.ending: name for name in registry.names("exporter")}
     if output.suffix not in endings:
         raise RequestError(
             f"the ending of {output.name} names no format",
@@ -104,7 +104,7 @@ def _format_of(output: Path | None, registry: Registry) -> str:
 
 
 def _decimals(values: tuple[str, ...]) -> int | dict[str, int] | None:
-    """``("3",)`` as 3, ``("fid=1", "kid=4")`` as a mapping."""
+    """``("3",)`` as 3, ``("a=1", "b=4")`` as a mapping."""
     if not values:
         return None
     try:

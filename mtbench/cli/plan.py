@@ -8,11 +8,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from mtbench.cli.options import plugin_options, suite_options
+from mtbench.plan.address import states
+from mtbench.plan.request import PlanRequest
 from mtbench.plan.suite import PROTOCOLS
 from mtbench.registry.params import format_call
+from mtbench.store.artefacts import Store
+from mtbench.store.folders import store_folder
 
 if TYPE_CHECKING:
     from mtbench.plan import Plan, Row
@@ -28,18 +34,10 @@ _MARK = {"cached": "[green]●[/]", "to do": "○", "pending": "[yellow]◌[/]",
 @plugin_options
 def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
     """Show what SUITE would run. Loads no model and reads no image."""
-    from rich.console import Console
-
-    from mtbench.api import plan
-    from mtbench.compute.folders import store_folder
-    from mtbench.plan.address import states
-    from mtbench.registry.discovery import discover
-    from mtbench.store.artefacts import Store
-
-    third_party, config = not options.pop("no_plugins"), options.pop("config")
-    registry = discover(options.pop("plugin_files"), third_party=third_party, config=config)
-    store = Store(store_folder(options.pop("store")))
-    made = plan(suite, registry=registry, say=partial(click.echo, err=True), **options)
+    request = PlanRequest.of(suite, options)
+    registry = request.registry()
+    store = Store(store_folder(request.store))
+    made = request.plan(registry, partial(click.echo, err=True))
     found = states(made, registry, store)
     if as_json:
         click.echo(json.dumps(_as_json(made, found), indent=1))
@@ -87,8 +85,6 @@ def _state(row: Row, found: dict[str, str]) -> str:
 
 
 def _matrix(made: Plan, found: dict[str, str], console: Any) -> None:
-    from rich.table import Table
-
     console.print(
         f"[bold]{made.suite.name}[/]  {made.suite.description}\n"
         f"{_MARK['cached']} cached   {_MARK['to do']} to do   {_MARK['pending']} waits for other units   "

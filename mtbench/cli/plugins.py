@@ -6,11 +6,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from mtbench.cli.options import plugin_options
+from mtbench.errors import RequestError, close_matches
+from mtbench.registry.basespec import Spec
+from mtbench.registry.discovery import discover
+from mtbench.registry.specs import KINDS
 
 if TYPE_CHECKING:
-    from mtbench.registry.discovery import Registry
+    from mtbench.registry.registry import Registry
 
 
 @click.command()
@@ -19,17 +25,11 @@ if TYPE_CHECKING:
 @plugin_options
 def command(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_plugins: bool) -> int:
     """List plugins by kind, or show NAME with its parameters. Exit code 1 if a plugin was set aside."""
-    from rich.console import Console
-
-    from mtbench.registry.discovery import discover
-
     registry = discover(plugin_files, third_party=not no_plugins)
     rows = [_row(registry, kind, spec_name) for plugin in registry.plugins for kind, spec_name in plugin.specs]
     if name is not None:
         rows = [row for row in rows if row["name"] == name]
         if not rows:
-            from mtbench.errors import RequestError, close_matches
-
             known = [n for plugin in registry.plugins for _, n in plugin.specs]
             matches = close_matches(name, known)
             raise RequestError(f"there is no plugin '{name}'", matches=matches, remedy=registry.broken(name))
@@ -66,7 +66,7 @@ def _row(registry: Registry, kind: str, name: str) -> dict[str, Any]:
         "state": "ok",
         "description": spec.description,
     }
-    if hasattr(spec, "params"):
+    if isinstance(spec, Spec):
         row |= {
             "revision": spec.revision,
             "citation": spec.citation,
@@ -80,12 +80,8 @@ def _row(registry: Registry, kind: str, name: str) -> dict[str, Any]:
 
 
 def _list(rows: list[dict[str, Any]], problems: list[Any], console: Any) -> None:
-    from rich.table import Table
-
-    from mtbench.registry.specs import KINDS
-
     table = Table(box=None, padding=(0, 2, 0, 0))
-    order = [kind.kind for kind in KINDS]
+    order = list(KINDS)
     lines = [
         (row["kind"], row["name"], f"{row['distribution']} {row['version']}".strip(), row["state"], row["description"])
         for row in sorted(rows, key=lambda row: (order.index(row["kind"]), row["name"]))
@@ -104,8 +100,6 @@ def _list(rows: list[dict[str, Any]], problems: list[Any], console: Any) -> None
 
 
 def _show(row: dict[str, Any], console: Any) -> None:
-    from rich.table import Table
-
     console.print(f"[bold]{row['name']}[/]  {row['kind']} of {row['distribution']} {row['version']}", highlight=False)
     for key in ("description", "citation", "licence"):
         if row.get(key):

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mtbench.errors import RequestError
+from mtbench.report import write_figure, write_report
 
 
 @click.command("report")
@@ -26,7 +27,7 @@ from mtbench.errors import RequestError
 @click.option("--store", metavar="DIR", help="Where images are (default: MTBENCH_STORE or the cache folder).")
 @click.option("-d", "--dataset", "datasets", multiple=True, help="Show this task; may be repeated.")
 @click.option("-t", "--translator", "rows", multiple=True, help="Show this row; also ceiling, floor, oracle.")
-@click.option("-m", "--metric", "columns", multiple=True, help="Show this metric: fid, 'swd[karras]', 'dice*'.")
+@click.option("-m", "--metric", "columns", multiple=True, help="Show this metric: NAME, 'NAME[VARIANT]' or 'NAM*'.")
 @click.option(
     "--slice",
     "slices",
@@ -59,8 +60,6 @@ def command(
     Tables, the same slices through every translator, correlations, values by case, training curves, cost, failures
     and provenance. The page opens from disk and loads nothing.
     """
-    from mtbench.report import write_figure, write_report
-
     names = dict(_pair(text) for text in rename)
     if figure is not None:
         if output is None:

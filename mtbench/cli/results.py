@@ -8,8 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from mtbench.analysis.numbers import printed
+from mtbench.analysis.table import build_table
+from mtbench.analysis.terminal import render
 from mtbench.errors import RequestError
+from mtbench.results.directory import load
+from mtbench.results.merge import merge as merge_folders
+from mtbench.results.unit import as_record, tell
+from mtbench.results.verify import verify as examine
 
 if TYPE_CHECKING:
     from mtbench.results.merge import Conflict, Merged
@@ -34,16 +44,12 @@ def show(results: str, unit: str | None, intervals: bool, std: bool, units: bool
 
     UNIT is a unit's name or the beginning of its key. Best in bold, runner-up underlined.
     """
-    from rich.console import Console
-
     if intervals and std:
         raise RequestError("--intervals and --std cannot stand together", expected="one of the two")
     if (unit or units) and results.startswith("published:"):
         raise RequestError("published results have no units", where=results)
     console = Console()
     if unit:
-        from mtbench.results.unit import as_record, tell
-
         told = tell(Path(results), unit)
         if as_json:
             click.echo(json.dumps(as_record(told), ensure_ascii=False, indent=1))
@@ -53,19 +59,10 @@ def show(results: str, unit: str | None, intervals: bool, std: bool, units: bool
     if units:
         _list(results, console)
         return
-    from mtbench.analysis.table import build_table
-    from mtbench.analysis.terminal import render
-    from mtbench.results.directory import load
-
     render(build_table(load(results), spread="interval" if intervals else "std" if std else "none"), console)
 
 
 def _list(results: str, console: Any) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from mtbench.results.directory import load
-
     last = {a["unit_key"]: a for a in load(results, "attempts").to_pylist()}
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
     for head in ("unit", "name", "state", "seconds"):
@@ -77,9 +74,6 @@ def _list(results: str, console: Any) -> None:
 
 
 def _tell(told: Told, host: bool, console: Any) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -131,8 +125,6 @@ def _data(row: Mapping[str, Any]) -> str:
 
 
 def _value(row: Mapping[str, Any]) -> str:
-    from mtbench.analysis.numbers import printed
-
     name = f"{row['title'] or row['metric']}{'[' + row['variant'] + ']' if row['variant'] else ''} {row['label'] or ''}"
     if row["value"] is None:
         return f"{name.strip()}: {row['status']}, {row['note']}"
@@ -152,9 +144,7 @@ def merge(folders: tuple[Path, ...], out: Path) -> int:
     differ by more than rounding are a conflict: both are kept and told with what each was made, and the exit code
     is 1.
     """
-    from mtbench.results.merge import merge as work
-
-    done = work(folders, out)
+    done = merge_folders(folders, out)
     for conflict in done.conflicts:
         _conflict(conflict)
     click.echo(_summary(done, out), err=True)
@@ -194,9 +184,7 @@ def verify(folder: Path, as_json: bool) -> int:
 
     The exit code is 1 if something is wrong.
     """
-    from mtbench.results.verify import verify as work
-
-    found = work(folder)
+    found = examine(folder)
     problems = sum(finding.problem for finding in found)
     if as_json:
         click.echo(json.dumps([vars(f) for f in found], indent=1))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 
+from mtbench.api import run
 from mtbench.cli.options import plugin_options, suite_options
 
-_POSITIVE = click.FloatRange(0, min_open=True)
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mtbench.api import RunResult
 
 
 @click.command()
@@ -17,7 +22,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 @suite_options
 @click.option("--out", metavar="DIR", help="Where results go (default: mtbench-results/SUITE).")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one).")
-@click.option("--executor", default="local", show_default=True, metavar="NAME[:p=v,...]", help="Who runs the units.")
+@click.option("--executor", default="", metavar="NAME[:p=v,...]", help="Who runs the units; see `mtbench plugins`.")
 @click.option(
     "--jobs", type=click.IntRange(1), metavar="N", help="Units at once (default: one a GPU, or as cores allow)."
 )
@@ -43,49 +48,32 @@ def command(suite: str, **options: Any) -> int:
     What was computed before is not computed again: adding a metric or a translator costs only that. What failed
     before is tried again. Ctrl-C finishes what is at work; a second one stops at once; nothing finished is lost.
     """
-    from rich.console import Console
-
-    from mtbench.api import run
-
     console = Console(stderr=True)
-    finished = run(
-        suite,
-        console=console,
-        **options,
-    )
-    _show(finished.results.path, Console())
-    _close(finished, console)
-    return 1 if finished.summary.failed else 0
+    result = run(suite, console=console, **options)
+    out = Console()
+    out.print()
+    result.show(out)
+    _close(result, console)
+    return 1 if result.summary.failed else 0
 
 
-def _show(path: Path, out: Any) -> None:
-    from mtbench.analysis.table import build_table
-    from mtbench.analysis.terminal import render
-    from mtbench.results.directory import load
-
-    scores = load(path)
-    if scores.num_rows:
-        out.print()
-        render(build_table(scores), out)
-
-
-def _close(finished: Any, console: Any) -> None:
-    counts = finished.summary.counts
+def _close(result: RunResult, console: Console) -> None:
+    counts = result.summary.counts
     done, cached = counts.get("ok", 0), counts.get("cached", 0)
-    if not done and not finished.summary.failed:
+    if not done and not result.summary.failed:
         console.print(f"\nNothing to do: all {cached} units were there already.", highlight=False)
     else:
         text = f"\n{done} units done, {cached} were there already"
-        if finished.summary.failed:
-            text += f", {len(finished.summary.failures)} failed, {counts.get('skipped', 0)} skipped because of them"
-        console.print(f"{text} ({finished.summary.seconds:.0f} s).", highlight=False)
-    for name, reason in finished.summary.failures[:10]:
+        if result.summary.failed:
+            text += f", {len(result.summary.failures)} failed, {counts.get('skipped', 0)} skipped because of them"
+        console.print(f"{text} ({result.summary.seconds:.0f} s).", highlight=False)
+    for name, reason in result.summary.failures[:10]:
         console.print(f"  failed: {name}: {reason}", highlight=False, markup=False)
-    path = _short(finished.results.path)
+    path = _short(result.path)
     console.print(f"\nResults: {path}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"Next:    mtbench export {path} --format tex", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Next:    mtbench export {path}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"         mtbench report {path}", highlight=False, markup=False, soft_wrap=True)
-    if finished.summary.failed:
+    if result.summary.failed:
         console.print("         the same `mtbench run` command tries again what failed", highlight=False)
 
 

@@ -6,9 +6,14 @@ import json
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, TaskID
+from rich.table import Table
 
 from mtbench.cli.options import plugin_options
 from mtbench.errors import RequestError
+from mtbench.scoring import score
 
 
 @click.command()
@@ -17,8 +22,8 @@ from mtbench.errors import RequestError
 @click.option(
     "-m", "--metric", "metrics", multiple=True, metavar="NAME[:p=v,...]", help="Only these metrics; may be repeated."
 )
-@click.option("--preset", metavar="NAME", help="Compute as this library does: torch-fidelity, pytorch-fid, clean-fid.")
-@click.option("--weights", multiple=True, metavar="NAME=FILE", help="A weight file for this call (inception-fid=FILE).")
+@click.option("--preset", metavar="NAME", help="Compute as this program does; `mtbench plugins METRIC` lists presets.")
+@click.option("--weights", multiple=True, metavar="EXTRACTOR=FILE", help="A weight file for this call.")
 @click.option("--masks", metavar="DIR", help="Label maps of the translated images' anatomy, matched by name.")
 @click.option("--predicted", metavar="DIR", help="Label maps that a segmenter found in the translated images.")
 @click.option("--labels", metavar="1=NAME,...", help="Names of mask values (default: their numbers).")
@@ -50,11 +55,6 @@ def command(translated: str, target: str, as_json: bool, no_intervals: bool, **o
     Without -m every metric is computed that what was given allows; what is left out is named with the reason.
     The features of TARGET are kept, so that the next folder is scored in half the time.
     """
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
-
-    from mtbench.scoring import score
-
     options["weights"] = dict(_pair("--weights", item) for item in options["weights"])
     options["window"] = _numbers("--window", options["window"]) if options["window"] else None
     if options["labels"]:
@@ -95,9 +95,6 @@ def _numbers(option: str, text: str) -> tuple[float, float]:
 
 
 def _print(rows: list[dict[str, Any]], out: Any, console: Any) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     table = Table(box=None, padding=(0, 2, 0, 0))
     for header in ("metric", "value", "95 % interval", "N", "patients"):
         table.add_column(header, justify="left" if header == "metric" else "right")

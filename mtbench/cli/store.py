@@ -9,11 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from mtbench.cli.options import plugin_options, suite_options
+from mtbench.engine.adopt import adopt
+from mtbench.errors import RequestError, close_matches
+from mtbench.plan.request import PlanRequest
+from mtbench.results.usage import forget, look, remove, size_of
+from mtbench.stages import STAGES
+from mtbench.store.artefacts import Store
+from mtbench.store.folders import store_folder
 
 if TYPE_CHECKING:
-    from mtbench.store.usage import Kept, Usage
+    from mtbench.results.usage import Kept, Usage
 
 _STORE = click.option("--store", metavar="DIR", help="The store (default: MTBENCH_STORE or the cache folder).")
 
@@ -29,14 +39,6 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def show(store: str | None, everything: bool, as_json: bool) -> None:
     """Show what the artefacts cost, which results use them and what can go."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from mtbench.compute.folders import store_folder
-    from mtbench.store.artefacts import Store
-    from mtbench.store.usage import look
-
     root = store_folder(store)
     usage = look(Store(root))
     if as_json:
@@ -81,14 +83,6 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
 
     Nothing younger than an hour goes, so that runs under way lose nothing.
     """
-    from rich.console import Console
-
-    from mtbench.compute.folders import store_folder
-    from mtbench.errors import RequestError, close_matches
-    from mtbench.stages import STAGES
-    from mtbench.store.artefacts import Store
-    from mtbench.store.usage import forget, look, remove, size_of
-
     for stage in keep:
         if stage not in STAGES:
             raise RequestError(
@@ -131,11 +125,7 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
 def adopt_fit(
     suite: str,
     what: Path,
-    store: str | None,
     replace: bool,
-    plugin_files: tuple[str, ...],
-    no_plugins: bool,
-    config: str | None,
     **options: Any,
 ) -> int:
     """Take a model trained elsewhere as the fit of SUITE's translator (-t) or segmenter (-s).
@@ -143,26 +133,18 @@ def adopt_fit(
     FILE-OR-FOLDER is what the plugin's save() writes: the folder of a fit in another store, say. It is loaded once
     to see that it fits, and the rows made with it say by its digest which fit that was.
     """
-    from mtbench.api import plan
-    from mtbench.compute.folders import store_folder
-    from mtbench.engine.adopt import adopt
-    from mtbench.registry.discovery import discover
-    from mtbench.store.artefacts import Store
-
-    registry = discover(plugin_files, third_party=not no_plugins, config=config)
-    kind = "segmenter" if options["segmenters"] and not options["translators"] else "translator"
-    made = plan(suite, registry=registry, say=partial(click.echo, err=True), **options)
+    request = PlanRequest.of(suite, options)
+    registry = request.registry()
+    kind = "segmenter" if request.segmenters and not request.translators else "translator"
     note = partial(click.echo, err=True)
-    found = adopt(made, registry, Store(store_folder(store)), kind, what, replace=replace, note=note)
+    made = request.plan(registry, note)
+    found = adopt(made, registry, Store(store_folder(request.store)), kind, what, replace=replace, note=note)
     click.echo(f"adopted as: {found.manifest['unit']['name']}")
     click.echo(f"digest:     {found.digest}")
     return 0
 
 
 def _list(kept: Iterable[Kept], console: Any) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("artefact", overflow="fold")
     for header in ("size", "made in", "users"):

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.progress import Progress, TaskID
 
 from mtbench.cli.options import config_option, plugin_options
 from mtbench.errors import RequestError
+from mtbench.translation import translate
 
 
 @click.command()
@@ -39,11 +42,6 @@ def command(name: str, input: str, output: str, **options: Any) -> None:
     INPUT is an image, a volume, the folder of a DICOM series, or a folder of such; OUTPUT gets the same format,
     size and geometry. With --from, images are cut and scaled as the run's data set was.
     """
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
-
-    from mtbench.translation import translate
-
     options["window"], options["percentiles"] = _window(options["window"])
     if options["target_window"]:
         options["target_window"] = _pair("--target-window", options["target_window"])

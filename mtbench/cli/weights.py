@@ -6,6 +6,12 @@ import json
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from mtbench.compute.weights import add, catalogue, entry, fetch, state
+from mtbench.store.folders import weights_folder
 
 
 @click.group("weights")
@@ -17,9 +23,6 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_files(as_json: bool) -> None:
     """List the catalogued weight files, and check those that are here byte by byte."""
-    from mtbench.compute.folders import weights_folder
-    from mtbench.compute.weights import catalogue, state
-
     files = catalogue()
     if as_json:
         rows = [
@@ -37,9 +40,6 @@ def list_files(as_json: bool) -> None:
         ]
         click.echo(json.dumps(rows, indent=1))
         return
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("name", no_wrap=True)
     for header in ("state", "size", "licence"):
@@ -74,11 +74,6 @@ def list_files(as_json: bool) -> None:
 )
 def fetch_files(names: tuple[str, ...], max_size: int, timeout: int) -> None:
     """Download weight files; one that was cut off goes on where it stopped."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from mtbench.compute.weights import entry, fetch
-
     for name in names:
         entry(name)
     console = Console(stderr=True)
@@ -99,7 +94,5 @@ def fetch_files(names: tuple[str, ...], max_size: int, timeout: int) -> None:
 @click.option("--name", metavar="NAME", help="The weight file it must be; by default it is known by its content.")
 def add_file(file: Path, name: str | None) -> None:
     """Put FILE, downloaded elsewhere, into place after checking it."""
-    from mtbench.compute.weights import add
-
     wanted = add(file, name)
     click.echo(f"{wanted.name}: {wanted.path}")

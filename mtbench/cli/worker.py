@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from mtbench.engine.worker import execute_file
+
 
 @click.command()
 @click.argument("unit", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="UNIT.json")
@@ -14,7 +16,5 @@ def command(unit: Path) -> int:
 
     Exit code 0 says that the outcome was written, whatever it is; UNIT.progress.json tells how far the work is.
     """
-    from mtbench.engine.worker import execute_file
-
     execute_file(unit)
     return 0

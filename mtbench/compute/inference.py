@@ -5,9 +5,12 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+
+from threadpoolctl import threadpool_limits
 
 from mtbench.data import ImageSet
 from mtbench.errors import RequestError
@@ -63,8 +66,6 @@ def _let_go(array: Any) -> None:
 
 def limit_blas(threads: int) -> None:
     """Have NumPy's and SciPy's BLAS use so many threads; otherwise they take all cores, and sums follow suit."""
-    from threadpoolctl import threadpool_limits
-
     threadpool_limits(threads, "blas")
 
 
@@ -132,17 +133,6 @@ def numbered(asked: str, count: int) -> list[int]:
     )
 
 
-def device_name(device: str) -> str:
-    """A printable name of a device, for the record."""
-    import platform
-
-    if device.startswith("cuda"):
-        import torch
-
-        return str(torch.cuda.get_device_name(device))
-    return platform.processor() or platform.machine()
-
-
 def peak_memory_mb(device: str) -> float:
     """The largest memory this process has used: of the GPU where it runs on one, of the machine else."""
     if device.startswith("cuda"):
@@ -150,7 +140,6 @@ def peak_memory_mb(device: str) -> float:
 
         return float(torch.cuda.max_memory_allocated(device)) / 2**20
     import resource
-    import sys
 
     peak: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(peak) / (2**20 if sys.platform == "darwin" else 2**10)

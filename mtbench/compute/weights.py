@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from mtbench.compute.folders import weights_folder
+from mtbench.compute.downloads import Limits, download
 from mtbench.errors import StoreError, WeightsError, close_matches
 from mtbench.resources import resource_path
+from mtbench.store.folders import weights_folder
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes in all, where that is known."""
@@ -215,8 +216,6 @@ def fetch(
         WeightsError: it is not catalogued, no address answers, or what came is not that file.
         DiskFullError: there is no room.
     """
-    from mtbench.compute.downloads import Limits, download
-
     wanted = entry(name)
     if wanted.path.is_file() and wanted.complaint(wanted.path) is None:
         return wanted.path

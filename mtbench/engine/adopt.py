@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from mtbench.engine.job import manifest_of
-from mtbench.engine.making import Making
+from mtbench.engine.maker import Maker
 from mtbench.errors import DataError, MtbenchError, RequestError
-from mtbench.plan import Plan, Unit
-from mtbench.registry.discovery import Registered, Registry
+from mtbench.plan import Plan
+from mtbench.registry.basespec import Spec
+from mtbench.registry.contracts import Trainable
+from mtbench.registry.registry import Registered, Registry
+from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import MANIFEST, Artefact, Store
 from mtbench.store.files import irregular, irregular_below, sha256_of
 from mtbench.store.leases import confirm
@@ -42,16 +44,16 @@ def adopt(
     """
     unit = _the_fit(made, kind)
     found = _files(what)
-    making = Making(made, registry, store)
+    maker = Maker(made, registry, store)
     try:
-        _find_inputs(made, unit, making)
-        lease = making.wait(unit, note, fresh=replace)
+        _find_inputs(made, unit, maker)
+        lease = maker.wait(unit, note, fresh=replace)
         if isinstance(lease, Artefact):
             raise RequestError(
                 f"{unit.name} is in the store already", remedy="Give --replace to put this one in its place"
             )
         registered = registry.get(unit.kind, unit.plugin)
-        job = making.job(unit, lease)
+        job = maker.job(unit, lease)
         info = {
             "notes": ["trained elsewhere and adopted"],
             "adopted": {name: sha256_of(path) for name, path in found.items()},
@@ -61,14 +63,14 @@ def adopt(
             confirm(lease)
             store.drop("fit", job.address)
 
-        with store.create("fit", job.address, manifest_of(job, registered), info, check) as folder:
+        with store.create("fit", job.address, job.manifest(registered.spec.revision), info, check) as folder:
             for name, path in found.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, folder / name)
             _try(unit, registered, folder, what)
-        return making.made(unit)
+        return maker.made(unit)
     finally:
-        making.close()
+        maker.close()
 
 
 def _the_fit(made: Plan, kind: str) -> Unit:
@@ -88,14 +90,14 @@ def _the_fit(made: Plan, kind: str) -> Unit:
     )
 
 
-def _find_inputs(made: Plan, unit: Unit, making: Making) -> None:
+def _find_inputs(made: Plan, unit: Unit, maker: Maker) -> None:
     needed = _above(made, unit)
     for key, other in made.units.items():
-        if key in needed and making.find(other) is None:
+        if key in needed and maker.find(other) is None:
             raise RequestError(
                 f"'{other.name}' has not been done yet, and a fit belongs to the data it was made for",
                 where=f"suite '{made.suite.name}'",
-                remedy="Prepare the data first (mtbench data prepare, or run the suite with -t identity)",
+                remedy="Prepare the data first (mtbench data prepare, or a run of a translator without a fit)",
             )
 
 
@@ -128,10 +130,9 @@ def _files(what: Path) -> dict[str, Path]:
     return found
 
 
-def _try(unit: Unit, registered: Registered, folder: Path, what: Path) -> None:
-    paths = {name: value for name, value in unit.paths.items() if name in unit.params}
+def _try(unit: Unit, registered: Registered[Spec[Trainable]], folder: Path, what: Path) -> None:
     try:
-        registered.create({**unit.params, **paths}).load(folder)
+        registered.create(unit.arguments).load(folder)
     except MtbenchError:
         raise
     except Exception as error:

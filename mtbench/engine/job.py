@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtbench.data import Task
-from mtbench.plan import Unit
-from mtbench.registry.discovery import Registered
+from mtbench.registry.plugin import PluginReference
+from mtbench.stages.unit import Unit
+from mtbench.typed import Record
 
 
 @dataclass(frozen=True)
-class Job:
+class Input(Record):
+    """An artefact that a unit reads: where it lies in the store, and the digest of its content."""
+
+    stage: str
+    address: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Job(Record):
     """One unit, ready to run.
 
     Attributes:
-        unit: the unit's fields.
+        unit: what is to be done.
         address: where its artefact goes.
-        inputs: role to (stage, address) of the artefacts it reads.
-        digests: role to the digest of those, recorded in the manifest.
-        given: what of them this unit reads, by content: what the address was made of.
+        inputs: the artefacts it reads, by role.
+        contents: what of them it reads, by content: what the address was made of.
         store: the store's folder.
         device, batch_size: how to run it; neither changes a result beyond rounding. An empty device is the best
             one that the process at work can see.
         files: the fingerprint of the raw files it reads.
-        plugin: where its plugin is, see ``mtbench.registry.discovery.Plugin.reference``; empty for the split stage.
+        plugin: where its plugin is; ``None`` for the split stage.
         code: the identity that the plugin's code had when the plan was made, where that code may change.
         strict: whether a data set is refused when cases of it have to be left out.
         timeout: seconds it may take, or ``None``.
@@ -38,16 +45,15 @@ class Job:
         events: folder for the TensorBoard events of a fit; empty for none.
     """
 
-    unit: Mapping[str, Any]
+    unit: Unit
     address: str
-    inputs: Mapping[str, tuple[str, str]]
-    digests: Mapping[str, str]
+    inputs: Mapping[str, Input]
+    contents: Mapping[str, str]
     store: str
     device: str = ""
-    given: Mapping[str, str] = field(default_factory=dict)
     batch_size: int = 8
     files: str = ""
-    plugin: Mapping[str, Any] = field(default_factory=dict)
+    plugin: PluginReference | None = None
     code: str | None = None
     strict: bool = False
     timeout: float | None = None
@@ -58,23 +64,25 @@ class Job:
     @property
     def key(self) -> str:
         """The unit's key."""
-        return str(self.unit["key"])
+        return self.unit.key
 
-    def to_json(self) -> str:
-        """The text a worker process reads."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-    @staticmethod
-    def from_json(text: str) -> Job:
-        """The job that :meth:`to_json` wrote."""
-        raw = json.loads(text)
-        raw["inputs"] = {role: tuple(where) for role, where in raw["inputs"].items()}
-        raw["lease"] = tuple(raw["lease"]) if raw["lease"] else None
-        return Job(**raw)
+    def manifest(self, revision: str) -> dict[str, Any]:
+        """What is known of the artefact before it is made; ``revision`` is that of the plugin's spec."""
+        plugin = self.plugin
+        return {
+            "format": 1,
+            "key": self.key,
+            "stage": self.unit.stage,
+            "unit": self.unit.to_json(),
+            "inputs": {role: read.digest for role, read in self.inputs.items()},
+            "contents": dict(self.contents),
+            "files_fingerprint": self.files,
+            "plugin": plugin and {"distribution": plugin.distribution, "version": plugin.version, "revision": revision},
+        }
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Record):
     """What became of a job.
 
     Attributes:
@@ -101,35 +109,6 @@ class Outcome:
     started: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """The text a worker process leaves."""
-        return json.dumps(asdict(self), sort_keys=True, default=str)
-
-    @staticmethod
-    def from_json(text: str) -> Outcome:
-        """The outcome that :meth:`to_json` wrote."""
-        return Outcome(**json.loads(text))
-
-
-def manifest_of(job: Job, registered: Registered | None) -> dict[str, Any]:
-    """What is known of a job's artefact before it is made."""
-    return {
-        "format": 1,
-        "key": job.key,
-        "stage": job.unit["stage"],
-        "unit": job.unit,
-        "inputs": dict(job.digests),
-        "given": dict(job.given),
-        "files_fingerprint": job.files,
-        "plugin": None
-        if registered is None
-        else {
-            "distribution": registered.plugin.distribution,
-            "version": registered.plugin.version,
-            "revision": registered.spec.revision,
-        },
-    }
-
 
 def events_folder(unit: Unit, results: Path) -> str:
     """Where a fit leaves TensorBoard events: with the results or below ``MTBENCH_TENSORBOARD`` (empty: nowhere)."""
@@ -138,29 +117,3 @@ def events_folder(unit: Unit, results: Path) -> str:
         return ""
     _, _, plain = re.sub(r"\[.*\]", "", unit.name).partition(" ")
     return str(Path(base).resolve() / re.sub(r"[^\w.]+", "-", f"{plain} {unit.key[:8]}"))
-
-
-def unit_to_dict(unit: Unit) -> dict[str, Any]:
-    """A unit as plain JSON values."""
-    task = {**vars(unit.task)}
-    task["labels"] = {str(k): v for k, v in unit.task.labels.items()}
-    task["regions"] = {k: list(v) for k, v in unit.task.regions.items()}
-    task["masks"] = sorted(unit.task.masks)
-    return {
-        **{name: getattr(unit, name) for name in unit.__dataclass_fields__ if name != "task"},
-        "params": dict(unit.params),
-        "paths": dict(unit.paths),
-        "task": task,
-    }
-
-
-def task_from_dict(raw: Mapping[str, Any]) -> Task:
-    """The task that :func:`unit_to_dict` wrote."""
-    return Task(
-        **{
-            **raw,
-            "labels": {int(k): v for k, v in raw["labels"].items()},
-            "regions": {k: tuple(v) for k, v in raw["regions"].items()},
-            "masks": frozenset(raw["masks"]),
-        }
-    )

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mtbench.engine.job import Outcome, unit_to_dict
-from mtbench.plan import Unit
-from mtbench.registry.discovery import Registry
+from mtbench.engine.job import Outcome
+from mtbench.registry.registry import Registry
+from mtbench.stages.unit import Unit
 
 LOG = "observers.log"
 """In the results directory; there is one only if an observer has failed."""
@@ -38,7 +38,7 @@ class Observers:
         """A unit has ended, and its end is recorded."""
         self._call(
             "mtbench_unit_finished",
-            lambda: copy.deepcopy({"unit": unit_to_dict(unit), "result": vars(outcome)}),
+            lambda: copy.deepcopy({"unit": unit, "outcome": outcome}),
             unit.name,
         )
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from mtbench.plan import Unit
+from mtbench.hashing import canonical, hash_of
 from mtbench.plan.choices import SHORT
-from mtbench.store.artefacts import Artefact, canonical, hash_of
+from mtbench.stages.unit import Unit
+from mtbench.store.artefacts import Artefact
 
 _COLUMNS = {
     "translator": "translator_version",

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtbench.compute.inference import resolve_device
-from mtbench.engine.executor import Executor
+from mtbench.compute.weights import find
 from mtbench.engine.space import estimate, size
 from mtbench.errors import MtbenchError, PluginError, RequestError, WeightsError
 from mtbench.plan import Plan
 from mtbench.plan.address import states
-from mtbench.registry.discovery import OWN_DISTRIBUTION, Registry
-from mtbench.registry.probing import trial
+from mtbench.registry.contracts import Executor, Placed
+from mtbench.registry.probing import Imports, trial
+from mtbench.registry.registry import Registry
 from mtbench.store.artefacts import Store
 
 
@@ -41,11 +42,13 @@ def preflight(plan: Plan, registry: Registry, store: Store, executor: Executor, 
 
 
 def _weights(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
-    needed = plan.weights(registry)
-    if not needed:
-        return
-    from mtbench.compute.weights import find
-
+    needed: dict[str, list[str]] = {}
+    for unit in plan.units.values():
+        # What has been fitted needed them in its fit.
+        if unit.plugin and "fit" not in unit.inputs:
+            for name in registry.get(unit.kind, unit.plugin).spec.weight_files(unit.params):
+                users = needed.setdefault(name, [])
+                users += [unit.plugin] if unit.plugin not in users else []
     for name, users in needed.items():
         try:
             find(name)
@@ -73,15 +76,14 @@ def _paths(plan: Plan) -> Iterator[MtbenchError]:
 
 def _imports(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
     """The heavy modules of plugins that are not our own, imported elsewhere: they may hang or crash."""
-    wanted: dict[str, tuple[str | None, list[str]]] = {}
+    wanted: dict[str, Imports] = {}
     for kind, name in sorted({(unit.kind, unit.plugin) for unit in plan.units.values() if unit.plugin}):
         found = registry.get(kind, name)
-        if found.plugin.distribution != OWN_DISTRIBUTION:
+        if not found.plugin.built_in:
             module = found.spec.factory.partition(":")[0]
-            path = str(found.plugin.path) if found.plugin.path else None
-            wanted.setdefault(found.plugin.origin, (path, []))[1].extend([module] if module else [])
-    trials = [{"file": path, "modules": modules} for path, modules in wanted.values()]
-    for position, problem in sorted(trial(trials).items()):
+            others = wanted[found.plugin.origin].modules if found.plugin.origin in wanted else ()
+            wanted[found.plugin.origin] = Imports(found.plugin.path, (*others, *([module] if module else [])))
+    for position, problem in sorted(trial(list(wanted.values())).items()):
         yield PluginError(
             f"what it needs cannot be imported: {problem}",
             where=list(wanted)[position],
@@ -90,7 +92,7 @@ def _imports(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
 
 
 def _device(executor: Executor, device: str | None) -> Iterator[MtbenchError]:
-    if device and getattr(executor, "here", False):
+    if device and isinstance(executor, Placed) and executor.here:
         try:
             resolve_device(device)
         except RequestError as error:

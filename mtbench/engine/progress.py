@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from mtbench.plan import Unit
+from mtbench.stages.unit import Unit
 
 _WORD = {"ok": "[green]done[/]", "skipped": "[yellow]skipped[/]"}
 

@@ -11,12 +11,14 @@ from typing import Any
 
 from mtbench.engine.job import Outcome
 from mtbench.engine.origin import made_of
-from mtbench.plan import Plan, Row, Unit
-from mtbench.registry.discovery import Registry
+from mtbench.hashing import hash_of
+from mtbench.plan import Plan, Row
+from mtbench.registry.registry import Registry
 from mtbench.results import provenance
 from mtbench.results.directory import Results
 from mtbench.results.schema import SCHEMA_VERSION
-from mtbench.store.artefacts import Artefact, hash_of
+from mtbench.stages.unit import Unit
+from mtbench.store.artefacts import Artefact
 from mtbench.store.leases import Leases, over
 
 STOPPED = "The run was stopped while this unit was at work (killed, or the machine went down)."
@@ -128,7 +130,7 @@ class Record:
             self._known_units.add(unit.key)
             names = ("stage", "kind", "plugin", "name", "seed", "precision", "threads")
             said = {name: getattr(unit, name) for name in names}
-            asked = {"params": dict(unit.params), "options": dict(unit.options), "inputs": dict(unit.inputs)}
+            asked = {"params": dict(unit.params), "options": unit.options.to_json(), "inputs": dict(unit.inputs)}
             self._results.append({"type": "unit", "unit_key": unit.key, **said, **asked})
 
     def _try(self, unit: Unit, outcome: Outcome, address: str) -> dict[str, Any]:
@@ -195,7 +197,7 @@ class Record:
             made = (units[row.unit], *self._ancestors(units[row.unit]))
             columns |= made_of(made, self._artefacts)
         if artefact is not None:
-            columns["input_digest"] = hash_of(artefact.manifest["given"])
+            columns["input_digest"] = hash_of(artefact.manifest["contents"])
         mark = hash_of([columns, artefact.digest if artefact else reason])
         if self._known_rows.get(row.id, (0.0, ""))[1] == mark:
             return

@@ -9,25 +9,29 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from mtbench.engine.executor import Executor, Session
+from mtbench.engine.executor import Session
 from mtbench.engine.job import Job, Outcome, events_folder
-from mtbench.engine.making import Making
+from mtbench.engine.maker import Maker
 from mtbench.engine.observers import Observers
 from mtbench.engine.record import Record, lost
+from mtbench.engine.request import RunRequest
 from mtbench.engine.signals import interrupts
 from mtbench.engine.space import needed
-from mtbench.engine.worker import describe_failure
+from mtbench.engine.worker import describe_failure, execute
 from mtbench.errors import DiskFullError, LeaseLostError, MtbenchError
-from mtbench.plan import Plan, Row, Unit
+from mtbench.plan import Plan, Row
 from mtbench.registry.codeid import code_identity
-from mtbench.registry.discovery import Registry
+from mtbench.registry.contracts import Executor
+from mtbench.registry.registry import Registry
 from mtbench.results.directory import Results
+from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact, Store
 from mtbench.store.files import sweep
-from mtbench.store.leases import PATIENCE, Lease
+from mtbench.store.leases import Lease
 
 _POLL = 1.0
 """Seconds between looks at what the executor has done."""
@@ -53,33 +57,6 @@ class Watcher(Protocol):
 
     def end(self) -> None:
         """The run is over."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a plan is run; none of it changes a result beyond rounding.
-
-    Attributes:
-        device: a torch device, or ``None`` for the best one there is.
-        executor: name of the executor, for the record.
-        batch_size: of inference.
-        fresh: stages whose artefacts are made anew.
-        again: keys of units whose artefacts are made anew.
-        timeout: seconds a unit may take.
-        memory_mb: resident memory that a unit's processes may take.
-        patience: seconds of silence after which another run's claims have lapsed.
-        request: what the user asked for, kept in the results; see :func:`mtbench.engine.request.request`.
-    """
-
-    device: str | None = None
-    executor: str = "inline"
-    batch_size: int = 8
-    fresh: frozenset[str] = frozenset()
-    again: frozenset[str] = frozenset()
-    timeout: float | None = None
-    memory_mb: float | None = None
-    patience: float = PATIENCE
-    request: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -112,7 +89,8 @@ class Scheduler:
         store: where artefacts live.
         results: an open results directory, inside ``results.writing()``.
         executor: who runs the units.
-        options: how.
+        request: how.
+        again: keys of the units whose artefacts are made anew.
         watcher: who shows it.
         observers: plugins that watch.
     """
@@ -124,7 +102,8 @@ class Scheduler:
         store: Store,
         results: Results,
         executor: Executor,
-        options: RunOptions,
+        request: RunRequest,
+        again: frozenset[str],
         watcher: Watcher,
         observers: Observers,
     ) -> None:
@@ -132,14 +111,22 @@ class Scheduler:
         self._registry = registry
         self._store = store
         self._executor = executor
-        self._options = options
+        self._request = request
+        self._again = again
+        self._fresh = request.stages_again()
         self._results = results
         self._watcher = watcher
         self._observers = observers
-        self._making = Making(plan, registry, store, options.patience)
-        making = self._making
+        self._maker = Maker(plan, registry, store)
+        maker = self._maker
         self._record = Record(
-            plan, registry, making.artefacts, results, making.leases, options.executor, options.request
+            plan,
+            registry,
+            maker.artefacts,
+            results,
+            maker.leases,
+            request.executor_name(registry),
+            request.record(results.path),
         )
         self._dead: dict[str, str] = {}
         self._running: set[str] = set()
@@ -167,17 +154,17 @@ class Scheduler:
             self._store.sweep()
             sweep(Path(tempfile.gettempdir()).glob(".tmp-*"))
             self._record.recall()
-            self._making.leases.sweep()
+            self._maker.leases.sweep()
             self._watcher.begin(len(self._plan.units))
             for row in self._rows.get("", ()):
                 self._record.skipped(row, row.skipped)
             self._executor.start(
-                Session(self._registry, self._watcher.report, self._plan.suite.threads, self._options.device or "")
+                Session(self._execute, self._watcher.report, self._plan.suite.threads, self._request.device or "")
             )
             self._loop()
         self._summary.seconds = time.monotonic() - started
         if self._full is not None:
-            rest = [key for key in self._plan.units if key not in self._making.artefacts and key not in self._dead]
+            rest = [key for key in self._plan.units if key not in self._maker.artefacts and key not in self._dead]
             raise DiskFullError(
                 str(self._full).rstrip("."),
                 remedy=f"About {needed(self._plan, rest, self._store)} are needed for the {len(rest)} units to come",
@@ -194,8 +181,8 @@ class Scheduler:
                 for key in sorted(self._running):
                     outcome = lost(key, "The run was stopped by the user while this unit was at work.")
                     unit = self._plan.units[key]
-                    self._record.attempt(unit, outcome, self._making.address(unit), begun=True)
-            self._making.close()
+                    self._record.attempt(unit, outcome, self._maker.address(unit), begun=True)
+            self._maker.close()
             self._store.sweep()
             self._watcher.end()
 
@@ -238,14 +225,14 @@ class Scheduler:
                     if outcome.error_type == LeaseLostError.__name__:
                         elsewhere.append(outcome.key)
                         missed = lost(outcome.key, outcome.reason)
-                        self._record.attempt(unit, missed, self._making.address(unit), begun=True)
+                        self._record.attempt(unit, missed, self._maker.address(unit), begun=True)
                     elif self._finish(unit, outcome):
                         ended.append(outcome.key)
             elif elsewhere and not ended:
                 if not told:
                     told = True
                     self._watcher.note("Another process is at work on the rest; waiting for what it makes.")
-                time.sleep(self._making.poll)
+                time.sleep(self._maker.poll)
             if not ended and elsewhere:
                 ready.extend(elsewhere)
                 elsewhere = []
@@ -268,11 +255,11 @@ class Scheduler:
                 self._dead[unit.key] = self._dead[key]
                 self._end(unit, Outcome(unit.key, "skipped", reason=self._dead[key]))
                 return _Begun.ENDED
-        fresh = unit.stage in self._options.fresh or unit.key in self._options.again
+        fresh = unit.stage in self._fresh or unit.key in self._again
         try:
-            found = self._making.claim(unit, fresh=fresh)
+            found = self._maker.claim(unit, fresh=fresh)
             if fresh and found is not None:
-                self._store.drop(unit.stage, self._making.address(unit))
+                self._store.drop(unit.stage, self._maker.address(unit))
         except DiskFullError:
             raise
         except Exception as error:
@@ -283,21 +270,24 @@ class Scheduler:
         if isinstance(found, Artefact):
             self._end(unit, Outcome(unit.key, "cached", digest=found.digest))
             return _Begun.ENDED
-        self._record.started(unit, self._making.address(unit))
+        self._record.started(unit, self._maker.address(unit))
         self._watcher.started(unit)
         self._running.add(unit.key)
         self._executor.submit(self._job(unit, found))
         return _Begun.RUNNING
 
+    def _execute(self, job: Job) -> Outcome:
+        """Run a job in this process."""
+        return execute(job, self._registry, partial(self._watcher.report, job.key))
+
     def _job(self, unit: Unit, lease: Lease) -> Job:
         return replace(
-            self._making.job(unit, lease),
-            device=self._options.device or "",
-            batch_size=self._options.batch_size,
-            plugin=self._registry.get(unit.kind, unit.plugin).plugin.reference() if unit.plugin else {},
+            self._maker.job(unit, lease),
+            device=self._request.device or "",
+            batch_size=self._request.batch_size,
             code=self._codes[unit.kind, unit.plugin] if unit.plugin else None,
-            timeout=self._options.timeout,
-            memory_mb=self._options.memory_mb,
+            timeout=self._request.timeout,
+            memory_mb=self._request.memory_mb,
             events=events_folder(unit, self._results.path),
         )
 
@@ -305,12 +295,12 @@ class Scheduler:
         """Take in an outcome; False where the unit has not ended because the disk is full."""
         if outcome.error_type == DiskFullError.__name__:
             self._full = self._full or DiskFullError(outcome.reason)
-            self._making.release(unit)
-            self._record.attempt(unit, outcome, self._making.address(unit), begun=True)
+            self._maker.release(unit)
+            self._record.attempt(unit, outcome, self._maker.address(unit), begun=True)
             return False
         if outcome.status == "ok":
             try:
-                self._making.made(unit)
+                self._maker.made(unit)
             except MtbenchError as error:
                 outcome = Outcome(unit.key, **describe_failure(error))
         if outcome.status == "ok":
@@ -326,14 +316,14 @@ class Scheduler:
 
     def _end(self, unit: Unit, outcome: Outcome, *, begun: bool = False) -> None:
         self._summary.counts[outcome.status] = self._summary.counts.get(outcome.status, 0) + 1
-        self._record.attempt(unit, outcome, self._making.address(unit), begun=begun)
+        self._record.attempt(unit, outcome, self._maker.address(unit), begun=begun)
         for row in self._rows.get(unit.key, ()):
             if outcome.status in ("ok", "cached"):
                 self._record.measured(row)
             else:
                 reason = outcome.reason if outcome.status != "skipped" else self._dead[unit.key]
                 self._record.failed(row, reason)
-        self._making.release(unit)
+        self._maker.release(unit)
         told = outcome.reason or str(outcome.info.get("remark", ""))
         self._watcher.finished(unit, outcome.status, told, outcome.seconds)
         self._observers.unit_finished(unit, outcome)

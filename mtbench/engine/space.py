@@ -7,19 +7,10 @@ from collections.abc import Iterable
 
 from mtbench.errors import StoreError
 from mtbench.plan import Plan
+from mtbench.stages.table import STAGES
 from mtbench.store.artefacts import Store
 
 _LOOKED_AT = 20
-_GUESS = {
-    "prepare": 200e6,
-    "split": 1e4,
-    "fit": 100e6,
-    "translate": 20e6,
-    "extract": 20e6,
-    "segment": 20e6,
-    "score": 1e5,
-}
-"""Bytes of an artefact of each stage where none has been seen: of the order of a few hundred slices of 256 x 256."""
 
 
 def estimate(plan: Plan, keys: Iterable[str], store: Store) -> int:
@@ -58,4 +49,4 @@ def _mean(store: Store, stage: str) -> float:
                     seen.append(sum(file["bytes"] for file in artefact.manifest["files"].values()))
         if len(seen) >= _LOOKED_AT:
             break
-    return sum(seen) / len(seen) if seen else _GUESS[stage]
+    return sum(seen) / len(seen) if seen else STAGES[stage].typical_bytes

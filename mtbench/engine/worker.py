@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
+import random
 import shutil
 import tempfile
 import time
@@ -14,22 +14,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mtbench.compute.checkpoints import Checkpoints
 from mtbench.compute.context import Context
 from mtbench.compute.inference import limit_blas, peak_memory_mb, prepare_torch, resolve_device
 from mtbench.compute.seeds import derive
-from mtbench.engine.job import Job, Outcome, manifest_of, task_from_dict
-from mtbench.errors import MtbenchError, PluginError, RequestError, StoreError
+from mtbench.compute.weights import find
+from mtbench.engine.job import Job, Outcome
+from mtbench.engine.unitfile import ProgressFile, read_job, write_outcome
+from mtbench.errors import MtbenchError, PluginError, StoreError
 from mtbench.registry.codeid import code_identity
-from mtbench.registry.discovery import Registry, load_one
+from mtbench.registry.discovery import load_one
+from mtbench.registry.plugin import PluginReference
+from mtbench.registry.registry import Registry
+from mtbench.stages.table import STAGES
 from mtbench.stages.work import Work
 from mtbench.store.artefacts import Artefact, Store
-from mtbench.store.files import temporary_prefix, write_whole
+from mtbench.store.files import temporary_prefix
 from mtbench.store.hashes import Hashes
 from mtbench.store.leases import confirm
 
 Report = Callable[[int, int, Mapping[str, Any]], None]
-_LIGHT = ("prepare", "split")
 
 
 def execute(job: Job, registry: Registry | None, report: Report = lambda done, total, figures: None) -> Outcome:
@@ -45,11 +51,11 @@ def execute(job: Job, registry: Registry | None, report: Report = lambda done, t
     info: dict[str, Any] = {}
     digest = ""
     failure: dict[str, Any] = {"status": "ok"}
-    light = job.unit["stage"] in _LIGHT
+    light = STAGES[job.unit.stage].exact
     device = "cpu"
     try:
         if registry is None and job.plugin:
-            registry = _load(job)
+            registry = _load(job, job.plugin)
         if not light:
             device = resolve_device(job.device or None)
         artefact = _run(job, registry, device, report, info)
@@ -73,61 +79,15 @@ def execute(job: Job, registry: Registry | None, report: Report = lambda done, t
 
 
 def execute_file(unit: Path) -> Outcome:
-    """Run the job in the file ``unit`` and leave its outcome, whole, beside it; see :func:`outcome_file`.
-
-    While it is at work the file of :func:`progress_file` says how far it is.
+    """Run the job in the file ``unit`` and leave its outcome and its progress beside it; see ``unitfile``.
 
     Raises:
         StoreError: the outcome cannot be written.
         RequestError: the file is no job.
     """
-    try:
-        job = Job.from_json(unit.read_text(encoding="utf-8"))
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise RequestError(
-            f"this is no unit file: {error}", where=str(unit), expected="one that a run wrote"
-        ) from error
-    outcome = execute(job, None, Told(progress_file(unit)))
-    write_whole(outcome_file(unit), lambda file: file.write(outcome.to_json().encode()))
+    outcome = execute(read_job(unit), None, ProgressFile(unit))
+    write_outcome(unit, outcome)
     return outcome
-
-
-def outcome_file(unit: Path) -> Path:
-    """Where the outcome of the job in the file ``unit`` is left."""
-    return unit.with_suffix(".outcome.json")
-
-
-def progress_file(unit: Path) -> Path:
-    """Where the job in the file ``unit`` tells how far it is: ``[done, total, figures]``."""
-    return unit.with_suffix(".progress.json")
-
-
-def read_progress(unit: Path) -> tuple[int, int, Mapping[str, Any]] | None:
-    """What stands in :func:`progress_file`: done, total, figures; ``None`` where nothing does."""
-    try:
-        done, total, figures = json.loads(progress_file(unit).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return done, total, figures
-
-
-class Told:
-    """Keeps the last progress in a file, written at most twice a second."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._last = 0.0
-
-    def __call__(self, done: int, total: int, figures: Mapping[str, Any]) -> None:
-        """Note it, unless that was done a moment ago."""
-        now = time.monotonic()
-        if now - self._last < 0.5:
-            return
-        self._last = now
-        with contextlib.suppress(OSError, TypeError):
-            partial = self._path.with_suffix(".part")
-            partial.write_text(json.dumps([done, total, dict(figures)], default=str), encoding="utf-8")
-            partial.replace(self._path)
 
 
 def describe_failure(error: BaseException) -> dict[str, Any]:
@@ -149,14 +109,14 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
     }
 
 
-def _load(job: Job) -> Registry:
+def _load(job: Job, reference: PluginReference) -> Registry:
     """The plugin as it was when the run was planned."""
-    found = load_one(job.plugin)
-    registered = found.get(job.unit["kind"], job.unit["plugin"])
+    found = load_one(reference)
+    registered = found.get(job.unit.kind, job.unit.plugin)
     if code_identity(registered) != job.code:
         raise PluginError(
             "its code has changed since the run was started",
-            where=f"{job.unit['kind']} '{job.unit['plugin']}' of {registered.plugin.origin}",
+            where=registered.blame,
             remedy="Run the same command again",
         )
     return found
@@ -164,56 +124,46 @@ def _load(job: Job) -> Registry:
 
 def _run(job: Job, registry: Registry | None, device: str, report: Report, info: dict[str, Any]) -> Artefact:
     unit = job.unit
-    stage = importlib.import_module(f"mtbench.stages.{unit['stage']}")
+    stage = STAGES[unit.stage]
+    module = importlib.import_module(f"mtbench.stages.{stage.name}")
     store = Store(Path(job.store))
     inputs: dict[str, Artefact] = {}
-    for role, (of, address) in job.inputs.items():
-        found = store.get(of, address)
-        if found is None:
+    for role, read in job.inputs.items():
+        artefact = store.get(read.stage, read.address)
+        if artefact is None:
             raise StoreError(
                 f"the artefact for '{role}' has gone from the store",
                 where=str(store.root),
                 remedy="Run again",
             )
-        inputs[role] = found
-    registered = registry.get(unit["kind"], unit["plugin"]) if registry and unit["plugin"] else None
+        inputs[role] = artefact
+    registered = registry.get(unit.kind, unit.plugin) if registry and unit.plugin else None
     partial = store.scratch(job.address)
     scratch = Path(tempfile.mkdtemp(prefix=temporary_prefix()))
     context = Context(
-        task=task_from_dict(unit["task"]),
-        params=unit["params"],
-        seed=unit["seed"] if unit["seed"] is not None else 0,
+        task=unit.task,
+        params=unit.params,
+        seed=unit.seed if unit.seed is not None else 0,
         device=device,
-        precision=unit["precision"],
-        threads=unit["threads"],
+        precision=unit.precision,
+        threads=unit.threads,
         batch_size=job.batch_size,
         scratch=scratch,
         progress=report,
-        checkpoints=Checkpoints(partial) if unit["stage"] == "fit" else None,
-        partial=partial if unit["stage"] == "prepare" else None,
+        checkpoints=Checkpoints(partial) if stage.resumable and stage.uses_device else None,
+        partial=partial if stage.resumable and not stage.uses_device else None,
         events=Path(job.events) if job.events else None,
         find_weights=_find_weights,
     )
-    if unit["stage"] in _LIGHT:
-        limit_blas(unit["threads"])
+    if stage.exact:
+        limit_blas(unit.threads)
     else:
         _seed_everything(job)
-    work = Work(
-        name=unit["name"],
-        params={**unit["params"], **{k: v for k, v in unit["paths"].items() if k in unit["params"]}},
-        paths=unit["paths"],
-        options=unit["options"],
-        seed=unit["seed"],
-        inputs=inputs,
-        registered=registered,
-        task=context.task or task_from_dict(unit["task"]),
-        context=context,
-        strict=job.strict,
-    )
+    work: Work[Any, Any] = Work(unit, inputs, registered, context, job.strict)
     try:
-        manifest = manifest_of(job, registered)
-        with store.create(unit["stage"], job.address, manifest, info, lambda: confirm(job.lease)) as folder:
-            info.update(stage.run(work, folder))
+        manifest = job.manifest(registered.spec.revision if registered else "")
+        with store.create(unit.stage, job.address, manifest, info, lambda: confirm(job.lease)) as folder:
+            info.update(module.run(work, folder))
         if context.digests:
             with contextlib.closing(Hashes(store.root / "hashes.sqlite")) as hashes:
                 hashes.remember(context.digests)
@@ -224,25 +174,20 @@ def _run(job: Job, registry: Registry | None, device: str, report: Report, info:
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    committed = store.get(unit["stage"], job.address)
+    committed = store.get(unit.stage, job.address)
     assert committed is not None
     return committed
 
 
 def _find_weights(name: str) -> Path:
-    from mtbench.compute.weights import find
-
     return find(name)
 
 
 def _seed_everything(job: Job) -> None:
     """Plugins should draw from the context; one that does not still starts from the same place every time."""
-    import random
-
-    import numpy as np
     import torch
 
-    prepare_torch(job.unit["precision"], job.unit["threads"])
+    prepare_torch(job.unit.precision, job.unit.threads)
     seed = derive(job.address)
     random.seed(seed)
     np.random.seed(seed % 2**32)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from mtbench.formats.dicom import in_order
 
@@ -30,8 +31,6 @@ def derived(files: list[Path], folder: Path, array: NDArray[Any], unit: str) -> 
         array: slices x rows x columns, in the order of ``read_series``.
         unit: of the values, where known ("HU").
     """
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-
     digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
     pixels, slope, intercept = _coded(array)
     for image, values in zip(in_order(files, folder), pixels, strict=True):

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
+from pydicom.pixels import pixel_array
 
 from mtbench.errors import DataError
 from mtbench.formats.content import content
@@ -90,8 +92,6 @@ def in_order(files: list[Path], folder: Path) -> list[Slice]:
 
 
 def _open(file: Path) -> Slice:
-    import pydicom
-
     try:
         item = pydicom.dcmread(BytesIO(content(file)))
         missing = [name for name in _NEEDED if name not in item]
@@ -165,8 +165,6 @@ def _step(images: list[Slice], heights: list[float], folder: Path) -> float:
 
 
 def _stack(images: list[Slice]) -> NDArray[Any]:
-    from pydicom.pixels import pixel_array
-
     whole = all(image.slope == 1 and image.intercept.is_integer() for image in images)
     shifted = any(image.intercept for image in images)
     # 16 bits are enough for nearly every MR, and half of what is read and counted later.

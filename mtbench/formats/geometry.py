@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,18 +111,7 @@ def put_back(items: Iterable[tuple[NDArray[Any], Slice]], *, masks: bool = False
         geometry = Geometry.from_json(record.geometry)
         if first is None:
             first = geometry
-        if (geometry.axes, geometry.shape, geometry.affine, geometry.plane) != (
-            first.axes, first.shape, first.affine, first.plane,
-        ):  # fmt: skip
-            raise DataError("these slices belong to different volumes", where=record.slice_id)
-        if geometry.index in seen:
-            raise DataError(f"this is the same slice as '{seen[geometry.index]}'", where=record.slice_id)
-        if stored.shape != geometry.frame.size:
-            raise DataError(
-                f"the image is {_size(stored.shape)}",
-                where=record.slice_id,
-                expected=_size(geometry.frame.size),
-            )
+        _check(geometry, first, seen, stored.shape, record.slice_id)
         seen[geometry.index] = record.slice_id
         low, high = (0.0, 0.0) if masks else _window(record)
         if full is None:
@@ -136,6 +125,15 @@ def put_back(items: Iterable[tuple[NDArray[Any], Slice]], *, masks: bool = False
         raise DataError("there are no slices to put back")
     affine = np.array(first.affine)
     return Volume.oriented(full, affine, first.axes, record.file, unit="" if masks else record.unit)
+
+
+def _check(geometry: Geometry, first: Geometry, seen: dict[int, str], shape: tuple[int, ...], where: str) -> None:
+    if replace(geometry, index=first.index, frame=first.frame) != first:
+        raise DataError("these slices belong to different volumes", where=where)
+    if geometry.index in seen:
+        raise DataError(f"this is the same slice as '{seen[geometry.index]}'", where=where)
+    if shape != geometry.frame.size:
+        raise DataError(f"the image is {_size(shape)}", where=where, expected=_size(geometry.frame.size))
 
 
 def _two(pair: Any) -> tuple[int, int]:

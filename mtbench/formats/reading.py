@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from mtbench.errors import DataError
 from mtbench.formats.content import content
+from mtbench.formats.metaimage import read_metaimage
+from mtbench.formats.oriented import read_nifti, read_nrrd
 from mtbench.formats.volume import Volume
 
 
@@ -167,20 +169,14 @@ def _npz(path: Path, colour_is_index: bool) -> Volume:
 
 
 def _nifti(path: Path, colour_is_index: bool) -> Volume:
-    from mtbench.formats.oriented import read_nifti
-
     return read_nifti(path)
 
 
 def _nrrd(path: Path, colour_is_index: bool) -> Volume:
-    from mtbench.formats.oriented import read_nrrd
-
     return read_nrrd(path)
 
 
 def _metaimage(path: Path, colour_is_index: bool) -> Volume:
-    from mtbench.formats.metaimage import read_metaimage
-
     return read_metaimage(path)
 
 

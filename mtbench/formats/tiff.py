@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import tifffile
 from numpy.typing import NDArray
 
 from mtbench.errors import DataError
@@ -23,10 +25,6 @@ def read_tiff(path: Path, *, palette: bool) -> tuple[NDArray[Any], int | None]:
             to white.
         OSError: the file is damaged.
     """
-    from io import BytesIO
-
-    import tifffile
-
     # A stack that was cut off reads as a shorter one; tifffile says so in its log only.
     heard = _Errors()
     log = logging.getLogger("tifffile")

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import DataError
+from mtbench.formats.metaimage import rewritten
 from mtbench.formats.orientation import to_ras
-from mtbench.formats.reading import suffix
+from mtbench.formats.oriented import open_nrrd
+from mtbench.formats.reading import dicom_files, suffix
 from mtbench.formats.volume import Volume
 from mtbench.store.files import TEMPORARY, telling, write_whole
 
@@ -116,8 +118,6 @@ def _nifti(volume: Volume, like: Path, file: IO[bytes]) -> None:
 def _nrrd(volume: Volume, like: Path, file: IO[bytes]) -> None:
     import nrrd
 
-    from mtbench.formats.oriented import open_nrrd
-
     _, header = open_nrrd(like)
     kept = {name: value for name, value in header.items() if name not in _NRRD_FIELDS}
     array = file_order(volume) if volume.axes else volume.array.T
@@ -136,14 +136,11 @@ _NRRD_FIELDS = (
 
 
 def _metaimage(volume: Volume, like: Path, file: IO[bytes]) -> None:
-    from mtbench.formats.metaimage import rewritten
-
     file.write(rewritten(like, file_order(volume)))
 
 
 def _series(volume: Volume, folder: Path, unit: str) -> None:
     from mtbench.formats.derived import derived
-    from mtbench.formats.reading import dicom_files
 
     source = Path(volume.file)
     with telling(folder):

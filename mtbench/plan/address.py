@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtbench.errors import DataError, MtbenchError, PluginError
+from mtbench.errors import DataError, MtbenchError
 from mtbench.formats.detached import with_data_files
-from mtbench.plan import Plan, Unit
-from mtbench.registry.discovery import Registered, Registry
-from mtbench.store.artefacts import Artefact, Store, address_of, hash_of
+from mtbench.hashing import hash_of
+from mtbench.plan import Plan
+from mtbench.registry.contracts import FileListing
+from mtbench.registry.registry import Registered, Registry
+from mtbench.registry.specs import DatasetSpec
+from mtbench.stages.unit import Unit
+from mtbench.store.artefacts import Artefact, Store, address_of
 from mtbench.store.hashes import Hashes, unread
 
 
@@ -108,33 +112,26 @@ def _named(unit: Unit, registry: Registry) -> _Named:
                 remedy="Correct the path",
             )
         if name == "root" and unit.kind == "dataset":
-            files = _dataset_files(unit, path, registry.get("dataset", unit.plugin))
+            files = _dataset_files(unit, path, registry.get(DatasetSpec, unit.plugin))
         else:
             files = _below(path) if path.is_dir() else [path]
         found[name] = (path if path.is_dir() else path.parent, with_data_files(files))
     return found
 
 
-def _dataset_files(unit: Unit, root: Path, registered: Registered) -> list[Path]:
-    plugin = registered.create({**unit.params, **{k: v for k, v in unit.paths.items() if k in unit.params}})
-    if not hasattr(plugin, "files"):
+def _dataset_files(unit: Unit, root: Path, registered: Registered[DatasetSpec]) -> list[Path]:
+    plugin = registered.create(unit.arguments)
+    if not isinstance(plugin, FileListing):
         return _below(root)
-    try:
+    with registered.blaming("files() failed"):
         return list(plugin.files(root))
-    except MtbenchError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"files() failed: {type(error).__name__}: {error}",
-            where=f"dataset '{unit.plugin}' of {registered.plugin.origin}",
-        ) from error
 
 
 def _below(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file())
 
 
-def given(unit: Unit, artefacts: Mapping[str, Artefact]) -> dict[str, str]:
+def contents(unit: Unit, artefacts: Mapping[str, Artefact]) -> dict[str, str]:
     """What goes into a unit, by content: role to digest; ``artefacts`` by unit key.
 
     In place of the whole data set and its split stands the content of the sides that the unit reads, so that a
@@ -144,9 +141,12 @@ def given(unit: Unit, artefacts: Mapping[str, Artefact]) -> dict[str, str]:
     if "split" not in digests:
         return digests
     split = json.loads((artefacts[unit.inputs["split"]].path / "split.json").read_text(encoding="utf-8"))
-    read = {f"{domain}/{side}": split["contents"][domain][side] for domain, side in _reads(unit)}
-    if not _reads_masks(unit):
-        read = {where: {"images": content["images"]} for where, content in read.items()}
+    reads = unit.options.reads()
+    kinds = ("images", "masks") if reads.masks else ("images",)
+    read = {}
+    for subset in reads.subsets:
+        content = split["contents"][subset.domain][subset.split]
+        read[f"{subset.domain}/{subset.split}"] = {kind: content[kind] for kind in kinds}
     return {
         **{role: digest for role, digest in digests.items() if role not in ("data", "split")},
         "task": split["task"],
@@ -154,25 +154,9 @@ def given(unit: Unit, artefacts: Mapping[str, Artefact]) -> dict[str, str]:
     }
 
 
-def _reads(unit: Unit) -> list[tuple[str, str]]:
-    options = unit.options
-    found = [(domain, side) for domain in options.get("domains", ()) for side in ("train", "validation")]
-    found += [
-        (options[of]["domain"], options[of]["split"]) for of in ("candidate", "reference", "like") if of in options
-    ]
-    if "paired" in options.get("needs", ()):
-        found.append(("paired", options["candidate"]["split"]))
-    return found
-
-
-def _reads_masks(unit: Unit) -> bool:
-    options = unit.options
-    return bool(options.get("masks") or options.get("conditional") or "reference_masks" in options.get("needs", ()))
-
-
 def address(unit: Unit, artefacts: Mapping[str, Artefact], files: str) -> str:
     """The address of a unit's artefact; ``artefacts`` by unit key."""
-    return address_of(unit.request, given(unit, artefacts), files)
+    return address_of(unit.request, contents(unit, artefacts), files)
 
 
 def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:

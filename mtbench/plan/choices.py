@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from mtbench.errors import MtbenchError, ParamError, PluginError, SuiteError
+from mtbench.errors import MtbenchError, ParamError, SuiteError
+from mtbench.hashing import hash_of
 from mtbench.plan.suite import Entry, Suite
+from mtbench.registry.basespec import Spec
 from mtbench.registry.codeid import code_identity
-from mtbench.registry.discovery import Registered, Registry
 from mtbench.registry.params import format_call
-from mtbench.store.artefacts import hash_of
+from mtbench.registry.registry import Registered, Registry
+from mtbench.registry.specs import DatasetSpec, TranslatorSpec
 
-T = TypeVar("T")
 SHORT = 12
 """Digits of a sha256 that tables show."""
+PluginSpecT = TypeVar("PluginSpecT", bound=Spec[Any])
+PluginSpecT_co = TypeVar("PluginSpecT_co", bound=Spec[Any], covariant=True)
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Generic[PluginSpecT_co]):
     """One plugin at one point of its grid.
 
     Attributes:
@@ -32,12 +36,12 @@ class Choice:
     """
 
     entry: Entry
-    registered: Registered
+    registered: Registered[PluginSpecT_co]
     params: Mapping[str, Any]
     paths: Mapping[str, str]
 
     @property
-    def spec(self) -> Any:
+    def spec(self) -> PluginSpecT_co:
         """The plugin's spec."""
         return self.registered.spec
 
@@ -70,64 +74,53 @@ class Choice:
         return format_call(self.entry.name, {k: v for k, v in self.changed.items() if not isinstance(v, (dict, list))})
 
     @property
-    def trains(self) -> bool:
+    def trains(self: Choice[TranslatorSpec]) -> bool:
         """Whether this translator needs a fit with these parameters."""
-        return self._decided(self.spec.trains)
+        return self.registered.ask(self.spec.whether, "trains", self.params)
 
     @property
-    def stochastic(self) -> bool:
+    def stochastic(self: Choice[TranslatorSpec]) -> bool:
         """Whether this translator draws noise with these parameters."""
-        return self._decided(self.spec.stochastic)
+        return self.registered.ask(self.spec.whether, "stochastic", self.params)
 
     @property
-    def conditional(self) -> bool:
+    def conditional(self: Choice[TranslatorSpec]) -> bool:
         """Whether this translator needs masks of the source slices with these parameters."""
-        return self._decided(self.spec.conditional)
-
-    def _decided(self, declared: Any) -> bool:
-        return bool(self.ask(declared, self.params)) if callable(declared) else bool(declared)
-
-    def ask(self, question: Callable[..., T], *about: Any) -> T:
-        """What a callable of the spec answers.
-
-        Raises:
-            PluginError: it fails; the text names the plugin.
-        """
-        try:
-            return question(*about)
-        except MtbenchError:
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"its spec cannot answer: {type(error).__name__}: {error}",
-                where=f"{self.spec.kind} '{self.spec.name}' of {self.registered.plugin.origin}",
-                remedy="Leave it out, or correct the plugin",
-            ) from error
+        return self.registered.ask(self.spec.whether, "conditional", self.params)
 
 
-def choices(kind: str, entries: Iterable[Entry], suite: Suite, registry: Registry) -> list[Choice]:
-    """All points of the grids of ``entries``.
+def choices(
+    kind: type[PluginSpecT], entries: Iterable[Entry], suite: Suite, registry: Registry
+) -> list[Choice[PluginSpecT]]:
+    """All points of the grids of ``entries``, which name plugins of a kind.
 
     Raises:
         RequestError, ParamError, SuiteError: a plugin or parameter does not exist, or a value does not fit; the
             text says where in the suite.
     """
-    found: list[Choice] = []
+    points: list[Choice[PluginSpecT]] = []
     for entry in entries:
-        try:
-            found += _grid(entry, registry.get(kind, entry.plugin), suite, registry)
-        except SuiteError:
-            raise
-        except MtbenchError as error:
-            where = ": ".join(filter(None, (entry.where, error.where)))
-            raise type(error)(
-                error.what,
-                where=where or None,
-                expected=error.expected,
-                remedy=error.remedy,
-                matches=error.matches,
-            ) from error
-    return found
+        with _located(entry):
+            points += _grid(entry, registry.get(kind, entry.plugin), suite)
+    return points
+
+
+@contextlib.contextmanager
+def _located(entry: Entry) -> Iterator[None]:
+    """Say of an error where in the suite the entry is."""
+    try:
+        yield
+    except SuiteError:
+        raise
+    except MtbenchError as error:
+        where = ": ".join(filter(None, (entry.where, error.where)))
+        raise type(error)(
+            error.what,
+            where=where or None,
+            expected=error.expected,
+            remedy=error.remedy,
+            matches=error.matches,
+        ) from error
 
 
 def programs(suite: Suite, registry: Registry) -> list[str]:
@@ -135,27 +128,25 @@ def programs(suite: Suite, registry: Registry) -> list[str]:
     lines = []
     for kind in ("dataset", "translator", "segmenter", "metric"):
         for entry in getattr(suite, f"{kind}s"):
-            spec = registry.get(kind, entry.plugin).spec
-            for name, value in _programs(entry, spec).items():
-                lines.append(f"{entry.where}: {kind} '{entry.name}': {name} = {value!r}")
+            with _located(entry):
+                for name, value in _programs(entry, registry.get(kind, entry.plugin).spec).items():
+                    lines.append(f"{entry.where}: {kind} '{entry.name}': {name} = {value!r}")
     return lines
 
 
-def _programs(entry: Entry, spec: Any) -> dict[str, Any]:
+def _programs(entry: Entry, spec: Spec[Any]) -> dict[str, Any]:
     """Parameters that run programs and that the suite file gives, not the user."""
-    given = dict(entry.params)
-    if entry.positional and spec.shorthand:
-        given[spec.shorthand] = entry.positional[0]
-    running = [name for name, param in spec.params.items() if param.runs_program and name not in _typed(entry, spec)]
-    return {name: given[name] for name in running if name in given}
+    written, typed = spec.by_name(entry.params, entry.positional), _typed(entry, spec)
+    running = [name for name, param in spec.params.items() if param.runs_program and name not in typed]
+    return {name: written[name] for name in running if name in written}
 
 
-def _typed(entry: Entry, spec: Any) -> frozenset[str]:
+def _typed(entry: Entry, spec: Spec[Any]) -> frozenset[str]:
     """Names of the parameters that were typed on the command line."""
     return entry.typed | {str(spec.shorthand)} if entry.typed.intersection(entry.positional) else entry.typed
 
 
-def _refuse_programs(entry: Entry, spec: Any) -> None:
+def _refuse_programs(entry: Entry, spec: Spec[Any]) -> None:
     for name, value in _programs(entry, spec).items():
         raise SuiteError(
             f"this suite would run a program: {spec.kind} '{entry.name}', {name} = {value!r}",
@@ -165,33 +156,25 @@ def _refuse_programs(entry: Entry, spec: Any) -> None:
         )
 
 
-def _grid(entry: Entry, registered: Registered, suite: Suite, registry: Registry) -> Iterator[Choice]:
-    spec = registered.spec
+def _grid(entry: Entry, registered: Registered[PluginSpecT], suite: Suite) -> Iterator[Choice[PluginSpecT]]:
+    spec: Spec[Any] = registered.spec
     declared = spec.params
     owner = f"{spec.kind} '{spec.name}'"
-    given = dict(entry.params)
+    written = spec.by_name(entry.params, entry.positional)
     root = entry.root
     if not suite.trusted:
         _refuse_programs(entry, spec)
-    if spec.kind == "dataset" and "root" in given and "root" not in declared:
-        root = str(given.pop("root"))
-    if entry.positional:
-        if spec.shorthand is None or len(entry.positional) > 1:
-            raise ParamError(
-                f"'{entry.positional[-1]}' has no name",
-                where=owner,
-                expected=f"{entry.name}:NAME=VALUE with NAME one of {', '.join(declared) or 'nothing'}",
-            )
-        given[spec.shorthand] = entry.positional[0]
+    if isinstance(spec, DatasetSpec) and "root" in written and "root" not in declared:
+        root = str(written.pop("root"))
     typed = _typed(entry, spec)
     axes: dict[str, list[Any]] = {}
-    for name, value in given.items():
+    for name, value in written.items():
         grid = isinstance(value, list) and name in declared and declared[name].kind != "list"
         axes[name] = value if grid else [value]
         if grid and not value:
             raise ParamError(f"the grid of '{name}' is empty", where=owner, expected="at least one value")
     for point in itertools.product(*axes.values()):
-        params = registry.complete(spec.kind, spec.name, dict(zip(axes, point, strict=True)))
+        params = registered.complete(dict(zip(axes, point, strict=True)))
         paths = {
             name: str(suite.path(params[name], typed=name in typed))
             for name, param in declared.items()
@@ -199,7 +182,7 @@ def _grid(entry: Entry, registered: Registered, suite: Suite, registry: Registry
         }
         if root:
             paths["root"] = str(suite.path(root, typed="root" in typed))
-        elif spec.kind == "dataset" and spec.needs_root:
+        elif isinstance(spec, DatasetSpec) and spec.needs_root:
             raise SuiteError(
                 f"dataset '{entry.name}' needs to know where its files are",
                 where=entry.where,

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mtbench.data import Task
+from mtbench.hashing import hash_of
 from mtbench.plan.suite import Suite
-from mtbench.registry.discovery import Registry
-from mtbench.store.artefacts import hash_of
+from mtbench.stages.unit import Unit
 
 _DESCRIPTIVE = frozenset(
     {
@@ -27,44 +26,6 @@ _DESCRIPTIVE = frozenset(
     }
 )
 """Columns that say more of a row without making it another one."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One piece of work, named by the hash of all that was asked of it.
-
-    Attributes:
-        key: sha256 over ``request`` and the keys in ``inputs``.
-        request: sha256 over what is asked of this unit itself: everything below that changes the result, the
-            plugin's and the stage's revision, but not the inputs.
-        stage: one of ``mtbench.stages.STAGES``.
-        kind, plugin: whose code does it; empty for the split stage.
-        params: the plugin's parameters, complete; paths as written.
-        paths: path parameters (and a dataset's "root") resolved on this machine; not in the key.
-        seed: of the fit or sampling; ``None`` where it has none.
-        inputs: role to the key of the unit that gives it.
-        options: what the stage itself needs to know (domain, split, ...).
-        precision, threads: of its arithmetic.
-        name: what a person calls it; not in the key.
-        task: the task it belongs to.
-        version: of its plugin and stage, for tables; see ``Choice.version``. All of it is in the key.
-    """
-
-    key: str
-    request: str
-    stage: str
-    kind: str
-    plugin: str
-    params: Mapping[str, Any]
-    paths: Mapping[str, str]
-    seed: int | None
-    inputs: Mapping[str, str]
-    options: Mapping[str, Any]
-    precision: str
-    threads: int
-    name: str
-    task: Task
-    version: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,17 +57,3 @@ class Plan:
     suite: Suite
     units: dict[str, Unit] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
-
-    def weights(self, registry: Registry) -> dict[str, list[str]]:
-        """Catalogued weight files that units must have, each with the names of the plugins that ask for it."""
-        needed: dict[str, list[str]] = {}
-        for unit in self.units.values():
-            if unit.kind in ("extractor", "translator") and unit.stage != "translate":
-                spec = registry.get(unit.kind, unit.plugin).spec
-                if unit.paths.get("weights"):
-                    continue
-                for name in spec.weights:
-                    users = needed.setdefault(name, [])
-                    if unit.plugin not in users:
-                        users.append(unit.plugin)
-        return needed

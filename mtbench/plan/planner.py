@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
+from mtbench.data import Role
 from mtbench.errors import SuiteError
-from mtbench.plan.builder import Builder, Images, split_settings
+from mtbench.hashing import canonical
+from mtbench.plan.builder import Builder, Images, split_options
 from mtbench.plan.choices import Choice, choices
 from mtbench.plan.graph import Plan, Row
 from mtbench.plan.protocols import PROTOCOLS
-from mtbench.plan.subjects import SOURCE_TEST, TARGET_TEST, Subject
+from mtbench.plan.subjects import Needs, Subject
 from mtbench.plan.suite import Suite
-from mtbench.registry.discovery import Registry
 from mtbench.registry.params import format_call
-from mtbench.registry.specs import MetricSpec
-from mtbench.store.artefacts import canonical
+from mtbench.registry.registry import Registry
+from mtbench.registry.specs import (
+    DatasetSpec,
+    ExtractorSpec,
+    MetricSpec,
+    SegmenterSpec,
+    TranslatorSpec,
+    two_sided,
+)
+from mtbench.stages.table import SOURCE_TEST, TARGET_TEST, FeatureInput, FitOptions, ScoreOptions
 
 
 def make_plan(suite: Suite, registry: Registry) -> Plan:
@@ -27,29 +37,29 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
             does not fit.
     """
     plan = Plan(suite)
-    chosen = {kind: choices(kind, getattr(suite, f"{kind}s"), suite, registry) for kind in _KINDS}
-    for metric in chosen["metric"]:
+    datasets = choices(DatasetSpec, suite.datasets, suite, registry)
+    translators = choices(TranslatorSpec, suite.translators, suite, registry)
+    segmenters = choices(SegmenterSpec, suite.segmenters, suite, registry)
+    metrics = choices(MetricSpec, suite.metrics, suite, registry)
+    for metric in metrics:
         _check_extractors(metric, registry)
-    for dataset in chosen["dataset"]:
+    for dataset in datasets:
         for fold in _folds(dataset):
             builder = Builder.start(suite, registry, plan, dataset, fold)
             columns = _shared_columns(builder, dataset, fold)
             for protocol in suite.protocols:
                 here = {**columns, "protocol": protocol}
-                for subject in PROTOCOLS[protocol](builder, chosen["translator"]):
-                    for metric in chosen["metric"]:
-                        plan.rows += _rows(builder, subject, metric, chosen["segmenter"], here)
+                for subject in PROTOCOLS[protocol](builder, translators):
+                    for metric in metrics:
+                        plan.rows += _rows(builder, subject, metric, segmenters, here)
     _check_rows(plan)
     _leave_out_unused(plan)
     return plan
 
 
-_KINDS = ("dataset", "translator", "segmenter", "metric")
-
-
-def _folds(dataset: Choice) -> Iterator[int | None]:
-    split = dataset.entry.split or {}
-    yield from range(split["folds"]) if split.get("by") == "folds" else (None,)
+def _folds(dataset: Choice[DatasetSpec]) -> Iterator[int | None]:
+    split = dataset.entry.split
+    yield from range(split.folds) if split and split.by == "folds" else (None,)
 
 
 def _check_rows(plan: Plan) -> None:
@@ -79,10 +89,10 @@ def _leave_out_unused(plan: Plan) -> None:
         del plan.units[key]
 
 
-def _check_extractors(metric: Choice, registry: Registry) -> None:
-    for need in metric.ask(metric.spec.needed, metric.params):
+def _check_extractors(metric: Choice[MetricSpec], registry: Registry) -> None:
+    for need in metric.registered.ask(metric.spec.needed, metric.params):
         if not isinstance(need, str):
-            known = registry.get("extractor", need.extractor)
+            known = registry.get(ExtractorSpec, need.extractor)
             for missing in sorted(set(need.arrays) - set(known.spec.arrays)):
                 raise SuiteError(
                     f"extractor '{need.extractor}' gives no array '{missing}'",
@@ -91,10 +101,9 @@ def _check_extractors(metric: Choice, registry: Registry) -> None:
                 )
 
 
-def _shared_columns(builder: Builder, dataset: Choice, fold: int | None) -> dict[str, Any]:
-    settings = split_settings(dataset, fold)
-    if settings.get("file"):
-        settings["file"] = PurePath(settings["file"]).name  # what it says is in data_sha256
+def _shared_columns(builder: Builder, dataset: Choice[DatasetSpec], fold: int | None) -> dict[str, Any]:
+    split = split_options(dataset, fold)
+    split = replace(split, file=PurePath(split.file).name)  # what it says is in data_sha256
     task = builder.task
     return {
         "suite": builder.suite.name,
@@ -104,7 +113,7 @@ def _shared_columns(builder: Builder, dataset: Choice, fold: int | None) -> dict
         "source_domain": task.source,
         "target_domain": task.target,
         "task_note": task.note,
-        "split": format_call(settings["by"], {k: v for k, v in settings.items() if k not in ("by", "fold")}),
+        "split": format_call(split.by, split.settings),
         "fold": fold,
         "precision": builder.suite.precision,
         "threads": builder.suite.threads,
@@ -112,9 +121,13 @@ def _shared_columns(builder: Builder, dataset: Choice, fold: int | None) -> dict
 
 
 def _rows(
-    builder: Builder, subject: Subject, metric: Choice, segmenters: list[Choice], shared: Mapping[str, Any]
+    builder: Builder,
+    subject: Subject,
+    metric: Choice[MetricSpec],
+    segmenters: list[Choice[SegmenterSpec]],
+    shared: Mapping[str, Any],
 ) -> Iterator[Row]:
-    needs = metric.ask(metric.spec.needed, metric.params)
+    needs = metric.registered.ask(metric.spec.needed, metric.params)
     if not subject.wants(needs):
         return
     columns = {
@@ -132,16 +145,16 @@ def _rows(
             yield _row(builder, subject, metric, needs, segmenter, columns)
 
 
-def _metric_columns(metric: Choice, needs: tuple[Any, ...], builder: Builder) -> dict[str, Any]:
-    spec: MetricSpec = metric.spec
-    suite = builder.suite
+def _metric_columns(metric: Choice[MetricSpec], needs: Needs, builder: Builder) -> dict[str, Any]:
+    spec = metric.spec
     extractors = sorted({need.extractor for need in needs if not isinstance(need, str)})
-    caveats = {builder.registry.get("extractor", name).spec.caveat for name in extractors}
+    caveats = {builder.registry.get(ExtractorSpec, name).spec.caveat for name in extractors}
+    suite = builder.suite
     drawn = {"draws": suite.draws, "sampling_seed": suite.sampling_seed} if spec.balanced else {}
     shown = {name for name, param in spec.params.items() if param.shown and param.identity}
     return {
         "metric": spec.name,
-        "variant": metric.ask(spec.printed_variant, metric.params),
+        "variant": metric.registered.ask(spec.printed_variant, metric.params),
         "title": spec.title or spec.name,
         "family": spec.family,
         "metric_params": canonical({name: value for name, value in metric.params.items() if name in shown}),
@@ -157,9 +170,9 @@ def _metric_columns(metric: Choice, needs: tuple[Any, ...], builder: Builder) ->
 def _row(
     builder: Builder,
     subject: Subject,
-    metric: Choice,
-    needs: tuple[Any, ...],
-    segmenter: Choice | None,
+    metric: Choice[MetricSpec],
+    needs: Needs,
+    segmenter: Choice[SegmenterSpec] | None,
     columns: Mapping[str, Any],
 ) -> Row:
     row = {
@@ -173,37 +186,40 @@ def _row(
         return Row(row, skipped=reason)
     fits = [subject.fit] if subject.fit else []
     inputs = dict(builder.base)
-    options: dict[str, Any] = {
-        "candidate": subject.images.where,
-        "needs": [],
-        # Other metrics draw only to estimate their intervals: no other seed makes those better.
-        "sampling_seed": builder.suite.sampling_seed if metric.spec.balanced else 0,
-    }
+    roles: list[Role] = []
+    features: list[FeatureInput] = []
     if subject.images.key:
         inputs["candidate_images"] = subject.images.key
     for need in needs:
         if isinstance(need, str):
-            options["needs"].append(need)
+            roles.append(need)
             if need == "predicted_masks":
                 assert segmenter is not None
                 training = subject.training
                 label = f"{segmenter.label} on {training.label or training.domain}"
-                fit = builder.fit(segmenter, label, builder.suite.segmenter_seed, [training.domain], training.made)
+                learns_from = FitOptions((training.domain,), masks=True)
+                fit = builder.fit(segmenter, label, builder.suite.segmenter_seed, learns_from, training.made)
                 inputs[need] = builder.segment(segmenter, fit, subject.images, training.label)
                 # Its Dice on validation slices stands on the row.
                 inputs["segmenter"] = fit
                 fits.append(fit)
         else:
             images = subject.images if need.of == "candidate" else Images("target test slices", TARGET_TEST)
-            role = f"{need.of}_features_{len(options['needs'])}"
+            role = f"{need.of}_features_{len(features)}"
             inputs[role] = builder.extract(need, images)
-            options["needs"].append({"of": need.of, "arrays": list(need.arrays), "input": role})
-        if need == "reference" or getattr(need, "of", "") == "reference":
-            options["reference"] = TARGET_TEST
-    if metric.spec.balanced:
-        options |= {"balanced": True, "draws": builder.suite.draws}
-        if subject.role == "floor":
-            # At the N of the translated rows: a distance shrinks with N.
-            options["like"] = SOURCE_TEST
+            features.append(FeatureInput(need.of, need.arrays, role))
+    balanced = metric.spec.balanced
+    options = ScoreOptions(
+        candidate=subject.images.where,
+        roles=tuple(roles),
+        features=tuple(features),
+        reference=TARGET_TEST if two_sided(needs) else None,
+        balanced=balanced,
+        draws=builder.suite.draws if balanced else 1,
+        # Other metrics draw only to estimate their intervals: no other seed makes those better.
+        sampling_seed=builder.suite.sampling_seed if balanced else 0,
+        # At the N of the translated rows: a distance shrinks with N.
+        like=SOURCE_TEST if balanced and subject.role == "floor" else None,
+    )
     name = f"score {builder.short} {subject.label} {metric.label}"
-    return Row(row, builder.unit("score", name, choice=metric, inputs=inputs, options=options), tuple(fits))
+    return Row(row, builder.unit("score", name, options, choice=metric, inputs=inputs), tuple(fits))

@@ -6,16 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mtbench.data import Task
+from mtbench.data import Domain, Split, Task
 from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice
-from mtbench.registry.specs import two_sided
+from mtbench.registry.specs import Need, TranslatorSpec, two_sided
+from mtbench.stages.table import FitOptions, Subset
 
-SOURCE_TEST = {"domain": "source", "split": "test"}
-TARGET_TEST = {"domain": "target", "split": "test"}
-TARGET_TRAIN = {"domain": "target", "split": "train"}
-
-Needs = tuple[Any, ...]
+Needs = tuple[Need, ...]
 """Of a metric; see ``MetricSpec.needs``."""
 
 
@@ -49,9 +46,9 @@ class Training:
         made: the units that made the pixels, by side ("train", "validation"); none: the slices as they are.
     """
 
-    domain: str
+    domain: Domain
     label: str = ""
-    made: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[Split, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class Subject:
         """Why a metric with these needs cannot be computed here; empty where it can."""
         if self.skipped:
             return self.skipped
-        domain = self.images.where["domain"]
+        domain = self.images.where.domain
         if "predicted_masks" in needs and self.training.domain not in task.masks:
             return f"the {self.training.domain} domain has no masks to train a segmenter on"
         if "reference_masks" in needs and domain not in task.masks:
@@ -104,26 +101,26 @@ class Trained:
         skipped: why it cannot take part.
     """
 
-    translator: Choice
+    translator: Choice[TranslatorSpec]
     seed: int | None
     label: str
     columns: Mapping[str, Any]
     fit: str = ""
     skipped: str = ""
 
-    def translate(self, builder: Builder, where: Mapping[str, str], called: str = "") -> str:
+    def translate(self, builder: Builder, where: Subset, called: str = "") -> str:
         """The key of the unit that translates the slices of ``where``."""
         label = f"{self.label} {called}".strip()
         return builder.translate(self.translator, label, self.seed, where, self.fit)
 
 
-def trained(builder: Builder, translator: Choice) -> Iterator[Trained]:
+def trained(builder: Builder, translator: Choice[TranslatorSpec]) -> Iterator[Trained]:
     """A translator, once for each of its seeds."""
     spec = translator.spec
     seeds: tuple[int | None, ...] = (None,)
     if (translator.trains or translator.stochastic) and not spec.deterministic:
         seeds = translator.entry.seeds or builder.suite.seeds
-    reason = translator.ask(spec.refusal, builder.task)
+    reason = translator.registered.ask(spec.refusal, builder.task)
     if translator.conditional and "source" not in builder.task.masks:
         reason = "it needs masks of the source slices, which this dataset lacks"
     for seed in seeds:
@@ -138,7 +135,10 @@ def trained(builder: Builder, translator: Choice) -> Iterator[Trained]:
         if reason:
             yield Trained(translator, seed, label, columns, skipped=f"{translator.entry.name}: {reason}")
             continue
-        fit = builder.fit(translator, label, seed, ["source", "target"]) if translator.trains else ""
+        fit = ""
+        if translator.trains:
+            options = FitOptions(("source", "target"), masks=translator.conditional or spec.trains_on_masks)
+            fit = builder.fit(translator, label, seed, options)
         yield Trained(translator, seed, label, columns, fit)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mtbench.data import SPLITS, ImageSet, decode
+from mtbench.data import SPLITS, Domain, ImageSet, decode
 from mtbench.preparation.request import Prepared
+from mtbench.stages.table import Subset
 from mtbench.stages.work import read_set
 
-DOMAINS = ("source", "target")
+DOMAINS: tuple[Domain, ...] = ("source", "target")
 _SHOWN = 5
 
 
@@ -53,7 +54,7 @@ def image_sets(prepared: Prepared) -> Iterator[ImageSet]:
     assert prepared.split is not None
     for domain in DOMAINS:
         for split in SPLITS:
-            yield read_set(prepared.data, prepared.split, prepared.request.task, {"domain": domain, "split": split})
+            yield read_set(prepared.data, prepared.split, prepared.request.task, Subset(domain, split))
 
 
 def check(prepared: Prepared) -> Report:
@@ -64,52 +65,59 @@ def check(prepared: Prepared) -> Report:
     if prepared.split is None:
         report.leaks.append(f"The patients cannot be divided: {prepared.trouble}")
         return report
-    spec, task = prepared.request.choice.spec, prepared.request.task
-    seen: dict[str, list[tuple[str, str, str, str]]] = {}
-    sides: dict[str, dict[str, set[str]]] = {domain: {} for domain in DOMAINS}
-    brightness: dict[str, list[tuple[float, str]]] = {domain: [] for domain in DOMAINS}
+    published = prepared.request.choice.spec.published
+    seen = _Seen()
     for images in image_sets(prepared):
-        domain, split = str(images.domain), str(images.split)
-        report.counts.append(
-            Count(
-                domain,
-                task.source if domain == "source" else task.target,
-                split,
-                len(images),
-                len(set(images.patients)),
-                spec.published.get(domain, {}).get(split),
-            )
-        )
+        report.counts.append(_count(images, published.get(images.domain, {}).get(images.split)))
+        report.remarks += seen.add(images)
+    # A demonstration split parts a patient on purpose, and every table of it says so.
+    demo = prepared.split.info.get("by") == "demo"
+    on_several = report.remarks if demo else report.leaks
+    for domain in DOMAINS:
+        report.remarks += _odd(seen.brightness[domain], domain)
+        on_several += [
+            f"The {domain} patient '{patient}' is on {len(on)} sides: {', '.join(sorted(on))}"
+            + (", as split = 'demo' has it: no result" if demo else ".")
+            for patient, on in sorted(seen.sides[domain].items())
+            if len(on) > 1
+        ]
+    _repeated(seen.images, report)
+    told = prepared.split.info.get("remark")
+    report.remarks += [told] if told else []
+    _shared(seen.sides, report, apart=bool(prepared.split.info.get("shared")))
+    return report
+
+
+def _count(images: ImageSet, published: int | None) -> Count:
+    domain = images.task.source if images.domain == "source" else images.task.target
+    return Count(images.domain, domain, images.split, len(images), len(set(images.patients)), published)
+
+
+class _Seen:
+    """What was looked at: images by digest, the sides of each patient, the brightness of each slice."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, list[tuple[str, str, str, str]]] = {}
+        self.sides: dict[str, dict[str, set[str]]] = {domain: {} for domain in DOMAINS}
+        self.brightness: dict[str, list[tuple[float, str]]] = {domain: [] for domain in DOMAINS}
+
+    def add(self, images: ImageSet) -> Iterator[str]:
+        """Look at the slices of one side; what there is to remark."""
+        domain, split = images.domain, images.split
         for patient in images.patients:
-            sides[domain].setdefault(patient, set()).add(split)
+            self.sides[domain].setdefault(patient, set()).add(split)
         flat = []
         for image, record in zip(images.images, images.slices, strict=True):
             if image.min() == image.max():
                 flat.append(record.slice_id)
                 continue
             digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest()
-            seen.setdefault(digest, []).append((domain, split, record.patient_id, record.slice_id))
-            brightness[domain].append((float(decode(image).mean()), record.slice_id))
+            self.images.setdefault(digest, []).append((domain, split, record.patient_id, record.slice_id))
+            self.brightness[domain].append((float(decode(image).mean()), record.slice_id))
         if flat:
-            report.remarks.append(f"{_of(domain, split)}: {_some(flat, 'slice')} of one grey level")
+            yield f"{_of(domain, split)}: {_some(flat, 'slice')} of one grey level"
         if images.masks is not None:
-            report.remarks += _masks(images, _of(domain, split))
-    # A demonstration split parts a patient on purpose, and every table of it says so.
-    demo = prepared.split.info.get("by") == "demo"
-    on_several = report.remarks if demo else report.leaks
-    for domain in DOMAINS:
-        report.remarks += _odd(brightness[domain], domain)
-        on_several += [
-            f"The {domain} patient '{patient}' is on {len(on)} sides: {', '.join(sorted(on))}"
-            + (", as split = 'demo' has it: no result" if demo else ".")
-            for patient, on in sorted(sides[domain].items())
-            if len(on) > 1
-        ]
-    _repeated(seen, report)
-    told = prepared.split.info.get("remark")
-    report.remarks += [told] if told else []
-    _shared(sides, report, apart=bool(prepared.split.info.get("shared")))
-    return report
+            yield from _masks(images, _of(domain, split))
 
 
 def _masks(images: ImageSet, where: str) -> Iterator[str]:

@@ -8,16 +8,17 @@ from functools import partial
 from pathlib import Path
 
 from mtbench.data import Task
-from mtbench.engine.making import Making
+from mtbench.engine.maker import Maker
 from mtbench.engine.scheduler import Watcher
 from mtbench.engine.worker import execute
 from mtbench.errors import DataError, DiskFullError, LeaseLostError, RequestError
-from mtbench.plan import Plan, Unit
+from mtbench.plan import Plan
 from mtbench.plan.builder import Builder
 from mtbench.plan.choices import Choice, choices
 from mtbench.plan.suite import Entry, Suite, load_suite
-from mtbench.registry.discovery import Registry
-from mtbench.registry.params import parse_call
+from mtbench.registry.registry import Registry
+from mtbench.registry.specs import DatasetSpec
+from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact, Store
 
 
@@ -30,7 +31,7 @@ class Request:
         builder: its plan, with a prepare and a split unit.
     """
 
-    choice: Choice
+    choice: Choice[DatasetSpec]
     builder: Builder
 
     @property
@@ -74,7 +75,8 @@ def requests(target: str, registry: Registry, *, root: str | None = None, only: 
     Raises:
         RequestError: there is no such data set or suite, or what it needs is not said.
     """
-    name, params, positional = parse_call(target)
+    entry = Entry.from_option(target, f"'{target}'")
+    name = entry.name
     if target.endswith(".toml") or (name in registry.names("suite") and name not in registry.names("dataset")):
         suite = load_suite(target, registry, needs=("datasets",))
         if root is not None:
@@ -83,19 +85,15 @@ def requests(target: str, registry: Registry, *, root: str | None = None, only: 
     else:
         if only:
             raise RequestError("-d chooses among the data sets of a suite", expected="a suite before it")
-        typed = frozenset((*params, *positional, *(("root",) if root else ())))
-        registry.get("dataset", name)
-        entry = Entry(name, name, params, positional, where=f"'{target}'", typed=typed, root=root)
+        registry.get(DatasetSpec, name)
+        if root:
+            entry = replace(entry, root=root, typed=entry.typed | {"root"})
         suite = Suite(name="data", folder=Path.cwd(), datasets=(entry,), translators=())
     found = []
-    for choice in choices("dataset", suite.datasets, suite, registry):
-        by = choice.entry.split or {}
-        found.append(Request(choice, Builder.start(suite, registry, Plan(suite), choice, _first_fold(by.get("by")))))
+    for choice in choices(DatasetSpec, suite.datasets, suite, registry):
+        fold = 0 if choice.entry.split and choice.entry.split.by == "folds" else None
+        found.append(Request(choice, Builder.start(suite, registry, Plan(suite), choice, fold)))
     return found
-
-
-def _first_fold(by: object) -> int | None:
-    return 0 if by == "folds" else None
 
 
 def lookup(request: Request, registry: Registry, store: Store) -> Prepared | None:
@@ -139,25 +137,25 @@ class _Maker:
     def run(self, make: bool) -> Prepared | None:
         plan = self.request.builder.plan
         data_unit, split_unit = (plan.units[self.request.builder.base[part]] for part in ("data", "split"))
-        making = Making(plan, self.registry, self.store)
+        maker = Maker(plan, self.registry, self.store)
         try:
-            data, made, trouble = self._make(making, data_unit) if make else (making.find(data_unit), False, "")
+            data, made, trouble = self._make(maker, data_unit) if make else (maker.find(data_unit), False, "")
             if data is None:
                 if trouble:
                     raise DataError(trouble)
                 return None
-            split, split_made, trouble = self._make(making, split_unit)
+            split, split_made, trouble = self._make(maker, split_unit)
         finally:
-            making.close()
+            maker.close()
         return Prepared(self.request, data, split, made or split_made, trouble)
 
-    def _make(self, making: Making, unit: Unit) -> tuple[Artefact | None, bool, str]:
+    def _make(self, maker: Maker, unit: Unit) -> tuple[Artefact | None, bool, str]:
         """The artefact, whether it was made now, and why it is not there."""
         while True:
-            found = making.wait(unit, self.watcher.note if self.watcher else lambda text: None)
+            found = maker.wait(unit, self.watcher.note if self.watcher else lambda text: None)
             if isinstance(found, Artefact):
                 return found, False, ""
-            job = replace(making.job(unit, found), device="cpu", strict=self.strict)
+            job = replace(maker.job(unit, found), device="cpu", strict=self.strict)
             if self.watcher is None:
                 outcome = execute(job, self.registry)
             else:
@@ -170,6 +168,6 @@ class _Maker:
                 raise DiskFullError(outcome.reason)
             if outcome.status != "ok":
                 return None, False, outcome.reason
-            artefact = making.made(unit)
-            making.release(unit)
+            artefact = maker.made(unit)
+            maker.release(unit)
             return artefact, True, ""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from mtbench.data import ImageSet, decode
 
@@ -21,8 +22,6 @@ def contact_sheet(images: ImageSet, path: Path) -> None:
     Each tile is an image with the outline of each label in its colour, and its slice id below; the colours are
     named in the first line. ``images`` must not be empty.
     """
-    from PIL import Image, ImageDraw
-
     chosen = spread(images)
     columns = min(COLUMNS, len(chosen))
     rows = -(-len(chosen) // columns)
@@ -67,8 +66,6 @@ def _legend(images: ImageSet) -> list[tuple[str, tuple[int, int, int]]]:
 
 
 def _tile(image: NDArray[Any], mask: NDArray[Any] | None, images: ImageSet) -> NDArray[np.uint8]:
-    from PIL import Image
-
     height, width = image.shape
     scale = TILE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -12,11 +12,13 @@ import hashlib
 import importlib.util
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from mtbench.registry.discovery import Registered
+from mtbench.registry.basespec import Spec
+from mtbench.registry.registry import Registered
 
 
-def code_identity(registered: Registered) -> str | None:
+def code_identity(registered: Registered[Spec[Any]]) -> str | None:
     """The sha256 of the plugin's code, or ``None`` for an installed distribution, whose version says it."""
     plugin = registered.plugin
     if not plugin.editable:

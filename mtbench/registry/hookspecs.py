@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mtbench.engine.job import Outcome
     from mtbench.registry.specs import (
         DatasetSpec,
         ExecutorSpec,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         SuiteSpec,
         TranslatorSpec,
     )
+    from mtbench.stages.unit import Unit
 
 hookspec = pluggy.HookspecMarker("mtbench")
 hookimpl = pluggy.HookimplMarker("mtbench")
@@ -66,7 +68,7 @@ def mtbench_suites() -> Iterable[SuiteSpec]:  # type: ignore[empty-body]
 
 
 @hookspec
-def mtbench_unit_finished(unit: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+def mtbench_unit_finished(unit: Unit, outcome: Outcome) -> None:
     """Called in the process of ``mtbench run`` after each unit, with copies of what it was and how it ended.
 
     Every observer is called. What one raises is shown once, logged in ``observers.log`` of the results, and changes

@@ -7,12 +7,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mtbench.errors import ParamError, close_matches
 from mtbench.integers import brief, fits
 
 Kind = Literal["int", "float", "str", "bool", "path", "list", "table"]
+ParamRole = Literal["checkpoint", "weights", "preset", "jobs"]
 
 _KIND_OF: dict[type, Kind] = {
     bool: "bool",
@@ -40,6 +41,12 @@ class Param:
             command line and in the user's own ``mtbench.toml``; a suite file that gives it is refused, unless the
             user says ``--trust-suite``. Tables and exports do not show it.
         identity: whether another value may change a result. ``False`` keeps it out of the unit's key (a time limit).
+        role: what mtbench itself uses it for, whatever its name:
+
+            - "checkpoint": a translator's weight file, not trained here (``mtbench translate --checkpoint``); a path.
+            - "weights": a weight file in place of the catalogued ones (``mtbench score --weights``); a path.
+            - "preset": computes a metric as another program does (``mtbench score --preset``); has ``choices``.
+            - "jobs": how many units an executor runs at once (``mtbench run --jobs``).
     """
 
     default: Any = None
@@ -50,6 +57,7 @@ class Param:
     help: str = ""
     runs_program: bool = False
     identity: bool = True
+    role: ParamRole | None = None
 
     @property
     def shown(self) -> bool:
@@ -64,6 +72,10 @@ class Param:
                     "'list' or 'table'"
                 )
             object.__setattr__(self, "kind", _KIND_OF[type(self.default)])
+        if self.role is not None and self.role not in get_args(ParamRole):
+            raise TypeError(f"a Param has the role {self.role!r}; roles are {', '.join(get_args(ParamRole))}")
+        if self.role in ("checkpoint", "weights") and self.kind != "path":
+            raise TypeError(f"a Param with the role {self.role!r} needs kind='path'")
 
 
 def declare(params: Mapping[str, Any]) -> dict[str, Param]:

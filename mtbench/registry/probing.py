@@ -14,20 +14,31 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from mtbench import childprocess
+from mtbench.registry.plugin import import_plugin_file
+from mtbench.typed import Record
 
 PATIENCE = 60.0
 """Seconds that one plugin's imports may take."""
 
 
-def trial(wanted: Sequence[Mapping[str, Any]], patience: float | None = None) -> dict[int, str]:
+@dataclass(frozen=True)
+class Imports(Record):
+    """What one trial imports: a plugin file, where there is one, then modules, in this order."""
+
+    file: Path | None = None
+    modules: tuple[str, ...] = ()
+
+
+def trial(wanted: Sequence[Imports], patience: float | None = None) -> dict[int, str]:
     """Import modules elsewhere; what went wrong, by position in ``wanted``.
 
     Args:
-        wanted: for each trial ``file`` (a plugin file's path, or ``None``) and ``modules``, imported in this order.
+        wanted: the trials.
         patience: seconds for one trial; ``MTBENCH_IMPORT_SECONDS`` or a minute by default.
     """
     seconds = patience or float(os.environ.get("MTBENCH_IMPORT_SECONDS", PATIENCE))
@@ -46,7 +57,7 @@ def trial(wanted: Sequence[Mapping[str, Any]], patience: float | None = None) ->
         assert process.stdout is not None
         with process.stdout, contextlib.suppress(BrokenPipeError):
             with process.stdin as pipe:
-                pipe.write(json.dumps([dict(w) for w in wanted[at:]]).encode())
+                pipe.write(json.dumps([each.to_json() for each in wanted[at:]]).encode())
             while at < len(wanted):
                 answer = _line(process.stdout.fileno(), seconds)
                 if answer is None:
@@ -90,18 +101,16 @@ def _how(code: int) -> str:
 
 def main() -> None:
     """Answer: an empty text for each trial that went well, else what was raised."""
-    from mtbench.registry.discovery import import_plugin_file
-
-    wanted = json.load(sys.stdin)
+    wanted = [Imports.from_json(each) for each in json.load(sys.stdin)]
     # What a module prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for each in wanted:
         problem = ""
         try:
-            if each["file"]:
-                import_plugin_file(each["file"])
-            for module in each["modules"]:
+            if each.file:
+                import_plugin_file(each.file)
+            for module in each.modules:
                 importlib.import_module(module)
         except BaseException as error:  # whatever a module raises is an answer
             problem = f"{type(error).__name__}: {error}"

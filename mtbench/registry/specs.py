@@ -2,100 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
-from mtbench.data import DOMAINS, Task
-from mtbench.errors import ParamError, PluginError
-from mtbench.registry.params import Param, convert, declare
-from mtbench.registry.typecheck import check_fields, fitted
-from mtbench.registry.userconfig import UserConfig
-
-Params = Mapping[str, Any]
-Role = Literal["candidate", "reference", "predicted_masks", "reference_masks", "paired"]
-
-_NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
-_FACTORY = re.compile(r"([A-Za-z_][\w.]*)?:[A-Za-z_][\w.]*")
+from mtbench.data import DOMAINS, Role, Task
+from mtbench.errors import PluginError
+from mtbench.registry import contracts
+from mtbench.registry.basespec import Params, Spec, decided
+from mtbench.typed import check_fields, fitted
 
 
 @dataclass(frozen=True)
-class Spec:
-    """What all kinds have in common.
-
-    Args:
-        name: how users call it; lower case letters, digits, ``-``, ``_`` and ``.``.
-        factory: ``"package.module:Class"``, imported when a unit needs it and called with the parameters as
-            keywords; ``":Class"`` is a class of the module that holds the hook.
-        params: parameters with their defaults, plain values or ``mtbench.Param``.
-        revision: change it when the same parameters would give other results; it is part of every unit's key.
-        description: one line for listings.
-        citation: how to cite what it implements.
-        licence: of the method's original code or weights, where a user must know it.
-        shorthand: the parameter that a value without a name sets (``swd:karras``).
-        configure: given the complete parameters and the user's ``mtbench.toml``, the parameters in effect; asked
-            when a request is planned, so that what it takes from there is part of the unit's key.
-    """
-
-    kind: ClassVar[str] = ""
-    methods: ClassVar[tuple[str, ...]] = ()
-
-    name: str
-    factory: str
-    params: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
-    revision: str = field(default="1", kw_only=True)
-    description: str = field(default="", kw_only=True)
-    citation: str = field(default="", kw_only=True)
-    licence: str = field(default="", kw_only=True)
-    shorthand: str | None = field(default=None, kw_only=True)
-    configure: Callable[[Params, UserConfig], Params] | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        where = f"{type(self).__name__} {self.name!r}"
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise PluginError(
-                "this is not a usable name",
-                where=where,
-                expected="lower case letters, digits, '-', '_' and '.'",
-            )
-        check_fields(self, where)
-        if not _FACTORY.fullmatch(self.factory):
-            raise PluginError(
-                f"factory is {self.factory!r}", where=where, expected="'package.module:Class' or ':Class'"
-            )
-        try:
-            declared: dict[str, Param] = declare(self.params)
-        except (TypeError, KeyError, AttributeError) as error:
-            raise PluginError(f"params cannot be read: {error}", where=where) from error
-        for name, param in declared.items():
-            if not name.isidentifier():
-                raise PluginError(f"a parameter is called {name!r}", where=where, expected="a Python name")
-            try:
-                convert(name, param.default, param, where)
-            except ParamError as error:
-                raise PluginError(f"the default of {error.what}", where=where, expected=error.expected) from error
-        object.__setattr__(self, "params", MappingProxyType(declared))
-        if self.shorthand is not None and self.shorthand not in declared:
-            raise PluginError(f"shorthand names no parameter: {self.shorthand!r}", where=where)
-
-    def lacking(self, made: object, params: Params) -> list[str]:
-        """The methods that ``made``, an object of the factory, must have with these parameters and has not."""
-        return [name for name in self.methods if not callable(getattr(made, name, None))]
-
-
-@dataclass(frozen=True)
-class TranslatorSpec(Spec):
+class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
     """Turns source-domain slices into target-domain slices.
 
-    The class has ``translate(batch: Batch, context: Context) -> Tensor`` (float, B x 1 x H x W, in [0, 1]). One that
-    is better off with all slices at once has instead ``translate_all(images: ImageSet, context: Context)``, which
-    yields a float array, H x W, in [0, 1], for each slice of ``images`` in order. One that ``trains`` also has
-    ``fit(data: TrainingData, context)``, ``save(folder)`` and ``load(folder)``.
+    The class is a :class:`~mtbench.registry.contracts.Translator`, or, where it is better off with all slices at once,
+    a :class:`~mtbench.registry.contracts.WholeSetTranslator`; one that ``trains`` is also
+    :class:`~mtbench.registry.contracts.Trainable`.
 
     Args:
-        trains: whether it needs a fit. A callable decides by the parameters (``checkpoint=`` given: no fit).
+        trains: whether it needs a fit. A callable decides by the parameters (with a checkpoint: no fit).
         stochastic: whether ``translate`` draws noise (from ``context.noise``). A callable decides by the parameters.
         deterministic: its fit draws nothing either. A translator that trains or is stochastic is run once for
             each seed of the suite, unless it is declared deterministic.
@@ -104,13 +31,11 @@ class TranslatorSpec(Spec):
         trains_on_masks: whether ``fit`` reads masks, as that of a conditional translator always does. Without it
             ``fit`` is given none, and a corrected mask costs no training.
         supports: given the task, a reason why this translator cannot take part, or ``None``.
-        weights: names of catalogued weight files that it must have.
-        optional_weights: names of those that it can do without.
         notes: given the parameters, sentences printed once and recorded on the row (a checkpoint's licence).
     """
 
     kind: ClassVar[str] = "translator"
-    methods: ClassVar[tuple[str, ...]] = ("translate",)
+    contract: ClassVar[type] = contracts.Translator
 
     trains: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
     stochastic: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
@@ -118,16 +43,17 @@ class TranslatorSpec(Spec):
     conditional: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
     trains_on_masks: bool = field(default=False, kw_only=True)
     supports: Callable[[Task], str | None] | None = field(default=None, kw_only=True)
-    weights: tuple[str, ...] = field(default=(), kw_only=True)
-    optional_weights: tuple[str, ...] = field(default=(), kw_only=True)
     notes: Callable[[Params], str] | None = field(default=None, kw_only=True)
 
-    def lacking(self, made: object, params: Params) -> list[str]:
-        """As for all kinds: ``translate`` or ``translate_all``, and what a fit needs where it trains."""
-        trains = self.trains(params) if callable(self.trains) else self.trains
-        wanted = ("fit", "save", "load") if trains else ()
-        found = [name for name in wanted if not callable(getattr(made, name, None))]
-        return found if hasattr(made, "translate_all") else [*found, *super().lacking(made, params)]
+    def requires(self, made: object, params: Params) -> tuple[type, ...]:
+        """``translate`` or ``translate_all``, after what a fit needs where it trains."""
+        whole = isinstance(made, contracts.WholeSetTranslator)
+        translates = contracts.WholeSetTranslator if whole else self.contract
+        return (contracts.Trainable, translates) if self.whether("trains", params) else (translates,)
+
+    def whether(self, field_name: Literal["trains", "stochastic", "conditional"], params: Params) -> bool:
+        """Whether it trains, is stochastic or conditional with these parameters."""
+        return bool(decided(getattr(self, field_name), params))
 
     def note(self, params: Params) -> str:
         """What must be known of it with these parameters; empty where nothing.
@@ -148,13 +74,11 @@ class TranslatorSpec(Spec):
 
 
 @dataclass(frozen=True)
-class DatasetSpec(Spec):
+class DatasetSpec(Spec[contracts.Dataset]):
     """One translation task: a source and a target domain.
 
-    The class has ``prepare(root: Path | None, context) -> Iterable[Sample]`` and, if it reads files,
-    ``files(root: Path) -> Iterable[Path]``, the raw files whose content identifies the data. Its module must
-    import neither torch nor MONAI at the top: planning may call ``files``. It may have ``cut(volume: Volume) -> Cut``
-    (``mtbench.formats``): how a source image or volume that is not part of the data set would be cut and scaled.
+    The class is a :class:`~mtbench.registry.contracts.Dataset`; it may be a
+    :class:`~mtbench.registry.contracts.FileListing` and a :class:`~mtbench.registry.contracts.VolumeCutting` too.
 
     Args:
         source, target: printed names of the domains.
@@ -173,7 +97,7 @@ class DatasetSpec(Spec):
     """
 
     kind: ClassVar[str] = "dataset"
-    methods: ClassVar[tuple[str, ...]] = ("prepare",)
+    contract: ClassVar[type] = contracts.Dataset
 
     source: str = field(default="source", kw_only=True)
     target: str = field(default="target", kw_only=True)
@@ -229,36 +153,30 @@ def _check_task(task: Task, where: str) -> None:
 
 
 @dataclass(frozen=True)
-class SegmenterSpec(Spec):
-    """Finds the task's labels in images of one domain.
-
-    The class has ``fit(data: TrainingData, context)``, ``save(folder)``, ``load(folder)`` and
-    ``segment(images, context)``: float32 B x 1 x H x W in [0, 1] to integer labels B x H x W.
-    """
+class SegmenterSpec(Spec[contracts.Segmenter]):
+    """Finds the task's labels in an image. The class is a :class:`~mtbench.registry.contracts.Segmenter`."""
 
     kind: ClassVar[str] = "segmenter"
-    methods: ClassVar[tuple[str, ...]] = ("fit", "save", "load", "segment")
+    contract: ClassVar[type] = contracts.Segmenter
 
 
 @dataclass(frozen=True)
-class ExtractorSpec(Spec):
+class ExtractorSpec(Spec[contracts.Extractor]):
     """A feature network.
 
-    The class has ``extract(images, context) -> dict[str, Tensor]``: float32 B x 1 x H x W in [0, 1] to named
-    arrays whose first axis is B.
+    The class is an :class:`~mtbench.registry.contracts.Extractor`; it may keep a
+    :class:`~mtbench.registry.contracts.WeightsRecord`.
 
     Args:
         arrays: the names it gives.
-        weights: names of catalogued weight files that it must have.
         caveat: why its numbers are not comparable with anybody's; rows with a caveat stand apart and are
             never ranked.
     """
 
     kind: ClassVar[str] = "extractor"
-    methods: ClassVar[tuple[str, ...]] = ("extract",)
+    contract: ClassVar[type] = contracts.Extractor
 
     arrays: tuple[str, ...] = field(default=("features",), kw_only=True)
-    weights: tuple[str, ...] = field(default=(), kw_only=True)
     caveat: str = field(default="", kw_only=True)
 
 
@@ -290,10 +208,11 @@ def two_sided(needs: tuple[Need, ...]) -> bool:
 
 
 @dataclass(frozen=True)
-class MetricSpec(Spec):
+class MetricSpec(Spec[contracts.Metric]):
     """A number about a set of images.
 
-    The class has ``compute(inputs: MetricInputs, context) -> Score | Sequence[Score]``.
+    The class is a :class:`~mtbench.registry.contracts.Metric`; it may offer
+    :class:`~mtbench.registry.contracts.Resampling`.
 
     Args:
         title: the table's header ("FID").
@@ -311,7 +230,7 @@ class MetricSpec(Spec):
     """
 
     kind: ClassVar[str] = "metric"
-    methods: ClassVar[tuple[str, ...]] = ("compute",)
+    contract: ClassVar[type] = contracts.Metric
 
     title: str = field(default="", kw_only=True)
     needs: tuple[Need, ...] | Callable[[Params], tuple[Need, ...]] = field(default=(), kw_only=True)
@@ -330,8 +249,7 @@ class MetricSpec(Spec):
             PluginError: nothing, or what there is not.
         """
         where = f"MetricSpec '{self.name}'"
-        given = self.needs(params) if callable(self.needs) else self.needs
-        needs: tuple[Need, ...] = fitted(given, tuple[Need, ...], where, "needs")
+        needs: tuple[Need, ...] = fitted(decided(self.needs, params), tuple[Need, ...], where, "needs")
         if not needs:
             raise PluginError("it reads nothing", where=where, expected='needs = ("candidate",), or what it reads')
         return needs
@@ -342,25 +260,34 @@ class MetricSpec(Spec):
 
 
 @dataclass(frozen=True)
-class ExecutorSpec(Spec):
-    """Runs units. The class is a :class:`mtbench.engine.executor.Executor`."""
+class ExecutorSpec(Spec[contracts.Executor]):
+    """Runs units. The class is an :class:`~mtbench.registry.contracts.Executor`.
+
+    Args:
+        default: whether it is used where nobody names one. Of several, the one that was registered first is; built-in
+            plugins are registered before all others.
+    """
 
     kind: ClassVar[str] = "executor"
-    methods: ClassVar[tuple[str, ...]] = ("problems", "start", "submit", "wait", "close")
+    contract: ClassVar[type] = contracts.Executor
+
+    default: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
-class ExporterSpec(Spec):
-    """Writes a results table as text. The class has ``export(table: ResultsTable) -> str``.
+class ExporterSpec(Spec[contracts.Exporter]):
+    """Writes a results table as text. The class is an :class:`~mtbench.registry.contracts.Exporter`.
 
     Args:
         ending: of the file, with its dot.
+        default: whether it is used where nobody names one, as for an executor.
     """
 
     kind: ClassVar[str] = "exporter"
-    methods: ClassVar[tuple[str, ...]] = ("export",)
+    contract: ClassVar[type] = contracts.Exporter
 
     ending: str = field(default=".txt", kw_only=True)
+    default: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -383,13 +310,17 @@ class SuiteSpec:
         check_fields(self, f"SuiteSpec {self.name!r}")
 
 
-KINDS: tuple[type[Spec] | type[SuiteSpec], ...] = (
-    TranslatorSpec,
-    DatasetSpec,
-    SegmenterSpec,
-    ExtractorSpec,
-    MetricSpec,
-    ExecutorSpec,
-    ExporterSpec,
-    SuiteSpec,
-)
+KINDS: Mapping[str, type[Spec[Any]] | type[SuiteSpec]] = {
+    spec.kind: spec
+    for spec in (
+        TranslatorSpec,
+        DatasetSpec,
+        SegmenterSpec,
+        ExtractorSpec,
+        MetricSpec,
+        ExecutorSpec,
+        ExporterSpec,
+        SuiteSpec,
+    )
+}
+"""The spec of every kind, in the order of listings."""

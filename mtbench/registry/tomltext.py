@@ -39,7 +39,7 @@ def override(raw: dict[str, Any], setting: str) -> None:
     if not targets or not all(isinstance(t, dict) for t in targets):
         raise RequestError(
             f"--set {setting} finds nothing to set",
-            expected="suite keys (seeds=[0,1]) or SECTION.NAME.KEY (datasets.phantom-lumbar.params.size=64)",
+            expected="suite keys (seeds=[0,1]) or SECTION.NAME.KEY (datasets.NAME.params.size=64)",
         )
     for target in targets:
         target[parts[-1]] = value

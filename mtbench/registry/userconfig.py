@@ -7,7 +7,6 @@ beside a suite, since a suite that somebody sent could bring one along.
 from __future__ import annotations
 
 import os
-import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import RequestError, close_matches
+from mtbench.paths import config_folder, expanded
 from mtbench.registry.tomltext import Lines
+from mtbench.typed import Wording
 
 NAME = "mtbench.toml"
 VARIABLE = "MTBENCH_CONFIG"
@@ -24,13 +25,7 @@ VARIABLE = "MTBENCH_CONFIG"
 
 def config_file() -> Path:
     """Where ``mtbench.toml`` stands when nobody says otherwise: the user's configuration folder, by each system."""
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    elif os.name == "nt":
-        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-    else:
-        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return base / "mtbench" / NAME
+    return config_folder() / NAME
 
 
 @dataclass(frozen=True)
@@ -60,8 +55,11 @@ class UserConfig:
     @cached_property
     def path(self) -> Path:
         """The file that is read."""
-        named = self.given or os.environ.get(VARIABLE)
-        return Path(named).expanduser().resolve() if named else config_file()
+        return expanded(self._named).resolve() if self._named else config_file()
+
+    @property
+    def _named(self) -> str | os.PathLike[str] | None:
+        return self.given or os.environ.get(VARIABLE)
 
     def names(self, kind: str) -> tuple[str, ...]:
         """The names of the tables ``[kind.NAME]``."""
@@ -92,28 +90,25 @@ class UserConfig:
                 + (f", or one of {', '.join(known)}" if known else ""),
             )
         values = self._tables[kind][name]
-        allowed = tuple(keys)
-        for key in values:
-            if key not in allowed:
-                raise RequestError(
-                    f"unknown key '{key}' in [{kind}.{name}]",
-                    where=self._lines.at((kind, name, key)),
-                    matches=close_matches(key, allowed),
-                    expected="one of " + ", ".join(allowed),
-                )
+        says = Wording(RequestError, f"unknown key '{{name}}' in [{kind}.{name}]")
+        says.known(values, keys, lambda key: self._lines.at((kind, name, key)))
         return Table(values, self._lines.at((kind, name)))
 
     @cached_property
     def _text(self) -> str:
-        if not self.path.is_file():
-            if self.given or os.environ.get(VARIABLE):
-                how = "--config" if self.given else VARIABLE
-                raise RequestError(f"there is no file {self.path}", where=how, expected="your own mtbench.toml")
-            return ""
         try:
-            return self.path.read_text(encoding="utf-8")
+            if self.path.is_file():
+                return self.path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise RequestError(f"the file cannot be read: {error}", where=str(self.path)) from error
+        except RequestError:
+            if self._named:
+                raise
+            return ""  # no home folder, so no configuration
+        if self._named:
+            how = "--config" if self.given else VARIABLE
+            raise RequestError(f"there is no file {self.path}", where=how, expected="your own mtbench.toml")
+        return ""
 
     @cached_property
     def _tables(self) -> dict[str, Any]:

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mtbench.analysis.table import build_table
 from mtbench.errors import RequestError, close_matches
+from mtbench.report.choosing import PLACES
+from mtbench.report.evidence import Evidence
+from mtbench.report.examples import find_examples
+from mtbench.report.reading import Reading
+from mtbench.store.artefacts import Store
+from mtbench.store.files import write_whole
+from mtbench.store.folders import store_folder
 
 
 def write_report(
@@ -46,7 +54,6 @@ def write_report(
         StoreError: the file cannot be written.
     """
     from mtbench.report.content import report
-    from mtbench.store.files import write_whole
 
     reading, evidence = _open(results, store, datasets, rows, columns, rename)
     _check_slices(reading, slices)
@@ -97,8 +104,6 @@ def write_figure(
         from mtbench.report.content import correlations
 
         return figures.draw_correlation(correlations(reading, rule), output, os.fspath(results))
-    from mtbench.report.examples import find_examples
-
     _check_slices(reading, slices)
     return figures.draw_examples(find_examples(reading, evidence, slices or ("median",)), output)
 
@@ -111,26 +116,17 @@ def _open(
     columns: Sequence[str],
     rename: Mapping[str, str] | None,
 ) -> tuple[Any, Any]:
-    from mtbench.compute.folders import store_folder
-    from mtbench.report.evidence import Evidence
-    from mtbench.report.reading import Reading
-    from mtbench.store.artefacts import Store
-
     reading = Reading(os.fspath(results), rows=rows, datasets=datasets, columns=columns, rename=rename)
     return reading, Evidence(reading.attempts, Store(store_folder(store)))
 
 
 def _table(reading: Any, rule: Any, title: str, spread: Any) -> Any:
-    from mtbench.analysis.table import build_table
-
     return build_table(
         reading.scores, rule=rule, spread=spread, rename=reading.rename, title=title, **reading.selection
     )
 
 
 def _check_slices(reading: Any, slices: Sequence[str]) -> None:
-    from mtbench.report.choosing import PLACES
-
     known = {case for found in reading.cases for case in found.cases}
     for name in slices:
         if known and name not in PLACES and name not in known:

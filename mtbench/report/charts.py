@@ -121,35 +121,16 @@ def _scatter(name: str, task: str, items: Sequence[Correlation], reading: Readin
         if item.metric not in columns or item.against not in columns:
             continue
         x, y = columns[item.metric], columns[item.against]
-        traces: list[dict[str, Any]] = []
-        for taking_part in (True, False):
-            points = [
-                (layout.labels[r], found.numbers[block, r, x].value, found.numbers[block, r, y].value)
-                for r in layout.rows
-                if found.rows[r]["role"] == "translator"
-                and (layout.labels[r] in item.translators) == taking_part
-                and (block, r, x) in found.numbers
-                and (block, r, y) in found.numbers
-            ]
-            points = sorted((p for p in points if math.isfinite(p[1]) and math.isfinite(p[2])), key=lambda p: p[1:])
-            if points:
-                traces.append(
-                    {
-                        "type": "scatter",
-                        "mode": "markers+text",
-                        "x": [p[1] for p in points],
-                        "y": [p[2] for p in points],
-                        "text": [plain(p[0]) for p in points],
-                        # Neighbours have their names on different sides.
-                        "textposition": [SIDES[i % len(SIDES)] for i in range(len(points))],
-                        "cliponaxis": False,
-                        "hovertemplate": "%{text}<br>%{xaxis.title.text} %{x:.4g}<br>%{yaxis.title.text} %{y:.4g}"
-                        "<extra></extra>",
-                        "marker": {"size": 10, "symbol": "circle" if taking_part else "circle-open"},
-                        "name": "takes part" if taking_part else "left out of the correlation",
-                        "showlegend": not taking_part,
-                    }
-                )
+        points = [
+            (layout.labels[r], found.numbers[block, r, x].value, found.numbers[block, r, y].value)
+            for r in layout.rows
+            if found.rows[r]["role"] == "translator"
+            and (block, r, x) in found.numbers
+            and (block, r, y) in found.numbers
+        ]
+        points = sorted((p for p in points if math.isfinite(p[1]) and math.isfinite(p[2])), key=lambda p: p[1:])
+        of_kind = {part: [p for p in points if (p[0] in item.translators) == part] for part in (True, False)}
+        traces = [_points(some, part) for part, some in of_kind.items() if some]
         if traces:
             titles = {axis: _arrow(reading, c) for axis, c in (("xaxis", x), ("yaxis", y))}
             axes = {
@@ -165,6 +146,23 @@ def _scatter(name: str, task: str, items: Sequence[Correlation], reading: Readin
             drawings.append(Drawing(f"{item.metric} and {item.against}{said}", traces, {"height": 420, **axes}))
     alt = f"Scatter plot for {task}: two metrics against each other, one labelled point for each translator."
     return Chart(name, "One point for each translator", alt, tuple(drawings), "Pair", task)
+
+
+def _points(points: Sequence[tuple[str, float, float]], taking_part: bool) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers+text",
+        "x": [x for _, x, _ in points],
+        "y": [y for _, _, y in points],
+        "text": [plain(label) for label, _, _ in points],
+        # Neighbours have their names on different sides.
+        "textposition": [SIDES[i % len(SIDES)] for i in range(len(points))],
+        "cliponaxis": False,
+        "hovertemplate": "%{text}<br>%{xaxis.title.text} %{x:.4g}<br>%{yaxis.title.text} %{y:.4g}<extra></extra>",
+        "marker": {"size": 10, "symbol": "circle" if taking_part else "circle-open"},
+        "name": "takes part" if taking_part else "left out of the correlation",
+        "showlegend": not taking_part,
+    }
 
 
 def _range(values: Sequence[float]) -> list[float]:

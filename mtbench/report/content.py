@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtbench.analysis.columns import DETAILS, anonymous, params
+from mtbench import __version__
+from mtbench.analysis.columns import anonymous, params
 from mtbench.analysis.correlation import Correlation, Correlations, Estimate, correlate
 from mtbench.analysis.model import Cell, Column, ResultsTable, Section
 from mtbench.analysis.numbers import printed
@@ -18,6 +19,7 @@ from mtbench.report.examples import find_examples
 from mtbench.report.html import render
 from mtbench.report.reading import Reading
 from mtbench.report.tiles import picture_record
+from mtbench.results.identity import DETAILS
 
 SECTIONS = {
     "summary": "Summary",
@@ -54,22 +56,13 @@ def report(
     Raises:
         RequestError: the installed Plotly cannot be put into a page.
     """
-    from mtbench import __version__
-
     attempts = reading.attempts
     done, failed = costs(attempts), failures(attempts, logs=with_provenance)
     found = correlations(reading, table.rule)
     curves = find_curves(attempts, evidence)
-    drawn = {
-        "correlation": charts.correlation_charts(reading, found),
-        "curves": charts.curve_charts(curves),
-        "cost": charts.cost_charts(done),
-    }
-    cases = charts.case_charts(reading)
-    every = [*drawn["correlation"], *drawn["curves"], *drawn["cost"], *(chart for chart, _ in cases)]
-    parts = [part for section in table.sections for part in _parts(section)]
-    tasks = list(dict.fromkeys(part["task"] for part in parts))
-    parts.sort(key=lambda part: tasks.index(part["task"]))
+    agreement, cases = charts.correlation_charts(reading, found), charts.case_charts(reading)
+    training, cost = charts.curve_charts(curves), charts.cost_charts(done)
+    every = [*agreement, *training, *cost, *(chart for chart, _ in cases)]
     content = {
         "title": title or table.title or "Results",
         "lead": _lead(reading),
@@ -78,6 +71,30 @@ def report(
         "tiles": _tiles(reading, done, len(failed)),
         "cautions": _cautions(reading, table, len(failed)),
         "winners": _winners(table),
+        **_table(table),
+        "pictures": picture_record(find_examples(reading, evidence, slices)),
+        "correlations": _correlation_record(found, agreement),
+        "correlation_remarks": [_CORRELATION_LEGEND, *found.remarks],
+        "no_correlation": "Nothing to correlate: that takes a segmentation metric and another metric on one task.",
+        "cases": [(chart, [(name, [_quartile_row(r) for r in rows]) for name, rows in of]) for chart, of in cases],
+        "curves": training,
+        "curve_rows": _curve_rows(curves),
+        "no_curves": _no_curves(attempts),
+        "cost_charts": cost,
+        "cost_rows": [_cost_row(unit) for unit in done],
+        "failed": failed,
+        "left_out": _left_out(reading, anonymise=not with_provenance),
+        "provenance": [*_data_facts(reading), *provenance(attempts, _folder(reading), everything=with_provenance)],
+        "with_provenance": with_provenance,
+    }
+    return render(content, {chart.id: charts.as_record(chart) for chart in every})
+
+
+def _table(table: ResultsTable) -> dict[str, Any]:
+    parts = [part for section in table.sections for part in _parts(section)]
+    tasks = list(dict.fromkeys(part["task"] for part in parts))
+    parts.sort(key=lambda part: tasks.index(part["task"]))
+    return {
         "parts": parts,
         "tasks": tasks,
         "metrics": list(dict.fromkeys(metric_key(column) for part in parts for column in part["columns"])),
@@ -85,22 +102,7 @@ def report(
         "spreads": any(c.suffix for s in table.sections for row in s.rows for c in row.cells),
         "footnotes": table.footnotes,
         "remarks": table.remarks,
-        "pictures": picture_record(find_examples(reading, evidence, slices)),
-        "correlations": _correlation_record(found, drawn["correlation"]),
-        "correlation_remarks": [_CORRELATION_LEGEND, *found.remarks],
-        "no_correlation": "Nothing to correlate: that takes a segmentation metric and another metric on one task.",
-        "cases": [(chart, [(name, [_quartile_row(r) for r in rows]) for name, rows in of]) for chart, of in cases],
-        "curves": drawn["curves"],
-        "curve_rows": _curve_rows(curves),
-        "no_curves": _no_curves(attempts),
-        "cost_charts": drawn["cost"],
-        "cost_rows": [_cost_row(cost) for cost in done],
-        "failed": failed,
-        "left_out": _left_out(reading, anonymise=not with_provenance),
-        "provenance": [*_data_facts(reading), *provenance(attempts, _folder(reading), everything=with_provenance)],
-        "with_provenance": with_provenance,
     }
-    return render(content, {chart.id: charts.as_record(chart) for chart in every})
 
 
 def metric_key(column: Column) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from mtbench.analysis.nemenyi import CriticalDifference
 from mtbench.errors import RequestError
 from mtbench.report.heatmap import ENDINGS
@@ -23,8 +25,6 @@ def draw(found: Sequence[CriticalDifference], path: Path) -> None:
     """
     if path.suffix.lower() not in ENDINGS:
         raise RequestError(f"a diagram cannot be written as '{path.suffix}'", expected="one of " + ", ".join(ENDINGS))
-    from matplotlib.figure import Figure
-
     heights = [1.2 + 0.22 * ((len(one.ranks) + 1) // 2) + 0.12 * len(one.groups) for one in found]
     figure: Any = Figure(figsize=(7, sum(heights)), layout="constrained")
     axes = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from mtbench.report.attempts import Attempt
 from mtbench.report.evidence import Evidence
 from mtbench.store.artefacts import Artefact
@@ -48,9 +51,6 @@ def _file(artefact: Artefact) -> Path | None:
 
 
 def _read(path: Path, name: str) -> list[Curve]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
         fits = list(dict.fromkeys(row["fit"] for row in rows))

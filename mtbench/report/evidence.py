@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mtbench.data import Slice, decode, encode
 from mtbench.errors import MtbenchError
+from mtbench.stages.table import Subset
 from mtbench.stages.work import positions
 from mtbench.store.artefacts import Artefact, Store
 from mtbench.store.images import read_slices
@@ -57,18 +58,18 @@ class Evidence:
             return None
 
 
-class Side:
-    """The slices of one domain on one side of the split; pixels are read one image at a time.
+class Slices:
+    """The slices of a subset; pixels are read one image at a time.
 
     Args:
         data, split: the artefacts of the task.
-        domain, side: such as "source" and "test".
+        subset: which slices.
         pixels: the translate artefact to read images from, in place of the real ones.
     """
 
-    def __init__(self, data: Artefact, split: Artefact, domain: str, side: str, pixels: Artefact | None = None) -> None:
-        self._chosen = positions(split, {"domain": domain, "split": side})
-        self._folder, self._domain, self._pixels = data.path, domain, pixels
+    def __init__(self, data: Artefact, split: Artefact, subset: Subset, pixels: Artefact | None = None) -> None:
+        self._chosen = positions(split, subset)
+        self._folder, self._domain, self._pixels = data.path, subset.domain, pixels
 
     def __len__(self) -> int:
         return len(self._chosen)

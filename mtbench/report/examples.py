@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import MtbenchError
 from mtbench.report.choosing import Values, choose
-from mtbench.report.evidence import Evidence, Side, array
+from mtbench.report.evidence import Evidence, Slices, array
 from mtbench.report.reading import CaseRun, Reading, Run
+from mtbench.stages.table import TARGET_TEST, ScoreOptions, Subset
+from mtbench.stages.unit import unit_of
 from mtbench.store.artefacts import Artefact
 
 Image = NDArray[np.uint8]
@@ -129,66 +132,95 @@ def _task(reading: Reading, evidence: Evidence, block: int, wanted: Sequence[str
     whole = [row for row, found in parts.items() if _whole(found)]
     if not whole:
         return TaskExamples(title, absent=GONE)
-    unit = parts[whole[0]]["score"].manifest["unit"]
-    where, data, split = unit["options"]["candidate"], parts[whole[0]]["data"], parts[whole[0]]["split"]
-    source, target = Side(data, split, where["domain"], where["split"]), Side(data, split, "target", "test")
-    paired = Side(data, split, "paired", where["split"])
-    truths = {s.slice_id: i for i, s in enumerate(paired.slices)}
-    values = _values(measured, {run.unit for run in shown.values()}, source)
+    unit = unit_of(parts[whole[0]]["score"])
+    assert isinstance(unit.options, ScoreOptions)
+    pictures = _Pictures(reading, unit.options.candidate, parts[whole[0]]["data"], parts[whole[0]]["split"], parts)
+    values = _values(measured, {run.unit for run in shown.values()}, pictures.source)
     names, rows = reading.layout.labels, reading.found.rows
+    column = reading.found.columns[measured[0].run.column] if measured else None
     chosen, means = choose(
-        [s.slice_id for s in source.slices],
+        [s.slice_id for s in pictures.source.slices],
         {names[row]: of for row, of in values.items() if row in whole},
         [names[row] for row in whole if not rows[row]["conditional"]],
-        bool(measured and reading.found.columns[measured[0].run.column]["higher_is_better"]),
+        bool(column and column["higher_is_better"]),
         wanted,
     )
-    examples = []
-    for i, why in chosen.items():
-        record, mask = source.slices[i], source.mask(i)
-        like = _most_similar(mask, target)
-        views = []
-        for row in shown:
-            side = Side(data, split, where["domain"], where["split"], parts[row].get("candidate_images"))
-            regions = {
-                reading.found.columns[column]["label"]: of[record.slice_id]
-                for column, of in values.get(row, {}).items()
-                if np.isfinite(of.get(record.slice_id, np.nan))
-            }
-            seen = parts[row].get("predicted_masks")
-            views.append(
-                View(
-                    names[row],
-                    bool(rows[row]["conditional"]),
-                    side.image(i) if row in whole else None,
-                    None if seen is None else np.array(array(seen, "masks.npy")[i]),
-                    regions,
-                )
-            )
-        examples.append(
-            Example(
-                why=tuple(why),
-                slice_id=record.slice_id,
-                patient_id=record.patient_id,
-                value=means.get(i),
-                source=source.image(i),
-                source_mask=mask,
-                truth=paired.image(truths[record.slice_id]) if record.slice_id in truths else None,
-                target=None if like is None else target.image(like),
-                target_mask=None if like is None else target.mask(like),
-                views=tuple(views),
-            )
-        )
     return TaskExamples(
         title=title,
-        source=unit["task"]["source"],
-        target=unit["task"]["target"],
-        labels={int(value): name for value, name in unit["task"]["labels"].items()},
+        source=unit.task.source,
+        target=unit.task.target,
+        labels=unit.task.labels,
         measure=reading.layout.names[measured[0].run.column] if values else "",
-        decimals=reading.found.columns[measured[0].run.column]["decimals"] if values else None,
+        decimals=column["decimals"] if column and values else None,
         run=_which(shown.values()),
-        examples=tuple(examples),
+        examples=tuple(pictures.example(i, tuple(why), means.get(i), values) for i, why in chosen.items()),
     )
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """The pixels of one task.
+
+    Attributes:
+        reading: the result.
+        where: the slices that are translated.
+        data, split: the artefacts of the task.
+        parts: what went into the score of each row that is shown, by role.
+    """
+
+    reading: Reading
+    where: Subset
+    data: Artefact
+    split: Artefact
+    parts: Mapping[int, Mapping[str, Artefact]]
+
+    @cached_property
+    def source(self) -> Slices:
+        return Slices(self.data, self.split, self.where)
+
+    @cached_property
+    def _target(self) -> Slices:
+        return Slices(self.data, self.split, TARGET_TEST)
+
+    @cached_property
+    def _paired(self) -> Slices:
+        return Slices(self.data, self.split, Subset("paired", self.where.split))
+
+    @cached_property
+    def _truths(self) -> dict[str, int]:
+        return {record.slice_id: i for i, record in enumerate(self._paired.slices)}
+
+    def example(self, i: int, why: tuple[str, ...], mean: float | None, values: Mapping[int, Values]) -> Example:
+        record, mask = self.source.slices[i], self.source.mask(i)
+        like = _most_similar(mask, self._target)
+        truth = self._truths.get(record.slice_id)
+        return Example(
+            why=why,
+            slice_id=record.slice_id,
+            patient_id=record.patient_id,
+            value=mean,
+            source=self.source.image(i),
+            source_mask=mask,
+            truth=None if truth is None else self._paired.image(truth),
+            target=None if like is None else self._target.image(like),
+            target_mask=None if like is None else self._target.mask(like),
+            views=tuple(self._view(row, i, values.get(row, {})) for row in self.parts),
+        )
+
+    def _view(self, row: int, i: int, values: Values) -> View:
+        slice_id, parts = self.source.slices[i].slice_id, self.parts[row]
+        seen = parts.get("predicted_masks")
+        return View(
+            self.reading.layout.labels[row],
+            bool(self.reading.found.rows[row]["conditional"]),
+            Slices(self.data, self.split, self.where, parts["candidate_images"]).image(i) if _whole(parts) else None,
+            None if seen is None else np.array(array(seen, "masks.npy")[i]),
+            {
+                self.reading.found.columns[column]["label"]: of[slice_id]
+                for column, of in values.items()
+                if np.isfinite(of.get(slice_id, np.nan))
+            },
+        )
 
 
 def _first_measure(reading: Reading, block: int, parts_of: Mapping[str, Mapping[str, Artefact]]) -> list[CaseRun]:
@@ -226,7 +258,7 @@ def _parts(evidence: Evidence, run: Run) -> dict[str, Artefact]:
     return {} if score is None else {**evidence.inputs(score), "score": score}
 
 
-def _values(measured: Iterable[CaseRun], units: set[str], source: Side) -> Mapping[int, Values]:
+def _values(measured: Iterable[CaseRun], units: set[str], source: Slices) -> Mapping[int, Values]:
     """For each row its values; a value by patient stands for all slices of that patient."""
     found: dict[int, dict[int, Mapping[str, float]]] = {}
     for case in measured:
@@ -239,7 +271,7 @@ def _values(measured: Iterable[CaseRun], units: set[str], source: Side) -> Mappi
     return found
 
 
-def _most_similar(mask: Image | None, target: Side) -> int | None:
+def _most_similar(mask: Image | None, target: Slices) -> int | None:
     """The target slice whose label areas are most like the mask's; the middle one without masks."""
     if not len(target):
         return None

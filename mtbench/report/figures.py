@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from mtbench.analysis.correlation import Correlations
 from mtbench.analysis.model import Cell, ResultsTable, Section
@@ -30,8 +31,6 @@ def draw_examples(tasks: Sequence[TaskExamples], path: Path) -> str:
     Raises:
         RequestError: there are no images, or the file cannot be written.
     """
-    from matplotlib.figure import Figure
-
     lines = [(task, example) for task in tasks for example in task.examples]
     if not lines:
         reasons = dict.fromkeys(task.absent for task in tasks if task.absent)
@@ -110,8 +109,6 @@ def draw_table(table: ResultsTable, path: Path) -> str:
     Raises:
         RequestError: there are no scores, or the file cannot be written.
     """
-    from matplotlib.figure import Figure
-
     if not table.sections:
         raise RequestError("there are no scores to show", remedy="`mtbench run` makes them")
     blocks = [_lines(section) for section in table.sections]

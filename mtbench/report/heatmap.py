@@ -8,6 +8,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.text import Text
+
 from mtbench.analysis.correlation import Correlations
 from mtbench.errors import RequestError
 
@@ -33,8 +38,6 @@ def draw(found: Correlations, path: Path) -> str:
     Raises:
         RequestError: the ending is another, or the file cannot be written.
     """
-    from matplotlib.figure import Figure
-
     check(path)
     absolute = found.rule == "paper"
     tasks = list(dict.fromkeys(item.task for item in found.items))
@@ -102,10 +105,6 @@ def save(figure: Any, path: Path) -> str:
     Raises:
         RequestError: the file cannot be written.
     """
-    import matplotlib
-    from matplotlib.font_manager import fontManager
-    from matplotlib.text import Text
-
     known = {font.name for font in fontManager.ttflist}
     fonts = [font for font in FONTS if font in known]
     for text in figure.findobj(Text):

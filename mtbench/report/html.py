@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
 from mtbench.errors import RequestError
 
 
@@ -23,8 +26,6 @@ def render(content: Mapping[str, Any], charts: Mapping[str, Any]) -> str:
     Raises:
         RequestError: the installed Plotly cannot be put into a page.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     library = _library() if charts else ""
     script, style = _file("report.js"), _file("report.css")
     environment = Environment(
@@ -67,8 +68,6 @@ def _policy(scripts: list[str]) -> str:
 
 
 def _library() -> str:
-    from plotly.offline import get_plotlyjs
-
     text: str = get_plotlyjs()
     if "</script" in text.lower() or "<!--" in text:
         raise RequestError(

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench.analysis.columns import BLOCK, COLUMN, ROW
 from mtbench.analysis.gather import gather, normalise
 from mtbench.analysis.groups import codes, combine
 from mtbench.analysis.layout import Layout
 from mtbench.results.directory import load
+from mtbench.results.identity import BLOCK, COLUMN, ROW
 
 
 @dataclass(frozen=True)

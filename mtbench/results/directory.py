@@ -13,8 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from mtbench.errors import RequestError, StoreError
-from mtbench.store.artefacts import hash_of
+from mtbench.hashing import hash_of
+from mtbench.results.published import published_scores
+from mtbench.results.schema import ATTEMPTS, CASES, SCHEMA_VERSION, SCORES, TABLES, conform, table
 from mtbench.store.files import (
     TEMPORARY,
     irregular,
@@ -46,14 +51,10 @@ def load(results: str | os.PathLike[str], table: str = "scores") -> pa.Table:
     Raises:
         RequestError: that is no results directory, or there is no such table.
     """
-    from mtbench.results.schema import TABLES, conform
-
     if table not in TABLES:
         raise RequestError(f"there is no table '{table}'", expected="one of " + ", ".join(TABLES))
     name = os.fspath(results)
     if name.startswith("published:"):
-        from mtbench.results.published import published_scores
-
         scores = conform(published_scores(name.partition(":")[2]), TABLES["scores"])
         return scores if table == "scores" else TABLES[table].empty_table()
     return conform(Results.open(Path(name)).table(table), TABLES[table])
@@ -196,9 +197,6 @@ class Results:
 
     def table(self, name: str) -> pa.Table:
         """One of the tables; rebuilt first if the journal has changed since it was made."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         path = self.path / f"{name}.parquet"
         if not os.path.lexists(path):
             return self.rebuild()[name]
@@ -225,8 +223,6 @@ class Results:
 
     def rebuild(self) -> dict[str, pa.Table]:
         """Make the tables from the journal and write them, if the directory can be written."""
-        import pyarrow.parquet as pq
-
         while True:
             state = self._state()
             tables = view(self.records())
@@ -278,8 +274,6 @@ def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
     Raises:
         StoreError: the journal holds what this version does not know, or half a row.
     """
-    from mtbench.results.schema import ATTEMPTS, CASES, SCHEMA_VERSION, SCORES, table
-
     scores = []
     cases = []
     try:

@@ -9,11 +9,11 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
-from mtbench.analysis.columns import IDENTITY
 from mtbench.errors import DataError, RequestError
+from mtbench.hashing import canonical, hash_of
 from mtbench.results.directory import MARKER, Results, journal_line, last_states
 from mtbench.results.environments import Made, made_by
-from mtbench.store.artefacts import canonical, hash_of
+from mtbench.results.identity import IDENTITY
 from mtbench.store.files import read_regular, write_whole
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-6

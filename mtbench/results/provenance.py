@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mtbench.store.artefacts import hash_of
+from mtbench.hashing import hash_of
 
 
 @cache

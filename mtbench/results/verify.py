@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from mtbench.errors import StoreError
 from mtbench.results.directory import Results, last_states, view
+from mtbench.results.merge import called
+from mtbench.results.schema import ATTEMPTS, SCHEMA_VERSION, SCORES, TABLES
 from mtbench.store.files import irregular, irregular_below, read_regular
 
 if TYPE_CHECKING:
@@ -90,8 +95,6 @@ def _sum(text: str) -> str:
 
 
 def _rows(records: list[dict[str, Any]]) -> Iterator[Finding]:
-    from mtbench.results.schema import ATTEMPTS, SCHEMA_VERSION, SCORES
-
     known = {"attempt": set(ATTEMPTS.names), "row": set(SCORES.names)}
     for record in records:
         kind = record["type"]
@@ -114,8 +117,6 @@ def _rows(records: list[dict[str, Any]]) -> Iterator[Finding]:
 
 
 def _half(record: Mapping[str, Any]) -> Iterator[Finding]:
-    from mtbench.results.merge import called
-
     name = f"row '{called(record['columns'])}'"
     if record["status"] == "measured" and not record["scores"]:
         yield Finding(True, "journal", f"{name} is measured and has no score")
@@ -128,8 +129,6 @@ def _half(record: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _orphans(path: Path, records: list[dict[str, Any]]) -> Iterator[Finding]:
-    from mtbench.results.merge import called
-
     try:
         attempts, rows, _ = last_states(records)
     except KeyError:  # Half a row, told already.
@@ -155,11 +154,6 @@ def _orphans(path: Path, records: list[dict[str, Any]]) -> Iterator[Finding]:
 
 
 def _tables(results: Results, records: list[dict[str, Any]]) -> Iterator[Finding]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from mtbench.results.schema import TABLES
-
     try:
         wanted = view(records)
     except StoreError as error:

@@ -10,20 +10,23 @@ from typing import Any
 import numpy as np
 
 from mtbench.compute.context import Context
-from mtbench.compute.folders import store_folder
 from mtbench.compute.inference import prepare_torch, resolve_device
 from mtbench.compute.weights import find, sha256
 from mtbench.data import ImageSet, MetricInputs, Task
 from mtbench.errors import DataError, MtbenchError, RequestError, WeightsError, close_matches
+from mtbench.hashing import hash_of
 from mtbench.integers import check_seed, check_whole
+from mtbench.paths import expanded
 from mtbench.registry.codeid import code_identity
-from mtbench.registry.discovery import Registered, Registry, discover
-from mtbench.registry.params import format_call, parse_call
-from mtbench.registry.specs import Features, two_sided
+from mtbench.registry.discovery import discover
+from mtbench.registry.params import format_call
+from mtbench.registry.registry import Registered, Registry
+from mtbench.registry.specs import ExtractorSpec, Features, MetricSpec, Need, two_sided
 from mtbench.scoring.reading import Folder, Reading, read_folder
-from mtbench.stages.extraction import extract
+from mtbench.stages.extract import extract
 from mtbench.stages.scoring import score as score_inputs
-from mtbench.store.artefacts import Store, address_of, hash_of
+from mtbench.store.artefacts import Store, address_of
+from mtbench.store.folders import store_folder
 
 Report = Callable[[str, int, int], None]
 
@@ -101,51 +104,46 @@ def score(
     sides.read(translated, target, masks, predicted, body_mask, paired, labels)
     prepare_torch(precision, 2)
     features = _FeatureSource(registry, keep, device, precision, batch_size, report)
-    rows: list[dict[str, Any]] = []
-    common: dict[str, Any] = {
-        "named": bool(metrics),
-        "seed": seed,
-        "draws": draws,
-        "balance": preset is None if balance is None else balance,
-        "intervals": intervals,
-    }
-    for metric in chosen:
-        rows += _rows(metric, sides, features, **common)
-    return rows
+    sampling = _Sampling(seed, draws, preset is None if balance is None else balance, intervals)
+    return [row for metric in chosen for row in _rows(metric, sides, features, sampling, named=bool(metrics))]
+
+
+@dataclass(frozen=True)
+class _Sampling:
+    """How numbers are drawn; see :func:`score`."""
+
+    seed: int
+    draws: int
+    balance: bool
+    intervals: bool
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    registered: Registered
+    registered: Registered[MetricSpec]
     params: Mapping[str, Any]
     weights: Mapping[str, str]
 
     @property
-    def needs(self) -> tuple[Any, ...]:
-        needs: tuple[Any, ...] = self.registered.spec.needed(self.params)
-        return needs
+    def needs(self) -> tuple[Need, ...]:
+        return self.registered.ask(self.registered.spec.needed, self.params)
 
 
 def _chosen(registry: Registry, metrics: Sequence[str], preset: str | None, weights: dict[str, str]) -> list[_Chosen]:
     for name, file in weights.items():
-        registry.get("extractor", name)
-        if not Path(file).expanduser().is_file():
+        registry.get(ExtractorSpec, name)
+        if not expanded(file).is_file():
             raise WeightsError(f"there is no weight file {file}", where=f"--weights {name}=...")
     found = []
     presets: set[str] = set()
     for call in metrics or registry.names("metric"):
-        name, params, positional = parse_call(call)
-        registered = registry.get("metric", name)
-        spec = registered.spec
-        if positional:
-            if spec.shorthand is None or len(positional) > 1:
-                raise RequestError(f"'{positional[-1]}' has no name", where=f"metric '{name}'", expected="NAME=VALUE")
-            params[spec.shorthand] = positional[0]
-        choices = spec.params["preset"].choices or () if "preset" in spec.params else ()
+        registered, params = registry.call(MetricSpec, call)
+        takes = registered.spec.param_for("preset")
+        choices = registered.spec.params[takes].choices or () if takes else ()
         presets.update(choices)
-        if preset in choices:
-            params.setdefault("preset", preset)
-        found.append(_Chosen(registered, registry.complete("metric", name, params), weights))
+        if takes and preset in choices:
+            params.setdefault(takes, preset)
+        found.append(_Chosen(registered, registered.complete(params), weights))
     if preset is not None and preset not in presets:
         raise RequestError(
             f"no metric here has a preset '{preset}'",
@@ -201,7 +199,7 @@ class _Sides:
             self.paired = replace(truth, masks=bodies)
 
     def _folder(self, folder: str | Path) -> Folder:
-        path = Path(folder).expanduser()
+        path = expanded(folder)
         return read_folder(
             path,
             self._reading,
@@ -210,7 +208,7 @@ class _Sides:
         )
 
     def _matched(self, folder: str | Path, images: ImageSet) -> Any:
-        path = Path(folder).expanduser()
+        path = expanded(folder)
         found = read_folder(path, replace(self._reading, window=None), self._store, mask=True).images
         if found.size != images.size:
             raise DataError(
@@ -259,18 +257,19 @@ class _FeatureSource:
 
     def get(self, need: Features, folder: Folder, weights: Mapping[str, str]) -> tuple[dict[str, Any], str, str]:
         """Arrays by name, the sha256 of the weights, and the extractor's caveat."""
-        registered = self._registry.get("extractor", need.extractor)
+        registered = self._registry.get(ExtractorSpec, need.extractor)
         spec = registered.spec
-        params = self._registry.complete("extractor", need.extractor, need.params)
+        params = registered.complete(need.params)
+        takes = spec.param_for("weights")
         override = weights.get(need.extractor)
         if override:
-            if "weights" not in spec.params:
+            if takes is None:
                 raise RequestError(f"extractor '{need.extractor}' takes no weight file", where="--weights")
-            params["weights"] = str(Path(override).expanduser())
-        used = {name: sha256(find(name)) for name in spec.weights} if not params.get("weights") else {}
-        identity = {k: v for k, v in params.items() if k != "weights"}
-        if params.get("weights"):
-            used["weights"] = sha256(Path(params["weights"]).expanduser())
+            params[takes] = str(expanded(override))
+        used = {name: sha256(find(name)) for name in spec.weight_files(params)}
+        identity = {name: value for name, value in params.items() if name != takes}
+        if takes and params[takes]:
+            used[takes] = sha256(expanded(params[takes]))
         key = hash_of(
             ["folder-features", spec.name, spec.revision, code_identity(registered), identity, used, self.precision]
         )
@@ -292,53 +291,21 @@ class _FeatureSource:
 
 
 def _rows(
-    metric: _Chosen,
-    sides: _Sides,
-    source: _FeatureSource,
-    *,
-    named: bool,
-    seed: int,
-    draws: int,
-    balance: bool,
-    intervals: bool,
+    metric: _Chosen, sides: _Sides, source: _FeatureSource, sampling: _Sampling, *, named: bool
 ) -> list[dict[str, Any]]:
-    spec = metric.registered.spec
-    ours, theirs = sides.folders["candidate"].images, sides.folders["reference"].images
-    needs = metric.needs
-    both = two_sided(needs)
-    extractors = sorted({n.extractor for n in needs if not isinstance(n, str)})
-    shared: dict[str, Any] = {
-        "metric": spec.name,
-        "title": spec.title or spec.name,
-        "variant": spec.printed_variant(metric.params),
-        "family": spec.family,
-        "unit": spec.unit,
-        "higher_is_better": spec.higher_is_better,
-        "decimals": spec.decimals,
-        "params": {k: v for k, v in metric.params.items() if spec.params[k].shown},
-        "extractor": ",".join(extractors),
-        "weights_sha256": "",
-        "precision": source.precision if extractors else "fp32",
-        "caveat": "",
-        "n_translated": len(ours),
-        "n_target": len(theirs) if both else None,
-        "n_patients_translated": _patients(ours),
-        "n_patients_target": _patients(theirs) if both else None,
-        "seed": seed,
-        "unreadable": sum(len(f.unreadable) for f in sides.folders.values()),
-    }
+    shared = _columns(metric, sides, source.precision, sampling.seed)
     try:
         inputs, weights, caveats = _inputs(metric, sides, source)
-        known = all(all(s.patients) for s in (ours, theirs))
+        known = all(all(folder.images.patients) for folder in sides.folders.values())
         found = score_inputs(
             metric.registered.create(metric.params),
-            spec,
+            metric.registered.spec,
             inputs,
             source.context(sides.task, metric.params),
-            seed=seed,
-            draws=draws,
-            balance=balance,
-            intervals=intervals and known,
+            seed=sampling.seed,
+            draws=sampling.draws,
+            balance=sampling.balance,
+            intervals=sampling.intervals and known,
         )
     except MtbenchError as error:
         # A metric that nobody named is left out with its reason; one that was named must be there.
@@ -364,6 +331,33 @@ def _rows(
         }
         for item, reason in zip(found.scores, found.without, strict=True)
     ]
+
+
+def _columns(metric: _Chosen, sides: _Sides, precision: str, seed: int) -> dict[str, Any]:
+    """What is known of a metric's rows beforehand."""
+    spec, both = metric.registered.spec, two_sided(metric.needs)
+    ours, theirs = sides.folders["candidate"].images, sides.folders["reference"].images
+    extractors = sorted({need.extractor for need in metric.needs if not isinstance(need, str)})
+    return {
+        "metric": spec.name,
+        "title": spec.title or spec.name,
+        "variant": metric.registered.ask(spec.printed_variant, metric.params),
+        "family": spec.family,
+        "unit": spec.unit,
+        "higher_is_better": spec.higher_is_better,
+        "decimals": spec.decimals,
+        "params": {k: v for k, v in metric.params.items() if spec.params[k].shown},
+        "extractor": ",".join(extractors),
+        "weights_sha256": "",
+        "precision": precision if extractors else "fp32",
+        "caveat": "",
+        "n_translated": len(ours),
+        "n_target": len(theirs) if both else None,
+        "n_patients_translated": _patients(ours),
+        "n_patients_target": _patients(theirs) if both else None,
+        "seed": seed,
+        "unreadable": sum(len(folder.unreadable) for folder in sides.folders.values()),
+    }
 
 
 def _patients(images: ImageSet) -> int | None:

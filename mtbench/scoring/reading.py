@@ -16,7 +16,8 @@ from mtbench.data import WHITE, ImageSet, Slice, Task
 from mtbench.errors import DataError, RequestError
 from mtbench.formats import PLANES, SUFFIXES, is_series, read, read_mask, stem, suffix
 from mtbench.formats.detached import with_data_files
-from mtbench.store.artefacts import Store, address_of, hash_of
+from mtbench.hashing import hash_of
+from mtbench.store.artefacts import Store, address_of
 from mtbench.store.hashes import Hashes
 from mtbench.store.images import GrowingArray, read_slices, write_index
 

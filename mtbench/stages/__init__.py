@@ -1,5 +1,7 @@
-"""The seven stages. Each is one file: a ``STAGE_REVISION`` and ``run(work, folder) -> info``."""
+"""The seven stages, one file each: ``run(work, folder) -> info``; the table of them; the arithmetic they share."""
 
 from __future__ import annotations
 
-STAGES = ("prepare", "split", "fit", "translate", "extract", "segment", "score")
+from mtbench.stages.table import STAGES, Stage
+
+__all__ = ["STAGES", "Stage"]

@@ -2,22 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from mtbench.stages.extraction import extract
+import numpy as np
+
+from mtbench.compute.context import Context
+from mtbench.compute.inference import in_batches
+from mtbench.data import ImageSet
+from mtbench.errors import PluginError
+from mtbench.registry.contracts import Extractor, WeightsRecord
+from mtbench.registry.specs import ExtractorSpec
+from mtbench.stages.table import ImageOptions
 from mtbench.stages.work import Work
+from mtbench.store.images import GrowingArray
 
-STAGE_REVISION = 1
 
-
-def run(work: Work, folder: Path) -> dict[str, Any]:
+def run(work: Work[ImageOptions, ExtractorSpec], folder: Path) -> dict[str, Any]:
     """Write one ``NAME.npy`` for each array of the extractor."""
-    assert work.registered is not None
-    images = work.images(work.options["candidate"], "images")
-    extract(images, work.plugin, work.registered.spec.arrays, work.context, folder, work.blame)
+    images = work.images(work.options.candidate, "images")
+    extractor = work.registered.create(work.unit.arguments)
+    extract(images, extractor, work.registered.spec.arrays, work.context, folder, work.blame)
     return {
         "images": len(images),
         "notes": work.context.lines(),
-        "weights_sha256": getattr(work.plugin, "weights_sha256", ""),
+        "weights_sha256": extractor.weights_sha256 if isinstance(extractor, WeightsRecord) else "",
     }
+
+
+def extract(
+    images: ImageSet, extractor: Extractor, names: Sequence[str], context: Context, folder: Path, blame: str
+) -> None:
+    """Write one ``NAME.npy`` for each array of the extractor, float32, first axis in the order of the slices.
+
+    Raises:
+        PluginError: the extractor does not give what its spec promises.
+    """
+
+    import torch
+
+    def work(rows: range) -> dict[str, Any]:
+        found = extractor.extract(images.tensor(slice(rows.start, rows.stop), context.device), context)
+        if not isinstance(found, Mapping) or set(found) != set(names):
+            gave = ", ".join(sorted(map(str, found))) if isinstance(found, Mapping) else type(found).__name__
+            raise PluginError(
+                f"extract() gave {gave or 'nothing'}", where=blame, expected="a dictionary of " + ", ".join(names)
+            )
+        for name, values in found.items():
+            if not isinstance(values, torch.Tensor) or not values.ndim:
+                raise PluginError(
+                    f"extract() gave '{name}' as {type(values).__name__} {values!r:.40}",
+                    where=blame,
+                    expected=f"a torch tensor of {len(rows)} rows",
+                )
+        return dict(found)
+
+    with ExitStack() as files:
+        arrays: dict[str, GrowingArray] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for chosen, result in in_batches(images, context, work):
+            for name, values in result.items():
+                block = values.float().cpu().numpy()
+                finite = bool(np.isfinite(block).all())
+                if len(block) != len(chosen) or not finite:
+                    raise PluginError(
+                        f"extract() gave '{name}' of shape {block.shape}" + ("" if finite else " with NaN"),
+                        where=blame,
+                        expected=f"{len(chosen)} finite rows",
+                    )
+                if name not in arrays:
+                    arrays[name] = GrowingArray(folder / f"{name}.npy", block[0])
+                    shapes[name] = block.shape[1:]
+                    files.callback(arrays[name].close)
+                if block.shape[1:] != shapes[name]:
+                    raise PluginError(
+                        f"extract() gave '{name}' with rows of shape {block.shape[1:]}",
+                        where=blame,
+                        expected=f"{shapes[name]}, as for the images before",
+                    )
+                for row in block:
+                    arrays[name].add(row)

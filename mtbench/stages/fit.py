@@ -9,18 +9,19 @@ from typing import Any
 
 from mtbench.data import ImageSet, TrainingData
 from mtbench.errors import PluginError
+from mtbench.registry.basespec import Spec
+from mtbench.registry.contracts import Trainable
+from mtbench.stages.table import FitOptions, Subset
 from mtbench.stages.work import Work
 
-STAGE_REVISION = 2
 
-
-def run(work: Work, folder: Path) -> dict[str, Any]:
+def run(work: Work[FitOptions, Spec[Trainable]], folder: Path) -> dict[str, Any]:
     """Write what the plugin's ``save`` writes."""
-    domains = work.options["domains"]
-    sets = {f"{domain}_{side}": _seen(work, domain, side) for domain in domains for side in ("train", "validation")}
+    sets = {f"{subset.domain}_{subset.split}": _visible(work, subset) for subset in work.options.reads().subsets}
     data = TrainingData(work.task, **sets)
-    work.plugin.fit(data, work.context)
-    work.plugin.save(folder)
+    plugin = work.registered.create(work.unit.arguments)
+    plugin.fit(data, work.context)
+    plugin.save(folder)
     if not any(folder.iterdir()):
         raise PluginError("save() wrote nothing", where=work.blame, expected="files in the folder it is given")
     info: dict[str, Any] = {
@@ -38,7 +39,7 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     return info
 
 
-def _seen(work: Work, domain: str, side: str) -> ImageSet:
+def _visible(work: Work[FitOptions, Spec[Trainable]], subset: Subset) -> ImageSet:
     # A segmenter may learn from translated slices.
-    images = work.images({"domain": domain, "split": side}, f"{domain}_{side}")
-    return images if work.options["masks"] else replace(images, masks=None)
+    images = work.images(subset, f"{subset.domain}_{subset.split}")
+    return images if work.options.masks else replace(images, masks=None)

@@ -7,33 +7,34 @@ and tested on in the other makes scores too good.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from mtbench.compute.seeds import generator
 from mtbench.data import Slice
 from mtbench.errors import DataError
+from mtbench.stages.table import SplitOptions
 
 
-def draw(patients: Sequence[str], settings: Mapping[str, Any], decided: Mapping[str, str]) -> dict[str, str]:
+def draw(patients: Sequence[str], options: SplitOptions, decided: Mapping[str, str]) -> dict[str, str]:
     """The side of each patient, by seed or fold; those that are ``decided`` keep theirs and count.
 
     Each patient draws for itself, so that adding one does not shuffle the others.
     """
     order = sorted(
-        (p for p in patients if p not in decided), key=lambda p: float(generator("split", settings["seed"], p).random())
+        (p for p in patients if p not in decided), key=lambda p: float(generator("split", options.seed, p).random())
     )
     before = [decided[p] for p in patients if p in decided]
     count = len(order) + len(before)
-    if settings["by"] == "folds":
+    if options.by == "folds":
         # The folds go on where those of the decided patients end.
-        test = order[(settings["fold"] - len(before)) % settings["folds"] :: settings["folds"]]
+        assert options.fold is not None
+        test = order[(options.fold - len(before)) % options.folds :: options.folds]
         rest = [p for p in order if p not in set(test)]
-        held = share(count - len(test) - before.count("test"), settings["validation"])
+        held = share(count - len(test) - before.count("test"), options.validation)
         validation = rest[: max(held - before.count("validation"), 0)]
     else:
-        test = order[: max(share(count, settings["test"]) - before.count("test"), 0)]
+        test = order[: max(share(count, options.test) - before.count("test"), 0)]
         rest = order[len(test) :]
-        held = max(share(count, settings["validation"]) - before.count("validation"), 0)
+        held = max(share(count, options.validation) - before.count("validation"), 0)
         validation = rest[: held if "train" in before else min(held, len(rest) - 1)]
     return {
         **dict.fromkeys(order, "train"),
@@ -43,20 +44,20 @@ def draw(patients: Sequence[str], settings: Mapping[str, Any], decided: Mapping[
     }
 
 
-def draw_shared(shared: Sequence[str], settings: Mapping[str, Any]) -> dict[str, str]:
+def draw_shared(shared: Sequence[str], options: SplitOptions) -> dict[str, str]:
     """The sides of the people whom both domains hold; where they are too few to be divided, all train."""
-    if len(shared) < (settings["folds"] if settings["by"] == "folds" else 3):
+    if len(shared) < (options.folds if options.by == "folds" else 3):
         return dict.fromkeys(shared, "train")
-    return draw(shared, settings, {})
+    return draw(shared, options, {})
 
 
-def held_out(patients: Sequence[str], settings: Mapping[str, Any], decided: Mapping[str, str]) -> set[str]:
+def held_out(patients: Sequence[str], options: SplitOptions, decided: Mapping[str, str]) -> set[str]:
     """Of training patients, those that serve for validation where a data set names none; at least one trains."""
     held = {p for p in patients if decided.get(p) == "validation"}
     order = sorted(
-        (p for p in patients if p not in decided), key=lambda p: float(generator("split", settings["seed"], p).random())
+        (p for p in patients if p not in decided), key=lambda p: float(generator("split", options.seed, p).random())
     )
-    wanted = min(share(len(patients), settings["validation"]), len(patients) - 1)
+    wanted = min(share(len(patients), options.validation), len(patients) - 1)
     return held | set(order[: max(wanted - len(held), 0)])
 
 

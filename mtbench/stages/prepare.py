@@ -13,25 +13,24 @@ import numpy as np
 
 from mtbench.data import DOMAINS, WHITE, Sample, Slice, encode
 from mtbench.errors import DataError, PluginError
-from mtbench.registry.typecheck import check_fields
+from mtbench.registry.specs import DatasetSpec
+from mtbench.stages.table import PrepareOptions
 from mtbench.stages.work import Work
 from mtbench.store.images import GrowingArray, GrowingIndex, content_of
+from mtbench.typed import check_fields
 
 if TYPE_CHECKING:
     from mtbench.compute.context import Progress
 
-STAGE_REVISION = 2
 
-
-def run(work: Work, folder: Path) -> dict[str, Any]:
+def run(work: Work[PrepareOptions, DatasetSpec], folder: Path) -> dict[str, Any]:
     """Write ``images-DOMAIN.npy``, ``masks-DOMAIN.npy``, ``index-DOMAIN.parquet`` and ``task.json``.
 
     Raises:
         DataError: a sample cannot be used: another size, NaN, an unknown label, a repeated slice id, fewer
             than two images in a domain.
     """
-    assert work.registered is not None
-    root = Path(work.paths["root"]) if work.paths.get("root") else None
+    root = Path(work.unit.paths["root"]) if work.unit.paths.get("root") else None
     if root is not None and not root.exists():
         raise DataError(
             f"there is no folder {root}",
@@ -43,7 +42,7 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     count = 0
     told = _Told(work.context.progress)
     try:
-        for sample in work.plugin.prepare(root, replace(work.context, progress=told)):
+        for sample in work.registered.create(work.unit.arguments).prepare(root, replace(work.context, progress=told)):
             if not isinstance(sample, Sample):
                 raise PluginError(
                     f"prepare yielded {type(sample).__name__}", where=work.blame, expected="mtbench.Sample"
@@ -129,8 +128,7 @@ def _cases(left_out: Sequence[tuple[str, str]]) -> str:
 class _Writer:
     """Streams one domain to disk; what is in memory does not grow with the images."""
 
-    def __init__(self, folder: Path, domain: str, work: Work) -> None:
-        assert work.registered is not None
+    def __init__(self, folder: Path, domain: str, work: Work[PrepareOptions, DatasetSpec]) -> None:
         self._folder = folder
         self._domain = domain
         self._dataset = work.task.dataset
@@ -229,7 +227,7 @@ class _Writer:
         return mask.astype(np.uint8)
 
 
-def _check_pairs(work: Work, writers: Mapping[str, _Writer]) -> None:
+def _check_pairs(work: Work[PrepareOptions, DatasetSpec], writers: Mapping[str, _Writer]) -> None:
     if "paired" not in writers:
         return
     for alone in sorted(writers["paired"].ids - writers["source"].ids)[:1]:

@@ -12,26 +12,25 @@ import numpy as np
 
 from mtbench.data import MetricInputs
 from mtbench.errors import DataError
+from mtbench.hashing import canonical
+from mtbench.registry.specs import MetricSpec
 from mtbench.stages.scoring import Scoring, score
+from mtbench.stages.table import ScoreOptions, Subset
 from mtbench.stages.work import Work
-from mtbench.store.artefacts import canonical
-
-STAGE_REVISION = 1
 
 
-def run(work: Work, folder: Path) -> dict[str, Any]:
+def run(work: Work[ScoreOptions, MetricSpec], folder: Path) -> dict[str, Any]:
     """Write ``score.json``: scores by label, cases, and how many images and patients entered."""
-    assert work.registered is not None
     options = work.options
     inputs, sizes = gather(work)
     found = score(
-        work.plugin,
+        work.registered.create(work.unit.arguments),
         work.registered.spec,
         inputs,
         work.context,
-        seed=options["sampling_seed"],
-        draws=options.get("draws", 5),
-        like=len(work.images(options["like"])) if "like" in options else None,
+        seed=options.sampling_seed,
+        draws=options.draws,
+        like=len(work.images(options.like)) if options.like else None,
         blame=work.blame,
     )
     record = {**as_record(found), **sizes}
@@ -71,29 +70,25 @@ def as_record(found: Scoring) -> dict[str, Any]:
     }
 
 
-def gather(work: Work) -> tuple[MetricInputs, dict[str, Any]]:
+def gather(work: Work[ScoreOptions, MetricSpec]) -> tuple[MetricInputs, dict[str, Any]]:
     """What the metric needs, all of it, and the counts that stand on its row."""
     options = work.options
-    candidate = work.images(options["candidate"], "candidate_images")
-    needs = options["needs"]
-    reference = work.images(options["reference"]) if "reference" in options else None
+    candidate = work.images(options.candidate, "candidate_images")
+    reference = work.images(options.reference) if options.reference else None
     features: dict[str, dict[str, Any]] = {}
     weights = set()
-    for need in needs:
-        if not isinstance(need, str):
-            artefact = work.inputs[need["input"]]
-            weights.add(artefact.info.get("weights_sha256", ""))
-            arrays = {
-                name: np.load(artefact.path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                for name in need["arrays"]
-            }
-            features.setdefault(need["of"], {}).update(arrays)
+    for need in options.features:
+        artefact = work.inputs[need.input]
+        weights.add(artefact.info.get("weights_sha256", ""))
+        for name in need.arrays:
+            array = np.load(artefact.path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            features.setdefault(need.of, {})[name] = array
     predicted = None
-    if "predicted_masks" in needs:
+    if "predicted_masks" in options.roles:
         predicted = np.load(work.inputs["predicted_masks"].path / "masks.npy", mmap_mode="r", allow_pickle=False)
     paired = None
-    if "paired" in needs:
-        paired = work.images({"domain": "paired", "split": options["candidate"]["split"]})
+    if "paired" in options.roles:
+        paired = work.images(Subset("paired", options.candidate.split))
         paired = paired.subset(_aligned([s.slice_id for s in candidate.slices], [s.slice_id for s in paired.slices]))
     inputs = MetricInputs(
         task=work.task,
@@ -101,7 +96,7 @@ def gather(work: Work) -> tuple[MetricInputs, dict[str, Any]]:
         reference=reference,
         paired=paired,
         predicted_masks=predicted,
-        reference_masks=candidate.masks if "reference_masks" in needs else None,
+        reference_masks=candidate.masks if "reference_masks" in options.roles else None,
         features=features,
     )
     sizes: dict[str, Any] = {
@@ -115,7 +110,7 @@ def gather(work: Work) -> tuple[MetricInputs, dict[str, Any]]:
     return inputs, sizes
 
 
-def _models(work: Work) -> dict[str, Any]:
+def _models(work: Work[ScoreOptions, MetricSpec]) -> dict[str, Any]:
     """What must be known of the translator and the segmenter behind the number."""
     segmenter = work.inputs.get("segmenter")
     # Either the candidates are translations, or their segmenter has learnt from such.

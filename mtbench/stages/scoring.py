@@ -13,8 +13,8 @@ from mtbench.compute.context import Context
 from mtbench.compute.seeds import generator
 from mtbench.data import Cases, MetricInputs, Score
 from mtbench.errors import PluginError
+from mtbench.registry.contracts import Metric, Resampling
 from mtbench.registry.specs import MetricSpec
-from mtbench.registry.typecheck import check_fields
 from mtbench.stages.intervals import (
     Interval,
     Measure,
@@ -24,6 +24,7 @@ from mtbench.stages.intervals import (
     measure_of,
     subsample,
 )
+from mtbench.typed import check_fields
 
 LARGEST = 1500
 """Images a side beyond which leaving patients out would take longer, and more memory, than all else together."""
@@ -47,7 +48,7 @@ class Scoring:
 
 
 def score(
-    metric: Any,
+    metric: Metric,
     spec: MetricSpec,
     inputs: MetricInputs,
     context: Context,
@@ -112,7 +113,7 @@ def _draws(inputs: MetricInputs, seed: int, draws: int, like: int | None) -> Ite
         yield inputs.select(chosen["candidate"], chosen["reference"])
 
 
-def _scores(metric: Any, inputs: MetricInputs, context: Context, blame: str) -> list[Score]:
+def _scores(metric: Metric, inputs: MetricInputs, context: Context, blame: str) -> list[Score]:
     found = metric.compute(inputs, context)
     scores = [found] if isinstance(found, Score) else list(found) if isinstance(found, Iterable) else []
     if not scores or not all(isinstance(s, Score) for s in scores):
@@ -172,7 +173,7 @@ def _mean(draws: Sequence[list[Score]]) -> list[Score]:
 
 
 def _intervals(
-    metric: Any,
+    metric: Metric,
     spec: MetricSpec,
     scores: list[Score],
     inputs: MetricInputs,
@@ -190,7 +191,7 @@ def _intervals(
     if min(len(s) for s in (inputs.candidate, inputs.reference) if s is not None) > LARGEST:
         return [Interval(reason=f"not made for more than {LARGEST} images a side")] * len(scores)
     measure: Measure
-    if hasattr(metric, "resample"):
+    if isinstance(metric, Resampling):
         measure = metric.resample(inputs, context)
     else:
         measure = measure_of(inputs, lambda chosen: _scores(metric, chosen, context, blame))

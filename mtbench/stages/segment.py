@@ -7,33 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from mtbench.compute.inference import in_batches
 from mtbench.errors import PluginError
+from mtbench.registry.specs import SegmenterSpec
+from mtbench.stages.table import ImageOptions
 from mtbench.stages.work import Work
 from mtbench.store.images import GrowingArray
 
-STAGE_REVISION = 1
 
-
-def run(work: Work, folder: Path) -> dict[str, Any]:
+def run(work: Work[ImageOptions, SegmenterSpec], folder: Path) -> dict[str, Any]:
     """Write ``masks.npy``, N x H x W uint8.
 
     Raises:
         PluginError: the segmenter gave another shape or labels the task does not have.
     """
-    import torch
-
-    images = work.images(work.options["candidate"], "images")
-    work.plugin.load(work.inputs["fit"].path)
+    images = work.images(work.options.candidate, "images")
+    segmenter = work.registered.create(work.unit.arguments)
+    segmenter.load(work.inputs["fit"].path)
     context = work.context
     known = np.array([0, *work.task.labels], dtype=np.int64)
 
     def segment(rows: range) -> dict[str, Any]:
-        found = work.plugin.segment(images.tensor(slice(rows.start, rows.stop), context.device), context)
+        found = segmenter.segment(images.tensor(slice(rows.start, rows.stop), context.device), context)
         expected = (len(rows), *images.size)
         if not isinstance(found, torch.Tensor) or tuple(found.shape) != expected:
-            shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
+            shape = f" of shape {tuple(found.shape)}" if isinstance(found, (torch.Tensor, np.ndarray)) else ""
             raise PluginError(
                 f"segment() returned {type(found).__name__}{shape}",
                 where=work.blame,

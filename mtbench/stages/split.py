@@ -11,17 +11,16 @@ from typing import Any
 
 from mtbench.data import SPLITS, Slice
 from mtbench.errors import DataError
-from mtbench.plan.suite import SPLIT_KEYS
+from mtbench.hashing import hash_of
+from mtbench.registry.basespec import Spec
 from mtbench.stages.people import draw, draw_shared, held_out, part, share
+from mtbench.stages.table import STAGES, SplitOptions, split_by
 from mtbench.stages.work import Work
-from mtbench.store.artefacts import hash_of
 from mtbench.store.files import sha256_of
 from mtbench.store.images import read_contents, read_slices
 
-STAGE_REVISION = 4
 
-
-def run(work: Work, folder: Path) -> dict[str, Any]:
+def run(work: Work[SplitOptions, Spec[Any]], folder: Path) -> dict[str, Any]:
     """Write ``split.json``: for each domain the side of every slice, in the order of its images.
 
     Raises:
@@ -29,48 +28,47 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     """
     data = work.inputs["data"].path
     slices = {domain: read_slices(data, domain) for domain in ("source", "target", "paired")}
-    settings = dict(work.options)
+    options = work.options
     own = any(s.split for domain in ("source", "target") for s in slices[domain])
-    if settings["by"] == "own" and not own:
+    if options.by == "own" and not own:
         raise DataError(
             "the data set says of no slice on which side it is",
             where=f"dataset '{work.task.dataset}'",
             remedy='Use split = "seed"',
         )
-    if settings["by"] == "auto":
-        by = "own" if own else "seed"
-        settings = {"by": by, **SPLIT_KEYS[by]}
-    table = _read_file(Path(work.paths["split_file"])) if settings["by"] == "file" else {}
+    if options.by == "auto":
+        options = split_by("own" if own else "seed")
+    table = _read_file(Path(work.unit.paths["split_file"])) if options.by == "file" else {}
     both = {s.patient_id for s in slices["source"]} & {s.patient_id for s in slices["target"]}
-    shared = sorted(both) if settings.get("same_people") else []
-    decided = draw_shared(shared, settings) if settings["by"] in ("seed", "folds") else {}
+    shared = sorted(both) if options.same_people and options.by != "demo" else []
+    decided = draw_shared(shared, options) if options.by in ("seed", "folds") else {}
     sides: dict[str, list[str]] = {}
     for domain in ("source", "target"):
         where = f"dataset '{work.task.dataset}', {domain} domain"
-        sides[domain] = divide(slices[domain], settings, where, domain, table, decided)
+        sides[domain] = divide(slices[domain], options, where, domain, table, decided)
         found = zip(slices[domain], sides[domain], strict=True)
         decided = {**decided, **{s.patient_id: side for s, side in found if s.patient_id in shared}}
     people: dict[str, Any] = {}
     if shared and not any(f"{domain}/{p}" in table for domain in sides for p in shared):
-        people = part(slices, sides, shared, settings["seed"], f"dataset '{work.task.dataset}'")
+        people = part(slices, sides, shared, options.seed, f"dataset '{work.task.dataset}'")
     for domain in sides:
         where = f"dataset '{work.task.dataset}', {domain} domain"
-        _check(slices[domain], sides[domain], settings["by"] == "demo", where)
+        _check(slices[domain], sides[domain], options.by == "demo", where)
     side_of = {s.slice_id: side for s, side in zip(slices["source"], sides["source"], strict=True)}
     sides["paired"] = [side_of[s.slice_id] for s in slices["paired"]]
     contents = {domain: _contents(data, domain, slices[domain], sides[domain]) for domain in slices}
     task = sha256_of(data / "task.json")
+    settings = {"by": options.by, **options.settings}
     described = {"settings": settings, "sides": sides, "contents": contents, "task": task}
-    if settings["by"] == "folds":
+    if options.by == "folds":
         # The same for all folds of one division, which tables average.
-        division = {name: value for name, value in settings.items() if name != "fold"}
         whole = {domain: _contents(data, domain, of, ["test"] * len(of)) for domain, of in slices.items()}
-        described["data"] = hash_of([whole, task, division, STAGE_REVISION])
+        described["data"] = hash_of([whole, task, settings, STAGES["split"].revision])
     else:
         described["data"] = hash_of([contents, task])
     (folder / "split.json").write_text(json.dumps(described, indent=1, sort_keys=True))
     return {
-        "by": settings["by"],
+        "by": options.by,
         "shared": people,
         "remark": _shared_remark(people),
         "slices": {d: {side: sides[d].count(side) for side in SPLITS} for d in ("source", "target")},
@@ -111,7 +109,7 @@ def _contents(data: Path, domain: str, slices: Sequence[Slice], sides: Sequence[
 
 def divide(
     slices: Sequence[Slice],
-    settings: Mapping[str, Any],
+    options: SplitOptions,
     where: str,
     domain: str,
     table: Mapping[str, str],
@@ -121,30 +119,29 @@ def divide(
 
     ``decided`` are the sides of people in the other domain, who keep them where the side is drawn.
     """
-    by = settings["by"]
+    by = options.by
     patients = sorted({s.patient_id for s in slices})
     if by == "own" and any(s.split for s in slices):
-        return _own(slices, settings, where, decided)
+        return _own(slices, options, where, decided)
     if by == "own":
         # The other domain has a split of its own, this one has none.
-        settings = {**SPLIT_KEYS["seed"], **settings, "by": "seed"}
-        by = "seed"
+        by, options = "seed", replace(options, by="seed")
     if by == "file":
         return [_listed(s, domain, table, where) for s in slices]
     if by == "demo" and len(patients) < 3:
-        return _blocks(slices, settings)
-    if len(patients) < (settings["folds"] if by == "folds" else 3):
-        needed = f"{settings['folds']} folds" if by == "folds" else "training, validation and test"
+        return _blocks(slices, options)
+    if len(patients) < (options.folds if by == "folds" else 3):
+        needed = f"{options.folds} folds" if by == "folds" else "training, validation and test"
         raise DataError(
             f"{len(patients)} patient{'s' if len(patients) != 1 else ''} cannot be divided into {needed}",
             where=where,
             remedy='Use split = "demo" to try the road on too few patients; its table says that it is no result',
         )
-    side = draw(patients, settings, {p: side for p, side in decided.items() if side})
+    side = draw(patients, options, {p: side for p, side in decided.items() if side})
     return [side[s.patient_id] for s in slices]
 
 
-def _own(slices: Sequence[Slice], settings: Mapping[str, Any], where: str, decided: Mapping[str, str]) -> list[str]:
+def _own(slices: Sequence[Slice], options: SplitOptions, where: str, decided: Mapping[str, str]) -> list[str]:
     sides = [s.split for s in slices]
     for record in slices:
         if record.split not in (*SPLITS, ""):
@@ -159,14 +156,14 @@ def _own(slices: Sequence[Slice], settings: Mapping[str, Any], where: str, decid
     train = sorted({s.patient_id for s in slices if s.split == "train"})
     if len(train) < 2:
         return sides
-    held = held_out(train, settings, decided)
+    held = held_out(train, options, decided)
     return ["validation" if s.split == "train" and s.patient_id in held else s.split for s in slices]
 
 
-def _blocks(slices: Sequence[Slice], settings: Mapping[str, Any]) -> list[str]:
+def _blocks(slices: Sequence[Slice], options: SplitOptions) -> list[str]:
     order = sorted(range(len(slices)), key=lambda i: (slices[i].patient_id, slices[i].case_id, slices[i].index))
-    test = share(len(slices), settings["test"])
-    validation = share(len(slices), settings["validation"])
+    test = share(len(slices), options.test)
+    validation = share(len(slices), options.validation)
     sides = [""] * len(slices)
     for rank, position in enumerate(order):
         left = len(slices) - rank

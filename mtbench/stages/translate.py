@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mtbench.compute.inference import in_batches
 from mtbench.compute.weights import sha256
-from mtbench.stages.translation import translate
+from mtbench.data import Batch, ImageSet, encode
+from mtbench.errors import PluginError
+from mtbench.registry.contracts import Trainable, Translator, WholeSetTranslator
+from mtbench.registry.specs import TranslatorSpec
+from mtbench.stages.table import TranslateOptions
 from mtbench.stages.work import Work
 from mtbench.store.images import GrowingArray
 
-STAGE_REVISION = 1
+if TYPE_CHECKING:
+    import torch
+
+    from mtbench.compute.context import Context
 
 
-def run(work: Work, folder: Path) -> dict[str, Any]:
+def run(work: Work[TranslateOptions, TranslatorSpec], folder: Path) -> dict[str, Any]:
     """Write ``images.npy``, N x H x W, in the order of the source slices.
 
     Raises:
         PluginError: the translator gave another shape or number, or NaN or infinite values.
     """
-    images = work.images(work.options["candidate"])
+    images = work.images(work.options.candidate)
+    translator = work.registered.create(work.unit.arguments)
     if "fit" in work.inputs:
-        work.plugin.load(work.inputs["fit"].path)
+        assert isinstance(translator, Trainable), "one that trains can load"
+        translator.load(work.inputs["fit"].path)
     made = translate(
-        work.plugin,
+        translator,
         images,
         work.context,
-        conditional=work.options["conditional"],
+        conditional=work.options.conditional,
         depth=images.images.dtype.name,
         blame=work.blame,
     )
@@ -45,18 +58,117 @@ def run(work: Work, folder: Path) -> dict[str, Any]:
     }
 
 
-def _about(work: Work) -> dict[str, str]:
+def _about(work: Work[TranslateOptions, TranslatorSpec]) -> dict[str, str]:
     """What stands on every row of this translator: terms of its weights, what was left out, and the files' sha256."""
-    assert work.registered is not None
     spec = work.registered.spec
-    remarks = [spec.note(work.params)]
+    remarks = [work.registered.ask(spec.note, work.unit.arguments)]
     if "fit" in work.inputs:
         remarks += work.inputs["fit"].info.get("remarks", ())
     remarks += work.context.remarks
     files = [
-        Path(work.paths[name]) for name, param in spec.params.items() if param.kind == "path" and work.paths.get(name)
+        Path(work.unit.paths[name])
+        for name, param in spec.params.items()
+        if param.kind == "path" and work.unit.paths.get(name)
     ]
     return {
         "note": " ".join(dict.fromkeys(filter(None, remarks))),
         "weights_sha256": ",".join(sha256(file) for file in files if file.is_file()),
     }
+
+
+def translate(
+    translator: Translator | WholeSetTranslator,
+    images: ImageSet,
+    context: Context,
+    *,
+    conditional: bool,
+    depth: str,
+    blame: str,
+) -> Iterator[NDArray[Any]]:
+    """What a translator makes of ``images``, in order; ``context.log`` says how many had to be clamped.
+
+    Args:
+        translator: has ``translate``, or ``translate_all`` for all slices at once; fitted or loaded.
+        images: the source slices.
+        context: device, batch size and so on.
+        conditional: whether the translator gets the masks.
+        depth: how translations are stored: "uint8", "uint16" or "float32".
+        blame: whose code runs, for messages.
+
+    Yields:
+        B x H x W of dtype ``depth``, whatever B.
+
+    Raises:
+        PluginError: the translator gave another shape or number, or NaN or infinite values.
+    """
+    if isinstance(translator, WholeSetTranslator):
+        name, chunks = "translate_all", _all(translator, images, context, conditional, blame)
+    else:
+        name, chunks = "translate", _batched(translator, images, context, conditional, blame)
+    position = clamped = 0
+    for values in chunks:
+        if not np.isfinite(values).all():
+            bad = images.slices[position + int(np.argmax(~np.isfinite(values).all(axis=(1, 2))))]
+            raise PluginError(
+                f"{name}() returned NaN or infinite values for slice '{bad.slice_id}'",
+                where=blame,
+                expected="finite values in [0, 1]",
+            )
+        clamped += int(((values < -1e-6) | (values > 1 + 1e-6)).any(axis=(1, 2)).sum())
+        position += len(values)
+        yield encode(values, depth)
+    if clamped:
+        context.log.append(f"{clamped} of {len(images)} images left [0, 1] and were clamped")
+
+
+def _batched(
+    translator: Translator, images: ImageSet, context: Context, conditional: bool, blame: str
+) -> Iterator[NDArray[np.float32]]:
+    import torch
+
+    def work(chosen: range) -> dict[str, torch.Tensor]:
+        rows = slice(chosen.start, chosen.stop)
+        batch = Batch(
+            source=images.tensor(rows, context.device),
+            slices=images.slices[rows],
+            masks=images.mask_tensor(rows, context.device) if conditional else None,
+        )
+        context.start_batch()
+        result = translator.translate(batch, context)
+        if not isinstance(result, torch.Tensor):
+            raise PluginError(f"translate() returned {type(result).__name__}", where=blame, expected="a torch tensor")
+        if tuple(result.shape) != tuple(batch.source.shape):
+            raise PluginError(
+                f"translate() returned shape {tuple(result.shape)}",
+                where=blame,
+                expected=f"{tuple(batch.source.shape)}, that of the source batch",
+            )
+        return {"images": result}
+
+    for _, result in in_batches(images, context, work):
+        # A copy: the translator may go on writing to its memory after the check.
+        yield np.array(result["images"].float().cpu().numpy()[:, 0])
+
+
+def _all(
+    translator: WholeSetTranslator, images: ImageSet, context: Context, conditional: bool, blame: str
+) -> Iterator[NDArray[np.float32]]:
+    count = 0
+    context.start_batch()
+    given = images if conditional else replace(images, masks=None)
+    for image in translator.translate_all(given, context):
+        if count == len(images):
+            raise PluginError("translate_all() yields more images than it was given", where=blame)
+        values = np.array(image, np.float32)
+        if values.shape != images.size:
+            raise PluginError(
+                f"translate_all() yielded shape {values.shape} for slice '{images.slices[count].slice_id}'",
+                where=blame,
+                expected=f"{images.size}, height and width of the source slice",
+            )
+        count += 1
+        yield values[None]
+    if count != len(images):
+        raise PluginError(
+            f"translate_all() yielded {count} images", where=blame, expected=f"{len(images)}, one for each slice"
+        )

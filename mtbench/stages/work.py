@@ -1,20 +1,22 @@
-"""What a stage is given, and how it reads image sets from artefacts."""
+"""What a stage works with, and how it reads image sets from artefacts."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench.data import Domain, ImageSet, Split, Task
+from mtbench.data import ImageSet, Task
 from mtbench.errors import DataError
-from mtbench.registry.discovery import Registered
+from mtbench.registry.basespec import Spec
+from mtbench.registry.registry import Registered
 from mtbench.rows import Rows
+from mtbench.stages.table import Options, Subset
+from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact
 from mtbench.store.images import read_slices
 
@@ -22,62 +24,64 @@ if TYPE_CHECKING:
     from mtbench.compute.context import Context
 
 
+OptionsT = TypeVar("OptionsT", bound=Options)
+PluginSpecT = TypeVar("PluginSpecT", bound=Spec[Any])
+
+
 @dataclass
-class Work:
+class Work(Generic[OptionsT, PluginSpecT]):
     """One unit at work.
 
     Attributes:
-        name: what a person calls the unit.
-        params: of its plugin, with paths resolved.
-        paths: resolved paths, a dataset's "root" among them.
-        options: what the plan asks of the stage.
-        seed: of the unit, or ``None``.
+        unit: what is to be done.
         inputs: artefacts by role.
-        registered: the plugin's spec, or ``None`` (split).
-        task, context: as plugins see them.
+        plugin_of: the plugin; ``None`` for a stage that has none.
+        context: as plugins see it.
         strict: whether a data set is refused when cases of it have to be left out.
     """
 
-    name: str
-    params: Mapping[str, Any]
-    paths: Mapping[str, str]
-    options: Mapping[str, Any]
-    seed: int | None
+    unit: Unit
     inputs: Mapping[str, Artefact]
-    registered: Registered | None
-    task: Task
+    plugin_of: Registered[PluginSpecT] | None
     context: Context
     strict: bool = False
 
-    @cached_property
-    def plugin(self) -> Any:
-        """The plugin's object, made once."""
-        assert self.registered is not None
-        return self.registered.create(self.params)
+    @property
+    def options(self) -> OptionsT:
+        """What the stage has to know."""
+        return cast(OptionsT, self.unit.options)
+
+    @property
+    def task(self) -> Task:
+        """The task that the unit belongs to."""
+        return self.unit.task
+
+    @property
+    def registered(self) -> Registered[PluginSpecT]:
+        """The plugin with its spec."""
+        assert self.plugin_of is not None, f"{self.unit.name} has no plugin"
+        return self.plugin_of
 
     @property
     def blame(self) -> str:
         """Whose code runs: for messages."""
-        if self.registered is None:
-            return self.name
-        spec = self.registered.spec
-        return f"{spec.kind} '{spec.name}' of {self.registered.plugin.origin}"
+        return self.registered.blame
 
-    def images(self, where: Mapping[str, str], made_by: str = "") -> ImageSet:
-        """The slices of a domain and split; their pixels from the unit in role ``made_by`` if there is one."""
-        real = read_set(self.inputs["data"], self.inputs["split"], self.task, where)
+    def images(self, subset: Subset, made_by: str = "") -> ImageSet:
+        """The slices of a subset; their pixels from the unit in role ``made_by`` if there is one."""
+        real = read_set(self.inputs["data"], self.inputs["split"], self.task, subset)
         if not made_by or made_by not in self.inputs:
             return real
         pixels = np.load(self.inputs[made_by].path / "images.npy", mmap_mode="r", allow_pickle=False)
         if len(pixels) != len(real):
-            raise DataError(f"{len(pixels)} translated images for {len(real)} source slices", where=self.name)
+            raise DataError(f"{len(pixels)} translated images for {len(real)} source slices", where=self.unit.name)
         return ImageSet(pixels, real.slices, real.masks, real.task, real.domain, real.split)
 
 
-def read_set(data: Artefact, split: Artefact, task: Task, where: Mapping[str, str]) -> ImageSet:
-    """Slices of ``where["domain"]`` on the ``where["split"]`` side."""
-    domain, side = where["domain"], where["split"]
-    chosen = positions(split, where)
+def read_set(data: Artefact, split: Artefact, task: Task, subset: Subset) -> ImageSet:
+    """The slices of ``subset``."""
+    domain = subset.domain
+    chosen = positions(split, subset)
     slices = read_slices(data.path, domain)
     images = np.load(data.path / f"images-{domain}.npy", mmap_mode="r", allow_pickle=False)
     masks_path = data.path / f"masks-{domain}.npy"
@@ -87,15 +91,15 @@ def read_set(data: Artefact, split: Artefact, task: Task, where: Mapping[str, st
         slices=tuple(slices[i] for i in chosen),
         masks=None if masks is None else _rows(masks, chosen),
         task=task,
-        domain=_domain(domain),
-        split=_side(side),
+        domain=domain,
+        split=subset.split,
     )
 
 
-def positions(split: Artefact, where: Mapping[str, str]) -> list[int]:
-    """Which of the prepared images of ``where["domain"]`` are on the ``where["split"]`` side."""
-    sides = json.loads((split.path / "split.json").read_text())["sides"].get(where["domain"], [])
-    return [position for position, found in enumerate(sides) if found == where["split"]]
+def positions(split: Artefact, subset: Subset) -> list[int]:
+    """Which of the prepared images of the subset's domain are in its split."""
+    splits = json.loads((split.path / "split.json").read_text())["sides"].get(subset.domain, [])
+    return [position for position, split_of in enumerate(splits) if split_of == subset.split]
 
 
 def _rows(array: NDArray[Any], chosen: list[int]) -> NDArray[Any]:
@@ -103,11 +107,3 @@ def _rows(array: NDArray[Any], chosen: list[int]) -> NDArray[Any]:
     if chosen and chosen == list(range(chosen[0], chosen[-1] + 1)):
         return array[chosen[0] : chosen[-1] + 1]
     return Rows.of(array, chosen)
-
-
-def _domain(name: str) -> Domain:
-    return name  # type: ignore[return-value]
-
-
-def _side(name: str) -> Split:
-    return name  # type: ignore[return-value]

@@ -8,7 +8,6 @@ another address, and an edit that changed nothing below it makes none.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import StoreError
+from mtbench.hashing import hash_of
 from mtbench.store.files import (
     TEMPORARY,
     irregular,
@@ -34,16 +34,6 @@ from mtbench.store.files import (
 MANIFEST = "manifest.json"
 LOGS = "log"
 """A sub-folder for what is kept but does not count as content (times, curves)."""
-
-
-def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces: the same text for the same value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-
-
-def hash_of(value: Any) -> str:
-    """The sha256 of :func:`canonical`, in hexadecimal."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def address_of(request: str, inputs: Mapping[str, str], files: str = "") -> str:
@@ -141,7 +131,7 @@ class Store:
         for places in (".", "*", "artefacts/*/*", "artefacts/prepare/*/*", "partial/*"):
             sweep(self.root.glob(f"{places}/{TEMPORARY}*"))
         for folder in self.root.glob("partial/*"):
-            if any(self.path(stage, folder.name).exists() for stage in ("fit", "prepare")):
+            if any(self.root.glob(f"artefacts/*/{folder.name[:2]}/{folder.name}")):
                 shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mtbench.errors import DataError
-from mtbench.store.artefacts import hash_of
+from mtbench.hashing import hash_of
 from mtbench.store.files import sha256_of
 
 _READERS = 8

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mtbench.data import Slice
 
@@ -79,9 +81,6 @@ class GrowingIndex:
     _ROWS = 4096
 
     def __init__(self, path: Path) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         text, pair = pa.string(), pa.list_(pa.float64())
         kinds = {"index": pa.int64(), "spacing": pair, "thickness": pa.float64(), "window": pair}
         names = (*SLICE_FIELDS, "image_sha256", "mask_sha256")
@@ -103,8 +102,6 @@ class GrowingIndex:
             self._file.close()
 
     def _write(self) -> None:
-        import pyarrow as pa
-
         self._file.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
         self._waiting = []
 
@@ -121,8 +118,6 @@ def write_index(path: Path, slices: Sequence[Slice]) -> None:
 
 def read_slices(folder: Path, domain: str) -> list[Slice]:
     """The records of a prepared domain, in the order of its images."""
-    import pyarrow.parquet as pq
-
     path = folder / f"index-{domain}.parquet"
     if not path.exists():
         return []
@@ -133,8 +128,6 @@ def read_slices(folder: Path, domain: str) -> list[Slice]:
 
 def read_contents(folder: Path, domain: str) -> list[tuple[str, str]]:
     """The sha256 of each slice's image and mask, in the order of the domain's images."""
-    import pyarrow.parquet as pq
-
     path = folder / f"index-{domain}.parquet"
     if not path.exists():
         return []

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 Phase = Literal["train", "validation"]
 
@@ -72,9 +76,6 @@ class History:
     def save(self, folder: Path) -> None:
         """Write ``losses.parquet`` and, if there are sample images, ``samples.parquet`` (PNG) into
         ``folder``."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         figures = pa.schema(
             [
                 ("fit", pa.string()),
@@ -96,8 +97,6 @@ class History:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything as tensors, numbers, text, lists and dicts."""
-        import torch
-
         return {
             **vars(self),
             "entries": [list(vars(e).values()) for e in self.entries],
@@ -128,8 +127,6 @@ def join(histories: Iterable[History]) -> History:
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="png")
     return buffer.getvalue()

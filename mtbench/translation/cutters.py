@@ -13,7 +13,10 @@ from mtbench.data import Slice, encode
 from mtbench.errors import DataError, RequestError
 from mtbench.formats import PLANES, Cut, Frame, Geometry, Plane, Volume
 from mtbench.formats.cutting import Window
-from mtbench.registry.discovery import Registry
+from mtbench.registry.contracts import VolumeCutting
+from mtbench.registry.registry import Registry
+from mtbench.registry.specs import DatasetSpec
+from mtbench.stages.unit import unit_of
 from mtbench.store.artefacts import Artefact
 from mtbench.store.images import read_slices
 
@@ -82,19 +85,16 @@ def as_prepared(data: Artefact, registry: Registry, options: Options) -> Cutter:
     """
     described = json.loads((data.path / "task.json").read_text(encoding="utf-8"))
     sources, targets = read_slices(data.path, "source"), read_slices(data.path, "target")
-    unit = data.manifest["unit"]
-    plugin = registry.get("dataset", unit["plugin"]).create(
-        {**unit["params"], **{k: v for k, v in unit["paths"].items() if k in unit["params"]}}
-    )
-    asked: Callable[[Volume], Cut] | None = getattr(plugin, "cut", None)
-    window, where = _common([s.window for s in sources]), unit["task"]["dataset"]
+    unit = unit_of(data)
+    plugin = registry.get(DatasetSpec, unit.plugin).create(unit.arguments)
+    window, where = _common([s.window for s in sources]), unit.task.dataset
     own = Geometry.from_json(sources[0].geometry).plane if sources[0].geometry else None
 
     def cut(volume: Volume) -> Cut:
-        if asked is not None and volume.axes and own is None:
-            found = _as_plain(asked, volume, options)
-        elif asked is not None:
-            found = asked(volume)
+        if isinstance(plugin, VolumeCutting) and volume.axes and own is None:
+            found = _as_plain(plugin, volume, options)
+        elif isinstance(plugin, VolumeCutting):
+            found = plugin.cut(volume)
             if options.plane and found.plane and options.plane != found.plane:
                 raise RequestError(
                     f"--plane {options.plane}", expected=f"{found.plane}, as '{where}' was cut, or no --plane at all"
@@ -137,11 +137,11 @@ def _like(
     return Cut(plane, frame, (window,))
 
 
-def _as_plain(asked: Callable[[Volume], Cut], volume: Volume, options: Options) -> Cut:
+def _as_plain(plugin: VolumeCutting, volume: Volume, options: Options) -> Cut:
     """As a data set of plain images cuts: the slices of the volume are shown to it as 8-bit images."""
     plane, (low, high) = _plane(volume, options.plane), _window(volume, options)
     grey = encode((volume.slices(plane).astype(np.float32) - low) / (high - low), "uint8")
-    found = asked(Volume(grey, volume.file, spacing=volume.in_plane(plane)[0]))
+    found = plugin.cut(Volume(grey, volume.file, spacing=volume.in_plane(plane)[0]))
     return replace(found, plane=plane, windows=((low, high),))
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from mtbench.data import Task
 from mtbench.errors import MtbenchError, RequestError, WeightsError
-from mtbench.registry.discovery import Registered, Registry
-from mtbench.registry.params import parse_call
+from mtbench.paths import expanded
+from mtbench.registry.contracts import Trainable, Translator, WholeSetTranslator
+from mtbench.registry.registry import Registered, Registry
+from mtbench.registry.specs import TranslatorSpec
+from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import MANIFEST, Artefact
 from mtbench.store.files import read_regular
-
-CHECKPOINT = "checkpoint"
-"""The path parameter by which a translator takes a weight file in place of training."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Model:
         notes: what the user should know.
     """
 
-    registered: Registered
+    registered: Registered[TranslatorSpec]
     params: Mapping[str, Any]
     conditional: bool
     fit: Path | None = None
@@ -43,12 +43,7 @@ class Model:
     data: Artefact | None = None
     notes: tuple[str, ...] = ()
 
-    @property
-    def blame(self) -> str:
-        """Whose code runs: for messages."""
-        return f"translator '{self.registered.spec.name}' of {self.registered.plugin.origin}"
-
-    def make(self) -> Any:
+    def make(self) -> Translator | WholeSetTranslator:
         """The plugin's object, its fit loaded.
 
         Raises:
@@ -57,6 +52,7 @@ class Model:
         made = self.registered.create(self.params)
         if self.fit is not None:
             try:
+                assert isinstance(made, Trainable), "it has no load()"
                 made.load(self.fit)
             except MtbenchError:
                 raise
@@ -69,39 +65,25 @@ class Model:
         return made
 
 
-def asked(registry: Registry, call: str) -> tuple[Registered, dict[str, Any]]:
-    """The translator of ``NAME[:p=v,...]``, and the parameters that were typed.
-
-    Raises:
-        RequestError: there is no such translator.
-    """
-    name, params, positional = parse_call(call)
-    registered = registry.get("translator", name)
-    if positional:
-        if registered.spec.shorthand is None or len(positional) > 1:
-            raise RequestError(f"'{positional[-1]}' has no name", where=f"translator '{name}'", expected="NAME=VALUE")
-        params[registered.spec.shorthand] = positional[0]
-    return registered, params
-
-
 def from_checkpoint(registry: Registry, call: str, checkpoint: Path | None, precision: str) -> Model:
     """A translator with a weight file or a saved fit, or one that needs neither.
 
     Raises:
         RequestError, ParamError: there is no such translator or file, or it was not said which.
     """
-    registered, params = asked(registry, call)
+    registered, params = registry.call(TranslatorSpec, call)
     spec = registered.spec
+    takes = spec.param_for("checkpoint")
     fit = None
     if checkpoint is not None:
-        checkpoint = checkpoint.expanduser().resolve()
+        checkpoint = expanded(checkpoint).resolve()
         if not checkpoint.exists():
             raise RequestError(f"there is no {checkpoint}", where="--checkpoint", expected="a weight file or a fit")
         if checkpoint.is_dir():
             fit = checkpoint
             params = {**_params_of(fit, registered), **params}
-        elif CHECKPOINT in spec.params and spec.params[CHECKPOINT].kind == "path":
-            params[CHECKPOINT] = str(checkpoint)
+        elif takes is not None:
+            params[takes] = str(checkpoint)
         else:
             raise RequestError(
                 f"translator '{spec.name}' takes no weight file",
@@ -109,51 +91,47 @@ def from_checkpoint(registry: Registry, call: str, checkpoint: Path | None, prec
                 expected="a folder that its save() wrote (the folder of a fit in the store)" if spec.trains else None,
                 remedy=None if spec.trains else "It needs no training: leave --checkpoint out",
             )
-    full = _resolved(registered, registry.complete("translator", spec.name, params))
-    if fit is None and decided(spec.trains, full):
+    full = _resolved(registered, registered.complete(params))
+    trains = registered.ask(spec.whether, "trains", full)
+    if fit is None and trains:
         raise RequestError(
             f"translator '{spec.name}' has to be trained, and nothing says which training is meant",
             expected="--checkpoint FILE, or --from RESULTS of a run that trained it",
         )
-    if fit is not None and not decided(spec.trains, full):
+    if fit is not None and not trains:
         raise RequestError(f"translator '{spec.name}' needs no training", remedy="Leave --checkpoint out")
-    notes = tuple(filter(None, [spec.note(full)]))
-    return Model(registered, full, decided(spec.conditional, full), fit, precision=precision, notes=notes)
+    note = registered.ask(spec.note, full)
+    conditional = registered.ask(spec.whether, "conditional", full)
+    return Model(registered, full, conditional, fit, precision=precision, notes=(note,) if note else ())
 
 
-def _params_of(fit: Path, registered: Registered) -> dict[str, Any]:
+def _params_of(fit: Path, registered: Registered[TranslatorSpec]) -> dict[str, Any]:
     """The parameters that a fit of the store was made with."""
     name = registered.spec.name
     try:
-        unit = json.loads(read_regular(fit / MANIFEST))["unit"]
+        unit = Unit.from_json(json.loads(read_regular(fit / MANIFEST))["unit"])
     except (OSError, ValueError, KeyError):
         return {}
-    if (unit["kind"], unit["plugin"]) != ("translator", name):
+    if (unit.kind, unit.plugin) != ("translator", name):
         raise RequestError(
-            f"this is a fit of {unit['kind']} '{unit['plugin']}'",
+            f"this is a fit of {unit.kind} '{unit.plugin}'",
             where=str(fit),
             expected=f"one of translator '{name}'",
         )
     return recorded(unit, registered)
 
 
-def recorded(unit: Mapping[str, Any], registered: Registered) -> dict[str, Any]:
+def recorded(unit: Unit, registered: Registered[TranslatorSpec]) -> dict[str, Any]:
     """The parameters of a recorded unit that the plugin still has; never what runs a program, which a store that
     somebody sent could bring along."""
     declared = registered.spec.params
-    given = {**unit["params"], **{k: v for k, v in unit["paths"].items() if k in unit["params"]}}
-    return {k: v for k, v in given.items() if k in declared and not declared[k].runs_program}
+    return {k: v for k, v in unit.arguments.items() if k in declared and not declared[k].runs_program}
 
 
-def _resolved(registered: Registered, params: Mapping[str, Any]) -> dict[str, Any]:
+def _resolved(registered: Registered[TranslatorSpec], params: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters with the paths that were typed as absolute ones."""
     declared = registered.spec.params
     return {
-        name: str(Path(value).expanduser().resolve()) if declared[name].kind == "path" and value else value
+        name: str(expanded(value).resolve()) if declared[name].kind == "path" and value else value
         for name, value in params.items()
     }
-
-
-def decided(declared: Any, params: Mapping[str, Any]) -> bool:
-    """What a spec says outright, or by the parameters."""
-    return bool(declared(params)) if callable(declared) else bool(declared)

@@ -12,16 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.compute.context import Context
-from mtbench.compute.folders import store_folder
 from mtbench.compute.inference import prepare_torch, resolve_device
 from mtbench.compute.weights import find
 from mtbench.data import ImageSet, Task, decode
 from mtbench.errors import RequestError
 from mtbench.formats import Plane, Volume, suffix, write_like
 from mtbench.integers import check_seed
+from mtbench.paths import expanded
 from mtbench.registry.discovery import discover
-from mtbench.stages.translation import translate as through
+from mtbench.stages.translate import translate as through
 from mtbench.store.artefacts import Store
+from mtbench.store.folders import store_folder
 from mtbench.translation.cases import Case, Inputs, Report
 from mtbench.translation.cutters import Cutter, Options, as_prepared, by_hand
 from mtbench.translation.files import items, refuse_to_overwrite
@@ -120,13 +121,13 @@ def translate(
         model = replace(model, seed=seed or 0)
     else:
         place = Store(store_folder(store))
-        model = from_results(registry, name, Path(results).expanduser(), place, dataset, fold, seed)
+        model = from_results(registry, name, expanded(results), place, dataset, fold, seed)
     cutter = as_prepared(model.data, registry, options) if model.data else by_hand(options)
     if target_window is not None:
         cutter = replace(cutter, target=target_window, unit="")
     _check_masks(model, masks)
-    given, to = Path(input).expanduser(), Path(output).expanduser()
-    found = items(given, to, Path(masks).expanduser() if masks else None)
+    given, to = expanded(input), expanded(output)
+    found = items(given, to, expanded(masks) if masks else None)
     if not overwrite:
         refuse_to_overwrite(found, to, given)
     task = _task(model, labels)
@@ -188,7 +189,7 @@ def _run(model: Model, looked: Inputs, cutter: Cutter, context: Context, report:
             "translating", before + done, looked.slices
         )
         chunks = through(
-            translator, images, context, conditional=model.conditional, depth=cutter.depth, blame=model.blame
+            translator, images, context, conditional=model.conditional, depth=cutter.depth, blame=model.registered.blame
         )
         made = np.concatenate(list(chunks))
         for case in group:

@@ -6,16 +6,18 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mtbench.engine.job import task_from_dict
 from mtbench.errors import RequestError, StoreError, close_matches
-from mtbench.registry.discovery import Registered, Registry
-from mtbench.registry.params import convert, format_call, parse_call
+from mtbench.registry.params import complete, format_call, parse_call
+from mtbench.registry.registry import Registered, Registry
+from mtbench.registry.specs import TranslatorSpec
 from mtbench.results.directory import Results, load
+from mtbench.stages.unit import Unit, unit_of
 from mtbench.store.artefacts import Artefact, Store
-from mtbench.translation.models import Model, asked, decided, recorded
+from mtbench.translation.models import Model, recorded
 
 
 @dataclass(frozen=True)
@@ -34,22 +36,21 @@ class Candidate:
     artefact: Artefact
     stage: str
 
-    @property
-    def unit(self) -> Mapping[str, Any]:
+    @cached_property
+    def unit(self) -> Unit:
         """The unit that made the artefact."""
-        unit: Mapping[str, Any] = self.artefact.manifest["unit"]
-        return unit
+        return unit_of(self.artefact)
 
     def text(self, declared: Mapping[str, Any]) -> str:
         """One line for a list."""
         params = {
             k: v
-            for k, v in self.unit["params"].items()
+            for k, v in self.unit.params.items()
             if k in declared and v != declared[k].default and declared[k].shown
         }
         words = [format_call(self.name, params), f"dataset {self.dataset}"]
         words += [] if self.fold is None else [f"fold {self.fold}"]
-        words += [] if self.unit["seed"] is None else [f"seed {self.unit['seed']}"]
+        words += [] if self.unit.seed is None else [f"seed {self.unit.seed}"]
         return ", ".join(words)
 
 
@@ -64,24 +65,21 @@ def from_results(
     """
     found, gone = _candidates(results, store)
     name = parse_call(call)[0]
-    named = [c for c in found if name in (c.name, c.unit["plugin"])]
+    named = [c for c in found if name in (c.name, c.unit.plugin)]
     if not named:
         _refuse(registry, name, results, store, found, gone)
-    plugin = named[0].unit["plugin"]
-    registered, typed = asked(registry, plugin + call[len(name) :])
+    plugin = named[0].unit.plugin
+    registered, typed = registry.call(TranslatorSpec, plugin + call[len(name) :])
     declared = registered.spec.params
-    owner = f"translator '{plugin}'"
-    for key in typed:
-        if key not in declared:
-            registry.complete("translator", plugin, {key: typed[key]})
-    wanted = {key: convert(key, value, declared[key], owner) for key, value in typed.items()}
+    checked = complete(typed, declared, f"translator '{plugin}'")
+    wanted = {key: checked[key] for key in typed}
     fitting = [
         c
         for c in named
         if (dataset is None or c.dataset == dataset)
         and (fold is None or c.fold == fold)
-        and (seed is None or c.unit["seed"] == seed)
-        and all(c.unit["params"].get(key) == value for key, value in wanted.items() if not declared[key].runs_program)
+        and (seed is None or c.unit.seed == seed)
+        and all(c.unit.params.get(key) == value for key, value in wanted.items() if not declared[key].runs_program)
     ]
     if len(fitting) != 1:
         what = f"{len(fitting)} of its translators" if fitting else "none of its translators"
@@ -92,7 +90,7 @@ def from_results(
             expected=f"one. There are: {shown}",
             remedy="Choose with --dataset, --fold, --seed or NAME:PARAMETER=VALUE",
         )
-    return _model(registry, registered, typed, fitting[0], results, store)
+    return _model(registered, typed, fitting[0], results, store)
 
 
 def _refuse(
@@ -106,7 +104,7 @@ def _refuse(
         )
     names = sorted({c.name for c in found})
     if name not in names:
-        registry.get("translator", name)
+        registry.get(TranslatorSpec, name)
     raise RequestError(
         f"there is no trained '{name}'" if found else "no translator was trained or used here",
         where=str(results),
@@ -131,24 +129,23 @@ def _candidates(results: Path, store: Store) -> tuple[list[Candidate], list[str]
         if artefact is None:
             gone.append(row["name"])
             continue
-        unit = artefact.manifest["unit"]
-        if unit["kind"] != "translator" or (row["stage"] == "translate" and "fit" in unit["inputs"]):
+        unit = unit_of(artefact)
+        if unit.kind != "translator" or (row["stage"] == "translate" and "fit" in unit.inputs):
             continue
         rest = row["name"].removeprefix(f"{row['stage']} ")
-        dataset = next((d for d in datasets if rest.startswith(f"{d} ")), unit["task"]["dataset"])
+        dataset = next((d for d in datasets if rest.startswith(f"{d} ")), unit.task.dataset)
         rest = rest.removeprefix(f"{dataset} ")
         fold = re.match(r"fold (\d+) ", rest)
         name = re.split(r"[\[ ]", rest[fold.end() :] if fold else rest)[0]
         candidate = Candidate(name, dataset, int(fold[1]) if fold else None, artefact, row["stage"])
         # One that needs no fit is the same for every side it has translated.
-        key = artefact.path.name if row["stage"] == "fit" else candidate.text({}) + json.dumps(unit["params"])
+        key = artefact.path.name if row["stage"] == "fit" else candidate.text({}) + json.dumps(dict(unit.params))
         found.setdefault(key, candidate)
     return list(found.values()), gone
 
 
 def _model(
-    registry: Registry,
-    registered: Registered,
+    registered: Registered[TranslatorSpec],
     typed: Mapping[str, Any],
     chosen: Candidate,
     results: Path,
@@ -157,8 +154,8 @@ def _model(
     unit = chosen.unit
     # What was typed says the same, unless it runs a program: that comes from the user alone.
     given = {**typed, **recorded(unit, registered)}
-    params = registry.complete("translator", registered.spec.name, given)
-    notes = list(filter(None, [registered.spec.note(params)]))
+    params = registered.complete(given)
+    notes = [registered.ask(registered.spec.note, params)]
     revision = (chosen.artefact.manifest.get("plugin") or {}).get("revision")
     if revision != registered.spec.revision:
         notes.append(
@@ -167,12 +164,12 @@ def _model(
     return Model(
         registered,
         params,
-        decided(registered.spec.conditional, params),
+        registered.ask(registered.spec.whether, "conditional", params),
         chosen.artefact.path if chosen.stage == "fit" else None,
-        seed=unit["seed"] or 0,
-        precision=unit["precision"],
-        threads=unit["threads"],
-        task=replace(task_from_dict(unit["task"]), dataset=chosen.dataset),
+        seed=unit.seed or 0,
+        precision=unit.precision,
+        threads=unit.threads,
+        task=replace(unit.task, dataset=chosen.dataset),
         data=_data(chosen, results, store),
         notes=tuple(filter(None, notes)),
     )

@@ -8,8 +8,9 @@ from mtbench.plan.builder import Builder
 from mtbench.plan.choices import Choice
 from mtbench.plan.protocols import segment_translated, train_on_translated
 from mtbench.plan.subjects import Subject
+from mtbench.registry.specs import TranslatorSpec
 
-Protocol = Callable[[Builder, Sequence[Choice]], Iterator[Subject]]
+Protocol = Callable[[Builder, Sequence[Choice[TranslatorSpec]]], Iterator[Subject]]
 """Given a dataset's builder and the translators: what is judged, reference rows included."""
 
 PROTOCOLS: Mapping[str, Protocol] = {

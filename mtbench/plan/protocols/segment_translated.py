@@ -7,9 +7,6 @@ from collections.abc import Iterator, Sequence
 from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice
 from mtbench.plan.subjects import (
-    SOURCE_TEST,
-    TARGET_TEST,
-    TARGET_TRAIN,
     Subject,
     Training,
     distances,
@@ -18,9 +15,11 @@ from mtbench.plan.subjects import (
     segmentation,
     trained,
 )
+from mtbench.registry.specs import TranslatorSpec
+from mtbench.stages.table import SOURCE_TEST, TARGET_TEST, TARGET_TRAIN
 
 
-def subjects(builder: Builder, translators: Sequence[Choice]) -> Iterator[Subject]:
+def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) -> Iterator[Subject]:
     """The source test slices through every translator, and the rows without which no other can be read.
 
     Ceiling: real target test slices. Floor: real target training slices, against the test slices, at the same N.

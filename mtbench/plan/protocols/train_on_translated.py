@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from mtbench.data import Split
 from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice
-from mtbench.plan.subjects import TARGET_TEST, Subject, Training, reference, segmentation, trained
+from mtbench.plan.subjects import Subject, Training, reference, segmentation, trained
+from mtbench.registry.specs import TranslatorSpec
+from mtbench.stages.table import TARGET_TEST, Subset
 
-_LEARNT = ("train", "validation")
+_LEARNT: tuple[Split, ...] = ("train", "validation")
 
 
-def subjects(builder: Builder, translators: Sequence[Choice]) -> Iterator[Subject]:
+def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) -> Iterator[Subject]:
     """The target test slices, on a segmenter for every translator; and the ceiling, one trained on target slices.
 
     What no translation gives is the row of ``identity``: a segmenter trained on source slices as they are. Only
@@ -25,8 +28,8 @@ def subjects(builder: Builder, translators: Sequence[Choice]) -> Iterator[Subjec
     for translator in translators:
         for ready in trained(builder, translator):
             made = {
-                side: ready.translate(builder, {"domain": "source", "split": side}, f"{side} slices")
-                for side in (() if ready.skipped else _LEARNT)
+                split: ready.translate(builder, Subset("source", split), f"{split} slices")
+                for split in (() if ready.skipped else _LEARNT)
             }
             yield Subject(
                 "translator",

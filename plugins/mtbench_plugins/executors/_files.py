@@ -7,8 +7,7 @@ import tempfile
 from pathlib import Path
 
 from mtbench.engine.job import Job, Outcome
-from mtbench.engine.worker import outcome_file
-from mtbench.store.files import write_whole
+from mtbench.engine.unitfile import read_outcome
 
 
 class UnitFiles:
@@ -36,19 +35,13 @@ class UnitFiles:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def put(job: Job, unit: Path) -> None:
-    """Write the file of a job."""
-    write_whole(unit, lambda file: file.write(job.to_json().encode()))
-
-
 def take(job: Job, unit: Path) -> Outcome | None:
     """The outcome that a worker has left for the job in the file ``unit``, or ``None``."""
-    file = outcome_file(unit)
-    if not file.exists():
-        return None
     try:
-        return Outcome.from_json(file.read_text(encoding="utf-8"))
-    except (ValueError, TypeError, OSError) as error:
+        return read_outcome(unit)
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
         return without_outcome(job, "lost", f"its outcome cannot be read: {error}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING
 
 import mtbench
@@ -24,7 +23,7 @@ def mtbench_executors() -> Iterator[mtbench.ExecutorSpec]:
 
 
 class Inline:
-    """Runs each job when it is submitted; see ``mtbench.engine.executor.Executor``."""
+    """Runs each job when it is submitted; see ``mtbench.registry.contracts.Executor``."""
 
     slots = 1
     limits = False
@@ -38,14 +37,12 @@ class Inline:
         return []
 
     def start(self, session: Session) -> None:
-        """Keep the registry and the progress callback."""
+        """Keep what runs a job."""
         self._session = session
 
     def submit(self, job: Job) -> None:
         """Run ``job`` to its end."""
-        from mtbench.engine.worker import execute
-
-        self._done.append(execute(job, self._session.registry, partial(self._session.report, job.key)))
+        self._done.append(self._session.execute(job))
 
     def wait(self, seconds: float) -> list[Outcome]:
         """What has been run since the last call."""

@@ -11,7 +11,9 @@ import mtbench
 def mtbench_exporters() -> Iterator[mtbench.ExporterSpec]:
     """The built-in formats."""
     here = "mtbench_plugins.exporters"
-    yield mtbench.ExporterSpec("md", f"{here}.md:Markdown", ending=".md", description="Markdown (GitHub's)")
+    yield mtbench.ExporterSpec(
+        "md", f"{here}.md:Markdown", ending=".md", default=True, description="Markdown (GitHub's); the default"
+    )
     yield mtbench.ExporterSpec("csv", f"{here}.csv:Csv", ending=".csv", description="comma-separated values")
     yield mtbench.ExporterSpec("tex", f"{here}.tex:Latex", ending=".tex", description="LaTeX, with booktabs")
     yield mtbench.ExporterSpec("html", f"{here}.html:Html", ending=".html", description="a page that stands alone")

@@ -24,7 +24,9 @@ def _convention(name: str) -> dict[str, Any]:
 
 
 def _weights() -> mtbench.Param:
-    return mtbench.Param(None, kind="path", help="a state dict of this network to use in place of the catalogued file")
+    return mtbench.Param(
+        None, kind="path", role="weights", help="a state dict of this network to use in place of the catalogued file"
+    )
 
 
 @mtbench.hookimpl

@@ -16,9 +16,6 @@ from mtbench_plugins.extractors.radiomics_regions import run_features, zone_feat
 if TYPE_CHECKING:
     import torch
 
-FOREMOST = ("diagnostics_Image-original_Minimum", "diagnostics_Image-original_Maximum")
-"""The first two features: an image's darkest and brightest value, by which a constant image is known."""
-
 
 def features(image: NDArray[Any], laplacian: bool = False) -> dict[str, float]:
     """The features of one image, by pyradiomics' names.

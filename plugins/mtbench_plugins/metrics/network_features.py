@@ -19,7 +19,11 @@ def parameters() -> dict[str, mtbench.Param]:
     return {
         "extractor": mtbench.Param("inception-fid", help="the feature network"),
         "preset": mtbench.Param(
-            None, kind="str", choices=tuple(PRESETS), help="compute as this library does, settings given here aside"
+            None,
+            kind="str",
+            choices=tuple(PRESETS),
+            role="preset",
+            help="compute as this library does, settings given here aside",
         ),
         "resize": mtbench.Param(None, kind="str", choices=RESIZINGS, help="how images come to 299 x 299"),
         "scaling": mtbench.Param(

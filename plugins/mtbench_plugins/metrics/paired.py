@@ -28,7 +28,11 @@ _SSIM_CITATION = "Wang et al., Image quality assessment: from error visibility t
 def preset() -> mtbench.Param:
     """The parameter that selects a published evaluation as a whole."""
     return mtbench.Param(
-        None, kind="str", choices=(SYNTHRAD,), help="compute as this challenge does; other parameters are ignored"
+        None,
+        kind="str",
+        choices=(SYNTHRAD,),
+        role="preset",
+        help="compute as this challenge does; other parameters are ignored",
     )
 
 

@@ -16,8 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mtbench.compute.folders import cache_folder
-from mtbench.errors import DataError, close_matches
+from mtbench.errors import DataError, RequestError, close_matches
+from mtbench.paths import cache_folder
 from mtbench.store.files import write_whole
 
 PATIENT = re.compile(r"Breast_MRI_\d{3,}")
@@ -70,9 +70,8 @@ def precontrast(path: Path) -> dict[str, list[str]]:
 def _precontrast(path: Path, size: int, changed: int) -> dict[str, list[str]]:
     # Reading so many rows takes a minute or two: it is done once for each file.
     name = hashlib.sha256(f"{path}\n{size}\n{changed}".encode()).hexdigest()[:32]
-    memory = cache_folder() / "breast-siemens-ge" / f"{name}.json"
-    with contextlib.suppress(OSError, ValueError):
-        known: dict[str, list[str]] = json.loads(memory.read_text(encoding="utf-8"))
+    with contextlib.suppress(OSError, ValueError, RequestError):
+        known: dict[str, list[str]] = json.loads(_memory(name).read_text(encoding="utf-8"))
         return known
     rows = _rows(path)
     header = [_text(cell) for cell in next(rows, ())]
@@ -92,8 +91,12 @@ def _precontrast(path: Path, size: int, changed: int) -> dict[str, list[str]]:
             if len(folders) > 1 and folders[-2] not in names:
                 names.append(folders[-2])
     with contextlib.suppress(Exception):  # a cache that cannot be written is done without
-        write_whole(memory, lambda file: file.write(json.dumps(found).encode()))
+        write_whole(_memory(name), lambda file: file.write(json.dumps(found).encode()))
     return found
+
+
+def _memory(name: str) -> Path:
+    return cache_folder() / "breast-siemens-ge" / f"{name}.json"
 
 
 def _rows(path: Path) -> Iterator[Sequence[Any]]:

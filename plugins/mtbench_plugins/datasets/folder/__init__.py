@@ -17,7 +17,7 @@ def describe(params: Mapping[str, Any]) -> dict[str, Any]:
         "source": config.source.name,
         "target": config.target.name,
         "labels": {value: name for name, value in config.labels.items()},
-        "masks": frozenset(d.domain for d in config.domains if d.has_masks),
+        "masks": frozenset(d.domain for d in config.domains if d.masks),
     }
 
 

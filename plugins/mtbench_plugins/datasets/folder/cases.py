@@ -217,7 +217,7 @@ def _labelled(
         return order[np.asarray(raw, np.uint8)]
     here = np.isin(raw, list(kept)) if kept is not None else np.True_
     result = np.zeros(raw.shape, np.uint8)
-    for name, values in domain.values.items():
+    for name, values in domain.labels.items():
         chosen = raw != 0 if values is None else np.isin(raw, values)
         result[chosen & here] = labels[name]
     return result

@@ -2,24 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+import re
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
 
 from mtbench.errors import ParamError, close_matches
-from mtbench_plugins.datasets.folder import checks
+from mtbench.typed import MismatchError, Rule, Wording, read
 
-Normalise = Literal["percentile", "window", "image", "none"]
-PLANE_NAMES = ("axial", "coronal", "sagittal")
 CT_WINDOW = (-1000.0, 1000.0)
 """In HU; what becomes 0 and 255 where ``unit = "HU"`` and nothing else is said."""
 
-_DOMAIN_KEYS = (
-    *("name", "images", "masks", "labels", "from_below", "patient", "table"),
-    *("plane", "slices", "every", "min_area", "crop"),
-    *("normalise", "window", "percentiles", "unit"),
+_SAYS = Wording(ParamError, wrong="it is {value!r}")
+
+
+def _patterns(value: Any) -> tuple[str, ...]:
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(v, str) and v for v in listed):
+        raise MismatchError("a pattern or a list of patterns")
+    for text in listed:
+        if text.startswith(("/", "~")) or ".." in text.split("/"):
+            raise MismatchError("a path relative to 'root'", f"'{text}' leaves the root")
+    return tuple(listed)
+
+
+def _masks(value: Any) -> Any:
+    if isinstance(value, Mapping) and value:
+        return {label: _patterns(patterns) for label, patterns in value.items()}
+    return _patterns(value)
+
+
+def _file(value: Any) -> Any:
+    return value if _patterns(value) else None
+
+
+def _expression(value: Any) -> str:
+    try:
+        groups = re.compile(str(value)).groups
+    except re.error as error:
+        raise MismatchError(what=f"'patient' is no regular expression: {error}") from error
+    if value and groups < 1:
+        raise MismatchError("brackets around the patient's part, like '(\\d+)_z'", f"'patient' has no group: {value}")
+    return str(value)
+
+
+def _labels(value: Any) -> dict[str, tuple[int, ...] | None]:
+    if not isinstance(value, Mapping):
+        raise MismatchError('{breast = 1, fgt = 2} or {bone = "nonzero"}')
+    result: dict[str, tuple[int, ...] | None] = {}
+    for name, of_label in value.items():
+        listed = of_label if isinstance(of_label, list) else [of_label]
+        if of_label == "nonzero":
+            result[name] = None
+        elif listed and all(isinstance(v, int) and not isinstance(v, bool) and v != 0 for v in listed):
+            result[name] = tuple(listed)
+        else:
+            expected = 'a whole number other than 0, a list of them, or "nonzero"'
+            raise MismatchError(expected, f"label '{name}' is {of_label!r}")
+    used = [v for values in result.values() for v in values or ()]
+    if len(used) != len(set(used)) or (None in result.values() and len(result) > 1):
+        raise MismatchError("values of its own for each label", "one mask value belongs to two labels")
+    return result
+
+
+def _rows(value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping):
+        raise MismatchError('where = {column = "value"}', f"'where' is {value!r}")
+    return tuple((str(column), str(wanted)) for column, wanted in value.items())
+
+
+def _span(least: int) -> Rule:
+    return Rule(f"[first, last], whole numbers from {least}", lambda span: least <= span[0] <= span[1])
+
+
+def _from(least: int) -> Rule:
+    return Rule(f"a whole number from {least}", lambda number: number >= least)
+
+
+_LOW_HIGH = Rule("[low, high] with low below high", lambda pair: pair[0] < pair[1])
+_PERCENT = Rule("two numbers from 0 to 100", lambda pair: pair[0] >= 0 and pair[1] <= 100, of_type=False)
+_CROP = Rule(
+    "[top, bottom, left, right], fractions from 0 to 1", lambda c: 0 <= c[0] < c[1] <= 1 and 0 <= c[2] < c[3] <= 1
 )
-_TABLE_KEYS = ("file", "image", "patient", "split", "scanner", "mm", "where")
+
+Text = Annotated[str, str]
+Patterns = Annotated[tuple[str, ...], _patterns]
+Labels = Annotated[Mapping[str, tuple[int, ...] | None], _labels]
 
 
 @dataclass(frozen=True)
@@ -33,13 +101,13 @@ class Table:
         where: only rows whose columns have these values count.
     """
 
-    file: str
-    image: str = "file"
-    patient: str = "patient"
-    split: str = ""
-    scanner: str = ""
-    mm: str = ""
-    where: tuple[tuple[str, str], ...] = ()
+    file: Annotated[str, _file]
+    image: Text = "file"
+    patient: Text = "patient"
+    split: Text = ""
+    scanner: Text = ""
+    mm: Text = ""
+    where: Annotated[tuple[tuple[str, str], ...], _rows] = ()
 
 
 @dataclass(frozen=True)
@@ -50,9 +118,9 @@ class Domain:
         domain: "source" or "target".
         name: as printed.
         images: patterns relative to the root: a glob, a folder, a file, the folder of a DICOM series.
-        masks: patterns of label maps, matched to images by what the wildcards stand for.
-        class_masks: instead, for each label the patterns of binary files, relative to the image's folder.
-        values: for each label the values in ``masks`` that mean it; ``None`` for any value but 0.
+        masks: patterns of label maps, matched to images by what the wildcards stand for; or for each label the
+            patterns of binary files, relative to the image's folder.
+        labels: for each label the values in the label maps that mean it; ``None`` for any value but 0.
         from_below: first and last rank, from 1, of the mask's instances that are kept, counted from the
             lowest upwards over the whole case; ``None`` keeps all.
         patient: a regular expression whose first group, in the path relative to the root, is the patient.
@@ -71,28 +139,35 @@ class Domain:
     """
 
     domain: Literal["source", "target"]
-    name: str
-    images: tuple[str, ...]
-    masks: tuple[str, ...]
-    class_masks: Mapping[str, tuple[str, ...]]
-    values: Mapping[str, tuple[int, ...] | None]
-    from_below: tuple[int, int] | None
-    patient: str
-    table: Table | None
-    plane: str
-    slices: tuple[int, int] | None
-    every: int
-    min_area: int
-    crop: tuple[float, float, float, float]
-    normalise: Normalise
-    window: tuple[float, float] | None
-    percentiles: tuple[float, float]
-    unit: str
+    name: Text
+    images: Patterns
+    masks: Annotated[tuple[str, ...] | Mapping[str, tuple[str, ...]], _masks]
+    labels: Labels
+    from_below: Annotated[tuple[int, int], _span(1)] | None = None
+    patient: Annotated[str, _expression] = ""
+    table: Table | None = None
+    plane: Literal["", "axial", "coronal", "sagittal"] = ""
+    slices: Annotated[tuple[int, int], _span(0)] | None = None
+    every: Annotated[int, _from(1)] = 1
+    min_area: Annotated[int, _from(0)] = 0
+    crop: Annotated[tuple[float, float, float, float], _CROP] = (0.0, 1.0, 0.0, 1.0)
+    normalise: Literal["percentile", "window", "image", "none"] = "percentile"
+    window: Annotated[tuple[float, float], _LOW_HIGH] | None = None
+    percentiles: Annotated[tuple[float, float], _LOW_HIGH, _PERCENT] = (0.5, 99.5)
+    unit: Text = ""
 
     @property
-    def has_masks(self) -> bool:
-        """Whether the domain comes with masks."""
-        return bool(self.masks or self.class_masks)
+    def label_maps(self) -> tuple[str, ...]:
+        """The patterns of its label maps, where it has such."""
+        return self.masks if isinstance(self.masks, tuple) else ()
+
+    @property
+    def class_masks(self) -> Mapping[str, tuple[str, ...]]:
+        """For each label the patterns of its binary files, where it has such."""
+        return {} if isinstance(self.masks, tuple) else self.masks
+
+
+DOMAIN_KEYS = tuple(key.name for key in fields(Domain) if key.name != "domain")
 
 
 @dataclass(frozen=True)
@@ -118,124 +193,68 @@ class Config:
         Raises:
             ParamError: an unknown key, a missing one, or values that do not go together.
         """
-        shared = _values(params.get("labels") or {}, "labels")
-        names = list(shared)
-        for side in ("source", "target"):
-            masks = (params.get(side) or {}).get("masks")
+        shared = params.get("labels") or {}
+        names = list(_SAYS.value(shared, Labels, "labels", "labels"))
+        sides = (params.get("source"), params.get("target"))
+        for masks in (side.get("masks") for side in sides if isinstance(side, Mapping)):
             if isinstance(masks, Mapping) and not shared:
                 names += [name for name in masks if name not in names]
-        source = _domain("source", params.get("source"), shared, names)
-        target = _domain("target", params.get("target"), shared, names)
+        source, target = _domain("source", sides[0], shared, names), _domain("target", sides[1], shared, names)
         if params["resize"] == "spacing" and params.get("mm") is None:
             raise ParamError("resize is 'spacing' and 'mm' is missing", where="dataset 'folder'", expected="mm = 1.0")
         labels = {name: i for i, name in enumerate(names, start=1)}
         return cls(source, target, labels, params["resize"], params["size"], params.get("mm"))
 
 
-def _domain(
-    side: Literal["source", "target"],
-    given: Any,
-    shared: Mapping[str, tuple[int, ...] | None],
-    names: list[str],
-) -> Domain:
+def _domain(side: Literal["source", "target"], given: Any, shared: object, names: list[str]) -> Domain:
     where = f"dataset 'folder', params.{side}"
     if not isinstance(given, Mapping) or "images" not in given:
         raise ParamError("it does not say where the images are", where=where, expected='images = "folder/*.png"')
-    checks.known(given, _DOMAIN_KEYS, where)
-    masks = given.get("masks", ())
-    class_masks = (
-        {k: checks.texts(v, f"{where}.masks.{k}") for k, v in masks.items()} if isinstance(masks, Mapping) else {}
-    )
-    patterns = () if class_masks else checks.texts(masks, f"{where}.masks")
-    values = _values(given["labels"], f"{where}.labels") if "labels" in given else shared
-    if (patterns or class_masks) and not names:
+    raw = {"name": side, "masks": (), "labels": shared, **given}
+    # CT has a scale of its own, MR has none: so a fixed window for the one, percentiles for the other.
+    if "window" in raw or raw.get("unit") == "HU":
+        raw.setdefault("normalise", "window")
+    if raw.get("normalise") == "window" and raw.get("unit") == "HU":
+        raw.setdefault("window", CT_WINDOW)
+    table = _table(raw["table"], f"{where}.table") if "table" in raw else None
+    domain = read(Domain, raw, _SAYS, _at(where, DOMAIN_KEYS), DOMAIN_KEYS, domain=side, table=table)
+    _check(domain, given, where, names)
+    return domain
+
+
+def _check(domain: Domain, given: Mapping[str, Any], where: str, names: list[str]) -> None:
+    """Refuse what does not go together."""
+    if domain.masks and not names:
         raise ParamError(
             "there are masks and no labels",
             where=where,
             expected='labels = {tumour = 1} or labels = {bone = "nonzero"}',
         )
-    for name in (*class_masks, *(values if patterns else ())):
+    known = domain.class_masks or domain.labels
+    for name in known if domain.masks else ():
         if name not in names:
             raise ParamError(f"there is no label '{name}'", where=where, matches=close_matches(name, names))
-    lacking = [n for n in names if n not in (class_masks or values)] if patterns or class_masks else []
-    if lacking:
-        raise ParamError(
-            f"its masks do not know the label '{lacking[0]}'",
-            where=where,
-            expected="the same labels in both domains",
-        )
-    window = checks.pair(given["window"], f"{where}.window") if "window" in given else None
-    # CT has a scale of its own, MR has none: so a fixed window for the one, percentiles for the other.
-    fixed = window is not None or given.get("unit") == "HU"
-    normalise = checks.choice(
-        given.get("normalise", "window" if fixed else "percentile"), get_args(Normalise), f"{where}.normalise"
-    )
-    if normalise == "window" and window is None and given.get("unit") == "HU":
-        window = CT_WINDOW
-    if (normalise == "window") != (window is not None):
+    for name in names if domain.masks else ():
+        if name not in known:
+            raise ParamError(
+                f"its masks do not know the label '{name}'", where=where, expected="the same labels in both domains"
+            )
+    if (domain.normalise == "window") != (domain.window is not None):
         raise ParamError('normalise = "window" and window = [low, high] go together', where=where)
     if "patient" in given and "table" in given:
         raise ParamError("both 'patient' and 'table' are given", where=where, expected="one of them")
-    if "from_below" in given and not patterns:
+    if domain.from_below and not domain.label_maps:
         raise ParamError("'from_below' needs masks with a value for each instance", where=where)
-    if given.get("min_area") and not (patterns or class_masks):
+    if domain.min_area and not domain.masks:
         raise ParamError("'min_area' needs masks", where=where)
-    return Domain(
-        domain=side,
-        name=str(given.get("name", side)),
-        images=checks.texts(given["images"], f"{where}.images"),
-        masks=patterns,
-        class_masks=class_masks,
-        values=values,
-        from_below=checks.span(given["from_below"], f"{where}.from_below", 1) if "from_below" in given else None,
-        patient=checks.expression(str(given.get("patient", "")), where),
-        table=_table(given["table"], where) if "table" in given else None,
-        plane=checks.choice(given.get("plane", ""), ("", *PLANE_NAMES), f"{where}.plane"),
-        slices=checks.span(given["slices"], f"{where}.slices", 0) if "slices" in given else None,
-        every=checks.whole(given.get("every", 1), f"{where}.every", 1),
-        min_area=checks.whole(given.get("min_area", 0), f"{where}.min_area", 0),
-        crop=checks.crop(given.get("crop", (0.0, 1.0, 0.0, 1.0)), f"{where}.crop"),
-        normalise=normalise,
-        window=window,
-        percentiles=checks.percentiles(given.get("percentiles", (0.5, 99.5)), where),
-        unit=str(given.get("unit", "")),
-    )
 
 
 def _table(given: Any, where: str) -> Table:
-    where = f"{where}.table"
-    if isinstance(given, str):
-        given = {"file": given}
-    if not isinstance(given, Mapping) or "file" not in given:
+    raw = {"file": given} if isinstance(given, str) else given
+    if not isinstance(raw, Mapping) or "file" not in raw:
         raise ParamError("it names no file", where=where, expected='table = {file = "slices.csv", patient = "patient"}')
-    checks.known(given, _TABLE_KEYS, where)
-    rows = given.get("where", {})
-    if not isinstance(rows, Mapping):
-        raise ParamError(f"'where' is {rows!r}", where=where, expected='where = {column = "value"}')
-    checks.texts(given["file"], f"{where}.file")
-    texts = {key: str(given[key]) for key in _TABLE_KEYS[:-1] if key in given}
-    return Table(**texts, where=tuple((str(k), str(v)) for k, v in rows.items()))
+    return read(Table, raw, _SAYS, _at(where, [key.name for key in fields(Table)]))
 
 
-def _values(given: Any, where: str) -> dict[str, tuple[int, ...] | None]:
-    if not isinstance(given, Mapping):
-        raise ParamError(f"it is {given!r}", where=where, expected='{breast = 1, fgt = 2} or {bone = "nonzero"}')
-    result: dict[str, tuple[int, ...] | None] = {}
-    for name, value in given.items():
-        if value == "nonzero":
-            result[name] = None
-            continue
-        listed = value if isinstance(value, list) else [value]
-        if not listed or not all(isinstance(v, int) and not isinstance(v, bool) and v != 0 for v in listed):
-            raise ParamError(
-                f"label '{name}' is {value!r}",
-                where=where,
-                expected='a whole number other than 0, a list of them, or "nonzero"',
-            )
-        result[name] = tuple(listed)
-    used = [v for values in result.values() for v in values or ()]
-    if len(used) != len(set(used)) or (None in result.values() and len(result) > 1):
-        raise ParamError(
-            "one mask value belongs to two labels", where=where, expected="values of its own for each label"
-        )
-    return result
+def _at(where: str, keys: Container[str]) -> Callable[[str], str]:
+    return lambda key: f"{where}.{key}" if key in keys else where

@@ -46,7 +46,7 @@ class Folder:
                 name = group[0].name if len(group) == 1 else group[0].patient
                 found[f"{domain.domain} {name}"] = Group(tuple(group), domain)
         labels = set(self._config.labels.values())
-        missing: dict[str, set[int]] = {d.domain: set(labels) if d.has_masks else set() for d in self._config.domains}
+        missing: dict[str, set[int]] = {d.domain: set(labels) if d.masks else set() for d in self._config.domains}
         count = dict.fromkeys(missing, 0)
         convert = partial(samples_of, config=self._config)
         series = any(item.image.is_dir() for group in found.values() for item in group.items)

@@ -65,7 +65,7 @@ def items(root: Path, domain: Domain, leave_out: LeaveOut) -> list[Item]:
     """
     inside(root)
     images = _find(root, domain.images, domain, "images")
-    masks = _find(root, domain.masks, domain, "masks") if domain.masks else {}
+    masks = _find(root, domain.label_maps, domain, "masks") if domain.label_maps else {}
     rows = _Rows(root, domain.table) if domain.table else None
     result, names = [], dict[str, Path]()
     for key, path in images.items():
@@ -78,9 +78,9 @@ def items(root: Path, domain: Domain, leave_out: LeaveOut) -> list[Item]:
             found = rows.of(relative) if rows else {}
             patient = found.get("patient", "") if rows else _patient(relative, domain)
             mm = _millimetres(found.get("mm", ""), relative)
-            if domain.masks and key not in masks:
+            if domain.label_maps and key not in masks:
                 raise DataError(
-                    f"no mask of its name matches '{', '.join(domain.masks)}'",
+                    f"no mask of its name matches '{', '.join(domain.label_maps)}'",
                     where=relative,
                     expected="a mask for each image",
                 )

@@ -15,7 +15,9 @@ def mtbench_executors() -> Iterator[mtbench.ExecutorSpec]:
         "local",
         "mtbench_plugins.executors.local.client:Local",
         params={
-            "jobs": mtbench.Param(0, minimum=0, help="units at once; 0: one a GPU, or one for each threads cores"),
+            "jobs": mtbench.Param(
+                0, minimum=0, role="jobs", help="units at once; 0: one a GPU, or one for each threads cores"
+            ),
             "start": mtbench.Param(
                 "fork" if sys.platform == "linux" else "spawn",
                 choices=("fork", "spawn"),
@@ -23,5 +25,6 @@ def mtbench_executors() -> Iterator[mtbench.ExecutorSpec]:
             ),
         },
         shorthand="jobs",
+        default=True,
         description="each unit in a fresh process of this machine, several at once; the default",
     )

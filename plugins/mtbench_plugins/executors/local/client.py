@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mtbench import childprocess
 from mtbench.compute.inference import numbered
 from mtbench.engine.job import Job, Outcome
-from mtbench.engine.worker import outcome_file, read_progress
+from mtbench.engine.unitfile import read_outcome, read_progress, write_job
 from mtbench.errors import MtbenchError
 from mtbench.store.files import temporary_prefix
 
@@ -39,7 +39,7 @@ class Running:
 
 
 class Local:
-    """Each unit in a process of its own; see ``mtbench.engine.executor.Executor``.
+    """Each unit in a process of its own; see ``mtbench.registry.contracts.Executor``.
 
     Args:
         jobs: units at once; 0 for one a GPU, or, without GPUs, as many as the cores allow at the suite's threads.
@@ -88,7 +88,7 @@ class Local:
             env["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
             job = replace(job, device="cuda:0")
         file = folder / "unit.json"
-        file.write_text(job.to_json(), encoding="utf-8")
+        write_job(file, job)
         asked = {
             "unit": str(file),
             "scratch": str(scratch),
@@ -202,8 +202,8 @@ class Local:
         running = self._running.pop(message["unit"])
         job = running.job
         try:
-            outcome = Outcome.from_json(outcome_file(running.file).read_text(encoding="utf-8"))
-        except (OSError, ValueError, TypeError):
+            outcome = read_outcome(running.file)
+        except (OSError, ValueError):
             outcome = _without(job, *_reason(job, message), message)
         shutil.rmtree(running.file.parent, ignore_errors=True)
         if message["output"]:

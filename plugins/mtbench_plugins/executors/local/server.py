@@ -31,6 +31,7 @@ from typing import Any
 
 from mtbench import childprocess
 from mtbench.openmp import wait_briefly
+from mtbench.stages import STAGES
 from mtbench_plugins.executors.local import processes
 
 PRELOAD = (
@@ -38,7 +39,7 @@ PRELOAD = (
     "numpy.random",
     "threadpoolctl",
     "mtbench.engine.worker",
-    *(f"mtbench.stages.{stage}" for stage in ("prepare", "split", "fit", "translate", "extract", "segment", "score")),
+    *(f"mtbench.stages.{stage}" for stage in STAGES),
 )
 """Not pyarrow: it starts a thread when it is imported, and threads do not survive a fork."""
 _HEAD, _TAIL = 16_384, 49_152

@@ -13,12 +13,12 @@ from typing import Any
 
 from mtbench.engine.executor import Session
 from mtbench.engine.job import Job, Outcome
-from mtbench.engine.worker import read_progress
+from mtbench.engine.unitfile import read_progress, write_job
 from mtbench.errors import RequestError
+from mtbench.stages import STAGES
 from mtbench_plugins.executors import _files
 from mtbench_plugins.executors.ray.task import work
 
-LIGHT = ("prepare", "split", "score")
 """Stages that never use a GPU."""
 TOLD = 2.0
 """Seconds between looks at how far units are."""
@@ -92,10 +92,10 @@ class Ray:
         """Hand it to Ray."""
         unit = self._files.folder(job) / f"{self._count}.json"
         self._count += 1
-        _files.put(job, unit)
-        gpu = self._num_gpus if self._gpus and job.unit["stage"] not in LIGHT else 0
+        write_job(unit, job)
+        gpu = self._num_gpus if self._gpus and STAGES[job.unit.stage].uses_device else 0
         task = self._work.options(
-            num_cpus=int(job.unit["threads"]), num_gpus=gpu, max_retries=self._retries, name=job.unit["name"]
+            num_cpus=job.unit.threads, num_gpus=gpu, max_retries=self._retries, name=job.unit.name
         )
         self._tasks[task.remote(str(unit), job.timeout, self._folder)] = Task(job, unit)
 

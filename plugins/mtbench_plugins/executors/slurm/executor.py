@@ -9,13 +9,13 @@ from typing import Any
 
 from mtbench.engine.executor import Session
 from mtbench.engine.job import Job, Outcome
-from mtbench.engine.worker import read_progress
+from mtbench.engine.unitfile import read_progress, write_job
 from mtbench.errors import RequestError
+from mtbench.stages import STAGES
 from mtbench_plugins.executors import _files
 from mtbench_plugins.executors.slurm import queue
 from mtbench_plugins.executors.slurm.script import batch_script
 
-LIGHT = ("prepare", "split", "score")
 """Stages that never use a GPU."""
 GRACE = 30.0
 """Seconds for a file of another node to appear here after its job has left the queue."""
@@ -71,7 +71,7 @@ class Slurm:
     def wait(self, seconds: float) -> list[Outcome]:
         """Queue what is ready, then look for outcomes until there are some or the time is over."""
         for gpu in (True, False):
-            batch = [job for job in self._ready if (job.unit["stage"] not in LIGHT) == gpu]
+            batch = [job for job in self._ready if STAGES[job.unit.stage].uses_device == gpu]
             if batch:
                 self._queue(batch, gpu)
         self._ready = []
@@ -93,12 +93,12 @@ class Slurm:
         self._arrays += 1
         folder.mkdir()
         for number, job in enumerate(batch):
-            _files.put(job, folder / f"{number}.json")
+            write_job(folder / f"{number}.json", job)
         text = batch_script(
             folder,
             len(batch),
             self._options,
-            threads=max(int(job.unit["threads"]) for job in batch),
+            threads=max(job.unit.threads for job in batch),
             gpu=gpu,
         )
         (folder / "array.sh").write_text(text, encoding="utf-8")

@@ -14,7 +14,10 @@ def checkpoint(file: str) -> dict[str, Param]:
     """The parameter that names an official weight file."""
     return {
         "checkpoint": Param(
-            None, "path", help=f"an official weight file ({file}) to translate with, in place of training"
+            None,
+            "path",
+            role="checkpoint",
+            help=f"an official weight file ({file}) to translate with, in place of training",
         )
     }
 

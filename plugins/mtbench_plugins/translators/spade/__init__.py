@@ -44,7 +44,6 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         trains=declared.trains,
         conditional=True,
         supports=supports,
-        optional_weights=("vgg19-imagenet",),
         description="draws target images from label maps with spatially-adaptive normalisation",
         citation="Park, Liu, Wang, Zhu: Semantic image synthesis with spatially-adaptive normalization. CVPR 2019",
         licence="original code and released weights: CC BY-NC-SA 4.0, non-commercial",

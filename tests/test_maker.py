@@ -18,15 +18,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mtbench.api import plan
 from mtbench.api import run as run_suite
 from mtbench.engine.adopt import adopt
-from mtbench.engine.making import Making
+from mtbench.engine.maker import Maker
 from mtbench.engine.progress import PlainProgress
 from mtbench.errors import DataError, RequestError
 from mtbench.plan.address import locate
+from mtbench.plan.request import PlanRequest
 from mtbench.preparation.request import Prepared, lookup, prepare, requests
-from mtbench.registry.discovery import Registry, discover
+from mtbench.registry.discovery import discover
+from mtbench.registry.registry import Registry
 from mtbench.store.artefacts import Artefact, Store
 from mtbench.store.leases import Leases
 
@@ -150,7 +151,7 @@ class Place:
     def adopt(self, what: Path, *, replace: bool = False) -> Callable[[Console], Artefact]:
         def go(console: Console) -> Artefact:
             registry = self.registry()
-            made = plan(str(self.folder / "gated.toml"), registry=registry)
+            made = PlanRequest(str(self.folder / "gated.toml")).plan(registry)
             return adopt(made, registry, self.store, "translator", what, replace=replace, note=console.print)
 
         return go
@@ -206,7 +207,7 @@ def until(happened: Callable[[], bool]) -> None:
 @pytest.fixture
 def place(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr("mtbench.engine.making._POLL", 0.02)
+    monkeypatch.setattr("mtbench.engine.maker._POLL", 0.02)
     monkeypatch.setattr("mtbench.engine.scheduler._POLL", 0.02)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GATE", str(tmp_path / "gate"))
@@ -267,7 +268,7 @@ def test_a_preparation_that_was_killed_is_gone_on_with(place: Place) -> None:
 
 def test_one_that_fell_silent_leaves_the_commit_to_the_next(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its process lives, but it shows no sign of life for longer than is waited."""
-    monkeypatch.setattr(Making.__init__, "__defaults__", (0.6,))
+    monkeypatch.setattr(Maker.__init__, "__defaults__", (0.6,))
     place.hold(MIDDLE)
     with monkeypatch.context() as patched:
         patched.setattr(Leases, "_go_on_beating", lambda self: None)
@@ -306,16 +307,16 @@ def test_what_was_made_and_not_moved_is_found(place: Place) -> None:
     registry = place.registry()
     (request,) = requests(str(place.folder / "gated.toml"), registry)
     unit = request.builder.plan.units[request.builder.base["data"]]
-    making = Making(request.builder.plan, registry, place.store)
-    final = locate(unit, registry, making._hashes, place.store, {})
+    maker = Maker(request.builder.plan, registry, place.store)
+    final = locate(unit, registry, maker._hashes, place.store, {})
     for path in (place.folder / "raw").rglob("*.npy"):
         os.utime(path, (1, 1))
     shutil.move(place.store.root / "hashes.sqlite", place.folder / "kept.sqlite")
-    making.close()
-    making = Making(request.builder.plan, registry, place.store)
-    provisional = locate(unit, registry, making._hashes, place.store, {})
+    maker.close()
+    maker = Maker(request.builder.plan, registry, place.store)
+    provisional = locate(unit, registry, maker._hashes, place.store, {})
     assert (final.provisional, provisional.provisional) == (False, True)
-    making.close()
+    maker.close()
     place.store.move("prepare", final.address, provisional.address, {})
     shutil.move(place.folder / "kept.sqlite", place.store.root / "hashes.sqlite")
     place.hold("")

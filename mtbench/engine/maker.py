@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from mtbench.engine.job import Job, unit_to_dict
-from mtbench.plan import Plan, Unit
-from mtbench.plan.address import Place, address, given, locate, raw_files, settle
-from mtbench.registry.discovery import Registry
+from mtbench.engine.job import Input, Job
+from mtbench.plan import Plan
+from mtbench.plan.address import Place, address, contents, locate, raw_files, settle
+from mtbench.registry.registry import Registry
+from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact, Store
 from mtbench.store.hashes import Hashes
 from mtbench.store.leases import PATIENCE, Lease, Leases
@@ -20,7 +21,7 @@ from mtbench.store.leases import PATIENCE, Lease, Leases
 _POLL = 1.0
 
 
-class Making:
+class Maker:
     """The artefacts of one plan's units, and this process's claims on those that it makes.
 
     Args:
@@ -107,13 +108,15 @@ class Making:
         place = self._places[unit.key]
         inputs = {role: (self._plan.units[key].stage, self.artefacts[key]) for role, key in unit.inputs.items()}
         return Job(
-            unit=unit_to_dict(unit),
+            unit=unit,
             address=place.address,
-            inputs={role: (stage, artefact.path.name) for role, (stage, artefact) in inputs.items()},
-            digests={role: artefact.digest for role, (_, artefact) in inputs.items()},
-            given=given(unit, self.artefacts),
+            inputs={
+                role: Input(stage, artefact.path.name, artefact.digest) for role, (stage, artefact) in inputs.items()
+            },
+            contents=contents(unit, self.artefacts),
             store=str(self._store.root),
             files=place.files,
+            plugin=self._registry.get(unit.kind, unit.plugin).plugin.reference() if unit.plugin else None,
             lease=lease,
         )
 

@@ -1,0 +1,17 @@
+"""One text and one hash for a value: what keys, addresses and digests are made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: the same text for the same value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def hash_of(value: Any) -> str:
+    """The sha256 of :func:`canonical`, in hexadecimal."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()

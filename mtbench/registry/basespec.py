@@ -1,0 +1,122 @@
+"""What the specs of all kinds have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, TypeVar
+
+from mtbench.errors import ParamError, PluginError
+from mtbench.registry.params import Param, ParamRole, convert, declare
+from mtbench.registry.userconfig import UserConfig
+from mtbench.typed import check_fields
+
+Params = Mapping[str, Any]
+T = TypeVar("T")
+ObjectT_co = TypeVar("ObjectT_co", covariant=True)
+"""What the factory of a spec makes."""
+
+_NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
+_FACTORY = re.compile(r"([A-Za-z_][\w.]*)?:[A-Za-z_][\w.]*")
+
+
+@dataclass(frozen=True)
+class Spec(Generic[ObjectT_co]):
+    """What all kinds have in common. What the class of each kind does is in :mod:`mtbench.registry.contracts`.
+
+    Args:
+        name: how users call it; lower case letters, digits, ``-``, ``_`` and ``.``.
+        factory: ``"package.module:Class"``, imported when a unit needs it and called with the parameters as
+            keywords; ``":Class"`` is a class of the module that holds the hook.
+        params: parameters with their defaults, plain values or ``mtbench.Param``.
+        revision: change it when the same parameters would give other results; it is part of every unit's key.
+        description: one line for listings.
+        citation: how to cite what it implements.
+        licence: of the method's original code or weights, where a user must know it.
+        shorthand: the parameter that a value without a name sets (``swd:karras``).
+        weights: names of catalogued weight files that it must have; looked for before any work starts.
+        configure: given the complete parameters and the user's ``mtbench.toml``, the parameters in effect; asked
+            when a request is planned, so that what it takes from there is part of the unit's key.
+    """
+
+    kind: ClassVar[str] = ""
+    contract: ClassVar[type] = object
+
+    name: str
+    factory: str
+    params: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    revision: str = field(default="1", kw_only=True)
+    description: str = field(default="", kw_only=True)
+    citation: str = field(default="", kw_only=True)
+    licence: str = field(default="", kw_only=True)
+    shorthand: str | None = field(default=None, kw_only=True)
+    weights: tuple[str, ...] = field(default=(), kw_only=True)
+    configure: Callable[[Params, UserConfig], Params] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        where = f"{type(self).__name__} {self.name!r}"
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise PluginError(
+                "this is not a usable name",
+                where=where,
+                expected="lower case letters, digits, '-', '_' and '.'",
+            )
+        check_fields(self, where)
+        if not _FACTORY.fullmatch(self.factory):
+            raise PluginError(
+                f"factory is {self.factory!r}", where=where, expected="'package.module:Class' or ':Class'"
+            )
+        try:
+            declared: dict[str, Param] = declare(self.params)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise PluginError(f"params cannot be read: {error}", where=where) from error
+        for name, param in declared.items():
+            if not name.isidentifier():
+                raise PluginError(f"a parameter is called {name!r}", where=where, expected="a Python name")
+            try:
+                convert(name, param.default, param, where)
+            except ParamError as error:
+                raise PluginError(f"the default of {error.what}", where=where, expected=error.expected) from error
+        roles = [param.role for param in declared.values() if param.role]
+        for role in roles:
+            if roles.count(role) > 1:
+                raise PluginError(f"two parameters have the role '{role}'", where=where, expected="one")
+        object.__setattr__(self, "params", MappingProxyType(declared))
+        if self.shorthand is not None and self.shorthand not in declared:
+            raise PluginError(f"shorthand names no parameter: {self.shorthand!r}", where=where)
+
+    def requires(self, made: object, params: Params) -> tuple[type, ...]:
+        """The protocols whose methods ``made``, an object of the factory, must have with these parameters."""
+        return (self.contract,)
+
+    def param_for(self, role: ParamRole) -> str | None:
+        """The name of the parameter with this role; ``None`` where no parameter has it."""
+        return next((name for name, param in self.params.items() if param.role == role), None)
+
+    def by_name(self, params: Params, positional: tuple[str, ...]) -> dict[str, Any]:
+        """Parameters, with the value that was written without a name under that of ``shorthand``.
+
+        Raises:
+            ParamError: several values have no name, or there is no shorthand.
+        """
+        if not positional:
+            return dict(params)
+        if self.shorthand is None or len(positional) > 1:
+            raise ParamError(
+                f"'{positional[-1]}' has no name",
+                where=f"{self.kind} '{self.name}'",
+                expected=f"{self.name}:NAME=VALUE with NAME one of {', '.join(self.params) or 'nothing'}",
+            )
+        return {**params, self.shorthand: positional[0]}
+
+    def weight_files(self, params: Params) -> tuple[str, ...]:
+        """``weights``, unless a parameter names a file in their place."""
+        named = any(param.role in ("checkpoint", "weights") and params[name] for name, param in self.params.items())
+        return () if named else self.weights
+
+
+def decided(value: T | Callable[[Params], T], params: Params) -> T:
+    """The value of a spec's field that may be a function of the parameters."""
+    return value(params) if callable(value) else value

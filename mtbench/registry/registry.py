@@ -1,0 +1,206 @@
+"""The plugins of a process: looked up by kind and name, asked, and made."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+import pluggy
+
+from mtbench.errors import MtbenchError, PluginError, RequestError, close_matches
+from mtbench.registry import hookspecs
+from mtbench.registry.basespec import ObjectT_co, Spec
+from mtbench.registry.contracts import lacking
+from mtbench.registry.params import complete, parse_call
+from mtbench.registry.plugin import Plugin
+from mtbench.registry.specs import ExecutorSpec, ExporterSpec, SuiteSpec
+from mtbench.registry.userconfig import UserConfig
+
+SpecT_co = TypeVar("SpecT_co", bound=Spec[Any] | SuiteSpec, covariant=True)
+SpecT = TypeVar("SpecT", bound=Spec[Any] | SuiteSpec)
+DefaultT = TypeVar("DefaultT", ExecutorSpec, ExporterSpec)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Registered(Generic[SpecT_co]):
+    """A spec with the plugin that yielded it, and the user's ``mtbench.toml``."""
+
+    spec: SpecT_co
+    plugin: Plugin
+    config: UserConfig
+
+    @property
+    def blame(self) -> str:
+        """Whose code runs: for messages."""
+        return f"{self.spec.kind} '{self.spec.name}' of {self.plugin.origin}"
+
+    @contextlib.contextmanager
+    def blaming(self, what: str, remedy: str | None = None) -> Iterator[None]:
+        """Name the plugin in whatever its code raises; errors of mtbench's own pass.
+
+        Raises:
+            PluginError: anything else was raised; the text starts with ``what``.
+        """
+        try:
+            yield
+        except MtbenchError:
+            raise
+        except Exception as error:
+            raise PluginError(f"{what}: {type(error).__name__}: {error}", where=self.blame, remedy=remedy) from error
+
+    def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What a method of the spec answers, which calls functions of the plugin.
+
+        Raises:
+            PluginError: it fails; the text names the plugin.
+        """
+        with self.blaming("its spec cannot answer", "Leave it out, or correct the plugin"):
+            return question(*args, **kwargs)
+
+    def complete(self: Registered[Spec[Any]], params: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters: defaults filled in, types checked, the user's ``mtbench.toml`` consulted.
+
+        Raises:
+            ParamError: a parameter does not exist, or a value does not fit.
+            PluginError: the spec's ``configure`` fails.
+        """
+        owner = f"{self.spec.kind} '{self.spec.name}'"
+        written = complete(params, self.spec.params, owner)
+        if self.spec.configure is None:
+            return written
+        with self.blaming("its configure failed"):
+            return complete(self.spec.configure(written, self.config), self.spec.params, owner)
+
+    def create(self: Registered[Spec[ObjectT_co]], params: Mapping[str, Any]) -> ObjectT_co:
+        """Import the heavy class and make the object.
+
+        Raises:
+            PluginError: the class cannot be imported, refuses its parameters or lacks a method.
+            MtbenchError: whatever its ``__init__`` raises of that kind.
+        """
+        module_name, _, attribute = self.spec.factory.partition(":")
+        try:
+            factory: Any = importlib.import_module(module_name or self.plugin.module)
+            for part in attribute.split("."):
+                factory = getattr(factory, part)
+        except Exception as error:
+            raise PluginError(
+                f"its class {self.spec.factory} cannot be imported: {type(error).__name__}: {error}",
+                where=self.blame,
+                remedy="Install what it needs, or correct the factory in its spec",
+            ) from error
+        with self.blaming(f"{attribute} cannot be made"):
+            try:
+                made: ObjectT_co = factory(**params)
+            except TypeError as error:
+                raise PluginError(
+                    f"{attribute} does not take the declared parameters: {error}",
+                    where=self.blame,
+                    expected="a class whose __init__ takes " + (", ".join(params) or "nothing"),
+                ) from error
+        if missing := lacking(made, self.ask(self.spec.requires, made, params)):
+            # Before a fit, not when it is over and cannot be saved.
+            raise PluginError(
+                f"{attribute} has no method " + ", ".join(f"{name}()" for name in missing),
+                where=self.blame,
+                expected="what its kind must have",
+                matches=close_matches(missing[0], [name for name in dir(made) if not name.startswith("_")]),
+            )
+        return made
+
+
+class Registry:
+    """All specs that plugins have registered, by kind and name.
+
+    A kind is named by its word ("metric"), or by its spec's class, which types the answer.
+
+    Args:
+        config: the user's ``mtbench.toml``.
+    """
+
+    def __init__(self, config: UserConfig | None = None) -> None:
+        self.config = config or UserConfig()
+        self.plugins: list[Plugin] = []
+        self.manager = pluggy.PluginManager("mtbench")
+        self.manager.add_hookspecs(hookspecs)
+        self._specs: dict[tuple[str, str], Registered[Any]] = {}
+
+    def names(self, kind: str) -> list[str]:
+        """Names of all specs of a kind, sorted."""
+        return sorted(name for k, name in self._specs if k == kind)
+
+    @overload
+    def get(self, kind: type[SpecT], name: str) -> Registered[SpecT]: ...
+    @overload
+    def get(self, kind: str, name: str) -> Registered[Any]: ...
+    def get(self, kind: type[SpecT] | str, name: str) -> Registered[Any]:
+        """The spec of that kind and name.
+
+        Raises:
+            RequestError: there is none; the text gives close matches and says if a broken plugin had it.
+        """
+        word = kind if isinstance(kind, str) else kind.kind
+        if (word, name) in self._specs:
+            return self._specs[word, name]
+        known = self.names(word)
+        raise RequestError(
+            f"there is no {word} '{name}'",
+            matches=close_matches(name, known),
+            expected="one of " + ", ".join(known) if known else None,
+            remedy=self.broken(name) or "`mtbench plugins` lists what is installed",
+        )
+
+    @overload
+    def call(self, kind: type[SpecT], text: str) -> tuple[Registered[SpecT], dict[str, Any]]: ...
+    @overload
+    def call(self, kind: str, text: str) -> tuple[Registered[Any], dict[str, Any]]: ...
+    def call(self, kind: type[SpecT] | str, text: str) -> tuple[Registered[Any], dict[str, Any]]:
+        """What ``NAME`` or ``NAME:p=v,...`` asks for: the spec, and the parameters that are written, by name.
+
+        Raises:
+            RequestError: there is no such plugin.
+            ParamError: a value without a name has no place.
+        """
+        name, params, positional = parse_call(text)
+        registered: Registered[Any] = self.get(kind, name)
+        return registered, registered.spec.by_name(params, positional)
+
+    def default(self, kind: type[DefaultT]) -> str:
+        """The name of the executor or exporter that is used where nobody names one.
+
+        Raises:
+            RequestError: no plugin offers itself as that.
+        """
+        for registered in self._specs.values():
+            if isinstance(registered.spec, kind) and registered.spec.default:
+                return registered.spec.name
+        raise RequestError(
+            f"no {kind.kind} is the default one",
+            expected="a name: one of " + ", ".join(self.names(kind.kind)) if self.names(kind.kind) else None,
+            remedy="`mtbench plugins` lists what is installed",
+        )
+
+    def broken(self, name: str) -> str | None:
+        """What is wrong with the plugin that may have had ``name``: one of that name, or a file that the user named."""
+        for plugin in self.plugins:
+            names = [known.replace("_", "-") for known in (plugin.name, *(spec for _, spec in plugin.specs))]
+            if plugin.problem and (plugin.path or name.replace("_", "-") in names):
+                return f"The plugin '{plugin.name}' of {plugin.origin} was set aside: {plugin.problem}"
+        return None
+
+    def add(self, plugin: Plugin, spec: Spec[Any] | SuiteSpec) -> None:
+        """Register one spec; a name that is taken sets the newcomer aside."""
+        known = self._specs.get((spec.kind, spec.name))
+        if known is not None:
+            plugin.set_aside(
+                f"{spec.kind} '{spec.name}' is already registered by '{known.plugin.name}' of {known.plugin.origin}",
+                f"rename one of them, or uninstall {plugin.distribution if not plugin.path else 'one'}",
+            )
+            return
+        plugin.specs.append((spec.kind, spec.name))
+        self._specs[spec.kind, spec.name] = Registered(spec, plugin, self.config)

@@ -1,0 +1,235 @@
+"""The stages: what each is called, how it is run, and the options that the plan gives it. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+from mtbench.data import Domain, Role, Split
+from mtbench.integers import Seed, whole
+from mtbench.typed import Record, Rule
+
+SplitWay = Literal["own", "seed", "file", "folds", "demo"]
+SplitBy = Literal["auto", SplitWay]
+Fraction = Annotated[float, Rule("a fraction between 0 and 1", lambda part: 0 < part < 1, of_type=False)]
+
+
+@dataclass(frozen=True)
+class Subset(Record):
+    """The slices of one domain in one split.
+
+    Attributes:
+        domain: "source", "target" or "paired".
+        split: "train", "validation" or "test".
+    """
+
+    domain: Domain
+    split: Split
+
+
+SOURCE_TEST = Subset("source", "test")
+TARGET_TEST = Subset("target", "test")
+TARGET_TRAIN = Subset("target", "train")
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What of a data set a unit reads; its address is made of the content of just that.
+
+    Attributes:
+        subsets: whose images.
+        masks: whether their masks too.
+    """
+
+    subsets: tuple[Subset, ...] = ()
+    masks: bool = False
+
+
+@dataclass(frozen=True)
+class Options(Record):
+    """What a stage has to know beside its plugin, parameters and inputs; part of the unit's key."""
+
+    def reads(self) -> Reads:
+        """The part of the data set that the unit reads."""
+        return Reads()
+
+
+@dataclass(frozen=True)
+class PrepareOptions(Options):
+    """Of ``prepare``: none."""
+
+
+@dataclass(frozen=True)
+class SplitOptions(Options):
+    """How the patients of a data set are divided.
+
+    Attributes:
+        by: "own" (as its publisher did), "seed", "file", "folds", "demo" (slices, not patients), or "auto": "own" if
+            the data set has a split, else "seed".
+        seed: of the draw.
+        validation, test: fractions of the patients.
+        same_people: whether a patient id that both domains hold is one person; see ``mtbench/stages/people.py``.
+        file: a CSV file, as the suite names it.
+        folds, fold: how many, and which of them.
+    """
+
+    by: SplitBy = "auto"
+    seed: Seed = 0
+    validation: Fraction = 0.15
+    test: Fraction = 0.2
+    same_people: bool = True
+    file: Annotated[str, Rule('file = "split.csv"', bool, "a split by file names no file", of_type=False)] = ""
+    folds: Annotated[int, whole(2, 1000)] = 5
+    fold: int | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that count for this way of dividing, as suites and tables write them."""
+        return {name: getattr(self, name) for name in SPLIT_WAYS.get(self.by, {})}
+
+
+SPLIT_WAYS: Mapping[SplitBy, Mapping[str, Any]] = {
+    "own": {"seed": 0, "validation": 0.15, "same_people": True},
+    "seed": {"seed": 0, "validation": 0.15, "test": 0.2, "same_people": True},
+    "file": {"seed": 0, "file": "", "same_people": True},
+    "folds": {"seed": 0, "folds": 5, "validation": 0.15, "same_people": True},
+    "demo": {"seed": 0, "validation": 0.2, "test": 0.3},
+}
+"""The ways to divide patients that a suite may name, and the settings of each with their defaults."""
+
+
+def split_by(by: SplitBy, **settings: Any) -> SplitOptions:
+    """The options of a way of dividing, its defaults filled in."""
+    return SplitOptions(by, **{**SPLIT_WAYS[by], **settings})
+
+
+@dataclass(frozen=True)
+class FitOptions(Options):
+    """Of a fit on the training and validation slices.
+
+    Attributes:
+        domains: of these domains.
+        masks: whether it sees their masks.
+    """
+
+    domains: tuple[Domain, ...] = ()
+    masks: bool = False
+
+    def reads(self) -> Reads:
+        """Training and validation slices."""
+        splits: tuple[Split, ...] = ("train", "validation")
+        return Reads(tuple(Subset(domain, split) for domain in self.domains for split in splits), self.masks)
+
+
+@dataclass(frozen=True)
+class ImageOptions(Options):
+    """Of ``extract`` and ``segment``.
+
+    Attributes:
+        candidate: the slices that are looked at, or whose translations are.
+    """
+
+    candidate: Subset = SOURCE_TEST
+
+    def reads(self) -> Reads:
+        """The candidates."""
+        return Reads((self.candidate,))
+
+
+@dataclass(frozen=True)
+class TranslateOptions(ImageOptions):
+    """Of ``translate``.
+
+    Attributes:
+        conditional: whether the translator is given the slices' masks.
+    """
+
+    conditional: bool = False
+
+    def reads(self) -> Reads:
+        """The source slices, with their masks for a conditional translator."""
+        return replace(super().reads(), masks=self.conditional)
+
+
+@dataclass(frozen=True)
+class FeatureInput(Record):
+    """Extracted features that a metric needs.
+
+    Attributes:
+        of: whose.
+        arrays: their names.
+        input: the role of the artefact that holds them.
+    """
+
+    of: Literal["candidate", "reference"]
+    arrays: tuple[str, ...]
+    input: str
+
+
+@dataclass(frozen=True)
+class ScoreOptions(ImageOptions):
+    """Of ``score``.
+
+    Attributes:
+        roles: what the metric reads, by role.
+        features: the extracted features it reads.
+        reference: the real target slices it compares with.
+        balanced: whether both sides are drawn to the same number.
+        draws: how often.
+        sampling_seed: of the draws and of resampling.
+        like: draw at most as many as there are slices here.
+    """
+
+    roles: tuple[Role, ...] = ()
+    features: tuple[FeatureInput, ...] = ()
+    reference: Subset | None = None
+    balanced: bool = False
+    draws: int = 1
+    sampling_seed: int = 0
+    like: Subset | None = None
+
+    def reads(self) -> Reads:
+        """Candidates and references, the slices whose number counts, and the paired truth."""
+        subsets = [self.candidate, *(subset for subset in (self.reference, self.like) if subset is not None)]
+        if "paired" in self.roles:
+            subsets.append(Subset("paired", self.candidate.split))
+        return Reads(tuple(subsets), "reference_masks" in self.roles)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A kind of unit. Its work is ``run(work, folder) -> info`` in the module of the same name beside this one.
+
+    Attributes:
+        name: what it is called.
+        revision: changed when the same inputs would give another artefact; part of every unit's key.
+        options: the class of its units' options.
+        exact: without floating-point arithmetic worth a thread count: precision and threads are not in the key.
+        uses_device: whether it runs a network, and so may need a GPU.
+        resumable: whether it keeps a partial folder, from which the next try of the same unit goes on.
+        typical_bytes: size of an artefact where the store holds none: a few hundred slices of 256 x 256.
+    """
+
+    name: str
+    revision: int
+    options: type[Options]
+    exact: bool = field(default=False, kw_only=True)
+    uses_device: bool = field(default=False, kw_only=True)
+    resumable: bool = field(default=False, kw_only=True)
+    typical_bytes: float = field(default=20e6, kw_only=True)
+
+
+STAGES: Mapping[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("prepare", 2, PrepareOptions, exact=True, resumable=True, typical_bytes=200e6),
+        Stage("split", 4, SplitOptions, exact=True, typical_bytes=1e4),
+        Stage("fit", 2, FitOptions, uses_device=True, resumable=True, typical_bytes=100e6),
+        Stage("translate", 1, TranslateOptions, uses_device=True),
+        Stage("extract", 1, ImageOptions, uses_device=True),
+        Stage("segment", 1, ImageOptions, uses_device=True),
+        Stage("score", 1, ScoreOptions, typical_bytes=1e5),
+    )
+}
+"""Every stage by its name, in the order of the graph."""

@@ -1,0 +1,22 @@
+"""Where mtbench keeps what it may make again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mtbench.paths import cache_folder, expanded
+
+
+def store_folder(chosen: str | os.PathLike[str] | None = None) -> Path:
+    """The artefact store: ``chosen``, else ``MTBENCH_STORE``, else below the user's cache folder."""
+    return _folder(chosen or os.environ.get("MTBENCH_STORE"), "store")
+
+
+def weights_folder() -> Path:
+    """Catalogued weight files: ``MTBENCH_WEIGHTS``, else below the user's cache folder."""
+    return _folder(os.environ.get("MTBENCH_WEIGHTS"), "weights")
+
+
+def _folder(chosen: str | os.PathLike[str] | None, name: str) -> Path:
+    return expanded(chosen).resolve() if chosen else cache_folder() / name
