@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -55,10 +54,10 @@ def tried_toys() -> Iterator[None]:
     """A run tries the import of plugin files in another process, twice. The toys pass: that costs each run a second."""
     content = TOYS.read_bytes()
 
-    def is_toys(wanted: Mapping[str, Any]) -> bool:
+    def is_toys(wanted: probing.Imports) -> bool:
         return bool(wanted.file) and not wanted.modules and wanted.file.read_bytes() == content
 
-    def trial(wanted: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    def trial(wanted: Sequence[probing.Imports]) -> dict[int, str]:
         others = [position for position, each in enumerate(wanted) if not is_toys(each)]
         found = probing.trial([wanted[position] for position in others])
         return {others[position]: problem for position, problem in found.items()}
