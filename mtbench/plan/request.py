@@ -69,7 +69,7 @@ class PlanRequest(Record):
             name, text = str(suite.get("suite", {}).get("name", "suite")), tomli_w.dumps(suite)
         keys = [key.name for key in fields(cls) if key.name not in ("suite", "text")]
         raw = {key: _without_paths(value) for key, value in options.items()}
-        if "seeds" in raw:
+        if isinstance(raw.get("seeds"), tuple):
             raw["seeds"] = tuple(check_seed(seed, "--seed") for seed in raw["seeds"])
         says = Wording(RequestError, "there is no option '{name}'", quoted=True)
         return read(cls, raw, says, lambda key: "the request" if key in keys else "", keys, suite=name, text=text)
