@@ -11,9 +11,12 @@ import pytest
 
 import mtbench
 from mtbench.compute.inference import resolve_device
+from mtbench.data import Task
 from mtbench.engine.executor import Session
 from mtbench.engine.job import Job, Outcome
 from mtbench.errors import RequestError
+from mtbench.stages.table import SplitOptions
+from mtbench.stages.unit import Unit
 from mtbench_plugins.executors.local.client import Local
 
 
@@ -153,10 +156,12 @@ def submitted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         monkeypatch.setattr(local, "_folder", tmp_path / "server", raising=False)
         monkeypatch.setattr(local, "_ensure", lambda: setattr(local, "_gpus", local._usable(found)))
         for key in "abcd":
-            local.submit(Job({"key": key}, key, {}, {}, "store", device=device))
+            local.submit(
+                Job(Unit(key, "r", "split", "a unit", Task("t"), SplitOptions()), key, {}, {}, "store", device=device)
+            )
         units = [json.loads(Path(message["unit"]).read_text()) for message in sent]
         shutil.rmtree(tmp_path / "server")
-        return [(m["env"].get("CUDA_VISIBLE_DEVICES"), u["device"]) for m, u in zip(sent, units, strict=True)]
+        return [(m["env"].get("CUDA_VISIBLE_DEVICES"), u.get("device", "")) for m, u in zip(sent, units, strict=True)]
 
     return submit
 
