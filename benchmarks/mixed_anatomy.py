@@ -71,16 +71,16 @@ class Flank(_Mixed):
     def target() -> type:
         """The lumbar phantom with muscle where its column and canal are."""
         from mtbench_plugins.datasets.phantoms.dataset import LumbarPhantom
-        from mtbench_plugins.datasets.phantoms.lumbar import Tissue, lumbar_anatomy
+        from mtbench_plugins.datasets.phantoms.lumbar import LumbarTissue, lumbar_anatomy
         from mtbench_plugins.datasets.phantoms.space import Anatomy
 
         spinal = ("CORTEX", "MARROW", "ANNULUS", "NUCLEUS", "CSF", "NERVE", "LIGAMENT", "CALCIFICATION")
 
         def beside(*where: object) -> Anatomy:
             anatomy = lumbar_anatomy(*where)  # type: ignore[arg-type]
-            column = np.isin(anatomy.tissue, [Tissue[name] for name in spinal])
+            column = np.isin(anatomy.tissue, [LumbarTissue[name] for name in spinal])
             # The fat behind it goes too: it fills the gaps between spinous processes and would show their outline.
-            behind = np.logical_or.accumulate(column, axis=2) & (anatomy.tissue == Tissue.DEEP_FAT)
-            return replace(anatomy, tissue=np.where(column | behind, np.uint8(Tissue.MUSCLE), anatomy.tissue))
+            behind = np.logical_or.accumulate(column, axis=2) & (anatomy.tissue == LumbarTissue.DEEP_FAT)
+            return replace(anatomy, tissue=np.where(column | behind, np.uint8(LumbarTissue.MUSCLE), anatomy.tissue))
 
         return type("FlankPhantom", (LumbarPhantom,), {"anatomy": staticmethod(beside)})

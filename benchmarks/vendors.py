@@ -27,7 +27,7 @@ from mtbench.compute.seeds import generator
 from mtbench.data import ImageSet, MetricInputs
 from mtbench.registry.discovery import discover
 from mtbench.registry.registry import Registry
-from mtbench.scoring.reading import Reading, read_folder
+from mtbench.scoring.reading import ReadOptions, read_folder
 from mtbench.stages.extract import extract
 from mtbench.store.artefacts import Store
 
@@ -80,7 +80,7 @@ def main() -> None:
     params = {"weights": options.weights} if options.weights else {}
     root = Path(os.environ["MTBENCH_TEST_DATA"]) / "data" / "breast_mr"
     with tempfile.TemporaryDirectory() as store:
-        reading = Reading(patient=r"(Breast_MRI_\d+)")
+        reading = ReadOptions(patient=r"(Breast_MRI_\d+)")
         sets = {v: read_folder(root / v, reading, Store(Path(store))).images for v in VENDORS}
         sets = {v: replace(s, images=np.array(s.images)) for v, s in sets.items()}
     for state in ("as they are", "one orientation"):

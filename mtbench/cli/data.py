@@ -26,9 +26,9 @@ from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
 
 if TYPE_CHECKING:
-    from mtbench.preparation.checks import Report
+    from mtbench.preparation.checks import CheckReport
     from mtbench.preparation.licences import Licences
-    from mtbench.preparation.request import Prepared, Request
+    from mtbench.preparation.request import PreparationRequest, Prepared
     from mtbench.registry.registry import Registry
 
 _STORE = click.option("--store", metavar="DIR", help="Where artefacts are kept (default: as for `mtbench run`).")
@@ -87,18 +87,18 @@ def prepare_dataset(
 
     TARGET is a data set (NAME or NAME:PARAMETER=VALUE,...) with its --root, or a suite, whose data sets are prepared.
     """
-    registry, asked = _asked(target, root, only, plugin_files, no_plugins)
+    registry, requested = _registry_and_requests(target, root, only, plugin_files, no_plugins)
     place = Store(store_folder(store))
-    for request in asked:
+    for request in requested:
         _licence(request.choice.spec, Licences(place.root), accept_licence)
     watcher = make_progress(Console(stderr=True))
-    for request in asked:
+    for request in requested:
         watcher.begin(2)
         try:
-            done = prepare(request, registry, place, watcher, strict=strict)
+            prepared = prepare(request, registry, place, watcher, strict=strict)
         finally:
             watcher.end()
-        _tell(done)
+        _print_outcome(prepared)
 
 
 @command.command("check")
@@ -120,17 +120,17 @@ def check_dataset(
     no_plugins: bool,
 ) -> int:
     """Look through the prepared TARGET: counts, leaks, masks, intensities, contact sheets. Exit code 1 for a leak."""
-    registry, asked = _asked(target, root, only, plugin_files, no_plugins)
+    registry, requested = _registry_and_requests(target, root, only, plugin_files, no_plugins)
     leaks = 0
-    for request in asked:
-        found = lookup(request, registry, Store(store_folder(store)))
-        if found is None:
+    for request in requested:
+        prepared = lookup(request, registry, Store(store_folder(store)))
+        if prepared is None:
             again = f"mtbench data prepare {target}" + (f" --root {root}" if root else "")
             raise DataError("it is not prepared", where=f"dataset '{request.name}'", remedy=f"First: {again}")
-        report = check(found)
+        report = check(prepared)
         sheets = []
         folder = Path(out) if out else Path("mtbench-data")
-        for images in image_sets(found) if found.split else ():
+        for images in image_sets(prepared) if prepared.split else ():
             if len(images):
                 sheets.append(folder / request.name / f"{images.domain}-{images.split}.png")
                 contact_sheet(images, sheets[-1])
@@ -143,9 +143,9 @@ def check_dataset(
     return 1 if leaks else 0
 
 
-def _asked(
+def _registry_and_requests(
     target: str, root: str | None, only: Sequence[str], plugin_files: Sequence[str], no_plugins: bool
-) -> tuple[Registry, list[Request]]:
+) -> tuple[Registry, list[PreparationRequest]]:
     registry = discover(plugin_files, third_party=not no_plugins)
     return registry, requests(target, registry, root=root, only=only)
 
@@ -170,8 +170,8 @@ def _number(count: int, what: str) -> str:
     return f"{count} {what}{'s' if count != 1 else ''}"
 
 
-def _tell(done: Prepared) -> None:
-    info = done.data.info
+def _print_outcome(prepared: Prepared) -> None:
+    info = prepared.data.info
     for note in info.get("notes", ()):
         click.echo(f"  {note}")
     counts = ", ".join(
@@ -180,12 +180,12 @@ def _tell(done: Prepared) -> None:
         for domain in ("source", "target")
     )
     left_out = _number(len(info.get("left_out", ())), "case")
-    state = "prepared" if done.made else "was prepared before"
-    click.echo(f"{done.request.name}: {state}; {counts}; {left_out} left out")
-    if done.split and done.split.info.get("remark"):
-        click.echo(f"  {done.split.info['remark']}")
-    if done.trouble:
-        click.echo(f"  the patients cannot be divided yet: {done.trouble}")
+    state = "prepared" if prepared.made else "was prepared before"
+    click.echo(f"{prepared.request.name}: {state}; {counts}; {left_out} left out")
+    if prepared.split and prepared.split.info.get("remark"):
+        click.echo(f"  {prepared.split.info['remark']}")
+    if prepared.trouble:
+        click.echo(f"  the patients cannot be divided yet: {prepared.trouble}")
 
 
 def _show(spec: DatasetSpec) -> None:
@@ -208,7 +208,7 @@ def _show(spec: DatasetSpec) -> None:
             click.echo(f"  {title + ':':<12}{text}")
 
 
-def _print(request: Request, report: Report, sheets: Sequence[Path]) -> None:
+def _print(request: PreparationRequest, report: CheckReport, sheets: Sequence[Path]) -> None:
     console = Console()
     table = Table(box=None, padding=(0, 2, 0, 0), title=request.name, title_justify="left")
     for header in ("domain", "split", "slices", "published", "patients"):

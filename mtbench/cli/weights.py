@@ -45,10 +45,10 @@ def list_files(as_json: bool) -> None:
     for header in ("state", "size", "licence"):
         table.add_column(header, overflow="fold")
     for file in files.values():
-        found = state(file)
-        colour = {"ready": "green", "missing": "yellow"}.get(found, "red")
+        condition = state(file)
+        colour = {"ready": "green", "missing": "yellow"}.get(condition, "red")
         size = f"{file.size / 1e6:.0f} MB" if file.size else ""
-        table.add_row(f"[bold]{file.name}[/]", f"[{colour}]{found}[/]", size, file.licence)
+        table.add_row(f"[bold]{file.name}[/]", f"[{colour}]{condition}[/]", size, file.licence)
     console = Console()
     console.print(table)
     console.print(f"kept in {weights_folder()}", markup=False, highlight=False, soft_wrap=True)
@@ -94,5 +94,5 @@ def fetch_files(names: tuple[str, ...], max_size: int, timeout: int) -> None:
 @click.option("--name", metavar="NAME", help="The weight file it must be; by default it is known by its content.")
 def add_file(file: Path, name: str | None) -> None:
     """Put FILE, downloaded elsewhere, into place after checking it."""
-    wanted = add(file, name)
-    click.echo(f"{wanted.name}: {wanted.path}")
+    weight_file = add(file, name)
+    click.echo(f"{weight_file.name}: {weight_file.path}")

@@ -189,10 +189,10 @@ def _promised(response: http.client.HTTPResponse, start: int, limits: Limits) ->
     total = int(lengths.pop()) if lengths else None
     if response.status == http.client.PARTIAL_CONTENT:
         text = response.headers.get("Content-Range", "")
-        found = _RANGE.fullmatch(text.strip())
-        if not found or int(found[1]) != start or int(found[2]) < start or not start:
+        match = _RANGE.fullmatch(text.strip())
+        if not match or int(match[1]) != start or int(match[2]) < start or not start:
             raise RefusedError(f"its Content-Range is {_plain(repr(text))}, expected was data from byte {start} on")
-        total = int(found[2]) + 1 if found[3] == "*" else int(found[3])
+        total = int(match[2]) + 1 if match[3] == "*" else int(match[3])
     else:
         start = 0
     if total is not None and limits.size is not None and total != limits.size:

@@ -34,10 +34,10 @@ def in_batches(
     size = max(1, context.batch_size)
     started, position, total = time.monotonic(), 0, len(images)
     while position < total:
-        chosen = range(position, min(position + size, total))
+        batch = range(position, min(position + size, total))
         try:
             with torch.inference_mode():
-                result = work(chosen)
+                result = work(batch)
         except (torch.OutOfMemoryError, MemoryError):
             if size == 1:
                 raise
@@ -46,8 +46,8 @@ def in_batches(
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             continue
-        yield chosen, result
-        position = chosen.stop
+        yield batch, result
+        position = batch.stop
         _let_go(images.images)
         seconds = time.monotonic() - started
         context.progress(position, total, {"images/s": round(position / seconds, 1) if seconds else 0.0})
@@ -82,52 +82,52 @@ def prepare_torch(precision: str, threads: int) -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def check_device(asked: str) -> None:
+def check_device(name: str) -> None:
     """Refuse what is no device's name, without a look at the machine: the work may be done by another.
 
     Raises:
         RequestError: it is neither "cpu" nor a GPU.
     """
-    if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:(0|[1-9][0-9]*))?", asked):
-        raise RequestError(f"there is no device '{asked}'", where="--device", expected="cpu, cuda, cuda:1, ...")
+    if not re.fullmatch(r"cpu|mps|(cuda|xpu)(:(0|[1-9][0-9]*))?", name):
+        raise RequestError(f"there is no device '{name}'", where="--device", expected="cpu, cuda, cuda:1, ...")
 
 
-def resolve_device(asked: str | None) -> str:
+def resolve_device(name: str | None) -> str:
     """ "cuda:0" where there is one and nobody said otherwise, "cpu" else; ``asked`` with its number if given.
 
     Raises:
         RequestError: it is no device, or a GPU that is not here.
     """
-    if asked:
-        check_device(asked)
-    if asked == "cpu":
-        return asked
+    if name:
+        check_device(name)
+    if name == "cpu":
+        return name
     import torch
 
-    if not asked:
+    if not name:
         return "cuda:0" if torch.cuda.is_available() else "cpu"
-    kind = asked.partition(":")[0]
+    kind = name.partition(":")[0]
     module = getattr(torch, kind)
-    number = numbered(asked, module.device_count() if module.is_available() else 0)[0]
+    number = numbered(name, module.device_count() if module.is_available() else 0)[0]
     return kind if kind == "mps" else f"{kind}:{number}"
 
 
-def numbered(asked: str, count: int) -> list[int]:
+def numbered(name: str, count: int) -> list[int]:
     """The numbers of the GPUs that a device stands for, of ``count``: "cuda:1" one, "cuda" all of them.
 
     Raises:
         RequestError: there are not that many.
     """
-    kind, _, number = asked.partition(":")
-    chosen = [int(number)] if number else list(range(count))
-    if chosen and chosen[-1] < count:
-        return chosen
+    kind, _, number = name.partition(":")
+    numbers = [int(number)] if number else list(range(count))
+    if numbers and numbers[-1] < count:
+        return numbers
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     limited = "" if visible is None or kind != "cuda" else f" with CUDA_VISIBLE_DEVICES={visible!r}"
-    found = f"{count} {'is' if count == 1 else 'are'}" if count else "none is"
+    visible_count = f"{count} {'is' if count == 1 else 'are'}" if count else "none is"
     instead = f"{kind}, or one of {kind}:0 to {kind}:{count - 1}" if count > 1 else f"{kind} or {kind}:0"
     raise RequestError(
-        f"there is no GPU '{asked}' on this machine: {found} visible to PyTorch{limited}",
+        f"there is no GPU '{name}' on this machine: {visible_count} visible to PyTorch{limited}",
         where="--device",
         expected=instead if count else "cpu",
     )

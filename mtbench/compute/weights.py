@@ -111,14 +111,14 @@ def entry(name: str) -> WeightFile:
     Raises:
         WeightsError: there is none.
     """
-    known = catalogue()
-    if name not in known:
+    entries = catalogue()
+    if name not in entries:
         raise WeightsError(
             f"there is no catalogued weight file '{name}'",
-            matches=close_matches(name, known),
-            expected="one of " + ", ".join(sorted(known)),
+            matches=close_matches(name, entries),
+            expected="one of " + ", ".join(sorted(entries)),
         )
-    return known[name]
+    return entries[name]
 
 
 def find(name: str) -> Path:
@@ -127,36 +127,36 @@ def find(name: str) -> Path:
     Raises:
         WeightsError: it is not catalogued, not there, or not that file; the text says how to get it.
     """
-    wanted = entry(name)
-    if not wanted.path.is_file():
+    file = entry(name)
+    if not file.path.is_file():
         raise WeightsError(
             f"the weight file '{name}' is missing",
-            where=str(wanted.path),
+            where=str(file.path),
             remedy=(
-                f"`mtbench weights fetch {name}` downloads it ({_size(wanted)}{wanted.licence}). "
-                f"Without a network: get {wanted.urls[0]} on another machine, then `mtbench weights add "
-                f"{wanted.file}`"
+                f"`mtbench weights fetch {name}` downloads it ({_size(file)}{file.licence}). "
+                f"Without a network: get {file.urls[0]} on another machine, then `mtbench weights add "
+                f"{file.file}`"
             ),
         )
-    complaint = wanted.complaint(wanted.path)
+    complaint = file.complaint(file.path)
     if complaint:
         raise WeightsError(
             f"this is not the weight file '{name}': {complaint}",
-            where=str(wanted.path),
+            where=str(file.path),
             remedy=f"Delete it, then `mtbench weights fetch {name}`, or `mtbench weights add FILE`",
         )
-    return wanted.path
+    return file.path
 
 
-def _size(wanted: WeightFile) -> str:
-    return f"{wanted.size / 1e6:.0f} MB, " if wanted.size else ""
+def _size(file: WeightFile) -> str:
+    return f"{file.size / 1e6:.0f} MB, " if file.size else ""
 
 
-def state(wanted: WeightFile) -> str:
+def state(file: WeightFile) -> str:
     """One of "ready" and "missing", or why the file that is there will not do."""
-    if not wanted.path.is_file():
+    if not file.path.is_file():
         return "missing"
-    return wanted.complaint(wanted.path) or "ready"
+    return file.complaint(file.path) or "ready"
 
 
 def add(file: Path, name: str | None = None) -> WeightFile:
@@ -172,32 +172,32 @@ def add(file: Path, name: str | None = None) -> WeightFile:
     if not file.is_file():
         raise WeightsError("there is no such file", where=str(file), expected="a downloaded weight file")
     if name is None:
-        found = [known for known in catalogue().values() if known.complaint(file) is None]
-        if not found:
+        matches = [candidate for candidate in catalogue().values() if candidate.complaint(file) is None]
+        if not matches:
             raise WeightsError(
                 f"this is none of the catalogued weight files ({file.stat().st_size:,} bytes, sha256 {sha256(file)})",
                 where=str(file),
                 remedy="`mtbench weights list` shows them; with --name NAME you are told how it differs from that one",
             )
-        wanted = found[0]
+        target = matches[0]
     else:
-        wanted = entry(name)
-        complaint = wanted.complaint(file)
+        target = entry(name)
+        complaint = target.complaint(file)
         if complaint:
             raise WeightsError(
                 f"this is not the weight file '{name}': {complaint}",
                 where=str(file),
-                remedy=f"Get it again from {wanted.urls[0]}",
+                remedy=f"Get it again from {target.urls[0]}",
             )
-    if wanted.path.resolve() != file.resolve():
-        wanted.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = wanted.path.with_name(f"{wanted.file}.{os.getpid()}.copy")
+    if target.path.resolve() != file.resolve():
+        target.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.path.with_name(f"{target.file}.{os.getpid()}.copy")
         try:
             shutil.copyfile(file, partial)
-            partial.replace(wanted.path)
+            partial.replace(target.path)
         finally:
             partial.unlink(missing_ok=True)
-    return wanted
+    return target
 
 
 def fetch(
@@ -216,26 +216,26 @@ def fetch(
         WeightsError: it is not catalogued, no address answers, or what came is not that file.
         DiskFullError: there is no room.
     """
-    wanted = entry(name)
-    if wanted.path.is_file() and wanted.complaint(wanted.path) is None:
-        return wanted.path
-    partial = wanted.path.with_name(f"{wanted.file}.part")
+    file = entry(name)
+    if file.path.is_file() and file.complaint(file.path) is None:
+        return file.path
+    partial = file.path.with_name(f"{file.file}.part")
     partial.parent.mkdir(parents=True, exist_ok=True)
     failures = []
-    for url in wanted.urls:
+    for url in file.urls:
         before = _length(partial)
         try:
-            download(url, partial, progress, Limits(wanted.size, ceiling, seconds))
+            download(url, partial, progress, Limits(file.size, ceiling, seconds))
         except OSError as error:
             failures.append(f"{url}: {error}")
-            if url != wanted.urls[-1] and _length(partial) != before:
+            if url != file.urls[-1] and _length(partial) != before:
                 # The next address may hold another file; nothing is put together from two.
                 partial.unlink(missing_ok=True)
             continue
-        complaint = wanted.complaint(partial)
+        complaint = file.complaint(partial)
         if complaint is None:
-            partial.replace(wanted.path)
-            return wanted.path
+            partial.replace(file.path)
+            return file.path
         # What came is wrong as a whole: nothing to go on from.
         partial.unlink()
         failures.append(f"{url}: what came is refused, {complaint}")

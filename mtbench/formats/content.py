@@ -11,18 +11,18 @@ from pathlib import Path
 Digest = tuple[int, int, str]
 """Size in bytes, time of the last change in nanoseconds, sha256 in hexadecimal."""
 
-_NOTED: ContextVar[dict[str, Digest] | None] = ContextVar("noted", default=None)
+_DIGESTS: ContextVar[dict[str, Digest] | None] = ContextVar("noted", default=None)
 
 
 @contextmanager
 def noting() -> Iterator[dict[str, Digest]]:
     """Within the block, in this thread: every file that :func:`content` reads, by its path."""
-    noted: dict[str, Digest] = {}
-    token = _NOTED.set(noted)
+    digests: dict[str, Digest] = {}
+    token = _DIGESTS.set(digests)
     try:
-        yield noted
+        yield digests
     finally:
-        _NOTED.reset(token)
+        _DIGESTS.reset(token)
 
 
 def content(path: Path) -> bytes:
@@ -31,12 +31,12 @@ def content(path: Path) -> bytes:
     Raises:
         OSError: the file cannot be read.
     """
-    noted = _NOTED.get()
+    digests = _DIGESTS.get()
     with path.open("rb") as file:
-        if noted is None:
+        if digests is None:
             return file.read()
         # The status before the bytes: a file that changes meanwhile is not the one that was noted.
         status = path.stat()
         data = file.read()
-    noted[str(path)] = (status.st_size, status.st_mtime_ns, hashlib.sha256(data).hexdigest())
+    digests[str(path)] = (status.st_size, status.st_mtime_ns, hashlib.sha256(data).hexdigest())
     return data

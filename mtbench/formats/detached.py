@@ -21,17 +21,17 @@ _MAX_HEADER = 1 << 20
 def with_data_files(files: Iterable[Path]) -> list[Path]:
     """The files, and behind them the data files that headers among them name."""
     listed = list(files)
-    found = []
+    data_files = []
     for path in listed:
         if path.name.lower().endswith(".nrrd"):
             try:
                 status = path.stat()
                 named = _named_in(path, status.st_size, status.st_mtime_ns)
                 if named is not None:
-                    found.append(data_file(path, named))
+                    data_files.append(data_file(path, named))
             except (OSError, DataError):
                 continue  # whoever reads it says what is wrong with it
-    return list(dict.fromkeys((*listed, *found)))
+    return list(dict.fromkeys((*listed, *data_files)))
 
 
 def data_file(path: Path, named: str) -> Path:

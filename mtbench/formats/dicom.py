@@ -18,11 +18,11 @@ from mtbench.formats.orientation import axis_codes
 from mtbench.formats.volume import Volume
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_NEEDED = ("PixelData", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+_REQUIRED = ("PixelData", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
 
 
 @dataclass(frozen=True)
-class Slice:
+class DicomSlice:
     """What a series needs of one file; positions and directions in LPS, lengths in mm."""
 
     file: Path
@@ -64,7 +64,7 @@ def read_series(folder: Path, files: list[Path]) -> Volume:
     )
 
 
-def in_order(files: list[Path], folder: Path) -> list[Slice]:
+def in_order(files: list[Path], folder: Path) -> list[DicomSlice]:
     """The files of one series, sorted along their normal.
 
     Raises:
@@ -91,10 +91,10 @@ def in_order(files: list[Path], folder: Path) -> list[Slice]:
     return images
 
 
-def _open(file: Path) -> Slice:
+def _open(file: Path) -> DicomSlice:
     try:
         item = pydicom.dcmread(BytesIO(content(file)))
-        missing = [name for name in _NEEDED if name not in item]
+        missing = [name for name in _REQUIRED if name not in item]
         kind, frames = item.get("PhotometricInterpretation", "MONOCHROME2"), int(item.get("NumberOfFrames") or 1)
         if not missing and kind == "MONOCHROME2" and frames == 1:
             return _parse(file, item)
@@ -117,7 +117,7 @@ def _open(file: Path) -> Slice:
     raise DataError(f"this DICOM image is of kind {kind}", where=str(file), expected="grey values (MONOCHROME2)")
 
 
-def _parse(file: Path, item: Any) -> Slice:
+def _parse(file: Path, item: Any) -> DicomSlice:
     def numbers(name: str, count: int) -> NDArray[np.float64]:
         values = np.array([float(v) for v in item[name].value])
         if values.shape != (count,) or not np.isfinite(values).all():
@@ -129,7 +129,7 @@ def _parse(file: Path, item: Any) -> Slice:
         return default if value is None else float(value)
 
     directions = numbers("ImageOrientationPatient", 6)
-    return Slice(
+    return DicomSlice(
         file=file,
         item=item,
         series=str(item.get("SeriesInstanceUID", "")),
@@ -144,7 +144,7 @@ def _parse(file: Path, item: Any) -> Slice:
     )
 
 
-def _step(images: list[Slice], heights: list[float], folder: Path) -> float:
+def _step(images: list[DicomSlice], heights: list[float], folder: Path) -> float:
     """Distance of neighbouring slices in mm; one slice has its thickness."""
     if len(heights) == 1:
         return images[0].thickness
@@ -164,11 +164,11 @@ def _step(images: list[Slice], heights: list[float], folder: Path) -> float:
     return (heights[-1] - heights[0]) / (len(heights) - 1)
 
 
-def _stack(images: list[Slice]) -> NDArray[Any]:
-    whole = all(image.slope == 1 and image.intercept.is_integer() for image in images)
+def _stack(images: list[DicomSlice]) -> NDArray[Any]:
+    integral = all(image.slope == 1 and image.intercept.is_integer() for image in images)
     shifted = any(image.intercept for image in images)
     # 16 bits are enough for nearly every MR, and half of what is read and counted later.
-    array = np.empty((len(images), *images[0].size), (np.int32 if shifted else np.int16) if whole else np.float32)
+    array = np.empty((len(images), *images[0].size), (np.int32 if shifted else np.int16) if integral else np.float32)
     for i, image in enumerate(images):
         try:
             pixels = pixel_array(image.item)

@@ -104,15 +104,15 @@ def put_back(items: Iterable[tuple[NDArray[Any], Slice]], *, masks: bool = False
             window, or an image of another size than the geometry says.
     """
     full: NDArray[Any] | None = None
-    seen: dict[int, str] = {}
+    slice_ids: dict[int, str] = {}
     first: Geometry | None = None
     record: Slice | None = None
     for stored, record in items:
         geometry = Geometry.from_json(record.geometry)
         if first is None:
             first = geometry
-        _check(geometry, first, seen, stored.shape, record.slice_id)
-        seen[geometry.index] = record.slice_id
+        _check(geometry, first, slice_ids, stored.shape, record.slice_id)
+        slice_ids[geometry.index] = record.slice_id
         low, high = (0.0, 0.0) if masks else _window(record)
         if full is None:
             full = np.full(geometry.shape, 0 if masks else low, np.uint8 if masks else np.float32)
@@ -127,11 +127,11 @@ def put_back(items: Iterable[tuple[NDArray[Any], Slice]], *, masks: bool = False
     return Volume.oriented(full, affine, first.axes, record.file, unit="" if masks else record.unit)
 
 
-def _check(geometry: Geometry, first: Geometry, seen: dict[int, str], shape: tuple[int, ...], where: str) -> None:
+def _check(geometry: Geometry, first: Geometry, slice_ids: dict[int, str], shape: tuple[int, ...], where: str) -> None:
     if replace(geometry, index=first.index, frame=first.frame) != first:
         raise DataError("these slices belong to different volumes", where=where)
-    if geometry.index in seen:
-        raise DataError(f"this is the same slice as '{seen[geometry.index]}'", where=where)
+    if geometry.index in slice_ids:
+        raise DataError(f"this is the same slice as '{slice_ids[geometry.index]}'", where=where)
     if shape != geometry.frame.size:
         raise DataError(f"the image is {_size(shape)}", where=where, expected=_size(geometry.frame.size))
 

@@ -61,15 +61,15 @@ def read_metaimage(path: Path) -> Volume:
 def rewritten(path: Path, array: NDArray[Any]) -> bytes:
     """The file ``path`` with other values: its header, and ``array`` (three axes in the file's order) behind it."""
     header, _ = _header(path.read_bytes(), path)
-    kept = {name: value for name, value in header.items() if name not in _ABOUT_VALUES}
-    kept |= {
+    fields = {name: value for name, value in header.items() if name not in _ABOUT_VALUES}
+    fields |= {
         "BinaryData": "True",
         "BinaryDataByteOrderMSB": "False",
         "CompressedData": "False",
         "ElementType": next(name for name, kind in _TYPES.items() if np.dtype(kind) == array.dtype),
         "ElementDataFile": "LOCAL",
     }
-    text = "".join(f"{name} = {value}\n" for name, value in kept.items())
+    text = "".join(f"{name} = {value}\n" for name, value in fields.items())
     return text.encode("latin-1") + array.astype(array.dtype.newbyteorder("<")).tobytes(order="F")
 
 

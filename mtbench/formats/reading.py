@@ -38,14 +38,14 @@ def read_mask(path: Path | str) -> Volume:
     """
     volume = _read(Path(path), colour_is_index=True)
     if volume.array.dtype.kind == "f":
-        whole = np.rint(volume.array)
-        if not np.array_equal(whole, volume.array):
+        rounded = np.rint(volume.array)
+        if not np.array_equal(rounded, volume.array):
             raise DataError(
                 "this mask holds values that are no whole numbers",
                 where=volume.file,
                 expected="an integer label map",
             )
-        volume = replace(volume, array=whole.astype(np.int32))
+        volume = replace(volume, array=rounded.astype(np.int32))
     return volume
 
 
@@ -158,14 +158,14 @@ def _npy(path: Path, colour_is_index: bool) -> Volume:
 def _npz(path: Path, colour_is_index: bool) -> Volume:
     with np.load(BytesIO(content(path)), allow_pickle=False) as archive:
         names = list(archive.files)
-        wanted = names[0] if len(names) == 1 else ("mask" if colour_is_index else "image")
-        if wanted not in names:
+        name = names[0] if len(names) == 1 else ("mask" if colour_is_index else "image")
+        if name not in names:
             raise DataError(
                 f"this archive holds {', '.join(names) or 'no arrays'}",
                 where=str(path),
-                expected=f"one array, or one named '{wanted}'",
+                expected=f"one array, or one named '{name}'",
             )
-        return Volume(archive[wanted], str(path))
+        return Volume(archive[name], str(path))
 
 
 def _nifti(path: Path, colour_is_index: bool) -> Volume:
@@ -182,15 +182,15 @@ def _metaimage(path: Path, colour_is_index: bool) -> Volume:
 
 def dicom_files(folder: Path, *, first_only: bool = False) -> list[Path]:
     """The DICOM files directly in a folder, sorted by name; with ``first_only``, no more than one."""
-    found = []
+    files = []
     for file in sorted(folder.iterdir()):
         if file.name.startswith(".") or not file.is_file() or file.name == "DICOMDIR":
             continue
         if file.suffix.lower() == ".dcm" or (not suffix(file) and _has_preamble(file)):
-            found.append(file)
+            files.append(file)
             if first_only:
                 break
-    return found
+    return files
 
 
 def _has_preamble(file: Path) -> bool:

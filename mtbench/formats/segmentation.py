@@ -54,15 +54,15 @@ class Segmentation:
         Raises:
             DataError: no segment has that name.
         """
-        known = {given.strip().lower(): where for given, where in self.segments.items()}
-        if name.lower() not in known:
+        places = {segment.strip().lower(): where for segment, where in self.segments.items()}
+        if name.lower() not in places:
             raise DataError(
                 f"no segment is called '{name}'",
                 where=self.file,
                 expected=f"a segment of that name among {', '.join(self.segments) or 'none'}",
                 matches=close_matches(name, self.segments),
             )
-        return known[name.lower()]
+        return places[name.lower()]
 
     def volume(self, array: NDArray[Any], image: Volume, *, by_index: bool = False) -> Volume:
         """``array`` (I x J x K, from :meth:`inside`) as a volume beside the DICOM series it was drawn on.
@@ -111,7 +111,7 @@ def read_segmentation(path: Path) -> Segmentation:
 
 
 def _segments(header: Mapping[str, Any], layers: int, where: str) -> dict[str, tuple[int, int]]:
-    found: dict[str, tuple[int, int]] = {}
+    places: dict[str, tuple[int, int]] = {}
     for number in count():
         name = header.get(f"Segment{number}_Name")
         if name is None:
@@ -123,7 +123,7 @@ def _segments(header: Mapping[str, Any], layers: int, where: str) -> dict[str, t
             raise DataError(f"the header of segment '{name}' cannot be read: {error}", where=where) from error
         if not 0 <= layer < layers:
             raise DataError(f"segment '{name}' is in layer {layer} of {layers}", where=where)
-        found[str(name)] = (layer, value)
-    if len(set(found.values())) != len(found):
+        places[str(name)] = (layer, value)
+    if len(set(places.values())) != len(places):
         raise DataError("two segments have the same layer and value", where=where, expected="a value for each")
-    return found
+    return places

@@ -26,9 +26,9 @@ def read_tiff(path: Path, *, palette: bool) -> tuple[NDArray[Any], int | None]:
         OSError: the file is damaged.
     """
     # A stack that was cut off reads as a shorter one; tifffile says so in its log only.
-    heard = _Errors()
+    errors = _Errors()
     log = logging.getLogger("tifffile")
-    log.addHandler(heard)
+    log.addHandler(errors)
     try:
         with tifffile.TiffFile(BytesIO(content(path)), name=str(path)) as file:
             if len(file.series) != 1:
@@ -53,9 +53,9 @@ def read_tiff(path: Path, *, palette: bool) -> tuple[NDArray[Any], int | None]:
                 )
             array, axes = series.asarray(), str(series.axes)
     finally:
-        log.removeHandler(heard)
-    if heard.texts:
-        raise OSError("; ".join(heard.texts))
+        log.removeHandler(errors)
+    if errors.texts:
+        raise OSError("; ".join(errors.texts))
     return array, axes.index("S") if "S" in axes else None
 
 

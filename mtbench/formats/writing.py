@@ -38,8 +38,8 @@ def write_nifti(volume: Volume, path: Path) -> None:
         )
     import nibabel
 
-    kept = volume.array.dtype if volume.array.dtype.name in ("uint8", "int16", "uint16", "int32") else np.float32
-    image = nibabel.Nifti1Image(file_order(volume).astype(kept, copy=False), volume.file_affine)
+    dtype = volume.array.dtype if volume.array.dtype.name in ("uint8", "int16", "uint16", "int32") else np.float32
+    image = nibabel.Nifti1Image(file_order(volume).astype(dtype, copy=False), volume.file_affine)
     image.header.set_xyzt_units("mm")
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(image, path)
@@ -110,8 +110,8 @@ def _nifti(volume: Volume, like: Path, file: IO[bytes]) -> None:
     header.set_data_dtype(volume.array.dtype)
     # The range that viewers show was that of the old values.
     header["cal_min"] = header["cal_max"] = 0
-    made = image.__class__(file_order(volume).reshape(image.shape), image.affine, header)
-    content = made.to_bytes()
+    rewritten = image.__class__(file_order(volume).reshape(image.shape), image.affine, header)
+    content = rewritten.to_bytes()
     file.write(gzip.compress(content, 6, mtime=0) if suffix(like) == ".nii.gz" else content)
 
 
@@ -119,11 +119,11 @@ def _nrrd(volume: Volume, like: Path, file: IO[bytes]) -> None:
     import nrrd
 
     _, header = open_nrrd(like)
-    kept = {name: value for name, value in header.items() if name not in _NRRD_FIELDS}
+    fields = {name: value for name, value in header.items() if name not in _NRRD_FIELDS}
     array = file_order(volume) if volume.axes else volume.array.T
     array = array.reshape([int(size) for size in header["sizes"]])
     buffer = io.BytesIO()
-    nrrd.write(buffer, array, kept)
+    nrrd.write(buffer, array, fields)
     file.write(buffer.getvalue())
 
 

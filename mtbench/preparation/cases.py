@@ -99,8 +99,8 @@ def _ordered(
         slices += len(samples)
         context.progress(done + 1, len(cases), {"slices": slices, "left out": len(context.left_out)})
     if empty:
-        shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
-        context.log.append(f"{len(empty)} case{'s' if len(empty) != 1 else ''} without a slice for the task: {shown}")
+        names = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+        context.log.append(f"{len(empty)} case{'s' if len(empty) != 1 else ''} without a slice for the task: {names}")
 
 
 def _cores() -> int:

@@ -15,7 +15,7 @@ from mtbench.stages.table import Subset
 from mtbench.stages.work import read_set
 
 DOMAINS: tuple[Domain, ...] = ("source", "target")
-_SHOWN = 5
+_EXAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Count:
 
 
 @dataclass
-class Report:
+class CheckReport:
     """What was found.
 
     Attributes:
@@ -57,34 +57,34 @@ def image_sets(prepared: Prepared) -> Iterator[ImageSet]:
             yield read_set(prepared.data, prepared.split, prepared.request.task, Subset(domain, split))
 
 
-def check(prepared: Prepared) -> Report:
+def check(prepared: Prepared) -> CheckReport:
     """Count and look through everything; each pixel is read once."""
     info = prepared.data.info
-    report = Report(left_out=list(info.get("left_out", ())))
+    report = CheckReport(left_out=list(info.get("left_out", ())))
     report.notes = [note for note in info.get("notes", ()) if not note.startswith("left out: ")]
     if prepared.split is None:
         report.leaks.append(f"The patients cannot be divided: {prepared.trouble}")
         return report
     published = prepared.request.choice.spec.published
-    seen = _Seen()
+    observations = _Observations()
     for images in image_sets(prepared):
         report.counts.append(_count(images, published.get(images.domain, {}).get(images.split)))
-        report.remarks += seen.add(images)
+        report.remarks += observations.add(images)
     # A demonstration split parts a patient on purpose, and every table of it says so.
     demo = prepared.split.info.get("by") == "demo"
     on_several = report.remarks if demo else report.leaks
     for domain in DOMAINS:
-        report.remarks += _odd(seen.brightness[domain], domain)
+        report.remarks += _odd(observations.brightness[domain], domain)
         on_several += [
             f"The {domain} patient '{patient}' is on {len(on)} sides: {', '.join(sorted(on))}"
             + (", as split = 'demo' has it: no result" if demo else ".")
-            for patient, on in sorted(seen.sides[domain].items())
+            for patient, on in sorted(observations.sides[domain].items())
             if len(on) > 1
         ]
-    _repeated(seen.images, report)
-    told = prepared.split.info.get("remark")
-    report.remarks += [told] if told else []
-    _shared(seen.sides, report, apart=bool(prepared.split.info.get("shared")))
+    _repeated(observations.images, report)
+    remark = prepared.split.info.get("remark")
+    report.remarks += [remark] if remark else []
+    _shared(observations.sides, report, apart=bool(prepared.split.info.get("shared")))
     return report
 
 
@@ -93,7 +93,7 @@ def _count(images: ImageSet, published: int | None) -> Count:
     return Count(images.domain, domain, images.split, len(images), len(set(images.patients)), published)
 
 
-class _Seen:
+class _Observations:
     """What was looked at: images by digest, the sides of each patient, the brightness of each slice."""
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ def _masks(images: ImageSet, where: str) -> Iterator[str]:
         cases: dict[str, bool] = {}
         for record, values in zip(images.slices, present, strict=True):
             cases[record.case_id] = cases.get(record.case_id, False) or value in values
-        without = [case for case, shown in cases.items() if not shown]
+        without = [case for case, occurs in cases.items() if not occurs]
         if without:
             yield f"{where}: {_some(without, 'case')} without '{name}'"
 
@@ -148,25 +148,25 @@ def _odd(means: list[tuple[float, str]], domain: str) -> Iterator[str]:
         yield f"{domain}: {_some(odd, 'slice')} much brighter or darker than the others"
 
 
-def _repeated(seen: dict[str, list[tuple[str, str, str, str]]], report: Report) -> None:
+def _repeated(occurrences: dict[str, list[tuple[str, str, str, str]]], report: CheckReport) -> None:
     within, across = [], []
-    for found in seen.values():
-        if len(found) < 2:
+    for places in occurrences.values():
+        if len(places) < 2:
             continue
-        who = {(domain, patient) for domain, _, patient, _ in found}
-        if len(who) == 1:
-            within.append(found[0][3])
+        owners = {(domain, patient) for domain, _, patient, _ in places}
+        if len(owners) == 1:
+            within.append(places[0][3])
             continue
-        (domain, split, _, first), (other_domain, other_split, _, second) = found[0], found[-1]
+        (domain, split, _, first), (other_domain, other_split, _, second) = places[0], places[-1]
         across.append(f"{_of(domain, split)} '{first}' = {_of(other_domain, other_split)} '{second}'")
     if across:
-        shown = "; ".join(across[:_SHOWN]) + ("; ..." if len(across) > _SHOWN else "")
-        report.leaks.append(f"{len(across)} image(s) under the ids of several patients or domains: {shown}.")
+        examples = "; ".join(across[:_EXAMPLES]) + ("; ..." if len(across) > _EXAMPLES else "")
+        report.leaks.append(f"{len(across)} image(s) under the ids of several patients or domains: {examples}.")
     if within:
         report.remarks.append(f"{_some(within, 'image')} repeated within one patient")
 
 
-def _shared(sides: dict[str, dict[str, set[str]]], report: Report, *, apart: bool) -> None:
+def _shared(sides: dict[str, dict[str, set[str]]], report: CheckReport, *, apart: bool) -> None:
     both = sorted(set(sides["source"]) & set(sides["target"]))
     if not both or apart:
         return
@@ -187,10 +187,10 @@ def _of(domain: str, split: str) -> str:
 
 
 def _some(names: list[str], what: str) -> str:
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names)} {what}{'s' if len(names) != 1 else ''} ({shown})"
+    examples = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} {what}{'s' if len(names) != 1 else ''} ({examples})"
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: CheckReport) -> dict[str, Any]:
     """The report as plain values."""
     return {**vars(report), "counts": [vars(count) for count in report.counts]}

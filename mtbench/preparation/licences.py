@@ -28,20 +28,20 @@ class Licences:
 
     def accept(self, spec: DatasetSpec) -> None:
         """Record that the licence was accepted now."""
-        known = self._read()
-        known[spec.name] = {"licence": spec.licence, "accepted": datetime.now(UTC).isoformat(timespec="seconds")}
-        text = json.dumps(known, indent=1, sort_keys=True)
+        acceptances = self._read()
+        acceptances[spec.name] = {"licence": spec.licence, "accepted": datetime.now(UTC).isoformat(timespec="seconds")}
+        text = json.dumps(acceptances, indent=1, sort_keys=True)
         write_whole(self._path, lambda file: file.write(text.encode()))
 
     def _read(self) -> dict[str, Any]:
         if not self._path.exists():
             return {}
         try:
-            found: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
+            acceptances: dict[str, Any] = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"the record of accepted licences cannot be read: {error}",
                 where=str(self._path),
                 remedy="Delete it and accept them again",
             ) from error
-        return found
+        return acceptances

@@ -23,7 +23,7 @@ from mtbench.store.artefacts import Artefact, Store
 
 
 @dataclass(frozen=True)
-class Request:
+class PreparationRequest:
     """One data set to prepare.
 
     Attributes:
@@ -56,14 +56,16 @@ class Prepared:
         made: whether anything had to be done.
     """
 
-    request: Request
+    request: PreparationRequest
     data: Artefact
     split: Artefact | None
     made: bool
     trouble: str = ""
 
 
-def requests(target: str, registry: Registry, *, root: str | None = None, only: Sequence[str] = ()) -> list[Request]:
+def requests(
+    target: str, registry: Registry, *, root: str | None = None, only: Sequence[str] = ()
+) -> list[PreparationRequest]:
     """What ``target`` names: a data set (``name``, ``name:p=v,...``), or all data sets of a suite.
 
     Args:
@@ -89,19 +91,21 @@ def requests(target: str, registry: Registry, *, root: str | None = None, only: 
         if root:
             entry = replace(entry, root=root, typed=entry.typed | {"root"})
         suite = Suite(name="data", folder=Path.cwd(), datasets=(entry,), translators=())
-    found = []
+    result = []
     for choice in choices(DatasetSpec, suite.datasets, suite, registry):
         fold = 0 if choice.entry.split and choice.entry.split.by == "folds" else None
-        found.append(Request(choice, Builder.start(suite, registry, Plan(suite), choice, fold)))
-    return found
+        result.append(PreparationRequest(choice, Builder.start(suite, registry, Plan(suite), choice, fold)))
+    return result
 
 
-def lookup(request: Request, registry: Registry, store: Store) -> Prepared | None:
+def lookup(request: PreparationRequest, registry: Registry, store: Store) -> Prepared | None:
     """The data set if it is in the store already, else ``None``. Raw files are hashed, no pixel is decoded."""
-    return _Maker(request, registry, store).run(make=False)
+    return _Preparation(request, registry, store).run(make=False)
 
 
-def prepare(request: Request, registry: Registry, store: Store, watcher: Watcher, *, strict: bool = False) -> Prepared:
+def prepare(
+    request: PreparationRequest, registry: Registry, store: Store, watcher: Watcher, *, strict: bool = False
+) -> Prepared:
     """Prepare and divide a data set, unless that is done.
 
     Args:
@@ -113,9 +117,9 @@ def prepare(request: Request, registry: Registry, store: Store, watcher: Watcher
         DataError: it cannot be prepared; under ``strict``, also if cases had to be left out.
         DiskFullError: there is no room; what was converted is kept for the next try.
     """
-    done = _Maker(request, registry, store, watcher, strict).run(make=True)
-    assert done is not None
-    left_out = done.data.info.get("left_out", [])
+    prepared = _Preparation(request, registry, store, watcher, strict).run(make=True)
+    assert prepared is not None
+    left_out = prepared.data.info.get("left_out", [])
     if strict and left_out:
         raise DataError(
             f"{len(left_out)} case{'s' if len(left_out) != 1 else ''} could not be used: "
@@ -123,12 +127,12 @@ def prepare(request: Request, registry: Registry, store: Store, watcher: Watcher
             where=f"dataset '{request.name}', prepared before",
             remedy="Mend them, or go on without them by leaving --strict out",
         )
-    return done
+    return prepared
 
 
 @dataclass
-class _Maker:
-    request: Request
+class _Preparation:
+    request: PreparationRequest
     registry: Registry
     store: Store
     watcher: Watcher | None = None
@@ -139,23 +143,23 @@ class _Maker:
         data_unit, split_unit = (plan.units[self.request.builder.base[part]] for part in ("data", "split"))
         maker = Maker(plan, self.registry, self.store)
         try:
-            data, made, trouble = self._make(maker, data_unit) if make else (maker.find(data_unit), False, "")
+            data, data_is_new, trouble = self._make(maker, data_unit) if make else (maker.find(data_unit), False, "")
             if data is None:
                 if trouble:
                     raise DataError(trouble)
                 return None
-            split, split_made, trouble = self._make(maker, split_unit)
+            split, split_is_new, trouble = self._make(maker, split_unit)
         finally:
             maker.close()
-        return Prepared(self.request, data, split, made or split_made, trouble)
+        return Prepared(self.request, data, split, data_is_new or split_is_new, trouble)
 
     def _make(self, maker: Maker, unit: Unit) -> tuple[Artefact | None, bool, str]:
         """The artefact, whether it was made now, and why it is not there."""
         while True:
-            found = maker.wait(unit, self.watcher.note if self.watcher else lambda text: None)
-            if isinstance(found, Artefact):
-                return found, False, ""
-            job = replace(maker.job(unit, found), device="cpu", strict=self.strict)
+            state = maker.wait(unit, self.watcher.note if self.watcher else lambda text: None)
+            if isinstance(state, Artefact):
+                return state, False, ""
+            job = replace(maker.job(unit, state), device="cpu", strict=self.strict)
             if self.watcher is None:
                 outcome = execute(job, self.registry)
             else:

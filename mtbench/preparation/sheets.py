@@ -22,16 +22,16 @@ def contact_sheet(images: ImageSet, path: Path) -> None:
     Each tile is an image with the outline of each label in its colour, and its slice id below; the colours are
     named in the first line. ``images`` must not be empty.
     """
-    chosen = spread(images)
-    columns = min(COLUMNS, len(chosen))
-    rows = -(-len(chosen) // columns)
+    indices = spread(images)
+    columns = min(COLUMNS, len(indices))
+    rows = -(-len(indices) // columns)
     sheet = Image.new("RGB", (columns * TILE, _CAPTION + rows * (TILE + _CAPTION)))
     draw = ImageDraw.Draw(sheet)
     x = 2
     for text, colour in [(f"{images.task.dataset}, {images.domain} {images.split}", (255, 255, 255)), *_legend(images)]:
         draw.text((x, 1), text, fill=colour)
         x += int(draw.textlength(text)) + 12
-    for place, index in enumerate(chosen):
+    for place, index in enumerate(indices):
         left, top = place % columns * TILE, _CAPTION + place // columns * (TILE + _CAPTION)
         mask = None if images.masks is None else np.asarray(images.masks[index])
         sheet.paste(Image.fromarray(_tile(np.asarray(images.images[index]), mask, images)), (left, top))
@@ -47,16 +47,16 @@ def spread(images: ImageSet, most: int = COLUMNS * ROWS) -> list[int]:
         of.setdefault(patient, []).append(index)
     patients = [list(of.values())[i] for i in _evenly(len(of), most)]
     each, more = divmod(most, len(patients))
-    chosen = []
+    positions = []
     for place, indices in enumerate(patients):
-        chosen += [indices[i] for i in _evenly(len(indices), each + (place < more))]
-    return chosen
+        positions += [indices[i] for i in _evenly(len(indices), each + (place < more))]
+    return positions
 
 
 def _evenly(count: int, most: int) -> list[int]:
     """Up to ``most`` of 0..count-1, one in the middle of each of equal parts."""
-    taken = min(count, most)
-    return [int((i + 0.5) * count / taken) for i in range(taken)]
+    parts = min(count, most)
+    return [int((i + 0.5) * count / parts) for i in range(parts)]
 
 
 def _legend(images: ImageSet) -> list[tuple[str, tuple[int, int, int]]]:

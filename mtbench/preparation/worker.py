@@ -100,8 +100,8 @@ def main() -> None:
     # What a library prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    while (asked := _read(sys.stdin.buffer)) is not None:
-        convert, read, case, path = asked
+    while (message := _read(sys.stdin.buffer)) is not None:
+        convert, read, case, path = message
         try:
             _write(answers, (convert(read, case, path), None))
         except Exception as error:  # whatever a reader raises is for the process that asked

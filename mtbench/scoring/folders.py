@@ -22,13 +22,13 @@ from mtbench.registry.discovery import discover
 from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registered, Registry
 from mtbench.registry.specs import ExtractorSpec, Features, MetricSpec, Need, two_sided
-from mtbench.scoring.reading import Folder, Reading, read_folder
+from mtbench.scoring.reading import FolderImages, ReadOptions, read_folder
 from mtbench.stages.extract import extract
 from mtbench.stages.scoring import score as score_inputs
 from mtbench.store.artefacts import Store, address_of
 from mtbench.store.folders import store_folder
 
-Report = Callable[[str, int, int], None]
+ProgressReport = Callable[[str, int, int], None]
 
 
 def score(
@@ -57,7 +57,7 @@ def score(
     store: str | None = None,
     plugin_files: Iterable[str] = (),
     no_plugins: bool = False,
-    report: Report = lambda what, done, total: None,
+    report: ProgressReport = lambda what, done, total: None,
 ) -> list[dict[str, Any]]:
     """Metrics for two folders of images.
 
@@ -71,7 +71,7 @@ def score(
         labels: mask value to name; by default every value that occurs, by number.
         paired: the target folder holds the truth of each translated image, by the same name.
         body_mask: masks that restrict paired metrics, matched by name.
-        plane, window, patient, skip_unreadable: see :class:`mtbench.scoring.reading.Reading`.
+        plane, window, patient, skip_unreadable: see :class:`mtbench.scoring.reading.ReadOptions`.
         device, precision, batch_size: of feature extraction; the device and batch size change nothing beyond
             rounding.
         seed, draws: of the draw N = min(N translated, N target) and of resampling.
@@ -97,15 +97,15 @@ def score(
     seed = check_seed(seed, "--seed")
     draws = check_whole(draws, "--draws", name="the number of draws", minimum=1)
     registry = discover(plugin_files, third_party=not no_plugins)
-    chosen = _chosen(registry, metrics, preset, dict(weights or {}))
-    reading = Reading(plane, window, patient, skip_unreadable)
+    choices = _metric_choices(registry, metrics, preset, dict(weights or {}))
+    reading = ReadOptions(plane, window, patient, skip_unreadable)
     keep = Store(store_folder(store))
-    sides = _Sides(keep, reading, report)
+    sides = _Inputs(keep, reading, report)
     sides.read(translated, target, masks, predicted, body_mask, paired, labels)
     prepare_torch(precision, 2)
     features = _FeatureSource(registry, keep, device, precision, batch_size, report)
     sampling = _Sampling(seed, draws, preset is None if balance is None else balance, intervals)
-    return [row for metric in chosen for row in _rows(metric, sides, features, sampling, named=bool(metrics))]
+    return [row for metric in choices for row in _rows(metric, sides, features, sampling, named=bool(metrics))]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class _Sampling:
 
 
 @dataclass(frozen=True)
-class _Chosen:
+class _MetricChoice:
     registered: Registered[MetricSpec]
     params: Mapping[str, Any]
     weights: Mapping[str, str]
@@ -129,12 +129,14 @@ class _Chosen:
         return self.registered.ask(self.registered.spec.needed, self.params)
 
 
-def _chosen(registry: Registry, metrics: Sequence[str], preset: str | None, weights: dict[str, str]) -> list[_Chosen]:
+def _metric_choices(
+    registry: Registry, metrics: Sequence[str], preset: str | None, weights: dict[str, str]
+) -> list[_MetricChoice]:
     for name, file in weights.items():
         registry.get(ExtractorSpec, name)
         if not expanded(file).is_file():
             raise WeightsError(f"there is no weight file {file}", where=f"--weights {name}=...")
-    found = []
+    result = []
     presets: set[str] = set()
     for call in metrics or registry.names("metric"):
         registered, params = registry.call(MetricSpec, call)
@@ -143,24 +145,24 @@ def _chosen(registry: Registry, metrics: Sequence[str], preset: str | None, weig
         presets.update(choices)
         if takes and preset in choices:
             params.setdefault(takes, preset)
-        found.append(_Chosen(registered, registered.complete(params), weights))
+        result.append(_MetricChoice(registered, registered.complete(params), weights))
     if preset is not None and preset not in presets:
         raise RequestError(
             f"no metric here has a preset '{preset}'",
             expected="one of " + ", ".join(sorted(presets)) if presets else None,
             matches=close_matches(preset, presets),
         )
-    return found
+    return result
 
 
-class _Sides:
+class _Inputs:
     """What was given, read and matched."""
 
-    def __init__(self, store: Store, reading: Reading, report: Report) -> None:
+    def __init__(self, store: Store, reading: ReadOptions, report: ProgressReport) -> None:
         self._store = store
         self._reading = reading
         self._report = report
-        self.folders: dict[str, Folder] = {}
+        self.folders: dict[str, FolderImages] = {}
         self.paired: ImageSet | None = None
         self.predicted: Any = None
         self.reference_masks: Any = None
@@ -184,9 +186,9 @@ class _Sides:
         if masks is not None and predicted is not None:
             self.reference_masks = self._matched(masks, ours)
             self.predicted = self._matched(predicted, ours)
-            found = sorted(set(np.unique(self.reference_masks)) | set(np.unique(self.predicted)))
-            names = dict(labels or {int(v): str(v) for v in found if v})
-            unknown = [int(v) for v in found if v and int(v) not in names]
+            values = sorted(set(np.unique(self.reference_masks)) | set(np.unique(self.predicted)))
+            names = dict(labels or {int(v): str(v) for v in values if v})
+            unknown = [int(v) for v in values if v and int(v) not in names]
             if unknown:
                 raise DataError(
                     f"the masks hold the value {unknown[0]}", where="--labels", expected=f"one of {list(names)}"
@@ -198,7 +200,7 @@ class _Sides:
             bodies = self._matched(body, ours) if body is not None else None
             self.paired = replace(truth, masks=bodies)
 
-    def _folder(self, folder: str | Path) -> Folder:
+    def _folder(self, folder: str | Path) -> FolderImages:
         path = expanded(folder)
         return read_folder(
             path,
@@ -209,17 +211,17 @@ class _Sides:
 
     def _matched(self, folder: str | Path, images: ImageSet) -> Any:
         path = expanded(folder)
-        found = read_folder(path, replace(self._reading, window=None), self._store, mask=True).images
-        if found.size != images.size:
+        masks = read_folder(path, replace(self._reading, window=None), self._store, mask=True).images
+        if masks.size != images.size:
             raise DataError(
-                f"its masks are {found.size}, the images {images.size}", where=str(path), expected="one size"
+                f"its masks are {masks.size}, the images {images.size}", where=str(path), expected="one size"
             )
-        return found.images[_match([s.slice_id for s in images.slices], [s.slice_id for s in found.slices], str(path))]
+        return masks.images[_match([s.slice_id for s in images.slices], [s.slice_id for s in masks.slices], str(path))]
 
 
-def _match(wanted: Sequence[str], present: Sequence[str], where: str) -> list[int]:
+def _match(names: Sequence[str], present: Sequence[str], where: str) -> list[int]:
     positions = {name: i for i, name in enumerate(present)}
-    for name in wanted:
+    for name in names:
         if name not in positions:
             raise DataError(
                 f"nothing here is called '{name}', like the translated image",
@@ -227,14 +229,14 @@ def _match(wanted: Sequence[str], present: Sequence[str], where: str) -> list[in
                 expected="the same names in both folders",
                 matches=close_matches(name, present),
             )
-    return [positions[name] for name in wanted]
+    return [positions[name] for name in names]
 
 
 class _FeatureSource:
     """Features of a side, from the store where they are there already."""
 
     def __init__(
-        self, registry: Registry, store: Store, device: str, precision: str, batch_size: int, report: Report
+        self, registry: Registry, store: Store, device: str, precision: str, batch_size: int, report: ProgressReport
     ) -> None:
         self._registry = registry
         self._store = store
@@ -255,7 +257,7 @@ class _FeatureSource:
             progress=lambda done, total, figures: self._report(what, done, total),
         )
 
-    def get(self, need: Features, folder: Folder, weights: Mapping[str, str]) -> tuple[dict[str, Any], str, str]:
+    def get(self, need: Features, folder: FolderImages, weights: Mapping[str, str]) -> tuple[dict[str, Any], str, str]:
         """Arrays by name, the sha256 of the weights, and the extractor's caveat."""
         registered = self._registry.get(ExtractorSpec, need.extractor)
         spec = registered.spec
@@ -291,13 +293,13 @@ class _FeatureSource:
 
 
 def _rows(
-    metric: _Chosen, sides: _Sides, source: _FeatureSource, sampling: _Sampling, *, named: bool
+    metric: _MetricChoice, sides: _Inputs, source: _FeatureSource, sampling: _Sampling, *, named: bool
 ) -> list[dict[str, Any]]:
     shared = _columns(metric, sides, source.precision, sampling.seed)
     try:
         inputs, weights, caveats = _inputs(metric, sides, source)
-        known = all(all(folder.images.patients) for folder in sides.folders.values())
-        found = score_inputs(
+        patients_known = all(all(folder.images.patients) for folder in sides.folders.values())
+        measurement = score_inputs(
             metric.registered.create(metric.params),
             metric.registered.spec,
             inputs,
@@ -305,7 +307,7 @@ def _rows(
             seed=sampling.seed,
             draws=sampling.draws,
             balance=sampling.balance,
-            intervals=sampling.intervals and known,
+            intervals=sampling.intervals and patients_known,
         )
     except MtbenchError as error:
         # A metric that nobody named is left out with its reason; one that was named must be there.
@@ -324,16 +326,16 @@ def _rows(
             "ci_low": item.ci[0] if item.ci else None,
             "ci_high": item.ci[1] if item.ci else None,
             "without_interval": reason,
-            "n": found.n or None,
-            "draws": found.draws,
+            "n": measurement.n or None,
+            "draws": measurement.draws,
             "mark": item.mark,
             "note": item.note,
         }
-        for item, reason in zip(found.scores, found.without, strict=True)
+        for item, reason in zip(measurement.scores, measurement.without, strict=True)
     ]
 
 
-def _columns(metric: _Chosen, sides: _Sides, precision: str, seed: int) -> dict[str, Any]:
+def _columns(metric: _MetricChoice, sides: _Inputs, precision: str, seed: int) -> dict[str, Any]:
     """What is known of a metric's rows beforehand."""
     spec, both = metric.registered.spec, two_sided(metric.needs)
     ours, theirs = sides.folders["candidate"].images, sides.folders["reference"].images
@@ -364,7 +366,7 @@ def _patients(images: ImageSet) -> int | None:
     return len(set(images.patients)) if all(images.patients) else None
 
 
-def _inputs(metric: _Chosen, sides: _Sides, source: _FeatureSource) -> tuple[MetricInputs, str, str]:
+def _inputs(metric: _MetricChoice, sides: _Inputs, source: _FeatureSource) -> tuple[MetricInputs, str, str]:
     needs = metric.needs
     name = format_call(metric.registered.spec.name, {})
     if "predicted_masks" in needs and sides.predicted is None:

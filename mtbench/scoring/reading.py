@@ -31,7 +31,7 @@ def _silent(done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How files become slices.
 
     Attributes:
@@ -62,7 +62,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Folder:
+class FolderImages:
     """A folder that was read.
 
     Attributes:
@@ -87,23 +87,23 @@ def files_below(folder: Path) -> list[Path]:
         return [folder]
     if not folder.is_dir():
         raise RequestError(f"there is no folder {folder}")
-    found = [p for p in sorted(folder.rglob("*")) if p.is_file() and suffix(p) and not p.name.startswith(".")]
-    found += [p for p in (folder, *sorted(q for q in folder.rglob("*") if q.is_dir())) if is_series(p)]
-    if not found:
+    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and suffix(p) and not p.name.startswith(".")]
+    paths += [p for p in (folder, *sorted(q for q in folder.rglob("*") if q.is_dir())) if is_series(p)]
+    if not paths:
         raise DataError(
             "the folder holds no images", where=str(folder), expected=", ".join(SUFFIXES) + " or DICOM series"
         )
-    return sorted(found)
+    return sorted(paths)
 
 
 def read_folder(
     folder: Path,
-    reading: Reading,
+    reading: ReadOptions,
     store: Store,
     *,
     mask: bool = False,
     progress: Progress = _silent,
-) -> Folder:
+) -> FolderImages:
     """All slices of a folder, in the order of their paths.
 
     Raises:
@@ -123,8 +123,8 @@ def read_folder(
     artefact = store.get("prepare", address)
     if artefact is None:
         info: dict[str, Any] = {}
-        with store.create("prepare", address, {"key": key, "stage": "prepare", "inputs": {}}, info) as made:
-            info["unreadable"] = _convert(paths, base, reading, made, mask, progress)
+        with store.create("prepare", address, {"key": key, "stage": "prepare", "inputs": {}}, info) as target:
+            info["unreadable"] = _convert(paths, base, reading, target, mask, progress)
         artefact = store.get("prepare", address)
         assert artefact is not None
     unreadable = tuple((str(a), str(b)) for a, b in artefact.info["unreadable"])
@@ -133,7 +133,7 @@ def read_folder(
     pixels = np.load(artefact.path / "images-source.npy", mmap_mode="r", allow_pickle=False)
     slices = tuple(read_slices(artefact.path, "source"))
     images = ImageSet(pixels, slices, None, Task(folder.name), "source", "test")
-    return Folder(images, artefact.digest, unreadable)
+    return FolderImages(images, artefact.digest, unreadable)
 
 
 def _refusal(unreadable: tuple[tuple[str, str], ...], total: int) -> DataError:
@@ -145,7 +145,7 @@ def _refusal(unreadable: tuple[tuple[str, str], ...], total: int) -> DataError:
 
 
 def _convert(
-    paths: list[Path], base: Path, reading: Reading, made: Path, mask: bool, progress: Progress
+    paths: list[Path], base: Path, reading: ReadOptions, target: Path, mask: bool, progress: Progress
 ) -> list[tuple[str, str]]:
     """Write ``images-source.npy`` and its index; returns the files that could not be read, with the reasons."""
     unreadable: list[tuple[str, str]] = []
@@ -162,7 +162,7 @@ def _convert(
                 continue
             pixels, slices = cut
             if array is None:
-                array = GrowingArray(made / "images-source.npy", pixels[0])
+                array = GrowingArray(target / "images-source.npy", pixels[0])
                 first, shape = str(path), (pixels.shape[1:], pixels.dtype)
             if (pixels.shape[1:], pixels.dtype) != shape:
                 raise DataError(
@@ -184,7 +184,7 @@ def _convert(
         if unreadable:
             raise _refusal(tuple(unreadable), len(paths))
         raise DataError(f"the folder holds {len(records)} image", where=str(base), expected="at least two images")
-    write_index(made / "index-source.parquet", records)
+    write_index(target / "index-source.parquet", records)
     return unreadable
 
 
@@ -192,10 +192,10 @@ def _kind(size: tuple[int, int], dtype: Any) -> str:
     return f"{size[0]} x {size[1]} {dtype}"
 
 
-def _in_parallel(paths: list[Path], base: Path, reading: Reading, mask: bool) -> Iterator[tuple[Path, Any]]:
+def _in_parallel(paths: list[Path], base: Path, reading: ReadOptions, mask: bool) -> Iterator[tuple[Path, Any]]:
     """Each file's slices, or the error, in order; a few files ahead and no more."""
 
-    def one(path: Path) -> Any:
+    def slices_or_error(path: Path) -> Any:
         try:
             return _slices(path, base, reading, mask)
         except DataError as error:
@@ -205,14 +205,14 @@ def _in_parallel(paths: list[Path], base: Path, reading: Reading, mask: bool) ->
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(paths), 8 * workers):
             block = paths[start : start + 8 * workers]
-            yield from zip(block, pool.map(one, block), strict=True)
+            yield from zip(block, pool.map(slices_or_error, block), strict=True)
 
 
-def _slices(path: Path, base: Path, reading: Reading, mask: bool) -> tuple[Any, list[Slice]]:
+def _slices(path: Path, base: Path, reading: ReadOptions, mask: bool) -> tuple[Any, list[Slice]]:
     volume = (read_mask if mask else read)(path)
     name = path.relative_to(base).with_name(stem(path)).as_posix() if path != base else path.name
     stack = volume.slices(reading.plane if volume.axes else None)  # type: ignore[arg-type]
-    pixels, window = _stored(np.ascontiguousarray(stack), reading, str(path), mask)
+    pixels, window = _pixels_and_window(np.ascontiguousarray(stack), reading, str(path), mask)
     spacing, thickness = volume.in_plane(reading.plane if volume.axes else None)  # type: ignore[arg-type]
     patient = ""
     if reading.patient:
@@ -237,7 +237,9 @@ def _slices(path: Path, base: Path, reading: Reading, mask: bool) -> tuple[Any, 
     return pixels, [replace(record, slice_id=f"{name}/{i:04d}", index=i) for i in range(len(pixels))]
 
 
-def _stored(stack: Any, reading: Reading, where: str, mask: bool) -> tuple[Any, tuple[float, float] | None]:
+def _pixels_and_window(
+    stack: Any, reading: ReadOptions, where: str, mask: bool
+) -> tuple[Any, tuple[float, float] | None]:
     """Pixels as they are scored, and the window that maps them back to the file's unit."""
     if mask:
         if stack.min() < 0 or stack.max() > 255:

@@ -26,10 +26,10 @@ class Budget:
     minutes: float | None = None
 
     def __post_init__(self) -> None:
-        given = {k: v for k, v in vars(self).items() if v is not None}
-        if not given:
+        limits = {k: v for k, v in vars(self).items() if v is not None}
+        if not limits:
             raise ParamError("a fit has no budget", expected="at least one of epochs, steps and minutes")
-        for name, value in given.items():
+        for name, value in limits.items():
             if not value > 0:
                 raise ParamError(f"the budget's {name} is {value!r}", expected="a number above 0")
 

@@ -19,18 +19,18 @@ class Events:
         asked: ``True``: into the folder "tensorboard" too where the context names none; ``False``: nowhere.
     """
 
-    def __init__(self, context: Context, asked: bool | None) -> None:
+    def __init__(self, context: Context, enabled: bool | None) -> None:
         self._log = context.log
         self._writer: Any = None
-        folder = context.events or (Path("tensorboard") if asked else None)
-        if folder is None or asked is False:
+        folder = context.events or (Path("tensorboard") if enabled else None)
+        if folder is None or enabled is False:
             return
         try:
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(folder))
         except ImportError:
-            if asked:
+            if enabled:
                 self._log.append("no TensorBoard events: the package 'tensorboard' is not installed")
         except Exception as error:
             self._log.append(f"no TensorBoard events: {error}")

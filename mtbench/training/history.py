@@ -19,7 +19,7 @@ Phase = Literal["train", "validation"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class HistoryEntry:
     """One figure.
 
     Attributes:
@@ -61,7 +61,7 @@ class History:
         ended: why training stopped: "budget" or "patience".
     """
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[HistoryEntry] = field(default_factory=list)
     samples: list[SampleImage] = field(default_factory=list)
     steps: int = 0
     epochs: int = 0
@@ -109,7 +109,7 @@ class History:
         return cls(
             **{
                 **state,
-                "entries": [Entry(*row) for row in state["entries"]],
+                "entries": [HistoryEntry(*row) for row in state["entries"]],
                 "samples": [SampleImage(**{**s, "pixels": s["pixels"].numpy()}) for s in state["samples"]],
             }
         )
@@ -117,13 +117,13 @@ class History:
 
 def join(histories: Iterable[History]) -> History:
     """One record of several fits (one network per object), to be saved together."""
-    joined = History()
+    result = History()
     for history in histories:
-        joined.entries += history.entries
-        joined.samples += history.samples
-        joined.steps += history.steps
-        joined.epochs += history.epochs
-    return joined
+        result.entries += history.entries
+        result.samples += history.samples
+        result.steps += history.steps
+        result.epochs += history.epochs
+    return result
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -15,7 +15,7 @@ from torch import Tensor
 from mtbench.compute.context import Context
 from mtbench.errors import TrainingError
 from mtbench.training.events import Events
-from mtbench.training.history import Entry, History, Phase, SampleImage
+from mtbench.training.history import History, HistoryEntry, Phase, SampleImage
 
 _ENTRIES = 2000
 """About how many entries of a loss a training leaves; longer ones are averaged over more steps."""
@@ -143,5 +143,5 @@ class Journal:
         self._at = (state["at"][0], state["at"][1])
 
     def _enter(self, phase: Phase, step: int, epoch: int, name: str, value: float) -> None:
-        self.history.entries.append(Entry(self._name, phase, step, epoch, name, value))
+        self.history.entries.append(HistoryEntry(self._name, phase, step, epoch, name, value))
         self._events.scalar(f"{self._name}/{phase}/{name}", value, step)

@@ -153,22 +153,22 @@ class Step:
             clip: the largest total norm of the gradients; larger ones are scaled down to it.
         """
         optimisers = [self._recipe.optimisers[n] for n in ([names] if isinstance(names, str) else names)]
-        chosen = [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
+        parameters = [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
         values: dict[str, Tensor] = {}
-        with self._only(chosen):
+        with self._only(parameters):
             for part, share in zip(self.parts, self._shares, strict=True):
                 with self._autocast():
-                    given = losses(part)
-                    total = torch.stack([loss.float() for loss in given.values()]).sum()
+                    terms = losses(part)
+                    total = torch.stack([loss.float() for loss in terms.values()]).sum()
                 (total * share).backward()  # type: ignore[no-untyped-call]
-                for name, loss in given.items():
+                for name, loss in terms.items():
                     value = loss.detach().float() * share
                     values[name] = values[name] + value if name in values else value
         self.values.update(values)
         if clip is not None:
-            nn.utils.clip_grad_norm_(chosen, clip)
+            nn.utils.clip_grad_norm_(parameters, clip)
         for optimiser in optimisers:
             optimiser.step()
 
@@ -178,13 +178,13 @@ class Step:
             self.values[name] = figure.detach().float() if isinstance(figure, Tensor) else torch.tensor(figure)
 
     @contextmanager
-    def _only(self, chosen: Sequence[Tensor]) -> Iterator[None]:
-        kept = {id(p) for p in chosen}
+    def _only(self, parameters: Sequence[Tensor]) -> Iterator[None]:
+        ids = {id(p) for p in parameters}
         others = [
             p
             for network in self._recipe.networks.values()
             for p in network.parameters()
-            if p.requires_grad and id(p) not in kept
+            if p.requires_grad and id(p) not in ids
         ]
         for p in others:
             p.requires_grad_(False)

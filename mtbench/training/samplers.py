@@ -151,7 +151,7 @@ class _Images:
             for k, position in enumerate(positions):
                 rng = generator(seed, "augment", name, epoch, position)
                 images[k], masks[k] = self._augment(images[k], masks[k], rng)
-        found = {name: torch.stack(images)}
+        tensors = {name: torch.stack(images)}
         if self._masks is not None:
-            found[f"{name}_mask"] = torch.stack([m for m in masks if m is not None])
-        return found
+            tensors[f"{name}_mask"] = torch.stack([m for m in masks if m is not None])
+        return tensors

@@ -59,7 +59,7 @@ class ImagePool:
 
     def query(self, images: Tensor, rng: np.random.Generator) -> Tensor:
         """As many images as are given, B x ...; detached. Pass the step's ``rng``."""
-        given = []
+        result = []
         for image in images.detach():
             if len(self.images) < self.size:
                 self.images.append(image.clone())
@@ -67,8 +67,8 @@ class ImagePool:
                 place = int(rng.integers(self.size))
                 # The new image goes where the old one was; the old one is kept by the batch alone.
                 self.images[place], image = image.clone(), self.images[place].to(image.device)
-            given.append(image)
-        return torch.stack(given)
+            result.append(image)
+        return torch.stack(result)
 
     def state_dict(self) -> dict[str, Any]:
         """The stored images."""

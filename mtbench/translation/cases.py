@@ -14,15 +14,15 @@ from mtbench.data import Slice, encode
 from mtbench.errors import DataError
 from mtbench.formats import Cut, Volume, check_same_place, read, read_mask
 from mtbench.translation.cutters import Cutter
-from mtbench.translation.files import Item
+from mtbench.translation.files import InputFile
 
-Report = Callable[[str, int, int], None]
+ProgressReport = Callable[[str, int, int], None]
 TOGETHER = 2**25
 """Pixels that are held in memory and translated in one go: as many volumes or images as that, at least one."""
 
 
 @dataclass(frozen=True)
-class Case:
+class InputSlices:
     """One item, read and cut.
 
     Attributes:
@@ -32,7 +32,7 @@ class Case:
         slices: N records.
     """
 
-    item: Item
+    item: InputFile
     volume: Volume
     cut: Cut
     images: NDArray[Any]
@@ -58,21 +58,21 @@ class Inputs:
 
     cutter: Cutter
     skip: bool
-    known: Mapping[int, str] | None
+    labels_allowed: Mapping[int, str] | None
     slices: int = 0
     labels: dict[int, str] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
-    _usable: list[Item] = field(default_factory=list)
-    _kept: dict[Path, Case] = field(default_factory=dict)
+    _usable: list[InputFile] = field(default_factory=list)
+    _cases: dict[Path, InputSlices] = field(default_factory=dict)
 
-    def look(self, found: Sequence[Item], report: Report) -> Inputs:
+    def look(self, items: Sequence[InputFile], report: ProgressReport) -> Inputs:
         """Read everything.
 
         Raises:
             DataError: a file cannot be used, and such files are not to be left out.
         """
         pixels = 0
-        for done, item in enumerate(found, start=1):
+        for done, item in enumerate(items, start=1):
             try:
                 case = self._read(item)
             except DataError as error:
@@ -84,21 +84,21 @@ class Inputs:
             self.slices += len(case.slices)
             pixels += case.pixels
             if pixels <= TOGETHER:
-                self._kept[item.path] = case
+                self._cases[item.path] = case
             if case.masks is not None:
                 self.labels |= {int(v): str(v) for v in np.unique(case.masks) if v}
-            report("reading", done, len(found))
+            report("reading", done, len(items))
         if not self._usable:
             path, reason = self.left_out[0]
             raise DataError(f"no file can be used; the first, {path}: {reason}")
         return self
 
-    def together(self) -> Iterator[list[Case]]:
+    def together(self) -> Iterator[list[InputSlices]]:
         """Cases whose slices have one size, as many as are translated in one go."""
-        group: list[Case] = []
+        group: list[InputSlices] = []
         pixels = 0
         for item in self._usable:
-            case = self._kept.pop(item.path, None) or self._read(item)
+            case = self._cases.pop(item.path, None) or self._read(item)
             pixels += case.pixels
             if group and (case.images.shape[1:] != group[0].images.shape[1:] or pixels > TOGETHER):
                 yield group
@@ -106,7 +106,7 @@ class Inputs:
             group.append(case)
         yield group
 
-    def _read(self, item: Item) -> Case:
+    def _read(self, item: InputFile) -> InputSlices:
         volume = read(item.path)
         cut = self.cutter.cut(volume)
         images = encode(cut.images(volume), self.cutter.depth)
@@ -128,16 +128,20 @@ class Inputs:
             replace(record, slice_id=f"{item.name}/{i:04d}" if several else item.name, index=i, window=window)
             for i, window in enumerate(windows)
         )
-        return Case(item, volume, cut, images, masks, tuple(slices))
+        return InputSlices(item, volume, cut, images, masks, tuple(slices))
 
-    def _mask(self, item: Item, volume: Volume, cut: Cut) -> NDArray[np.uint8]:
+    def _mask(self, item: InputFile, volume: Volume, cut: Cut) -> NDArray[np.uint8]:
         assert item.mask is not None
         mask = read_mask(item.mask)
         check_same_place(mask, volume, item.path.name)
         labels = cut.masks(mask)
-        unknown = [int(v) for v in np.unique(labels) if v and self.known is not None and int(v) not in self.known]
+        unknown = [
+            int(v)
+            for v in np.unique(labels)
+            if v and self.labels_allowed is not None and int(v) not in self.labels_allowed
+        ]
         if unknown:
-            listed = ", ".join(f"{value} ({name})" for value, name in (self.known or {}).items())
+            listed = ", ".join(f"{value} ({name})" for value, name in (self.labels_allowed or {}).items())
             raise DataError(
                 f"the mask holds the value {unknown[0]}", where=str(item.mask), expected=f"0 or one of {listed}"
             )

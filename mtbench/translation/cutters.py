@@ -22,7 +22,7 @@ from mtbench.store.images import read_slices
 
 
 @dataclass(frozen=True)
-class Options:
+class CutOptions:
     """What the user says of the images.
 
     Attributes:
@@ -65,7 +65,7 @@ class Cutter:
     unit: str = ""
 
 
-def by_hand(options: Options) -> Cutter:
+def by_hand(options: CutOptions) -> Cutter:
     """As the user says; 8-bit images, plain 16-bit ones and floats in [0, 1] need no window."""
 
     def cut(volume: Volume) -> Cut:
@@ -77,41 +77,41 @@ def by_hand(options: Options) -> Cutter:
     return Cutter(cut)
 
 
-def as_prepared(data: Artefact, registry: Registry, options: Options) -> Cutter:
+def as_prepared(data: Artefact, registry: Registry, options: CutOptions) -> Cutter:
     """As the data set ``data`` was prepared; what the user says goes over it.
 
     A data set whose object has ``cut(volume)`` is asked. Of any other, plane, frame and window are those of its
     prepared source slices, where these have them in common.
     """
-    described = json.loads((data.path / "task.json").read_text(encoding="utf-8"))
+    description = json.loads((data.path / "task.json").read_text(encoding="utf-8"))
     sources, targets = read_slices(data.path, "source"), read_slices(data.path, "target")
     unit = unit_of(data)
     plugin = registry.get(DatasetSpec, unit.plugin).create(unit.arguments)
     window, where = _common([s.window for s in sources]), unit.task.dataset
-    own = Geometry.from_json(sources[0].geometry).plane if sources[0].geometry else None
+    own_plane = Geometry.from_json(sources[0].geometry).plane if sources[0].geometry else None
 
     def cut(volume: Volume) -> Cut:
-        if isinstance(plugin, VolumeCutting) and volume.axes and own is None:
-            found = _as_plain(plugin, volume, options)
+        if isinstance(plugin, VolumeCutting) and volume.axes and own_plane is None:
+            cutting = _as_plain(plugin, volume, options)
         elif isinstance(plugin, VolumeCutting):
-            found = plugin.cut(volume)
-            if options.plane and found.plane and options.plane != found.plane:
+            cutting = plugin.cut(volume)
+            if options.plane and cutting.plane and options.plane != cutting.plane:
                 raise RequestError(
-                    f"--plane {options.plane}", expected=f"{found.plane}, as '{where}' was cut, or no --plane at all"
+                    f"--plane {options.plane}", expected=f"{cutting.plane}, as '{where}' was cut, or no --plane at all"
                 )
         else:
-            found = _like(sources[0], volume, options, described["size"], window, where)
+            cutting = _like(sources[0], volume, options, description["size"], window, where)
         if options.size:
-            found = replace(found, frame=Frame.plain(found.frame.native, options.size))
+            cutting = replace(cutting, frame=Frame.plain(cutting.frame.native, options.size))
         if options.window or options.percentiles:
-            found = replace(found, windows=(_window(volume, options),))
-        return found
+            cutting = replace(cutting, windows=(_window(volume, options),))
+        return cutting
 
-    return Cutter(cut, described["depth"], _common([s.window for s in targets]), targets[0].unit if targets else "")
+    return Cutter(cut, description["depth"], _common([s.window for s in targets]), targets[0].unit if targets else "")
 
 
 def _like(
-    first: Slice, volume: Volume, options: Options, size: tuple[int, int], window: Window | None, where: str
+    first: Slice, volume: Volume, options: CutOptions, size: tuple[int, int], window: Window | None, where: str
 ) -> Cut:
     """As a prepared slice was cut."""
     geometry = Geometry.from_json(first.geometry) if first.geometry else None
@@ -119,8 +119,8 @@ def _like(
     native = _native(volume, plane)
     spacing = volume.in_plane(plane)[0]
     if geometry is None or geometry.frame.scaled == geometry.frame.size or not (spacing and first.spacing):
-        whole = Frame.none(native)
-        frame = replace(whole, scaled=(size[0], size[1]), size=(size[0], size[1]))
+        unscaled = Frame.none(native)
+        frame = replace(unscaled, scaled=(size[0], size[1]), size=(size[0], size[1]))
     else:
         frame = Frame.by_spacing(native, spacing, first.spacing[0], size[0])
     if not (options.window or options.percentiles):
@@ -137,12 +137,12 @@ def _like(
     return Cut(plane, frame, (window,))
 
 
-def _as_plain(plugin: VolumeCutting, volume: Volume, options: Options) -> Cut:
+def _as_plain(plugin: VolumeCutting, volume: Volume, options: CutOptions) -> Cut:
     """As a data set of plain images cuts: the slices of the volume are shown to it as 8-bit images."""
     plane, (low, high) = _plane(volume, options.plane), _window(volume, options)
     grey = encode((volume.slices(plane).astype(np.float32) - low) / (high - low), "uint8")
-    found = plugin.cut(Volume(grey, volume.file, spacing=volume.in_plane(plane)[0]))
-    return replace(found, plane=plane, windows=((low, high),))
+    cut = plugin.cut(Volume(grey, volume.file, spacing=volume.in_plane(plane)[0]))
+    return replace(cut, plane=plane, windows=((low, high),))
 
 
 def _common(windows: list[Window | None]) -> Window | None:
@@ -165,7 +165,7 @@ def _native(volume: Volume, plane: Plane | None) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _window(volume: Volume, options: Options) -> Window:
+def _window(volume: Volume, options: CutOptions) -> Window:
     if options.window:
         return options.window
     array = volume.array

@@ -12,7 +12,7 @@ from mtbench.scoring.reading import files_below
 
 
 @dataclass(frozen=True)
-class Item:
+class InputFile:
     """One image, stack, volume or DICOM series.
 
     Attributes:
@@ -28,34 +28,34 @@ class Item:
     output: Path
 
 
-def items(given: Path, output: Path, masks: Path | None) -> list[Item]:
+def items(input: Path, output: Path, masks: Path | None) -> list[InputFile]:
     """What is to be translated, in the order of the paths.
 
     Raises:
         RequestError: nothing is there, masks are missing, or the output is no place for it.
         DataError: the folder holds no images.
     """
-    if not given.exists():
-        raise RequestError(f"there is no file or folder {given}")
-    single = given.is_file() or is_series(given)
-    paths = [given] if given.is_file() else files_below(given)
-    base = given.parent if given.is_file() else given
-    if given.is_file() and not suffix(given):
+    if not input.exists():
+        raise RequestError(f"there is no file or folder {input}")
+    single = input.is_file() or is_series(input)
+    paths = [input] if input.is_file() else files_below(input)
+    base = input.parent if input.is_file() else input
+    if input.is_file() and not suffix(input):
         raise RequestError(
-            f"{given.name} is no image that can be read", expected="a file of another format, or a folder"
+            f"{input.name} is no image that can be read", expected="a file of another format, or a folder"
         )
-    names = {path: _name(path, base, given) for path in paths}
-    known = _masks(masks, names, alone=single and len(paths) == 1) if masks else {}
-    return [Item(path, names[path], known.get(path), _output(path, given, output)) for path in paths]
+    names = {path: _name(path, base, input) for path in paths}
+    mask_of = _masks(masks, names, alone=single and len(paths) == 1) if masks else {}
+    return [InputFile(path, names[path], mask_of.get(path), _output(path, input, output)) for path in paths]
 
 
-def refuse_to_overwrite(found: Sequence[Item], output: Path, given: Path) -> None:
+def refuse_to_overwrite(items: Sequence[InputFile], output: Path, input: Path) -> None:
     """Refuse where a translation would take the place of something.
 
     Raises:
         RequestError: naming the first.
     """
-    there = [item.output for item in found if _occupied(item.output)]
+    there = [item.output for item in items if _occupied(item.output)]
     if there:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise RequestError(
@@ -69,27 +69,27 @@ def _occupied(path: Path) -> bool:
     return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
-def _name(path: Path, base: Path, given: Path) -> str:
-    if path == given:
+def _name(path: Path, base: Path, input: Path) -> str:
+    if path == input:
         return stem(path)
     return path.relative_to(base).with_name(stem(path)).as_posix()
 
 
-def _output(path: Path, given: Path, output: Path) -> Path:
-    if given.is_file():
+def _output(path: Path, input: Path, output: Path) -> Path:
+    if input.is_file():
         if output.is_dir() or not output.suffix:
-            return output / given.name
-        if suffix(output) != suffix(given):
+            return output / input.name
+        if suffix(output) != suffix(input):
             raise RequestError(
-                f"the output {output.name} is of another format than {given.name}",
-                expected=f"a name that ends with {suffix(given)}, or a folder",
+                f"the output {output.name} is of another format than {input.name}",
+                expected=f"a name that ends with {suffix(input)}, or a folder",
             )
         return output
     if output.exists() and not output.is_dir():
         raise RequestError(f"{output} is a file", expected="a folder, as the input is one")
-    if output.resolve().is_relative_to(given.resolve()):
-        raise RequestError(f"{output} lies in the input {given}", expected="a folder outside it")
-    return output if path == given else output / path.relative_to(given)
+    if output.resolve().is_relative_to(input.resolve()):
+        raise RequestError(f"{output} lies in the input {input}", expected="a folder outside it")
+    return output if path == input else output / path.relative_to(input)
 
 
 def _masks(masks: Path, names: dict[Path, str], *, alone: bool) -> dict[Path, Path]:
@@ -99,13 +99,13 @@ def _masks(masks: Path, names: dict[Path, str], *, alone: bool) -> dict[Path, Pa
         if not alone:
             raise RequestError(f"{masks} is one file for {len(names)} images", where="--masks", expected="a folder")
         return dict.fromkeys(names, masks)
-    found = {_name(path, masks, masks): path for path in files_below(masks)}
+    by_name = {_name(path, masks, masks): path for path in files_below(masks)}
     for name in names.values():
-        if name not in found:
+        if name not in by_name:
             raise RequestError(
                 f"there is no mask called '{name}' in {masks}",
                 where="--masks",
                 expected="the same names as the images have",
-                matches=close_matches(name, found),
+                matches=close_matches(name, by_name),
             )
-    return {path: found[name] for path, name in names.items()}
+    return {path: by_name[name] for path, name in names.items()}

@@ -49,11 +49,11 @@ class Model:
         Raises:
             WeightsError: the fit cannot be loaded.
         """
-        made = self.registered.create(self.params)
+        translator = self.registered.create(self.params)
         if self.fit is not None:
             try:
-                assert isinstance(made, Trainable), "it has no load()"
-                made.load(self.fit)
+                assert isinstance(translator, Trainable), "it has no load()"
+                translator.load(self.fit)
             except MtbenchError:
                 raise
             except Exception as error:
@@ -62,7 +62,7 @@ class Model:
                     where=str(self.fit),
                     expected=f"a folder that save() of '{self.registered.spec.name}' wrote",
                 ) from error
-        return made
+        return translator
 
 
 def from_checkpoint(registry: Registry, call: str, checkpoint: Path | None, precision: str) -> Model:
@@ -124,14 +124,14 @@ def _params_of(fit: Path, registered: Registered[TranslatorSpec]) -> dict[str, A
 def recorded(unit: Unit, registered: Registered[TranslatorSpec]) -> dict[str, Any]:
     """The parameters of a recorded unit that the plugin still has; never what runs a program, which a store that
     somebody sent could bring along."""
-    declared = registered.spec.params
-    return {k: v for k, v in unit.arguments.items() if k in declared and not declared[k].runs_program}
+    specs = registered.spec.params
+    return {k: v for k, v in unit.arguments.items() if k in specs and not specs[k].runs_program}
 
 
 def _resolved(registered: Registered[TranslatorSpec], params: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters with the paths that were typed as absolute ones."""
-    declared = registered.spec.params
+    specs = registered.spec.params
     return {
-        name: str(expanded(value).resolve()) if declared[name].kind == "path" and value else value
+        name: str(expanded(value).resolve()) if specs[name].kind == "path" and value else value
         for name, value in params.items()
     }

@@ -23,8 +23,8 @@ from mtbench.registry.discovery import discover
 from mtbench.stages.translate import translate as through
 from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
-from mtbench.translation.cases import Case, Inputs, Report
-from mtbench.translation.cutters import Cutter, Options, as_prepared, by_hand
+from mtbench.translation.cases import Inputs, InputSlices, ProgressReport
+from mtbench.translation.cutters import CutOptions, Cutter, as_prepared, by_hand
 from mtbench.translation.files import items, refuse_to_overwrite
 from mtbench.translation.models import Model, from_checkpoint
 from mtbench.translation.trained import from_results
@@ -75,7 +75,7 @@ def translate(
     plugin_files: Iterable[str] = (),
     no_plugins: bool = False,
     config: str | None = None,
-    report: Report = lambda what, done, total: None,
+    report: ProgressReport = lambda what, done, total: None,
 ) -> Translated:
     """Run a translator on new images or volumes and write them back in their own format and geometry.
 
@@ -107,7 +107,7 @@ def translate(
         WeightsError: the checkpoint is of another model or damaged.
         PluginError: the translator broke its contract.
     """
-    options = Options(plane, window, percentiles, size)
+    options = CutOptions(plane, window, percentiles, size)
     device = resolve_device(device)
     if seed is not None:
         seed = check_seed(seed, "--seed")
@@ -126,15 +126,15 @@ def translate(
     if target_window is not None:
         cutter = replace(cutter, target=target_window, unit="")
     _check_masks(model, masks)
-    given, to = expanded(input), expanded(output)
-    found = items(given, to, expanded(masks) if masks else None)
+    source, destination = expanded(input), expanded(output)
+    files_to_translate = items(source, destination, expanded(masks) if masks else None)
     if not overwrite:
-        refuse_to_overwrite(found, to, given)
+        refuse_to_overwrite(files_to_translate, destination, source)
     task = _task(model, labels)
-    looked = Inputs(cutter, skip_unreadable, task.labels if task else None).look(found, report)
+    inputs = Inputs(cutter, skip_unreadable, task.labels if task else None).look(files_to_translate, report)
     with tempfile.TemporaryDirectory(prefix="mtbench-") as scratch:
         context = Context(
-            task=task or Task("new images", labels=looked.labels, masks=frozenset({"source"} if masks else ())),
+            task=task or Task("new images", labels=inputs.labels, masks=frozenset({"source"} if masks else ())),
             params=model.params,
             seed=model.seed,
             device=device,
@@ -145,9 +145,9 @@ def translate(
             find_weights=find,
         )
         prepare_torch(model.precision, model.threads)
-        files = _run(model, looked, cutter, context, report)
+        files = _run(model, inputs, cutter, context, report)
     notes = dict.fromkeys((*model.notes, *context.log, *context.remarks))
-    return Translated(tuple(files), looked.slices, _values(cutter), tuple(notes), tuple(looked.left_out))
+    return Translated(tuple(files), inputs.slices, _values(cutter), tuple(notes), tuple(inputs.left_out))
 
 
 def _check_masks(model: Model, masks: str | Path | None) -> None:
@@ -171,12 +171,12 @@ def _values(cutter: Cutter) -> str:
     return f"black is {low:g} and white {high:g} {cutter.unit}".strip()
 
 
-def _run(model: Model, looked: Inputs, cutter: Cutter, context: Context, report: Report) -> list[Path]:
+def _run(model: Model, inputs: Inputs, cutter: Cutter, context: Context, report: ProgressReport) -> list[Path]:
     """Translate and write, group by group."""
     translator = model.make()
     written: list[Path] = []
     before = 0
-    for group in looked.together():
+    for group in inputs.together():
         images = ImageSet(
             np.concatenate([case.images for case in group]),
             tuple(record for case in group for record in case.slices),
@@ -186,37 +186,37 @@ def _run(model: Model, looked: Inputs, cutter: Cutter, context: Context, report:
             "test",
         )
         context.progress = lambda done, total, figures, before=before: report(  # type: ignore[misc]
-            "translating", before + done, looked.slices
+            "translating", before + done, inputs.slices
         )
         chunks = through(
             translator, images, context, conditional=model.conditional, depth=cutter.depth, blame=model.registered.blame
         )
-        made = np.concatenate(list(chunks))
+        translations = np.concatenate(list(chunks))
         for case in group:
             count = len(case.slices)
-            _write(case, decode(made[:count]), cutter)
+            _write(case, decode(translations[:count]), cutter)
             written.append(case.item.output)
-            made = made[count:]
+            translations = translations[count:]
         before += len(images)
     return written
 
 
-def _write(case: Case, made: NDArray[np.float32], cutter: Cutter) -> None:
+def _write(case: InputSlices, translation: NDArray[np.float32], cutter: Cutter) -> None:
     # PNG holds grey levels and nothing else; the target's unit has no place in it.
     window = None if suffix(case.item.path) == ".png" else cutter.target
-    volume = case.cut.put_back(made, case.volume, window)
+    volume = case.cut.put_back(translation, case.volume, window)
     write_like(replace(volume, array=_typed(volume.array, case.volume, window)), case.item.output, cutter.unit)
 
 
 def _typed(values: NDArray[Any], like: Volume, window: tuple[float, float] | None) -> NDArray[Any]:
     """Integers where the input held integers and 16 bits can hold the target's values, else float32."""
-    given = like.array.dtype
-    if given.kind not in "ui":
+    own_type = like.array.dtype
+    if own_type.kind not in "ui":
         return values
     # In the input's own window its own type will do; in the target's, signed values may be needed.
-    for dtype in (given, np.dtype(np.int16)):
+    for dtype in (own_type, np.dtype(np.int16)):
         limits = np.iinfo(dtype)
         if window is None or (limits.min <= window[0] and window[1] <= limits.max and window[1] - window[0] >= 255):
-            whole: NDArray[Any] = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
-            return whole
+            integers: NDArray[Any] = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+            return integers
     return values

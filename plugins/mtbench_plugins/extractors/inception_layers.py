@@ -201,7 +201,7 @@ def conv_shapes() -> Iterator[tuple[str, tuple[int, int, int, int]]]:
         yield conv.name, (conv.outputs, channels, *conv.kernel)
         channels = conv.outputs
     for block in blocks("average"):
-        joined = 0
+        outputs = 0
         for branch in block.branches:
             inner = channels
             for conv in branch.convs:
@@ -209,10 +209,10 @@ def conv_shapes() -> Iterator[tuple[str, tuple[int, int, int, int]]]:
                 inner = conv.outputs
             for conv in branch.fork:
                 yield f"{block.name}.{conv.name}", (conv.outputs, inner, *conv.kernel)
-            joined += sum(conv.outputs for conv in branch.fork) or inner
+            outputs += sum(conv.outputs for conv in branch.fork) or inner
         if block.pooled is not None:
             yield f"{block.name}.{block.pooled.name}", (block.pooled.outputs, channels, 1, 1)
-            joined += block.pooled.outputs
+            outputs += block.pooled.outputs
         else:
-            joined += channels
-        channels = joined
+            outputs += channels
+        channels = outputs

@@ -102,14 +102,14 @@ class InceptionNet:
         return _relu_(F.conv2d(x, weight, bias, conv.stride, conv.padding))
 
     def _block(self, x: torch.Tensor, block: Block) -> torch.Tensor:
-        joined: list[torch.Tensor] = []
+        outputs: list[torch.Tensor] = []
         for branch in block.branches:
             y = x
             for conv in branch.convs:
                 y = self._conv(y, f"{block.name}.{conv.name}", conv)
-            joined += [self._conv(y, f"{block.name}.{conv.name}", conv) for conv in branch.fork] or [y]
-        joined.append(self._pooled(x, block))
-        return torch.cat(joined, 1)
+            outputs += [self._conv(y, f"{block.name}.{conv.name}", conv) for conv in branch.fork] or [y]
+        outputs.append(self._pooled(x, block))
+        return torch.cat(outputs, 1)
 
     def _pooled(self, x: torch.Tensor, block: Block) -> torch.Tensor:
         if block.pooled is None:

@@ -31,19 +31,19 @@ def features(image: NDArray[Any], laplacian: bool = False) -> dict[str, float]:
     Raises:
         DataError: a side shorter than 8 pixels, or values that are not finite.
     """
-    given = image.astype(np.float64)
-    check(given)
-    prepared = sampled(normalised(given))
-    found: dict[str, float] = {}
+    pixels = image.astype(np.float64)
+    check(pixels)
+    prepared = sampled(normalised(pixels))
+    result: dict[str, float] = {}
     for name, values in (
-        ("Image-original", given),
+        ("Image-original", pixels),
         ("Image-interpolated", prepared),
         # The library's mask covers every sampled pixel. Said twice, counted twice: so its distance has it.
         ("Mask-interpolated", prepared),
     ):
-        found[f"diagnostics_{name}_Minimum"] = float(values.min())
-        found[f"diagnostics_{name}_Maximum"] = float(values.max())
-        found[f"diagnostics_{name}_Mean"] = float(values.mean())
+        result[f"diagnostics_{name}_Minimum"] = float(values.min())
+        result[f"diagnostics_{name}_Maximum"] = float(values.max())
+        result[f"diagnostics_{name}_Mean"] = float(values.mean())
     for kind, values in filtered(prepared, laplacian):
         binned = levels(values)
         counts = np.bincount(binned.ravel())
@@ -55,8 +55,8 @@ def features(image: NDArray[Any], laplacian: bool = False) -> dict[str, float]:
             ("glszm", zone_features(binned)),
             ("ngtdm", neighbourhood_features(binned)),
         ):
-            found.update({f"{kind}_{family}_{name}": float(value) for name, value in some.items()})
-    return found
+            result.update({f"{kind}_{family}_{name}": float(value) for name, value in some.items()})
+    return result
 
 
 class Radiomics:

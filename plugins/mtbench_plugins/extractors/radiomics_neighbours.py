@@ -38,9 +38,9 @@ def _direction(first: Levels, second: Levels, highest: int) -> dict[str, float]:
     sums = np.bincount(first + second) / count
     differences = np.bincount(np.abs(first - second)) / count
     codes = np.minimum(first, second) * (highest + 1) + np.maximum(first, second)
-    found = np.bincount(codes)
-    occurring = np.flatnonzero(found)
-    joint = found[occurring] / count
+    counts = np.bincount(codes)
+    occurring = np.flatnonzero(counts)
+    joint = counts[occurring] / count
     twice = np.where(occurring // (highest + 1) == occurring % (highest + 1), 1.0, 2.0)
     each = joint / twice
 

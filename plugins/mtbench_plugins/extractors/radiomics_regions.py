@@ -75,12 +75,12 @@ def _runs(sequence: Levels, starts: NDArray[np.bool_]) -> tuple[Levels, Levels]:
 def _lines(shape: tuple[int, int]) -> tuple[tuple[Levels, NDArray[np.bool_]], ...]:
     """For each direction the pixels line by line, and which of them begin a line."""
     y, x = (axis.ravel() for axis in np.indices(shape))
-    found = []
+    lines = []
     for line, along in ((y, x), (x, y), (y - x, x), (y + x, x)):
         order = np.lexsort((along, line))
         starts = np.diff(line[order], prepend=line.min() - 1) != 0
-        found.append((order, starts))
-    return tuple(found)
+        lines.append((order, starts))
+    return tuple(lines)
 
 
 def _zones(levels: Levels) -> tuple[Levels, Levels]:

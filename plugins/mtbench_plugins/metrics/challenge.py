@@ -23,19 +23,19 @@ WINDOW = 7
 SMALLEST = 97
 
 
-def mae(found: Floats, truth: Floats, body: Mask) -> float:
+def mae(image: Floats, truth: Floats, body: Mask) -> float:
     """Mean absolute error over the mask, values not clipped."""
-    return float(np.abs(found - truth)[body].mean())
+    return float(np.abs(image - truth)[body].mean())
 
 
-def psnr(found: Floats, truth: Floats, body: Mask) -> float:
+def psnr(image: Floats, truth: Floats, body: Mask) -> float:
     """Peak signal-to-noise ratio over the mask, at most 100 dB."""
-    return similarity.psnr(np.clip(found, LOW, HIGH), np.clip(truth, LOW, HIGH), HIGH - LOW, body)
+    return similarity.psnr(np.clip(image, LOW, HIGH), np.clip(truth, LOW, HIGH), HIGH - LOW, body)
 
 
-def ms_ssim(found: Floats, truth: Floats, body: Mask) -> float:
+def ms_ssim(image: Floats, truth: Floats, body: Mask) -> float:
     """Masked multi-scale structural similarity of two volumes."""
-    first, second = (np.where(body, np.clip(v, LOW, HIGH), LOW) - LOW for v in (found, truth))
+    first, second = (np.where(body, np.clip(v, LOW, HIGH), LOW) - LOW for v in (image, truth))
     missing = [max(SMALLEST - n, 0) for n in body.shape]
     around = [(n // 2, n - n // 2) for n in missing]
     first, second = np.pad(first, around, mode="edge"), np.pad(second, around, mode="edge")
@@ -43,8 +43,8 @@ def ms_ssim(found: Floats, truth: Floats, body: Mask) -> float:
     inside = (slice(WINDOW // 2, -(WINDOW // 2)),) * 3
     value = 1.0
     for weight in similarity.WEIGHTS:
-        chosen = similarity_map(first, second, weight)[inside][mask[inside]]
-        value *= min(max(float(chosen.mean()), 0.0), 1.0) if chosen.size else float("nan")
+        values = similarity_map(first, second, weight)[inside][mask[inside]]
+        value *= min(max(float(values.mean()), 0.0), 1.0) if values.size else float("nan")
         first, second = smoothed(first)[::2, ::2, ::2], smoothed(second)[::2, ::2, ::2]
         mask = mask[::2, ::2, ::2]
     return value

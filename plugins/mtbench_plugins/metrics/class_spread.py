@@ -36,8 +36,8 @@ def split_scores(
     values = []
     for index in range(splits):
         # Split by split, as the logits of many images in float64 are a lot of memory.
-        chosen = order[index * count // splits : (index + 1) * count // splits]
-        part = torch.from_numpy(logits[chosen].astype(np.float64))
+        rows = order[index * count // splits : (index + 1) * count // splits]
+        part = torch.from_numpy(logits[rows].astype(np.float64))
         if not torch.isfinite(part).all():
             raise DataError("the class scores hold NaN or infinite values")
         part = part.log_softmax(1)

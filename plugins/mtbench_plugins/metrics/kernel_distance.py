@@ -132,12 +132,12 @@ def subset_discrepancies(first: Features, second: Features, subsets: int, size: 
             remedy="Set subset_size to what there is, or leave subsets out to use all images at once",
         )
     random = np.random.RandomState(seed)
-    drawn = [(random.choice(m, size, replace=False), random.choice(n, size, replace=False)) for _ in range(subsets)]
+    samples = [(random.choice(m, size, replace=False), random.choice(n, size, replace=False)) for _ in range(subsets)]
     if subsets * size * size < m * n:
-        return np.array([discrepancy(first[ours], second[theirs]).value for ours, theirs in drawn])
+        return np.array([discrepancy(first[ours], second[theirs]).value for ours, theirs in samples])
     in_x = torch.zeros(subsets, m, dtype=torch.float64)
     in_y = torch.zeros(subsets, n, dtype=torch.float64)
-    for row, (ours, theirs) in enumerate(drawn):
+    for row, (ours, theirs) in enumerate(samples):
         in_x[row, torch.from_numpy(ours)] = 1
         in_y[row, torch.from_numpy(theirs)] = 1
     within = _sums(first, None, in_x, in_x) + _sums(second, None, in_y, in_y)

@@ -36,8 +36,8 @@ def parameters() -> dict[str, mtbench.Param]:
 
 def resolve(params: Params, defaults: Params, presets: Mapping[str, Params]) -> dict[str, Any]:
     """The settings named in ``defaults``: as given, else of the preset, else the default."""
-    chosen = {**defaults, **presets.get(params["preset"] or "", {})}
-    return {name: value if params.get(name) is None else params[name] for name, value in chosen.items()}
+    settings = {**defaults, **presets.get(params["preset"] or "", {})}
+    return {name: value if params.get(name) is None else params[name] for name, value in settings.items()}
 
 
 def need(params: Params, of: Literal["candidate", "reference"], array: str) -> mtbench.Features:
@@ -46,17 +46,17 @@ def need(params: Params, of: Literal["candidate", "reference"], array: str) -> m
     An extractor of somebody else's is given only what was asked for by name, so it needs to know none of it.
     """
     preset = PRESETS[params["preset"]] if params["preset"] else {}
-    asked = {name: preset.get(name) if params[name] is None else params[name] for name in _CONVENTION}
-    asked["weights"] = params["weights"]
+    settings = {name: preset.get(name) if params[name] is None else params[name] for name in _CONVENTION}
+    settings["weights"] = params["weights"]
     return mtbench.Features(
         of=of,
         extractor=params["extractor"],
         arrays=(array,),
-        params={name: value for name, value in asked.items() if value is not None},
+        params={name: value for name, value in settings.items() if value is not None},
     )
 
 
-def variant(params: Params, own: Params, own_presets: Mapping[str, Params]) -> str:
+def variant(params: Params, own_defaults: Params, own_presets: Mapping[str, Params]) -> str:
     """What stands in brackets behind a metric's name: nothing for the published definition.
 
     Args:
@@ -65,12 +65,12 @@ def variant(params: Params, own: Params, own_presets: Mapping[str, Params]) -> s
         own_presets: those of each preset.
     """
     extractor = params["extractor"]
-    defaults = {**DEFAULTS.get(extractor, {}), **own}
+    defaults = {**DEFAULTS.get(extractor, {}), **own_defaults}
     presets = {name: {**convention, **own_presets.get(name, {})} for name, convention in PRESETS.items()}
     settings = resolve(params, defaults, presets)
     # Somebody else's extractor has defaults we do not know: all that was asked for is named.
-    asked = need(params, "candidate", "").params
-    settings.update({name: asked[name] for name in _CONVENTION if name in asked})
+    request = need(params, "candidate", "").params
+    settings.update({name: request[name] for name in _CONVENTION if name in request})
     parts = _differences(settings, defaults, presets)
     if params["weights"]:
         parts.append(f"weights={Path(params['weights']).stem}")

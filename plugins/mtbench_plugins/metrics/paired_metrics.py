@@ -23,7 +23,7 @@ Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedMetric:
     """What the four metrics share.
 
     Args:
@@ -129,58 +129,58 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Mae(Comparison):
+class Mae(PairedMetric):
     """Mean absolute error in the body, in the image's own unit."""
 
     name = "mae"
 
-    def measure(self, found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
-        return float(np.abs(found - truth)[body].mean())
+    def measure(self, image: Floats, truth: Floats, body: Mask, ends: Range) -> float:
+        return float(np.abs(image - truth)[body].mean())
 
-    def of_volume(self, found: Floats, truth: Floats, body: Mask) -> float:
-        return challenge.mae(found, truth, body)
+    def of_volume(self, image: Floats, truth: Floats, body: Mask) -> float:
+        return challenge.mae(image, truth, body)
 
 
 @dataclass(frozen=True)
-class Psnr(Comparison):
+class Psnr(PairedMetric):
     """10 log10(range^2 / mean squared error in the body), in dB, at most 100."""
 
     name = "psnr"
 
-    def measure(self, found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
-        return similarity.psnr(found, truth, ends[1] - ends[0], body)
+    def measure(self, image: Floats, truth: Floats, body: Mask, ends: Range) -> float:
+        return similarity.psnr(image, truth, ends[1] - ends[0], body)
 
-    def of_volume(self, found: Floats, truth: Floats, body: Mask) -> float:
-        return challenge.psnr(found, truth, body)
+    def of_volume(self, image: Floats, truth: Floats, body: Mask) -> float:
+        return challenge.psnr(image, truth, body)
 
 
 @dataclass(frozen=True)
-class Ssim(Comparison):
+class Ssim(PairedMetric):
     """Structural similarity: mean over the body of the map of Wang et al. 2004."""
 
     name = "ssim"
 
-    def measure(self, found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
-        _large_enough(self.name, found, 2 * similarity.RADIUS + 1)
+    def measure(self, image: Floats, truth: Floats, body: Mask, ends: Range) -> float:
+        _large_enough(self.name, image, 2 * similarity.RADIUS + 1)
         # Luminance wants values from 0 upwards.
-        return similarity.ssim(found[0] - ends[0], truth[0] - ends[0], ends[1] - ends[0], body[0])
+        return similarity.ssim(image[0] - ends[0], truth[0] - ends[0], ends[1] - ends[0], body[0])
 
 
 @dataclass(frozen=True)
-class MsSsim(Comparison):
+class MsSsim(PairedMetric):
     """Multi-scale structural similarity (Wang et al. 2003); five scales need sides of at least 176 pixels."""
 
     scales: int = field(default=5, kw_only=True)
 
     name = "ms-ssim"
 
-    def measure(self, found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
-        _large_enough(self.name, found, (2 * similarity.RADIUS + 1) * 2 ** (self.scales - 1))
-        first, second = found[0] - ends[0], truth[0] - ends[0]
+    def measure(self, image: Floats, truth: Floats, body: Mask, ends: Range) -> float:
+        _large_enough(self.name, image, (2 * similarity.RADIUS + 1) * 2 ** (self.scales - 1))
+        first, second = image[0] - ends[0], truth[0] - ends[0]
         return similarity.ms_ssim(first, second, ends[1] - ends[0], body[0], self.scales)
 
-    def of_volume(self, found: Floats, truth: Floats, body: Mask) -> float:
-        return challenge.ms_ssim(found, truth, body)
+    def of_volume(self, image: Floats, truth: Floats, body: Mask) -> float:
+        return challenge.ms_ssim(image, truth, body)
 
 
 def largest_part(mask: Mask) -> Mask:
@@ -203,15 +203,15 @@ def _values(images: ImageSet, paired: ImageSet, index: int) -> Floats:
 
 
 def _unit(metric: str, paired: ImageSet) -> str:
-    known = sum(s.window is not None for s in paired.slices)
+    with_window = sum(s.window is not None for s in paired.slices)
     units = {s.unit for s in paired.slices}
-    if known not in (0, len(paired)) or len(units) > 1:
+    if with_window not in (0, len(paired)) or len(units) > 1:
         raise DataError(
-            f"{known} of {len(paired)} slices know their window, in units {sorted(units)}",
+            f"{with_window} of {len(paired)} slices know their window, in units {sorted(units)}",
             where=metric,
             expected="one unit, and a window for all slices or none",
         )
-    return units.pop() or ("its own unit" if known else "") if known else ""
+    return units.pop() or ("its own unit" if with_window else "") if with_window else ""
 
 
 def _large_enough(metric: str, images: Floats, side: int) -> None:

@@ -38,11 +38,11 @@ def standardised(candidate: Features, reference: Features) -> tuple[NDArray[np.f
     Raises:
         DataError: fewer than two images a side, features that are not finite, or references that are all alike.
     """
-    for side, given in (("translated", candidate), ("target", reference)):
-        if len(given) < 2:
-            raise DataError(f"FRD needs at least two {side} images; there is {len(given)}")
-        if not np.isfinite(given).all():
-            raise DataError(f"the radiomic features of the {side} images hold NaN or infinite values")
+    for name, rows in (("translated", candidate), ("target", reference)):
+        if len(rows) < 2:
+            raise DataError(f"FRD needs at least two {name} images; there is {len(rows)}")
+        if not np.isfinite(rows).all():
+            raise DataError(f"the radiomic features of the {name} images hold NaN or infinite values")
     values = reference.astype(np.float64)
     mean, spread = values.mean(axis=0), values.std(axis=0)
     varied = spread > FLAT * np.abs(mean)
@@ -107,13 +107,13 @@ class Frd:
         return math.log(squared) / 2 if self._paper_log else math.log(squared)
 
 
-def _refuse_constant(features: Features, images: ImageSet | None, side: str) -> None:
+def _refuse_constant(features: Features, images: ImageSet | None, name: str) -> None:
     """The first two features are the darkest and the brightest value of an image."""
     flat = np.flatnonzero(features[:, 0] == features[:, 1])
     if len(flat):
         names = [images.slices[int(i)].slice_id if images is not None else f"number {i + 1}" for i in flat[:3]]
         raise DataError(
-            f"{len(flat)} of {len(features)} {side} images have one value everywhere ({', '.join(names)}"
+            f"{len(flat)} of {len(features)} {name} images have one value everywhere ({', '.join(names)}"
             f"{', ...' if len(flat) > 3 else ''}): they have no texture, and frd-score has no features of them",
             remedy="Leave blank slices out, or judge them by another metric",
         )

@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Groups:
+class SliceGroups:
     """Which slices make up each volume or slice, and which of these belong to one reported case.
 
     Attributes:
@@ -33,24 +33,24 @@ class Groups:
     ids: tuple[str, ...]
 
 
-def groups(images: ImageSet, per: Per) -> Groups:
+def groups(images: ImageSet, per: Per) -> SliceGroups:
     """The units that are measured one by one: slices, or volumes."""
     slices = images.slices
     if per == "slice":
-        return Groups(
+        return SliceGroups(
             per,
             tuple(np.array([i]) for i in range(len(slices))),
             tuple(s.patient_id for s in slices),
             tuple(s.slice_id for s in slices),
         )
-    found: dict[tuple[str, str], list[int]] = {}
+    members: dict[tuple[str, str], list[int]] = {}
     for i, s in enumerate(slices):
-        found.setdefault((s.patient_id, s.case_id), []).append(i)
-    return Groups(
+        members.setdefault((s.patient_id, s.case_id), []).append(i)
+    return SliceGroups(
         per,
-        tuple(np.array(sorted(at, key=lambda i: slices[i].index)) for at in found.values()),
-        tuple(patient for patient, _ in found),
-        tuple(case for _, case in found),
+        tuple(np.array(sorted(at, key=lambda i: slices[i].index)) for at in members.values()),
+        tuple(patient for patient, _ in members),
+        tuple(case for _, case in members),
     )
 
 
@@ -97,28 +97,28 @@ def region_masks(inputs: MetricInputs, metric: str) -> Iterator[tuple[str, Mask,
             expected="labels or regions declared by its dataset",
         )
     for name, values in inputs.task.regions.items():
-        wanted = np.zeros(256, bool)
-        wanted[list(values)] = True
+        inside = np.zeros(256, bool)
+        inside[list(values)] = True
         # A table look-up is several times faster than np.isin on uint8.
-        yield name, wanted[predicted], wanted[reference]
+        yield name, inside[predicted], inside[reference]
 
 
-def mean_score(metric: str, region: str, found: Groups, values: Sequence[float], note: str = "") -> Score:
+def mean_score(metric: str, region: str, grouping: SliceGroups, values: Sequence[float], note: str = "") -> Score:
     """The mean over cases that have a value; per patient, a patient's volumes are averaged first.
 
     Raises:
         DataError: no case has a value.
     """
     numbers = np.asarray(values, np.float64)
-    if found.per == "slice":
-        cases = Cases("slice", found.ids, found.patients, numbers)
+    if grouping.per == "slice":
+        cases = Cases("slice", grouping.ids, grouping.patients, numbers)
     else:
-        names = tuple(dict.fromkeys(found.patients))
-        owner = np.array(found.patients)
+        names = tuple(dict.fromkeys(grouping.patients))
+        owner = np.array(grouping.patients)
         cases = Cases("patient", names, names, np.array([_mean(numbers[owner == name]) for name in names]))
     if np.isnan(cases.values).all():
         raise DataError(
-            f"no {found.per} has a value for '{region}'" if region else f"no {found.per} has a value",
+            f"no {grouping.per} has a value for '{region}'" if region else f"no {grouping.per} has a value",
             where=metric,
             expected="at least one case with a mask that is not empty" if region else None,
         )

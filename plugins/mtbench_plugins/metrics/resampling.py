@@ -80,9 +80,9 @@ def class_spread_measure(logits: Features, split: NDArray[np.int64]) -> Measure:
     entropies = (p * log_p).sum(axis=1)
 
     def measure(candidates: Positions | None, references: Positions | None) -> float:
-        chosen, of = (v if candidates is None else v[candidates] for v in (np.arange(len(p)), split))
+        positions, of = (v if candidates is None else v[candidates] for v in (np.arange(len(p)), split))
         values = []
-        for part in (chosen[of == s] for s in range(int(split.max()) + 1)):
+        for part in (positions[of == s] for s in range(int(split.max()) + 1)):
             if len(part):
                 marginal = p[part].mean(axis=0)
                 overall = (marginal * np.log(np.maximum(marginal, 1e-300))).sum()
@@ -127,6 +127,6 @@ def _kernel(x: Floats, y: Floats) -> Floats:
 def _indicator(count: int, positions: Positions | None) -> Floats:
     if positions is None:
         return np.ones(count)
-    chosen = np.zeros(count)
-    chosen[positions] = 1
-    return chosen
+    indicator = np.zeros(count)
+    indicator[positions] = 1
+    return indicator

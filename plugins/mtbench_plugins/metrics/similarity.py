@@ -84,5 +84,5 @@ def halved(image: Floats) -> Floats:
 def _mean(values: Floats, mask: Mask) -> float:
     # Without the border, where windows overhang.
     inside = (slice(RADIUS, -RADIUS),) * values.ndim
-    chosen = values[inside][mask[inside]]
-    return float(chosen.mean()) if chosen.size else float("nan")
+    pixels = values[inside][mask[inside]]
+    return float(pixels.mean()) if pixels.size else float("nan")

@@ -136,36 +136,36 @@ class SlicedWasserstein:
             most = (side // SMALLEST).bit_length()
         else:
             most = 1 + round(float(np.log2(side // SMALLEST))) if side >= SMALLEST else 0
-        wanted = most if self.levels is None else self.levels
-        if most == 0 or wanted > most:
+        levels = most if self.levels is None else self.levels
+        if most == 0 or levels > most:
             raise DataError(
-                f"images of {_size(candidate)} have {most} pyramid levels and {max(wanted, 1)} are asked for",
+                f"images of {_size(candidate)} have {most} pyramid levels and {max(levels, 1)} are asked for",
                 where="swd",
-                expected=f"a shorter side of at least {SMALLEST * 2 ** (max(wanted, 1) - 1)} pixels",
+                expected=f"a shorter side of at least {SMALLEST * 2 ** (max(levels, 1) - 1)} pixels",
             )
-        return wanted
+        return levels
 
     def descriptors(self, images: ImageSet, role: str, levels: int) -> list[Floats]:
         """Raw patches by level: float32, N x P x 49, slice by slice."""
         parts: list[list[Floats]] = [[] for _ in range(levels)]
         for start in range(0, len(images), _IMAGES_AT_ONCE):
-            chosen = slice(start, start + _IMAGES_AT_ONCE)
-            bands = laplacian(images.floats(chosen)[:, 0], levels, self.variant)
-            ids = [s.slice_id for s in images.slices[chosen]]
+            batch = slice(start, start + _IMAGES_AT_ONCE)
+            bands = laplacian(images.floats(batch)[:, 0], levels, self.variant)
+            ids = [s.slice_id for s in images.slices[batch]]
             for level, band in enumerate(bands):
                 parts[level].append(_cut(band, self.draw_positions(band.shape[1:], ids, role, level)))
         return [np.concatenate(part) for part in parts]
 
     def draw_directions(self, level: int) -> NDArray[np.float64]:
         """The directions of a level, for three channels: K x 147, the pixels of a channel side by side."""
-        drawn = generator("swd", self.seed, "directions", level).standard_normal(
+        directions = generator("swd", self.seed, "directions", level).standard_normal(
             (self.directions, CHANNELS * PATCH * PATCH)
         )
         if self.variant == "karras":
-            drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+            directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         else:
-            drawn /= drawn.std(axis=1, ddof=1, keepdims=True)
-        return drawn
+            directions /= directions.std(axis=1, ddof=1, keepdims=True)
+        return directions
 
     def some_directions(self, level: int) -> Floats:
         """The first of the folded directions of a level, for :meth:`resample`."""
@@ -199,14 +199,14 @@ class Projections:
         self.weights = directions.sum(axis=1, dtype=np.float64)
         self.size = by_slice.shape[1]
         self.variant = variant
-        self._whole: Floats | None = None
+        self._full: Floats | None = None
 
     def sorted(self, positions: Positions | None) -> Floats:
         """Standardised projections of the slices at ``positions``, each row in ascending order."""
         if positions is None:
-            if self._whole is None:
-                self._whole = self.sorted(np.arange(len(self.sums)))
-            return self._whole
+            if self._full is None:
+                self._full = self.sorted(np.arange(len(self.sums)))
+            return self._full
         number = len(positions) * self.size
         mean = self.sums[positions].sum() / number
         variance = self.squares[positions].sum() / number - mean**2

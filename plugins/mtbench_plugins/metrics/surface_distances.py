@@ -52,11 +52,11 @@ class Hausdorff95:
 
     def of_masks(self, predicted: Mask, reference: Mask, spacing: Spacing) -> float:
         """The value of one case; NaN where it has none."""
-        there, wanted = predicted.any(), reference.any()
-        if there and wanted:
+        in_predicted, in_reference = predicted.any(), reference.any()
+        if in_predicted and in_reference:
             both = surface_distances(predicted, reference, spacing)
             return float(max(np.percentile(d, 95) for d in both))
-        if there == wanted or self.missing == "skip":
+        if in_predicted == in_reference or self.missing == "skip":
             return float("nan")
         return float(np.linalg.norm([(n - 1) * step for n, step in zip(predicted.shape, spacing, strict=True)]))
 
@@ -88,10 +88,10 @@ class SurfaceDice:
 
     def of_masks(self, predicted: Mask, reference: Mask, spacing: Spacing) -> float:
         """The value of one case; NaN where it has none."""
-        there, wanted = predicted.any(), reference.any()
-        if not there and not wanted:
+        in_predicted, in_reference = predicted.any(), reference.any()
+        if not in_predicted and not in_reference:
             return 1.0 if self.empty == "1" else float("nan")
-        if not there or not wanted:
+        if not in_predicted or not in_reference:
             return 0.0
         both = surface_distances(predicted, reference, spacing)
         return float(sum((d <= self.tolerance).sum() for d in both) / sum(map(len, both)))
@@ -128,37 +128,37 @@ def surface(mask: Mask) -> Mask:
 
 def _scores(metric: str, inputs: MetricInputs, per: Per, unit: Unit, of_masks: Measure) -> list[Score]:
     assert inputs.candidate is not None
-    found = groups(inputs.candidate, per)
+    grouping = groups(inputs.candidate, per)
     unit = _unit(metric, inputs.candidate, per, unit)
-    steps = [_spacing(metric, [inputs.candidate.slices[i] for i in m], per, unit) for m in found.members]
+    steps = [_spacing(metric, [inputs.candidate.slices[i] for i in m], per, unit) for m in grouping.members]
     scores = []
     for region, predicted, reference in region_masks(inputs, metric):
         values = []
-        for members, step in zip(found.members, steps, strict=True):
+        for members, step in zip(grouping.members, steps, strict=True):
             ours, theirs = predicted[members], reference[members]
             values.append(of_masks(ours, theirs, step) if per == "patient" else of_masks(ours[0], theirs[0], step))
         without = int(np.isnan(values).sum())
         left_out = f"; {without} of {len(values)} cases have no value" if without else ""
-        scores.append(mean_score(metric, region, found, values, note=f"distances in {unit}{left_out}"))
+        scores.append(mean_score(metric, region, grouping, values, note=f"distances in {unit}{left_out}"))
     return scores
 
 
 def _unit(metric: str, images: ImageSet, per: Per, unit: Unit) -> Unit:
-    known = sum(s.spacing is not None for s in images.slices)
+    with_spacing = sum(s.spacing is not None for s in images.slices)
     if per == "patient" and unit == "auto":
         unit = "mm"
     if unit == "auto":
-        if 0 < known < len(images):
+        if 0 < with_spacing < len(images):
             raise DataError(
-                f"{known} of {len(images)} slices know their spacing",
+                f"{with_spacing} of {len(images)} slices know their spacing",
                 where=metric,
                 expected="all of them or none",
                 remedy="Give the others a spacing, or ask for unit=pixels",
             )
-        unit = "mm" if known else "pixels"
-    if unit == "mm" and known < len(images):
+        unit = "mm" if with_spacing else "pixels"
+    if unit == "mm" and with_spacing < len(images):
         raise DataError(
-            f"{len(images) - known} of {len(images)} slices have no spacing",
+            f"{len(images) - with_spacing} of {len(images)} slices have no spacing",
             where=metric,
             expected="the spacing of every slice, for distances in mm",
             remedy="Use per=slice with unit=pixels",

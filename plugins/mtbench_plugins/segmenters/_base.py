@@ -142,8 +142,8 @@ class Segmenter:
         # Two pixels at the lowest level, at least: one alone cannot be normalised.
         below, beside = (max(2 * multiple, -(-n // multiple) * multiple) - n for n in (height, width))
         x = F.pad(signed(images), (0, beside, 0, below), mode="replicate")
-        found: Tensor = self.networks[name](x.contiguous(memory_format=torch.channels_last))
-        return found[..., :height, :width]
+        logits: Tensor = self.networks[name](x.contiguous(memory_format=torch.channels_last))
+        return logits[..., :height, :width]
 
     def save(self, folder: Path) -> None:
         """Write ``networks.pt``, ``losses.parquet`` and ``validation.json`` (region to Dice) into

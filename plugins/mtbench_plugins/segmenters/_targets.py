@@ -98,10 +98,10 @@ class Targets:
                 where=where,
                 remedy="Add masks for this domain, or choose another dataset",
             )
-        found = np.unique(np.asarray(images.masks))
-        unknown = np.setdiff1d(found, [0, *self.labels])
+        values = np.unique(np.asarray(images.masks))
+        unknown = np.setdiff1d(values, [0, *self.labels])
         if unknown.size:
-            binary = set(found.tolist()) <= {0, 255}
+            binary = set(values.tolist()) <= {0, 255}
             raise DataError(
                 f"the masks hold the value {', '.join(map(str, unknown[:5].tolist()))}",
                 where=where,
@@ -119,9 +119,9 @@ def dice(
     predicted: Tensor, truth: Tensor, regions: Mapping[str, Sequence[int]], smooth: float = 1e-4
 ) -> dict[str, float]:
     """Dice of label maps B x H x W by region: mean over slices, a slice with both masks empty counting 1."""
-    found = {}
+    scores = {}
     for name, values in regions.items():
         p, t = member(predicted, values), member(truth, values)
         both, total = (p & t).sum((1, 2)).double(), (p.sum((1, 2)) + t.sum((1, 2))).double()
-        found[name] = float(((2 * both + smooth) / (total + smooth)).mean())
-    return found
+        scores[name] = float(((2 * both + smooth) / (total + smooth)).mean())
+    return scores

@@ -81,15 +81,15 @@ class PlainUNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B x 1 x H x W, sides multiples of 2 ** (levels - 1), to logits B x ``channels`` x H x W."""
-        skipped: list[Tensor] = []
+        skips: list[Tensor] = []
         for block in self.down:
-            if skipped:
+            if skips:
                 x = F.max_pool2d(x, 2)
             x = block(x)
-            skipped.append(x)
-        skipped.pop()
+            skips.append(x)
+        skips.pop()
         for up, merge in zip(self.up, self.merge, strict=True):
-            x = merge(torch.cat([skipped.pop(), up(x)], dim=1))
+            x = merge(torch.cat([skips.pop(), up(x)], dim=1))
         logits: Tensor = self.classify(x)
         return logits
 

@@ -60,7 +60,7 @@ class UNetSegmenter(Segmenter):
         """See the class."""
         from monai.networks.nets.unet import UNet
 
-        built: nn.Module = UNet(
+        network: nn.Module = UNet(
             spatial_dims=2,
             in_channels=1,
             out_channels=channels,
@@ -69,7 +69,7 @@ class UNetSegmenter(Segmenter):
             num_res_units=2,
             norm="BATCH",
         )
-        return built
+        return network
 
     def optimiser(self, network: nn.Module) -> Optimizer:
         """AdamW."""
@@ -88,9 +88,9 @@ class UNetSegmenter(Segmenter):
 
     def augmentation(self, size: tuple[int, int]) -> Augmentation | None:
         """See the class."""
-        chosen = []
+        steps = []
         if "shift" in self.augment:
-            chosen.append(pad_crop(max(1, max(size) // 16)))
+            steps.append(pad_crop(max(1, max(size) // 16)))
         if "flip" in self.augment:
-            chosen.append(flip())
-        return chain(*chosen) if chosen else None
+            steps.append(flip())
+        return chain(*steps) if steps else None

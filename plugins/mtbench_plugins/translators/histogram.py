@@ -68,10 +68,10 @@ class HistogramMatching:
         import numpy as np
         import torch
 
-        matched = np.empty(tuple(batch.source.shape), dtype=np.float32)
+        result = np.empty(tuple(batch.source.shape), dtype=np.float32)
         grid = np.linspace(0.0, 1.0, len(self._quantiles))
         for row, image in enumerate(batch.source.cpu().numpy()):
             _, inverse, counts = np.unique(image, return_inverse=True, return_counts=True)
             middle = (np.cumsum(counts) - counts / 2) / image.size
-            matched[row] = np.interp(middle, grid, self._quantiles)[inverse.reshape(image.shape)]
-        return torch.from_numpy(matched).to(batch.source.device)
+            result[row] = np.interp(middle, grid, self._quantiles)[inverse.reshape(image.shape)]
+        return torch.from_numpy(result).to(batch.source.device)

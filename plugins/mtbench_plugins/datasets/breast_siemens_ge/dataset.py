@@ -15,11 +15,11 @@ import mtbench
 from mtbench.errors import DataError
 from mtbench.formats import Cut, Volume, check_same_place, read, read_segmentation
 from mtbench.preparation import prepare_cases
-from mtbench_plugins.datasets.breast_siemens_ge.layout import Layout, Patient
+from mtbench_plugins.datasets.breast_siemens_ge.layout import CollectionLayout, Patient
 from mtbench_plugins.datasets.folder.cases import Case, cut_of, pictures_of, prepared
 from mtbench_plugins.datasets.folder.config import Config
 from mtbench_plugins.datasets.folder.frames import Frames
-from mtbench_plugins.datasets.folder.listing import Item
+from mtbench_plugins.datasets.folder.listing import ImageEntry
 
 BREAST, FGT = 1, 2
 
@@ -42,7 +42,7 @@ class BreastSiemensGe:
         Raises:
             DataError: a part of the collection is missing.
         """
-        layout = Layout.find(root)
+        layout = CollectionLayout.find(root)
         yield from filter(None, (layout.clinical, layout.mapping))
         for patient in layout.patients(self._split, lambda case, reason: None):
             yield from sorted(path for path in patient.series.iterdir() if path.is_file())
@@ -56,10 +56,10 @@ class BreastSiemensGe:
         """
         if root is None:
             raise DataError("no folder is named", where="dataset 'breast-siemens-ge'", remedy='Set root = "..."')
-        layout = Layout.find(root)
+        layout = CollectionLayout.find(root)
         if layout.mapping is None:
             context.log.append("no mapping spreadsheet: the pre-contrast series were found by their folders' names")
-        patients = [p for p in layout.patients(self._split, context.leave_out) if p.side]
+        patients = [p for p in layout.patients(self._split, context.leave_out) if p.split]
         ordered = {p.name: p for p in sorted(patients, key=lambda p: (p.domain, p.name))}
         convert = partial(samples_of, config=self._config, by_index=self._by_index)
         yield from prepare_cases(ordered, convert, context, processes=True)
@@ -88,7 +88,7 @@ def samples_of(patient: Patient, config: Config, *, by_index: bool = False) -> l
             expected="the same manufacturer",
         )
     masks = replace(image, array=labels_of(patient, image, by_index=by_index)).slices("axial")
-    item = Item(patient.name, patient.series, patient.relative, None, {}, patient.name, patient.side)
+    item = ImageEntry(patient.name, patient.series, patient.relative, None, {}, patient.name, patient.split)
     case = Case(patient.name, patient.name, pictures_of(item, image, masks, "axial"))
     domain = config.source if patient.domain == "source" else config.target
     return list(prepared(case, domain, config.labels, Frames("plain", config.size).of))
@@ -103,10 +103,10 @@ def labels_of(patient: Patient, image: Volume, *, by_index: bool) -> NDArray[np.
     # In the order of the image in memory, whatever axes it has.
     result = np.zeros_like(image.array, np.uint8)
     for file, segment, value in ((patient.breast, None, BREAST), (patient.tissue, "Dense", FGT)):
-        found = read_segmentation(file)
+        segmentation = read_segmentation(file)
         if segment:
-            found.place("Vessels")
-        mask = found.volume(found.inside(segment), image, by_index=by_index)
+            segmentation.place("Vessels")
+        mask = segmentation.volume(segmentation.inside(segment), image, by_index=by_index)
         check_same_place(mask, image, patient.relative)
         np.copyto(result, np.uint8(value), where=mask.array)
     if not result.any():

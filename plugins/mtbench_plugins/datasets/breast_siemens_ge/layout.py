@@ -9,7 +9,7 @@ from typing import Literal
 from mtbench.errors import DataError
 from mtbench.formats import is_series
 from mtbench_plugins.datasets.breast_siemens_ge import OBTAIN
-from mtbench_plugins.datasets.breast_siemens_ge.patients import TRAINING, sides
+from mtbench_plugins.datasets.breast_siemens_ge.patients import TRAINING, split_of_each
 from mtbench_plugins.datasets.breast_siemens_ge.sheets import PATIENT, manufacturers, precontrast
 from mtbench_plugins.datasets.folder.listing import LeaveOut, inside
 
@@ -35,7 +35,7 @@ class Patient:
     name: str
     domain: Literal["source", "target"]
     maker: str
-    side: str
+    split: str
     series: Path
     relative: str
     breast: Path
@@ -43,7 +43,7 @@ class Patient:
 
 
 @dataclass(frozen=True)
-class Layout:
+class CollectionLayout:
     """Where the parts of the collection are below a root.
 
     Attributes:
@@ -59,7 +59,7 @@ class Layout:
     mapping: Path | None
 
     @classmethod
-    def find(cls, root: Path) -> Layout:
+    def find(cls, root: Path) -> CollectionLayout:
         """The parts, up to three folders below the root.
 
         Raises:
@@ -87,28 +87,28 @@ class Layout:
         makers = manufacturers(self.clinical)
         series = precontrast(self.mapping) if self.mapping else None
         masked, imaged = _patients(self.masks), _patients(self.images)
-        found: dict[str, tuple[Path, str]] = {}
+        series_and_maker: dict[str, tuple[Path, str]] = {}
         for name in sorted(masked | (imaged & TRAINING)):
             try:
-                found[name] = (self._series(name, series), _maker_of(name, makers, self.clinical))
+                series_and_maker[name] = (self._series(name, series), _maker_of(name, makers, self.clinical))
                 for path in self.mask_files(name):
                     if not path.is_file():
                         raise DataError("this mask is missing", where=self._relative(path), remedy=OBTAIN)
             except DataError as error:
-                found.pop(name, None)
+                series_and_maker.pop(name, None)
                 leave_out(name, str(error))
-        side = sides({name: maker for name, (_, maker) in found.items()}, split)
+        split_of = split_of_each({name: maker for name, (_, maker) in series_and_maker.items()}, split)
         return [
             Patient(
                 name,
                 "source" if maker == "Siemens" else "target",
                 maker,
-                side[name],
+                split_of[name],
                 folder,
                 self._relative(folder),
                 *self.mask_files(name),
             )
-            for name, (folder, maker) in found.items()
+            for name, (folder, maker) in series_and_maker.items()
         ]
 
     def mask_files(self, name: str) -> tuple[Path, Path]:
@@ -126,18 +126,18 @@ class Layout:
         series = [path for path in sorted(folder.glob("*/*")) if path.is_dir() and is_series(path)]
         if mapped is not None:
             names = mapped.get(name, [])
-            chosen = [path for path in series if path.name in names]
+            matches = [path for path in series if path.name in names]
             expected = "a folder called " + " or ".join(names) if names else f"{name} in the mapping spreadsheet"
         else:
-            chosen = [path for path in series if "pre" in path.name.lower()]
+            matches = [path for path in series if "pre" in path.name.lower()]
             expected = f"the spreadsheet {MAPPING}.xlsx, which knows, or one folder with 'pre' in its name"
-        if len(chosen) != 1:
+        if len(matches) != 1:
             raise DataError(
-                f"{len(chosen)} of {len(series)} series are the pre-contrast one",
+                f"{len(matches)} of {len(series)} series are the pre-contrast one",
                 where=self._relative(folder),
                 expected=expected,
             )
-        return chosen[0]
+        return matches[0]
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mtbench.compute.seeds import generator
 from mtbench.errors import DataError
-from mtbench_plugins.datasets.folder.listing import read_table, side_of
+from mtbench_plugins.datasets.folder.listing import read_table, split_of
 
 _NUMBERS = """
     006 018 021 023 025 041 076 080 087 105 112 124 141 143 148 166 186 204 229 230 238 272 280 286 287 290 334 339 354
@@ -20,7 +20,7 @@ _NUMBERS = """
 TRAINING = frozenset(f"Breast_MRI_{number}" for number in _NUMBERS.split())
 
 
-def sides(patients: Mapping[str, str], file: Path | None) -> dict[str, str]:
+def split_of_each(patients: Mapping[str, str], file: Path | None) -> dict[str, str]:
     """The side of each patient.
 
     Args:
@@ -40,7 +40,7 @@ def sides(patients: Mapping[str, str], file: Path | None) -> dict[str, str]:
                 where=str(file),
                 expected="a line for each patient; an empty split leaves one out",
             )
-        return {patient: side_of(rows[patient], patient, str(file)) for patient in patients}
+        return {patient: split_of(rows[patient], patient, str(file)) for patient in patients}
     result = {patient: "train" for patient in patients if patient in TRAINING}
     for domain in sorted(set(patients.values())):
         others = _drawn(p for p, of in patients.items() if of == domain and p not in TRAINING)

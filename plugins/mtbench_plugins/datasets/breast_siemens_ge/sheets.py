@@ -34,7 +34,7 @@ def manufacturers(path: Path) -> dict[str, str]:
             own legend gives the codes another meaning than 0 = GE and 2 = Siemens.
     """
     patient, manufacturer = -1, -1
-    found: dict[str, str] = {}
+    makers: dict[str, str] = {}
     for number, row in enumerate(_rows(path)):
         cells = [_text(cell) for cell in row]
         if patient < 0 and number < _HEADERS_WITHIN and "Patient ID" in cells:
@@ -43,14 +43,14 @@ def manufacturers(path: Path) -> dict[str, str]:
             patient, manufacturer = cells.index("Patient ID"), cells.index("Manufacturer")
         elif patient >= 0 and len(cells) > max(patient, manufacturer):
             if PATIENT.fullmatch(cells[patient]):
-                found[cells[patient]] = _maker(cells[manufacturer])
-            elif not found:
+                makers[cells[patient]] = _maker(cells[manufacturer])
+            elif not makers:
                 _check_legend(cells[manufacturer], path)
     if patient < 0:
         _lacks(path, "Patient ID", [])
-    if not found:
+    if not makers:
         raise DataError("the sheet names no patient", where=str(path), expected="rows of Breast_MRI_001, ...")
-    return found
+    return makers
 
 
 def precontrast(path: Path) -> dict[str, list[str]]:
@@ -71,28 +71,28 @@ def _precontrast(path: Path, size: int, changed: int) -> dict[str, list[str]]:
     # Reading so many rows takes a minute or two: it is done once for each file.
     name = hashlib.sha256(f"{path}\n{size}\n{changed}".encode()).hexdigest()[:32]
     with contextlib.suppress(OSError, ValueError, RequestError):
-        known: dict[str, list[str]] = json.loads(_memory(name).read_text(encoding="utf-8"))
-        return known
+        memory: dict[str, list[str]] = json.loads(_memory(name).read_text(encoding="utf-8"))
+        return memory
     rows = _rows(path)
     header = [_text(cell) for cell in next(rows, ())]
-    for wanted in ("original_path_and_filename", "descriptive_path"):
-        if wanted not in header:
-            _lacks(path, wanted, header)
+    for required in ("original_path_and_filename", "descriptive_path"):
+        if required not in header:
+            _lacks(path, required, header)
     original, columns = header.index("original_path_and_filename"), [header.index("descriptive_path")]
     columns += [header.index("classic_path")] if "classic_path" in header else []
-    found: dict[str, list[str]] = {}
+    names_of: dict[str, list[str]] = {}
     for row in rows:
         parts = _text(row[original]).split("/")
         if "pre" not in _text(row[original]) or len(parts) < 2:
             continue
-        names = found.setdefault(parts[1], [])
+        names = names_of.setdefault(parts[1], [])
         for column in columns:
             folders = [part for part in _text(row[column]).split("/") if part]
             if len(folders) > 1 and folders[-2] not in names:
                 names.append(folders[-2])
     with contextlib.suppress(Exception):  # a cache that cannot be written is done without
-        write_whole(_memory(name), lambda file: file.write(json.dumps(found).encode()))
-    return found
+        write_whole(_memory(name), lambda file: file.write(json.dumps(names_of).encode()))
+    return names_of
 
 
 def _memory(name: str) -> Path:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from mtbench.data import Sample, Slice, encode
 from mtbench.errors import DataError
 from mtbench.formats import PLANES, Cut, Frame, Geometry, Plane, Volume, check_same_place, read, read_mask
-from mtbench_plugins.datasets.folder.config import Config, Domain
+from mtbench_plugins.datasets.folder.config import Config, DomainConfig
 from mtbench_plugins.datasets.folder.frames import Frames
-from mtbench_plugins.datasets.folder.listing import Item
+from mtbench_plugins.datasets.folder.listing import ImageEntry
 
 _SMALLEST = 1e-30
 """Stands for a window without width, so that a constant image is black."""
@@ -24,8 +24,8 @@ _SMALLEST = 1e-30
 class Group:
     """What is read together: a volume, or the plain images of one patient."""
 
-    items: tuple[Item, ...]
-    domain: Domain
+    items: tuple[ImageEntry, ...]
+    domain: DomainConfig
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Picture:
     mask: NDArray[np.generic] | None
     spacing: tuple[float, float] | None
     thickness: float | None
-    item: Item
+    item: ImageEntry
     volume: Volume
 
 
@@ -59,7 +59,7 @@ class Case:
     pictures: Sequence[Picture]
 
 
-def cases(group: Sequence[Item], domain: Domain) -> Iterator[Case]:
+def cases(group: Sequence[ImageEntry], domain: DomainConfig) -> Iterator[Case]:
     """Read the items of one group, each file once.
 
     Raises:
@@ -102,26 +102,26 @@ def samples_of(group: Group, config: Config) -> list[Sample]:
 
 
 def prepared(
-    case: Case, domain: Domain, labels: Mapping[str, int], frame_of: Callable[[Picture, Domain], Frame]
+    case: Case, domain: DomainConfig, labels: Mapping[str, int], frame_of: Callable[[Picture, DomainConfig], Frame]
 ) -> Iterator[Sample]:
     """The chosen slices of a case: grey levels uint8, masks with the values of ``labels``."""
-    kept = _ranked(case, domain.from_below) if domain.from_below else None
+    values = _ranked(case, domain.from_below) if domain.from_below else None
     first, last = domain.slices or (0, len(case.pictures) - 1)
-    chosen = []
+    pairs = []
     # Each of the 256 values once, instead of each pixel of each slice.
     levels = np.arange(256, dtype=np.uint8)
-    table = None if domain.class_masks else _labelled(levels, kept, domain, labels).tobytes()
+    table = None if domain.class_masks else _labelled(levels, values, domain, labels).tobytes()
     for picture in case.pictures[first : last + 1]:
         mask = picture.mask
         if mask is not None:
             if table is not None and mask.dtype == np.uint8:
                 mask = np.frombuffer(mask.tobytes().translate(table), np.uint8).reshape(mask.shape)
             else:
-                mask = _labelled(mask, kept, domain, labels)
+                mask = _labelled(mask, values, domain, labels)
         if mask is None or np.count_nonzero(mask) >= domain.min_area:
-            chosen.append((picture, mask))
+            pairs.append((picture, mask))
     window = _case_window(case, domain)
-    for picture, mask in chosen[:: domain.every]:
+    for picture, mask in pairs[:: domain.every]:
         frame = frame_of(picture, domain)
         low, high = window or _own_window(picture, domain)
         span = np.float32(max(high - low, _SMALLEST))
@@ -156,14 +156,16 @@ def cut_of(volume: Volume, config: Config) -> Cut:
     """
     name, domain = Path(volume.file).name, config.source
     plane = plane_of(domain) if volume.array.ndim == 3 else None
-    pictures = pictures_of(Item(name, Path(volume.file), name, None, {}, name), volume, None, plane)
+    pictures = pictures_of(ImageEntry(name, Path(volume.file), name, None, {}, name), volume, None, plane)
     window = _case_window(Case(name, name, pictures), domain)
     windows = (window,) if window else tuple(_own_window(picture, domain) for picture in pictures)
     frame = Frames(config.resize, config.size, config.mm).of(pictures[0], domain)
     return Cut(plane if volume.axes else None, frame, windows)
 
 
-def pictures_of(item: Item, volume: Volume, masks: NDArray[np.generic] | None, plane: Plane | None) -> list[Picture]:
+def pictures_of(
+    item: ImageEntry, volume: Volume, masks: NDArray[np.generic] | None, plane: Plane | None
+) -> list[Picture]:
     """The slices of a volume, or a plain image; ``masks`` are cut in the same plane, slices x H x W."""
     images = volume.slices(plane)
     spacing, thickness = volume.in_plane(plane)
@@ -186,12 +188,12 @@ def pictures_of(item: Item, volume: Volume, masks: NDArray[np.generic] | None, p
     ]
 
 
-def plane_of(domain: Domain) -> Plane | None:
+def plane_of(domain: DomainConfig) -> Plane | None:
     """How the volumes of a domain are cut."""
     return next((plane for plane in PLANES if plane == domain.plane), None)
 
 
-def _masks(item: Item, volume: Volume, plane: Plane | None) -> NDArray[np.generic] | None:
+def _masks(item: ImageEntry, volume: Volume, plane: Plane | None) -> NDArray[np.generic] | None:
     """Raw mask values (label maps) or labels from 1 (one file per class), slices x H x W."""
     if item.mask is not None:
         mask = read_mask(item.mask)
@@ -199,27 +201,27 @@ def _masks(item: Item, volume: Volume, plane: Plane | None) -> NDArray[np.generi
         return mask.slices(plane)
     if not item.class_masks:
         return None
-    joined = np.zeros(volume.array.shape, np.uint8)
+    label_map = np.zeros(volume.array.shape, np.uint8)
     for label, files in enumerate(item.class_masks.values(), start=1):
         for file in files:
             mask = read_mask(file)
             check_same_place(mask, volume, item.relative)
-            joined[mask.array != 0] = label
-    return replace(volume, array=joined).slices(plane)
+            label_map[mask.array != 0] = label
+    return replace(volume, array=label_map).slices(plane)
 
 
 def _labelled(
-    raw: NDArray[np.generic], kept: set[int] | None, domain: Domain, labels: Mapping[str, int]
+    raw: NDArray[np.generic], ranked: set[int] | None, domain: DomainConfig, labels: Mapping[str, int]
 ) -> NDArray[np.uint8]:
     """Raw mask values as the task's labels; what no label names is background."""
     if domain.class_masks:
         order = np.array([0, *(labels[name] for name in domain.class_masks)], np.uint8)
         return order[np.asarray(raw, np.uint8)]
-    here = np.isin(raw, list(kept)) if kept is not None else np.True_
+    here = np.isin(raw, list(ranked)) if ranked is not None else np.True_
     result = np.zeros(raw.shape, np.uint8)
     for name, values in domain.labels.items():
-        chosen = raw != 0 if values is None else np.isin(raw, values)
-        result[chosen & here] = labels[name]
+        inside = raw != 0 if values is None else np.isin(raw, values)
+        result[inside & here] = labels[name]
     return result
 
 
@@ -240,7 +242,7 @@ def _ranked(case: Case, ranks: tuple[int, int]) -> set[int]:
     return set(lowest_first[ranks[0] - 1 : ranks[1]])
 
 
-def _case_window(case: Case, domain: Domain) -> tuple[float, float] | None:
+def _case_window(case: Case, domain: DomainConfig) -> tuple[float, float] | None:
     """The values of the whole case that become 0 and 255; ``None`` where each image has its own."""
     if domain.normalise == "window":
         return domain.window
@@ -252,7 +254,7 @@ def _case_window(case: Case, domain: Domain) -> tuple[float, float] | None:
     return low, high
 
 
-def _percentiles(values: NDArray[np.generic], wanted: Sequence[float]) -> list[float]:
+def _percentiles(values: NDArray[np.generic], shares: Sequence[float]) -> list[float]:
     """As ``np.percentile``; Arrow counts integers of 16 bits, which takes a tenth of the time of sorting a volume."""
     import pyarrow as pa
     from pyarrow.compute import quantile
@@ -260,14 +262,14 @@ def _percentiles(values: NDArray[np.generic], wanted: Sequence[float]) -> list[f
     # In the order of memory, which flipped axes would make a copy for.
     onwards = tuple(slice(None, None, -1 if stride < 0 else 1) for stride in values.strides)
     last = values.size - 1
-    places = [share / 100 * last for share in wanted]
+    places = [share / 100 * last for share in shares]
     neighbours = [round_(place) / max(last, 1) for place in places for round_ in (np.floor, np.ceil)]
-    found = quantile(pa.array(values[onwards].ravel(order="K")), neighbours, interpolation="nearest").to_pylist()
-    pairs = zip(places, found[::2], found[1::2], strict=True)
+    quantiles = quantile(pa.array(values[onwards].ravel(order="K")), neighbours, interpolation="nearest").to_pylist()
+    pairs = zip(places, quantiles[::2], quantiles[1::2], strict=True)
     return [float(below + (above - below) * (place - np.floor(place))) for place, below, above in pairs]
 
 
-def _own_window(picture: Picture, domain: Domain) -> tuple[float, float]:
+def _own_window(picture: Picture, domain: DomainConfig) -> tuple[float, float]:
     if domain.normalise == "image":
         return float(np.min(picture.image)), float(np.max(picture.image))
     white = {"uint8": 255.0, "uint16": 65535.0}.get(picture.image.dtype.name)

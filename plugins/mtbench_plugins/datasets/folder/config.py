@@ -13,7 +13,7 @@ from mtbench.typed import MismatchError, Rule, Wording, read
 CT_WINDOW = (-1000.0, 1000.0)
 """In HU; what becomes 0 and 255 where ``unit = "HU"`` and nothing else is said."""
 
-_SAYS = Wording(ParamError, wrong="it is {value!r}")
+_EXPECTED = Wording(ParamError, wrong="it is {value!r}")
 
 
 def _patterns(value: Any) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def _labels(value: Any) -> dict[str, tuple[int, ...] | None]:
 def _rows(value: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping):
         raise MismatchError('where = {column = "value"}', f"'where' is {value!r}")
-    return tuple((str(column), str(wanted)) for column, wanted in value.items())
+    return tuple((str(column), str(content)) for column, content in value.items())
 
 
 def _span(least: int) -> Rule:
@@ -91,7 +91,7 @@ Labels = Annotated[Mapping[str, tuple[int, ...] | None], _labels]
 
 
 @dataclass(frozen=True)
-class Table:
+class PatientTable:
     """A CSV file that knows the patients.
 
     Attributes:
@@ -111,7 +111,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Domain:
+class DomainConfig:
     """One side of the task.
 
     Attributes:
@@ -145,7 +145,7 @@ class Domain:
     labels: Labels
     from_below: Annotated[tuple[int, int], _span(1)] | None = None
     patient: Annotated[str, _expression] = ""
-    table: Table | None = None
+    table: PatientTable | None = None
     plane: Literal["", "axial", "coronal", "sagittal"] = ""
     slices: Annotated[tuple[int, int], _span(0)] | None = None
     every: Annotated[int, _from(1)] = 1
@@ -167,22 +167,22 @@ class Domain:
         return {} if isinstance(self.masks, tuple) else self.masks
 
 
-DOMAIN_KEYS = tuple(key.name for key in fields(Domain) if key.name != "domain")
+DOMAIN_KEYS = tuple(key.name for key in fields(DomainConfig) if key.name != "domain")
 
 
 @dataclass(frozen=True)
 class Config:
     """All parameters. ``labels`` maps each label's name to its value in the prepared masks: 1, 2, ..."""
 
-    source: Domain
-    target: Domain
+    source: DomainConfig
+    target: DomainConfig
     labels: Mapping[str, int]
     resize: Literal["plain", "spacing", "none"]
     size: int
     mm: float | None
 
     @property
-    def domains(self) -> tuple[Domain, Domain]:
+    def domains(self) -> tuple[DomainConfig, DomainConfig]:
         """Source, then target."""
         return self.source, self.target
 
@@ -194,35 +194,35 @@ class Config:
             ParamError: an unknown key, a missing one, or values that do not go together.
         """
         shared = params.get("labels") or {}
-        names = list(_SAYS.value(shared, Labels, "labels", "labels"))
-        sides = (params.get("source"), params.get("target"))
-        for masks in (side.get("masks") for side in sides if isinstance(side, Mapping)):
+        names = list(_EXPECTED.value(shared, Labels, "labels", "labels"))
+        tables = (params.get("source"), params.get("target"))
+        for masks in (table.get("masks") for table in tables if isinstance(table, Mapping)):
             if isinstance(masks, Mapping) and not shared:
                 names += [name for name in masks if name not in names]
-        source, target = _domain("source", sides[0], shared, names), _domain("target", sides[1], shared, names)
+        source, target = _domain("source", tables[0], shared, names), _domain("target", tables[1], shared, names)
         if params["resize"] == "spacing" and params.get("mm") is None:
             raise ParamError("resize is 'spacing' and 'mm' is missing", where="dataset 'folder'", expected="mm = 1.0")
         labels = {name: i for i, name in enumerate(names, start=1)}
         return cls(source, target, labels, params["resize"], params["size"], params.get("mm"))
 
 
-def _domain(side: Literal["source", "target"], given: Any, shared: object, names: list[str]) -> Domain:
-    where = f"dataset 'folder', params.{side}"
-    if not isinstance(given, Mapping) or "images" not in given:
+def _domain(role: Literal["source", "target"], value: Any, shared: object, names: list[str]) -> DomainConfig:
+    where = f"dataset 'folder', params.{role}"
+    if not isinstance(value, Mapping) or "images" not in value:
         raise ParamError("it does not say where the images are", where=where, expected='images = "folder/*.png"')
-    raw = {"name": side, "masks": (), "labels": shared, **given}
+    raw = {"name": role, "masks": (), "labels": shared, **value}
     # CT has a scale of its own, MR has none: so a fixed window for the one, percentiles for the other.
     if "window" in raw or raw.get("unit") == "HU":
         raw.setdefault("normalise", "window")
     if raw.get("normalise") == "window" and raw.get("unit") == "HU":
         raw.setdefault("window", CT_WINDOW)
     table = _table(raw["table"], f"{where}.table") if "table" in raw else None
-    domain = read(Domain, raw, _SAYS, _at(where, DOMAIN_KEYS), DOMAIN_KEYS, domain=side, table=table)
-    _check(domain, given, where, names)
+    domain = read(DomainConfig, raw, _EXPECTED, _at(where, DOMAIN_KEYS), DOMAIN_KEYS, domain=role, table=table)
+    _check(domain, value, where, names)
     return domain
 
 
-def _check(domain: Domain, given: Mapping[str, Any], where: str, names: list[str]) -> None:
+def _check(domain: DomainConfig, value: Mapping[str, Any], where: str, names: list[str]) -> None:
     """Refuse what does not go together."""
     if domain.masks and not names:
         raise ParamError(
@@ -230,18 +230,18 @@ def _check(domain: Domain, given: Mapping[str, Any], where: str, names: list[str
             where=where,
             expected='labels = {tumour = 1} or labels = {bone = "nonzero"}',
         )
-    known = domain.class_masks or domain.labels
-    for name in known if domain.masks else ():
+    label_names = domain.class_masks or domain.labels
+    for name in label_names if domain.masks else ():
         if name not in names:
             raise ParamError(f"there is no label '{name}'", where=where, matches=close_matches(name, names))
     for name in names if domain.masks else ():
-        if name not in known:
+        if name not in label_names:
             raise ParamError(
                 f"its masks do not know the label '{name}'", where=where, expected="the same labels in both domains"
             )
     if (domain.normalise == "window") != (domain.window is not None):
         raise ParamError('normalise = "window" and window = [low, high] go together', where=where)
-    if "patient" in given and "table" in given:
+    if "patient" in value and "table" in value:
         raise ParamError("both 'patient' and 'table' are given", where=where, expected="one of them")
     if domain.from_below and not domain.label_maps:
         raise ParamError("'from_below' needs masks with a value for each instance", where=where)
@@ -249,11 +249,11 @@ def _check(domain: Domain, given: Mapping[str, Any], where: str, names: list[str
         raise ParamError("'min_area' needs masks", where=where)
 
 
-def _table(given: Any, where: str) -> Table:
-    raw = {"file": given} if isinstance(given, str) else given
+def _table(value: Any, where: str) -> PatientTable:
+    raw = {"file": value} if isinstance(value, str) else value
     if not isinstance(raw, Mapping) or "file" not in raw:
         raise ParamError("it names no file", where=where, expected='table = {file = "slices.csv", patient = "patient"}')
-    return read(Table, raw, _SAYS, _at(where, [key.name for key in fields(Table)]))
+    return read(PatientTable, raw, _EXPECTED, _at(where, [key.name for key in fields(PatientTable)]))
 
 
 def _at(where: str, keys: Container[str]) -> Callable[[str], str]:

@@ -14,7 +14,7 @@ from mtbench.errors import DataError
 from mtbench.formats import Cut, Volume
 from mtbench.preparation import prepare_cases
 from mtbench_plugins.datasets.folder.cases import Group, cut_of, samples_of
-from mtbench_plugins.datasets.folder.config import Config, Domain
+from mtbench_plugins.datasets.folder.config import Config, DomainConfig
 from mtbench_plugins.datasets.folder.listing import groups, items, raw_files
 
 
@@ -40,17 +40,17 @@ class Folder:
         """
         if root is None:
             raise DataError("no folder is named", where="dataset 'folder'", remedy='Set root = "..."')
-        found: dict[str, Group] = {}
+        cases: dict[str, Group] = {}
         for domain in self._config.domains:
             for group in groups(items(root, domain, partial(_left_out, context, domain.domain))):
                 name = group[0].name if len(group) == 1 else group[0].patient
-                found[f"{domain.domain} {name}"] = Group(tuple(group), domain)
+                cases[f"{domain.domain} {name}"] = Group(tuple(group), domain)
         labels = set(self._config.labels.values())
         missing: dict[str, set[int]] = {d.domain: set(labels) if d.masks else set() for d in self._config.domains}
         count = dict.fromkeys(missing, 0)
         convert = partial(samples_of, config=self._config)
-        series = any(item.image.is_dir() for group in found.values() for item in group.items)
-        for sample in self._of_one_size(prepare_cases(found, convert, context, processes=series), context):
+        series = any(item.image.is_dir() for group in cases.values() for item in group.items)
+        for sample in self._of_one_size(prepare_cases(cases, convert, context, processes=series), context):
             count[sample.domain] += 1
             if missing[sample.domain] and sample.mask is not None:
                 missing[sample.domain].difference_update(np.unique(sample.mask).tolist())
@@ -87,7 +87,7 @@ class Folder:
                 )
                 context.leave_out(name, str(error))
 
-    def _check(self, domain: Domain, count: int, missing: set[int], root: Path, context: mtbench.Context) -> None:
+    def _check(self, domain: DomainConfig, count: int, missing: set[int], root: Path, context: mtbench.Context) -> None:
         if count < 2:
             first = next((f"{name}: {why}" for name, why in context.left_out if name.startswith(domain.domain)), "")
             raise DataError(

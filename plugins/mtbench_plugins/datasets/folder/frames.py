@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mtbench.errors import DataError
 from mtbench.formats import Frame
-from mtbench_plugins.datasets.folder.config import Domain
+from mtbench_plugins.datasets.folder.config import DomainConfig
 
 if TYPE_CHECKING:
     from mtbench_plugins.datasets.folder.cases import Picture
@@ -28,7 +28,7 @@ class Frames:
     mm: float | None = None
     _first: tuple[tuple[int, int], str] | None = field(default=None, repr=False)
 
-    def of(self, picture: Picture, domain: Domain) -> Frame:
+    def of(self, picture: Picture, domain: DomainConfig) -> Frame:
         """The frame of one slice.
 
         Raises:

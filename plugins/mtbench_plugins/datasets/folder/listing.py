@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mtbench.errors import DataError, close_matches
 from mtbench.formats import SUFFIXES, is_series, stem, suffix
-from mtbench_plugins.datasets.folder.config import Domain, Table
+from mtbench_plugins.datasets.folder.config import DomainConfig, PatientTable
 
 Key = tuple[str, ...]
 LeaveOut = Callable[[str, str], None]
@@ -28,7 +28,7 @@ _WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[[^\]]+\]")
 
 
 @dataclass(frozen=True)
-class Item:
+class ImageEntry:
     """One image file, stack, volume or DICOM folder with what belongs to it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Item:
     mm: float | None = None
 
 
-def items(root: Path, domain: Domain, leave_out: LeaveOut) -> list[Item]:
+def items(root: Path, domain: DomainConfig, leave_out: LeaveOut) -> list[ImageEntry]:
     """Everything of a domain, in natural order of names.
 
     Args:
@@ -75,9 +75,9 @@ def items(root: Path, domain: Domain, leave_out: LeaveOut) -> list[Item]:
             _same_name(names[name], path, name, root)
         names[name] = path
         try:
-            found = rows.of(relative) if rows else {}
-            patient = found.get("patient", "") if rows else _patient(relative, domain)
-            mm = _millimetres(found.get("mm", ""), relative)
+            row = rows.of(relative) if rows else {}
+            patient = row.get("patient", "") if rows else _patient(relative, domain)
+            mm = _millimetres(row.get("mm", ""), relative)
             if domain.label_maps and key not in masks:
                 raise DataError(
                     f"no mask of its name matches '{', '.join(domain.label_maps)}'",
@@ -89,15 +89,15 @@ def items(root: Path, domain: Domain, leave_out: LeaveOut) -> list[Item]:
             leave_out(name, str(error))
             continue
         result.append(
-            Item(
+            ImageEntry(
                 name,
                 path,
                 relative,
                 masks.get(key),
                 classes,
                 patient,
-                found.get("split", ""),
-                found.get("scanner", ""),
+                row.get("split", ""),
+                row.get("scanner", ""),
                 mm,
             )
         )
@@ -106,16 +106,16 @@ def items(root: Path, domain: Domain, leave_out: LeaveOut) -> list[Item]:
     return sorted(result, key=lambda item: natural(item.name))
 
 
-def groups(found: Sequence[Item]) -> list[list[Item]]:
+def groups(items: Sequence[ImageEntry]) -> list[list[ImageEntry]]:
     """Plain images of one patient together, everything else by itself."""
-    result: dict[tuple[str, str], list[Item]] = {}
-    for item in found:
+    result: dict[tuple[str, str], list[ImageEntry]] = {}
+    for item in items:
         flat = item.patient and item.image.name.lower().endswith(_FLAT)
         result.setdefault(("patient", item.patient) if flat else ("item", item.name), []).append(item)
     return list(result.values())
 
 
-def raw_files(root: Path, domain: Domain, leave_out: LeaveOut) -> list[Path]:
+def raw_files(root: Path, domain: DomainConfig, leave_out: LeaveOut) -> list[Path]:
     """Every file that reading the domain opens, DICOM folders file by file; ``leave_out`` as for :func:`items`."""
     files: list[Path] = [root / domain.table.file] if domain.table else []
     for item in items(root, domain, leave_out):
@@ -134,8 +134,8 @@ def natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
 
 
-def _find(root: Path, patterns: tuple[str, ...], domain: Domain, what: str) -> dict[Key, Path]:
-    found: dict[Key, Path] = {}
+def _find(root: Path, patterns: tuple[str, ...], domain: DomainConfig, what: str) -> dict[Key, Path]:
+    files: dict[Key, Path] = {}
     for pattern in patterns:
         matches = _expand(root, pattern.strip("/"))
         if not matches:
@@ -146,10 +146,10 @@ def _find(root: Path, patterns: tuple[str, ...], domain: Domain, what: str) -> d
                 remedy=f"Correct params.{domain.domain}.{what}, or root",
             )
         for key, path in matches:
-            if key in found and found[key] != path:
-                _same_name(found[key], path, "_".join(key) or stem(path), root)
-            found[key] = path
-    return found
+            if key in files and files[key] != path:
+                _same_name(files[key], path, "_".join(key) or stem(path), root)
+            files[key] = path
+    return files
 
 
 def _expand(root: Path, pattern: str) -> list[tuple[Key, Path]]:
@@ -195,14 +195,14 @@ def _beside(image: Path, patterns: tuple[str, ...], label: str) -> tuple[Path, .
     folder = image.parent
     files: list[Path] = []
     for pattern in patterns:
-        found = [path for _, path in _expand(folder, pattern) if path.is_file()]
-        if not found:
+        matches = [path for _, path in _expand(folder, pattern) if path.is_file()]
+        if not matches:
             raise DataError(
                 f"the image {image.name} has no mask of '{label}' that matches '{pattern}'",
                 where=str(folder),
                 expected="each pattern of masks to match a file beside each image",
             )
-        files += found
+        files += matches
     return tuple(files)
 
 
@@ -215,7 +215,7 @@ def _same_name(first: Path, second: Path, name: str, root: Path) -> None:
     )
 
 
-def _patient(relative: str, domain: Domain) -> str:
+def _patient(relative: str, domain: DomainConfig) -> str:
     if not domain.patient:
         return ""
     match = re.search(domain.patient, relative)
@@ -279,7 +279,7 @@ def read_table(path: Path, columns: Sequence[str], where: str) -> list[dict[str,
     return [{name: (row[name] or "").strip() for name in known} for row in reader]
 
 
-def side_of(text: str, what: str, where: str) -> str:
+def split_of(text: str, what: str, where: str) -> str:
     """The side of a split that a table's text means; empty where it is empty.
 
     Raises:
@@ -293,8 +293,8 @@ def side_of(text: str, what: str, where: str) -> str:
 class _Rows:
     """A CSV file by image."""
 
-    def __init__(self, root: Path, table: Table) -> None:
-        self._where = table.file
+    def __init__(self, root: Path, table: PatientTable) -> None:
+        self._file = table.file
         self._base = Path(table.file).parent.as_posix()
         self._columns = {
             name: column
@@ -311,17 +311,17 @@ class _Rows:
         """The row of an image, found by its path from the root or the table, its name or its stem."""
         path = Path(relative)
         beside = Path(os.path.relpath(relative, self._base)).as_posix()
-        tried = (relative, beside, path.name, _without_suffix(path.name))
-        rows = next((self._rows[name] for name in tried if name in self._rows), [])
-        chosen = [{name: row[column] for name, column in self._columns.items()} for row in rows]
-        if not chosen or not chosen[0]["patient"] or any(other != chosen[0] for other in chosen):
-            problem = "names no patient for" if not chosen or not chosen[0]["patient"] else "has several rows for"
+        keys = (relative, beside, path.name, _without_suffix(path.name))
+        rows = next((self._rows[name] for name in keys if name in self._rows), [])
+        entries = [{name: row[column] for name, column in self._columns.items()} for row in rows]
+        if not entries or not entries[0]["patient"] or any(other != entries[0] for other in entries):
+            problem = "names no patient for" if not entries or not entries[0]["patient"] else "has several rows for"
             raise DataError(
                 f"the table {problem} {relative}",
-                where=self._where,
+                where=self._file,
                 remedy="Correct the table, or choose rows by 'where'",
             )
-        found = chosen[0]
-        if "split" in found:
-            found["split"] = side_of(found["split"], relative, self._where)
-        return found
+        first = entries[0]
+        if "split" in first:
+            first["split"] = split_of(first["split"], relative, self._file)
+        return first

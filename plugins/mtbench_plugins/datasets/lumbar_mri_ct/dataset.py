@@ -14,7 +14,7 @@ from mtbench.formats import Cut, Volume
 from mtbench.preparation import prepare_cases
 from mtbench_plugins.datasets.folder.cases import Group, cut_of, samples_of
 from mtbench_plugins.datasets.folder.config import Config
-from mtbench_plugins.datasets.folder.listing import Item, groups, inside, items, raw_files, read_table, side_of
+from mtbench_plugins.datasets.folder.listing import ImageEntry, groups, inside, items, raw_files, read_table, split_of
 from mtbench_plugins.datasets.lumbar_mri_ct import OBTAIN, describe
 
 LEVELS = tuple(f"{part}{number}" for part, count in (("C", 7), ("T", 12), ("L", 5)) for number in range(1, count + 1))
@@ -55,15 +55,15 @@ class LumbarMriCt:
             context.log.append(f"warning: {warning}")
         ct = self._ct(root)
         config = self._config(ct)
-        found: dict[str, Group] = {}
+        cases: dict[str, Group] = {}
         for domain in config.domains:
             listed = items(root, domain, partial(_left_out, context, domain.name))
             if domain.domain == "target":
                 listed = self._described(root / ct, listed, context)
             for group in groups(listed):
                 name = group[0].name if len(group) == 1 else group[0].patient
-                found[f"{domain.name} {name}"] = Group(tuple(group), domain)
-        yield from prepare_cases(found, partial(samples_of, config=config), context, processes=True)
+                cases[f"{domain.name} {name}"] = Group(tuple(group), domain)
+        yield from prepare_cases(cases, partial(samples_of, config=config), context, processes=True)
 
     def cut(self, volume: Volume) -> Cut:
         """How a new MR image or volume is cut.
@@ -74,9 +74,9 @@ class LumbarMriCt:
         return cut_of(volume, self._config(""))
 
     def _config(self, ct: str) -> Config:
-        given = self._params
+        params = self._params
         mr = {"name": "MR", "images": "mr/images", "masks": "mr/masks", "plane": "sagittal"}
-        mr |= {"min_area": given["min_area"], **given["source"]}
+        mr |= {"min_area": params["min_area"], **params["source"]}
         below = f"{ct}/" if ct else ""
         target = {
             "name": "CT",
@@ -84,13 +84,13 @@ class LumbarMriCt:
             "masks": {"bone": self._bones()},
             "patient": r"([^/]+)/ct\.nii\.gz$",
             "plane": "sagittal",
-            "min_area": given["min_area"],
-            "crop": given["crop"],
+            "min_area": params["min_area"],
+            "crop": params["crop"],
             "normalise": "window",
-            "window": given["window"],
+            "window": params["window"],
             "unit": "HU",
         }
-        sized = {name: given[name] for name in ("resize", "size", "mm")}
+        sized = {name: params[name] for name in ("resize", "size", "mm")}
         return Config.of({"source": mr, "target": target, "labels": {"bone": "nonzero"}, **sized})
 
     def _bones(self) -> list[str]:
@@ -125,7 +125,7 @@ class LumbarMriCt:
     def _wanted(self, path: Path) -> bool:
         return not self._left_out.intersection(path.parts)
 
-    def _described(self, folder: Path, listed: list[Item], context: mtbench.Context) -> list[Item]:
+    def _described(self, folder: Path, listed: list[ImageEntry], context: mtbench.Context) -> list[ImageEntry]:
         """Subjects with the side that meta.csv gives them, without those that the parameters leave out."""
         meta = _meta(folder / META, context)
         result = []
@@ -137,9 +137,9 @@ class LumbarMriCt:
                 context.leave_out(f"CT {subject}", f"{META} has no row for {subject}.")
                 continue
             row = meta.get(subject, {})
-            side = side_of(row.get("split", ""), subject, META)
+            split = split_of(row.get("split", ""), subject, META)
             scanner = " ".join(filter(None, (row.get("manufacturer", ""), row.get("scanner_model", ""))))
-            result.append(replace(item, split=side, scanner=scanner))
+            result.append(replace(item, split=split, scanner=scanner))
         without = len(listed) - len(result)
         if self._left_out:
             context.log.append(f"{without} of {len(listed)} CT subjects left out, {len(self._left_out)} asked for")

@@ -17,7 +17,7 @@ DEPTH = 60.0
 _MIDDLE = FIELD_OF_VIEW / 2
 
 
-class Tissue(IntEnum):
+class BreastTissue(IntEnum):
     """What a breast phantom is made of."""
 
     AIR = 0
@@ -57,10 +57,10 @@ def breast_anatomy(size: int, slices: int, *names: object) -> Anatomy:
     surface, bulges = _surface(slab, wall, breasts, rng)
     body: Bools = slab.down > surface
     depth = slab.depth_below(body)
-    canvas.fill(body, Tissue.FAT)
+    canvas.fill(body, BreastTissue.FAT)
     _thorax(canvas, wall, rng)
     skin = body & (depth < rng.uniform(2.2, 3.4))
-    canvas.fill(skin, Tissue.SKIN)
+    canvas.fill(skin, BreastTissue.SKIN)
 
     organ = np.zeros(slab.shape, dtype=bool)
     before_wall = wall - slab.down
@@ -69,7 +69,7 @@ def breast_anatomy(size: int, slices: int, *names: object) -> Anatomy:
         organ |= within
         _gland(canvas, breast, within & ~skin, depth, before_wall, bulge, rng)
     # Ligaments are as bright as glands, but they are not counted among them.
-    gland = (canvas.tissue == Tissue.GLAND) & organ
+    gland = (canvas.tissue == BreastTissue.GLAND) & organ
     share, dense = slab.pixels(organ.astype(np.float32)), slab.pixels(gland.astype(np.float32))
     labels = (share >= 0.5).astype(np.uint8)
     labels[(dense >= 0.5) & (labels == 1)] = 2
@@ -134,27 +134,27 @@ def _thorax(canvas: Canvas, wall: Floats, rng: np.random.Generator) -> None:
     behind = slab.down - wall
     muscle = rng.uniform(8.0, 13.0)
     thick = muscle + 4.0 * np.clip(np.abs(slab.across - _MIDDLE) / 60.0 - 0.3, 0.0, 1.0)
-    canvas.fill(behind > 0.0, Tissue.MUSCLE)
+    canvas.fill(behind > 0.0, BreastTissue.MUSCLE)
     streaks = slab.field(rng, 20.0, 3.5, 30.0) > 1.4
-    canvas.fill((behind > 2.0) & (behind < thick) & streaks, Tissue.FAT)
-    canvas.fill((behind > thick) & (behind < thick + 2.0), Tissue.FAT)
+    canvas.fill((behind > 2.0) & (behind < thick) & streaks, BreastTissue.FAT)
+    canvas.fill((behind > thick) & (behind < thick + 2.0), BreastTissue.FAT)
     # Ribs run aslant through the slab: along the wall they alternate with muscle, and shift with the slice.
     phase = np.sin(2 * np.pi * (np.abs(slab.across - _MIDDLE) / rng.uniform(48.0, 60.0) + slab.side / 45.0))
     band = (behind - thick - 7.0) / 5.5
     rib = (phase - 0.15) ** 2 * np.sign(phase - 0.15) - band**2
     sternum = 1.0 - ((slab.across - _MIDDLE) / 17.0) ** 2 - ((behind - 9.0) / 6.0) ** 2
     for solid in (rib, sternum):
-        canvas.fill(solid > 0.0, Tissue.RIB_CORTEX)
-        canvas.fill(solid > 0.3, Tissue.RIB, rng.normal())
+        canvas.fill(solid > 0.0, BreastTissue.RIB_CORTEX)
+        canvas.fill(solid > 0.3, BreastTissue.RIB, rng.normal())
     inner = thick + 16.0
-    canvas.fill(behind > inner, Tissue.LUNG)
+    canvas.fill(behind > inner, BreastTissue.LUNG)
     width = 12.0 + 0.15 * behind + 6.0 * slab.field(rng, 60.0, 30.0, 400.0)
     mediastinum = np.abs(slab.across - _MIDDLE) < width
-    canvas.fill((behind > inner) & mediastinum, Tissue.FAT)
+    canvas.fill((behind > inner) & mediastinum, BreastTissue.FAT)
     centre = (slab.across - _MIDDLE - rng.uniform(12.0, 28.0)) / rng.uniform(46.0, 60.0)
     deep = (behind - inner - rng.uniform(48.0, 62.0)) / rng.uniform(44.0, 56.0)
     heart = 1.0 - centre**2 - deep**2 - 0.1 * slab.field(rng, 50.0, 25.0, 25.0)
-    canvas.fill((behind > inner) & (heart > 0.0), Tissue.HEART, rng.normal())
+    canvas.fill((behind > inner) & (heart > 0.0), BreastTissue.HEART, rng.normal())
 
 
 def _gland(
@@ -176,13 +176,13 @@ def _gland(
     coarse, fine = slab.field(rng, 22.0, 17.0, 15.0), slab.field(rng, 9.0, 7.5, 6.0)
     gland = cone + 0.55 * coarse + 0.45 * fine + breast.density - 0.25 > 0.0
     core = room & (depth > 5.5) & (before_wall > 5.0) & (cone > -1.0)
-    canvas.fill(core & gland, Tissue.GLAND)
+    canvas.fill(core & gland, BreastTissue.GLAND)
     canvas.character[core & gland] = (0.6 * fine + 0.5 * coarse)[core & gland]
     # Cooper's ligaments are sheets: the zero surface of a smooth field.
     sheets = np.abs(slab.field(rng, 40.0, 22.0, 11.0)) < 0.06
-    canvas.fill(room & sheets & (before_wall > 5.0) & (cone > -2.0) & ~gland, Tissue.STRAND)
+    canvas.fill(room & sheets & (before_wall > 5.0) & (cone > -2.0) & ~gland, BreastTissue.STRAND)
     # Ducts gather towards the nipple.
     apart = ((slab.across - breast.across) / 7.0) ** 2 + ((slab.side - breast.side) / 9.0) ** 2
-    canvas.fill(room & (apart + 0.4 * coarse < (forward - 0.55) / 0.45), Tissue.GLAND)
+    canvas.fill(room & (apart + 0.4 * coarse < (forward - 0.55) / 0.45), BreastTissue.GLAND)
     vessels = room & (np.abs(coarse - 0.9) < 0.1) & (np.abs(fine) < 0.16) & ~gland & (before_wall > 5.0)
-    canvas.fill(vessels, Tissue.VESSEL)
+    canvas.fill(vessels, BreastTissue.VESSEL)

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench_plugins.datasets.phantoms.breast import FIELD_OF_VIEW, Tissue
+from mtbench_plugins.datasets.phantoms.breast import FIELD_OF_VIEW, BreastTissue
 from mtbench_plugins.datasets.phantoms.space import Anatomy, Floats
 
 # Signal of each tissue, and how the character of an instance moves it, before the vendor's own changes.
-_SIGNAL: dict[Tissue, tuple[float, float]] = {
-    Tissue.AIR: (0.0, 0.0),
-    Tissue.SKIN: (0.66, 0.0),
-    Tissue.FAT: (0.0, 0.0),
-    Tissue.GLAND: (0.52, 0.05),
-    Tissue.STRAND: (0.46, 0.0),
-    Tissue.MUSCLE: (0.46, 0.0),
-    Tissue.RIB: (0.30, 0.04),
-    Tissue.RIB_CORTEX: (0.08, 0.0),
-    Tissue.LUNG: (0.06, 0.0),
-    Tissue.HEART: (0.50, 0.05),
-    Tissue.VESSEL: (0.78, 0.0),
+_SIGNAL: dict[BreastTissue, tuple[float, float]] = {
+    BreastTissue.AIR: (0.0, 0.0),
+    BreastTissue.SKIN: (0.66, 0.0),
+    BreastTissue.FAT: (0.0, 0.0),
+    BreastTissue.GLAND: (0.52, 0.05),
+    BreastTissue.STRAND: (0.46, 0.0),
+    BreastTissue.MUSCLE: (0.46, 0.0),
+    BreastTissue.RIB: (0.30, 0.04),
+    BreastTissue.RIB_CORTEX: (0.08, 0.0),
+    BreastTissue.LUNG: (0.06, 0.0),
+    BreastTissue.HEART: (0.50, 0.05),
+    BreastTissue.VESSEL: (0.78, 0.0),
 }
 
 
@@ -60,14 +60,14 @@ GE = Vendor((0.68, 0.82), (0.11, 0.15), 0.10, 0.92, 0.1, -0.15, (0.03, 0.045), (
 def scan(anatomy: Anatomy, vendor: Vendor, rng: np.random.Generator) -> NDArray[np.float32]:
     """The images of one examination; slices x size x size, [0, 1]."""
     slab = anatomy.slab
-    table = np.zeros((2, len(Tissue)), np.float32)
+    table = np.zeros((2, len(BreastTissue)), np.float32)
     for tissue, row in _SIGNAL.items():
         table[:, tissue] = row
-    table[0, Tissue.FAT] = rng.uniform(*vendor.fat)
-    table[0, (Tissue.GLAND, Tissue.STRAND)] *= vendor.gland
+    table[0, BreastTissue.FAT] = rng.uniform(*vendor.fat)
+    table[0, (BreastTissue.GLAND, BreastTissue.STRAND)] *= vendor.gland
     signal: Floats = table[0][anatomy.tissue] + table[1][anatomy.tissue] * anatomy.character
     failing = np.clip(slab.field(rng, 60.0, 45.0, 45.0) - 0.6, 0.0, None)
-    signal += (anatomy.tissue == Tissue.FAT) * vendor.failure * failing
+    signal += (anatomy.tissue == BreastTissue.FAT) * vendor.failure * failing
     coil = 1.0 + vendor.near * np.exp(-anatomy.depth / 25.0) + vendor.tilt * (0.5 - slab.down / FIELD_OF_VIEW)
     coil = coil * (1.0 + 0.08 * slab.field(rng, 300.0, 110.0, 110.0))
     signal = signal * coil * (1.0 + 0.04 * slab.field(rng, 6.0, 5.0, 5.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench_plugins.datasets.phantoms.lumbar import Tissue
+from mtbench_plugins.datasets.phantoms.lumbar import LumbarTissue
 from mtbench_plugins.datasets.phantoms.space import Anatomy, Floats
 
 WINDOW = (-250.0, 750.0)
@@ -14,31 +14,31 @@ WINDOW = (-250.0, 750.0)
 # Of each tissue: T2 signal and how the instance's character moves it; HU and how the character moves them.
 # Cortex, ligaments, flowing blood and gas are as dark as air in MR; muscle, bowel, discs and nerves share a
 # range of HU, and contrast medium lifts vessels and bowel to the HU of bone.
-_TABLE: dict[Tissue, tuple[float, float, float, float]] = {
-    Tissue.AIR: (0.0, 0.0, -1000.0, 0.0),
-    Tissue.SKIN: (0.42, 0.0, 30.0, 0.0),
-    Tissue.FAT: (0.95, 0.0, -105.0, 0.0),
-    Tissue.MUSCLE: (0.20, 0.0, 55.0, 0.0),
-    Tissue.FASCIA: (0.10, 0.0, 45.0, 0.0),
-    Tissue.DEEP_FAT: (0.78, 0.0, -95.0, 0.0),
-    Tissue.BOWEL_WALL: (0.33, 0.0, 45.0, 0.0),
-    Tissue.BOWEL: (0.52, 0.16, 25.0, 10.0),
-    Tissue.GAS: (0.02, 0.0, -800.0, 50.0),
-    Tissue.ORGAN: (0.34, 0.08, 80.0, 20.0),
-    Tissue.VESSEL: (0.05, 0.02, 60.0, 0.0),
-    Tissue.CALCIFICATION: (0.04, 0.0, 550.0, 100.0),
-    Tissue.LIGAMENT: (0.07, 0.0, 75.0, 0.0),
-    Tissue.CSF: (0.92, 0.05, 15.0, 0.0),
-    Tissue.NERVE: (0.40, 0.0, 38.0, 0.0),
-    Tissue.ANNULUS: (0.12, 0.0, 95.0, 0.0),
-    Tissue.NUCLEUS: (0.42, 0.18, 80.0, 0.0),
-    Tissue.CORTEX: (0.06, 0.0, 620.0, 0.0),
-    Tissue.MARROW: (0.46, 0.07, 215.0, -35.0),
+_TABLE: dict[LumbarTissue, tuple[float, float, float, float]] = {
+    LumbarTissue.AIR: (0.0, 0.0, -1000.0, 0.0),
+    LumbarTissue.SKIN: (0.42, 0.0, 30.0, 0.0),
+    LumbarTissue.FAT: (0.95, 0.0, -105.0, 0.0),
+    LumbarTissue.MUSCLE: (0.20, 0.0, 55.0, 0.0),
+    LumbarTissue.FASCIA: (0.10, 0.0, 45.0, 0.0),
+    LumbarTissue.DEEP_FAT: (0.78, 0.0, -95.0, 0.0),
+    LumbarTissue.BOWEL_WALL: (0.33, 0.0, 45.0, 0.0),
+    LumbarTissue.BOWEL: (0.52, 0.16, 25.0, 10.0),
+    LumbarTissue.GAS: (0.02, 0.0, -800.0, 50.0),
+    LumbarTissue.ORGAN: (0.34, 0.08, 80.0, 20.0),
+    LumbarTissue.VESSEL: (0.05, 0.02, 60.0, 0.0),
+    LumbarTissue.CALCIFICATION: (0.04, 0.0, 550.0, 100.0),
+    LumbarTissue.LIGAMENT: (0.07, 0.0, 75.0, 0.0),
+    LumbarTissue.CSF: (0.92, 0.05, 15.0, 0.0),
+    LumbarTissue.NERVE: (0.40, 0.0, 38.0, 0.0),
+    LumbarTissue.ANNULUS: (0.12, 0.0, 95.0, 0.0),
+    LumbarTissue.NUCLEUS: (0.42, 0.18, 80.0, 0.0),
+    LumbarTissue.CORTEX: (0.06, 0.0, 620.0, 0.0),
+    LumbarTissue.MARROW: (0.46, 0.07, 215.0, -35.0),
 }
 
 
 def _values(anatomy: Anatomy, column: int) -> Floats:
-    table = np.zeros((2, len(Tissue)), np.float32)
+    table = np.zeros((2, len(LumbarTissue)), np.float32)
     for tissue, row in _TABLE.items():
         table[:, tissue] = row[column], row[column + 1]
     return np.asarray(table[0][anatomy.tissue] + table[1][anatomy.tissue] * anatomy.character)
@@ -67,13 +67,13 @@ def ct(anatomy: Anatomy, rng: np.random.Generator) -> NDArray[np.float32]:
     hounsfield = _values(anatomy, 2)
     # Contrast medium in the blood and in the bowel, as much as this examination was given.
     if rng.random() < 0.6:
-        hounsfield[anatomy.tissue == Tissue.VESSEL] = rng.uniform(120.0, 260.0)
+        hounsfield[anatomy.tissue == LumbarTissue.VESSEL] = rng.uniform(120.0, 260.0)
     if rng.random() < 0.35:
-        filled = (anatomy.tissue == Tissue.BOWEL) & (anatomy.character > 0.0)
+        filled = (anatomy.tissue == LumbarTissue.BOWEL) & (anatomy.character > 0.0)
         hounsfield[filled] = 180.0 + 90.0 * anatomy.character[filled]
-    marrow = anatomy.tissue == Tissue.MARROW
+    marrow = anatomy.tissue == LumbarTissue.MARROW
     hounsfield += marrow * 35.0 * slab.field(rng, 5.0, 3.0, 3.0)
-    hounsfield += (anatomy.tissue != Tissue.AIR) * 6.0 * slab.field(rng, 12.0, 12.0, 12.0)
+    hounsfield += (anatomy.tissue != LumbarTissue.AIR) * 6.0 * slab.field(rng, 12.0, 12.0, 12.0)
     image = slab.pixels(slab.blur(hounsfield, rng.uniform(0.6, 0.9)))
     noise = rng.normal(0.0, 1.0, image.shape).astype(np.float32)
     # Reconstruction correlates the noise of neighbouring pixels.

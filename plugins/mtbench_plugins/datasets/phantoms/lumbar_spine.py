@@ -80,7 +80,7 @@ def spine(rng: np.random.Generator) -> list[Level]:
     ]
 
 
-class Column:
+class SpinalColumn:
     """The column as a smooth curve: its middle (mm across) by height, and how far a point lies behind it.
 
     Attributes:

@@ -38,7 +38,7 @@ WORDS = {
 }
 
 
-class Layout(NamedTuple):
+class CheckpointLayout(NamedTuple):
     """How one model's files are read.
 
     Attributes:
@@ -58,7 +58,7 @@ class UnfitError(Exception):
     """Raised by ``adapt`` and ``infer``: why a file of the right kind cannot be used."""
 
 
-def load(path: Path, layout: Layout, given: Mapping[str, Any]) -> nn.Module:
+def load(path: Path, layout: CheckpointLayout, params: Mapping[str, Any]) -> nn.Module:
     """The network of an official file, in eval mode and without gradients.
 
     Args:
@@ -76,19 +76,19 @@ def load(path: Path, layout: Layout, given: Mapping[str, Any]) -> nn.Module:
         raise WeightsError(f"this file holds {kind or 'no network known here'}", where=where, expected=layout.kind)
     try:
         state = layout.adapt(state)
-        found = layout.infer(state)
+        sizes = layout.infer(state)
     except UnfitError as error:
         raise WeightsError(str(error), where=where) from None
     except KeyError as error:
         raise WeightsError(f"this file lacks {error}", where=where, expected=f"all weights of {layout.kind}") from None
-    for name, value in found.items():
-        if given.get(name) is not None and given[name] != value:
+    for name, value in sizes.items():
+        if params.get(name) is not None and params[name] != value:
             raise WeightsError(
-                f"this file has {value} {WORDS[name]}, not {given[name]}",
+                f"this file has {value} {WORDS[name]}, not {params[name]}",
                 where=where,
                 remedy=f"Pass {name}={value}, or leave {name} out",
             )
-    network = layout.build(**found)
+    network = layout.build(**sizes)
     _compare(state, network.state_dict(), where)
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)
@@ -141,17 +141,19 @@ def count(state: State, pattern: str) -> int:
     return sum(re.fullmatch(pattern, key) is not None for key in state)
 
 
-def same_channels(given: int, drawn: int) -> int:
+def same_channels(inputs: int, outputs: int) -> int:
     """The image channels, which must be equal on both sides and 1 or 3."""
-    if given != drawn or given not in (1, 3):
-        raise UnfitError(f"this file takes {given} image channels and gives {drawn}; mtbench needs 1 and 1, or 3 and 3")
-    return given
+    if inputs != outputs or inputs not in (1, 3):
+        raise UnfitError(
+            f"this file takes {inputs} image channels and gives {outputs}; mtbench needs 1 and 1, or 3 and 3"
+        )
+    return inputs
 
 
 def _pickled(where: str, error: Exception) -> WeightsError:
     if "Weights only load failed" in str(error) and "Unsupported" in str(error):
-        found = re.search(r"(?:GLOBAL|global|class) ([\w.]+)", str(error))
-        name = f" ({found.group(1)})" if found else ""
+        match = re.search(r"(?:GLOBAL|global|class) ([\w.]+)", str(error))
+        name = f" ({match.group(1)})" if match else ""
         return WeightsError(
             f"this file holds pickled code{name}, which mtbench never runs",
             where=where,
@@ -166,14 +168,14 @@ def _pickled(where: str, error: Exception) -> WeightsError:
     )
 
 
-def _compare(state: State, wanted: Mapping[str, Tensor], where: str) -> None:
-    missing = [key for key in wanted if key not in state]
-    extra = [key for key in state if key not in wanted]
+def _compare(state: State, weights: Mapping[str, Tensor], where: str) -> None:
+    missing = [key for key in weights if key not in state]
+    extra = [key for key in state if key not in weights]
     if missing or extra:
         kinds = ((missing, "are missing"), (extra, "are unknown"))
-        told = [f"{len(keys)} {word} ({keys[0]})" for keys, word in kinds if keys]
-        raise WeightsError("of this file's weights " + " and ".join(told), where=where)
-    for key, value in wanted.items():
+        complaints = [f"{len(keys)} {word} ({keys[0]})" for keys, word in kinds if keys]
+        raise WeightsError("of this file's weights " + " and ".join(complaints), where=where)
+    for key, value in weights.items():
         if value.shape != state[key].shape:
             raise WeightsError(
                 f"{key} has shape {tuple(state[key].shape)}", where=where, expected=str(tuple(value.shape))

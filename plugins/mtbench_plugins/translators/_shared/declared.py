@@ -81,10 +81,10 @@ def notes(terms: str) -> Callable[[Mapping[str, Any]], str]:
     """What is said of a given checkpoint: its file name, its sha256, and the original's ``terms``."""
 
     def of(params: Mapping[str, Any]) -> str:
-        given = params.get("checkpoint")
-        if given is None:
+        checkpoint = params.get("checkpoint")
+        if checkpoint is None:
             return ""
-        path = Path(given)
+        path = Path(checkpoint)
         digest = ""
         if path.is_file():
             with path.open("rb") as file:

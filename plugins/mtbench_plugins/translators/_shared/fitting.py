@@ -71,20 +71,20 @@ def run(
     recipe: Recipe, sampler: Sampler, params: Params, context: Context, *, epochs: int, channels_last: bool
 ) -> History:
     """Train by the parameters' budget; ``epochs`` is the original's, taken where none is given."""
-    asked = {name: params[name] for name in ("epochs", "steps", "minutes")}
-    if all(value is None for value in asked.values()):
-        asked["epochs"] = epochs
+    limits = {name: params[name] for name in ("epochs", "steps", "minutes")}
+    if all(value is None for value in limits.values()):
+        limits["epochs"] = epochs
     every = None
-    if asked["epochs"] is not None and asked["minutes"] is None:
-        every = max(1, asked["epochs"] // LOOKS)
-    elif asked["steps"] is not None:
-        every = max(1, asked["steps"] * params["batch_size"] // len(sampler) // LOOKS)
+    if limits["epochs"] is not None and limits["minutes"] is None:
+        every = max(1, limits["epochs"] // LOOKS)
+    elif limits["steps"] is not None:
+        every = max(1, limits["steps"] * params["batch_size"] // len(sampler) // LOOKS)
     # Without a length in epochs: once, at the end.
     return train(
         recipe,
         sampler,
         context,
-        Budget(**asked),
+        Budget(**limits),
         batch_size=params["batch_size"],
         samples_every=every or 10**9,
         channels_last=channels_last,
@@ -94,9 +94,9 @@ def run(
 
 def preview(validation: ImageSet | None, training: ImageSet) -> ImageSet:
     """A few slices to look at during the fit, spread over the validation set."""
-    chosen = validation if validation is not None and len(validation) else training
-    shown = min(PREVIEWS, len(chosen))
-    return chosen.subset([i * len(chosen) // shown for i in range(shown)])
+    images = validation if validation is not None and len(validation) else training
+    count = min(PREVIEWS, len(images))
+    return images.subset([i * len(images) // count for i in range(count)])
 
 
 def _size(size: tuple[int, ...]) -> str:

@@ -24,11 +24,11 @@ def xavier(network: nn.Module) -> None:
 
 
 def _layers(network: nn.Module) -> list[tuple[Tensor, Tensor | None]]:
-    found: list[tuple[Tensor, Tensor | None]] = []
+    layers: list[tuple[Tensor, Tensor | None]] = []
     for module in network.modules():
-        own = dict(module.named_parameters(recurse=False))
+        parameters = dict(module.named_parameters(recurse=False))
         # Under spectral norm the trained weight has another name.
-        weight = own.get("weight_orig", own.get("weight"))
+        weight = parameters.get("weight_orig", parameters.get("weight"))
         if weight is not None and weight.ndim >= 2:
-            found.append((weight, own.get("bias")))
-    return found
+            layers.append((weight, parameters.get("bias")))
+    return layers

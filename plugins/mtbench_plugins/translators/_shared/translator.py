@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from mtbench import Batch, Context, DataError, PluginError, TrainingData
 from mtbench.training import History, signed, unsigned
-from mtbench_plugins.translators._shared.checkpoint import Layout, load
+from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout, load
 
 
 class GeneratorTranslator(ABC):
@@ -39,7 +39,7 @@ class GeneratorTranslator(ABC):
 
     @property
     @abstractmethod
-    def layout(self) -> Layout:
+    def layout(self) -> CheckpointLayout:
         """How its files are read."""
 
     @abstractmethod

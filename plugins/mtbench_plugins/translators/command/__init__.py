@@ -54,15 +54,15 @@ def configured(params: Mapping[str, Any], config: UserConfig) -> Mapping[str, An
     """
     name, where = params["name"], "translator 'command'"
     if params["run"] is None and name is None:
-        known = config.names("commands")
+        names = config.names("commands")
         raise ParamError(
             "nothing says what to run",
             where=where,
             expected="command:name=NAME, with [commands.NAME] in your own mtbench.toml"
-            + (f" ({', '.join(known)})" if known else "")
+            + (f" ({', '.join(names)})" if names else "")
             + ", or command:run=... on the command line",
         )
-    found = dict(params)
+    result = dict(params)
     if params["run"] is None:
         table = config.table("commands", name, _TABLE)
         values = dict(table.values)
@@ -76,9 +76,9 @@ def configured(params: Mapping[str, Any], config: UserConfig) -> Mapping[str, An
             )
         values = complete(values, {key: PARAMS[key] for key in _TABLE}, table.where)
         where = table.where
-        found |= {key: value for key, value in values.items() if params[key] == PARAMS[key].default}
-    _check(found, where)
-    return found
+        result |= {key: value for key, value in values.items() if params[key] == PARAMS[key].default}
+    _check(result, where)
+    return result
 
 
 def _check(params: Mapping[str, Any], where: str) -> None:
@@ -87,13 +87,13 @@ def _check(params: Mapping[str, Any], where: str) -> None:
     except ValueError as error:
         raise ParamError(f"run = {params['run']!r} cannot be read: {error}", where=where) from None
     names = used(params["run"])
-    known = ("input", "output", "masks", "device", "seed")
-    for unknown in sorted(names - set(known)):
+    placeholders = ("input", "output", "masks", "device", "seed")
+    for unknown in sorted(names - set(placeholders)):
         raise ParamError(
             f"run has a placeholder {{{unknown}}}",
             where=where,
             expected="{input}, {output}, {masks}, {device} or {seed}; {{ and }} stand for braces",
-            matches=close_matches(unknown, known),
+            matches=close_matches(unknown, placeholders),
         )
     if not parts or not {"input", "output"} <= names:
         raise ParamError(

@@ -75,12 +75,12 @@ def read_back(
     Raises:
         DataError: a file is missing, cannot be read, or has another size; the text names it.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and suffix(path) and (stem(path) not in found or suffix(path) == ENDINGS[form]):
-            found[stem(path)] = path
+        if path.is_file() and suffix(path) and (stem(path) not in files or suffix(path) == ENDINGS[form]):
+            files[stem(path)] = path
     names = names_of(images.slices)
-    missing = [name for name in names if name not in found]
+    missing = [name for name in names if name not in files]
     if missing:
         raise DataError(
             f"the program wrote no translation of {missing[0]}{ENDINGS[form]} ({len(missing)} of {len(names)} are "
@@ -90,7 +90,7 @@ def read_back(
             remedy=trouble(),
         )
     for name in names:
-        yield _image(found[name], images.size, where, trouble)
+        yield _image(files[name], images.size, where, trouble)
 
 
 def _image(path: Path, size: tuple[int, int], where: str, trouble: Callable[[], str]) -> NDArray[np.float32]:

@@ -36,7 +36,7 @@ class Command:
         self._env = env
         self._format = format
         self._timeout = timeout
-        self._where = f"translator 'command'{f' ({name})' if name else ''}"
+        self._label = f"translator 'command'{f' ({name})' if name else ''}"
 
     def translate_all(self, images: ImageSet, context: Context) -> Iterator[NDArray[np.float32]]:
         """H x W in [0, 1], for each slice in order.
@@ -55,13 +55,13 @@ class Command:
         form = self._format
         if form == "auto":
             form = "npy" if images.images.dtype.kind == "f" else "png"
-        given, made, log = folder / "input", folder / "output", folder / "printed.txt"
-        exchange.write(images.images, images.slices, given, form)
-        made.mkdir()
-        values: dict[str, Any] = {"input": given, "output": made, "device": context.device, "seed": context.seed}
+        inputs, outputs, log = folder / "input", folder / "output", folder / "printed.txt"
+        exchange.write(images.images, images.slices, inputs, form)
+        outputs.mkdir()
+        values: dict[str, Any] = {"input": inputs, "output": outputs, "device": context.device, "seed": context.seed}
         if "masks" in used(self._command):
             if images.masks is None:
-                raise DataError("the program wants masks and there are none", where=self._where)
+                raise DataError("the program wants masks and there are none", where=self._label)
             values["masks"] = folder / "masks"
             exchange.write(images.masks, images.slices, folder / "masks", form)
         run(
@@ -69,7 +69,7 @@ class Command:
             env={"OMP_NUM_THREADS": str(context.threads), **self._env},
             timeout=self._timeout,
             log=log,
-            where=self._where,
-            watch=lambda: context.progress(sum(1 for _ in made.iterdir()), len(images), {}),
+            where=self._label,
+            watch=lambda: context.progress(sum(1 for _ in outputs.iterdir()), len(images), {}),
         )
-        yield from exchange.read_back(images, made, form, self._where, lambda: tail(log))
+        yield from exchange.read_back(images, outputs, form, self._label, lambda: tail(log))

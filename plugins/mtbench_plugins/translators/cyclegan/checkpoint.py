@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mtbench_plugins.translators._shared.checkpoint import Layout, State, UnfitError, count, same_channels
+from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout, State, UnfitError, count, same_channels
 from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
 
 _TRACKED = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)")
@@ -31,4 +31,4 @@ def infer(state: State) -> dict[str, int]:
     return {"channels": same_channels(first.shape[1], last.shape[0]), "ngf": first.shape[0], "n_blocks": blocks}
 
 
-LAYOUT = Layout("a CycleGAN generator", adapt, infer, ResnetGenerator)
+LAYOUT = CheckpointLayout("a CycleGAN generator", adapt, infer, ResnetGenerator)

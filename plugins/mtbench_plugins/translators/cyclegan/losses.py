@@ -11,7 +11,7 @@ from mtbench_plugins.translators._shared.cycle import Fakes, Networks
 
 
 @dataclass(frozen=True)
-class Weights:
+class CycleGanWeights:
     """``lambda_a`` and ``lambda_b`` weigh the cycles; ``lambda_identity`` the identity terms, relative to them."""
 
     lambda_a: float = 10.0
@@ -19,7 +19,7 @@ class Weights:
     lambda_identity: float = 0.5
 
 
-def generator_losses(nets: Networks, a: Tensor, b: Tensor, weights: Weights) -> tuple[dict[str, Tensor], Fakes]:
+def generator_losses(nets: Networks, a: Tensor, b: Tensor, weights: CycleGanWeights) -> tuple[dict[str, Tensor], Fakes]:
     """Losses of both generators and their translations.
 
     Args:

@@ -6,7 +6,7 @@ from mtbench import Context, TrainingData
 from mtbench.compute.seeds import derive
 from mtbench.training import UnpairedSampler
 from mtbench_plugins.translators._shared import fitting
-from mtbench_plugins.translators._shared.checkpoint import Layout
+from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout
 from mtbench_plugins.translators._shared.translator import GeneratorTranslator
 from mtbench_plugins.translators.cyclegan.checkpoint import LAYOUT
 from mtbench_plugins.translators.cyclegan.training import CycleGanRecipe
@@ -26,7 +26,7 @@ class CycleGan(GeneratorTranslator):
     smallest = 8
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> CheckpointLayout:
         """See the base class."""
         return LAYOUT
 

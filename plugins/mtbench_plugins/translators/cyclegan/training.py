@@ -11,7 +11,7 @@ from mtbench.training import Losses, Moment, Part, seeded, unsigned
 from mtbench_plugins.translators._shared import init
 from mtbench_plugins.translators._shared.cycle import CycleRecipe, Fakes, Networks
 from mtbench_plugins.translators._shared.patchgan import PatchGAN
-from mtbench_plugins.translators.cyclegan.losses import Weights, generator_losses
+from mtbench_plugins.translators.cyclegan.losses import CycleGanWeights, generator_losses
 from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
 
 
@@ -31,7 +31,7 @@ class CycleGanRecipe(CycleRecipe):
             discriminators = [PatchGAN(channels, params["ndf"], params["n_layers_D"]) for _ in range(2)]
             for network in (*generators, *discriminators):
                 init.normal(network)
-        self.weights = Weights(params["lambda_A"], params["lambda_B"], params["lambda_identity"])
+        self.weights = CycleGanWeights(params["lambda_A"], params["lambda_B"], params["lambda_identity"])
         super().__init__(params, Networks(*generators, *discriminators), preview)
 
     def generator_losses(self, part: Part) -> tuple[Losses, Fakes]:
@@ -41,5 +41,5 @@ class CycleGanRecipe(CycleRecipe):
     def samples(self, moment: Moment) -> Mapping[str, Tensor]:
         """The preview and its translation."""
         source = self.previewed()
-        made = self.nets.G_A(self.signed(source))
-        return {"source": source, "translated": unsigned(made.float().mean(dim=1, keepdim=True))}
+        translation = self.nets.G_A(self.signed(source))
+        return {"source": source, "translated": unsigned(translation.float().mean(dim=1, keepdim=True))}

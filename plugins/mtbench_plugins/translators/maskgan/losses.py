@@ -9,13 +9,13 @@ from torch import Tensor
 
 from mtbench_plugins.translators._shared.adversarial import l1, least_squares
 from mtbench_plugins.translators._shared.cycle import Fakes, Networks
-from mtbench_plugins.translators.maskgan.networks import Translated
+from mtbench_plugins.translators.maskgan.networks import MaskedTranslation
 
 ShapeLoss = Literal["paper", "code"]
 
 
 @dataclass(frozen=True)
-class Weights:
+class MaskGanWeights:
     """Weights of the terms.
 
     Attributes:
@@ -35,7 +35,7 @@ class Weights:
 
 
 def generator_losses(
-    nets: Networks, a: Tensor, b: Tensor, background_a: Tensor, background_b: Tensor, weights: Weights
+    nets: Networks, a: Tensor, b: Tensor, background_a: Tensor, background_b: Tensor, weights: MaskGanWeights
 ) -> tuple[dict[str, Tensor], Fakes]:
     """Losses of both generators and their translations.
 
@@ -49,10 +49,10 @@ def generator_losses(
         losses under the original's names, where mask and shape terms are called after the domain translated
         *to*; and the translations.
     """
-    to_b: Translated = nets.G_A(a)
-    to_a: Translated = nets.G_B(b)
-    back_a: Translated = nets.G_B(to_b.image)
-    back_b: Translated = nets.G_A(to_a.image)
+    to_b: MaskedTranslation = nets.G_A(a)
+    to_a: MaskedTranslation = nets.G_B(b)
+    back_a: MaskedTranslation = nets.G_B(to_b.image)
+    back_b: MaskedTranslation = nets.G_A(to_a.image)
     other = back_b if weights.shape_loss == "paper" else back_a
     losses = {
         "G_A": least_squares(nets.D_A(to_b.image), real=True),

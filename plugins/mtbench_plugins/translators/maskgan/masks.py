@@ -74,7 +74,7 @@ def _cases(slices: tuple[Slice, ...]) -> list[list[int]]:
     members: dict[str, list[int]] = defaultdict(list)
     for position, item in enumerate(slices):
         members[item.case_id].append(position)
-    return [sorted(found, key=lambda i: slices[i].index) for found in members.values()]
+    return [sorted(positions, key=lambda i: slices[i].index) for positions in members.values()]
 
 
 def _largest(body: NDArray[np.bool_]) -> NDArray[np.bool_]:

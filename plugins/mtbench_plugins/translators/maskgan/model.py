@@ -9,7 +9,7 @@ from mtbench import Batch, Context, ImageSet, TrainingData
 from mtbench.compute.seeds import derive
 from mtbench.training import UnpairedSampler
 from mtbench_plugins.translators._shared import fitting
-from mtbench_plugins.translators._shared.checkpoint import Layout
+from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout
 from mtbench_plugins.translators._shared.translator import GeneratorTranslator
 from mtbench_plugins.translators.maskgan.checkpoint import LAYOUT
 from mtbench_plugins.translators.maskgan.masks import backgrounds, positions
@@ -32,7 +32,7 @@ class MaskGan(GeneratorTranslator):
     smallest = 8
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> CheckpointLayout:
         """See the base class."""
         return LAYOUT
 

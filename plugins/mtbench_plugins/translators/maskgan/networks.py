@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Translated(NamedTuple):
+class MaskedTranslation(NamedTuple):
     """What the generator gives.
 
     Attributes:
@@ -27,7 +27,7 @@ class Translated(NamedTuple):
         return self.attentions[:, -1:]
 
 
-class ResnetBlock(nn.Module):
+class TrunkBlock(nn.Module):
     """x + (conv, norm, ReLU, conv, norm)(x), with reflected borders."""
 
     def __init__(self, width: int) -> None:
@@ -61,7 +61,7 @@ class AttentionGenerator(nn.Module):
         self.conv1 = nn.Conv2d(channels, ngf, 7, padding=3, padding_mode="reflect")
         self.conv2 = nn.Conv2d(ngf, 2 * ngf, 3, 2, 1)
         self.conv3 = nn.Conv2d(2 * ngf, 4 * ngf, 3, 2, 1)
-        self.resnet_blocks = nn.ModuleList(ResnetBlock(4 * ngf) for _ in range(n_blocks))
+        self.resnet_blocks = nn.ModuleList(TrunkBlock(4 * ngf) for _ in range(n_blocks))
         self.deconv1_content = nn.ConvTranspose2d(4 * ngf, 2 * ngf, 3, 2, 1, output_padding=1)
         self.deconv2_content = nn.ConvTranspose2d(2 * ngf, ngf, 3, 2, 1, output_padding=1)
         self.deconv3_content = nn.Conv2d(ngf, n_attentions * channels, 7, padding=3, padding_mode="reflect")
@@ -69,7 +69,7 @@ class AttentionGenerator(nn.Module):
         self.deconv2_attention = nn.ConvTranspose2d(2 * ngf, ngf, 3, 2, 1, output_padding=1)
         self.deconv3_attention = nn.Conv2d(ngf, n_attentions, 1)
 
-    def forward(self, image: Tensor) -> Translated:
+    def forward(self, image: Tensor) -> MaskedTranslation:
         """float32 B x C x H x W in [-1, 1]; H and W must be multiples of 4."""
         x = image
         for conv in (self.conv1, self.conv2, self.conv3):
@@ -85,5 +85,5 @@ class AttentionGenerator(nn.Module):
         attentions = torch.softmax(self.deconv3_attention(attention), dim=1)
         b, n, h, w = attentions.shape
         layers = contents.view(b, n, -1, h, w)[:, :-1]
-        drawn = (attentions[:, :-1, None] * layers).sum(dim=1)
-        return Translated(drawn + attentions[:, -1:] * image, attentions)
+        foreground = (attentions[:, :-1, None] * layers).sum(dim=1)
+        return MaskedTranslation(foreground + attentions[:, -1:] * image, attentions)

@@ -12,8 +12,8 @@ from mtbench.training import Losses, Moment, Part, seeded, unsigned
 from mtbench_plugins.translators._shared import init
 from mtbench_plugins.translators._shared.cycle import CycleRecipe, Fakes, Networks
 from mtbench_plugins.translators._shared.patchgan import PatchGAN
-from mtbench_plugins.translators.maskgan.losses import Weights, generator_losses
-from mtbench_plugins.translators.maskgan.networks import AttentionGenerator, Translated
+from mtbench_plugins.translators.maskgan.losses import MaskGanWeights, generator_losses
+from mtbench_plugins.translators.maskgan.networks import AttentionGenerator, MaskedTranslation
 
 
 class MaskGanRecipe(CycleRecipe):
@@ -38,7 +38,7 @@ class MaskGanRecipe(CycleRecipe):
             ]
             for generator in generators:
                 init.normal(generator.resnet_blocks)
-        self.final = Weights(
+        self.final = MaskGanWeights(
             params["lambda_A"],
             params["lambda_B"],
             params["lambda_identity"],
@@ -52,8 +52,8 @@ class MaskGanRecipe(CycleRecipe):
     def schedule(self, moment: Moment) -> None:
         """Learning rates as in CycleGAN; the shape term's weight linearly from zero."""
         super().schedule(moment)
-        done = moment.fraction if moment.epochs is None else (moment.epoch + 1) / (moment.epochs + 1)
-        self.weights = replace(self.final, lambda_shape=self.final.lambda_shape * done)
+        progress = moment.fraction if moment.epochs is None else (moment.epoch + 1) / (moment.epochs + 1)
+        self.weights = replace(self.final, lambda_shape=self.final.lambda_shape * progress)
 
     def generator_losses(self, part: Part) -> tuple[Losses, Fakes]:
         """See the base class."""
@@ -63,9 +63,9 @@ class MaskGanRecipe(CycleRecipe):
     def samples(self, moment: Moment) -> Mapping[str, Tensor]:
         """The preview, its translation and its background attention."""
         source = self.previewed()
-        made: Translated = self.nets.G_A(self.signed(source))
+        translation: MaskedTranslation = self.nets.G_A(self.signed(source))
         return {
             "source": source,
-            "translated": unsigned(made.image.float().mean(dim=1, keepdim=True)),
-            "background": made.background.float(),
+            "translated": unsigned(translation.image.float().mean(dim=1, keepdim=True)),
+            "background": translation.background.float(),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch.nn import functional as F
 
-from mtbench_plugins.translators._shared.checkpoint import Layout, State, UnfitError
+from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout, State, UnfitError
 from mtbench_plugins.translators.spade.networks import SpadeGenerator
 from mtbench_plugins.translators.spade.spectral import EPSILON
 
@@ -25,15 +25,15 @@ def adapt(state: State) -> State:
 
 def infer(state: State) -> dict[str, int]:
     """``label_nc``, ``channels``, ``ngf`` and ``nhidden``."""
-    drawn = state["conv_img.weight"].shape[0]
-    if drawn not in (1, 3):
-        raise UnfitError(f"this file draws {drawn} image channels; mtbench needs 1 or 3")
+    channels = state["conv_img.weight"].shape[0]
+    if channels not in (1, 3):
+        raise UnfitError(f"this file draws {channels} image channels; mtbench needs 1 or 3")
     return {
         "label_nc": state["fc.weight"].shape[1],
-        "channels": drawn,
+        "channels": channels,
         "ngf": state["fc.weight"].shape[0] // 16,
         "nhidden": state["head_0.norm_0.mlp_shared.0.weight"].shape[0],
     }
 
 
-LAYOUT = Layout("a SPADE generator", adapt, infer, SpadeGenerator)
+LAYOUT = CheckpointLayout("a SPADE generator", adapt, infer, SpadeGenerator)

@@ -26,7 +26,7 @@ class Labels:
     def __init__(self, task: Task) -> None:
         if not task.labels:
             raise DataError("spade draws images from label maps, and this task has no labels", where=task.dataset)
-        self._where = task.dataset
+        self._dataset = task.dataset
         self.values = (0, *sorted(value for value in task.labels if value != 0))
         self._channel = torch.full((256,), -1, dtype=torch.int64)
         self._channel[list(self.values)] = torch.arange(len(self.values))
@@ -54,15 +54,15 @@ class Labels:
             self._refuse(sorted(int(v) for v in torch.unique(masks)), domain)
         return F.one_hot(channel, len(self)).movedim(-1, 1).float()
 
-    def _refuse(self, found: list[int], domain: str) -> None:
-        strange = [v for v in found if v not in self.values]
+    def _refuse(self, values_in_masks: list[int], domain: str) -> None:
+        strange = [v for v in values_in_masks if v not in self.values]
         if not strange:
             return
-        binary = set(found) <= {0, 255}
+        binary = set(values_in_masks) <= {0, 255}
         raise DataError(
             f"masks of the {domain} domain hold the value{'s' if len(strange) > 1 else ''} "
             + ", ".join(str(v) for v in strange[:5]),
-            where=self._where,
+            where=self._dataset,
             expected="label values " + ", ".join(str(v) for v in self.values),
             remedy="These look like black and white masks: store 1 in place of 255, or list 255 as a label"
             if binary

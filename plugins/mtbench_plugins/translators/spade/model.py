@@ -8,7 +8,7 @@ from mtbench import Batch, Context, DataError, TrainingData, WeightsError
 from mtbench.compute.seeds import derive
 from mtbench.training import PairedSampler
 from mtbench_plugins.translators._shared import fitting
-from mtbench_plugins.translators._shared.checkpoint import Layout
+from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout
 from mtbench_plugins.translators._shared.translator import GeneratorTranslator
 from mtbench_plugins.translators.spade.checkpoint import LAYOUT
 from mtbench_plugins.translators.spade.labels import Labels
@@ -35,7 +35,7 @@ class Spade(GeneratorTranslator):
     instance_norm = False
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> CheckpointLayout:
         """See the base class."""
         return LAYOUT
 
@@ -49,10 +49,10 @@ class Spade(GeneratorTranslator):
         if batch.masks is None or context.task is None:
             raise DataError("spade draws images from label maps, and there are none", where=self.name)
         labels = Labels(context.task)
-        known = LAYOUT.infer(dict(network.state_dict()))["label_nc"]
-        if known != len(labels):
+        label_count = LAYOUT.infer(dict(network.state_dict()))["label_nc"]
+        if label_count != len(labels):
             raise WeightsError(
-                f"this generator draws {known} labels and the task has {len(labels)}, background included",
+                f"this generator draws {label_count} labels and the task has {len(labels)}, background included",
                 where=str(self.params["checkpoint"] or self.name),
                 expected="a generator trained on label maps with the same labels",
             )
@@ -75,9 +75,9 @@ class Spade(GeneratorTranslator):
         labels = Labels(data.task)
         labels.check(target.masks, "target")
         augment = fitting.augmentation(self.params, target.size, multiple=32, smallest=64, jitter=True)
-        shown = fitting.preview(data.target_validation, target)
-        segmap = self.padded(labels.one_hot(shown.mask_tensor(), "target"))
-        preview = (segmap, self.padded(shown.tensor()))
+        examples = fitting.preview(data.target_validation, target)
+        segmap = self.padded(labels.one_hot(examples.mask_tensor(), "target"))
+        preview = (segmap, self.padded(examples.tensor()))
         perceptual = self._perceptual(context)
         recipe = SpadeRecipe(self.params, labels, derive(context.seed, "initial weights"), preview, perceptual)
         self.history = fitting.run(

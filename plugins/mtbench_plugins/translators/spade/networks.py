@@ -33,18 +33,18 @@ class SpadeNorm(nn.Module):
 class SpadeBlock(nn.Module):
     """A residual block with SPADE norms and spectrally normalised convolutions."""
 
-    def __init__(self, given: int, width: int, labels: int, hidden: int) -> None:
+    def __init__(self, channels: int, width: int, labels: int, hidden: int) -> None:
         super().__init__()
-        middle = min(given, width)
-        self.conv_0 = SpectralConv2d(given, middle, 3, padding=1)
+        middle = min(channels, width)
+        self.conv_0 = SpectralConv2d(channels, middle, 3, padding=1)
         self.conv_1 = SpectralConv2d(middle, width, 3, padding=1)
-        self.norm_0 = SpadeNorm(given, labels, hidden)
+        self.norm_0 = SpadeNorm(channels, labels, hidden)
         self.norm_1 = SpadeNorm(middle, labels, hidden)
         self.conv_s: nn.Module | None = None
         self.norm_s: nn.Module | None = None
-        if given != width:
-            self.conv_s = SpectralConv2d(given, width, 1, bias=False)
-            self.norm_s = SpadeNorm(given, labels, hidden)
+        if channels != width:
+            self.conv_s = SpectralConv2d(channels, width, 1, bias=False)
+            self.norm_s = SpadeNorm(channels, labels, hidden)
 
     def forward(self, x: Tensor, segmap: Tensor) -> Tensor:
         """B x given x h x w to B x width x h x w; ``segmap`` is resized to h x w."""
@@ -98,11 +98,11 @@ class SpadeGenerator(nn.Module):
 class StagedPatchGAN(nn.Module):
     """A PatchGAN that gives every stage's output, for feature matching."""
 
-    def __init__(self, given: int, ndf: int, n_layers: int) -> None:
+    def __init__(self, channels: int, ndf: int, n_layers: int) -> None:
         super().__init__()
         width = ndf
         self.n_layers = n_layers
-        self.model0 = nn.Sequential(nn.Conv2d(given, width, 4, 2, 2), nn.LeakyReLU(SLOPE))
+        self.model0 = nn.Sequential(nn.Conv2d(channels, width, 4, 2, 2), nn.LeakyReLU(SLOPE))
         for n in range(1, n_layers):
             wider = min(2 * width, 8 * ndf)
             conv = SpectralConv2d(width, wider, 4, stride=2 if n < n_layers - 1 else 1, padding=2, bias=False)

@@ -25,16 +25,16 @@ class SpectralConv2d(nn.Module):
     weight_v: Tensor
 
     def __init__(
-        self, given: int, width: int, kernel: int, *, stride: int = 1, padding: int = 0, bias: bool = True
+        self, channels: int, width: int, kernel: int, *, stride: int = 1, padding: int = 0, bias: bool = True
     ) -> None:
         super().__init__()
-        plain = nn.Conv2d(given, width, kernel, bias=bias)
+        plain = nn.Conv2d(channels, width, kernel, bias=bias)
         self.stride, self.padding = stride, padding
         self.weight_orig = plain.weight
         self.bias = None if plain.bias is None else nn.Parameter(plain.bias)
         self.register_buffer("weight_u", F.normalize(torch.randn(width), dim=0, eps=EPSILON))
-        self.register_buffer("weight_v", F.normalize(torch.randn(given * kernel**2), dim=0, eps=EPSILON))
-        self._kept: tuple[tuple[Any, ...], Tensor] | None = None
+        self.register_buffer("weight_v", F.normalize(torch.randn(channels * kernel**2), dim=0, eps=EPSILON))
+        self._cache: tuple[tuple[Any, ...], Tensor] | None = None
 
     def weight(self) -> Tensor:
         """The normalised weight; in training after one power iteration. In float32 under autocast, too.
@@ -42,14 +42,14 @@ class SpectralConv2d(nn.Module):
         In evaluation without gradients it is computed once, until what it is made of changes.
         """
         if self.training or torch.is_grad_enabled():
-            self._kept = None
+            self._cache = None
             return self.normalised()
         # Tensors made in inference mode have no version, and nobody trains them.
         parts = (self.weight_orig, self.weight_u, self.weight_v)
-        made_of = tuple((t.data_ptr(), None if t.is_inference() else t._version) for t in parts)
-        if self._kept is None or self._kept[0] != made_of:
-            self._kept = (made_of, self.normalised())
-        return self._kept[1]
+        state = tuple((t.data_ptr(), None if t.is_inference() else t._version) for t in parts)
+        if self._cache is None or self._cache[0] != state:
+            self._cache = (state, self.normalised())
+        return self._cache[1]
 
     def normalised(self) -> Tensor:
         """The normalised weight, computed anew."""

@@ -79,18 +79,16 @@ class SpadeRecipe(Recipe):
         def generator(part: Part) -> Losses:
             part["segmap"] = self.labels.one_hot(part["image_mask"], "target")
             part["real"] = signed(part["image"]).expand(-1, self.channels, -1, -1)
-            drawn = self.G(part["segmap"])
-            found = losses.generator_losses(
-                *losses.judge(self.D, part["segmap"], drawn, part["real"]), self.lambda_feat
-            )
+            fake = self.G(part["segmap"])
+            terms = losses.generator_losses(*losses.judge(self.D, part["segmap"], fake, part["real"]), self.lambda_feat)
             if self.perceptual is not None:
-                found["VGG"] = self.lambda_vgg * self.perceptual(drawn, part["real"])
-            return found
+                terms["VGG"] = self.lambda_vgg * self.perceptual(fake, part["real"])
+            return terms
 
         def discriminator(part: Part) -> Losses:
             with torch.no_grad():
-                drawn = self.G(part["segmap"])
-            return losses.discriminator_losses(*losses.judge(self.D, part["segmap"], drawn, part["real"]))
+                fake = self.G(part["segmap"])
+            return losses.discriminator_losses(*losses.judge(self.D, part["segmap"], fake, part["real"]))
 
         step.update("G", generator)
         step.update("D", discriminator)
@@ -98,5 +96,5 @@ class SpadeRecipe(Recipe):
     def samples(self, moment: Moment) -> Mapping[str, Tensor]:
         """Real images and what is drawn from their label maps."""
         segmap, real = self.preview
-        made = self.G(segmap.to(self.G.fc.weight.device))
-        return {"real": real, "translated": unsigned(made.float().mean(dim=1, keepdim=True))}
+        translation = self.G(segmap.to(self.G.fc.weight.device))
+        return {"real": real, "translated": unsigned(translation.float().mean(dim=1, keepdim=True))}

@@ -35,10 +35,10 @@ class PerceptualLoss(nn.Module):
 
         self.features = vgg19(weights=None).features[: max(STOPS) + 1]
         state = torch.load(path, map_location="cpu", weights_only=True)
-        wanted = {f"features.{key}": key for key in self.features.state_dict()}
-        if not set(wanted) <= set(state):
+        names = {f"features.{key}": key for key in self.features.state_dict()}
+        if not set(names) <= set(state):
             raise WeightsError("this file lacks VGG-19's features", where=str(path))
-        self.features.load_state_dict({key: state[name] for name, key in wanted.items()})
+        self.features.load_state_dict({key: state[name] for name, key in names.items()})
         for module in self.features:
             if isinstance(module, nn.ReLU):
                 # Kept maps must not be overwritten by the layer after them.

@@ -62,9 +62,9 @@ class Bridge:
     def reach(self, generator: Predict, source: Tensor, step: int, draw: Draw) -> Tensor:
         """The point at ``step`` of a walk from ``source``, B x C x H x W; ``step`` evaluations."""
         x = source
-        for done in range(step):
-            predicted = self.predict(generator, x, done, draw)
-            x = self.advance(x, predicted, done + 1, draw(tuple(x.shape[1:])))
+        for index in range(step):
+            predicted = self.predict(generator, x, index, draw)
+            x = self.advance(x, predicted, index + 1, draw(tuple(x.shape[1:])))
         return x
 
     def predict(self, generator: Predict, x: Tensor, step: int, draw: Draw) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from mtbench_plugins.translators._shared.checkpoint import Layout, State, count, same_channels
+from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout, State, count, same_channels
 from mtbench_plugins.translators.unsb.generator import BridgeGenerator
 
 
@@ -18,6 +18,6 @@ def infer(state: State) -> dict[str, int]:
     }
 
 
-def layout(timed: bool) -> Layout:
+def layout(timed: bool) -> CheckpointLayout:
     """How files are read; ``timed`` cannot be seen in them."""
-    return Layout("a UNSB generator", lambda state: state, infer, partial(BridgeGenerator, timed=timed))
+    return CheckpointLayout("a UNSB generator", lambda state: state, infer, partial(BridgeGenerator, timed=timed))

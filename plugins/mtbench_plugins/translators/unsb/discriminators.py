@@ -26,13 +26,13 @@ class TimeEmbedding(nn.Module):
         return out
 
 
-class Stage(nn.Module):
+class TimedBlock(nn.Module):
     """Convolution plus time, norm (not in the first stage), leaky ReLU, halving (not in the last)."""
 
-    def __init__(self, given: int, width: int, time_width: int, norm: bool, halve: bool) -> None:
+    def __init__(self, channels: int, width: int, time_width: int, norm: bool, halve: bool) -> None:
         super().__init__()
         self.norm, self.halve = norm, halve
-        self.conv1 = nn.Conv2d(given, width, 4, 1, 1)
+        self.conv1 = nn.Conv2d(channels, width, 4, 1, 1)
         self.dense = nn.Linear(time_width, width)
         # The last stage does not blur, yet the released files hold its kernel.
         self.down = BlurDown(width)
@@ -61,7 +61,7 @@ class TimedPatchGAN(nn.Module):
         self.t_embed = TimeEmbedding(4 * ndf)
         widths = [channels, ndf, 2 * ndf, 4 * ndf, 8 * ndf]
         self.model_main = nn.ModuleList(
-            Stage(widths[i], widths[i + 1], 4 * ndf, norm=i > 0, halve=i < 3) for i in range(4)
+            TimedBlock(widths[i], widths[i + 1], 4 * ndf, norm=i > 0, halve=i < 3) for i in range(4)
         )
         self.final_conv = nn.Conv2d(8 * ndf, 1, 4, 1, 1)
 

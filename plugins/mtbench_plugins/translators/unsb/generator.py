@@ -129,19 +129,19 @@ class BridgeGenerator(nn.Module):
         Indices run through the encoder's 12 entries (0 is the padded image itself) and then the residual
         blocks (12 is the first); nothing beyond the last index is computed.
         """
-        found = []
+        features = []
         x = image
         for index, layer in enumerate(self.model[: max(layers) + 1]):
             x = layer(x)
             if index in layers:
-                found.append(x)
+                features.append(x)
         if max(layers) >= ENCODER_LAYERS:
             embedded, time = self._embeddings(step, z)
             for index, block in enumerate(self.model_res[: max(layers) + 1 - ENCODER_LAYERS], ENCODER_LAYERS):
                 x = block(x, embedded, time)
                 if index in layers:
-                    found.append(x)
-        return found
+                    features.append(x)
+        return features
 
     def widths(self, layers: Sequence[int]) -> list[int]:
         """Channels of the maps that :meth:`features` gives."""
@@ -177,8 +177,8 @@ class PatchProjection(nn.Module):
 
     def __init__(self, widths: Sequence[int], width: int = 256) -> None:
         super().__init__()
-        for index, given in enumerate(widths):
-            mlp = nn.Sequential(nn.Linear(given, width), nn.ReLU(), nn.Linear(width, width))
+        for index, channels in enumerate(widths):
+            mlp = nn.Sequential(nn.Linear(channels, width), nn.ReLU(), nn.Linear(width, width))
             self.add_module(f"mlp_{index}", mlp)
 
     def forward(self, features: Sequence[Tensor], positions: Sequence[Tensor]) -> list[Tensor]:

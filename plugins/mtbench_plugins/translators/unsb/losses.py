@@ -18,7 +18,7 @@ SELF = -10.0
 
 
 @dataclass(frozen=True)
-class Weights:
+class UnsbWeights:
     """Weights of the generator's terms; ``tau`` is the bridge's variance."""
 
     lambda_gan: float = 1.0
@@ -28,7 +28,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Walked:
+class WalkPair:
     """What the simulation of the bridge left at one step.
 
     Attributes:
@@ -55,32 +55,32 @@ class Walked:
         return (one.detach(), two.detach()) if detached else (one, two)
 
 
-def discriminator_loss(discriminator: nn.Module, real: Tensor, walked: Walked) -> Tensor:
+def discriminator_loss(discriminator: nn.Module, real: Tensor, walked: WalkPair) -> Tensor:
     """Least squares on real target images and on predictions, halved."""
     step = walked.index()
     on_fake = least_squares(discriminator(walked.fake.detach(), step), real=False)
     return 0.5 * (on_fake + least_squares(discriminator(real, step), real=True))
 
 
-def adversarial_loss(discriminator: nn.Module, walked: Walked) -> Tensor:
+def adversarial_loss(discriminator: nn.Module, walked: WalkPair) -> Tensor:
     """What the generator pays for predictions that D recognises."""
     return least_squares(discriminator(walked.fake, walked.index()), real=True)
 
 
-def energy_loss(energy: nn.Module, walked: Walked) -> Tensor:
+def energy_loss(energy: nn.Module, walked: WalkPair) -> Tensor:
     """E's loss: its scores of a walk's own pairs against those of two independent walks."""
     one, two = walked.pairs(detached=True)
-    own, crossed = _energies(energy, walked, one, two)
-    return -own + crossed + crossed.square()
+    same, crossed = _energies(energy, walked, one, two)
+    return -same + crossed + crossed.square()
 
 
-def bridge_loss(energy: nn.Module, walked: Walked, weights: Weights) -> Tensor:
+def bridge_loss(energy: nn.Module, walked: WalkPair, weights: UnsbWeights) -> Tensor:
     """The Schroedinger bridge term: transport cost minus the weighted entropy that E estimates."""
     one, two = walked.pairs(detached=False)
-    own, crossed = _energies(energy, walked, one, two)
+    same, crossed = _energies(energy, walked, one, two)
     remaining = (walked.steps - walked.step) / walked.steps
     cost = (walked.x.float() - walked.fake.float()).square().mean()
-    return weights.lambda_sb * weights.tau * (cost - remaining * (own - crossed))
+    return weights.lambda_sb * weights.tau * (cost - remaining * (same - crossed))
 
 
 def contrast_loss(
@@ -114,8 +114,8 @@ def contrast_loss(
     for query, key in zip(queries, keys, strict=True):
         similar = torch.bmm(query.float(), key.float().transpose(1, 2))
         positive = similar.diagonal(dim1=1, dim2=2)[..., None]
-        own = torch.eye(similar.shape[1], dtype=torch.bool, device=similar.device)
-        logits = torch.cat([positive, similar.masked_fill(own, SELF)], dim=2).flatten(0, 1) / NCE_TEMPERATURE
+        diagonal = torch.eye(similar.shape[1], dtype=torch.bool, device=similar.device)
+        logits = torch.cat([positive, similar.masked_fill(diagonal, SELF)], dim=2).flatten(0, 1) / NCE_TEMPERATURE
         losses.append(F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=z.device)))
     return torch.stack(losses).mean()
 
@@ -125,8 +125,8 @@ def draw_positions(maps: Sequence[tuple[int, int]], patches: int) -> list[Tensor
     return [torch.randperm(h * w)[:patches] for h, w in maps]
 
 
-def _energies(energy: nn.Module, walked: Walked, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+def _energies(energy: nn.Module, walked: WalkPair, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
     step = walked.index()
-    own: Tensor = energy(one, step, one).float().mean()
+    same: Tensor = energy(one, step, one).float().mean()
     crossed = torch.logsumexp(energy(one, step, two).float().flatten(), dim=0)
-    return own, crossed
+    return same, crossed

@@ -11,7 +11,7 @@ from mtbench.compute.seeds import derive
 from mtbench.errors import ParamError
 from mtbench.training import UnpairedSampler
 from mtbench_plugins.translators._shared import fitting
-from mtbench_plugins.translators._shared.checkpoint import Layout
+from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout
 from mtbench_plugins.translators._shared.translator import GeneratorTranslator
 from mtbench_plugins.translators.unsb.bridge import Bridge
 from mtbench_plugins.translators.unsb.checkpoint import layout
@@ -52,7 +52,7 @@ class Unsb(GeneratorTranslator):
             raise ParamError(f"nce_layers is {layers!r}", where="unsb", expected=f"integers, some below {last}")
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> CheckpointLayout:
         """See the base class."""
         return layout(timed=self.params["time_conditioning"] == "corrected")
 

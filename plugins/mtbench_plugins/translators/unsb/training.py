@@ -68,7 +68,9 @@ class UnsbRecipe(Recipe):
             for network in networks.values():
                 init.xavier(network)
         self.bridge = Bridge(params["num_timesteps"], params["tau"], self.G.z_width)
-        self.weights = losses.Weights(params["lambda_GAN"], params["lambda_SB"], params["lambda_NCE"], params["tau"])
+        self.weights = losses.UnsbWeights(
+            params["lambda_GAN"], params["lambda_SB"], params["lambda_NCE"], params["tau"]
+        )
         self.patches = params["num_patches"]
         self.hold = 1.0 - params["decay"]
         self.preview = preview
@@ -97,8 +99,8 @@ class UnsbRecipe(Recipe):
         """The preview and its translation."""
         source = self.preview.to(next(self.G.parameters()).device)
         start, steps = self.signed(source), self.bridge.num_timesteps
-        *_, (_, made) = self.bridge.walk(self.G, start, steps, _noise(start))
-        return {"source": source, "translated": unsigned(made.float().mean(dim=1, keepdim=True))}
+        *_, (_, translation) = self.bridge.walk(self.G, start, steps, _noise(start))
+        return {"source": source, "translated": unsigned(translation.float().mean(dim=1, keepdim=True))}
 
     def signed(self, images: Tensor) -> Tensor:
         """B x 1 x H x W in [0, 1] to B x C x H x W in [-1, 1]."""
@@ -112,19 +114,19 @@ class UnsbRecipe(Recipe):
             points = self.bridge.reach(self.G, starts, at, _noise(starts))
         fake, fake2, part["idt"] = self.bridge.predict(self.G, points, at, _noise(starts)).chunk(3)
         x, x2, _ = points.chunk(3)
-        part["walked"] = losses.Walked(at, self.bridge.num_timesteps, x, x2, fake, fake2)
+        part["walked"] = losses.WalkPair(at, self.bridge.num_timesteps, x, x2, fake, fake2)
 
     def _generator_losses(self, part: Part) -> Losses:
         weights, walked = self.weights, part["walked"]
-        found = {
+        terms = {
             "G_GAN": weights.lambda_gan * losses.adversarial_loss(self.D, walked),
             "SB": losses.bridge_loss(self.E, walked, weights),
         }
         if weights.lambda_nce > 0:
             # The original halves their sum.
-            found["NCE"] = 0.5 * weights.lambda_nce * self._contrast(part["a"], walked.fake)
-            found["NCE_Y"] = 0.5 * weights.lambda_nce * self._contrast(part["b"], part["idt"])
-        return found
+            terms["NCE"] = 0.5 * weights.lambda_nce * self._contrast(part["a"], walked.fake)
+            terms["NCE_Y"] = 0.5 * weights.lambda_nce * self._contrast(part["b"], part["idt"])
+        return terms
 
     def _contrast(self, source: Tensor, translated: Tensor) -> Tensor:
         sizes = self.G.map_sizes(source.shape[2], source.shape[3], self.layers)
