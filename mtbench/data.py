@@ -209,10 +209,10 @@ class TrainingData:
         return self._only(self.source_validation, self.target_validation)
 
     def _only(self, first: ImageSet | None, second: ImageSet | None) -> ImageSet:
-        given = [s for s in (first, second) if s is not None]
-        if len(given) != 1:
+        sets = [s for s in (first, second) if s is not None]
+        if len(sets) != 1:
             raise DataError("this fit was given two domains: use source_train or target_train")
-        return given[0]
+        return sets[0]
 
 
 @dataclass(frozen=True)
@@ -273,18 +273,18 @@ class Score:
     note: str = ""
 
 
-def decode(stored: NDArray[Any]) -> NDArray[np.float32]:
+def decode(pixels: NDArray[Any]) -> NDArray[np.float32]:
     """Stored values (uint8, uint16 or float32) as float32 in [0, 1].
 
     Raises:
         DataError: another dtype.
     """
-    white = WHITE.get(stored.dtype.name)
+    white = WHITE.get(pixels.dtype.name)
     if white is None:
-        raise DataError(f"images are stored as {stored.dtype.name}", expected="uint8, uint16 or float32")
+        raise DataError(f"images are stored as {pixels.dtype.name}", expected="uint8, uint16 or float32")
     if white == 1.0:
-        return stored.astype(np.float32, copy=True)
-    return stored.astype(np.float32) / np.float32(white)
+        return pixels.astype(np.float32, copy=True)
+    return pixels.astype(np.float32) / np.float32(white)
 
 
 def encode(values: NDArray[Any], depth: str) -> NDArray[Any]:
@@ -293,8 +293,8 @@ def encode(values: NDArray[Any], depth: str) -> NDArray[Any]:
     clamped = np.clip(np.asarray(values, dtype=np.float32), 0.0, 1.0)
     if white == 1.0:
         return clamped
-    stored: NDArray[Any] = np.rint(clamped * np.float32(white)).astype(depth)
-    return stored
+    pixels: NDArray[Any] = np.rint(clamped * np.float32(white)).astype(depth)
+    return pixels
 
 
 @dataclass(frozen=True)
@@ -326,11 +326,11 @@ class MetricInputs:
     ) -> MetricInputs:
         """The inputs of some slices only, by position; ``None`` keeps all. Used to draw and to resample."""
 
-        def images(given: ImageSet | None, chosen: NDArray[Any] | None) -> ImageSet | None:
-            return given if given is None or chosen is None else given.subset(chosen)
+        def images(item: ImageSet | None, positions: NDArray[Any] | None) -> ImageSet | None:
+            return item if item is None or positions is None else item.subset(positions)
 
-        def rows(given: Any, chosen: NDArray[Any] | None) -> Any:
-            return given if given is None or chosen is None else given[chosen]
+        def rows(item: Any, positions: NDArray[Any] | None) -> Any:
+            return item if item is None or positions is None else item[positions]
 
         first = None if candidates is None else np.asarray(candidates, dtype=np.int64)
         second = None if references is None else np.asarray(references, dtype=np.int64)

@@ -37,8 +37,8 @@ class Rows(NDArrayOperatorsMixin):
         first, *rest = key if isinstance(key, tuple) else (key,)
         if first is Ellipsis or first is None:
             return np.asarray(self)[key]
-        chosen = self.array[self.indices[first]]
-        return chosen[(slice(None),) * np.ndim(self.indices[first]) + tuple(rest)] if rest else chosen
+        images = self.array[self.indices[first]]
+        return images[(slice(None),) * np.ndim(self.indices[first]) + tuple(rest)] if rest else images
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self.array[self.indices], dtype=dtype)
@@ -54,7 +54,7 @@ class Rows(NDArrayOperatorsMixin):
     @staticmethod
     def of(array: NDArray[Any], indices: Sequence[int] | NDArray[Any]) -> NDArray[Any]:
         """``array[indices]``, for an array or for rows of one; to a type checker the array that it stands for."""
-        chosen = np.asarray(indices, dtype=np.int64)
+        positions = np.asarray(indices, dtype=np.int64)
         if isinstance(array, Rows):
-            array, chosen = array.array, array.indices[chosen]
-        return cast("NDArray[Any]", Rows(array, chosen))
+            array, positions = array.array, array.indices[positions]
+        return cast("NDArray[Any]", Rows(array, positions))

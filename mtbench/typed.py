@@ -109,29 +109,29 @@ class Wording:
 def read(
     kind: Callable[..., T],
     raw: Mapping[str, Any],
-    says: Wording,
+    wording: Wording,
     where: Callable[[str], str],
     names: Iterable[str] = (),
     /,
-    **known: Any,
+    **preset: Any,
 ) -> T:
     """The dataclass ``kind`` that a raw table stands for; lists become tuples.
 
     Args:
         kind: the declaration.
         raw: as TOML, JSON or Python gives it.
-        says: how messages are written.
+        wording: how messages are written.
         where: the place of a key, for messages.
         names: the fields that the table may hold, where not all may.
-        known: fields that have their values already, whatever the table says.
+        preset: fields that have their values already, whatever the table says.
 
     Raises:
         MtbenchError: a key is unknown, or a value does not fit.
     """
     hints = _hints(kind)
-    says.known(raw, names or hints, where)
-    values = {name: says.value(raw[name], hints[name], name, where(name)) for name in raw if name not in known}
-    return kind(**values, **known)
+    wording.known(raw, names or hints, where)
+    values = {name: wording.value(raw[name], hints[name], name, where(name)) for name in raw if name not in preset}
+    return kind(**values, **preset)
 
 
 def check_fields(instance: Any, where: str, error: type[MtbenchError] = PluginError) -> None:
@@ -212,8 +212,8 @@ def _converted(value: Any, hint: Any, origin: Any, parts: tuple[Any, ...]) -> An
         fits = callable(value)
     else:
         # What NumPy calls a number is one too, and True is none.
-        wanted = {Any: object, int: Integral, float: Real}.get(hint, origin or hint)
-        fits = isinstance(value, wanted) and (hint in (bool, Any) or not isinstance(value, bool))
+        expected = {Any: object, int: Integral, float: Real}.get(hint, origin or hint)
+        fits = isinstance(value, expected) and (hint in (bool, Any) or not isinstance(value, bool))
     if not fits:
         raise MismatchError(own=False)
     return value
@@ -274,13 +274,13 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Its fields as plain JSON values; those that hold their default are left out."""
-        written = {}
+        content = {}
         for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
             value = getattr(self, field.name)
             default = field.default_factory() if field.default_factory is not MISSING else field.default
             if value != default:
-                written[field.name] = _plain(value)
-        return written
+                content[field.name] = _plain(value)
+        return content
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:

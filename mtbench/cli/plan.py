@@ -37,29 +37,31 @@ def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
     request = PlanRequest.of(suite, options)
     registry = request.registry()
     store = Store(store_folder(request.store))
-    made = request.plan(registry, partial(click.echo, err=True))
-    found = states(made, registry, store)
+    plan = request.plan(registry, partial(click.echo, err=True))
+    unit_states = states(plan, registry, store)
     if as_json:
-        click.echo(json.dumps(_as_json(made, found), indent=1))
+        click.echo(json.dumps(_as_json(plan, unit_states), indent=1))
         return
     console = Console()
-    _matrix(made, found, console)
+    _matrix(plan, unit_states, console)
     if units:
-        for unit in made.units.values():
-            console.print(f"{_MARK[found[unit.key]]} {escape(unit.name)}  [dim]{unit.key[:12]}[/]", highlight=False)
-    counts = Counter(found.values())
+        for unit in plan.units.values():
+            console.print(
+                f"{_MARK[unit_states[unit.key]]} {escape(unit.name)}  [dim]{unit.key[:12]}[/]", highlight=False
+            )
+    counts = Counter(unit_states.values())
     console.print(
-        f"\n{len(made.units)} units: {counts['cached']} cached, {counts['to do']} to do, "
-        f"{counts['pending']} pending (their inputs are not there yet). {len(made.rows)} rows.",
+        f"\n{len(plan.units)} units: {counts['cached']} cached, {counts['to do']} to do, "
+        f"{counts['pending']} pending (their inputs are not there yet). {len(plan.rows)} rows.",
         highlight=False,
     )
-    for reason, count in Counter(row.skipped for row in made.rows if row.skipped).items():
+    for reason, count in Counter(row.skipped for row in plan.rows if row.skipped).items():
         console.print(f"skipped: {count} row{'s' if count > 1 else ''}: {reason}", highlight=False, markup=False)
 
 
-def _as_json(made: Plan, found: dict[str, str]) -> dict[str, Any]:
+def _as_json(plan: Plan, unit_states: dict[str, str]) -> dict[str, Any]:
     return {
-        "suite": made.suite.name,
+        "suite": plan.suite.name,
         "units": [
             {
                 "key": unit.key,
@@ -69,32 +71,32 @@ def _as_json(made: Plan, found: dict[str, str]) -> dict[str, Any]:
                 "params": dict(unit.params),
                 "seed": unit.seed,
                 "inputs": dict(unit.inputs),
-                "state": found[unit.key],
+                "state": unit_states[unit.key],
             }
-            for unit in made.units.values()
+            for unit in plan.units.values()
         ],
         "rows": [
-            {**row.columns, "unit_key": row.unit, "state": _state(row, found), "reason": row.skipped}
-            for row in made.rows
+            {**row.columns, "unit_key": row.unit, "state": _state(row, unit_states), "reason": row.skipped}
+            for row in plan.rows
         ],
     }
 
 
-def _state(row: Row, found: dict[str, str]) -> str:
-    return "skipped" if row.skipped else found[row.unit]
+def _state(row: Row, unit_states: dict[str, str]) -> str:
+    return "skipped" if row.skipped else unit_states[row.unit]
 
 
-def _matrix(made: Plan, found: dict[str, str], console: Any) -> None:
+def _matrix(plan: Plan, unit_states: dict[str, str], console: Any) -> None:
     console.print(
-        f"[bold]{made.suite.name}[/]  {made.suite.description}\n"
+        f"[bold]{plan.suite.name}[/]  {plan.suite.description}\n"
         f"{_MARK['cached']} cached   {_MARK['to do']} to do   {_MARK['pending']} waits for other units   "
         f"{_MARK['skipped']} skipped",
         highlight=False,
     )
     parts: dict[tuple[Any, ...], list[Row]] = {}
-    for row in made.rows:
+    for row in plan.rows:
         parts.setdefault(tuple(row.columns[k] for k in ("dataset", "fold", "protocol")), []).append(row)
-    protocols = made.suite.protocols
+    protocols = plan.suite.protocols
     for (dataset, fold, protocol), rows in parts.items():
         names = list(dict.fromkeys(_column(r) for r in rows))
         first = rows[0].columns
@@ -108,7 +110,7 @@ def _matrix(made: Plan, found: dict[str, str], console: Any) -> None:
         for name in names:
             table.add_column(name, justify="center", overflow="fold")
         for subject in dict.fromkeys(_subject(r) for r in rows):
-            cells = {_column(r): _MARK[_state(r, found)] for r in rows if _subject(r) == subject}
+            cells = {_column(r): _MARK[_state(r, unit_states)] for r in rows if _subject(r) == subject}
             table.add_row(subject, *(cells.get(name, "") for name in names))
         console.print()
         console.print(table)

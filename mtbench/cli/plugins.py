@@ -30,8 +30,8 @@ def command(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_p
     if name is not None:
         rows = [row for row in rows if row["name"] == name]
         if not rows:
-            known = [n for plugin in registry.plugins for _, n in plugin.specs]
-            matches = close_matches(name, known)
+            names = [n for plugin in registry.plugins for _, n in plugin.specs]
+            matches = close_matches(name, names)
             raise RequestError(f"there is no plugin '{name}'", matches=matches, remedy=registry.broken(name))
     problems = [p for p in registry.plugins if p.problem]
     if as_json:
@@ -56,8 +56,8 @@ def command(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_p
 
 
 def _row(registry: Registry, kind: str, name: str) -> dict[str, Any]:
-    found = registry.get(kind, name)
-    spec, plugin = found.spec, found.plugin
+    registered = registry.get(kind, name)
+    spec, plugin = registered.spec, registered.plugin
     row: dict[str, Any] = {
         "kind": kind,
         "name": name,

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mtbench.analysis.numbers import printed
+from mtbench.analysis.numbers import format_number
 from mtbench.analysis.table import build_table
 from mtbench.analysis.terminal import render
 from mtbench.errors import RequestError
@@ -50,11 +50,11 @@ def show(results: str, unit: str | None, intervals: bool, std: bool, units: bool
         raise RequestError("published results have no units", where=results)
     console = Console()
     if unit:
-        told = tell(Path(results), unit)
+        details = tell(Path(results), unit)
         if as_json:
-            click.echo(json.dumps(as_record(told), ensure_ascii=False, indent=1))
+            click.echo(json.dumps(as_record(details), ensure_ascii=False, indent=1))
         else:
-            _tell(told, host, console)
+            _tell(details, host, console)
         return
     if units:
         _list(results, console)
@@ -73,7 +73,7 @@ def _list(results: str, console: Any) -> None:
     console.print(table)
 
 
-def _tell(told: Told, host: bool, console: Any) -> None:
+def _tell(details: Told, host: bool, console: Any) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -82,39 +82,42 @@ def _tell(told: Told, host: bool, console: Any) -> None:
         if value not in (None, "", {}, []):
             table.add_row(name, Text(str(value)))
 
-    made, asked = told.made, told.asked
-    line("unit", told.name)
-    line("key", told.key)
-    line("stage", told.stage)
-    line("plugin", f"{asked.get('kind', '')} {asked.get('plugin', '')}".strip())
-    line("versions", ", ".join(f"{name} {version}" for name, version in sorted(made.plugins.items())))
+    provenance, request = details.made, details.asked
+    line("unit", details.name)
+    line("key", details.key)
+    line("stage", details.stage)
+    line("plugin", f"{request.get('kind', '')} {request.get('plugin', '')}".strip())
+    line("versions", ", ".join(f"{name} {version}" for name, version in sorted(provenance.plugins.items())))
     for name in ("params", "options"):
-        line(name, json.dumps(asked[name], ensure_ascii=False, sort_keys=True) if asked.get(name) else "")
+        line(name, json.dumps(request[name], ensure_ascii=False, sort_keys=True) if request.get(name) else "")
     for name in ("seed", "precision", "threads"):
-        line(name, asked.get(name))
-    for text in dict.fromkeys(_data(row) for row in told.rows):
+        line(name, request.get(name))
+    for text in dict.fromkeys(_data(row) for row in details.rows):
         line("data", text)
-    weights = [row[n] for row in told.rows for n in ("weights_sha256", "translator_weights_sha256") if row[n]]
+    weights = [row[n] for row in details.rows for n in ("weights_sha256", "translator_weights_sha256") if row[n]]
     line("weights", ", ".join(dict.fromkeys(f"sha256 {sha}" for sha in weights)))
-    for role, name, digest in told.inputs:
+    for role, name, digest in details.inputs:
         line("reads", f"{name} ({role}, sha256 {digest[:16] or 'not known'})")
-    line("code", f"git {made.git_commit}" if made.git_commit else "installed, no checkout")
-    line("environment", f"{made.environment}: Python {made.python}, {made.platform}" if made.python else "")
-    line("device", made.device)
-    line("host", made.host if host else "")
-    for a in told.tries:
-        spent = f", {a['seconds']:.1f} s" if a["seconds"] else ""
+    line("code", f"git {provenance.git_commit}" if provenance.git_commit else "installed, no checkout")
+    line(
+        "environment",
+        f"{provenance.environment}: Python {provenance.python}, {provenance.platform}" if provenance.python else "",
+    )
+    line("device", provenance.device)
+    line("host", provenance.host if host else "")
+    for a in details.tries:
+        duration = f", {a['seconds']:.1f} s" if a["seconds"] else ""
         begun = f", {a['started']}" if a["started"] else ""
-        line(f"try {a['attempt']}", f"{a['status']}{begun}{spent}{': ' + a['reason'] if a['reason'] else ''}")
-    line("peak memory", f"{made.peak_memory_mb:.0f} MB" if made.peak_memory_mb else "")
-    line("content", f"sha256 {told.digest}" if told.digest else "")
-    for row in told.rows:
+        line(f"try {a['attempt']}", f"{a['status']}{begun}{duration}{': ' + a['reason'] if a['reason'] else ''}")
+    line("peak memory", f"{provenance.peak_memory_mb:.0f} MB" if provenance.peak_memory_mb else "")
+    line("content", f"sha256 {details.digest}" if details.digest else "")
+    for row in details.rows:
         line("value", _value(row))
     console.print(table)
-    if told.command:
+    if details.command:
         console.print("\nTo make it again:")
-        console.print(f"  {told.command}", markup=False, highlight=False, soft_wrap=True)
-    for remark in told.remarks:
+        console.print(f"  {details.command}", markup=False, highlight=False, soft_wrap=True)
+    for remark in details.remarks:
         console.print(Text(remark, style="dim"))
 
 
@@ -128,9 +131,9 @@ def _value(row: Mapping[str, Any]) -> str:
     name = f"{row['title'] or row['metric']}{'[' + row['variant'] + ']' if row['variant'] else ''} {row['label'] or ''}"
     if row["value"] is None:
         return f"{name.strip()}: {row['status']}, {row['note']}"
-    text = f"{name.strip()} {printed(row['value'], row['decimals'])}"
+    text = f"{name.strip()} {format_number(row['value'], row['decimals'])}"
     if row["ci_low"] is not None and row["ci_high"] is not None:
-        text += f" [{printed(row['ci_low'], row['decimals'])}, {printed(row['ci_high'], row['decimals'])}]"
+        text += f" [{format_number(row['ci_low'], row['decimals'])}, {format_number(row['ci_high'], row['decimals'])}]"
     return text
 
 
@@ -144,32 +147,32 @@ def merge(folders: tuple[Path, ...], out: Path) -> int:
     differ by more than rounding are a conflict: both are kept and told with what each was made, and the exit code
     is 1.
     """
-    done = merge_folders(folders, out)
-    for conflict in done.conflicts:
+    summary = merge_folders(folders, out)
+    for conflict in summary.conflicts:
         _conflict(conflict)
-    click.echo(_summary(done, out), err=True)
-    return 1 if done.conflicts else 0
+    click.echo(_summary(summary, out), err=True)
+    return 1 if summary.conflicts else 0
 
 
 def _conflict(conflict: Conflict) -> None:
     click.echo(f"conflict: {conflict.row}")
-    for values, made in zip(conflict.values, conflict.made, strict=True):
-        shown = ", ".join(f"{label or 'value'} {value!r}" for label, value in values.items())
-        click.echo(f"  {made.folder}: {shown}\n    {made.told()}")
+    for values, provenance in zip(conflict.values, conflict.made, strict=True):
+        numbers = ", ".join(f"{label or 'value'} {value!r}" for label, value in values.items())
+        click.echo(f"  {provenance.folder}: {numbers}\n    {provenance.told()}")
     apart = conflict.made[0].differences(conflict.made[1])
     if apart:
         more = f" and {len(apart) - 12} more" if len(apart) > 12 else ""
         click.echo(f"  packages that differ: {', '.join(apart[:12])}{more}")
 
 
-def _summary(done: Merged, out: Path) -> str:
-    parts = [f"{done.rows} rows in {out}"]
+def _summary(summary: Merged, out: Path) -> str:
+    parts = [f"{summary.rows} rows in {out}"]
     for count, text in (
-        (done.same, "were there twice and agree"),
-        (done.replicates, "are replicates, kept as one more"),
-        (done.apart, "were made by another version of a plugin or of other files, kept as rows of their own"),
-        (done.superseded, "had failed here and have a value there"),
-        (len(done.conflicts), "contradict another on the same inputs, both kept"),
+        (summary.same, "were there twice and agree"),
+        (summary.replicates, "are replicates, kept as one more"),
+        (summary.apart, "were made by another version of a plugin or of other files, kept as rows of their own"),
+        (summary.superseded, "had failed here and have a value there"),
+        (len(summary.conflicts), "contradict another on the same inputs, both kept"),
     ):
         if count:
             parts.append(f"{count} {text}")
@@ -184,12 +187,12 @@ def verify(folder: Path, as_json: bool) -> int:
 
     The exit code is 1 if something is wrong.
     """
-    found = examine(folder)
-    problems = sum(finding.problem for finding in found)
+    findings = examine(folder)
+    problems = sum(finding.problem for finding in findings)
     if as_json:
-        click.echo(json.dumps([vars(f) for f in found], indent=1))
+        click.echo(json.dumps([vars(f) for f in findings], indent=1))
         return 1 if problems else 0
-    for finding in found:
+    for finding in findings:
         click.echo(f"{'problem' if finding.problem else 'note'}: {finding.where}: {finding.text}")
     click.echo(f"{problems} problems" if problems else f"{folder} is whole", err=True)
     return 1 if problems else 0

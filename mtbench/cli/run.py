@@ -59,11 +59,11 @@ def command(suite: str, **options: Any) -> int:
 
 def _close(result: RunResult, console: Console) -> None:
     counts = result.summary.counts
-    done, cached = counts.get("ok", 0), counts.get("cached", 0)
-    if not done and not result.summary.failed:
+    new, cached = counts.get("ok", 0), counts.get("cached", 0)
+    if not new and not result.summary.failed:
         console.print(f"\nNothing to do: all {cached} units were there already.", highlight=False)
     else:
-        text = f"\n{done} units done, {cached} were there already"
+        text = f"\n{new} units done, {cached} were there already"
         if result.summary.failed:
             text += f", {len(result.summary.failures)} failed, {counts.get('skipped', 0)} skipped because of them"
         console.print(f"{text} ({result.summary.seconds:.0f} s).", highlight=False)

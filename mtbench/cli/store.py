@@ -105,8 +105,8 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
         return 0
     _list(going, console)
     if usage.leftovers:
-        left = sum(size_of(path) for path in usage.leftovers)
-        console.print(f"{len(usage.leftovers)} leftovers of killed runs, {_bytes(left)}", highlight=False)
+        leftover_bytes = sum(size_of(path) for path in usage.leftovers)
+        console.print(f"{len(usage.leftovers)} leftovers of killed runs, {_bytes(leftover_bytes)}", highlight=False)
     console.print(f"{len(going)} artefacts, {_size(going)}", highlight=False)
     if dry_run or not (yes or click.confirm("Delete them?")):
         return 0
@@ -137,19 +137,19 @@ def adopt_fit(
     registry = request.registry()
     kind = "segmenter" if request.segmenters and not request.translators else "translator"
     note = partial(click.echo, err=True)
-    made = request.plan(registry, note)
-    found = adopt(made, registry, Store(store_folder(request.store)), kind, what, replace=replace, note=note)
-    click.echo(f"adopted as: {found.manifest['unit']['name']}")
-    click.echo(f"digest:     {found.digest}")
+    plan = request.plan(registry, note)
+    artefact = adopt(plan, registry, Store(store_folder(request.store)), kind, what, replace=replace, note=note)
+    click.echo(f"adopted as: {artefact.manifest['unit']['name']}")
+    click.echo(f"digest:     {artefact.digest}")
     return 0
 
 
-def _list(kept: Iterable[Kept], console: Any) -> None:
+def _list(artefacts: Iterable[Kept], console: Any) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("artefact", overflow="fold")
     for header in ("size", "made in", "users"):
         table.add_column(header, justify="right")
-    for k in sorted(kept, key=lambda k: -k.bytes):
+    for k in sorted(artefacts, key=lambda k: -k.bytes):
         table.add_row(Text(k.name), _bytes(k.bytes), _time([k]), str(len(k.users)))
     console.print(table)
 
@@ -184,8 +184,8 @@ def _as_json(root: Path, usage: Usage) -> dict[str, Any]:
     }
 
 
-def _size(kept: Iterable[Kept]) -> str:
-    return _bytes(sum(k.bytes for k in kept))
+def _size(artefacts: Iterable[Kept]) -> str:
+    return _bytes(sum(k.bytes for k in artefacts))
 
 
 def _bytes(count: float) -> str:
@@ -196,8 +196,8 @@ def _bytes(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def _time(kept: Iterable[Kept]) -> str:
-    seconds = sum(k.seconds or 0.0 for k in kept)
+def _time(artefacts: Iterable[Kept]) -> str:
+    seconds = sum(k.seconds or 0.0 for k in artefacts)
     return (
         f"{seconds:.1f} s"
         if seconds < 90

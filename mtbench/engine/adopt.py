@@ -19,7 +19,7 @@ from mtbench.store.leases import confirm
 
 
 def adopt(
-    made: Plan,
+    plan: Plan,
     registry: Registry,
     store: Store,
     kind: str,
@@ -31,7 +31,7 @@ def adopt(
     """Commit ``what`` as the artefact of the plan's one fit of a ``kind`` ("translator" or "segmenter").
 
     Args:
-        made: a plan, narrowed until it holds one such fit.
+        plan: a plan, narrowed until it holds one such fit.
         registry, store: the plugins; where it goes.
         kind: whose fit it is.
         what: a folder as the plugin's ``save`` writes it, or a single file of one.
@@ -42,11 +42,11 @@ def adopt(
         RequestError: the plan holds none or several such fits; there is one already; the data is not prepared.
         DataError: the plugin cannot load ``what``.
     """
-    unit = _the_fit(made, kind)
-    found = _files(what)
-    maker = Maker(made, registry, store)
+    unit = _the_fit(plan, kind)
+    files = _files(what)
+    maker = Maker(plan, registry, store)
     try:
-        _find_inputs(made, unit, maker)
+        _find_inputs(plan, unit, maker)
         lease = maker.wait(unit, note, fresh=replace)
         if isinstance(lease, Artefact):
             raise RequestError(
@@ -56,7 +56,7 @@ def adopt(
         job = maker.job(unit, lease)
         info = {
             "notes": ["trained elsewhere and adopted"],
-            "adopted": {name: sha256_of(path) for name, path in found.items()},
+            "adopted": {name: sha256_of(path) for name, path in files.items()},
         }
 
         def check() -> None:
@@ -64,7 +64,7 @@ def adopt(
             store.drop("fit", job.address)
 
         with store.create("fit", job.address, job.manifest(registered.spec.revision), info, check) as folder:
-            for name, path in found.items():
+            for name, path in files.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, folder / name)
             _try(unit, registered, folder, what)
@@ -73,43 +73,43 @@ def adopt(
         maker.close()
 
 
-def _the_fit(made: Plan, kind: str) -> Unit:
-    fits = [unit for unit in made.units.values() if unit.stage == "fit" and unit.kind == kind]
+def _the_fit(plan: Plan, kind: str) -> Unit:
+    fits = [unit for unit in plan.units.values() if unit.stage == "fit" and unit.kind == kind]
     if len(fits) == 1:
         return fits[0]
     if not fits:
         raise RequestError(
             f"nothing here trains a {kind}",
-            where=f"suite '{made.suite.name}'",
+            where=f"suite '{plan.suite.name}'",
             remedy="Name a translator that trains (-t), or a segmenter (-s) with a metric that needs one",
         )
     raise RequestError(
         f"{len(fits)} fits could be meant: " + "; ".join(unit.name for unit in fits[:6]),
-        where=f"suite '{made.suite.name}'",
+        where=f"suite '{plan.suite.name}'",
         remedy="Narrow them to one with -d, -t or -s, and --seed",
     )
 
 
-def _find_inputs(made: Plan, unit: Unit, maker: Maker) -> None:
-    needed = _above(made, unit)
-    for key, other in made.units.items():
-        if key in needed and maker.find(other) is None:
+def _find_inputs(plan: Plan, unit: Unit, maker: Maker) -> None:
+    ancestors = _above(plan, unit)
+    for key, other in plan.units.items():
+        if key in ancestors and maker.find(other) is None:
             raise RequestError(
                 f"'{other.name}' has not been done yet, and a fit belongs to the data it was made for",
-                where=f"suite '{made.suite.name}'",
+                where=f"suite '{plan.suite.name}'",
                 remedy="Prepare the data first (mtbench data prepare, or a run of a translator without a fit)",
             )
 
 
-def _above(made: Plan, unit: Unit) -> set[str]:
-    seen: set[str] = set()
+def _above(plan: Plan, unit: Unit) -> set[str]:
+    ancestors: set[str] = set()
     waiting = list(unit.inputs.values())
     while waiting:
         key = waiting.pop()
-        if key not in seen:
-            seen.add(key)
-            waiting += made.units[key].inputs.values()
-    return seen
+        if key not in ancestors:
+            ancestors.add(key)
+            waiting += plan.units[key].inputs.values()
+    return ancestors
 
 
 def _files(what: Path) -> dict[str, Path]:
@@ -120,14 +120,14 @@ def _files(what: Path) -> dict[str, Path]:
     for entry in irregular_below(what):
         raise irregular(entry)
     # A fit's folder from another store comes with a manifest and a log of its own.
-    found = {
+    files = {
         path.relative_to(what).as_posix(): path
         for path in sorted(what.rglob("*"))
         if path.is_file() and path.relative_to(what).parts[0] not in (MANIFEST, "log")
     }
-    if not found:
+    if not files:
         raise RequestError(f"{what} holds no files", expected="what the plugin's save() writes")
-    return found
+    return files
 
 
 def _try(unit: Unit, registered: Registered[Spec[Trainable]], folder: Path, what: Path) -> None:

@@ -74,7 +74,7 @@ class Job(Record):
             "key": self.key,
             "stage": self.unit.stage,
             "unit": self.unit.to_json(),
-            "inputs": {role: read.digest for role, read in self.inputs.items()},
+            "inputs": {role: artefact.digest for role, artefact in self.inputs.items()},
             "contents": dict(self.contents),
             "files_fingerprint": self.files,
             "plugin": plugin and {"distribution": plugin.distribution, "version": plugin.version, "revision": revision},

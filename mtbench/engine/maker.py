@@ -58,10 +58,10 @@ class Maker:
     def find(self, unit: Unit) -> Artefact | None:
         """The unit's artefact, without a claim; its raw files are hashed where nobody has done that."""
         files = raw_files(unit, self._registry, self._hashes) or ""
-        found = self._store.get(unit.stage, address(unit, self.artefacts, files))
-        if found is not None:
-            self.artefacts[unit.key] = found
-        return found
+        artefact = self._store.get(unit.stage, address(unit, self.artefacts, files))
+        if artefact is not None:
+            self.artefacts[unit.key] = artefact
+        return artefact
 
     def claim(self, unit: Unit, *, fresh: bool = False) -> Artefact | Lease | None:
         """The unit's artefact, or a claim to make it; ``None`` while another process holds the claim.
@@ -89,19 +89,19 @@ class Maker:
             self.release(unit)
         if fresh or self._look(unit) is None:
             return lease
-        made = self.made(unit)
+        artefact = self.made(unit)
         self.release(unit)
-        return made
+        return artefact
 
     def wait(self, unit: Unit, note: Callable[[str], None], *, fresh: bool = False) -> Artefact | Lease:
         """As :meth:`claim`, but wait while another process holds the claim; ``note`` says so, once."""
-        noted = False
-        while (found := self.claim(unit, fresh=fresh)) is None:
-            if not noted:
+        notified = False
+        while (result := self.claim(unit, fresh=fresh)) is None:
+            if not notified:
                 note(f"Another process is at work on '{unit.name}'; waiting for what it makes.")
-            noted = True
+            notified = True
             time.sleep(self.poll)
-        return found
+        return result
 
     def job(self, unit: Unit, lease: Lease | None) -> Job:
         """The job that makes a unit under a claim."""
@@ -130,9 +130,9 @@ class Maker:
         if place.provisional:
             where = settle(unit, self._registry, self._hashes, self._store, self.artefacts, place.files)
             self._places[unit.key] = Place(where, place.files, provisional=False)
-        found = self._look(unit)
-        assert found is not None
-        return found
+        artefact = self._look(unit)
+        assert artefact is not None
+        return artefact
 
     def release(self, unit: Unit) -> None:
         """Give the claim on a unit back, if there is one."""
@@ -145,7 +145,7 @@ class Maker:
 
     def _look(self, unit: Unit) -> Artefact | None:
         place = self._places[unit.key]
-        found = self._store.get(unit.stage, place.address)
-        if found is not None and not place.provisional:
-            self.artefacts[unit.key] = found
-        return found
+        artefact = self._store.get(unit.stage, place.address)
+        if artefact is not None and not place.provisional:
+            self.artefacts[unit.key] = artefact
+        return artefact

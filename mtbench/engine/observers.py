@@ -59,8 +59,8 @@ class Observers:
 
     def _failed(self, hook: str, plugin: str, about: str, error: BaseException) -> None:
         # Not str(error), which may itself raise.
-        described = traceback.TracebackException.from_exception(error)
-        text, before = "".join(described.format()), self._last.get((hook, plugin))
+        trace = traceback.TracebackException.from_exception(error)
+        text, before = "".join(trace.format()), self._last.get((hook, plugin))
         self._last[hook, plugin] = text
         where = f"The traceback is in {self._log}."
         try:
@@ -71,5 +71,5 @@ class Observers:
             where = f"Its traceback cannot be written to {self._log}: {refused.strerror or refused}."
         if before is None:
             origin, _, name = plugin.rpartition(":")
-            said = " ".join(f"{type(error).__name__}: {described}".split())[:200].rstrip(".: ")
-            self._say(f"The plugin '{name}' of {origin} failed in {hook}: {said}. The run is not affected. {where}")
+            message = " ".join(f"{type(error).__name__}: {trace}".split())[:200].rstrip(".: ")
+            self._say(f"The plugin '{name}' of {origin} failed in {hook}: {message}. The run is not affected. {where}")

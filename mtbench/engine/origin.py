@@ -29,7 +29,7 @@ def made_of(units: Iterable[Unit], artefacts: Mapping[str, Artefact]) -> dict[st
         artefacts: of the units that have ended well, by key.
     """
     versions: dict[str, dict[str, str]] = {}
-    unread = set()
+    pending = set()
     columns = {}
     for unit in units:
         artefact = artefacts.get(unit.key)
@@ -39,27 +39,27 @@ def made_of(units: Iterable[Unit], artefacts: Mapping[str, Artefact]) -> dict[st
             continue
         column = _COLUMNS[unit.kind]
         if unit.paths and artefact is None:
-            unread.add(column)
+            pending.add(column)
         # A metric may read features of several networks.
         of = f"{unit.plugin} " if unit.kind == "extractor" else ""
-        found = {**unit.version, **(_found(unit, artefact) if artefact else {})}
-        versions.setdefault(column, {}).update({of + name: value for name, value in found.items()})
-    return {**columns, **{c: "" if c in unread else canonical(version) for c, version in versions.items()}}
+        parts = {**unit.version, **(_found(unit, artefact) if artefact else {})}
+        versions.setdefault(column, {}).update({of + name: value for name, value in parts.items()})
+    return {**columns, **{c: "" if c in pending else canonical(version) for c, version in versions.items()}}
 
 
 def _found(unit: Unit, artefact: Artefact) -> dict[str, str]:
     """What was not known before the unit ran: files, and a fit that was not made by training."""
     info = artefact.info
-    found = {}
+    versions = {}
     # The sha256 of a network's weights has a column of its own.
     if unit.paths and not (unit.kind == "extractor" and info.get("weights_sha256")):
-        found["files sha256"] = artefact.manifest["files_fingerprint"][:SHORT]
+        versions["files sha256"] = artefact.manifest["files_fingerprint"][:SHORT]
     # A translator may do without some weight files, and is another one then.
     if unit.stage in ("fit", "translate") and info.get("weights"):
-        found[f"{unit.stage} weights"] = ",".join(info["weights"])
+        versions[f"{unit.stage} weights"] = ",".join(info["weights"])
     if info.get("adopted"):
-        found["adopted"] = hash_of(info["adopted"])[:SHORT]
-    return found
+        versions["adopted"] = hash_of(info["adopted"])[:SHORT]
+    return versions
 
 
 @lru_cache(maxsize=64)

@@ -36,20 +36,20 @@ def preflight(plan: Plan, registry: Registry, store: Store, executor: Executor, 
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        listed = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, 1))
-        raise RequestError(f"{len(problems)} things stand in the way (no work was started):\n{listed}")
+        lines = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, 1))
+        raise RequestError(f"{len(problems)} things stand in the way (no work was started):\n{lines}")
     return _space(plan, registry, store)
 
 
 def _weights(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
-    needed: dict[str, list[str]] = {}
+    weights: dict[str, list[str]] = {}
     for unit in plan.units.values():
         # What has been fitted needed them in its fit.
         if unit.plugin and "fit" not in unit.inputs:
             for name in registry.get(unit.kind, unit.plugin).spec.weight_files(unit.params):
-                users = needed.setdefault(name, [])
+                users = weights.setdefault(name, [])
                 users += [unit.plugin] if unit.plugin not in users else []
-    for name, users in needed.items():
+    for name, users in weights.items():
         try:
             find(name)
         except WeightsError as error:
@@ -62,31 +62,33 @@ def _weights(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
 
 
 def _paths(plan: Plan) -> Iterator[MtbenchError]:
-    seen: set[tuple[str, str]] = set()
+    pairs: set[tuple[str, str]] = set()
     for unit in plan.units.values():
-        for name, written in sorted(unit.paths.items()):
-            if (name, written) not in seen and not Path(written).exists():
+        for name, location in sorted(unit.paths.items()):
+            if (name, location) not in pairs and not Path(location).exists():
                 yield RequestError(
-                    f"'{name}' names {written}, which does not exist",
+                    f"'{name}' names {location}, which does not exist",
                     where=f"{unit.kind or unit.stage} '{unit.plugin or unit.name}'",
                     remedy="Correct the path",
                 )
-            seen.add((name, written))
+            pairs.add((name, location))
 
 
 def _imports(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
     """The heavy modules of plugins that are not our own, imported elsewhere: they may hang or crash."""
-    wanted: dict[str, Imports] = {}
+    imports: dict[str, Imports] = {}
     for kind, name in sorted({(unit.kind, unit.plugin) for unit in plan.units.values() if unit.plugin}):
-        found = registry.get(kind, name)
-        if not found.plugin.built_in:
-            module = found.spec.factory.partition(":")[0]
-            others = wanted[found.plugin.origin].modules if found.plugin.origin in wanted else ()
-            wanted[found.plugin.origin] = Imports(found.plugin.path, (*others, *([module] if module else [])))
-    for position, problem in sorted(trial(list(wanted.values())).items()):
+        registered = registry.get(kind, name)
+        if not registered.plugin.built_in:
+            module = registered.spec.factory.partition(":")[0]
+            others = imports[registered.plugin.origin].modules if registered.plugin.origin in imports else ()
+            imports[registered.plugin.origin] = Imports(
+                registered.plugin.path, (*others, *([module] if module else []))
+            )
+    for position, problem in sorted(trial(list(imports.values())).items()):
         yield PluginError(
             f"what it needs cannot be imported: {problem}",
-            where=list(wanted)[position],
+            where=list(imports)[position],
             remedy="Install what is missing, or leave its plugins out",
         )
 
@@ -105,7 +107,7 @@ def _space(plan: Plan, registry: Registry, store: Store) -> str:
     if free > 100e9:
         return ""
     rest = [key for key, state in states(plan, registry, store).items() if state != "cached"]
-    wanted = estimate(plan, rest, store)
-    if wanted <= free:
+    need = estimate(plan, rest, store)
+    if need <= free:
         return ""
-    return f"The {len(rest)} units to come may need {size(wanted)}; {size(free)} are free at {place}."
+    return f"The {len(rest)} units to come may need {size(need)}; {size(free)} are free at {place}."

@@ -88,12 +88,12 @@ class Record:
         self._results.not_before(latest)
         for begun in open_tries.values():
             if over(begun["run"], Path(begun["beat"])):
-                lost = {"status": "lost", "reason": STOPPED, "error_type": "lost"}
-                self._results.append({**begun, "type": "attempt", **lost})
+                ending = {"status": "lost", "reason": STOPPED, "error_type": "lost"}
+                self._results.append({**begun, "type": "attempt", **ending})
         # Rows in the suite's order, whatever order they are finished in; a narrowed run moves none.
-        planned = [row.id for row in self._plan.rows]
-        if not set(planned) <= set(order):
-            rows = [*planned, *(row for row in order if row not in set(planned))]
+        ids = [row.id for row in self._plan.rows]
+        if not set(ids) <= set(order):
+            rows = [*ids, *(row for row in order if row not in set(ids))]
             self._results.append({"type": "order", "rows": rows})
 
     def started(self, unit: Unit, address: str) -> None:
@@ -129,9 +129,9 @@ class Record:
         if unit.key not in self._known_units:
             self._known_units.add(unit.key)
             names = ("stage", "kind", "plugin", "name", "seed", "precision", "threads")
-            said = {name: getattr(unit, name) for name in names}
-            asked = {"params": dict(unit.params), "options": unit.options.to_json(), "inputs": dict(unit.inputs)}
-            self._results.append({"type": "unit", "unit_key": unit.key, **said, **asked})
+            fields = {name: getattr(unit, name) for name in names}
+            request = {"params": dict(unit.params), "options": unit.options.to_json(), "inputs": dict(unit.inputs)}
+            self._results.append({"type": "unit", "unit_key": unit.key, **fields, **request})
 
     def _try(self, unit: Unit, outcome: Outcome, address: str) -> dict[str, Any]:
         self._keep_environment()
@@ -166,26 +166,26 @@ class Record:
 
     def _keep_environment(self) -> None:
         """What ``environment_id`` of an attempt stands for."""
-        found = provenance.environment()
-        name = f"environment-{found['id']}.json"
+        environment = provenance.environment()
+        name = f"environment-{environment['id']}.json"
         if not (self._results.path / name).exists():
-            self._results.write_file(name, json.dumps(found, indent=1))
+            self._results.write_file(name, json.dumps(environment, indent=1))
 
     def _plugins(self, unit: Unit) -> dict[str, str]:
-        seen: dict[str, str] = {"mtbench": _version()}
+        versions: dict[str, str] = {"mtbench": _version()}
         for other in (unit, *self._ancestors(unit)):
             if other.plugin:
                 plugin = self._registry.get(other.kind, other.plugin).plugin
-                seen[plugin.distribution] = plugin.version
-        return seen
+                versions[plugin.distribution] = plugin.version
+        return versions
 
     def _ancestors(self, unit: Unit) -> Iterator[Unit]:
-        seen: set[str] = set()
+        keys: set[str] = set()
         stack = list(unit.inputs.values())
         while stack:
             key = stack.pop()
-            if key not in seen:
-                seen.add(key)
+            if key not in keys:
+                keys.add(key)
                 yield self._plan.units[key]
                 stack += self._plan.units[key].inputs.values()
 
@@ -194,8 +194,8 @@ class Record:
         columns = {**row.columns, "status": status, "unit_key": row.unit, "fit_digest": ",".join(fits)}
         if row.unit:
             units = self._plan.units
-            made = (units[row.unit], *self._ancestors(units[row.unit]))
-            columns |= made_of(made, self._artefacts)
+            lineage = (units[row.unit], *self._ancestors(units[row.unit]))
+            columns |= made_of(lineage, self._artefacts)
         if artefact is not None:
             columns["input_digest"] = hash_of(artefact.manifest["contents"])
         mark = hash_of([columns, artefact.digest if artefact else reason])
@@ -205,10 +205,10 @@ class Record:
         scores: list[dict[str, Any]] = [{"label": "", "note": reason}]
         cases: list[Any] = []
         if artefact is not None:
-            found = json.loads((artefact.path / "score.json").read_text())
-            shared = {k: v for k, v in found.items() if k not in ("scores", "cases")}
-            scores = [{**shared, **score} for score in found["scores"]]
-            cases = found["cases"]
+            scoring = json.loads((artefact.path / "score.json").read_text())
+            common = {k: v for k, v in scoring.items() if k not in ("scores", "cases")}
+            scores = [{**common, **score} for score in scoring["scores"]]
+            cases = scoring["cases"]
         self._results.append(
             {
                 "type": "row",

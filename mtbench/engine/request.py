@@ -86,24 +86,24 @@ class RunRequest(PlanRequest):
         Raises:
             RequestError: the plan has no such unit.
         """
-        chosen: set[str] = set()
-        for wanted in self.rerun:
-            if wanted in ("failed", "all"):
+        again: set[str] = set()
+        for item in self.rerun:
+            if item in ("failed", "all"):
                 continue
             keys = {
                 key
                 for key, unit in plan.units.items()
-                if wanted == unit.name or (len(wanted) >= 8 and key.startswith(wanted))
+                if item == unit.name or (len(item) >= 8 and key.startswith(item))
             }
             if not keys:
                 raise RequestError(
-                    f"the plan has no unit '{wanted}'",
+                    f"the plan has no unit '{item}'",
                     where="--rerun",
                     expected="'failed', 'all', a unit's name or its key",
-                    matches=close_matches(wanted, [unit.name for unit in plan.units.values()]),
+                    matches=close_matches(item, [unit.name for unit in plan.units.values()]),
                 )
-            chosen |= keys
-        return frozenset(chosen)
+            again |= keys
+        return frozenset(again)
 
     def make_executor(self, registry: Registry) -> Executor:
         """The executor.

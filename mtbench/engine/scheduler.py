@@ -149,7 +149,7 @@ class Scheduler:
             DiskFullError: there is no room for artefacts or for the journal. What was at work has been finished.
             KeyboardInterrupt: the user interrupted twice, or the process was asked to end.
         """
-        started = time.monotonic()
+        start = time.monotonic()
         with self._closing(), interrupts(self._interrupt):
             self._store.sweep()
             sweep(Path(tempfile.gettempdir()).glob(".tmp-*"))
@@ -162,7 +162,7 @@ class Scheduler:
                 Session(self._execute, self._watcher.report, self._plan.suite.threads, self._request.device or "")
             )
             self._loop()
-        self._summary.seconds = time.monotonic() - started
+        self._summary.seconds = time.monotonic() - start
         if self._full is not None:
             rest = [key for key in self._plan.units if key not in self._maker.artefacts and key not in self._dead]
             raise DiskFullError(
@@ -201,9 +201,9 @@ class Scheduler:
                 users.setdefault(before, []).append(key)
         ready = deque(key for key, count in waiting.items() if count == 0)
         elsewhere: list[str] = []
-        told = False
+        note_sent = False
         while ready or self._running or elsewhere:
-            ended: list[str] = []
+            ends: list[str] = []
             stopping = self._summary.interrupted or self._full is not None
             # Slots are asked for only when something runs: to know them may cost a second.
             while ready and not stopping and (not self._running or len(self._running) < self._executor.slots):
@@ -212,33 +212,33 @@ class Scheduler:
                     case _Begun.RUNNING:
                         self._running.add(key)
                     case _Begun.ENDED:
-                        ended.append(key)
+                        ends.append(key)
                     case _Begun.ELSEWHERE:
                         elsewhere.append(key)
                 stopping = self._summary.interrupted
             if stopping and not self._running:
                 return
-            if self._running and not ended:
+            if self._running and not ends:
                 for outcome in self._executor.wait(_POLL):
                     self._running.discard(outcome.key)
                     unit = units[outcome.key]
                     if outcome.error_type == LeaseLostError.__name__:
                         elsewhere.append(outcome.key)
-                        missed = lost(outcome.key, outcome.reason)
-                        self._record.attempt(unit, missed, self._maker.address(unit), begun=True)
+                        loss = lost(outcome.key, outcome.reason)
+                        self._record.attempt(unit, loss, self._maker.address(unit), begun=True)
                     elif self._finish(unit, outcome):
-                        ended.append(outcome.key)
-            elif elsewhere and not ended:
-                if not told:
-                    told = True
+                        ends.append(outcome.key)
+            elif elsewhere and not ends:
+                if not note_sent:
+                    note_sent = True
                     self._watcher.note("Another process is at work on the rest; waiting for what it makes.")
                 time.sleep(self._maker.poll)
-            if not ended and elsewhere:
+            if not ends and elsewhere:
                 ready.extend(elsewhere)
                 elsewhere = []
             # Depth first: what has become possible comes before what was possible already, so that rows
             # are finished one by one and not all at the end.
-            for key in ended:
+            for key in ends:
                 now = []
                 for user in users.get(key, ()):
                     waiting[user] -= 1
@@ -257,23 +257,23 @@ class Scheduler:
                 return _Begun.ENDED
         fresh = unit.stage in self._fresh or unit.key in self._again
         try:
-            found = self._maker.claim(unit, fresh=fresh)
-            if fresh and found is not None:
+            result = self._maker.claim(unit, fresh=fresh)
+            if fresh and result is not None:
                 self._store.drop(unit.stage, self._maker.address(unit))
         except DiskFullError:
             raise
         except Exception as error:
             self._fail(unit, Outcome(unit.key, **describe_failure(error)))
             return _Begun.ENDED
-        if found is None:
+        if result is None:
             return _Begun.ELSEWHERE
-        if isinstance(found, Artefact):
-            self._end(unit, Outcome(unit.key, "cached", digest=found.digest))
+        if isinstance(result, Artefact):
+            self._end(unit, Outcome(unit.key, "cached", digest=result.digest))
             return _Begun.ENDED
         self._record.started(unit, self._maker.address(unit))
         self._watcher.started(unit)
         self._running.add(unit.key)
-        self._executor.submit(self._job(unit, found))
+        self._executor.submit(self._job(unit, result))
         return _Begun.RUNNING
 
     def _execute(self, job: Job) -> Outcome:
@@ -324,6 +324,6 @@ class Scheduler:
                 reason = outcome.reason if outcome.status != "skipped" else self._dead[unit.key]
                 self._record.failed(row, reason)
         self._maker.release(unit)
-        told = outcome.reason or str(outcome.info.get("remark", ""))
-        self._watcher.finished(unit, outcome.status, told, outcome.seconds)
+        text = outcome.reason or str(outcome.info.get("remark", ""))
+        self._watcher.finished(unit, outcome.status, text, outcome.seconds)
         self._observers.unit_finished(unit, outcome)

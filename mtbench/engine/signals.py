@@ -24,14 +24,14 @@ def interrupts(finish: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    asked = False
+    stopping = False
 
     def interrupt(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal stopping
+        if stopping:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             raise KeyboardInterrupt
-        asked = True
+        stopping = True
         finish()
 
     def terminate(number: int, frame: Any) -> None:

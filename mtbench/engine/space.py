@@ -40,13 +40,13 @@ def size(count: float) -> str:
 
 
 def _mean(store: Store, stage: str) -> float:
-    seen = []
+    sizes = []
     for folder in (store.root / "artefacts" / stage).glob("*/*"):
         if not folder.name.startswith("."):
             with contextlib.suppress(StoreError):
                 artefact = store.get(stage, folder.name)
                 if artefact is not None:
-                    seen.append(sum(file["bytes"] for file in artefact.manifest["files"].values()))
-        if len(seen) >= _LOOKED_AT:
+                    sizes.append(sum(file["bytes"] for file in artefact.manifest["files"].values()))
+        if len(sizes) >= _LOOKED_AT:
             break
-    return sum(seen) / len(seen) if seen else STAGES[stage].typical_bytes
+    return sum(sizes) / len(sizes) if sizes else STAGES[stage].typical_bytes

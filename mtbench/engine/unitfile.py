@@ -96,4 +96,4 @@ class ProgressFile:
 
 def _write(file: Path, record: Mapping[str, Any]) -> None:
     text = json.dumps(record, sort_keys=True, default=str)
-    write_whole(file, lambda opened: opened.write(text.encode()))
+    write_whole(file, lambda stream: stream.write(text.encode()))

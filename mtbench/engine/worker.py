@@ -111,15 +111,15 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
 
 def _load(job: Job, reference: PluginReference) -> Registry:
     """The plugin as it was when the run was planned."""
-    found = load_one(reference)
-    registered = found.get(job.unit.kind, job.unit.plugin)
+    registry = load_one(reference)
+    registered = registry.get(job.unit.kind, job.unit.plugin)
     if code_identity(registered) != job.code:
         raise PluginError(
             "its code has changed since the run was started",
             where=registered.blame,
             remedy="Run the same command again",
         )
-    return found
+    return registry
 
 
 def _run(job: Job, registry: Registry | None, device: str, report: Report, info: dict[str, Any]) -> Artefact:
@@ -128,8 +128,8 @@ def _run(job: Job, registry: Registry | None, device: str, report: Report, info:
     module = importlib.import_module(f"mtbench.stages.{stage.name}")
     store = Store(Path(job.store))
     inputs: dict[str, Artefact] = {}
-    for role, read in job.inputs.items():
-        artefact = store.get(read.stage, read.address)
+    for role, source in job.inputs.items():
+        artefact = store.get(source.stage, source.address)
         if artefact is None:
             raise StoreError(
                 f"the artefact for '{role}' has gone from the store",
@@ -174,9 +174,9 @@ def _run(job: Job, registry: Registry | None, device: str, report: Report, info:
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    committed = store.get(unit.stage, job.address)
-    assert committed is not None
-    return committed
+    result = store.get(unit.stage, job.address)
+    assert result is not None
+    return result
 
 
 def _find_weights(name: str) -> Path:

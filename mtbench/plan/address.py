@@ -55,13 +55,15 @@ def locate(unit: Unit, registry: Registry, hashes: Hashes, store: Store, artefac
     Raises:
         DataError, PluginError: as :func:`raw_files`.
     """
-    named = _named(unit, registry)
-    new = unit.stage == "prepare" and not all(hashes.seen(base, files) for base, files in named.values())
-    known = _of_all(named, hashes, only_known=new)
-    final = None if known is None else Place(address(unit, artefacts, known), known, provisional=False)
-    if final and (unit.stage != "prepare" or not named or store.get(unit.stage, final.address)):
+    listings = _named(unit, registry)
+    new = unit.stage == "prepare" and not all(hashes.seen(base, files) for base, files in listings.values())
+    fingerprint = _of_all(listings, hashes, only_known=new)
+    final = (
+        None if fingerprint is None else Place(address(unit, artefacts, fingerprint), fingerprint, provisional=False)
+    )
+    if final and (unit.stage != "prepare" or not listings or store.get(unit.stage, final.address)):
         return final
-    files = _unread(named)
+    files = _unread(listings)
     place = Place(address(unit, artefacts, files), files, provisional=True)
     # What was made may still lie there: it is about to be moved, or its maker was killed before that.
     return place if final is None or store.get(unit.stage, place.address) else final
@@ -76,11 +78,11 @@ def settle(
         DataError: a raw file has changed meanwhile; what was made of it is gone then.
     """
     provisional = address(unit, artefacts, files)
-    named = _named(unit, registry)
-    if _unread(named) != files:
+    listings = _named(unit, registry)
+    if _unread(listings) != files:
         store.drop(unit.stage, provisional)
         raise DataError("raw files changed while they were read", where=unit.name, remedy="Run the same command again")
-    content = _of_all(named, hashes) or ""
+    content = _of_all(listings, hashes) or ""
     where = address(unit, artefacts, content)
     store.move(unit.stage, provisional, where, {"files_fingerprint": content})
     return where
@@ -89,25 +91,25 @@ def settle(
 _Named = dict[str, tuple[Path, list[Path]]]
 
 
-def _of_all(named: _Named, hashes: Hashes, *, only_known: bool = False) -> str | None:
-    parts = {name: hashes.fingerprint(base, files, only_known=only_known) for name, (base, files) in named.items()}
+def _of_all(listings: _Named, hashes: Hashes, *, only_known: bool = False) -> str | None:
+    parts = {name: hashes.fingerprint(base, files, only_known=only_known) for name, (base, files) in listings.items()}
     if any(part is None for part in parts.values()):
         return None
     return hash_of(parts) if parts else ""
 
 
-def _unread(named: _Named) -> str:
-    return hash_of({name: unread(base, files) for name, (base, files) in named.items()})
+def _unread(listings: _Named) -> str:
+    return hash_of({name: unread(base, files) for name, (base, files) in listings.items()})
 
 
 def _named(unit: Unit, registry: Registry) -> _Named:
     """By the name of each path that the unit was given: what its files' names are relative to, and the files."""
-    found: _Named = {}
-    for name, written in sorted(unit.paths.items()):
-        path = Path(written)
+    listings: _Named = {}
+    for name, location in sorted(unit.paths.items()):
+        path = Path(location)
         if not path.exists():
             raise DataError(
-                f"'{name}' names {written}, which does not exist",
+                f"'{name}' names {location}, which does not exist",
                 where=f"{unit.kind or unit.stage} '{unit.plugin or unit.name}'",
                 remedy="Correct the path",
             )
@@ -115,8 +117,8 @@ def _named(unit: Unit, registry: Registry) -> _Named:
             files = _dataset_files(unit, path, registry.get(DatasetSpec, unit.plugin))
         else:
             files = _below(path) if path.is_dir() else [path]
-        found[name] = (path if path.is_dir() else path.parent, with_data_files(files))
-    return found
+        listings[name] = (path if path.is_dir() else path.parent, with_data_files(files))
+    return listings
 
 
 def _dataset_files(unit: Unit, root: Path, registered: Registered[DatasetSpec]) -> list[Path]:
@@ -143,14 +145,14 @@ def contents(unit: Unit, artefacts: Mapping[str, Artefact]) -> dict[str, str]:
     split = json.loads((artefacts[unit.inputs["split"]].path / "split.json").read_text(encoding="utf-8"))
     reads = unit.options.reads()
     kinds = ("images", "masks") if reads.masks else ("images",)
-    read = {}
+    subsets = {}
     for subset in reads.subsets:
         content = split["contents"][subset.domain][subset.split]
-        read[f"{subset.domain}/{subset.split}"] = {kind: content[kind] for kind in kinds}
+        subsets[f"{subset.domain}/{subset.split}"] = {kind: content[kind] for kind in kinds}
     return {
         **{role: digest for role, digest in digests.items() if role not in ("data", "split")},
         "task": split["task"],
-        "content": hash_of(read),
+        "content": hash_of(subsets),
     }
 
 
@@ -166,11 +168,11 @@ def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
     """
     hashes = Hashes(store.root / "hashes.sqlite") if store.root.exists() else None
     artefacts: dict[str, Artefact] = {}
-    found: dict[str, str] = {}
+    by_key: dict[str, str] = {}
     try:
         for key, unit in plan.units.items():
             if any(key_of not in artefacts for key_of in unit.inputs.values()):
-                found[key] = "pending"
+                by_key[key] = "pending"
                 continue
             files: str | None = ""
             artefact = None
@@ -182,8 +184,8 @@ def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
                     artefact = store.get(unit.stage, address(unit, artefacts, files))
             if artefact is not None:
                 artefacts[key] = artefact
-            found[key] = "cached" if artefact is not None else "to do"
+            by_key[key] = "cached" if artefact is not None else "to do"
     finally:
         if hashes:
             hashes.close()
-    return found
+    return by_key

@@ -48,23 +48,25 @@ class Choice(Generic[PluginSpecT_co]):
     @property
     def changed(self) -> dict[str, Any]:
         """The parameters that differ from the defaults and may change a result; without paths and programs."""
-        declared = self.spec.params
+        declarations = self.spec.params
         return {
             name: value
             for name, value in self.params.items()
-            if value != declared[name].default and declared[name].shown and declared[name].identity
+            if value != declarations[name].default and declarations[name].shown and declarations[name].identity
         }
 
     @cached_property
     def version(self) -> Mapping[str, str]:
         """What makes other results beside ``changed``, the content of files aside: that is known to a run only."""
-        declared = {name: param for name, param in self.spec.params.items() if param.identity and param.kind != "path"}
-        hidden = {name: self.params[name] for name, param in declared.items() if not param.shown}
+        declarations = {
+            name: param for name, param in self.spec.params.items() if param.identity and param.kind != "path"
+        }
+        hidden = {name: self.params[name] for name, param in declarations.items() if not param.shown}
         return {
             "plugin": self.spec.name,
             "revision": self.spec.revision,
             "code": (code_identity(self.registered) or "installed")[:SHORT],
-            "defaults": hash_of({name: param.default for name, param in declared.items()})[:SHORT],
+            "defaults": hash_of({name: param.default for name, param in declarations.items()})[:SHORT],
             **{f"{name} sha256": hash_of(value)[:SHORT] for name, value in hidden.items()},
         }
 
@@ -136,9 +138,9 @@ def programs(suite: Suite, registry: Registry) -> list[str]:
 
 def _programs(entry: Entry, spec: Spec[Any]) -> dict[str, Any]:
     """Parameters that run programs and that the suite file gives, not the user."""
-    written, typed = spec.by_name(entry.params, entry.positional), _typed(entry, spec)
-    running = [name for name, param in spec.params.items() if param.runs_program and name not in typed]
-    return {name: written[name] for name in running if name in written}
+    values, cli_params = spec.by_name(entry.params, entry.positional), _typed(entry, spec)
+    running = [name for name, param in spec.params.items() if param.runs_program and name not in cli_params]
+    return {name: values[name] for name in running if name in values}
 
 
 def _typed(entry: Entry, spec: Spec[Any]) -> frozenset[str]:
@@ -158,30 +160,30 @@ def _refuse_programs(entry: Entry, spec: Spec[Any]) -> None:
 
 def _grid(entry: Entry, registered: Registered[PluginSpecT], suite: Suite) -> Iterator[Choice[PluginSpecT]]:
     spec: Spec[Any] = registered.spec
-    declared = spec.params
+    declarations = spec.params
     owner = f"{spec.kind} '{spec.name}'"
-    written = spec.by_name(entry.params, entry.positional)
+    values = spec.by_name(entry.params, entry.positional)
     root = entry.root
     if not suite.trusted:
         _refuse_programs(entry, spec)
-    if isinstance(spec, DatasetSpec) and "root" in written and "root" not in declared:
-        root = str(written.pop("root"))
-    typed = _typed(entry, spec)
+    if isinstance(spec, DatasetSpec) and "root" in values and "root" not in declarations:
+        root = str(values.pop("root"))
+    cli_params = _typed(entry, spec)
     axes: dict[str, list[Any]] = {}
-    for name, value in written.items():
-        grid = isinstance(value, list) and name in declared and declared[name].kind != "list"
+    for name, value in values.items():
+        grid = isinstance(value, list) and name in declarations and declarations[name].kind != "list"
         axes[name] = value if grid else [value]
         if grid and not value:
             raise ParamError(f"the grid of '{name}' is empty", where=owner, expected="at least one value")
     for point in itertools.product(*axes.values()):
         params = registered.complete(dict(zip(axes, point, strict=True)))
         paths = {
-            name: str(suite.path(params[name], typed=name in typed))
-            for name, param in declared.items()
+            name: str(suite.path(params[name], typed=name in cli_params))
+            for name, param in declarations.items()
             if param.kind == "path" and params[name]
         }
         if root:
-            paths["root"] = str(suite.path(root, typed="root" in typed))
+            paths["root"] = str(suite.path(root, typed="root" in cli_params))
         elif isinstance(spec, DatasetSpec) and spec.needs_root:
             raise SuiteError(
                 f"dataset '{entry.name}' needs to know where its files are",

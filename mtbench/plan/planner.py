@@ -63,9 +63,9 @@ def _folds(dataset: Choice[DatasetSpec]) -> Iterator[int | None]:
 
 
 def _check_rows(plan: Plan) -> None:
-    seen: dict[str, Row] = {}
+    rows: dict[str, Row] = {}
     for row in plan.rows:
-        if seen.setdefault(row.id, row).unit != row.unit:
+        if rows.setdefault(row.id, row).unit != row.unit:
             who = row.columns["translator"] or row.columns["role"]
             raise SuiteError(
                 f"two rows are called '{who}', {row.columns['title']}, for '{row.columns['dataset']}', "
@@ -78,26 +78,26 @@ def _check_rows(plan: Plan) -> None:
 
 def _leave_out_unused(plan: Plan) -> None:
     """Drop units that no row needs: translations that none of the suite's metrics looks at, and their fits."""
-    needed: set[str] = set()
+    keys: set[str] = set()
     stack = [row.unit for row in plan.rows if row.unit]
     while stack:
         key = stack.pop()
-        if key not in needed:
-            needed.add(key)
+        if key not in keys:
+            keys.add(key)
             stack += plan.units[key].inputs.values()
-    for key in [key for key in plan.units if key not in needed]:
+    for key in [key for key in plan.units if key not in keys]:
         del plan.units[key]
 
 
 def _check_extractors(metric: Choice[MetricSpec], registry: Registry) -> None:
     for need in metric.registered.ask(metric.spec.needed, metric.params):
         if not isinstance(need, str):
-            known = registry.get(ExtractorSpec, need.extractor)
-            for missing in sorted(set(need.arrays) - set(known.spec.arrays)):
+            extractor = registry.get(ExtractorSpec, need.extractor)
+            for array in sorted(set(need.arrays) - set(extractor.spec.arrays)):
                 raise SuiteError(
-                    f"extractor '{need.extractor}' gives no array '{missing}'",
+                    f"extractor '{need.extractor}' gives no array '{array}'",
                     where=metric.entry.where,
-                    expected="one of " + ", ".join(known.spec.arrays),
+                    expected="one of " + ", ".join(extractor.spec.arrays),
                 )
 
 
@@ -125,13 +125,13 @@ def _rows(
     subject: Subject,
     metric: Choice[MetricSpec],
     segmenters: list[Choice[SegmenterSpec]],
-    shared: Mapping[str, Any],
+    common: Mapping[str, Any],
 ) -> Iterator[Row]:
     needs = metric.registered.ask(metric.spec.needed, metric.params)
     if not subject.wants(needs):
         return
     columns = {
-        **shared,
+        **common,
         **subject.columns,
         "translator_params": canonical(subject.columns["translator_params"]),
         **_metric_columns(metric, needs, builder),
@@ -150,15 +150,15 @@ def _metric_columns(metric: Choice[MetricSpec], needs: Needs, builder: Builder) 
     extractors = sorted({need.extractor for need in needs if not isinstance(need, str)})
     caveats = {builder.registry.get(ExtractorSpec, name).spec.caveat for name in extractors}
     suite = builder.suite
-    drawn = {"draws": suite.draws, "sampling_seed": suite.sampling_seed} if spec.balanced else {}
-    shown = {name for name, param in spec.params.items() if param.shown and param.identity}
+    sampling = {"draws": suite.draws, "sampling_seed": suite.sampling_seed} if spec.balanced else {}
+    names = {name for name, param in spec.params.items() if param.shown and param.identity}
     return {
         "metric": spec.name,
         "variant": metric.registered.ask(spec.printed_variant, metric.params),
         "title": spec.title or spec.name,
         "family": spec.family,
-        "metric_params": canonical({name: value for name, value in metric.params.items() if name in shown}),
-        "sampling_params": canonical(drawn) if drawn else "",
+        "metric_params": canonical({name: value for name, value in metric.params.items() if name in names}),
+        "sampling_params": canonical(sampling) if sampling else "",
         "extractor": ",".join(extractors),
         "higher_is_better": spec.higher_is_better,
         "unit": spec.unit,

@@ -71,8 +71,8 @@ class PlanRequest(Record):
         raw = {key: _without_paths(value) for key, value in options.items()}
         if isinstance(raw.get("seeds"), tuple):
             raw["seeds"] = tuple(check_seed(seed, "--seed") for seed in raw["seeds"])
-        says = Wording(RequestError, "there is no option '{name}'", quoted=True)
-        return read(cls, raw, says, lambda key: "the request" if key in keys else "", keys, suite=name, text=text)
+        wording = Wording(RequestError, "there is no option '{name}'", quoted=True)
+        return read(cls, raw, wording, lambda key: "the request" if key in keys else "", keys, suite=name, text=text)
 
     def registry(self, *, careful: bool = False) -> Registry:
         """The plugins; see :func:`mtbench.registry.discovery.discover`."""
@@ -100,10 +100,10 @@ class PlanRequest(Record):
             seeds=self.seeds,
             precision=self.precision,
         )
-        named = programs(suite, registry) if self.trust_suite else []
-        if named:
+        lines = programs(suite, registry) if self.trust_suite else []
+        if lines:
             say("This suite names programs, and --trust-suite lets it run them:")
-            for line in named:
+            for line in lines:
                 say(f"  {line}")
         return make_plan(replace(suite, trusted=self.trust_suite), registry)
 

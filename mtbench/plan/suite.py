@@ -156,12 +156,12 @@ class Suite:
         Each item is ``name`` or ``name:p=v``; parameters given here go over the suite's, and a plugin that the
         suite does not name takes part with its defaults. Datasets must be in the suite or need no files.
         """
-        chosen = _narrowed(self.translators, translators)
+        entries = _narrowed(self.translators, translators)
         if seeds and not translators:
-            chosen = tuple(replace(entry, seeds=None) for entry in chosen)
+            entries = tuple(replace(entry, seeds=None) for entry in entries)
         return replace(
             self,
-            translators=chosen,
+            translators=entries,
             datasets=_narrowed(self.datasets, datasets),
             segmenters=_narrowed(self.segmenters, segmenters),
             metrics=_narrowed(self.metrics, metrics),
@@ -175,19 +175,19 @@ def _narrowed(entries: tuple[Entry, ...], items: Sequence[str]) -> tuple[Entry, 
 
 
 def _selected(entries: Iterable[Entry], item: str) -> list[Entry]:
-    typed = Entry.from_option(item, f"option '{item}'")
-    known = [e for e in entries if e.name == typed.name]
-    if not known or not typed.typed:
-        return known or [typed]
+    option = Entry.from_option(item, f"option '{item}'")
+    matches = [e for e in entries if e.name == option.name]
+    if not matches or not option.typed:
+        return matches or [option]
     return [
         replace(
             e,
-            params={**e.params, **typed.params},
-            positional=typed.positional or e.positional,
-            where=typed.where,
-            typed=typed.typed,
+            params={**e.params, **option.params},
+            positional=option.positional or e.positional,
+            where=option.where,
+            typed=option.typed,
         )
-        for e in known
+        for e in matches
     ]
 
 
@@ -209,8 +209,8 @@ def load_suite(name: str, registry: Registry, settings: Sequence[str] = (), *, n
         raise RequestError(f"{name} is a folder", expected="a suite file (.toml) or the name of a registered suite")
     if path.suffix != ".toml" and name in registry.names("suite"):
         package, _, inside = registry.get(SuiteSpec, name).spec.resource.partition(":")
-        with resources.as_file(resources.files(package) / inside) as found:
-            return parse_suite(found.read_text(encoding="utf-8"), name, found.parent, settings, needs=needs)
+        with resources.as_file(resources.files(package) / inside) as file:
+            return parse_suite(file.read_text(encoding="utf-8"), name, file.parent, settings, needs=needs)
     if not path.is_file():
         names = registry.names("suite")
         raise RequestError(
@@ -267,9 +267,9 @@ def _entries(section: str, raw: Any, lines: Lines) -> tuple[Entry, ...]:
     entries = tuple(_entry(section, position, item, lines) for position, item in enumerate(raw))
     first: dict[str, Entry] = {}
     for entry in entries:
-        known = first.setdefault(entry.name, entry)
+        earlier = first.setdefault(entry.name, entry)
         # Entries of one plugin may share a name: their parameters tell them apart.
-        if known is not entry and (section == "datasets" or known.plugin != entry.plugin):
+        if earlier is not entry and (section == "datasets" or earlier.plugin != entry.plugin):
             raise SuiteError(
                 f"two {section} are called '{entry.name}'", where=entry.where, expected="a name of its own for each"
             )
@@ -304,11 +304,11 @@ def _entry(section: str, position: int, item: Any, lines: Lines) -> Entry:
 
 
 def _split(value: Any, where: str) -> SplitOptions:
-    given = {"by": value} if isinstance(value, str) else value
-    if not isinstance(given, dict) or "by" not in given:
+    table = {"by": value} if isinstance(value, str) else value
+    if not isinstance(table, dict) or "by" not in table:
         raise SuiteError(f"'split' is {value!r}", where=where, expected='split = {by = "seed", ...}')
-    by: SplitWay = Wording(SuiteError).value(given["by"], SplitWay, "split", where)
-    says = Wording(SuiteError, f"split by {by} has no setting '{{name}}'", "split setting '{name}' is {value!r}")
+    by: SplitWay = Wording(SuiteError).value(table["by"], SplitWay, "split", where)
+    wording = Wording(SuiteError, f"split by {by} has no setting '{{name}}'", "split setting '{name}' is {value!r}")
     defaults = SPLIT_WAYS[by]
-    settings = {**defaults, **{key: setting for key, setting in given.items() if key != "by"}}
-    return read(SplitOptions, settings, says, lambda key: where, defaults, by=by)
+    settings = {**defaults, **{key: setting for key, setting in table.items() if key != "by"}}
+    return read(SplitOptions, settings, wording, lambda key: where, defaults, by=by)

@@ -69,26 +69,26 @@ class Spec(Generic[ObjectT_co]):
                 f"factory is {self.factory!r}", where=where, expected="'package.module:Class' or ':Class'"
             )
         try:
-            declared: dict[str, Param] = declare(self.params)
+            params: dict[str, Param] = declare(self.params)
         except (TypeError, KeyError, AttributeError) as error:
             raise PluginError(f"params cannot be read: {error}", where=where) from error
-        for name, param in declared.items():
+        for name, param in params.items():
             if not name.isidentifier():
                 raise PluginError(f"a parameter is called {name!r}", where=where, expected="a Python name")
             try:
                 convert(name, param.default, param, where)
             except ParamError as error:
                 raise PluginError(f"the default of {error.what}", where=where, expected=error.expected) from error
-        roles = [param.role for param in declared.values() if param.role]
+        roles = [param.role for param in params.values() if param.role]
         for role in roles:
             if roles.count(role) > 1:
                 raise PluginError(f"two parameters have the role '{role}'", where=where, expected="one")
-        object.__setattr__(self, "params", MappingProxyType(declared))
-        if self.shorthand is not None and self.shorthand not in declared:
+        object.__setattr__(self, "params", MappingProxyType(params))
+        if self.shorthand is not None and self.shorthand not in params:
             raise PluginError(f"shorthand names no parameter: {self.shorthand!r}", where=where)
 
-    def requires(self, made: object, params: Params) -> tuple[type, ...]:
-        """The protocols whose methods ``made``, an object of the factory, must have with these parameters."""
+    def requires(self, plugin: object, params: Params) -> tuple[type, ...]:
+        """The protocols whose methods ``plugin``, an object of the factory, must have with these parameters."""
         return (self.contract,)
 
     def param_for(self, role: ParamRole) -> str | None:
@@ -113,8 +113,8 @@ class Spec(Generic[ObjectT_co]):
 
     def weight_files(self, params: Params) -> tuple[str, ...]:
         """``weights``, unless a parameter names a file in their place."""
-        named = any(param.role in ("checkpoint", "weights") and params[name] for name, param in self.params.items())
-        return () if named else self.weights
+        has_file = any(param.role in ("checkpoint", "weights") and params[name] for name, param in self.params.items())
+        return () if has_file else self.weights
 
 
 def decided(value: T | Callable[[Params], T], params: Params) -> T:

@@ -33,25 +33,25 @@ def code_identity(registered: Registered[Spec[Any]]) -> str | None:
 def _identity(*modules: str) -> str:
     own = modules[0].partition(".")[0]
     roots: dict[str, Path | None] = {}
-    seen: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
         top = name.partition(".")[0]
-        for known in (own, top):
-            if known not in roots:
-                roots[known] = _root(known)
+        for each in (own, top):
+            if each not in roots:
+                roots[each] = _root(each)
         root = roots[top]
-        if name in seen or root is None or root != roots[own]:
+        if name in hashes or root is None or root != roots[own]:
             continue
         path = _source(root, name)
         if path is None:
             continue
         content = path.read_bytes()
-        seen[name] = hashlib.sha256(content).hexdigest()
+        hashes[name] = hashlib.sha256(content).hexdigest()
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         waiting += _imports(content, package)
-    return hashlib.sha256(repr(sorted(seen.items())).encode()).hexdigest()
+    return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()
 
 
 def _root(top: str) -> Path | None:

@@ -170,6 +170,6 @@ def methods(contract: type) -> list[str]:
     return [name for name, value in members if callable(value) and not name.startswith("_")]
 
 
-def lacking(made: object, contracts: Iterable[type]) -> list[str]:
+def lacking(plugin: object, contracts: Iterable[type]) -> list[str]:
     """The methods of ``contracts`` that an object lacks."""
-    return [name for each in contracts for name in methods(each) if not callable(getattr(made, name, None))]
+    return [name for each in contracts for name in methods(each) if not callable(getattr(plugin, name, None))]

@@ -96,7 +96,7 @@ def load_one(reference: PluginReference) -> Registry:
 
 
 def _entry_points() -> Iterator[tuple[metadata.EntryPoint, Plugin]]:
-    found = []
+    pairs = []
     for distribution in metadata.distributions():
         try:
             entries = distribution.entry_points.select(group=GROUP)
@@ -106,14 +106,14 @@ def _entry_points() -> Iterator[tuple[metadata.EntryPoint, Plugin]]:
             continue
         name, version = _name_and_version(distribution)
         editable = _is_editable(distribution)
-        found += [(entry, Plugin(entry.name, entry.value, name, version, editable=editable)) for entry in entries]
+        pairs += [(entry, Plugin(entry.name, entry.value, name, version, editable=editable)) for entry in entries]
     # Our own first, so that a newcomer is the one set aside when names clash; then by name, never by path order.
-    found.sort(key=lambda pair: (not pair[1].built_in, pair[1].distribution, pair[1].name))
-    seen: set[tuple[str, str]] = set()
-    for entry, plugin in found:
+    pairs.sort(key=lambda pair: (not pair[1].built_in, pair[1].distribution, pair[1].name))
+    keys: set[tuple[str, str]] = set()
+    for entry, plugin in pairs:
         # An editable checkout on sys.path can show the same distribution twice.
-        if (plugin.distribution, plugin.name) not in seen:
-            seen.add((plugin.distribution, plugin.name))
+        if (plugin.distribution, plugin.name) not in keys:
+            keys.add((plugin.distribution, plugin.name))
             yield entry, plugin
 
 
@@ -176,12 +176,12 @@ def _collect(registry: Registry, plugin: Plugin, module: object, caller: pluggy.
             plugin.set_aside(f"{caller.name} is a wrapper", "yield specs of your own; wrappers are refused here")
             continue
         try:
-            yielded = list(cast(Iterable[object], implementation.function() or ()))
+            specs = list(cast(Iterable[object], implementation.function() or ()))
         except (Exception, SystemExit) as error:
-            said = str(error).rstrip(".") if isinstance(error, MtbenchError) else f"{type(error).__name__}: {error}"
-            plugin.set_aside(f"{caller.name} failed: {said}", "correct the hook")
+            message = str(error).rstrip(".") if isinstance(error, MtbenchError) else f"{type(error).__name__}: {error}"
+            plugin.set_aside(f"{caller.name} failed: {message}", "correct the hook")
             continue
-        for spec in yielded:
+        for spec in specs:
             if isinstance(spec, (Spec, SuiteSpec)) and spec.kind == kind:
                 registry.add(plugin, spec)
             else:

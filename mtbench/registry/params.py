@@ -115,23 +115,23 @@ def convert(name: str, value: Any, param: Param, owner: str) -> Any:
     return value
 
 
-def complete(given: Mapping[str, Any], declared: Mapping[str, Param], owner: str) -> dict[str, Any]:
-    """All declared parameters, with ``given`` in place of defaults.
+def complete(values: Mapping[str, Any], params: Mapping[str, Param], owner: str) -> dict[str, Any]:
+    """All declared parameters, with ``values`` in place of defaults.
 
     Raises:
-        ParamError: ``given`` names a parameter that is not declared, or holds a value that does not fit.
+        ParamError: ``values`` names a parameter that is not declared, or holds a value that does not fit.
     """
-    for name in given:
-        if name not in declared:
+    for name in values:
+        if name not in params:
             raise ParamError(
                 f"there is no parameter '{name}'",
                 where=owner,
-                matches=close_matches(name, declared),
-                expected=("one of " + ", ".join(declared)) if declared else "no parameters",
+                matches=close_matches(name, params),
+                expected=("one of " + ", ".join(params)) if params else "no parameters",
             )
     return {
-        name: convert(name, given[name], param, owner) if name in given else param.default
-        for name, param in declared.items()
+        name: convert(name, values[name], param, owner) if name in values else param.default
+        for name, param in params.items()
     }
 
 

@@ -34,17 +34,17 @@ class Imports(Record):
     modules: tuple[str, ...] = ()
 
 
-def trial(wanted: Sequence[Imports], patience: float | None = None) -> dict[int, str]:
-    """Import modules elsewhere; what went wrong, by position in ``wanted``.
+def trial(imports: Sequence[Imports], patience: float | None = None) -> dict[int, str]:
+    """Import modules elsewhere; what went wrong, by position in ``imports``.
 
     Args:
-        wanted: the trials.
+        imports: the trials.
         patience: seconds for one trial; ``MTBENCH_IMPORT_SECONDS`` or a minute by default.
     """
     seconds = patience or float(os.environ.get("MTBENCH_IMPORT_SECONDS", PATIENCE))
     problems: dict[int, str] = {}
     at = 0
-    while at < len(wanted):
+    while at < len(imports):
         process = subprocess.Popen(
             childprocess.command("-m", __name__),
             stdin=subprocess.PIPE,
@@ -57,19 +57,19 @@ def trial(wanted: Sequence[Imports], patience: float | None = None) -> dict[int,
         assert process.stdout is not None
         with process.stdout, contextlib.suppress(BrokenPipeError):
             with process.stdin as pipe:
-                pipe.write(json.dumps([each.to_json() for each in wanted[at:]]).encode())
-            while at < len(wanted):
+                pipe.write(json.dumps([each.to_json() for each in imports[at:]]).encode())
+            while at < len(imports):
                 answer = _line(process.stdout.fileno(), seconds)
                 if answer is None:
                     break
                 if answer:
                     problems[at] = answer
                 at += 1
-        hung = process.poll() is None and at < len(wanted) and not _ended(process)
+        hung = process.poll() is None and at < len(imports) and not _ended(process)
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         code = process.wait()
-        if at < len(wanted):
+        if at < len(imports):
             problems[at] = f"it did not end within {seconds:g} s" if hung else f"it ended the process ({_how(code)})"
             at += 1
     return problems
@@ -101,11 +101,11 @@ def _how(code: int) -> str:
 
 def main() -> None:
     """Answer: an empty text for each trial that went well, else what was raised."""
-    wanted = [Imports.from_json(each) for each in json.load(sys.stdin)]
+    imports = [Imports.from_json(each) for each in json.load(sys.stdin)]
     # What a module prints must not get between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    for each in wanted:
+    for each in imports:
         problem = ""
         try:
             if each.file:

@@ -70,11 +70,11 @@ class Registered(Generic[SpecT_co]):
             PluginError: the spec's ``configure`` fails.
         """
         owner = f"{self.spec.kind} '{self.spec.name}'"
-        written = complete(params, self.spec.params, owner)
+        values = complete(params, self.spec.params, owner)
         if self.spec.configure is None:
-            return written
+            return values
         with self.blaming("its configure failed"):
-            return complete(self.spec.configure(written, self.config), self.spec.params, owner)
+            return complete(self.spec.configure(values, self.config), self.spec.params, owner)
 
     def create(self: Registered[Spec[ObjectT_co]], params: Mapping[str, Any]) -> ObjectT_co:
         """Import the heavy class and make the object.
@@ -96,22 +96,22 @@ class Registered(Generic[SpecT_co]):
             ) from error
         with self.blaming(f"{attribute} cannot be made"):
             try:
-                made: ObjectT_co = factory(**params)
+                plugin: ObjectT_co = factory(**params)
             except TypeError as error:
                 raise PluginError(
                     f"{attribute} does not take the declared parameters: {error}",
                     where=self.blame,
                     expected="a class whose __init__ takes " + (", ".join(params) or "nothing"),
                 ) from error
-        if missing := lacking(made, self.ask(self.spec.requires, made, params)):
+        if methods := lacking(plugin, self.ask(self.spec.requires, plugin, params)):
             # Before a fit, not when it is over and cannot be saved.
             raise PluginError(
-                f"{attribute} has no method " + ", ".join(f"{name}()" for name in missing),
+                f"{attribute} has no method " + ", ".join(f"{name}()" for name in methods),
                 where=self.blame,
                 expected="what its kind must have",
-                matches=close_matches(missing[0], [name for name in dir(made) if not name.startswith("_")]),
+                matches=close_matches(methods[0], [name for name in dir(plugin) if not name.startswith("_")]),
             )
-        return made
+        return plugin
 
 
 class Registry:
@@ -147,11 +147,11 @@ class Registry:
         word = kind if isinstance(kind, str) else kind.kind
         if (word, name) in self._specs:
             return self._specs[word, name]
-        known = self.names(word)
+        names = self.names(word)
         raise RequestError(
             f"there is no {word} '{name}'",
-            matches=close_matches(name, known),
-            expected="one of " + ", ".join(known) if known else None,
+            matches=close_matches(name, names),
+            expected="one of " + ", ".join(names) if names else None,
             remedy=self.broken(name) or "`mtbench plugins` lists what is installed",
         )
 
@@ -188,17 +188,17 @@ class Registry:
     def broken(self, name: str) -> str | None:
         """What is wrong with the plugin that may have had ``name``: one of that name, or a file that the user named."""
         for plugin in self.plugins:
-            names = [known.replace("_", "-") for known in (plugin.name, *(spec for _, spec in plugin.specs))]
+            names = [each.replace("_", "-") for each in (plugin.name, *(spec for _, spec in plugin.specs))]
             if plugin.problem and (plugin.path or name.replace("_", "-") in names):
                 return f"The plugin '{plugin.name}' of {plugin.origin} was set aside: {plugin.problem}"
         return None
 
     def add(self, plugin: Plugin, spec: Spec[Any] | SuiteSpec) -> None:
         """Register one spec; a name that is taken sets the newcomer aside."""
-        known = self._specs.get((spec.kind, spec.name))
-        if known is not None:
+        other = self._specs.get((spec.kind, spec.name))
+        if other is not None:
             plugin.set_aside(
-                f"{spec.kind} '{spec.name}' is already registered by '{known.plugin.name}' of {known.plugin.origin}",
+                f"{spec.kind} '{spec.name}' is already registered by '{other.plugin.name}' of {other.plugin.origin}",
                 f"rename one of them, or uninstall {plugin.distribution if not plugin.path else 'one'}",
             )
             return

@@ -45,9 +45,9 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
     supports: Callable[[Task], str | None] | None = field(default=None, kw_only=True)
     notes: Callable[[Params], str] | None = field(default=None, kw_only=True)
 
-    def requires(self, made: object, params: Params) -> tuple[type, ...]:
+    def requires(self, plugin: object, params: Params) -> tuple[type, ...]:
         """``translate`` or ``translate_all``, after what a fit needs where it trains."""
-        whole = isinstance(made, contracts.WholeSetTranslator)
+        whole = isinstance(plugin, contracts.WholeSetTranslator)
         translates = contracts.WholeSetTranslator if whole else self.contract
         return (contracts.Trainable, translates) if self.whether("trains", params) else (translates,)
 
@@ -138,7 +138,7 @@ class DatasetSpec(Spec[contracts.Dataset]):
 def _check_task(task: Task, where: str) -> None:
     check_fields(task, where)
     names = list(task.labels.values())
-    known = ", ".join(map(str, task.labels)) or "none"
+    labels = ", ".join(map(str, task.labels)) or "none"
     for value, name in task.labels.items():
         if not 1 <= value <= 255:
             raise PluginError(f"labels has the value {value}", where=where, expected="1 to 255; 0 is background")
@@ -146,7 +146,7 @@ def _check_task(task: Task, where: str) -> None:
             raise PluginError(f"two labels are called '{name}'", where=where, expected="a name of its own for each")
     for name, values in task.regions.items():
         if not values or set(values) - set(task.labels):
-            raise PluginError(f"region '{name}' is made of {values}", where=where, expected=f"labels among {known}")
+            raise PluginError(f"region '{name}' is made of {values}", where=where, expected=f"labels among {labels}")
     if strange := task.masks - set(DOMAINS):
         expected = "some of " + ", ".join(f"'{domain}'" for domain in DOMAINS)
         raise PluginError(f"masks holds '{min(strange)}'", where=where, expected=expected)

@@ -54,14 +54,14 @@ class Lines:
         section: tuple[str | int, ...] = ()
         counts: dict[str, int] = {}
         for number, line in enumerate(text.splitlines(), start=1):
-            stripped = line.strip()
-            if match := re.match(r"\[\[\s*([\w-]+)\s*\]\]", stripped):
+            content = line.strip()
+            if match := re.match(r"\[\[\s*([\w-]+)\s*\]\]", content):
                 counts[match[1]] = counts.get(match[1], -1) + 1
                 section = (match[1], counts[match[1]])
-            elif match := re.match(r"\[\s*([\w.-]+)\s*\]", stripped):
+            elif match := re.match(r"\[\s*([\w.-]+)\s*\]", content):
                 names = match[1].split(".")
                 section = (names[0], counts[names[0]], *names[1:]) if names[0] in counts else tuple(names)
-            elif match := re.match(r"([\w\".-]+)\s*=", stripped):
+            elif match := re.match(r"([\w\".-]+)\s*=", content):
                 self._at.setdefault((*section, *match[1].replace('"', "").split(".")), number)
                 continue
             else:

@@ -79,19 +79,19 @@ class UserConfig:
         Raises:
             RequestError: the file cannot be read, there is no such table, or it holds another key.
         """
-        known = self.names(kind)
-        if name not in known:
+        names = self.names(kind)
+        if name not in names:
             others = [top for top in self._tables if top != kind]
             raise RequestError(
                 f"there is no [{kind}.{name}]" if self.path.exists() else "there is no such file",
                 where=str(self.path),
-                matches=[f"{kind}.{match}" for match in close_matches(name, known)] or close_matches(kind, others),
+                matches=[f"{kind}.{match}" for match in close_matches(name, names)] or close_matches(kind, others),
                 expected=f"a table [{kind}.{name}] in your own {NAME}"
-                + (f", or one of {', '.join(known)}" if known else ""),
+                + (f", or one of {', '.join(names)}" if names else ""),
             )
         values = self._tables[kind][name]
-        says = Wording(RequestError, f"unknown key '{{name}}' in [{kind}.{name}]")
-        says.known(values, keys, lambda key: self._lines.at((kind, name, key)))
+        wording = Wording(RequestError, f"unknown key '{{name}}' in [{kind}.{name}]")
+        wording.known(values, keys, lambda key: self._lines.at((kind, name, key)))
         return Table(values, self._lines.at((kind, name)))
 
     @cached_property

@@ -84,12 +84,12 @@ class Results:
             what = "there is no results directory" if not path.exists() else "this is not a results directory:"
             raise RequestError(f"{what} {path}", expected=f"a folder made by `mtbench run`, which holds {MARKER}")
         try:
-            found = json.loads(read_regular(marker))
+            header = json.loads(read_regular(marker))
         except (ValueError, OSError) as error:
             raise StoreError(f"{MARKER} cannot be read: {error}", where=str(path)) from error
-        if found.get("format") != FORMAT:
+        if header.get("format") != FORMAT:
             raise StoreError(
-                f"the results directory is of format {found.get('format')}",
+                f"the results directory is of format {header.get('format')}",
                 where=str(path),
                 expected=f"format {FORMAT}",
                 remedy="Read it with the version of mtbench that made it",
@@ -175,11 +175,11 @@ class Results:
         folder = self.path / "journal"
         if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
             raise irregular(folder)
-        found = sorted(folder.glob("*.jsonl"))
-        for path in found:
+        paths = sorted(folder.glob("*.jsonl"))
+        for path in paths:
             if path.is_symlink() or not path.is_file():
                 raise irregular(path)
-        return found
+        return paths
 
     def records(self) -> Iterator[dict[str, Any]]:
         """All journal lines, oldest file first. A torn last line, the mark of a kill, is left out.
@@ -201,7 +201,7 @@ class Results:
         if not os.path.lexists(path):
             return self.rebuild()[name]
         try:
-            with open_regular(path) as opened, pq.ParquetFile(opened) as file:
+            with open_regular(path) as stream, pq.ParquetFile(stream) as file:
                 if not self.made_from(file.metadata.metadata):
                     return self.rebuild()[name]
                 return file.read()
@@ -226,13 +226,13 @@ class Results:
         while True:
             state = self._state()
             tables = view(self.records())
-            for name, made in tables.items():
-                told = made.replace_schema_metadata({_MADE_FROM: state})
+            for name, data in tables.items():
+                output = data.replace_schema_metadata({_MADE_FROM: state})
                 with contextlib.suppress(StoreError):
                     write_whole(
                         self.path / f"{name}.parquet",
-                        lambda file, told=told: pq.write_table(  # type: ignore[misc]
-                            told, file, row_group_size=100_000, write_page_checksum=True
+                        lambda file, told=output: pq.write_table(  # type: ignore[misc]
+                            output, file, row_group_size=100_000, write_page_checksum=True
                         ),
                     )
             # Another run may have added to the journal meanwhile, or put newer tables where these are now.
@@ -258,8 +258,8 @@ def last_states(
             attempts.append(record)
         elif record.get("type") == "row":
             # Journals of runs at the same time are read one after the other.
-            known = rows.get(record["row"])
-            if known is None or record.get("at", 0.0) >= known.get("at", 0.0):
+            last = rows.get(record["row"])
+            if last is None or record.get("at", 0.0) >= last.get("at", 0.0):
                 rows[record["row"]] = record
         elif record.get("type") == "order":
             order = {row: place for place, row in enumerate(record["rows"])}
@@ -278,15 +278,15 @@ def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
     cases = []
     try:
         attempts, rows, order = last_states(records)
-        for record in sorted(rows.values(), key=lambda found: order.get(found["row"], len(order))):
+        for record in sorted(rows.values(), key=lambda state: order.get(state["row"], len(order))):
             columns = record["columns"]
             of = {"schema_version": record.get("schema_version", SCHEMA_VERSION), "row_id": record["row"]}
             scores += [{**of, **columns, **values} for values in record["scores"]]
-            shared = {**of, **{k: columns[k] for k in CASES.names if k in columns}}
+            common = {**of, **{k: columns[k] for k in CASES.names if k in columns}}
             for group in record["cases"]:
                 at = {"label": group["label"], "by": group["by"]}
                 for case, patient, value in zip(group["case"], group["patient"], group["value"], strict=True):
-                    cases.append({**shared, **at, "case": case, "patient": patient, "value": value})
+                    cases.append({**common, **at, "case": case, "patient": patient, "value": value})
         return {
             "scores": table(scores, SCORES),
             "attempts": table([{"schema_version": SCHEMA_VERSION, **a} for a in attempts], ATTEMPTS),

@@ -66,13 +66,13 @@ def made_by(folder: Path, attempts: Sequence[Mapping[str, Any]]) -> Made:
     if not good and not attempts:
         return Made(str(folder))
     last = (good or list(attempts))[-1]
-    described = environment(folder, last["environment_id"])
-    packages = (text.partition("==") for text in described.get("packages", ()))
+    details = environment(folder, last["environment_id"])
+    packages = (text.partition("==") for text in details.get("packages", ()))
     return Made(
         folder=str(folder),
         environment=last["environment_id"],
-        python=described.get("python", ""),
-        platform=described.get("platform", ""),
+        python=details.get("python", ""),
+        platform=details.get("platform", ""),
         packages={name: version for name, _, version in packages},
         plugins=json.loads(last["plugins"] or "{}"),
         git_commit=last["git_commit"],
@@ -91,7 +91,7 @@ def environment(folder: Path, name: str) -> dict[str, Any]:
         StoreError: it names a link, a pipe or a device.
     """
     try:
-        found: dict[str, Any] = json.loads(read_regular(folder / f"environment-{Path(name).name}.json"))
+        content: dict[str, Any] = json.loads(read_regular(folder / f"environment-{Path(name).name}.json"))
     except (OSError, ValueError):
         return {}
-    return found
+    return content

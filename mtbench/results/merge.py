@@ -103,21 +103,21 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
     }
     suites = dict.fromkeys(a["suite"] for source in sources for a in source.attempts)
     results = Results.create(out, ", ".join(suites))
-    done = Merged()
-    lines = [journal_line(record) for record in _merged(sources, done)]
+    summary = Merged()
+    lines = [journal_line(record) for record in _merged(sources, summary)]
     for name, content in copies.items():
         write_whole(out / name, methodcaller("write", content))
     write_whole(out / "journal" / "merged.jsonl", lambda file: file.writelines(line.encode() for line in lines))
     results.rebuild()
-    return done
+    return summary
 
 
 def _refuse_other_data(sources: Sequence[_Source]) -> None:
     """Scores on different data must not share a column, and nothing in their columns would tell them apart."""
-    known: dict[str, tuple[str, Path]] = {}
+    digests: dict[str, tuple[str, Path]] = {}
     for source in sources:
         for key, (name, digest) in source.data.items():
-            first, where = known.setdefault(key, (digest, source.path))
+            first, where = digests.setdefault(key, (digest, source.path))
             if digest != first:
                 raise DataError(
                     f"'{name}' gave other data here than in {where}, under the same name, revision and parameters",
@@ -128,17 +128,17 @@ def _refuse_other_data(sources: Sequence[_Source]) -> None:
                 )
 
 
-def _merged(sources: Sequence[_Source], done: Merged) -> Iterator[dict[str, Any]]:
-    seen: set[str] = set()
+def _merged(sources: Sequence[_Source], summary: Merged) -> Iterator[dict[str, Any]]:
+    texts: set[str] = set()
     for source in sources:
         for record in source.records:
             if record.get("type") in ("row", "order"):
                 continue
-            kept = {name: value for name, value in record.items() if name != "sum"}
-            text = canonical(kept)
-            if text not in seen:
-                seen.add(text)
-                yield kept
+            entry = {name: value for name, value in record.items() if name != "sum"}
+            text = canonical(entry)
+            if text not in texts:
+                texts.add(text)
+                yield entry
     places: dict[str, list[tuple[_Source, Mapping[str, Any]]]] = {}
     for source in sources:
         for row in sorted(source.rows, key=lambda row: source.order.get(row, len(source.order))):
@@ -147,49 +147,53 @@ def _merged(sources: Sequence[_Source], done: Merged) -> Iterator[dict[str, Any]
             places.setdefault(state.get("of", row), []).append((source, state))
     order: list[str] = []
     for row, states in places.items():
-        for kept_row in _states(row, states, done):
-            order.append(kept_row["row"])
-            yield {name: value for name, value in kept_row.items() if name != "sum"}
-    done.rows = len(order)
+        for last_state in _states(row, states, summary):
+            order.append(last_state["row"])
+            yield {name: value for name, value in last_state.items() if name != "sum"}
+    summary.rows = len(order)
     yield {"type": "order", "rows": order, "at": 0.0}
 
 
-def _states(row: str, states: Sequence[tuple[_Source, Mapping[str, Any]]], done: Merged) -> Iterator[Mapping[str, Any]]:
+def _states(
+    row: str, states: Sequence[tuple[_Source, Mapping[str, Any]]], summary: Merged
+) -> Iterator[Mapping[str, Any]]:
     """The records to keep of one row; the first has its id, the others ids of their own."""
-    measured = [(source, record) for source, record in states if record["status"] == "measured"]
-    if not measured:
-        done.same += len(states) - 1
+    measurements = [(source, record) for source, record in states if record["status"] == "measured"]
+    if not measurements:
+        summary.same += len(states) - 1
         yield max((record for _, record in states), key=lambda record: float(record.get("at", 0.0)))
         return
-    done.superseded += len(states) - len(measured)
-    kept: list[tuple[_Source, dict[str, Any]]] = []
-    for source, record in measured:
-        found = dict(record)
-        alike = [(s, k) for s, k in kept if _request(k) == _request(found)]
-        same = [(s, k) for s, k in alike if _inputs(k) == _inputs(found)]
-        agreeing = [k for _, k in same if _agree(values(k), values(found))]
-        if any(k["columns"]["fit_digest"] == found["columns"]["fit_digest"] for k in agreeing):
-            done.same += 1
+    summary.superseded += len(states) - len(measurements)
+    rows: list[tuple[_Source, dict[str, Any]]] = []
+    for source, record in measurements:
+        candidate = dict(record)
+        alike = [(s, k) for s, k in rows if _request(k) == _request(candidate)]
+        same = [(s, k) for s, k in alike if _inputs(k) == _inputs(candidate)]
+        agreeing = [k for _, k in same if _agree(values(k), values(candidate))]
+        if any(k["columns"]["fit_digest"] == candidate["columns"]["fit_digest"] for k in agreeing):
+            summary.same += 1
             continue
         # What one directory holds already side by side is no news.
-        known = any(s is source for s, _ in kept)
-        if same and not agreeing and not known:
+        same_source = any(s is source for s, _ in rows)
+        if same and not agreeing and not same_source:
             other, first = same[0]
-            made = (_made(other, first), _made(source, found))
-            done.conflicts.append(Conflict(called(found["columns"]), (values(first), values(found)), made))
-            both = (values(first), values(found))
+            provenances = (_made(other, first), _made(source, candidate))
+            summary.conflicts.append(
+                Conflict(called(candidate["columns"]), (values(first), values(candidate)), provenances)
+            )
+            both = (values(first), values(candidate))
             _note(first, *both)
-            _note(found, *both)
-        elif alike and not known:
-            done.replicates += 1
-        elif kept and not known:
-            done.apart += 1
-        if kept:
-            columns = found["columns"]
-            found["row"] = hash_of([row, columns["input_digest"], columns["fit_digest"], len(kept)])
-            found["of"] = row
-        kept.append((source, found))
-    yield from (record for _, record in kept)
+            _note(candidate, *both)
+        elif alike and not same_source:
+            summary.replicates += 1
+        elif rows and not same_source:
+            summary.apart += 1
+        if rows:
+            columns = candidate["columns"]
+            candidate["row"] = hash_of([row, columns["input_digest"], columns["fit_digest"], len(rows)])
+            candidate["of"] = row
+        rows.append((source, candidate))
+    yield from (record for _, record in rows)
 
 
 def values(record: Mapping[str, Any]) -> dict[str, float | None]:
@@ -206,10 +210,10 @@ def called(columns: Mapping[str, Any]) -> str:
 
 def _request(record: Mapping[str, Any]) -> list[Any]:
     """All that tables tell numbers apart by."""
-    said = dict(record["columns"])
+    fields = dict(record["columns"])
     for score in record["scores"][:1]:
-        said |= score
-    return [said.get(name) for name in IDENTITY]
+        fields |= score
+    return [fields.get(name) for name in IDENTITY]
 
 
 def _inputs(record: Mapping[str, Any]) -> str:
@@ -231,9 +235,9 @@ def _note(record: dict[str, Any], *both: Mapping[str, float | None]) -> None:
     record["scores"] = [dict(score) for score in record["scores"]]
     for score in record["scores"]:
         numbers = " and ".join(str(side.get(score["label"])) for side in both)
-        told = f"Merged results contradict each other on the same inputs ({numbers}); this is their mean"
-        if told not in score.get("note", ""):
-            score["note"] = "; ".join(filter(None, (score.get("note", ""), told)))
+        text = f"Merged results contradict each other on the same inputs ({numbers}); this is their mean"
+        if text not in score.get("note", ""):
+            score["note"] = "; ".join(filter(None, (score.get("note", ""), text)))
 
 
 def _made(source: _Source, record: Mapping[str, Any]) -> Made:

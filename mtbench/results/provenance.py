@@ -20,13 +20,13 @@ def environment() -> dict[str, Any]:
         {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions() if d.metadata["Name"]},
         key=str.lower,
     )
-    described = {
+    content = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "packages": packages,
     }
-    return {"id": hash_of(described)[:16], **described}
+    return {"id": hash_of(content)[:16], **content}
 
 
 @cache
@@ -43,7 +43,7 @@ def git_commit() -> str:
             timeout=10,
             check=True,
         ).stdout.strip()
-        changed = subprocess.run(
+        changes = subprocess.run(
             ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"],
             capture_output=True,
             text=True,
@@ -52,7 +52,7 @@ def git_commit() -> str:
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
-    return commit + ("+" if changed else "")
+    return commit + ("+" if changes else "")
 
 
 @cache

@@ -39,14 +39,14 @@ def published_scores(name: str) -> pa.Table:
         RequestError: there is no such result.
         StoreError: the catalogue names a file that cannot be read.
     """
-    known = published()
-    if name not in known:
+    files = published()
+    if name not in files:
         raise RequestError(
             f"there are no published results called '{name}'",
-            matches=close_matches(name, known),
-            expected="one of " + ", ".join(f"published:{k}" for k in known),
+            matches=close_matches(name, files),
+            expected="one of " + ", ".join(f"published:{k}" for k in files),
         )
-    path = resource_path(known[name])
+    path = resource_path(files[name])
     try:
         table: pa.Table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:

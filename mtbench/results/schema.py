@@ -130,12 +130,12 @@ CASES = pa.schema(
 TABLES: Mapping[str, pa.Schema] = {"scores": SCORES, "attempts": ATTEMPTS, "cases": CASES}
 
 
-def conform(found: pa.Table, schema: pa.Schema) -> pa.Table:
+def conform(data: pa.Table, schema: pa.Schema) -> pa.Table:
     """A table of an older version as one of this: columns that it did not know are null."""
     for name in schema.names:
-        if name not in found.column_names:
-            found = found.append_column(schema.field(name), pa.nulls(found.num_rows, schema.field(name).type))
-    return found.select(schema.names)
+        if name not in data.column_names:
+            data = data.append_column(schema.field(name), pa.nulls(data.num_rows, schema.field(name).type))
+    return data.select(schema.names)
 
 
 def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
@@ -145,13 +145,13 @@ def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
         KeyError: a row has a column the schema lacks.
     """
     names = schema.names
-    known = set(names)
-    listed = list(rows)
-    for row in listed:
-        unknown = row.keys() - known
+    columns = set(names)
+    records = list(rows)
+    for row in records:
+        unknown = row.keys() - columns
         if unknown:
             raise KeyError(f"no such column: {', '.join(sorted(unknown))}")
     return pa.table(
-        {name: pa.array([row.get(name) for row in listed], schema.field(name).type) for name in names},
+        {name: pa.array([row.get(name) for row in records], schema.field(name).type) for name in names},
         schema=schema,
     )

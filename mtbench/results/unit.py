@@ -48,12 +48,12 @@ class Told:
     remarks: tuple[str, ...] = field(default=())
 
 
-def tell(path: Path, asked: str) -> Told:
+def tell(path: Path, name: str) -> Told:
     """What is known of a unit.
 
     Args:
         path: a results directory.
-        asked: the unit's key, its beginning (four characters or more), or its name.
+        name: the unit's key, its beginning (four characters or more), or its name.
 
     Raises:
         RequestError: no unit is called so, or several are.
@@ -61,14 +61,14 @@ def tell(path: Path, asked: str) -> Told:
     results = Results.open(path)
     records = list(results.records())
     attempts, _, _ = last_states(records)
-    key = _find(attempts, asked, path)
-    described = {r["unit_key"]: r for r in records if r.get("type") == "unit"}
+    key = _find(attempts, name, path)
+    descriptions = {r["unit_key"]: r for r in records if r.get("type") == "unit"}
     mine = [a for a in attempts if a["unit_key"] == key]
     rows = [row for row in results.table("scores").to_pylist() if row["unit_key"] == key]
-    unit = described.get(key, {})
-    ended = [r for r in records if r.get("type") == "attempt" and r["unit_key"] == key]
+    unit = descriptions.get(key, {})
+    attempts_of = [r for r in records if r.get("type") == "attempt" and r["unit_key"] == key]
     requests = {r["run"]: r for r in records if r.get("type") == "request"}
-    command, remarks = _command(path, key, requests.get(ended[-1].get("run")), rows)
+    command, remarks = _command(path, key, requests.get(attempts_of[-1].get("run")), rows)
     return Told(
         key=key,
         name=mine[-1]["name"],
@@ -76,7 +76,7 @@ def tell(path: Path, asked: str) -> Told:
         asked={
             k: unit[k] for k in ("kind", "plugin", "params", "seed", "options", "precision", "threads") if k in unit
         },
-        inputs=tuple(_inputs(key, described, attempts)),
+        inputs=tuple(_inputs(key, descriptions, attempts)),
         made=made_by(path, mine),
         digest=next((a["digest"] for a in reversed(mine) if a["digest"]), ""),
         tries=tuple({k: a[k] for k in ("attempt", "status", "reason", "started", "seconds")} for a in mine),
@@ -86,39 +86,39 @@ def tell(path: Path, asked: str) -> Told:
     )
 
 
-def _find(attempts: list[dict[str, Any]], asked: str, path: Path) -> str:
+def _find(attempts: list[dict[str, Any]], text: str, path: Path) -> str:
     names: dict[str, str] = {a["unit_key"]: a["name"] for a in attempts}
-    keys = [key for key, name in names.items() if name == asked]
-    if not keys and len(asked) >= SHORTEST:
-        keys = [key for key in names if key.startswith(asked)]
+    keys = [key for key, name in names.items() if name == text]
+    if not keys and len(text) >= SHORTEST:
+        keys = [key for key in names if key.startswith(text)]
     if len(keys) == 1:
         return keys[0]
     if keys:
-        listed = ", ".join(f"{key[:12]} ({names[key]})" for key in keys[:5])
+        examples = ", ".join(f"{key[:12]} ({names[key]})" for key in keys[:5])
         raise RequestError(
-            f"'{asked}' names {len(keys)} units: {listed}", where=str(path), remedy="Say more of the key"
+            f"'{text}' names {len(keys)} units: {examples}", where=str(path), remedy="Say more of the key"
         )
     raise RequestError(
-        f"there is no unit '{asked}'",
+        f"there is no unit '{text}'",
         where=str(path),
         expected="a unit's name, its key, or four characters or more of it",
-        matches=close_matches(asked, names.values()),
+        matches=close_matches(text, names.values()),
         remedy="`mtbench results show RESULTS --units` lists them",
     )
 
 
 def _inputs(
-    key: str, described: Mapping[str, Mapping[str, Any]], attempts: list[dict[str, Any]]
+    key: str, descriptions: Mapping[str, Mapping[str, Any]], attempts: list[dict[str, Any]]
 ) -> list[tuple[str, str, str]]:
     digests = {a["unit_key"]: a["digest"] for a in attempts if a["digest"]}
-    found: dict[str, tuple[str, str, str]] = {}
+    inputs: dict[str, tuple[str, str, str]] = {}
     waiting = [key]
     while waiting:
-        for role, other in described.get(waiting.pop(0), {}).get("inputs", {}).items():
-            if other not in found:
-                found[other] = (role, described.get(other, {}).get("name", other[:12]), digests.get(other, ""))
+        for role, other in descriptions.get(waiting.pop(0), {}).get("inputs", {}).items():
+            if other not in inputs:
+                inputs[other] = (role, descriptions.get(other, {}).get("name", other[:12]), digests.get(other, ""))
                 waiting.append(other)
-    return list(found.values())
+    return list(inputs.values())
 
 
 def _command(
@@ -145,12 +145,12 @@ def _command(
 
 
 def _narrowed(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    options: dict[str, list[str]] = {}
     for option, column in (("-d", "dataset"), ("-t", "translator"), ("--seed", "seed")):
         values = [str(v) for v in dict.fromkeys(row[column] for row in rows) if v not in (None, "")]
         if values and all(row["role"] == "translator" for row in rows):
-            found[option] = values
-    return found
+            options[option] = values
+    return options
 
 
 def as_record(told: Told) -> dict[str, Any]:

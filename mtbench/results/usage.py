@@ -60,8 +60,8 @@ class Usage:
 
     def unused(self, keep: Iterable[str] = ()) -> list[Kept]:
         """What no results directory uses and no run can be about to, except the stages in ``keep``."""
-        spared, settled = set(keep), time.time() - SETTLED
-        return [k for k in self.kept if not k.users and k.stage not in spared and k.made < settled]
+        stages, limit = set(keep), time.time() - SETTLED
+        return [k for k in self.kept if not k.users and k.stage not in stages and k.made < limit]
 
 
 def remember(store: Store, results: Path) -> None:
@@ -74,19 +74,19 @@ def remember(store: Store, results: Path) -> None:
 
 def look(store: Store) -> Usage:
     """Read all manifests, and the journals of the results directories that use the store."""
-    kept = {(k.stage, k.address): k for k in _artefacts(store)}
+    artefacts = {(k.stage, k.address): k for k in _artefacts(store)}
     missing = []
     for where in _users(store):
         try:
-            used = _used(Results.open(Path(where)))
+            uses = _used(Results.open(Path(where)))
         except MtbenchError:
             missing.append(where)
             continue
-        for place, seconds in used.items():
-            if place in kept:
-                kept[place].users.append(where)
-                kept[place].seconds = seconds or kept[place].seconds
-    return Usage(tuple(kept.values()), tuple(_leftovers(store)), tuple(missing))
+        for place, seconds in uses.items():
+            if place in artefacts:
+                artefacts[place].users.append(where)
+                artefacts[place].seconds = seconds or artefacts[place].seconds
+    return Usage(tuple(artefacts.values()), tuple(_leftovers(store)), tuple(missing))
 
 
 def forget(store: Store, missing: Iterable[str]) -> None:
@@ -97,8 +97,8 @@ def forget(store: Store, missing: Iterable[str]) -> None:
 
 def remove(store: Store, artefacts: Iterable[Kept], leftovers: Iterable[Path]) -> None:
     """Delete artefacts, each whole, and leftovers."""
-    for kept in artefacts:
-        store.drop(kept.stage, kept.address)
+    for artefact in artefacts:
+        store.drop(artefact.stage, artefact.address)
     for path in leftovers:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -121,13 +121,13 @@ def _artefacts(store: Store) -> Iterator[Kept]:
 
 
 def _users(store: Store) -> list[str]:
-    found = []
+    folders = []
     for note in sorted((store.root / USERS).glob("*.json")):
         try:
-            found.append(str(json.loads(read_regular(note))["results"]))
+            folders.append(str(json.loads(read_regular(note))["results"]))
         except (ValueError, KeyError, OSError, StoreError):
             continue
-    return found
+    return folders
 
 
 def _used(results: Results) -> dict[tuple[str, str], float]:
@@ -143,11 +143,11 @@ def _used(results: Results) -> dict[tuple[str, str], float]:
 
 
 def _leftovers(store: Store) -> Iterator[Path]:
-    settled = time.time() - SETTLED
+    limit = time.time() - SETTLED
     for folder in (*store.root.glob(f"artefacts/*/*/{TEMPORARY}*"), *store.root.glob("partial/*")):
         try:
             newest = max((p.lstat().st_mtime for p in (folder, *folder.rglob("*"))), default=0.0)
         except OSError:
             continue
-        if newest < settled:
+        if newest < limit:
             yield folder

@@ -45,23 +45,23 @@ def verify(path: Path) -> list[Finding]:
         StoreError: its marker cannot be read.
     """
     results = Results.open(path)
-    unread = {str(file): irregular(file) for file in irregular_below(path)}
+    errors = {str(file): irregular(file) for file in irregular_below(path)}
     try:
         journals = results.journals()
     except StoreError as error:
-        unread[str(error.where)] = error
-    if unread:
+        errors[str(error.where)] = error
+    if errors:
         return [
             Finding(True, str(Path(where).relative_to(path)), f"{error.what}. {error.remedy}")
-            for where, error in unread.items()
+            for where, error in errors.items()
         ]
     lines = list(_lines(journals))
-    found = [finding for finding, _ in lines if finding is not None]
+    findings = [finding for finding, _ in lines if finding is not None]
     records = [record for _, record in lines if record is not None]
-    found += _rows(records)
-    found += _orphans(path, records)
-    found += _tables(results, records)
-    return found
+    findings += _rows(records)
+    findings += _orphans(path, records)
+    findings += _tables(results, records)
+    return findings
 
 
 def _lines(journals: Iterable[Path]) -> Iterator[tuple[Finding | None, dict[str, Any] | None]]:
@@ -95,22 +95,22 @@ def _sum(text: str) -> str:
 
 
 def _rows(records: list[dict[str, Any]]) -> Iterator[Finding]:
-    known = {"attempt": set(ATTEMPTS.names), "row": set(SCORES.names)}
+    columns = {"attempt": set(ATTEMPTS.names), "row": set(SCORES.names)}
     for record in records:
         kind = record["type"]
         if record.get("schema_version", 0) > SCHEMA_VERSION:
             text = f"a {kind} of schema version {record['schema_version']}; this version of mtbench knows up to "
             yield Finding(True, "journal", f"{text}{SCHEMA_VERSION}. Upgrade it")
         elif kind == "attempt":
-            missing = {"unit_key", "stage", "name", "attempt", "status"} - record.keys()
-            if missing:
-                yield Finding(True, "journal", f"half a try: it lacks {', '.join(sorted(missing))}")
+            gaps = {"unit_key", "stage", "name", "attempt", "status"} - record.keys()
+            if gaps:
+                yield Finding(True, "journal", f"half a try: it lacks {', '.join(sorted(gaps))}")
         elif kind == "row":
-            missing = {"row", "status", "columns", "scores", "cases"} - record.keys()
-            if missing:
-                yield Finding(True, "journal", f"half a row: it lacks {', '.join(sorted(missing))}")
+            gaps = {"row", "status", "columns", "scores", "cases"} - record.keys()
+            if gaps:
+                yield Finding(True, "journal", f"half a row: it lacks {', '.join(sorted(gaps))}")
                 continue
-            unknown = {*record["columns"], *(name for score in record["scores"] for name in score)} - known[kind]
+            unknown = {*record["columns"], *(name for score in record["scores"] for name in score)} - columns[kind]
             if unknown:
                 yield Finding(True, "journal", f"a row has unknown columns: {', '.join(sorted(unknown))}")
             yield from _half(record)
@@ -133,18 +133,18 @@ def _orphans(path: Path, records: list[dict[str, Any]]) -> Iterator[Finding]:
         attempts, rows, _ = last_states(records)
     except KeyError:  # Half a row, told already.
         return
-    made = {a.get("unit_key") for a in attempts if a.get("status") in ("ok", "cached")}
+    keys = {a.get("unit_key") for a in attempts if a.get("status") in ("ok", "cached")}
     for row in rows.values():
-        if row.get("status") == "measured" and row["columns"].get("unit_key") not in made:
+        if row.get("status") == "measured" and row["columns"].get("unit_key") not in keys:
             text = f"row '{called(row['columns'])}' has a value, and no try of its unit succeeded"
             yield Finding(True, "journal", f"{text}: a journal file is missing")
     for name in sorted({a.get("environment_id", "") for a in attempts} - {""}):
         file = f"environment-{name}.json"
         if not (path / file).is_file():
             yield Finding(True, file, "tries name this environment, and the file is missing")
-    ended = {(r.get("run"), r["unit_key"], r["attempt"]) for r in records if r["type"] == "attempt" and "attempt" in r}
+    ends = {(r.get("run"), r["unit_key"], r["attempt"]) for r in records if r["type"] == "attempt" and "attempt" in r}
     for record in records:
-        if record["type"] == "started" and (record.get("run"), record["unit_key"], record["attempt"]) not in ended:
+        if record["type"] == "started" and (record.get("run"), record["unit_key"], record["attempt"]) not in ends:
             text = f"unit '{record['name']}' was begun and has not ended: it is at work, or the next run calls it lost"
             yield Finding(False, "journal", text)
     for file in sorted(p.name for p in path.rglob(".tmp-*")):
@@ -155,7 +155,7 @@ def _orphans(path: Path, records: list[dict[str, Any]]) -> Iterator[Finding]:
 
 def _tables(results: Results, records: list[dict[str, Any]]) -> Iterator[Finding]:
     try:
-        wanted = view(records)
+        views = view(records)
     except StoreError as error:
         yield Finding(True, "journal", error.what)
         return
@@ -179,7 +179,7 @@ def _tables(results: Results, records: list[dict[str, Any]]) -> Iterator[Finding
             lacking = [n for n in schema.names if n not in table.column_names]
             text = f"the table's columns are not those of this version (lacking: {', '.join(lacking) or 'none'})"
             yield Finding(True, path.name, f"{text}. Delete it: it is made anew from the journal")
-        elif not _equal(table, wanted[name]):
+        elif not _equal(table, views[name]):
             text = "the table says something else than the journal: one of the two was altered. Delete the table if"
             yield Finding(True, path.name, f"{text} no journal line is named here")
 

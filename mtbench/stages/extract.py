@@ -44,33 +44,33 @@ def extract(
     import torch
 
     def work(rows: range) -> dict[str, Any]:
-        found = extractor.extract(images.tensor(slice(rows.start, rows.stop), context.device), context)
-        if not isinstance(found, Mapping) or set(found) != set(names):
-            gave = ", ".join(sorted(map(str, found))) if isinstance(found, Mapping) else type(found).__name__
+        features = extractor.extract(images.tensor(slice(rows.start, rows.stop), context.device), context)
+        if not isinstance(features, Mapping) or set(features) != set(names):
+            gave = ", ".join(sorted(map(str, features))) if isinstance(features, Mapping) else type(features).__name__
             raise PluginError(
                 f"extract() gave {gave or 'nothing'}", where=blame, expected="a dictionary of " + ", ".join(names)
             )
-        for name, values in found.items():
+        for name, values in features.items():
             if not isinstance(values, torch.Tensor) or not values.ndim:
                 raise PluginError(
                     f"extract() gave '{name}' as {type(values).__name__} {values!r:.40}",
                     where=blame,
                     expected=f"a torch tensor of {len(rows)} rows",
                 )
-        return dict(found)
+        return dict(features)
 
     with ExitStack() as files:
         arrays: dict[str, GrowingArray] = {}
         shapes: dict[str, tuple[int, ...]] = {}
-        for chosen, result in in_batches(images, context, work):
+        for batch, result in in_batches(images, context, work):
             for name, values in result.items():
                 block = values.float().cpu().numpy()
                 finite = bool(np.isfinite(block).all())
-                if len(block) != len(chosen) or not finite:
+                if len(block) != len(batch) or not finite:
                     raise PluginError(
                         f"extract() gave '{name}' of shape {block.shape}" + ("" if finite else " with NaN"),
                         where=blame,
-                        expected=f"{len(chosen)} finite rows",
+                        expected=f"{len(batch)} finite rows",
                     )
                 if name not in arrays:
                     arrays[name] = GrowingArray(folder / f"{name}.npy", block[0])

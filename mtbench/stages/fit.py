@@ -30,9 +30,9 @@ def run(work: Work[FitOptions, Spec[Trainable]], folder: Path) -> dict[str, Any]
         "remarks": list(work.context.remarks),
         "weights": sorted(set(work.context.weights_used)),
     }
-    made = [work.inputs[role] for role in sets if role in work.inputs]
-    if made:
-        info["translator"] = made[0].info.get("translator", {})
+    translations = [work.inputs[role] for role in sets if role in work.inputs]
+    if translations:
+        info["translator"] = translations[0].info.get("translator", {})
     validation = folder / "validation.json"
     if validation.exists():
         info["validation"] = json.loads(validation.read_text())

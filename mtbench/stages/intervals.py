@@ -86,10 +86,10 @@ def cases_interval(cases: Cases, *, seed: int = 0, level: float = 0.95, draws: i
     mean, stderr = _ratio(sums[None], counts[None])
     if stderr[0] <= 1e-12 * max(1.0, float(np.abs(values).max())):
         return Interval(float(mean[0]), float(mean[0]), 0.0)
-    chosen = generator("cases_interval", seed).integers(0, len(patients), (draws, len(patients)))
-    drawn_mean, drawn_stderr = _ratio(sums[chosen], counts[chosen])
+    picks = generator("cases_interval", seed).integers(0, len(patients), (draws, len(patients)))
+    means, stderrs = _ratio(sums[picks], counts[picks])
     # A draw of nearly equal patients has hardly a spread to measure itself in: a third of the sample's serves.
-    distances = (drawn_mean - mean[0]) / np.maximum(drawn_stderr, stderr[0] / 3)
+    distances = (means - mean[0]) / np.maximum(stderrs, stderr[0] / 3)
     left, right = np.quantile(distances, [(1 - level) / 2, (1 + level) / 2])
     low = max(float(mean[0] - right * stderr[0]), float(values.min()))
     high = min(float(mean[0] - left * stderr[0]), float(values.max()))
@@ -161,15 +161,15 @@ def subsample(
 
     def intervals() -> list[Interval]:
         rng = generator("subsample", seed)
-        kept = [max(2, round(fraction * len(group))) for group in sides.groups]
-        drawn = []
+        counts = [max(2, round(fraction * len(group))) for group in sides.groups]
+        values = []
         for _ in range(draws):
             out: list[str] = []
-            for group, count in zip(sides.groups, kept, strict=True):
+            for group, count in zip(sides.groups, counts, strict=True):
                 out.extend(rng.permutation(np.array(group))[count:].tolist())
-            drawn.append(sides.without(measure, *out))
-        scale = min(m / (len(g) - m) for m, g in zip(kept, sides.groups, strict=True))
-        variance = scale * np.var(drawn, axis=0, ddof=1)
+            values.append(sides.without(measure, *out))
+        scale = min(m / (len(g) - m) for m, g in zip(counts, sides.groups, strict=True))
+        variance = scale * np.var(values, axis=0, ddof=1)
         freedom = min(len(group) for group in sides.groups) - 1.0
         return _intervals(sides.without(measure), variance, freedom, level)
 
@@ -187,8 +187,8 @@ def averaged_over_draws(
     rng = generator("averaged_over_draws", seed)
     ranks = [(rng.permutation(n_candidates), rng.permutation(n_references)) for _ in range(draws)]
 
-    def first(chosen: Positions | None, rank: NDArray[np.int64], count: int) -> Positions:
-        positions = np.arange(len(rank)) if chosen is None else np.asarray(chosen)
+    def first(subset: Positions | None, rank: NDArray[np.int64], count: int) -> Positions:
+        positions = np.arange(len(rank)) if subset is None else np.asarray(subset)
         return np.sort(positions[np.argsort(rank[positions], kind="stable")[:count]])
 
     def mean(candidates: Positions | None, references: Positions | None) -> NDArray[np.float64]:
@@ -212,17 +212,19 @@ class _Sides:
         self.owners = [np.array(side, dtype=str) for side in (candidates, references) if side is not None]
         names = [sorted(set(owner.tolist())) for owner in self.owners]
         self.counts = dict(zip(("candidate", "reference"), map(len, names), strict=False))
-        shared = len(names) == 2 and bool(set(names[0]) & set(names[1]))
+        overlap = len(names) == 2 and bool(set(names[0]) & set(names[1]))
         # Somebody on both sides makes the sides dependent: then all patients are one group.
-        self.groups = [sorted(set(names[0]) | set(names[1]))] if shared else names
+        self.groups = [sorted(set(names[0]) | set(names[1]))] if overlap else names
 
     def without(self, measure: Measure, *patients: str) -> NDArray[np.float64]:
         """The measure with these patients left out; a side that loses nobody is passed as ``None``."""
-        kept: list[Positions | None] = []
+        positions: list[Positions | None] = []
         for owner in self.owners:
             stays = ~np.isin(owner, patients)
-            kept.append(None if stays.all() else np.flatnonzero(stays))
-        return np.atleast_1d(np.asarray(measure(kept[0], kept[1] if len(kept) == 2 else None), np.float64))
+            positions.append(None if stays.all() else np.flatnonzero(stays))
+        return np.atleast_1d(
+            np.asarray(measure(positions[0], positions[1] if len(positions) == 2 else None), np.float64)
+        )
 
 
 def _jackknife(measure: Measure, sides: _Sides, seed: int, level: float, pairs: int) -> list[Interval]:
@@ -230,8 +232,8 @@ def _jackknife(measure: Measure, sides: _Sides, seed: int, level: float, pairs: 
     one = {p: sides.without(measure, p) for group in sides.groups for p in group}
     first_order = np.zeros_like(whole)
     for group in sides.groups:
-        left_out = np.array([one[p] for p in group])
-        first_order += (len(group) - 1) * left_out.var(axis=0)
+        values = np.array([one[p] for p in group])
+        first_order += (len(group) - 1) * values.var(axis=0)
     freedom = min(len(group) for group in sides.groups) - 1.0
     if not pairs:
         return _intervals(whole, first_order, freedom, level)
@@ -282,15 +284,15 @@ def _intervals(
     from scipy.special import stdtrit
 
     quantile = float(stdtrit(freedom, (1 + level) / 2))
-    found = []
-    for value, squared in zip(values, variance, strict=True):
-        if not np.isfinite(value) or not np.isfinite(squared):
-            found.append(Interval(reason="the value is not finite when patients are left out"))
+    intervals = []
+    for value, square in zip(values, variance, strict=True):
+        if not np.isfinite(value) or not np.isfinite(square):
+            intervals.append(Interval(reason="the value is not finite when patients are left out"))
             continue
-        stderr = float(np.sqrt(squared))
+        stderr = float(np.sqrt(square))
         half = quantile * stderr
-        found.append(Interval(float(value) - half, float(value) + half, stderr))
-    return found
+        intervals.append(Interval(float(value) - half, float(value) + half, stderr))
+    return intervals
 
 
 def _guarded(measure: Measure, sides: _Sides, intervals: Callable[[], list[Interval]]) -> list[Interval]:

@@ -14,55 +14,55 @@ from mtbench.errors import DataError
 from mtbench.stages.table import SplitOptions
 
 
-def draw(patients: Sequence[str], options: SplitOptions, decided: Mapping[str, str]) -> dict[str, str]:
-    """The side of each patient, by seed or fold; those that are ``decided`` keep theirs and count.
+def draw(patients: Sequence[str], options: SplitOptions, assignments: Mapping[str, str]) -> dict[str, str]:
+    """The side of each patient, by seed or fold; those that are ``assignments`` keep theirs and count.
 
     Each patient draws for itself, so that adding one does not shuffle the others.
     """
     order = sorted(
-        (p for p in patients if p not in decided), key=lambda p: float(generator("split", options.seed, p).random())
+        (p for p in patients if p not in assignments), key=lambda p: float(generator("split", options.seed, p).random())
     )
-    before = [decided[p] for p in patients if p in decided]
+    before = [assignments[p] for p in patients if p in assignments]
     count = len(order) + len(before)
     if options.by == "folds":
         # The folds go on where those of the decided patients end.
         assert options.fold is not None
         test = order[(options.fold - len(before)) % options.folds :: options.folds]
         rest = [p for p in order if p not in set(test)]
-        held = share(count - len(test) - before.count("test"), options.validation)
-        validation = rest[: max(held - before.count("validation"), 0)]
+        size = share(count - len(test) - before.count("test"), options.validation)
+        validation = rest[: max(size - before.count("validation"), 0)]
     else:
         test = order[: max(share(count, options.test) - before.count("test"), 0)]
         rest = order[len(test) :]
-        held = max(share(count, options.validation) - before.count("validation"), 0)
-        validation = rest[: held if "train" in before else min(held, len(rest) - 1)]
+        size = max(share(count, options.validation) - before.count("validation"), 0)
+        validation = rest[: size if "train" in before else min(size, len(rest) - 1)]
     return {
         **dict.fromkeys(order, "train"),
         **dict.fromkeys(validation, "validation"),
         **dict.fromkeys(test, "test"),
-        **{p: decided[p] for p in patients if p in decided},
+        **{p: assignments[p] for p in patients if p in assignments},
     }
 
 
-def draw_shared(shared: Sequence[str], options: SplitOptions) -> dict[str, str]:
+def draw_shared(patients: Sequence[str], options: SplitOptions) -> dict[str, str]:
     """The sides of the people whom both domains hold; where they are too few to be divided, all train."""
-    if len(shared) < (options.folds if options.by == "folds" else 3):
-        return dict.fromkeys(shared, "train")
-    return draw(shared, options, {})
+    if len(patients) < (options.folds if options.by == "folds" else 3):
+        return dict.fromkeys(patients, "train")
+    return draw(patients, options, {})
 
 
-def held_out(patients: Sequence[str], options: SplitOptions, decided: Mapping[str, str]) -> set[str]:
+def held_out(patients: Sequence[str], options: SplitOptions, assignments: Mapping[str, str]) -> set[str]:
     """Of training patients, those that serve for validation where a data set names none; at least one trains."""
-    held = {p for p in patients if decided.get(p) == "validation"}
+    validation = {p for p in patients if assignments.get(p) == "validation"}
     order = sorted(
-        (p for p in patients if p not in decided), key=lambda p: float(generator("split", options.seed, p).random())
+        (p for p in patients if p not in assignments), key=lambda p: float(generator("split", options.seed, p).random())
     )
-    wanted = min(share(len(patients), options.validation), len(patients) - 1)
-    return held | set(order[: max(wanted - len(held), 0)])
+    size = min(share(len(patients), options.validation), len(patients) - 1)
+    return validation | set(order[: max(size - len(validation), 0)])
 
 
 def part(
-    slices: Mapping[str, Sequence[Slice]], sides: dict[str, list[str]], shared: Sequence[str], seed: int, where: str
+    slices: Mapping[str, Sequence[Slice]], sides: dict[str, list[str]], common: Sequence[str], seed: int, where: str
 ) -> dict[str, int]:
     """Give each shared training patient to one domain, half to each; in the other they take no part.
 
@@ -72,21 +72,21 @@ def part(
     Raises:
         DataError: somebody is on one side as source and on another as target.
     """
-    of: dict[str, dict[str, str]] = {p: {} for p in shared}
+    of: dict[str, dict[str, str]] = {p: {} for p in common}
     for domain in ("source", "target"):
         for record, side in zip(slices[domain], sides[domain], strict=True):
             if side and record.patient_id in of:
                 of[record.patient_id][domain] = side
-    for patient, found in of.items():
-        if len(set(found.values())) > 1:
+    for patient, split_of in of.items():
+        if len(set(split_of.values())) > 1:
             raise DataError(
-                f"patient '{patient}' is on the {found['source']} side as source and on the {found['target']} side "
+                f"patient '{patient}' is on the {split_of['source']} side as source and on the {split_of['target']} side "
                 "as target",
                 where=where,
                 expected="one side for a person whom both domains hold",
                 remedy="Correct the split, or say split.same_people = false if they are different people",
             )
-    training = [p for p, found in of.items() if found.get("source") == found.get("target") == "train"]
+    training = [p for p, split_of in of.items() if split_of.get("source") == split_of.get("target") == "train"]
     order = sorted(training, key=lambda p: float(generator("half", seed, p).random()))
     out = {"source": set(order[1::2]), "target": set(order[::2])}
     for domain, leaving in out.items():
@@ -94,7 +94,7 @@ def part(
             "" if record.patient_id in leaving else side
             for record, side in zip(slices[domain], sides[domain], strict=True)
         ]
-    return {"people": len(shared), "source": len(out["target"]), "target": len(out["source"])}
+    return {"people": len(common), "source": len(out["target"]), "target": len(out["source"])}
 
 
 def share(count: int, fraction: float) -> int:

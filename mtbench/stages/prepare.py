@@ -40,9 +40,11 @@ def run(work: Work[PrepareOptions, DatasetSpec], folder: Path) -> dict[str, Any]
     writers: dict[str, _Writer] = {}
     size: tuple[int, int] | None = None
     count = 0
-    told = _Told(work.context.progress)
+    progress = _Told(work.context.progress)
     try:
-        for sample in work.registered.create(work.unit.arguments).prepare(root, replace(work.context, progress=told)):
+        for sample in work.registered.create(work.unit.arguments).prepare(
+            root, replace(work.context, progress=progress)
+        ):
             if not isinstance(sample, Sample):
                 raise PluginError(
                     f"prepare yielded {type(sample).__name__}", where=work.blame, expected="mtbench.Sample"
@@ -62,33 +64,33 @@ def run(work: Work[PrepareOptions, DatasetSpec], folder: Path) -> dict[str, Any]
                 writers[sample.domain] = _Writer(folder, sample.domain, work)
             writers[sample.domain].add(sample, size)
             count += 1
-            if not told.something:
+            if not progress.something:
                 work.context.progress(count, 0, {"slices": count})
     finally:
         for writer in writers.values():
             writer.close()
-    left_out = work.context.left_out
-    if left_out and work.strict:
+    omissions = work.context.left_out
+    if omissions and work.strict:
         raise DataError(
-            f"{_cases(left_out)} cannot be used: " + "; ".join(f"{case}: {reason}" for case, reason in left_out),
+            f"{_cases(omissions)} cannot be used: " + "; ".join(f"{case}: {reason}" for case, reason in omissions),
             where=f"dataset '{work.task.dataset}'",
             remedy="Mend them, or go on without them by leaving --strict out: what was converted is kept",
         )
     for domain in ("source", "target"):
-        found = len(writers[domain].ids) if domain in writers else 0
-        if found < 2:
+        total = len(writers[domain].ids) if domain in writers else 0
+        if total < 2:
             raise DataError(
-                f"the {domain} domain has {found} image{'s' if found != 1 else ''}",
+                f"the {domain} domain has {total} image{'s' if total != 1 else ''}",
                 where=f"dataset '{work.task.dataset}'",
                 expected="at least two images in each domain",
                 remedy=(
-                    f"{_cases(left_out)} could not be used; the first, {left_out[0][0]}: {left_out[0][1]}"
-                    if left_out
+                    f"{_cases(omissions)} could not be used; the first, {omissions[0][0]}: {omissions[0][1]}"
+                    if omissions
                     else "Check the folder and the patterns"
                 ),
             )
     _check_pairs(work, writers)
-    described = {
+    content = {
         "source": work.task.source,
         "target": work.task.target,
         "labels": {str(k): v for k, v in work.task.labels.items()},
@@ -98,14 +100,14 @@ def run(work: Work[PrepareOptions, DatasetSpec], folder: Path) -> dict[str, Any]
         "size": size,
         "depth": work.registered.spec.depth,
     }
-    (folder / "task.json").write_text(json.dumps(described, indent=1, sort_keys=True))
+    (folder / "task.json").write_text(json.dumps(content, indent=1, sort_keys=True))
     return {
         "slices": {d: len(w.ids) for d, w in writers.items()},
         "patients": {d: len(w.patients) for d, w in writers.items()},
         "images": count,
-        "remark": f"{_cases(left_out)} left out; the first, {left_out[0][0]}: {left_out[0][1]}" if left_out else "",
-        "left_out": [{"case": case, "reason": reason} for case, reason in left_out],
-        "notes": [*work.context.lines(), *(f"left out: {case}: {reason}" for case, reason in left_out)],
+        "remark": f"{_cases(omissions)} left out; the first, {omissions[0][0]}: {omissions[0][1]}" if omissions else "",
+        "left_out": [{"case": case, "reason": reason} for case, reason in omissions],
+        "notes": [*work.context.lines(), *(f"left out: {case}: {reason}" for case, reason in omissions)],
     }
 
 
@@ -121,8 +123,8 @@ class _Told:
         self._report(done, total, figures)
 
 
-def _cases(left_out: Sequence[tuple[str, str]]) -> str:
-    return f"{len(left_out)} case{'s' if len(left_out) != 1 else ''}"
+def _cases(omissions: Sequence[tuple[str, str]]) -> str:
+    return f"{len(omissions)} case{'s' if len(omissions) != 1 else ''}"
 
 
 class _Writer:
@@ -153,18 +155,18 @@ class _Writer:
                 where=where,
                 expected="an id of its own for each",
             )
-        stored = self._stored(np.asarray(sample.image), size, where)
-        mask = self._checked_mask(sample.mask, stored.shape, where)
+        pixels = self._stored(np.asarray(sample.image), size, where)
+        mask = self._checked_mask(sample.mask, pixels.shape, where)
         self.ids.add(record.slice_id)
         self.patients.add(record.patient_id)
         if self._images is None:
-            self._images = GrowingArray(self._folder / f"images-{self._domain}.npy", stored)
+            self._images = GrowingArray(self._folder / f"images-{self._domain}.npy", pixels)
             if mask is not None:
                 self._masks = GrowingArray(self._folder / f"masks-{self._domain}.npy", mask)
-        self._images.add(stored)
+        self._images.add(pixels)
         if mask is not None and self._masks is not None:
             self._masks.add(mask)
-        self._index.add(record, content_of(stored), content_of(mask) if mask is not None else "")
+        self._index.add(record, content_of(pixels), content_of(mask) if mask is not None else "")
 
     def close(self) -> None:
         with contextlib.ExitStack() as stack:

@@ -23,7 +23,7 @@ def run(work: Work[ScoreOptions, MetricSpec], folder: Path) -> dict[str, Any]:
     """Write ``score.json``: scores by label, cases, and how many images and patients entered."""
     options = work.options
     inputs, sizes = gather(work)
-    found = score(
+    scoring = score(
         work.registered.create(work.unit.arguments),
         work.registered.spec,
         inputs,
@@ -33,16 +33,16 @@ def run(work: Work[ScoreOptions, MetricSpec], folder: Path) -> dict[str, Any]:
         like=len(work.images(options.like)) if options.like else None,
         blame=work.blame,
     )
-    record = {**as_record(found), **sizes}
+    record = {**as_record(scoring), **sizes}
     (folder / "score.json").write_text(json.dumps(record, sort_keys=True))
     return {"notes": work.context.lines(), "images": sizes["n_translated"]}
 
 
-def as_record(found: Scoring) -> dict[str, Any]:
+def as_record(scoring: Scoring) -> dict[str, Any]:
     """Scores and their cases as plain JSON values."""
     return {
-        "n": found.n or None,
-        "draws": found.draws,
+        "n": scoring.n or None,
+        "draws": scoring.draws,
         "scores": [
             {
                 "label": s.label,
@@ -54,7 +54,7 @@ def as_record(found: Scoring) -> dict[str, Any]:
                 "note": s.note,
                 "without_interval": reason,
             }
-            for s, reason in zip(found.scores, found.without, strict=True)
+            for s, reason in zip(scoring.scores, scoring.without, strict=True)
         ],
         "cases": [
             {
@@ -64,7 +64,7 @@ def as_record(found: Scoring) -> dict[str, Any]:
                 "patient": list(s.cases.patients),
                 "value": [None if math.isnan(v) else float(v) for v in s.cases.values],
             }
-            for s in found.scores
+            for s in scoring.scores
             if s.cases is not None
         ],
     }
@@ -83,9 +83,9 @@ def gather(work: Work[ScoreOptions, MetricSpec]) -> tuple[MetricInputs, dict[str
         for name in need.arrays:
             array = np.load(artefact.path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             features.setdefault(need.of, {})[name] = array
-    predicted = None
+    masks = None
     if "predicted_masks" in options.roles:
-        predicted = np.load(work.inputs["predicted_masks"].path / "masks.npy", mmap_mode="r", allow_pickle=False)
+        masks = np.load(work.inputs["predicted_masks"].path / "masks.npy", mmap_mode="r", allow_pickle=False)
     paired = None
     if "paired" in options.roles:
         paired = work.images(Subset("paired", options.candidate.split))
@@ -95,7 +95,7 @@ def gather(work: Work[ScoreOptions, MetricSpec]) -> tuple[MetricInputs, dict[str
         candidate=candidate,
         reference=reference,
         paired=paired,
-        predicted_masks=predicted,
+        predicted_masks=masks,
         reference_masks=candidate.masks if "reference_masks" in options.roles else None,
         features=features,
     )
@@ -124,9 +124,9 @@ def _models(work: Work[ScoreOptions, MetricSpec]) -> dict[str, Any]:
     }
 
 
-def _aligned(wanted: Sequence[str], present: Sequence[str]) -> list[int]:
+def _aligned(names: Sequence[str], present: Sequence[str]) -> list[int]:
     where = {name: position for position, name in enumerate(present)}
-    missing = [name for name in wanted if name not in where]
-    if missing:
-        raise DataError(f"slice '{missing[0]}' has no paired truth", expected="one for every source test slice")
-    return [where[name] for name in wanted]
+    absent = [name for name in names if name not in where]
+    if absent:
+        raise DataError(f"slice '{absent[0]}' has no paired truth", expected="one for every source test slice")
+    return [where[name] for name in names]

@@ -78,20 +78,20 @@ def score(
         PluginError: the metric gave no score, or one that is not a finite number.
     """
     blame = blame or f"metric '{spec.name}'"
-    drawn = list(_draws(inputs, seed, draws, like)) if spec.balanced and balance else [inputs]
-    scores = _mean([_scores(metric, one, context, blame) for one in drawn])
-    found = [Interval()] * len(scores)
+    samples = list(_draws(inputs, seed, draws, like)) if spec.balanced and balance else [inputs]
+    scores = _mean([_scores(metric, one, context, blame) for one in samples])
+    bounds = [Interval()] * len(scores)
     if intervals:
         # With several draws the interval is that of their mean, so it looks at all slices, as they do.
-        several = len(drawn) > 1 and like is None
-        whole = inputs if several else drawn[0]
-        found = _intervals(metric, spec, scores, whole, context, seed, len(drawn) if several else 1, blame)
-    images = drawn[0].candidate
+        several = len(samples) > 1 and like is None
+        whole = inputs if several else samples[0]
+        bounds = _intervals(metric, spec, scores, whole, context, seed, len(samples) if several else 1, blame)
+    images = samples[0].candidate
     return Scoring(
-        scores=[_placed(s, interval, spec.interval != "cases") for s, interval in zip(scores, found, strict=True)],
-        without=[interval.reason for interval in found],
+        scores=[_placed(s, interval, spec.interval != "cases") for s, interval in zip(scores, bounds, strict=True)],
+        without=[interval.reason for interval in bounds],
         n=len(images) if images is not None else 0,
-        draws=len(drawn),
+        draws=len(samples),
     )
 
 
@@ -105,19 +105,19 @@ def _draws(inputs: MetricInputs, seed: int, draws: int, like: int | None) -> Ite
         yield inputs
         return
     for draw in range(draws):
-        chosen = {}
+        positions = {}
         for side, total in have.items():
             # By side and size only: all translators of a task are judged on the same slices.
             rng = generator("draw", seed, side, total, draw)
-            chosen[side] = None if total == count else np.sort(rng.choice(total, count, replace=False))
-        yield inputs.select(chosen["candidate"], chosen["reference"])
+            positions[side] = None if total == count else np.sort(rng.choice(total, count, replace=False))
+        yield inputs.select(positions["candidate"], positions["reference"])
 
 
 def _scores(metric: Metric, inputs: MetricInputs, context: Context, blame: str) -> list[Score]:
-    found = metric.compute(inputs, context)
-    scores = [found] if isinstance(found, Score) else list(found) if isinstance(found, Iterable) else []
+    result = metric.compute(inputs, context)
+    scores = [result] if isinstance(result, Score) else list(result) if isinstance(result, Iterable) else []
     if not scores or not all(isinstance(s, Score) for s in scores):
-        raise PluginError(f"compute() returned {found!r:.80}", where=blame, expected="mtbench.Score objects")
+        raise PluginError(f"compute() returned {result!r:.80}", where=blame, expected="mtbench.Score objects")
     return [_checked(item, blame) for item in scores]
 
 
@@ -144,10 +144,10 @@ def _checked(item: Score, blame: str) -> Score:
     )
 
 
-def _checked_cases(given: Any, about: str, blame: str) -> Any:
-    if not isinstance(given, Cases):
-        return given  # None, or what the check of the score's fields refuses
-    cases = given
+def _checked_cases(value: Any, about: str, blame: str) -> Any:
+    if not isinstance(value, Cases):
+        return value  # None, or what the check of the score's fields refuses
+    cases = value
     counts = len(cases.ids), len(cases.patients), len(cases.values)
     if len(set(counts)) > 1:
         raise PluginError(
@@ -194,7 +194,7 @@ def _intervals(
     if isinstance(metric, Resampling):
         measure = metric.resample(inputs, context)
     else:
-        measure = measure_of(inputs, lambda chosen: _scores(metric, chosen, context, blame))
+        measure = measure_of(inputs, lambda part: _scores(metric, part, context, blame))
     references = inputs.reference.patients if inputs.reference is not None else None
     if draws > 1 and references is not None:
         measure = averaged_over_draws(measure, len(inputs.candidate), len(references), seed=seed, draws=draws)

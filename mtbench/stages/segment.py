@@ -27,29 +27,29 @@ def run(work: Work[ImageOptions, SegmenterSpec], folder: Path) -> dict[str, Any]
     segmenter = work.registered.create(work.unit.arguments)
     segmenter.load(work.inputs["fit"].path)
     context = work.context
-    known = np.array([0, *work.task.labels], dtype=np.int64)
+    values = np.array([0, *work.task.labels], dtype=np.int64)
 
     def segment(rows: range) -> dict[str, Any]:
-        found = segmenter.segment(images.tensor(slice(rows.start, rows.stop), context.device), context)
+        prediction = segmenter.segment(images.tensor(slice(rows.start, rows.stop), context.device), context)
         expected = (len(rows), *images.size)
-        if not isinstance(found, torch.Tensor) or tuple(found.shape) != expected:
-            shape = f" of shape {tuple(found.shape)}" if isinstance(found, (torch.Tensor, np.ndarray)) else ""
+        if not isinstance(prediction, torch.Tensor) or tuple(prediction.shape) != expected:
+            shape = f" of shape {tuple(prediction.shape)}" if isinstance(prediction, (torch.Tensor, np.ndarray)) else ""
             raise PluginError(
-                f"segment() returned {type(found).__name__}{shape}",
+                f"segment() returned {type(prediction).__name__}{shape}",
                 where=work.blame,
                 expected=f"a torch tensor of shape {expected}",
             )
-        return {"masks": found}
+        return {"masks": prediction}
 
     with closing(GrowingArray(folder / "masks.npy", np.zeros(images.size, np.uint8))) as masks:
         for _, result in in_batches(images, context, segment):
             labels = result["masks"].cpu().numpy()
-            unknown = np.setdiff1d(labels, known)
+            unknown = np.setdiff1d(labels, values)
             if unknown.size:
                 raise PluginError(
                     f"segment() returned the label {unknown[0]}",
                     where=work.blame,
-                    expected=f"one of {known.tolist()}",
+                    expected=f"one of {values.tolist()}",
                 )
             for mask in labels:
                 masks.add(mask)

@@ -40,17 +40,17 @@ def run(work: Work[SplitOptions, Spec[Any]], folder: Path) -> dict[str, Any]:
         options = split_by("own" if own else "seed")
     table = _read_file(Path(work.unit.paths["split_file"])) if options.by == "file" else {}
     both = {s.patient_id for s in slices["source"]} & {s.patient_id for s in slices["target"]}
-    shared = sorted(both) if options.same_people and options.by != "demo" else []
-    decided = draw_shared(shared, options) if options.by in ("seed", "folds") else {}
+    common = sorted(both) if options.same_people and options.by != "demo" else []
+    assignments = draw_shared(common, options) if options.by in ("seed", "folds") else {}
     sides: dict[str, list[str]] = {}
     for domain in ("source", "target"):
         where = f"dataset '{work.task.dataset}', {domain} domain"
-        sides[domain] = divide(slices[domain], options, where, domain, table, decided)
-        found = zip(slices[domain], sides[domain], strict=True)
-        decided = {**decided, **{s.patient_id: side for s, side in found if s.patient_id in shared}}
+        sides[domain] = divide(slices[domain], options, where, domain, table, assignments)
+        pairs = zip(slices[domain], sides[domain], strict=True)
+        assignments = {**assignments, **{s.patient_id: side for s, side in pairs if s.patient_id in common}}
     people: dict[str, Any] = {}
-    if shared and not any(f"{domain}/{p}" in table for domain in sides for p in shared):
-        people = part(slices, sides, shared, options.seed, f"dataset '{work.task.dataset}'")
+    if common and not any(f"{domain}/{p}" in table for domain in sides for p in common):
+        people = part(slices, sides, common, options.seed, f"dataset '{work.task.dataset}'")
     for domain in sides:
         where = f"dataset '{work.task.dataset}', {domain} domain"
         _check(slices[domain], sides[domain], options.by == "demo", where)
@@ -59,14 +59,14 @@ def run(work: Work[SplitOptions, Spec[Any]], folder: Path) -> dict[str, Any]:
     contents = {domain: _contents(data, domain, slices[domain], sides[domain]) for domain in slices}
     task = sha256_of(data / "task.json")
     settings = {"by": options.by, **options.settings}
-    described = {"settings": settings, "sides": sides, "contents": contents, "task": task}
+    content = {"settings": settings, "sides": sides, "contents": contents, "task": task}
     if options.by == "folds":
         # The same for all folds of one division, which tables average.
         whole = {domain: _contents(data, domain, of, ["test"] * len(of)) for domain, of in slices.items()}
-        described["data"] = hash_of([whole, task, settings, STAGES["split"].revision])
+        content["data"] = hash_of([whole, task, settings, STAGES["split"].revision])
     else:
-        described["data"] = hash_of([contents, task])
-    (folder / "split.json").write_text(json.dumps(described, indent=1, sort_keys=True))
+        content["data"] = hash_of([contents, task])
+    (folder / "split.json").write_text(json.dumps(content, indent=1, sort_keys=True))
     return {
         "by": options.by,
         "shared": people,
@@ -74,7 +74,7 @@ def run(work: Work[SplitOptions, Spec[Any]], folder: Path) -> dict[str, Any]:
         "slices": {d: {side: sides[d].count(side) for side in SPLITS} for d in ("source", "target")},
         "patients": {
             d: {
-                side: len({s.patient_id for s, found in zip(slices[d], sides[d], strict=True) if found == side})
+                side: len({s.patient_id for s, pairs in zip(slices[d], sides[d], strict=True) if pairs == side})
                 for side in SPLITS
             }
             for d in ("source", "target")
@@ -98,13 +98,13 @@ def _contents(data: Path, domain: str, slices: Sequence[Slice], sides: Sequence[
     What hangs on a side is made anew when that side changes, and only then: a corrected mask of a test slice, or
     a larger test set, costs no training.
     """
-    found: dict[str, dict[str, list[Any]]] = {side: {"images": [], "masks": []} for side in SPLITS}
+    entries: dict[str, dict[str, list[Any]]] = {side: {"images": [], "masks": []} for side in SPLITS}
     for record, side, (image, mask) in zip(slices, sides, read_contents(data, domain), strict=True):
         if side:
             # Where the file lay and what its publisher calls its side change nothing.
-            found[side]["images"].append([asdict(replace(record, file="", split="")), image])
-            found[side]["masks"].append(mask)
-    return {side: {what: hash_of(of) for what, of in parts.items()} for side, parts in found.items()}
+            entries[side]["images"].append([asdict(replace(record, file="", split="")), image])
+            entries[side]["masks"].append(mask)
+    return {side: {what: hash_of(of) for what, of in parts.items()} for side, parts in entries.items()}
 
 
 def divide(
@@ -113,16 +113,16 @@ def divide(
     where: str,
     domain: str,
     table: Mapping[str, str],
-    decided: Mapping[str, str],
+    assignments: Mapping[str, str],
 ) -> list[str]:
     """The side of each slice: "train", "validation", "test", or empty where it takes no part.
 
-    ``decided`` are the sides of people in the other domain, who keep them where the side is drawn.
+    ``assignments`` are the sides of people in the other domain, who keep them where the side is drawn.
     """
     by = options.by
     patients = sorted({s.patient_id for s in slices})
     if by == "own" and any(s.split for s in slices):
-        return _own(slices, options, where, decided)
+        return _own(slices, options, where, assignments)
     if by == "own":
         # The other domain has a split of its own, this one has none.
         by, options = "seed", replace(options, by="seed")
@@ -131,17 +131,17 @@ def divide(
     if by == "demo" and len(patients) < 3:
         return _blocks(slices, options)
     if len(patients) < (options.folds if by == "folds" else 3):
-        needed = f"{options.folds} folds" if by == "folds" else "training, validation and test"
+        need = f"{options.folds} folds" if by == "folds" else "training, validation and test"
         raise DataError(
-            f"{len(patients)} patient{'s' if len(patients) != 1 else ''} cannot be divided into {needed}",
+            f"{len(patients)} patient{'s' if len(patients) != 1 else ''} cannot be divided into {need}",
             where=where,
             remedy='Use split = "demo" to try the road on too few patients; its table says that it is no result',
         )
-    side = draw(patients, options, {p: side for p, side in decided.items() if side})
+    side = draw(patients, options, {p: side for p, side in assignments.items() if side})
     return [side[s.patient_id] for s in slices]
 
 
-def _own(slices: Sequence[Slice], options: SplitOptions, where: str, decided: Mapping[str, str]) -> list[str]:
+def _own(slices: Sequence[Slice], options: SplitOptions, where: str, assignments: Mapping[str, str]) -> list[str]:
     sides = [s.split for s in slices]
     for record in slices:
         if record.split not in (*SPLITS, ""):
@@ -156,8 +156,8 @@ def _own(slices: Sequence[Slice], options: SplitOptions, where: str, decided: Ma
     train = sorted({s.patient_id for s in slices if s.split == "train"})
     if len(train) < 2:
         return sides
-    held = held_out(train, options, decided)
-    return ["validation" if s.split == "train" and s.patient_id in held else s.split for s in slices]
+    holdout = held_out(train, options, assignments)
+    return ["validation" if s.split == "train" and s.patient_id in holdout else s.split for s in slices]
 
 
 def _blocks(slices: Sequence[Slice], options: SplitOptions) -> list[str]:
@@ -166,8 +166,8 @@ def _blocks(slices: Sequence[Slice], options: SplitOptions) -> list[str]:
     validation = share(len(slices), options.validation)
     sides = [""] * len(slices)
     for rank, position in enumerate(order):
-        left = len(slices) - rank
-        sides[position] = "test" if left <= test else "validation" if left <= test + validation else "train"
+        rest = len(slices) - rank
+        sides[position] = "test" if rest <= test else "validation" if rest <= test + validation else "train"
     return sides
 
 
@@ -214,11 +214,11 @@ def _read_file(path: Path) -> dict[str, str]:
 
 
 def _check(slices: Sequence[Slice], sides: Sequence[str], demo: bool, where: str) -> None:
-    seen: dict[str, str] = {}
+    side_of: dict[str, str] = {}
     for record, side in zip(slices, sides, strict=True):
         if not side:
             continue
-        first = seen.setdefault(record.patient_id, side)
+        first = side_of.setdefault(record.patient_id, side)
         if first != side and not demo:
             raise DataError(
                 f"patient '{record.patient_id}' is on two sides: {first} and {side}",

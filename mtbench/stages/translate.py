@@ -38,7 +38,7 @@ def run(work: Work[TranslateOptions, TranslatorSpec], folder: Path) -> dict[str,
     if "fit" in work.inputs:
         assert isinstance(translator, Trainable), "one that trains can load"
         translator.load(work.inputs["fit"].path)
-    made = translate(
+    chunks = translate(
         translator,
         images,
         work.context,
@@ -47,7 +47,7 @@ def run(work: Work[TranslateOptions, TranslatorSpec], folder: Path) -> dict[str,
         blame=work.blame,
     )
     with closing(GrowingArray(folder / "images.npy", np.zeros(images.size, images.images.dtype))) as array:
-        for chunk in made:
+        for chunk in chunks:
             for image in chunk:
                 array.add(image)
     return {
@@ -126,8 +126,8 @@ def _batched(
 ) -> Iterator[NDArray[np.float32]]:
     import torch
 
-    def work(chosen: range) -> dict[str, torch.Tensor]:
-        rows = slice(chosen.start, chosen.stop)
+    def work(span: range) -> dict[str, torch.Tensor]:
+        rows = slice(span.start, span.stop)
         batch = Batch(
             source=images.tensor(rows, context.device),
             slices=images.slices[rows],
@@ -155,8 +155,8 @@ def _all(
 ) -> Iterator[NDArray[np.float32]]:
     count = 0
     context.start_batch()
-    given = images if conditional else replace(images, masks=None)
-    for image in translator.translate_all(given, context):
+    visible = images if conditional else replace(images, masks=None)
+    for image in translator.translate_all(visible, context):
         if count == len(images):
             raise PluginError("translate_all() yields more images than it was given", where=blame)
         values = np.array(image, np.float32)

@@ -67,12 +67,12 @@ class Work(Generic[OptionsT, PluginSpecT]):
         """Whose code runs: for messages."""
         return self.registered.blame
 
-    def images(self, subset: Subset, made_by: str = "") -> ImageSet:
-        """The slices of a subset; their pixels from the unit in role ``made_by`` if there is one."""
+    def images(self, subset: Subset, role: str = "") -> ImageSet:
+        """The slices of a subset; their pixels from the unit in role ``role`` if there is one."""
         real = read_set(self.inputs["data"], self.inputs["split"], self.task, subset)
-        if not made_by or made_by not in self.inputs:
+        if not role or role not in self.inputs:
             return real
-        pixels = np.load(self.inputs[made_by].path / "images.npy", mmap_mode="r", allow_pickle=False)
+        pixels = np.load(self.inputs[role].path / "images.npy", mmap_mode="r", allow_pickle=False)
         if len(pixels) != len(real):
             raise DataError(f"{len(pixels)} translated images for {len(real)} source slices", where=self.unit.name)
         return ImageSet(pixels, real.slices, real.masks, real.task, real.domain, real.split)
@@ -81,15 +81,15 @@ class Work(Generic[OptionsT, PluginSpecT]):
 def read_set(data: Artefact, split: Artefact, task: Task, subset: Subset) -> ImageSet:
     """The slices of ``subset``."""
     domain = subset.domain
-    chosen = positions(split, subset)
+    indices = positions(split, subset)
     slices = read_slices(data.path, domain)
     images = np.load(data.path / f"images-{domain}.npy", mmap_mode="r", allow_pickle=False)
     masks_path = data.path / f"masks-{domain}.npy"
     masks = np.load(masks_path, mmap_mode="r", allow_pickle=False) if masks_path.exists() else None
     return ImageSet(
-        images=_rows(images, chosen),
-        slices=tuple(slices[i] for i in chosen),
-        masks=None if masks is None else _rows(masks, chosen),
+        images=_rows(images, indices),
+        slices=tuple(slices[i] for i in indices),
+        masks=None if masks is None else _rows(masks, indices),
         task=task,
         domain=domain,
         split=subset.split,
@@ -102,8 +102,8 @@ def positions(split: Artefact, subset: Subset) -> list[int]:
     return [position for position, split_of in enumerate(splits) if split_of == subset.split]
 
 
-def _rows(array: NDArray[Any], chosen: list[int]) -> NDArray[Any]:
+def _rows(array: NDArray[Any], indices: list[int]) -> NDArray[Any]:
     # Either way nothing is read here. A range is a memory map's own business.
-    if chosen and chosen == list(range(chosen[0], chosen[-1] + 1)):
-        return array[chosen[0] : chosen[-1] + 1]
-    return Rows.of(array, chosen)
+    if indices and indices == list(range(indices[0], indices[-1] + 1)):
+        return array[indices[0] : indices[-1] + 1]
+    return Rows.of(array, indices)

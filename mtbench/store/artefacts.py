@@ -104,9 +104,9 @@ class Store:
         """Delete an artefact, whole: it is renamed away first, so no reader sees half of it."""
         path = self.path(stage, address)
         if path.exists():
-            doomed = path.with_name(f"{temporary_prefix()}drop{address[:8]}")
-            path.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+            trash = path.with_name(f"{temporary_prefix()}drop{address[:8]}")
+            path.rename(trash)
+            shutil.rmtree(trash, ignore_errors=True)
 
     def move(self, stage: str, address: str, to: str, changes: Mapping[str, Any]) -> None:
         """Give an artefact another address, and its manifest the ``changes``; dropped where one lies there already."""

@@ -174,7 +174,7 @@ def irregular(path: Path) -> StoreError:
 def irregular_below(folder: Path) -> Iterator[Path]:
     """What lies below a folder and is neither a real folder nor a regular file."""
     with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda found: found.name):
+        for entry in sorted(entries, key=lambda each: each.name):
             if entry.is_dir(follow_symlinks=False):
                 yield from irregular_below(Path(entry.path))
             elif not entry.is_file(follow_symlinks=False):

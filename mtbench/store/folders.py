@@ -8,9 +8,9 @@ from pathlib import Path
 from mtbench.paths import cache_folder, expanded
 
 
-def store_folder(chosen: str | os.PathLike[str] | None = None) -> Path:
-    """The artefact store: ``chosen``, else ``MTBENCH_STORE``, else below the user's cache folder."""
-    return _folder(chosen or os.environ.get("MTBENCH_STORE"), "store")
+def store_folder(folder: str | os.PathLike[str] | None = None) -> Path:
+    """The artefact store: ``folder``, else ``MTBENCH_STORE``, else below the user's cache folder."""
+    return _folder(folder or os.environ.get("MTBENCH_STORE"), "store")
 
 
 def weights_folder() -> Path:
@@ -18,5 +18,5 @@ def weights_folder() -> Path:
     return _folder(os.environ.get("MTBENCH_WEIGHTS"), "weights")
 
 
-def _folder(chosen: str | os.PathLike[str] | None, name: str) -> Path:
-    return expanded(chosen).resolve() if chosen else cache_folder() / name
+def _folder(folder: str | os.PathLike[str] | None, name: str) -> Path:
+    return expanded(folder).resolve() if folder else cache_folder() / name

@@ -45,9 +45,9 @@ class Hashes:
     def sha256(self, path: Path, *, only_known: bool = False) -> str | None:
         """The file's sha256; with ``only_known``, ``None`` where it would have to be read."""
         stat = path.stat()
-        known = self._known(path, stat)
-        if known is not None or only_known:
-            return known
+        record = self._known(path, stat)
+        if record is not None or only_known:
+            return record
         digest = sha256_of(path)
         self.remember({str(path): (stat.st_size, stat.st_mtime_ns, digest)})
         return digest
@@ -71,14 +71,14 @@ class Hashes:
         Raises:
             DataError: a file is not there or not accessible.
         """
-        found: dict[Path, tuple[int, int, str]] = {}
+        records: dict[Path, tuple[int, int, str]] = {}
         unknown: dict[Path, os.stat_result] = {}
         for path in files:
             with _naming(path):
                 stat = path.stat()
             digest = self._known(path, stat)
             if digest is not None:
-                found[path] = (stat.st_size, stat.st_mtime_ns, digest)
+                records[path] = (stat.st_size, stat.st_mtime_ns, digest)
             elif only_known:
                 return None
             else:
@@ -86,12 +86,13 @@ class Hashes:
         if unknown:
             with ThreadPoolExecutor(min(_READERS, len(unknown))) as pool:
                 for (path, stat), digest in zip(unknown.items(), pool.map(_read, unknown), strict=True):
-                    found[path] = (stat.st_size, stat.st_mtime_ns, digest)
-            self.remember({str(path): found[path] for path in unknown if found[path][2] != _UNREADABLE})
+                    records[path] = (stat.st_size, stat.st_mtime_ns, digest)
+            self.remember({str(path): records[path] for path in unknown if records[path][2] != _UNREADABLE})
         self._do(
-            "INSERT OR IGNORE INTO sets VALUES (?)", _sizes(root, ((path, size) for path, (size, *_) in found.items()))
+            "INSERT OR IGNORE INTO sets VALUES (?)",
+            _sizes(root, ((path, size) for path, (size, *_) in records.items())),
         )
-        return hash_of(sorted((_name(path, root), size, digest) for path, (size, _, digest) in found.items()))
+        return hash_of(sorted((_name(path, root), size, digest) for path, (size, _, digest) in records.items()))
 
     def seen(self, root: Path, files: Iterable[Path]) -> bool:
         """Whether a :func:`fingerprint` was made of files of the same names and sizes before."""

@@ -132,8 +132,8 @@ def read_contents(folder: Path, domain: str) -> list[tuple[str, str]]:
     if not path.exists():
         return []
     with pq.ParquetFile(path) as file:
-        found = file.read(["image_sha256", "mask_sha256"], use_threads=False)
-    return list(zip(*(found.column(name).to_pylist() for name in found.column_names), strict=True))
+        table = file.read(["image_sha256", "mask_sha256"], use_threads=False)
+    return list(zip(*(table.column(name).to_pylist() for name in table.column_names), strict=True))
 
 
 def slice_of(row: Mapping[str, Any]) -> Slice:

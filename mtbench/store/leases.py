@@ -109,10 +109,10 @@ class Leases:
         silent = gone(holder.rpartition("-")[0])
         if not silent:
             sign = f"{holder} {_read(self._root / 'runs' / holder) if holder else ''}"
-            known, since = self._seen.get(str(file), ("", now))
-            if known != sign:
+            last, since = self._seen.get(str(file), ("", now))
+            if last != sign:
                 self._seen[str(file)] = (sign, now)
-            silent = known == sign and now - since >= self._patience
+            silent = last == sign and now - since >= self._patience
         if silent and holder:
             with contextlib.suppress(OSError):
                 (self._root / "runs" / holder).unlink(missing_ok=True)

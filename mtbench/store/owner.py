@@ -19,7 +19,7 @@ def gone(name: str) -> bool:
     parts = name.split(".")
     if len(parts) != 5:
         return False
-    machine, boot, space, pid, started = parts
+    machine, boot, space, pid, start = parts
     here = _place()
     if machine != here[0]:
         return False
@@ -27,7 +27,7 @@ def gone(name: str) -> bool:
         return True
     if space != here[2] or not pid.isdigit():
         return False
-    return _started(int(pid)) != started
+    return _started(int(pid)) != start
 
 
 @cache

@@ -27,7 +27,7 @@ def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) ->
     test = Images("target test slices", TARGET_TEST)
     for translator in translators:
         for ready in trained(builder, translator):
-            made = {
+            translations = {
                 split: ready.translate(builder, Subset("source", split), f"{split} slices")
                 for split in (() if ready.skipped else _LEARNT)
             }
@@ -36,7 +36,7 @@ def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) ->
                 ready.columns,
                 f"learnt from {ready.label}",
                 test,
-                training=Training("source", f"source slices by {ready.label}", made),
+                training=Training("source", f"source slices by {ready.label}", translations),
                 fit=ready.fit,
                 skipped=ready.skipped,
                 wants=segmentation,

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 Configure = Callable[[Mapping[str, Any], "UserConfig"], Mapping[str, Any]]
 
 
-def from_table(name: str, declared: Mapping[str, Param]) -> Configure:
+def from_table(name: str, schema: Mapping[str, Param]) -> Configure:
     """What ``[executors.NAME]`` says, where the command line leaves a parameter at its default."""
 
     def configure(params: Mapping[str, Any], config: UserConfig) -> Mapping[str, Any]:
         if name not in config.names("executors"):
             return params
-        table = config.table("executors", name, declared).values
-        return {**params, **{key: table[key] for key in table if params[key] == declared[key].default}}
+        table = config.table("executors", name, schema).values
+        return {**params, **{key: table[key] for key in table if params[key] == schema[key].default}}
 
     return configure

@@ -46,8 +46,8 @@ class Inline:
 
     def wait(self, seconds: float) -> list[Outcome]:
         """What has been run since the last call."""
-        done, self._done = self._done, []
-        return done
+        outcomes, self._done = self._done, []
+        return outcomes
 
     def close(self) -> None:
         """Nothing to let go of."""

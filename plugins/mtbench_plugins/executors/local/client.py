@@ -77,8 +77,8 @@ class Local:
     def submit(self, job: Job) -> None:
         """Have the server start it."""
         self._ensure()
-        taken = {running.slot for running in self._running.values()}
-        slot = next(number for number in range(len(taken) + 1) if number not in taken)
+        slots = {running.slot for running in self._running.values()}
+        slot = next(number for number in range(len(slots) + 1) if number not in slots)
         self._count += 1
         folder = self._folder / str(self._count)
         scratch = folder / "scratch"
@@ -89,7 +89,7 @@ class Local:
             job = replace(job, device="cuda:0")
         file = folder / "unit.json"
         write_job(file, job)
-        asked = {
+        request = {
             "unit": str(file),
             "scratch": str(scratch),
             "env": env,
@@ -99,21 +99,21 @@ class Local:
         }
         self._running[str(file)] = Running(job, file, slot)
         with contextlib.suppress(OSError):  # a server that has died is noticed by wait()
-            self._control.sendall(json.dumps(asked).encode() + b"\n")
+            self._control.sendall(json.dumps(request).encode() + b"\n")
 
     def wait(self, seconds: float) -> list[Outcome]:
         """What has ended; progress is shown meanwhile."""
         until = time.monotonic() + seconds
         while True:
-            left = until - time.monotonic()
-            if select.select([self._control], [], [], max(0.0, min(0.25, left)))[0]:
+            rest = until - time.monotonic()
+            if select.select([self._control], [], [], max(0.0, min(0.25, rest)))[0]:
                 messages = self._receive()
                 if messages is None:
                     return self._server_died()
                 if messages:
                     return [self._ended(message) for message in messages]
             self._tell()
-            if left <= 0:
+            if rest <= 0:
                 return []
 
     def close(self) -> None:
@@ -163,12 +163,12 @@ class Local:
         Raises:
             RequestError: the GPU that was asked for is not among them.
         """
-        asked = self._session.device or ("cuda" if count else "cpu")
-        if not asked.startswith("cuda"):
+        device = self._session.device or ("cuda" if count else "cpu")
+        if not device.startswith("cuda"):
             return []
-        given = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = [name.strip() for name in given.split(",")] if given else [str(n) for n in range(count)]
-        return [names[number] for number in numbered(asked, count)]
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = [name.strip() for name in visible.split(",")] if visible else [str(n) for n in range(count)]
+        return [names[number] for number in numbered(device, count)]
 
     def _receive(self) -> list[dict[str, Any]] | None:
         """Whole messages; ``None`` when the server has gone."""
@@ -182,12 +182,12 @@ class Local:
         return [json.loads(line) for line in lines]
 
     def _server_died(self) -> list[Outcome]:
-        lost = [
+        outcomes = [
             _without(running.job, "lost", "The process that starts the units' processes died.", {})
             for running in self._running.values()
         ]
         self.close()
-        return lost
+        return outcomes
 
     # -- units
 

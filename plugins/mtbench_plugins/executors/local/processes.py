@@ -38,28 +38,28 @@ def _prctl(option: int, value: int) -> None:
 
 def table() -> Table:
     """Parent, session and whether it is dead (a zombie), of every process, by process id."""
-    found = {}
+    processes = {}
     with contextlib.suppress(OSError):
         for name in os.listdir("/proc"):
             if name.isdigit():
                 with contextlib.suppress(OSError, IndexError):
                     fields = Path("/proc", name, "stat").read_text(errors="replace").rpartition(")")[2].split()
-                    found[int(name)] = (int(fields[1]), int(fields[3]), fields[0] in "ZX")
-    return found
+                    processes[int(name)] = (int(fields[1]), int(fields[3]), fields[0] in "ZX")
+    return processes
 
 
-def family(head: int, known: Table) -> set[int]:
+def family(head: int, processes: Table) -> set[int]:
     """Who is alive of: the process ``head``, its descendants, and whoever shares a session with one of them."""
-    found = {head}
+    members = {head}
     while True:
         more = {
             pid
-            for pid, (parent, session, _) in known.items()
-            if pid not in found and (parent in found or session in found)
+            for pid, (parent, session, _) in processes.items()
+            if pid not in members and (parent in members or session in members)
         }
         if not more:
-            return {pid for pid in found if pid in known and not known[pid][2]}
-        found |= more
+            return {pid for pid in members if pid in processes and not processes[pid][2]}
+        members |= more
 
 
 def resident_mb(pids: set[int]) -> float:

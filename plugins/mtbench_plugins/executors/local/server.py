@@ -121,16 +121,16 @@ class Server:
     def _say(self, message: dict[str, Any]) -> None:
         self._control.sendall(json.dumps(message).encode() + b"\n")
 
-    def _start(self, asked: dict[str, Any]) -> None:
+    def _start(self, request: dict[str, Any]) -> None:
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            _unit(asked, writing)
+            _unit(request, writing)
         os.close(writing)
-        child = Child(pid, asked["unit"], reading, asked["timeout"], asked["memory_mb"])
+        child = Child(pid, request["unit"], reading, request["timeout"], request["memory_mb"])
         self._children[pid] = child
         self._selector.register(reading, selectors.EVENT_READ, child)
 
@@ -151,8 +151,8 @@ class Server:
         now = time.monotonic()
         for child in list(self._children.values()):
             # Not reaped yet, so that its number is not given to another while its family is looked for.
-            ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if ended is not None:
+            end = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if end is not None:
                 self._end(child)
                 self._looked = 0.0
             elif child.timeout is not None and now - child.started > child.timeout and not child.why:
@@ -160,16 +160,16 @@ class Server:
                 processes.kill_family(child.pid)
         if now - self._looked >= 0.2:
             self._looked = now
-            known = processes.table()
-            self._weigh(known)
-            self._bury(known)
+            table = processes.table()
+            self._weigh(table)
+            self._bury(table)
 
-    def _weigh(self, known: processes.Table) -> None:
+    def _weigh(self, table: processes.Table) -> None:
         for child in self._children.values():
-            pids = processes.family(child.pid, known)
-            used = processes.resident_mb(pids)
-            child.peak_mb = max(child.peak_mb, used)
-            if child.memory_mb is None or used <= child.memory_mb or child.why:
+            pids = processes.family(child.pid, table)
+            resident = processes.resident_mb(pids)
+            child.peak_mb = max(child.peak_mb, resident)
+            if child.memory_mb is None or resident <= child.memory_mb or child.why:
                 continue
             if len(pids) == 1 or processes.proportional_mb(pids) > child.memory_mb:
                 child.why = "memory"
@@ -200,9 +200,9 @@ class Server:
             }
         )
 
-    def _bury(self, known: processes.Table) -> None:
+    def _bury(self, table: processes.Table) -> None:
         """End orphans that came to this process from units that have ended; reap those that died."""
-        for pid, (parent, session, dead) in known.items():
+        for pid, (parent, session, dead) in table.items():
             if parent == os.getpid() and pid not in self._children:
                 if not dead and session not in self._children:
                     processes.kill_family(pid)
@@ -210,7 +210,7 @@ class Server:
                     os.waitpid(pid, os.WNOHANG)
 
 
-def _unit(asked: dict[str, Any], output: int) -> None:
+def _unit(request: dict[str, Any], output: int) -> None:
     """The life of a unit's process; does not return."""
     code = 1
     try:
@@ -225,14 +225,14 @@ def _unit(asked: dict[str, Any], output: int) -> None:
         if os.getppid() != parent:
             os._exit(1)
         processes.be_killed_first()
-        os.environ.update(asked["env"], TMPDIR=asked["scratch"])
+        os.environ.update(request["env"], TMPDIR=request["scratch"])
         tempfile.tempdir = None
-        if asked["spawn"]:
-            command = childprocess.command("-m", "mtbench", "worker", asked["unit"])
+        if request["spawn"]:
+            command = childprocess.command("-m", "mtbench", "worker", request["unit"])
             os.execv(command[0], command)
         from mtbench.engine.worker import execute_file
 
-        execute_file(Path(asked["unit"]))
+        execute_file(Path(request["unit"]))
         code = 0
     except BaseException:  # a plugin may raise anything; this process ends here
         traceback.print_exc()

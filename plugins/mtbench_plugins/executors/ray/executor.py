@@ -122,17 +122,17 @@ class Ray:
     def _outcome(self, reference: Any) -> Outcome:
         task = self._tasks.pop(reference)
         try:
-            how, printed = self._ray.get(reference)
+            how, output = self._ray.get(reference)
         except self._ray.exceptions.OutOfMemoryError as error:
             return _files.without_outcome(task.job, "oom", f"Ray stopped it for want of memory: {_first(error)}")
         except Exception as error:
             return _files.without_outcome(task.job, "lost", f"Ray lost it: {_first(error)}")
-        found = _files.take(task.job, task.unit)
-        if found is not None:
-            return found
+        outcome = _files.take(task.job, task.unit)
+        if outcome is not None:
+            return outcome
         if how == "timeout":
-            return _files.without_outcome(task.job, "timeout", f"It was stopped after {task.job.timeout:g} s", printed)
-        return _files.without_outcome(task.job, "lost", "Its process ended without an outcome", printed)
+            return _files.without_outcome(task.job, "timeout", f"It was stopped after {task.job.timeout:g} s", output)
+        return _files.without_outcome(task.job, "lost", "Its process ended without an outcome", output)
 
 
 def _first(error: BaseException) -> str:

@@ -28,14 +28,14 @@ def work(unit: str, timeout: float | None, folder: str) -> tuple[str, str]:
     )
     how = "exit"
     try:
-        printed, _ = process.communicate(timeout=timeout)
+        output, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         how = "timeout"
-        printed = _stop(process)
+        output = _stop(process)
     except BaseException:
         _stop(process)
         raise
-    return how, printed[-10_000:].decode(errors="replace")
+    return how, output[-10_000:].decode(errors="replace")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> bytes:

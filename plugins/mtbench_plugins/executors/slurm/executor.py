@@ -77,9 +77,9 @@ class Slurm:
         self._ready = []
         until = time.monotonic() + seconds
         while True:
-            found = self._collect()
-            if found or time.monotonic() >= until:
-                return found
+            outcomes = self._collect()
+            if outcomes or time.monotonic() >= until:
+                return outcomes
             time.sleep(min(self._options["poll"], 1.0, max(0.05, until - time.monotonic())))
 
     def close(self) -> None:
@@ -106,26 +106,26 @@ class Slurm:
         self._tasks += [Task(job, folder / f"{n}.json", f"{array}_{n}") for n, job in enumerate(batch)]
 
     def _collect(self) -> list[Outcome]:
-        found = []
+        outcomes = []
         for task in list(self._tasks):
             outcome = _files.take(task.job, task.unit)
             if outcome is not None:
                 self._tasks.remove(task)
-                found.append(outcome)
+                outcomes.append(outcome)
         now = time.monotonic()
-        if not found and self._tasks and now - self._looked >= self._options["poll"]:
+        if not outcomes and self._tasks and now - self._looked >= self._options["poll"]:
             self._looked = now
-            found = self._missing(now)
-        return found
+            outcomes = self._missing(now)
+        return outcomes
 
     def _missing(self, now: float) -> list[Outcome]:
         """Outcomes of tasks that have left the queue and left none; progress of the others."""
-        queued = queue.waiting(sorted({task.name.partition("_")[0] for task in self._tasks}))
-        if queued is None:
+        waiting = queue.waiting(sorted({task.name.partition("_")[0] for task in self._tasks}))
+        if waiting is None:
             return []
-        found = []
+        outcomes = []
         for task in list(self._tasks):
-            if task.name in queued:
+            if task.name in waiting:
                 task.gone = None
                 progress = read_progress(task.unit)
                 if progress is not None:
@@ -135,8 +135,8 @@ class Slurm:
             elif now - task.gone > GRACE:
                 self._tasks.remove(task)
                 status, reason = queue.ended(task.name)
-                found.append(_files.without_outcome(task.job, status, reason, self._log(task)))
-        return found
+                outcomes.append(_files.without_outcome(task.job, status, reason, self._log(task)))
+        return outcomes
 
     def _log(self, task: Task) -> str:
         log = task.unit.with_suffix(".log")

@@ -49,21 +49,21 @@ def submit(script: Path) -> str:
 def waiting(jobs: list[str]) -> set[str] | None:
     """The array tasks, ``JOB_TASK``, that are queued or running; ``None`` if Slurm does not say just now."""
     try:
-        found = _slurm("squeue", "--noheader", "--array", "--format=%F_%K", f"--jobs={','.join(jobs)}")
+        output = _slurm("squeue", "--noheader", "--array", "--format=%F_%K", f"--jobs={','.join(jobs)}")
     except RequestError as error:
         # squeue calls it an error when none of the jobs is known any more.
         return set() if "Invalid job id" in str(error) else None
-    return set(found.split())
+    return set(output.split())
 
 
 def ended(task: str) -> tuple[str, str]:
     """How an array task that left no outcome has ended: a status, and the reason in words."""
     with contextlib.suppress(RequestError):
-        found = re.search(r"JobState=(\w+)", _slurm("scontrol", "show", "job", task))
-        if found and found[1] in ENDED:
-            return ENDED[found[1]]
-        if found:
-            return "lost", f"its process ended without an outcome (Slurm says {found[1]})"
+        match = re.search(r"JobState=(\w+)", _slurm("scontrol", "show", "job", task))
+        if match and match[1] in ENDED:
+            return ENDED[match[1]]
+        if match:
+            return "lost", f"its process ended without an outcome (Slurm says {match[1]})"
     return "lost", "it has left the queue without an outcome"
 
 
@@ -75,13 +75,13 @@ def cancel(jobs: list[str]) -> None:
 
 def _slurm(*command: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RequestError(f"`{command[0]}` does not answer: {error}", where="executor 'slurm'") from error
-    if done.returncode:
+    if process.returncode:
         raise RequestError(
-            f"`{command[0]}` refuses: {done.stderr.strip() or done.stdout.strip()}",
+            f"`{command[0]}` refuses: {process.stderr.strip() or process.stdout.strip()}",
             where="executor 'slurm'",
             remedy="Correct [executors.slurm] in your mtbench.toml" if command[0] == "sbatch" else None,
         )
-    return done.stdout
+    return process.stdout

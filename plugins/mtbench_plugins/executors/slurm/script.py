@@ -23,7 +23,7 @@ def batch_script(folder: Path, count: int, options: Mapping[str, Any], *, thread
     A task that runs out of time is queued again by itself, ``retries`` times: a fit goes on from its checkpoint. One
     whose node is lost is queued again by Slurm.
     """
-    wanted = {
+    directives = {
         "job-name": "mtbench",
         "array": f"0-{count - 1}%{options['at_once']}",
         "partition": options["partition"],
@@ -40,7 +40,7 @@ def batch_script(folder: Path, count: int, options: Mapping[str, Any], *, thread
         "open-mode": "append",
         "signal": f"B:USR1@{NOTICE}",
     }
-    head = [f"#SBATCH --{name}={value}" for name, value in wanted.items() if value not in (None, "")]
+    head = [f"#SBATCH --{name}={value}" for name, value in directives.items() if value not in (None, "")]
     worker = shlex.join(childprocess.command("-m", "mtbench", "worker", python=options["python"]))
     unit = f"{shlex.quote(str(folder))}/$SLURM_ARRAY_TASK_ID.json"
     return "\n".join(
