@@ -31,7 +31,8 @@ from mtbench.engine.adopt import adopt
 from mtbench.plan.request import PlanRequest
 from mtbench.plan.suite import load_suite
 from mtbench.registry.discovery import discover
-from mtbench.report.evidence import Evidence, Side, array
+from mtbench.report.evidence import Evidence, Slices, array
+from mtbench.stages.table import Subset
 from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
 from mtbench_plugins.metrics.overlap import Dice
@@ -85,14 +86,14 @@ def other_patients(results: str, store: Path) -> dict[Key, float]:
         if score is None or not {"data", "split", "predicted_masks"} <= set(parts := evidence.inputs(score)):
             continue
         where = score.manifest["unit"]["options"]["candidate"]
-        side = Side(parts["data"], parts["split"], where["domain"], where["split"])
-        people = np.array([record.patient_id for record in side.slices])
-        real = np.array([side.mask(i) for i in range(len(side))]) > 0
-        seen = array(parts["predicted_masks"], "masks.npy") > 0
+        reals = Slices(parts["data"], parts["split"], Subset(where["domain"], where["split"]))
+        people = np.array([record.patient_id for record in reals.slices])
+        real = np.array([reals.mask(i) for i in range(len(reals))]) > 0
+        predicted = array(parts["predicted_masks"], "masks.npy") > 0
         values = []
         for mine, theirs in permutations([np.flatnonzero(people == name) for name in dict.fromkeys(people)], 2):
             # The slices that lie equally far through the two patients.
-            a, b = seen[mine], real[theirs[np.linspace(0, len(theirs) - 1, len(mine)).round().astype(int)]]
+            a, b = predicted[mine], real[theirs[np.linspace(0, len(theirs) - 1, len(mine)).round().astype(int)]]
             counts = zip(*(masks.sum((1, 2)) for masks in (a & b, a, b)), strict=True)
             values += [Dice().of_counts(*slice_counts) for slice_counts in counts]
         found.setdefault(key_of(row), []).append(float(np.mean(values)))

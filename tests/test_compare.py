@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from mtbench.analysis.compare import Comparison, compare
+from mtbench.analysis.compare import ResultComparison, compare
 from mtbench.analysis.paired import paired_difference
 from mtbench.cli.compare import command
 from mtbench.errors import RequestError
@@ -69,7 +69,7 @@ def result(
     return table(rows, SCORES), table(cases, CASES)
 
 
-def run(a: tuple[pa.Table, pa.Table], b: tuple[pa.Table, pa.Table], **options: Any) -> Comparison:
+def run(a: tuple[pa.Table, pa.Table], b: tuple[pa.Table, pa.Table], **options: Any) -> ResultComparison:
     return compare(a[0], b[0], a[1], b[1], **options)
 
 

@@ -22,8 +22,8 @@ from mtbench import api
 from mtbench.errors import RequestError
 from mtbench.report import write_figure, write_report
 from mtbench.report.choosing import choose
-from mtbench.report.html import embedded
-from mtbench.report.pixels import edges, grey, outlined
+from mtbench.report.html import script_json
+from mtbench.report.pixels import edges, image_uri, outlines_uri
 from mtbench.results.directory import Results
 
 TOYS = Path(__file__).with_name("toys.py")
@@ -291,7 +291,7 @@ def test_bad_results_break_nothing(rows: list[dict[str, Any]], tmp_path: Path) -
 
 def test_json_in_a_page_cannot_end_its_script() -> None:
     value = {"<!--": ["</script>", "&", "\u2028", math.nan, math.inf, (1.5,)]}
-    text = embedded(value)
+    text = script_json(value)
     assert not set(text) & set("<>&\u2028")
     assert json.loads(text) == {"<!--": ["</script>", "&", "\u2028", None, None, [1.5]]}
 
@@ -345,8 +345,8 @@ def test_outlines_follow_labels_and_images_are_made_smaller() -> None:
     mask = np.zeros((5, 5), np.uint8)
     mask[1:4, 1:4] = 2
     assert edges(mask)[1:4, 1:4].tolist() == [[True, True, True], [True, False, True], [True, True, True]]
-    assert outlined(mask, 100).startswith("data:image/png;base64,")
-    assert len(grey(np.zeros((400, 300), np.uint8), 40)) < 200
+    assert outlines_uri(mask, 100).startswith("data:image/png;base64,")
+    assert len(image_uri(np.zeros((400, 300), np.uint8), 40)) < 200
 
 
 # -- in a browser

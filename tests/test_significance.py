@@ -17,7 +17,7 @@ from test_compare import result
 
 from mtbench.analysis.compare import compare
 from mtbench.analysis.gather import gather
-from mtbench.analysis.layout import Layout
+from mtbench.analysis.layout import TableLayout
 from mtbench.analysis.nemenyi import critical_difference, nemenyi
 from mtbench.analysis.percase import PerCase
 from mtbench.analysis.significance import significant_leads
@@ -93,12 +93,12 @@ FAR = [value - 0.3 for value in BEST]
 
 def leads(found: tuple[pa.Table, pa.Table]) -> tuple[float, str]:
     """The lead in the one column there is."""
-    gathered = gather(found[0], runs=True)
-    layout = Layout(gathered, {}, (), (), ())
-    values = {r: number.value for (_, r, _), number in gathered.numbers.items()}
+    averages = gather(found[0], runs=True)
+    layout = TableLayout(averages, {}, (), (), ())
+    values = {r: number.value for (_, r, _), number in averages.numbers.items()}
     places = {r: 1 + sum(other > value for other in values.values()) for r, value in values.items()}
-    (lead,) = significant_leads(gathered, found[1], {(0, 0): places}, layout.labels).values()
-    return lead.p, lead.untested
+    (lead,) = significant_leads(averages, found[1], {(0, 0): places}, layout.labels).values()
+    return lead.p, lead.reason
 
 
 def test_the_best_must_beat_every_other_row_and_not_the_runner_up_alone() -> None:
@@ -120,8 +120,8 @@ def test_the_p_of_a_lead_is_the_largest_of_its_comparisons_after_holm() -> None:
     for i, value in enumerate(raw):
         largest = max(largest, min(1.0, value * (3 - i)))
         by_holm.append(largest)
-    p, untested = leads(by_patient({"best": BEST, "close": CLOSE, "third": third, "far": FAR}))
-    assert untested == ""
+    p, reason = leads(by_patient({"best": BEST, "close": CLOSE, "third": third, "far": FAR}))
+    assert reason == ""
     assert p == pytest.approx(max(by_holm))
     assert raw[-1] > 2 / 2**12
 

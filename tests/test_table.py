@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from mtbench.analysis.columns import anonymous
-from mtbench.analysis.model import Cell, ResultsTable, Row
-from mtbench.analysis.numbers import printed
+from mtbench.analysis.columns import anonymise
+from mtbench.analysis.model import Cell, ResultsTable, TableRow
+from mtbench.analysis.numbers import format_number
 from mtbench.analysis.table import build_table
 from mtbench.analysis.terminal import render
 from mtbench.errors import DataError, RequestError
@@ -64,7 +64,7 @@ def lines(built: ResultsTable, section: int = 0) -> dict[str, list[str]]:
     return {r.label: [c.text for c in r.cells] for r in built.sections[section].rows}
 
 
-def find(built: ResultsTable, label: str, section: int = 0) -> Row:
+def find(built: ResultsTable, label: str, section: int = 0) -> TableRow:
     return next(r for r in built.sections[section].rows if r.label == label)
 
 
@@ -96,7 +96,7 @@ def titles(built: ResultsTable, section: int = 0) -> list[str]:
 def test_numbers_are_printed_with_three_significant_digits_or_the_decimals_asked_for(
     value: float, decimals: int | None, text: str
 ) -> None:
-    assert printed(value, decimals) == text
+    assert format_number(value, decimals) == text
 
 
 def test_columns_come_by_family_and_labels_stand_beside_each_other() -> None:
@@ -466,7 +466,7 @@ def test_no_path_reaches_a_table() -> None:
     ],
 )
 def test_only_folders_of_absolute_paths_are_taken_out(text: str, shown: str) -> None:
-    assert anonymous(text) == shown
+    assert anonymise(text) == shown
 
 
 def test_rows_columns_and_tasks_can_be_chosen_ordered_and_renamed() -> None:

@@ -100,21 +100,21 @@ def sentences(
     b, r, c = (axis[mask] for axis in places)
     texts = table[name].filter(pa.array(mask))
     _, first = combine([b, r, c, codes(texts)])
-    found: dict[Key, list[str]] = {}
+    by_cell: dict[Key, list[str]] = {}
     for i, text in zip(first.tolist(), texts.take(pa.array(first)).to_pylist(), strict=True):
         if text or empty:
-            found.setdefault((int(b[i]), int(r[i]), int(c[i])), []).append(text or empty)
-    return found
+            by_cell.setdefault((int(b[i]), int(r[i]), int(c[i])), []).append(text or empty)
+    return by_cell
 
 
 def texts_by(of: NDArray[np.int64], texts: pa.ChunkedArray) -> dict[int, list[str]]:
     """The distinct texts, in order, of each number in ``of``; empty ones left out."""
-    found: dict[int, list[str]] = {}
+    by_number: dict[int, list[str]] = {}
     _, first = combine([of, codes(texts)])
     for number, text in zip(of[first].tolist(), texts.take(pa.array(first)).to_pylist(), strict=True):
         if text:
-            found.setdefault(number, []).append(text)
-    return found
+            by_number.setdefault(number, []).append(text)
+    return by_number
 
 
 def validation(table: pa.Table, b: NDArray[np.int64]) -> dict[tuple[int, str, str], list[dict[str, float]]]:
@@ -122,15 +122,15 @@ def validation(table: pa.Table, b: NDArray[np.int64]) -> dict[tuple[int, str, st
 
     By block, protocol and segmenter; several where there are folds, or where each translator has its own segmenter.
     """
-    known = pc.and_(pc.not_equal(table["segmenter_validation"], ""), pc.equal(table["role"], "translator"))
+    mask = pc.and_(pc.not_equal(table["segmenter_validation"], ""), pc.equal(table["role"], "translator"))
     names = ["protocol", "segmenter", "segmenter_validation"]
-    rows, b = table.select(names).filter(known), b[np.asarray(known.to_numpy(zero_copy_only=False))]
+    rows, b = table.select(names).filter(mask), b[np.asarray(mask.to_numpy(zero_copy_only=False))]
     _, first = combine([b, *(codes(rows[name]) for name in names)])
-    found: dict[tuple[int, str, str], list[dict[str, float]]] = {}
+    by_segmenter: dict[tuple[int, str, str], list[dict[str, float]]] = {}
     for block, row in zip(b[first].tolist(), rows.take(pa.array(first)).to_pylist(), strict=True):
         dice = json.loads(row["segmenter_validation"])
-        found.setdefault((block, row["protocol"], row["segmenter"]), []).append(dice)
-    return found
+        by_segmenter.setdefault((block, row["protocol"], row["segmenter"]), []).append(dice)
+    return by_segmenter
 
 
 def counts(
@@ -141,14 +141,14 @@ def counts(
         return {}
     place, first = combine([b, c])
     keys = list(zip(b[first].tolist(), c[first].tolist(), strict=True))
-    found: dict[tuple[int, int], dict[str, tuple[int, int]]] = {key: {} for key in keys}
+    ranges: dict[tuple[int, int], dict[str, tuple[int, int]]] = {key: {} for key in keys}
     for name in COUNTS:
-        known = np.asarray(pc.is_valid(table[name]).to_numpy(zero_copy_only=False))
-        values = np.asarray(pc.fill_null(table[name], 0).to_numpy(), dtype=np.int64)[known]
+        mask = np.asarray(pc.is_valid(table[name]).to_numpy(zero_copy_only=False))
+        values = np.asarray(pc.fill_null(table[name], 0).to_numpy(), dtype=np.int64)[mask]
         low, high = np.full(len(keys), 2**62), np.full(len(keys), -1)
-        np.minimum.at(low, place[known], values)
-        np.maximum.at(high, place[known], values)
+        np.minimum.at(low, place[mask], values)
+        np.maximum.at(high, place[mask], values)
         for key, smallest, largest in zip(keys, low.tolist(), high.tolist(), strict=True):
             if largest >= 0:
-                found[key][name] = (smallest, largest)
-    return found
+                ranges[key][name] = (smallest, largest)
+    return ranges

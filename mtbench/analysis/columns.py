@@ -31,7 +31,7 @@ _PATH = re.compile(
 )
 
 
-def anonymous(text: str) -> str:
+def anonymise(text: str) -> str:
     """``text`` with the folders of absolute paths taken out, so that no table gives away who made it."""
     return _PATH.sub(lambda match: "…/" + re.split(r"[\\/]", match[0])[-1], text)
 
@@ -41,12 +41,12 @@ def params(text: str | None) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        found = json.loads(text)
+        values = json.loads(text)
     except ValueError:
-        found = text
-    if not isinstance(found, dict):
-        found = {"params": found}
-    return {key: anonymous(value) if isinstance(value, str) else value for key, value in found.items()}
+        values = text
+    if not isinstance(values, dict):
+        values = {"params": values}
+    return {key: anonymise(value) if isinstance(value, str) else value for key, value in values.items()}
 
 
 def row_labels(rows: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> list[str]:
@@ -54,7 +54,7 @@ def row_labels(rows: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> 
 
     Reference rows are called by their role.
     """
-    return _distinct([row_label(row, rows, rename) for row in rows])
+    return _number_duplicates([row_label(row, rows, rename) for row in rows])
 
 
 def row_label(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> str:
@@ -64,10 +64,10 @@ def row_label(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], rename:
         role = rename.get(row["role"], row["role"])
         return f"{role} ({name})" if name else role
     siblings = [other for other in rows if (other["role"], other["translator"]) == ("translator", row["translator"])]
-    shown: dict[str, Any] = {}
+    distinctions: dict[str, Any] = {}
     for key in ("translator_version", "translator_params"):
-        shown |= _apart(key, row[key], [sibling[key] for sibling in siblings])
-    return format_call(name, shown)
+        distinctions |= _distinctions(key, row[key], [sibling[key] for sibling in siblings])
+    return format_call(name, distinctions)
 
 
 def block_titles(blocks: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> list[str]:
@@ -86,7 +86,7 @@ def block_titles(blocks: Sequence[Mapping[str, Any]], rename: Mapping[str, str])
             if any(b[key] != block[key] for b in others):
                 differences.append(detail(key, block[key], [b[key] for b in others]))
         titles.append(f"{title} [{', '.join(d for d in differences if d)}]" if any(differences) else title)
-    return _distinct(titles)
+    return _number_duplicates(titles)
 
 
 def column_names(columns: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> list[str]:
@@ -129,22 +129,22 @@ def detail(key: str, value: Any, values: Iterable[Any]) -> str:
     if value in ("", None):
         return f"{word} not stated".strip() if word else "default"
     if isinstance(value, str) and value.startswith("{"):
-        text = format_call("", _apart(key, value, values))[1:-1]
+        text = format_call("", _distinctions(key, value, values))[1:-1]
         return f"{word} {text}".strip() if text else ""
     return f"{word} {str(value)[:_DIGITS] if key.endswith('sha256') else value}".strip()
 
 
-def _apart(key: str, value: str, values: Iterable[str]) -> dict[str, Any]:
+def _distinctions(key: str, value: str, values: Iterable[str]) -> dict[str, Any]:
     """What ``value`` says that any of ``values`` does not, by parameter; an unknown version says nothing."""
     others = [params(other) for other in values if other or not key.endswith("_version")]
-    return {name: said for name, said in params(value).items() if any(o.get(name) != said for o in others)}
+    return {name: setting for name, setting in params(value).items() if any(o.get(name) != setting for o in others)}
 
 
-def _distinct(labels: list[str]) -> list[str]:
+def _number_duplicates(labels: list[str]) -> list[str]:
     """The same labels, numbered where two different things would be printed alike."""
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for position, label in enumerate(labels):
-        seen[label] = seen.get(label, 0) + 1
-        if seen[label] > 1:
-            labels[position] = f"{label} ({seen[label]})"
+        counts[label] = counts.get(label, 0) + 1
+        if counts[label] > 1:
+            labels[position] = f"{label} ({counts[label]})"
     return labels

@@ -23,7 +23,7 @@ NOT_COMPARABLE = "not the same data, split or settings of the metric"
 
 
 @dataclass(frozen=True)
-class Compared:
+class CellComparison:
     """One translator's number on one task and metric, in two results.
 
     Attributes:
@@ -88,7 +88,7 @@ class AverageRank:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ResultComparison:
     """All cells that two results share.
 
     Attributes:
@@ -98,7 +98,7 @@ class Comparison:
         remarks: sentences for the reader.
     """
 
-    items: tuple[Compared, ...]
+    items: tuple[CellComparison, ...]
     average_ranks: tuple[AverageRank, ...]
     critical: tuple[CriticalDifference, ...]
     remarks: tuple[str, ...]
@@ -114,7 +114,7 @@ def compare(
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
     datasets: Sequence[str] = (),
-) -> Comparison:
+) -> ResultComparison:
     """Compare two results cell by cell.
 
     Tasks are matched by their dataset's name, translators by name and parameters (by name alone where a side has
@@ -133,14 +133,14 @@ def compare(
         DataError: a table is not of the scores schema, or mixes schema versions.
     """
     left, right = Side(a, cases_a, rows, columns, datasets), Side(b, cases_b)
-    items: list[Compared] = []
-    for block_a, block_b in match_blocks(left.found, right.found):
-        data = _apart(left.found.blocks[block_a], right.found.blocks[block_b], BLOCK)
+    items: list[CellComparison] = []
+    for block_a, block_b in match_blocks(left.averages, right.averages):
+        data = _differences(left.averages.blocks[block_a], right.averages.blocks[block_b], BLOCK)
         pairs = list(match_rows(left, right, block_a, block_b))
         for c_a, c_b in match_columns(left, right, block_a, block_b):
             items += _cells(left, right, (block_a, block_b), (c_a, c_b), pairs, data, rule)
     critical = tuple(_critical("a", items) + _critical("b", items))
-    return Comparison(tuple(_adjusted(items)), _average_ranks(items), critical, _remarks(items))
+    return ResultComparison(tuple(_with_holm(items)), _average_ranks(items), critical, _remarks(items))
 
 
 def _cells(
@@ -151,29 +151,29 @@ def _cells(
     pairs: Sequence[tuple[int, int]],
     data: Mapping[str, tuple[Any, Any]],
     rule: Rule,
-) -> list[Compared]:
-    entry_a, entry_b = a.found.columns[columns[0]], b.found.columns[columns[1]]
-    measured = {**data, **_apart(entry_a, entry_b, ("variant", *DETAILS))}
-    both = [
+) -> list[CellComparison]:
+    entry_a, entry_b = a.averages.columns[columns[0]], b.averages.columns[columns[1]]
+    conditions = {**data, **_differences(entry_a, entry_b, ("variant", *DETAILS))}
+    shared = [
         (r, s)
         for r, s in pairs
-        if (blocks[0], r, columns[0]) in a.found.numbers and (blocks[1], s, columns[1]) in b.found.numbers
+        if (blocks[0], r, columns[0]) in a.averages.numbers and (blocks[1], s, columns[1]) in b.averages.numbers
     ]
-    rank_a = _ranks(a, blocks[0], columns[0], [r for r, _ in both], rule)
-    rank_b = _ranks(b, blocks[1], columns[1], [s for _, s in both], rule)
+    rank_a = _ranks(a, blocks[0], columns[0], [r for r, _ in shared], rule)
+    rank_b = _ranks(b, blocks[1], columns[1], [s for _, s in shared], rule)
     items = []
     for r, s in pairs:
         key_a, key_b = (blocks[0], r, columns[0]), (blocks[1], s, columns[1])
-        number_a, number_b = a.found.numbers.get(key_a), b.found.numbers.get(key_b)
-        one = any(
-            number is not None and number.seeds == 1 and key in side.found.seeded
+        number_a, number_b = a.averages.numbers.get(key_a), b.averages.numbers.get(key_b)
+        one_checkpoint = any(
+            number is not None and number.seeds == 1 and key in side.averages.seeded
             for number, key, side in ((number_a, key_a, a), (number_b, key_b, b))
         )
-        translators = _apart(a.found.rows[r], b.found.rows[s], ROW)
+        translators = _differences(a.averages.rows[r], b.averages.rows[s], ROW)
         items.append(
-            Compared(
-                _both(a.layout.titles[blocks[0]], b.layout.titles[blocks[1]]),
-                f"{_both(a.layout.names[columns[0]], b.layout.names[columns[1]])} {entry_a['label']}".strip(),
+            CellComparison(
+                _joint_name(a.layout.titles[blocks[0]], b.layout.titles[blocks[1]]),
+                f"{_joint_name(a.layout.names[columns[0]], b.layout.names[columns[1]])} {entry_a['label']}".strip(),
                 entry_a["metric"],
                 _translator(a, r, b, s),
                 number_a.value if number_a else None,
@@ -182,48 +182,48 @@ def _cells(
                 b.text(*key_b),
                 rank_a.get(r),
                 rank_b.get(s),
-                not measured,
-                not measured and not translators,
-                _paired(a.cases(*key_a), b.cases(*key_b)) if not measured and number_a and number_b else None,
+                not conditions,
+                not conditions and not translators,
+                _paired(a.cases(*key_a), b.cases(*key_b)) if not conditions and number_a and number_b else None,
                 None,
                 number_a.std if number_a else None,
                 number_b.std if number_b else None,
-                one,
+                one_checkpoint,
                 bool(entry_a["higher_is_better"]),
-                {**measured, **translators},
+                {**conditions, **translators},
             )
         )
     return items
 
 
-def _apart(a: Mapping[str, Any], b: Mapping[str, Any], keys: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+def _differences(a: Mapping[str, Any], b: Mapping[str, Any], keys: Sequence[str]) -> dict[str, tuple[Any, Any]]:
     """What two entries of tables say under ``keys`` where they differ; of parameters, those that differ."""
-    found: dict[str, tuple[Any, Any]] = {key: (a[key], b[key]) for key in keys if a[key] != b[key]}
-    for key in found:
+    differences: dict[str, tuple[Any, Any]] = {key: (a[key], b[key]) for key in keys if a[key] != b[key]}
+    for key in differences:
         if key.endswith(("_params", "_version")):
             one, other = params(a[key]), params(b[key])
-            alike = {name for name, value in one.items() if name in other and other[name] == value}
-            found[key] = _without(one, alike), _without(other, alike)
-    return found
+            common = {name for name, value in one.items() if name in other and other[name] == value}
+            differences[key] = _without(one, common), _without(other, common)
+    return differences
 
 
-def _without(given: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if name not in names}
+def _without(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _translator(a: Side, r: int, b: Side, s: int) -> str:
     """The printed name; both sides', with what sets them apart, where they are not the same."""
-    pair = [a.found.rows[r], b.found.rows[s]]
-    if not _apart(pair[0], pair[1], ROW):
+    pair = [a.averages.rows[r], b.averages.rows[s]]
+    if not _differences(pair[0], pair[1], ROW):
         return a.layout.labels[r]
     if not all(row["translator_params"] or row["translator_version"] for row in pair):
-        return _both(a.layout.labels[r], b.layout.labels[s])  # a paper does not state them
-    return _both(*(row_label(row, pair, {}) for row in pair))
+        return _joint_name(a.layout.labels[r], b.layout.labels[s])  # a paper does not state them
+    return _joint_name(*(row_label(row, pair, {}) for row in pair))
 
 
 def _ranks(side: Side, block: int, column: int, rows: Sequence[int], rule: Rule) -> dict[int, int]:
     texts = {(block, row, column): side.text(block, row, column) for row in rows}
-    return ranked_rows(side.found, block, column, rows, rule, texts)
+    return ranked_rows(side.averages, block, column, rows, rule, texts)
 
 
 def _paired(a: Mapping[str, tuple[str, float]], b: Mapping[str, tuple[str, float]]) -> PairedDifference | None:
@@ -231,22 +231,22 @@ def _paired(a: Mapping[str, tuple[str, float]], b: Mapping[str, tuple[str, float
     return paired_difference([b[case][1] - a[case][1] for case in shared], [a[case][0] for case in shared])
 
 
-def _both(a: str, b: str) -> str:
+def _joint_name(a: str, b: str) -> str:
     return a if a == b else f"{a} / {b}"
 
 
-def _adjusted(items: Sequence[Compared]) -> list[Compared]:
+def _with_holm(items: Sequence[CellComparison]) -> list[CellComparison]:
     """The same items with Holm's p over all that have one."""
     p = [math.nan if item.paired is None or item.paired.p is None else item.paired.p for item in items]
     return [
-        item if math.isnan(adjusted) else replace(item, p_holm=adjusted)
-        for item, adjusted in zip(items, holm(p), strict=True)
+        item if math.isnan(p_holm) else replace(item, p_holm=p_holm)
+        for item, p_holm in zip(items, holm(p), strict=True)
     ]
 
 
-def _average_ranks(items: Sequence[Compared]) -> tuple[AverageRank, ...]:
+def _average_ranks(items: Sequence[CellComparison]) -> tuple[AverageRank, ...]:
     ranked = [item for item in items if item.rank_a and item.rank_b]
-    found = []
+    averages = []
     for metric in dict.fromkeys(item.metric_name for item in ranked):
         of_metric = [item for item in ranked if item.metric_name == metric]
         columns = {(item.task, item.metric) for item in of_metric}
@@ -255,13 +255,13 @@ def _average_ranks(items: Sequence[Compared]) -> tuple[AverageRank, ...]:
             ranks = [(item.rank_a, item.rank_b) for item in of_metric if item.translator == name]
             if len(ranks) == len(columns):
                 mean_a, mean_b = np.asarray(ranks, dtype=np.float64).mean(axis=0)
-                found.append(AverageRank(metric, name, tasks, float(mean_a), float(mean_b)))
-    return tuple(found)
+                averages.append(AverageRank(metric, name, tasks, float(mean_a), float(mean_b)))
+    return tuple(averages)
 
 
-def _critical(side: Literal["a", "b"], items: Sequence[Compared]) -> list[CriticalDifference]:
+def _critical(side: Literal["a", "b"], items: Sequence[CellComparison]) -> list[CriticalDifference]:
     """Of the translators ranked on all tasks; the labels of a task are no tasks of their own, so they are averaged."""
-    found = []
+    differences = []
     ranked = [item for item in items if item.rank_a and item.rank_b]
     for metric in dict.fromkeys(item.metric_name for item in ranked):
         columns: dict[tuple[str, str], dict[str, float]] = {}
@@ -275,12 +275,12 @@ def _critical(side: Literal["a", "b"], items: Sequence[Compared]) -> list[Critic
         for (task, _), values in columns.items():
             by_task.setdefault(task, []).append(shared_places(np.array([values[n] for n in names]), up))
         means = np.array([np.mean(places, axis=0) for places in by_task.values()])
-        one = critical_difference(side, metric, {n: means[:, i].tolist() for i, n in enumerate(names)})
-        found += [one] if one is not None else []
-    return found
+        difference = critical_difference(side, metric, {n: means[:, i].tolist() for i, n in enumerate(names)})
+        differences += [difference] if difference is not None else []
+    return differences
 
 
-def _remarks(items: Sequence[Compared]) -> tuple[str, ...]:
+def _remarks(items: Sequence[CellComparison]) -> tuple[str, ...]:
     texts = []
     if any(item.paired is not None and item.paired.p is not None for item in items):
         texts.append(

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from mtbench.analysis.association import METHODS, holm, leave_one_out, p_values
-from mtbench.analysis.gather import Gathered, gather
-from mtbench.analysis.layout import Layout
+from mtbench.analysis.gather import Averages, gather
+from mtbench.analysis.layout import TableLayout
+from mtbench.analysis.ranking import RULES, Rule
 from mtbench.errors import RequestError
-
-Rule = Literal["default", "paper"]
 
 ENOUGH = 8
 """With fewer translators a correlation is descriptive only."""
@@ -116,59 +115,61 @@ def correlate(
         RequestError: a name matches nothing.
         DataError: the table is not of the scores schema, or mixes schema versions.
     """
-    if rule not in ("default", "paper"):
-        raise RequestError(f"there is no rule '{rule}'", expected="one of default, paper")
-    found = gather(scores)
-    layout = Layout(found, {}, (), rows, datasets)
-    absent = set(Layout(found, {}, (), without, ()).rows) if without else set[int]()
+    if rule not in RULES:
+        raise RequestError(f"there is no rule '{rule}'", expected="one of " + ", ".join(RULES))
+    averages = gather(scores)
+    layout = TableLayout(averages, {}, (), rows, datasets)
+    exclusions = set(TableLayout(averages, {}, (), without, ()).rows) if without else set[int]()
     points = [
         r
         for r in layout.rows
-        if found.rows[r]["role"] == "translator"
-        and r not in absent
-        and (conditional or rule == "paper" or not found.rows[r]["conditional"])
+        if averages.rows[r]["role"] == "translator"
+        and r not in exclusions
+        and (conditional or rule == "paper" or not averages.rows[r]["conditional"])
     ]
     items: list[Correlation] = []
     for b in dict.fromkeys(b for b, _ in layout.columns):
-        items += _task(found, layout, b, [c for block, c in layout.columns if block == b], points)
-    hidden = [r for r in layout.rows if found.rows[r]["conditional"] and r not in points and r not in absent]
-    remarks = _remarks(items, rule, [layout.labels[r] for r in hidden])
-    return Correlations(tuple(_adjusted(items)), rule, remarks)
+        items += _task(averages, layout, b, [c for block, c in layout.columns if block == b], points)
+    circular = [r for r in layout.rows if averages.rows[r]["conditional"] and r not in points and r not in exclusions]
+    remarks = _remarks(items, rule, [layout.labels[r] for r in circular])
+    return Correlations(tuple(_with_holm(items)), rule, remarks)
 
 
-def _task(found: Gathered, layout: Layout, b: int, columns: Sequence[int], points: Sequence[int]) -> list[Correlation]:
+def _task(
+    averages: Averages, layout: TableLayout, b: int, columns: Sequence[int], points: Sequence[int]
+) -> list[Correlation]:
     values = np.full((len(points), len(columns)), np.nan)
     for i, r in enumerate(points):
         for j, c in enumerate(columns):
-            number = found.numbers.get((b, r, c))
+            number = averages.numbers.get((b, r, c))
             if number is not None and not number.incomplete and math.isfinite(number.value):
                 values[i, j] = number.value
-    known = ~np.isnan(values)
-    outcomes = [j for j, c in enumerate(columns) if found.columns[c]["family"] == "segmentation"]
+    mask = ~np.isnan(values)
+    outcomes = [j for j, c in enumerate(columns) if averages.columns[c]["family"] == "segmentation"]
     metrics = [j for j in range(len(columns)) if j not in outcomes]
     # Columns that lack the same translators are computed together.
     batches: dict[tuple[bytes, bytes], tuple[list[int], list[int]]] = {}
     for j in metrics:
         for k in outcomes:
-            xs, ys = batches.setdefault((known[:, j].tobytes(), known[:, k].tobytes()), ([], []))
+            xs, ys = batches.setdefault((mask[:, j].tobytes(), mask[:, k].tobytes()), ([], []))
             if j not in xs:
                 xs.append(j)
             if k not in ys:
                 ys.append(k)
     items: dict[tuple[int, int], Correlation] = {}
     for xs, ys in batches.values():
-        there = np.flatnonzero(known[:, xs[0]] & known[:, ys[0]]).tolist()
-        names = tuple(layout.labels[points[i]] for i in there)
-        x, y = values[there][:, xs], values[there][:, ys]
-        better = np.array([[1.0 if found.columns[columns[j]]["higher_is_better"] else -1.0 for j in xs]])
-        up = np.array([[1.0 if found.columns[columns[k]]["higher_is_better"] else -1.0 for k in ys]])
-        estimates = {method: _estimates(method, x, y, better.T * up, names) for method in METHODS}
+        indices = np.flatnonzero(mask[:, xs[0]] & mask[:, ys[0]]).tolist()
+        names = tuple(layout.labels[points[i]] for i in indices)
+        x, y = values[indices][:, xs], values[indices][:, ys]
+        sign_x = np.array([[1.0 if averages.columns[columns[j]]["higher_is_better"] else -1.0 for j in xs]])
+        sign_y = np.array([[1.0 if averages.columns[columns[k]]["higher_is_better"] else -1.0 for k in ys]])
+        estimates = {method: _estimates(method, x, y, sign_x.T * sign_y, names) for method in METHODS}
         for i, j in enumerate(xs):
             for m, k in enumerate(ys):
-                cx, cy = found.columns[columns[j]], found.columns[columns[k]]
+                cx, cy = averages.columns[columns[j]], averages.columns[columns[k]]
                 items[j, k] = Correlation(
                     layout.titles[b],
-                    found.blocks[b]["dataset"],
+                    averages.blocks[b]["dataset"],
                     f"{layout.names[columns[j]]} {cx['label']}".strip(),
                     f"{layout.names[columns[k]]} {cy['label']}".strip(),
                     names,
@@ -186,7 +187,7 @@ def _estimates(
         return [[Estimate()] * q_columns for _ in range(p_columns)]
     value = METHODS[method](x, y)
     p = p_values(method, x, y)
-    left = leave_one_out(method, x, y) * sign if len(names) > FEWEST else None
+    jackknife = leave_one_out(method, x, y) * sign if len(names) > FEWEST else None
     return [
         [
             Estimate()
@@ -196,8 +197,8 @@ def _estimates(
                 agreement=float(value[i, j] * sign[i, j]),
                 p=float(p[i, j]),
                 left_out={}
-                if left is None
-                else {name: float(v) for name, v in zip(names, left[:, i, j], strict=True) if not math.isnan(v)},
+                if jackknife is None
+                else {name: float(v) for name, v in zip(names, jackknife[:, i, j], strict=True) if not math.isnan(v)},
             )
             for j in range(q_columns)
         ]
@@ -205,7 +206,7 @@ def _estimates(
     ]
 
 
-def _adjusted(items: Sequence[Correlation]) -> list[Correlation]:
+def _with_holm(items: Sequence[Correlation]) -> list[Correlation]:
     """The same correlations with Holm's p, over all of one method."""
     estimates: list[dict[str, Estimate]] = [dict(item.estimates) for item in items]
     for method in METHODS:
@@ -216,7 +217,7 @@ def _adjusted(items: Sequence[Correlation]) -> list[Correlation]:
     return [replace(item, estimates=e) for item, e in zip(items, estimates, strict=True)]
 
 
-def _remarks(items: Sequence[Correlation], rule: Rule, hidden: Sequence[str]) -> tuple[str, ...]:
+def _remarks(items: Sequence[Correlation], rule: Rule, circular: Sequence[str]) -> tuple[str, ...]:
     texts = []
     if rule == "paper":
         texts.append("Absolute Pearson correlation over all rows: it hides whether a metric agrees or contradicts.")
@@ -226,9 +227,9 @@ def _remarks(items: Sequence[Correlation], rule: Rule, hidden: Sequence[str]) ->
         texts.append(f"Descriptive only: fewer than {ENOUGH} translators.")
     if any(item.n < FEWEST for item in items):
         texts.append(f"No correlation with fewer than {FEWEST} translators.")
-    if hidden:
+    if circular:
         texts.append(
-            f"Left out: {', '.join(hidden)} (conditional: its input is the reference mask, so its Dice is circular)."
+            f"Left out: {', '.join(circular)} (conditional: its input is the reference mask, so its Dice is circular)."
         )
     caveats = dict.fromkeys((item.metric, item.caveat) for item in items if item.caveat)
     texts += [f"{metric}: {caveat}." for metric, caveat in caveats]

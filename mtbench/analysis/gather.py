@@ -20,7 +20,7 @@ from mtbench.results.schema import SCHEMA_VERSION, SCORES
 
 
 @dataclass
-class Gathered:
+class Averages:
     """Everything a table or a statistic needs.
 
     Attributes:
@@ -52,7 +52,7 @@ class Gathered:
     seeded: set[Key] = field(default_factory=set)
 
 
-_USED = [
+_COLUMNS = [
     *dict.fromkeys((*BLOCK, *ROW, *COLUMN, *COUNTS)),
     *("source_domain", "target_domain", "task_note", "conditional", "higher_is_better", "decimals", "mark"),
     *("translator_note", "segmenter_validation"),
@@ -66,10 +66,10 @@ def normalise(scores: pa.Table) -> pa.Table:
     Raises:
         DataError: columns are missing, or rows are of another schema version.
     """
-    lacking = [name for name in SCORES.names if name not in scores.column_names]
-    if lacking:
+    missing = [name for name in SCORES.names if name not in scores.column_names]
+    if missing:
         raise DataError(
-            f"the scores table lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}",
+            f"the scores table lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}",
             remedy="It was written by another version of mtbench: run the suite again with this one",
         )
     versions = sorted(v for v in pc.unique(scores["schema_version"]).to_pylist() if v is not None)
@@ -81,14 +81,14 @@ def normalise(scores: pa.Table) -> pa.Table:
             "folder (--out): what is in the store is used again",
         )
     columns = [
-        pc.fill_null(scores[name], "") if SCORES.field(name).type == pa.string() else scores[name] for name in _USED
+        pc.fill_null(scores[name], "") if SCORES.field(name).type == pa.string() else scores[name] for name in _COLUMNS
     ]
-    table = pa.table(columns, names=_USED)
+    table = pa.table(columns, names=_COLUMNS)
     in_table = pc.is_in(table["role"], pa.array(list(ROLES)))
     return table if pc.all(in_table).as_py() else table.filter(in_table)
 
 
-def gather(scores: pa.Table, *, runs: bool = False) -> Gathered:
+def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
     """Average and sort all rows of a scores table.
 
     Args:
@@ -100,41 +100,41 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Gathered:
     """
     table = normalise(scores)
     if not table.num_rows:
-        return Gathered()
+        return Averages()
     block = _Axis(table, BLOCK, ("source_domain", "target_domain"))
     row = _Axis(table, ROW, ("conditional",))
     column = _Axis(table, COLUMN, ("higher_is_better", "decimals", "mark"))
-    valued = pc.and_(pc.is_in(table["status"], pa.array(["measured", "published"])), pc.is_valid(table["value"]))
-    good = np.asarray(valued.to_numpy())
-    _settle(block, good, BLOCK, open_keys=BLOCK[1:])
-    _settle(row, good, ROW, open_keys=("translator_version",))
+    has_value = pc.and_(pc.is_in(table["status"], pa.array(["measured", "published"])), pc.is_valid(table["value"]))
+    valid = np.asarray(has_value.to_numpy())
+    _settle(block, valid, BLOCK, open_keys=BLOCK[1:])
+    _settle(row, valid, ROW, open_keys=("translator_version",))
     for number, notes in texts_by(block.of, table["task_note"]).items():
         block.entries[number]["task_note"] = "; ".join(note.rstrip(".") for note in notes)
     places = (block.of, row.of, column.of)
 
-    found = Gathered(block.entries, row.entries, column.entries)
-    measures = table.select(["seed", "fold", "value", "ci_low", "ci_high"]).filter(valued)
-    found.numbers = average(measures, *(axis[good] for axis in places))
-    found.notes = sentences(table, "note", places, good)
-    left_out = np.asarray(pc.equal(table["status"], "skipped").to_numpy(zero_copy_only=False))
-    for status, mask in (("failed", ~good & ~left_out), ("skipped", ~good & left_out)):
+    averages = Averages(block.entries, row.entries, column.entries)
+    measures = table.select(["seed", "fold", "value", "ci_low", "ci_high"]).filter(has_value)
+    averages.numbers = average(measures, *(axis[valid] for axis in places))
+    averages.notes = sentences(table, "note", places, valid)
+    skipped = np.asarray(pc.equal(table["status"], "skipped").to_numpy(zero_copy_only=False))
+    for status, mask in (("failed", ~valid & ~skipped), ("skipped", ~valid & skipped)):
         for key, reasons in sentences(table, "note", places, mask, empty=f"{status}, no reason recorded").items():
-            found.reasons.setdefault(key, []).extend((status, reason) for reason in reasons)
-    translated = good & np.asarray(pc.equal(table["role"], "translator").to_numpy(zero_copy_only=False))
-    found.counts = counts(
-        table.select(COUNTS).filter(pa.array(translated)), block.of[translated], column.of[translated]
+            averages.reasons.setdefault(key, []).extend((status, reason) for reason in reasons)
+    of_translators = valid & np.asarray(pc.equal(table["role"], "translator").to_numpy(zero_copy_only=False))
+    averages.counts = counts(
+        table.select(COUNTS).filter(pa.array(of_translators)), block.of[of_translators], column.of[of_translators]
     )
-    found.about = texts_by(row.of, table["translator_note"])
-    found.validation = validation(table, block.of)
-    found.suites = [s for s in pc.unique(table["suite"]).to_pylist() if s]
-    found.sources = [s for s in pc.unique(table["source"]).to_pylist() if s]
+    averages.about = texts_by(row.of, table["translator_note"])
+    averages.validation = validation(table, block.of)
+    averages.suites = [s for s in pc.unique(table["suite"]).to_pylist() if s]
+    averages.sources = [s for s in pc.unique(table["source"]).to_pylist() if s]
     if runs:
-        found.runs = sentences(table, "row_id", places, good)
-        with_seed = good & np.asarray(pc.is_valid(table["seed"]).to_numpy(zero_copy_only=False))
-        found.seeded = set(sentences(table, "suite", places, with_seed, empty="-"))
-    _seat_guests(found)
-    _count_missing_folds(found)
-    return found
+        averages.runs = sentences(table, "row_id", places, valid)
+        with_seed = valid & np.asarray(pc.is_valid(table["seed"]).to_numpy(zero_copy_only=False))
+        averages.seeded = set(sentences(table, "suite", places, with_seed, empty="-"))
+    _seat_guests(averages)
+    _count_missing_folds(averages)
+    return averages
 
 
 class _Axis:
@@ -155,12 +155,12 @@ class _Axis:
                     self.entries[number][name] = value
 
 
-def _settle(axis: _Axis, good: NDArray[np.bool_], keys: Sequence[str], open_keys: Sequence[str]) -> None:
+def _settle(axis: _Axis, valid: NDArray[np.bool_], keys: Sequence[str], open_keys: Sequence[str]) -> None:
     """Give runs that failed before their data or their plugin's files were read the place of those that fit."""
-    settled = set(np.unique(axis.of[good]).tolist())
+    occupied = set(np.unique(axis.of[valid]).tolist())
     for number, entry in enumerate(axis.entries):
-        if number not in settled:
-            hosts = [n for n in settled if _fits(entry, axis.entries[n], keys, open_keys)]
+        if number not in occupied:
+            hosts = [n for n in occupied if _fits(entry, axis.entries[n], keys, open_keys)]
             if len(hosts) == 1:
                 axis.of[axis.of == number] = hosts[0]
 
@@ -170,49 +170,49 @@ def _fits(entry: Mapping[str, Any], host: Mapping[str, Any], keys: Sequence[str]
     return all(entry[k] == host[k] or (k in open_keys and entry[k] in ("", None)) for k in keys)
 
 
-def _seat_guests(found: Gathered) -> None:
+def _seat_guests(averages: Averages) -> None:
     """Move cells of columns that hold no translator's number into the columns of the same block that fit.
 
     A run that failed early does not know its labels or weights; a reference row has a protocol of its own.
     """
     hosts: dict[int, dict[int, None]] = {}
-    for b, r, c in found.numbers:
-        if found.rows[r]["role"] == "translator":
+    for b, r, c in averages.numbers:
+        if averages.rows[r]["role"] == "translator":
             hosts.setdefault(b, {})[c] = None
     guests: dict[tuple[int, int], list[Key]] = {}
-    for key in (*found.numbers, *found.reasons):
+    for key in (*averages.numbers, *averages.reasons):
         if key[2] not in hosts.get(key[0], ()):
             guests.setdefault((key[0], key[2]), []).append(key)
     keys = [k for k in COLUMN if k not in ("title", "family")]
     for (b, c), members in guests.items():
-        entry = dict(found.columns[c])
-        if all(found.rows[r]["role"] != "translator" for _, r, _ in members):
+        entry = dict(averages.columns[c])
+        if all(averages.rows[r]["role"] != "translator" for _, r, _ in members):
             entry["protocol"] = ""
-        valued = any(key in found.numbers for key in members)
-        free = ("protocol",) if valued else ("label", "caveat", "unit", *DETAILS)
-        seats = [h for h in hosts.get(b, ()) if _fits(entry, found.columns[h], keys, free)]
+        has_value = any(key in averages.numbers for key in members)
+        free = ("protocol",) if has_value else ("label", "caveat", "unit", *DETAILS)
+        seats = [h for h in hosts.get(b, ()) if _fits(entry, averages.columns[h], keys, free)]
         for key in dict.fromkeys(members) if seats else ():
-            _move(found, key, [(b, key[1], host) for host in seats])
+            _move(averages, key, [(b, key[1], host) for host in seats])
 
 
-def _move(found: Gathered, key: Key, places: Sequence[Key]) -> None:
+def _move(averages: Averages, key: Key, places: Sequence[Key]) -> None:
     """Copy a cell to other places and take it away from its own; a number that is there already stays."""
-    number, notes = found.numbers.pop(key, None), found.notes.pop(key, [])
-    reasons = found.reasons.pop(key, [])
+    number, notes = averages.numbers.pop(key, None), averages.notes.pop(key, [])
+    reasons = averages.reasons.pop(key, [])
     for place in places:
-        if number is not None and place not in found.numbers:
-            found.numbers[place] = number
+        if number is not None and place not in averages.numbers:
+            averages.numbers[place] = number
             if notes:
-                found.notes[place] = notes
+                averages.notes[place] = notes
         if reasons:
-            found.reasons[place] = [*found.reasons.get(place, ()), *reasons]
+            averages.reasons[place] = [*averages.reasons.get(place, ()), *reasons]
 
 
-def _count_missing_folds(found: Gathered) -> None:
+def _count_missing_folds(averages: Averages) -> None:
     """Mark numbers that lack runs others have: they are shown, but not ranked."""
     most: dict[tuple[int, int], int] = {}
-    for (b, _, c), number in found.numbers.items():
+    for (b, _, c), number in averages.numbers.items():
         most[b, c] = max(most.get((b, c), 0), number.folds)
-    for key, number in found.numbers.items():
-        if key in found.reasons or number.folds < most[key[0], key[2]]:
-            found.numbers[key] = replace(number, incomplete=True)
+    for key, number in averages.numbers.items():
+        if key in averages.reasons or number.folds < most[key[0], key[2]]:
+            averages.numbers[key] = replace(number, incomplete=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mtbench.analysis.gather import Gathered, gather
-from mtbench.analysis.layout import Layout
-from mtbench.analysis.numbers import printed
+from mtbench.analysis.gather import Averages, gather
+from mtbench.analysis.layout import TableLayout
+from mtbench.analysis.numbers import format_number
 from mtbench.analysis.percase import PerCase
 from mtbench.results.identity import BLOCK, DETAILS, ROW
 
@@ -18,8 +18,8 @@ class Side:
     """One of the two results: its numbers, their names, and the cases behind them.
 
     Attributes:
-        found, layout: the numbers, and what is compared of them under which names.
-        published: the datasets whose numbers somebody published.
+        averages, layout: the numbers, and what is compared of them under which names.
+        published_datasets: the datasets whose numbers somebody published.
     """
 
     def __init__(
@@ -30,10 +30,10 @@ class Side:
         columns: Sequence[str] = (),
         datasets: Sequence[str] = (),
     ) -> None:
-        self.found: Gathered = gather(scores, runs=True)
-        self.layout = Layout(self.found, {}, columns, rows, datasets)
+        self.averages: Averages = gather(scores, runs=True)
+        self.layout = TableLayout(self.averages, {}, columns, rows, datasets)
         is_published = pc.equal(scores["status"], "published")
-        self.published = set(pc.unique(scores.filter(is_published)["dataset"]).to_pylist())
+        self.published_datasets = set(pc.unique(scores.filter(is_published)["dataset"]).to_pylist())
         self._per_case = PerCase(cases)
 
     def columns(self, block: int) -> list[int]:
@@ -42,18 +42,18 @@ class Side:
 
     def text(self, block: int, r: int, c: int) -> str:
         """A cell as printed."""
-        number = self.found.numbers.get((block, r, c))
+        number = self.averages.numbers.get((block, r, c))
         if number is not None:
-            return printed(number.value, self.found.columns[c]["decimals"])
-        reasons = self.found.reasons.get((block, r, c))
+            return format_number(number.value, self.averages.columns[c]["decimals"])
+        reasons = self.averages.reasons.get((block, r, c))
         return reasons[0][0] if reasons else "–"
 
     def cases(self, block: int, r: int, c: int) -> dict[str, tuple[str, float]]:
         """Patient and value of every case of a cell, seeds averaged."""
-        return self._per_case.of(self.found.runs.get((block, r, c), ()), self.found.columns[c]["label"])
+        return self._per_case.of(self.averages.runs.get((block, r, c), ()), self.averages.columns[c]["label"])
 
 
-def match_blocks(a: Gathered, b: Gathered) -> Iterator[tuple[int, int]]:
+def match_blocks(a: Averages, b: Averages) -> Iterator[tuple[int, int]]:
     """Tasks of the same name; where the very same data is there, that one alone."""
     for i, left in enumerate(a.blocks):
         candidates = [j for j, right in enumerate(b.blocks) if right["dataset"] == left["dataset"]]
@@ -63,39 +63,42 @@ def match_blocks(a: Gathered, b: Gathered) -> Iterator[tuple[int, int]]:
 
 def match_rows(a: Side, b: Side, block_a: int, block_b: int) -> Iterator[tuple[int, int]]:
     """The same translators; else those of the same parameters, else of the same name, where each side has only one."""
-    there_a = {r for x, r, _ in (*a.found.numbers, *a.found.reasons) if x == block_a}
-    there_b = {r for x, r, _ in (*b.found.numbers, *b.found.reasons) if x == block_b}
+    rows_a = {r for x, r, _ in (*a.averages.numbers, *a.averages.reasons) if x == block_a}
+    rows_b = {r for x, r, _ in (*b.averages.numbers, *b.averages.reasons) if x == block_b}
     for r in a.layout.rows:
-        entry = a.found.rows[r]
-        if r not in there_a or entry["role"] != "translator":
+        entry = a.averages.rows[r]
+        if r not in rows_a or entry["role"] != "translator":
             continue
         rivals = [
             s
             for s in b.layout.rows
-            if s in there_b
-            and b.found.rows[s]["role"] == "translator"
-            and b.found.rows[s]["translator"] == entry["translator"]
+            if s in rows_b
+            and b.averages.rows[s]["role"] == "translator"
+            and b.averages.rows[s]["translator"] == entry["translator"]
         ]
-        siblings = [s for s in there_a if a.found.rows[s]["translator"] == entry["translator"]]
-        same = [s for s in rivals if all(b.found.rows[s][k] == entry[k] for k in ROW)]
-        alike = [s for s in rivals if b.found.rows[s]["translator_params"] == entry["translator_params"]]
-        mine = [s for s in siblings if a.found.rows[s]["translator_params"] == entry["translator_params"]]
+        siblings = [s for s in rows_a if a.averages.rows[s]["translator"] == entry["translator"]]
+        same = [s for s in rivals if all(b.averages.rows[s][k] == entry[k] for k in ROW)]
+        alike = [s for s in rivals if b.averages.rows[s]["translator_params"] == entry["translator_params"]]
+        mine = [s for s in siblings if a.averages.rows[s]["translator_params"] == entry["translator_params"]]
         if same:
             yield r, same[0]
         elif alike:
             yield from ((r, s) for s in alike if len(alike) == len(mine) == 1)
-        elif len(rivals) == 1 and (len(siblings) == 1 or a.found.blocks[block_a]["dataset"] in b.published):
+        elif len(rivals) == 1 and (len(siblings) == 1 or a.averages.blocks[block_a]["dataset"] in b.published_datasets):
             yield r, rivals[0]
 
 
 def match_columns(a: Side, b: Side, block_a: int, block_b: int) -> Iterator[tuple[int, int]]:
     """Columns of the same protocol, metric, variant and label; a published number may not state its variant."""
-    published = (a.found.blocks[block_a]["dataset"] in a.published, b.found.blocks[block_b]["dataset"] in b.published)
+    published = (
+        a.averages.blocks[block_a]["dataset"] in a.published_datasets,
+        b.averages.blocks[block_b]["dataset"] in b.published_datasets,
+    )
     for c in a.columns(block_a):
-        left = a.found.columns[c]
+        left = a.averages.columns[c]
         rivals = []
         for d in b.columns(block_b):
-            right = b.found.columns[d]
+            right = b.averages.columns[d]
             unstated = (published[0] and not left["variant"]) or (published[1] and not right["variant"])
             if (
                 left["metric"] == right["metric"]
@@ -104,5 +107,5 @@ def match_columns(a: Side, b: Side, block_a: int, block_b: int) -> Iterator[tupl
                 and (left["variant"] == right["variant"] or unstated)
             ):
                 rivals.append(d)
-        same = [d for d in rivals if all(b.found.columns[d][k] == left[k] for k in DETAILS)]
+        same = [d for d in rivals if all(b.averages.columns[d][k] == left[k] for k in DETAILS)]
         yield from ((c, d) for d in same or rivals)

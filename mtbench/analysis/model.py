@@ -66,7 +66,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """One column: one metric on one task.
 
     Attributes:
@@ -97,7 +97,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row: a translator, or a reference row.
 
     Attributes:
@@ -161,8 +161,8 @@ class Section:
     """
 
     heading: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    columns: tuple[TableColumn, ...]
+    rows: tuple[TableRow, ...]
     transposed: bool = False
 
     def grid(self) -> Grid:
@@ -190,7 +190,7 @@ class ResultsTable:
 
     def merged(self) -> Section:
         """All columns in one section, for formats that hold one table."""
-        rows: list[Row] = []
+        rows: list[TableRow] = []
         for row in {(row.role, row.label): row for section in self.sections for row in section.rows}.values():
             cells: list[Cell] = []
             for section in self.sections:

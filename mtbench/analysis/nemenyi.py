@@ -73,14 +73,14 @@ def nemenyi(methods: int, tasks: int, level: float = LEVEL) -> float:
 
 def _groups(means: Mapping[str, float], reach: float) -> tuple[tuple[str, ...], ...]:
     names, values = list(means), np.asarray(list(means.values()))
-    found: list[tuple[str, ...]] = []
+    groups: list[tuple[str, ...]] = []
     end = 0
     for i in range(len(names)):
         last = int(np.searchsorted(values, values[i] + reach, side="left"))
         if last - i > 1 and last > end:
-            found.append(tuple(names[i:last]))
+            groups.append(tuple(names[i:last]))
             end = last
-    return tuple(found)
+    return tuple(groups)
 
 
 def shared_places(values: NDArray[np.float64], higher_is_better: bool) -> NDArray[np.float64]:

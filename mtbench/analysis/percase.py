@@ -42,8 +42,8 @@ class PerCase:
             return {}
         names = ["label", "by", "case", "patient", "seed", "value"]
         table = self._cases.select(names).take(pa.array(np.concatenate([self._places[row] for row in rows])))
-        wanted = pc.equal(pc.fill_null(table["label"], ""), label)
-        table = table.filter(pc.and_(wanted, pc.is_valid(table["value"])))
+        mask = pc.equal(pc.fill_null(table["label"], ""), label)
+        table = table.filter(pc.and_(mask, pc.is_valid(table["value"])))
         if not table.num_rows:
             return {}
         table = table.filter(pc.equal(table["by"], table["by"][0]))

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from mtbench.analysis.cells import Key
-from mtbench.analysis.gather import Gathered
+from mtbench.analysis.gather import Averages
 
 Rule = Literal["default", "paper"]
 RULES: tuple[Rule, ...] = ("default", "paper")
 
 
 def ranked_rows(
-    found: Gathered, b: int, c: int, rows: Sequence[int], rule: Rule, texts: Mapping[Key, str]
+    averages: Averages, b: int, c: int, rows: Sequence[int], rule: Rule, texts: Mapping[Key, str]
 ) -> dict[int, int]:
     """The place of each ranked row: 1 is best; values printed alike share one, the next value has the next.
 
@@ -22,7 +22,7 @@ def ranked_rows(
     only. One alone is not ranked.
 
     Args:
-        found: the scores.
+        averages: the scores.
         b, c: the block and the column.
         rows: the rows that are shown.
         rule: "default" or "paper".
@@ -30,13 +30,13 @@ def ranked_rows(
     """
     values = {}
     for r in rows:
-        number, row = found.numbers.get((b, r, c)), found.rows[r]
+        number, row = averages.numbers.get((b, r, c)), averages.rows[r]
         if number is None or row["role"] != "translator" or (row["conditional"] and rule != "paper"):
             continue
         if math.isfinite(number.value) and not number.incomplete:
             values[r] = float(texts[b, r, c])
     if len(values) < 2:
         return {}
-    order = sorted(set(values.values()), reverse=bool(found.columns[c]["higher_is_better"]))
+    order = sorted(set(values.values()), reverse=bool(averages.columns[c]["higher_is_better"]))
     places = {value: place for place, value in enumerate(order, 1)}
     return {r: places[value] for r, value in values.items()}

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mtbench.analysis.cells import Key
-from mtbench.analysis.columns import OF_TARGET, ROLES, anonymous
-from mtbench.analysis.gather import Gathered
+from mtbench.analysis.columns import OF_TARGET, ROLES, anonymise
+from mtbench.analysis.gather import Averages
 from mtbench.analysis.model import Section
-from mtbench.analysis.numbers import printed
+from mtbench.analysis.numbers import format_number
 from mtbench.analysis.significance import REMARK
 
 
@@ -26,7 +26,7 @@ class Footnotes:
 
     def number(self, text: str) -> int:
         """The number of that sentence, from 1."""
-        return self._numbers.setdefault(_sentence(anonymous(text)), len(self._numbers) + 1)
+        return self._numbers.setdefault(_sentence(anonymise(text)), len(self._numbers) + 1)
 
 
 @dataclass
@@ -38,27 +38,27 @@ class SharedNotes:
     of_cells: dict[Key, list[str]] = field(default_factory=dict)
 
 
-def shared_notes(found: Gathered, places: Sequence[tuple[int, int]], rows: Sequence[int]) -> SharedNotes:
+def shared_notes(averages: Averages, places: Sequence[tuple[int, int]], rows: Sequence[int]) -> SharedNotes:
     """Sort the notes of these cells: those of a whole column, those of a whole row, and the others.
 
     The note that explains a column's mark is left out: it is a remark (:func:`remarks`).
     """
     shared = SharedNotes()
-    cells = [(b, r, c) for b, c in places for r in rows if (b, r, c) in found.numbers]
+    cells = [(b, r, c) for b, c in places for r in rows if (b, r, c) in averages.numbers]
     by_column: dict[tuple[int, int], list[set[str]]] = {}
     by_row: dict[int, list[set[str]]] = {}
     for b, r, c in cells:
-        texts = set(found.notes.get((b, r, c), ()))
+        texts = set(averages.notes.get((b, r, c), ()))
         by_column.setdefault((b, c), []).append(texts)
-        if found.rows[r]["role"] == "translator":
+        if averages.rows[r]["role"] == "translator":
             by_row.setdefault(r, []).append(texts)
     in_column = {place: set.intersection(*texts) for place, texts in by_column.items()}
     in_row = {r: set.intersection(*texts) if len(places) > 1 else set[str]() for r, texts in by_row.items()}
     for b, r, c in cells:
-        for text in found.notes.get((b, r, c), ()):
+        for text in averages.notes.get((b, r, c), ()):
             if text in in_column[b, c]:
                 target = shared.of_columns.setdefault((b, c), [])
-                if found.columns[c]["mark"]:
+                if averages.columns[c]["mark"]:
                     continue
             elif text in in_row.get(r, ()):
                 target = shared.of_rows.setdefault(r, [])
@@ -70,7 +70,7 @@ def shared_notes(found: Gathered, places: Sequence[tuple[int, int]], rows: Seque
 
 
 def remarks(
-    found: Gathered,
+    averages: Averages,
     places: Sequence[tuple[int, int]],
     names: Mapping[int, str],
     titles: Mapping[int, str],
@@ -91,29 +91,31 @@ def remarks(
     if any(cell.status == "missing" for cell in cells):
         texts.append("–: not measured")
     if any(row.conditional for row in rows):
-        ranked = "ranked here like the others" if rule == "paper" else "shown but not ranked"
-        texts.append(f"†: conditional, its input is the reference mask; {ranked}")
-    texts += _marks(found, places, names)
+        ranking = "ranked here like the others" if rule == "paper" else "shown but not ranked"
+        texts.append(f"†: conditional, its input is the reference mask; {ranking}")
+    texts += _marks(averages, places, names)
     texts += [f"{role}: {ROLES[role]}" for role in ROLES if ROLES[role] and any(row.role == role for row in rows)]
     texts += _averages(sections)
     if spread == "std":
         texts.append("± standard deviation over seeds, where there are several")
     if spread == "interval":
         texts.append("[ ]: 95 % confidence interval over patients, where there is one")
-    texts += _tasks(found, places, names, titles)
-    texts += [f"Source: {source}" for source in found.sources]
-    return tuple(_sentence(anonymous(text)) for text in dict.fromkeys(texts))
+    texts += _tasks(averages, places, names, titles)
+    texts += [f"Source: {source}" for source in averages.sources]
+    return tuple(_sentence(anonymise(text)) for text in dict.fromkeys(texts))
 
 
-def _marks(found: Gathered, places: Sequence[tuple[int, int]], names: Mapping[int, str]) -> list[str]:
+def _marks(averages: Averages, places: Sequence[tuple[int, int]], names: Mapping[int, str]) -> list[str]:
     """What explains the marks of headers: the notes that all numbers of a marked column share."""
-    marked: dict[tuple[int, int], list[list[str]]] = {place: [] for place in places if found.columns[place[1]]["mark"]}
-    for key in found.numbers if marked else ():
-        if (key[0], key[2]) in marked:
-            marked[key[0], key[2]].append(found.notes.get(key, []))
+    notes_by_place: dict[tuple[int, int], list[list[str]]] = {
+        place: [] for place in places if averages.columns[place[1]]["mark"]
+    }
+    for key in averages.numbers if notes_by_place else ():
+        if (key[0], key[2]) in notes_by_place:
+            notes_by_place[key[0], key[2]].append(averages.notes.get(key, []))
     return [
-        f"{found.columns[c]['mark']} {names[c]}: {text}"
-        for (_, c), notes in marked.items()
+        f"{averages.columns[c]['mark']} {names[c]}: {text}"
+        for (_, c), notes in notes_by_place.items()
         for text in (notes[0] if notes else ())
         if all(text in others for others in notes)
     ]
@@ -140,61 +142,63 @@ def _averages(sections: Sequence[Section]) -> list[str]:
 
 
 def _tasks(
-    found: Gathered, places: Sequence[tuple[int, int]], names: Mapping[int, str], titles: Mapping[int, str]
+    averages: Averages, places: Sequence[tuple[int, int]], names: Mapping[int, str], titles: Mapping[int, str]
 ) -> list[str]:
     """What each task's numbers rest on: images, patients, N of the metrics that draw, and its own note."""
     texts = []
     for b in dict.fromkeys(b for b, _ in places):
-        counts = {c: _tested(found, b, c) for block, c in places if block == b and (b, c) in found.counts}
-        sides = []
-        for side in ("translated", "target"):
-            images, patients = (_over(counts, name) for name in (f"n_{side}", f"n_patients_{side}"))
+        counts = {c: _test_counts(averages, b, c) for block, c in places if block == b and (b, c) in averages.counts}
+        parts = []
+        for kind in ("translated", "target"):
+            images, patients = (_range(counts, name) for name in (f"n_{kind}", f"n_patients_{kind}"))
             if images:
                 of = f"of {patients} patient{'s' * (patients != '1')}" if patients else "(patients not stated)"
-                sides.append(f"{images} {side} test images {of}")
-        drawn: dict[str, list[str]] = {}
+                parts.append(f"{images} {kind} test images {of}")
+        metrics_by_n: dict[str, list[str]] = {}
         for c, count in counts.items():
-            if "n" in count and found.columns[c]["family"] == "perceptual":
-                shown = drawn.setdefault(_span(*count["n"]), [])
-                shown += [names[c]] if names[c] not in shown else []
-        used = "; ".join(f"N = {n} for {', '.join(metrics)}" for n, metrics in drawn.items())
-        facts = "; ".join(filter(None, [", ".join(sides), used]))
+            if "n" in count and averages.columns[c]["family"] == "perceptual":
+                labels = metrics_by_n.setdefault(_span(*count["n"]), [])
+                labels += [names[c]] if names[c] not in labels else []
+        sample_sizes = "; ".join(f"N = {n} for {', '.join(metrics)}" for n, metrics in metrics_by_n.items())
+        facts = "; ".join(filter(None, [", ".join(parts), sample_sizes]))
         if facts:
             texts.append(f"{titles[b]}: {facts}")
-        behind = {(found.columns[c]["protocol"], found.columns[c]["segmenter"]) for block, c in places if block == b}
+        segmenters = {
+            (averages.columns[c]["protocol"], averages.columns[c]["segmenter"]) for block, c in places if block == b
+        }
         texts += [
-            f"{titles[b]}: {_learnt(protocol, segmenter, dice)}"
-            for (block, protocol, segmenter), dice in found.validation.items()
-            if block == b and (protocol, segmenter) in behind
+            f"{titles[b]}: {_segmenter_note(protocol, segmenter, dice)}"
+            for (block, protocol, segmenter), dice in averages.validation.items()
+            if block == b and (protocol, segmenter) in segmenters
         ]
-        if found.blocks[b].get("task_note"):
-            texts.append(f"{titles[b]}: {found.blocks[b]['task_note']}")
+        if averages.blocks[b].get("task_note"):
+            texts.append(f"{titles[b]}: {averages.blocks[b]['task_note']}")
     return texts
 
 
-def _tested(found: Gathered, b: int, c: int) -> dict[str, tuple[int, int]]:
+def _test_counts(averages: Averages, b: int, c: int) -> dict[str, tuple[int, int]]:
     """Counts of a column; what its translators are judged on may be target images, not translated ones."""
-    counts = found.counts[b, c]
-    if found.columns[c]["protocol"] not in OF_TARGET:
+    counts = averages.counts[b, c]
+    if averages.columns[c]["protocol"] not in OF_TARGET:
         return counts
     return {name.replace("translated", "target"): span for name, span in counts.items() if "target" not in name}
 
 
-def _over(counts: Mapping[int, Mapping[str, tuple[int, int]]], name: str) -> str:
+def _range(counts: Mapping[int, Mapping[str, tuple[int, int]]], name: str) -> str:
     values = [count[name] for count in counts.values() if name in count]
     return _span(min(v[0] for v in values), max(v[1] for v in values)) if values else ""
 
 
-def _learnt(protocol: str, segmenter: str, dice: Sequence[Mapping[str, float]]) -> str:
+def _segmenter_note(protocol: str, segmenter: str, dice: Sequence[Mapping[str, float]]) -> str:
     """How well a task's segmenters do where they learnt: a weak one is no verdict on a translation."""
     texts = []
     for region in dict.fromkeys(region for one in dice for region in one):
         values = [one[region] for one in dice if region in one]
-        low, high = printed(min(values)), printed(max(values))
+        low, high = format_number(min(values)), format_number(max(values))
         texts.append(f"{region} {low}" if low == high else f"{region} {low} to {high}")
-    which = "translated" if protocol in OF_TARGET else "real target"
-    named = f"{segmenter}, {protocol}" if protocol in OF_TARGET else segmenter
-    return f"segmenter {named}: Dice on {which} validation images {', '.join(texts)}"
+    kind = "translated" if protocol in OF_TARGET else "real target"
+    name = f"{segmenter}, {protocol}" if protocol in OF_TARGET else segmenter
+    return f"segmenter {name}: Dice on {kind} validation images {', '.join(texts)}"
 
 
 def _span(low: int, high: int) -> str:

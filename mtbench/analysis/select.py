@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from mtbench.errors import RequestError, close_matches
 
 
-def chosen(patterns: Sequence[str], present: Collection[int], names: Sequence[Collection[str]], what: str) -> list[int]:
+def select(patterns: Sequence[str], present: Collection[int], names: Sequence[Collection[str]], what: str) -> list[int]:
     """The positions whose names match, in the order of the patterns; without patterns, all that are present.
 
     Args:
@@ -22,18 +22,18 @@ def chosen(patterns: Sequence[str], present: Collection[int], names: Sequence[Co
     everything = sorted(present)
     if not patterns:
         return everything
-    found: dict[int, None] = {}
+    positions: dict[int, None] = {}
     for pattern in patterns:
         matching = [i for i in everything if any(_matches(pattern, name) for name in names[i])]
         if not matching:
-            known = list(dict.fromkeys(name for i in everything for name in sorted(names[i])))
+            candidates = list(dict.fromkeys(name for i in everything for name in sorted(names[i])))
             raise RequestError(
                 f"no {what} is called '{pattern}'",
-                matches=close_matches(pattern, known),
-                expected="one of " + ", ".join(known) if known else None,
+                matches=close_matches(pattern, candidates),
+                expected="one of " + ", ".join(candidates) if candidates else None,
             )
-        found.update(dict.fromkeys(matching))
-    return list(found)
+        positions.update(dict.fromkeys(matching))
+    return list(positions)
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from mtbench.analysis.association import holm
-from mtbench.analysis.gather import Gathered
+from mtbench.analysis.gather import Averages
 from mtbench.analysis.paired import FEWEST_PATIENTS, PairedDifference, paired_difference, smallest_p
 from mtbench.analysis.percase import PerCase
 
@@ -20,7 +20,7 @@ REMARK = (
 )
 """What stands under a table whose bold is significant."""
 
-Place = tuple[int, int]
+Position = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,11 @@ class Lead:
 
     Attributes:
         p: the largest p of the best against any other ranked row, adjusted by Holm; 1 where one cannot be tested.
-        untested: why not, as a sentence; empty where all were tested.
+        reason: why not, as a sentence; empty where all were tested.
     """
 
     p: float = 1.0
-    untested: str = ""
+    reason: str = ""
 
     @property
     def significant(self) -> bool:
@@ -42,44 +42,42 @@ class Lead:
 
 
 def significant_leads(
-    found: Gathered, cases: pa.Table | None, ranks: Mapping[Place, Mapping[int, int]], labels: Mapping[int, str]
-) -> dict[Place, Lead]:
+    averages: Averages, cases: pa.Table | None, ranks: Mapping[Position, Mapping[int, int]], labels: Mapping[int, str]
+) -> dict[Position, Lead]:
     """The lead of the best in every block and column that has ranks.
 
     Args:
-        found: the scores, gathered with their runs.
+        averages: the scores, gathered with their runs.
         cases: the cases table.
         ranks: by block and column, the place of each ranked row.
         labels: printed names of the rows.
     """
     per_case = PerCase(cases)
-    untested: dict[Place, str] = {}
-    tests: dict[tuple[Place, int], PairedDifference] = {}
-    for place, places in ranks.items():
-        best = [r for r, rank in places.items() if rank == 1]
+    reasons: dict[Position, str] = {}
+    tests: dict[tuple[Position, int], PairedDifference] = {}
+    for place, rows in ranks.items():
+        best = [r for r, rank in rows.items() if rank == 1]
         if len(best) > 1:
-            untested[place] = "Not bold: it shares the first place"
+            reasons[place] = "Not bold: it shares the first place"
             continue
-        why: dict[str, list[str]] = {}
-        for other in (r for r in places if r not in best):
-            test = _test(found, per_case, place, best[0], other)
+        obstacles: dict[str, list[str]] = {}
+        for other in (r for r in rows if r not in best):
+            test = _test(averages, per_case, place, best[0], other)
             if isinstance(test, str):
-                why.setdefault(test, []).append(labels[other])
+                obstacles.setdefault(test, []).append(labels[other])
             else:
                 tests[place, other] = test
-        if why:
-            reasons = (reason.replace(_OTHERS, ", ".join(others)) for reason, others in why.items())
-            untested[place] = f"Not bold, since not tested: {'; '.join(reasons)}"
+        if obstacles:
+            texts = (reason.replace(_OTHERS, ", ".join(others)) for reason, others in obstacles.items())
+            reasons[place] = f"Not bold, since not tested: {'; '.join(texts)}"
     most = max((test.patients for test in tests.values()), default=0)
     if smallest_p(most) * len(tests) >= LEVEL:
         for place, _ in tests:
-            hopeless = (
-                f"Not bold: with {most} patients, none of the table's {len(tests)} comparisons can be significant"
-            )
-            untested.setdefault(place, hopeless)
-    leads = {place: Lead(untested=text) for place, text in untested.items()}
-    for (place, _), adjusted in zip(tests, holm([_p(found, *at) for at in tests.items()]), strict=True):
-        if place not in untested:
+            text = f"Not bold: with {most} patients, none of the table's {len(tests)} comparisons can be significant"
+            reasons.setdefault(place, text)
+    leads = {place: Lead(reason=text) for place, text in reasons.items()}
+    for (place, _), adjusted in zip(tests, holm([_p(averages, *at) for at in tests.items()]), strict=True):
+        if place not in reasons:
             leads[place] = Lead(max(adjusted, leads[place].p if place in leads else 0.0))
     return leads
 
@@ -88,18 +86,18 @@ _OTHERS = "{others}"
 """Stands in a reason for the printed names of the rows that it holds for."""
 
 
-def _test(found: Gathered, per_case: PerCase, place: Place, best: int, other: int) -> PairedDifference | str:
+def _test(averages: Averages, per_case: PerCase, place: Position, best: int, other: int) -> PairedDifference | str:
     """The best minus another row on the same cases, or why there is no test."""
     b, c = place
-    sides = []
+    pair = []
     for r, name in ((best, "the best"), (other, _OTHERS)):
-        runs = found.runs.get((b, r, c), ())
-        cases = per_case.of(runs, str(found.columns[c]["label"]))
+        runs = averages.runs.get((b, r, c), ())
+        cases = per_case.of(runs, str(averages.columns[c]["label"]))
         if not cases:
             some = any(run in per_case for run in runs)
             return f"{'not every run' if some else 'no run'} of {name} has values by case"
-        sides.append(cases)
-    first, second = sides
+        pair.append(cases)
+    first, second = pair
     shared = [case for case in first if case in second]
     paired = paired_difference([first[k][1] - second[k][1] for k in shared], [first[k][0] for k in shared])
     if paired is None or paired.p is None:
@@ -108,8 +106,8 @@ def _test(found: Gathered, per_case: PerCase, place: Place, best: int, other: in
     return paired
 
 
-def _p(found: Gathered, at: tuple[Place, int], test: PairedDifference) -> float:
+def _p(averages: Averages, at: tuple[Position, int], test: PairedDifference) -> float:
     """p of the best being better; of one that is not, on these cases, there is no evidence at all."""
-    up = bool(found.columns[at[0][1]]["higher_is_better"])
+    up = bool(averages.columns[at[0][1]]["higher_is_better"])
     assert test.p is not None
     return test.p if (test.value > 0) == up and test.value else 1.0

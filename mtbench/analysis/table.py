@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from mtbench.analysis import remarks
 from mtbench.analysis.cells import Key, Number
-from mtbench.analysis.columns import FAMILIES, anonymous, params
-from mtbench.analysis.gather import Gathered, gather
-from mtbench.analysis.layout import Layout
-from mtbench.analysis.model import Cell, Column, ResultsTable, Row, Section
-from mtbench.analysis.numbers import printed
+from mtbench.analysis.columns import FAMILIES, anonymise, params
+from mtbench.analysis.gather import Averages, gather
+from mtbench.analysis.layout import TableLayout
+from mtbench.analysis.model import Cell, ResultsTable, Section, TableColumn, TableRow
+from mtbench.analysis.numbers import format_number
 from mtbench.analysis.ranking import RULES, Rule, ranked_rows
 from mtbench.analysis.significance import Lead, significant_leads
 from mtbench.errors import RequestError
@@ -74,43 +74,45 @@ def build_table(
             unknown value.
         DataError: the table is not of this version's scores schema.
     """
-    for option, value, known in (("rule", rule, RULES), ("spread", spread, SPREADS)):
-        if value not in known:
-            raise RequestError(f"there is no {option} '{value}'", expected="one of " + ", ".join(known))
-    found = gather(scores, runs=significant)
+    for option, value, choices in (("rule", rule, RULES), ("spread", spread, SPREADS)):
+        if value not in choices:
+            raise RequestError(f"there is no {option} '{value}'", expected="one of " + ", ".join(choices))
+    averages = gather(scores, runs=significant)
     names = dict(rename or {})
-    style = _Style(rule, spread, ranks, _digits(decimals, found))
-    layout = Layout(found, names, columns, rows, datasets)
+    style = _Style(rule, spread, ranks, _digits(decimals, averages))
+    layout = TableLayout(averages, names, columns, rows, datasets)
     if significant:
-        leads = significant_leads(found, cases, _ranks(found, layout, style), layout.labels)
+        leads = significant_leads(averages, cases, _ranks(averages, layout, style), layout.labels)
         style = replace(style, leads=leads)
     notes = remarks.Footnotes()
     sections = []
-    for caveat in dict.fromkeys(found.columns[c]["caveat"] for _, c in layout.columns):
-        places = [place for place in layout.columns if found.columns[place[1]]["caveat"] == caveat]
-        section = _section(found, layout, places, anonymous(caveat), style, notes)
+    for caveat in dict.fromkeys(averages.columns[c]["caveat"] for _, c in layout.columns):
+        places = [place for place in layout.columns if averages.columns[place[1]]["caveat"] == caveat]
+        section = _section(averages, layout, places, anonymise(caveat), style, notes)
         sections.append(replace(section, transposed=transposed))
     sections.sort(key=lambda section: section.heading != "")
     return ResultsTable(
-        title=title or ", ".join(found.suites),
+        title=title or ", ".join(averages.suites),
         sections=tuple(sections),
         footnotes=notes.texts,
         remarks=remarks.remarks(
-            found, layout.columns, layout.names, layout.titles, sections, rule, spread, significant=significant
+            averages, layout.columns, layout.names, layout.titles, sections, rule, spread, significant=significant
         ),
         rule=rule,
     )
 
 
-def _digits(decimals: int | Mapping[str, int] | None, found: Gathered) -> list[int | None]:
+def _digits(decimals: int | Mapping[str, int] | None, averages: Averages) -> list[int | None]:
     """Digits after the point of each column."""
     if isinstance(decimals, Mapping):
-        known = {entry["metric"] for entry in found.columns}
+        metrics = {entry["metric"] for entry in averages.columns}
         for name in decimals:
-            if name not in known:
-                raise RequestError(f"decimals name no metric: '{name}'", expected="one of " + ", ".join(sorted(known)))
-        return [decimals.get(entry["metric"], entry["decimals"]) for entry in found.columns]
-    return [entry["decimals"] if decimals is None else decimals for entry in found.columns]
+            if name not in metrics:
+                raise RequestError(
+                    f"decimals name no metric: '{name}'", expected="one of " + ", ".join(sorted(metrics))
+                )
+        return [decimals.get(entry["metric"], entry["decimals"]) for entry in averages.columns]
+    return [entry["decimals"] if decimals is None else decimals for entry in averages.columns]
 
 
 @dataclass(frozen=True)
@@ -124,60 +126,60 @@ class _Style:
     leads: Mapping[tuple[int, int], Lead] | None = None
 
 
-def _ranks(found: Gathered, layout: Layout, style: _Style) -> dict[tuple[int, int], dict[int, int]]:
+def _ranks(averages: Averages, layout: TableLayout, style: _Style) -> dict[tuple[int, int], dict[int, int]]:
     """The places of all rows, column by column."""
     return {
-        (b, c): ranked_rows(found, b, c, layout.rows, style.rule, _texts(found, [(b, c)], layout.rows, style))
+        (b, c): ranked_rows(averages, b, c, layout.rows, style.rule, _texts(averages, [(b, c)], layout.rows, style))
         for b, c in layout.columns
-        if not found.columns[c]["caveat"]
+        if not averages.columns[c]["caveat"]
     }
 
 
-def _texts(found: Gathered, places: Sequence[tuple[int, int]], rows: Sequence[int], style: _Style) -> dict[Key, str]:
+def _texts(averages: Averages, places: Sequence[tuple[int, int]], rows: Sequence[int], style: _Style) -> dict[Key, str]:
     """The printed numbers."""
     return {
-        (b, r, c): printed(found.numbers[b, r, c].value, style.digits[c])
+        (b, r, c): format_number(averages.numbers[b, r, c].value, style.digits[c])
         for b, c in places
         for r in rows
-        if (b, r, c) in found.numbers
+        if (b, r, c) in averages.numbers
     }
 
 
 def _section(
-    found: Gathered,
-    layout: Layout,
+    averages: Averages,
+    layout: TableLayout,
     places: Sequence[tuple[int, int]],
     caveat: str,
     style: _Style,
     notes: remarks.Footnotes,
 ) -> Section:
-    shown = [
+    row_numbers = [
         r
         for r in layout.rows
-        if found.rows[r]["role"] == "translator"
-        or any((b, r, c) in found.numbers or (b, r, c) in found.reasons for b, c in places)
+        if averages.rows[r]["role"] == "translator"
+        or any((b, r, c) in averages.numbers or (b, r, c) in averages.reasons for b, c in places)
     ]
-    shared = remarks.shared_notes(found, places, shown)
+    shared = remarks.shared_notes(averages, places, row_numbers)
     columns = tuple(
-        _column(found, layout, b, c, tuple(notes.number(text) for text in shared.of_columns.get((b, c), ())))
+        _column(averages, layout, b, c, tuple(notes.number(text) for text in shared.of_columns.get((b, c), ())))
         for b, c in places
     )
-    texts = _texts(found, places, shown, style)
-    ranked = [{} if caveat else ranked_rows(found, b, c, shown, style.rule, texts) for b, c in places]
+    texts = _texts(averages, places, row_numbers, style)
+    ranks = [{} if caveat else ranked_rows(averages, b, c, row_numbers, style.rule, texts) for b, c in places]
     rows = []
-    for r in shown:
-        entry = found.rows[r]
-        row_notes = tuple(notes.number(text) for text in (*shared.of_rows.get(r, ()), *found.about.get(r, ())))
+    for r in row_numbers:
+        entry = averages.rows[r]
+        row_notes = tuple(notes.number(text) for text in (*shared.of_rows.get(r, ()), *averages.about.get(r, ())))
         cells = []
-        for (b, c), rank in zip(places, ranked, strict=True):
+        for (b, c), rank in zip(places, ranks, strict=True):
             key = (b, r, c)
             if key in texts:
                 sentences = shared.of_cells.get(key, ())
-                cells.append(_cell(found, key, texts[key], rank.get(r), sentences, style, notes))
+                cells.append(_cell(averages, key, texts[key], rank.get(r), sentences, style, notes))
             else:
-                cells.append(_empty_cell(found.reasons.get(key, ()), notes))
+                cells.append(_empty_cell(averages.reasons.get(key, ()), notes))
         rows.append(
-            Row(
+            TableRow(
                 layout.labels[r],
                 entry["role"],
                 entry["translator"],
@@ -190,8 +192,8 @@ def _section(
     return Section(caveat, columns, tuple(rows))
 
 
-def _column(found: Gathered, layout: Layout, b: int, c: int, notes: tuple[int, ...]) -> Column:
-    entry = found.columns[c]
+def _column(averages: Averages, layout: TableLayout, b: int, c: int, notes: tuple[int, ...]) -> TableColumn:
+    entry = averages.columns[c]
     arrow = "↑" if entry["higher_is_better"] else "↓"
     metric = layout.names[c] + (entry["mark"] or "") + (f" ({entry['unit']})" if entry["unit"] else "")
     label = entry["label"]
@@ -200,19 +202,19 @@ def _column(found: Gathered, layout: Layout, b: int, c: int, notes: tuple[int, .
         group, name = f"{metric} {arrow}", label
     else:
         group, name = FAMILIES.get(entry["family"], "Other metrics"), title
-    return Column(
+    return TableColumn(
         task=layout.titles[b],
         group=group,
         name=name,
         title=title,
-        dataset=found.blocks[b]["dataset"],
+        dataset=averages.blocks[b]["dataset"],
         metric=entry["metric"],
         variant=entry["variant"],
         label=label,
         higher_is_better=bool(entry["higher_is_better"]),
         unit=entry["unit"],
-        caveat=anonymous(entry["caveat"]),
-        details={k: anonymous(entry[k]) if isinstance(entry[k], str) else entry[k] for k in DETAILS},
+        caveat=anonymise(entry["caveat"]),
+        details={k: anonymise(entry[k]) if isinstance(entry[k], str) else entry[k] for k in DETAILS},
         notes=notes,
     )
 
@@ -226,7 +228,7 @@ def _empty_cell(reasons: Sequence[tuple[str, str]], notes: remarks.Footnotes) ->
 
 
 def _cell(
-    found: Gathered,
+    averages: Averages,
     key: Key,
     text: str,
     rank: int | None,
@@ -234,16 +236,16 @@ def _cell(
     style: _Style,
     notes: remarks.Footnotes,
 ) -> Cell:
-    number = found.numbers[key]
-    said = list(sentences)
+    number = averages.numbers[key]
+    texts = list(sentences)
     if number.incomplete:
-        causes = dict.fromkeys(reason for _, reason in found.reasons.get(key, ()))
-        said.append(f"Not ranked: only some of its runs finished ({'; '.join(causes) or 'folds are missing'})")
+        causes = dict.fromkeys(reason for _, reason in averages.reasons.get(key, ()))
+        texts.append(f"Not ranked: only some of its runs finished ({'; '.join(causes) or 'folds are missing'})")
     if not math.isfinite(number.value):
-        said.append("Not ranked: not a finite number")
+        texts.append("Not ranked: not a finite number")
     lead = style.leads[key[0], key[2]] if rank == 1 and style.leads is not None else None
-    if lead is not None and lead.untested:
-        said.append(lead.untested)
+    if lead is not None and lead.reason:
+        texts.append(lead.reason)
     suffix = _spread(number, text, style) if style.spread != "none" else ""
     return Cell(
         text=text,
@@ -256,7 +258,7 @@ def _cell(
         seeds=number.seeds,
         folds=number.folds,
         rank=rank,
-        notes=tuple(notes.number(sentence) for sentence in said),
+        notes=tuple(notes.number(sentence) for sentence in texts),
         unsure=lead is not None and not lead.significant,
     )
 
@@ -265,7 +267,7 @@ def _spread(number: Number, text: str, style: _Style) -> str:
     """The spread with as many digits as the number itself has."""
     decimals = len(text.partition("e")[0].partition(".")[2])
     if style.spread == "std" and number.std is not None:
-        return f" ± {printed(number.std, decimals)}"
+        return f" ± {format_number(number.std, decimals)}"
     if style.spread == "interval" and number.low is not None and number.high is not None:
-        return f" [{printed(number.low, decimals)}, {printed(number.high, decimals)}]"
+        return f" [{format_number(number.low, decimals)}, {format_number(number.high, decimals)}]"
     return ""

@@ -44,23 +44,23 @@ def _parts(section: Section) -> list[tuple[str, list[int]]]:
 
 def _rich(section: Section, title: str, columns: Sequence[int], plain: bool) -> Table:
     grid = section.grid()
-    shown = Table(title=Text(title) if title else None, title_justify="left", title_style="bold", header_style="")
-    shown.add_column(grid.corner)
+    rich_table = Table(title=Text(title) if title else None, title_justify="left", title_style="bold", header_style="")
+    rich_table.add_column(grid.corner)
     if section.transposed:
         for head in grid.header[-1]:
-            shown.add_column(_head(head), justify="right", overflow="fold")
+            rich_table.add_column(_head(head), justify="right", overflow="fold")
     else:
         for i in columns:
             column = section.columns[i]
-            shown.add_column(_head(Head(column.title, notes=column.notes)), justify="right", overflow="fold")
+            rich_table.add_column(_head(Head(column.title, notes=column.notes)), justify="right", overflow="fold")
     for row in grid.body:
         if row.rule:
-            shown.add_section()
+            rich_table.add_section()
         if row.group:
-            shown.add_row(Text(row.group, style="italic"))
+            rich_table.add_row(Text(row.group, style="italic"))
         cells = row.cells if section.transposed else [row.cells[i] for i in columns]
-        shown.add_row(_head(row.head), *(_cell(cell, plain) for cell in cells))
-    return shown
+        rich_table.add_row(_head(row.head), *(_cell(cell, plain) for cell in cells))
+    return rich_table
 
 
 def _head(head: Head) -> Text:

@@ -23,7 +23,7 @@ from mtbench.results.directory import load
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mtbench.analysis.compare import AverageRank, Compared
+    from mtbench.analysis.compare import AverageRank, CellComparison
     from mtbench.analysis.nemenyi import CriticalDifference
 
 
@@ -47,26 +47,26 @@ def command(a: str, b: str, output: Path | None, as_json: bool, **options: Any) 
 
     Differences are given where data, split and the metric's settings are the same; ranks everywhere.
     """
-    found = compare(load(a), load(b), load(a, "cases"), load(b, "cases"), **options)
-    if not found.items:
+    comparison = compare(load(a), load(b), load(a, "cases"), load(b, "cases"), **options)
+    if not comparison.items:
         raise RequestError(
             "the two results share nothing", where=f"{a} and {b}", expected="a common dataset, translator and metric"
         )
     if output is not None:
-        _draw(found.critical, output)
+        _draw(comparison.critical, output)
     if as_json:
         record = {
-            "items": [{**asdict(item), "difference": item.difference} for item in found.items],
-            "average_ranks": [asdict(rank) for rank in found.average_ranks],
-            "critical_differences": [asdict(one) for one in found.critical],
-            "remarks": list(found.remarks),
+            "items": [{**asdict(item), "difference": item.difference} for item in comparison.items],
+            "average_ranks": [asdict(rank) for rank in comparison.average_ranks],
+            "critical_differences": [asdict(critical) for critical in comparison.critical],
+            "remarks": list(comparison.remarks),
         }
         click.echo(json.dumps(_strict(record), ensure_ascii=False, indent=1, allow_nan=False))
         return
     console = Console()
     console.print(Text(f"a: {a}\nb: {b}"))
     for comparable in (True, False):
-        items = [item for item in found.items if item.comparable == comparable]
+        items = [item for item in comparison.items if item.comparable == comparable]
         if items and not comparable:
             head = f"\n{NOT_COMPARABLE[0].upper()}{NOT_COMPARABLE[1:]}: compare ranks only"
             console.print(Text(head, style="yellow"))
@@ -74,89 +74,89 @@ def command(a: str, b: str, output: Path | None, as_json: bool, **options: Any) 
             rows = [item for item in items if (item.task, item.metric) == (task, metric)]
             console.print(_table(f"{task} · {metric} {'↑' if rows[0].higher_is_better else '↓'}", rows, comparable))
             if not comparable:
-                console.print(Text(_apart(rows[0]), style="dim"))
-    if found.average_ranks:
-        console.print(_average_ranks(found.average_ranks))
-    for one in found.critical:
-        for line in _critical(one):
+                console.print(Text(_obstacles(rows[0]), style="dim"))
+    if comparison.average_ranks:
+        console.print(_average_ranks(comparison.average_ranks))
+    for critical in comparison.critical:
+        for line in _critical(critical):
             console.print(Text(line))
-    for remark in found.remarks:
+    for remark in comparison.remarks:
         console.print(Text(remark, style="dim"))
 
 
-def _draw(found: Sequence[CriticalDifference], path: Path) -> None:
+def _draw(differences: Sequence[CriticalDifference], path: Path) -> None:
     from mtbench.report.criticaldifference import draw
 
-    if not found:
+    if not differences:
         raise RequestError(
             "there is no critical-difference diagram to draw",
             expected=f"a metric with {FEWEST_METHODS} methods or more, ranked on the same {ENOUGH_TASKS} tasks or more",
         )
-    draw(found, path)
+    draw(differences, path)
     click.echo(f"wrote {path}", err=True)
 
 
-def _critical(one: CriticalDifference) -> list[str]:
+def _critical(ranks: CriticalDifference) -> list[str]:
     """A critical-difference diagram in words."""
-    ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in one.ranks.items())
-    alike = "; ".join(" = ".join(group) for group in one.groups)
+    places = ", ".join(f"{name} {rank:.2f}" for name, rank in ranks.ranks.items())
+    alike = "; ".join(" = ".join(group) for group in ranks.groups)
     return [
-        f"{one.metric}, {one.side}, mean rank over {one.tasks} tasks: {ranks}",
-        f"  Friedman p {_p(one.friedman_p)}; closer than {one.difference:.2f} is not told apart (Nemenyi, 5 %)"
+        f"{ranks.metric}, {ranks.side}, mean rank over {ranks.tasks} tasks: {places}",
+        f"  Friedman p {_p(ranks.friedman_p)}; closer than {ranks.difference:.2f} is not told apart (Nemenyi, 5 %)"
         + (f": {alike}" if alike else ": all differ"),
     ]
 
 
-def _apart(item: Compared) -> str:
+def _obstacles(item: CellComparison) -> str:
     """What keeps two columns from being compared."""
-    stated, silent = [], []
-    for key, sides in item.differences.items():
+    settings, gaps = [], []
+    for key, values in item.differences.items():
         name = key.replace("_", " ")
-        if any(side in ("", None, {}) for side in sides):
-            silent.append(name)
+        if any(value in ("", None, {}) for value in values):
+            gaps.append(name)
         elif not key.startswith("translator"):
-            stated.append(f"{name} {' / '.join(map(_said, sides))}")
-    return f"a / b: {'; '.join(stated)}" if stated else f"stated on one side only: {', '.join(silent)}"
+            settings.append(f"{name} {' / '.join(map(_setting_text, values))}")
+    return f"a / b: {'; '.join(settings)}" if settings else f"stated on one side only: {', '.join(gaps)}"
 
 
-def _said(value: Any) -> str:
+def _setting_text(value: Any) -> str:
     if isinstance(value, dict):
         return format_call("", value)[1:-1]
     return str(value)[:12]
 
 
-def _table(title: str, items: list[Compared], comparable: bool) -> Table:
-    shown = Table(title=Text(title), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
-    shown.pad_edge, shown.collapse_padding = False, True
-    shown.add_column("method")
+def _table(title: str, items: list[CellComparison], comparable: bool) -> Table:
+    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
+    table.pad_edge, table.collapse_padding = False, True
+    table.add_column("method")
     for head in ("a", "b", *(("b - a", "95 %", "p Holm", "seed sd") if comparable else ()), "rank"):
-        shown.add_column(head, justify="right", no_wrap=True)
+        table.add_column(head, justify="right", no_wrap=True)
     for item in items:
         cells = [item.text_a, item.text_b]
         if comparable:
             cells += [_difference(item), _interval(item), _p(item.p_holm), _stds(item)]
-        shown.add_row(Text(item.translator), *cells, _ranks(item))
-    return shown
+        table.add_row(Text(item.translator), *cells, _ranks(item))
+    return table
 
 
 def _average_ranks(ranks: Sequence[AverageRank]) -> Table:
-    shown = Table(title="Mean rank over tasks", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    shown.pad_edge, shown.collapse_padding, shown.header_style = False, True, ""
-    shown.add_column("metric")
-    shown.add_column("method")
+    table = Table(title="Mean rank over tasks", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.pad_edge, table.collapse_padding, table.header_style = False, True, ""
+    table.add_column("metric")
+    table.add_column("method")
     for head in ("tasks", "a", "b"):
-        shown.add_column(head, justify="right", no_wrap=True)
+        table.add_column(head, justify="right", no_wrap=True)
     for rank in ranks:
-        shown.add_row(rank.metric, Text(rank.translator), str(rank.tasks), f"{rank.a:.2f}", f"{rank.b:.2f}")
-    return shown
+        table.add_row(rank.metric, Text(rank.translator), str(rank.tasks), f"{rank.a:.2f}", f"{rank.b:.2f}")
+    return table
 
 
-def _difference(item: Compared) -> str:
+def _difference(item: CellComparison) -> str:
     value = item.difference
     return "–" if value is None else f"{value:+.3g}" + "‡" * item.one_checkpoint
 
 
-def _interval(item: Compared) -> str:
+def _interval(item: CellComparison) -> str:
     paired = item.paired
     if paired is None or paired.low is None or paired.high is None:
         return "–"
@@ -167,17 +167,17 @@ def _p(value: float | None) -> str:
     return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _stds(item: Compared) -> str:
+def _stds(item: CellComparison) -> str:
     both = (item.seed_std_a, item.seed_std_b)
     return "–" if both == (None, None) else " / ".join("–" if v is None else f"{v:.2g}" for v in both)
 
 
-def _ranks(item: Compared) -> str:
+def _ranks(item: CellComparison) -> str:
     if item.rank_a is None or item.rank_b is None:
         return "–"
     change = item.rank_a - item.rank_b
-    moved = f" ({'up' if change > 0 else 'down'} {abs(change)})" if change else ""
-    return f"{item.rank_a} → {item.rank_b}{moved}"
+    shift = f" ({'up' if change > 0 else 'down'} {abs(change)})" if change else ""
+    return f"{item.rank_a} → {item.rank_b}{shift}"
 
 
 def _strict(value: Any) -> Any:

@@ -47,8 +47,8 @@ def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -
     RESULTS is a results directory, or published:midl2024. One point per translator, seeds averaged; p-values from
     permutations of translators, adjusted by Holm.
     """
-    found = correlate(load(results), **options)
-    if not found.items:
+    correlations = correlate(load(results), **options)
+    if not correlations.items:
         raise RequestError(
             "there is nothing to correlate",
             where=results,
@@ -57,23 +57,25 @@ def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -
     if heatmap is not None:
         from mtbench.report.heatmap import draw
 
-        draw(found, heatmap)
+        draw(correlations, heatmap)
         click.echo(f"wrote {heatmap}", err=True)
     if as_json:
-        click.echo(json.dumps(as_record(found), ensure_ascii=False, indent=1, allow_nan=False))
+        click.echo(json.dumps(as_record(correlations), ensure_ascii=False, indent=1, allow_nan=False))
         return
     console = Console()
-    for task in dict.fromkeys(item.task for item in found.items):
-        console.print(_table(task, [item for item in found.items if item.task == task], found.rule == "paper"))
-    for remark in (LEGEND, *found.remarks):
+    for task in dict.fromkeys(item.task for item in correlations.items):
+        console.print(
+            _table(task, [item for item in correlations.items if item.task == task], correlations.rule == "paper")
+        )
+    for remark in (LEGEND, *correlations.remarks):
         console.print(Text(remark, style="dim"))
 
 
-def as_record(found: Correlations) -> dict[str, Any]:
+def as_record(correlations: Correlations) -> dict[str, Any]:
     """The correlations as JSON holds them."""
     return {
-        "rule": found.rule,
-        "remarks": list(found.remarks),
+        "rule": correlations.rule,
+        "remarks": list(correlations.remarks),
         "correlations": [
             {
                 "task": item.task,
@@ -96,7 +98,7 @@ def as_record(found: Correlations) -> dict[str, Any]:
                     for method, e in item.estimates.items()
                 },
             }
-            for item in found.items
+            for item in correlations.items
         ],
     }
 
@@ -105,25 +107,25 @@ LEGEND = "r: Pearson; rho: Spearman; tau: Kendall; one left out: the range of r 
 
 
 def _table(task: str, items: list[Correlation], absolute: bool) -> Table:
-    shown = Table(title=Text(task), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
-    shown.pad_edge, shown.collapse_padding = False, True
-    shown.add_column("metric")
-    shown.add_column("against")
+    table = Table(title=Text(task), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
+    table.pad_edge, table.collapse_padding = False, True
+    table.add_column("metric")
+    table.add_column("against")
     for head in ("n", "|r|" if absolute else "r", "one left out"):
-        shown.add_column(head, justify="right", no_wrap=True)
+        table.add_column(head, justify="right", no_wrap=True)
     for head in () if absolute else ("p", "p Holm", "rho", "tau"):
-        shown.add_column(head, justify="right", no_wrap=True)
+        table.add_column(head, justify="right", no_wrap=True)
     for item in items:
         r = item.estimates["pearson"]
-        figures = [str(item.n), _figure(r.value if absolute else r.agreement, absolute), _left_out(r, absolute)]
+        figures = [str(item.n), _figure(r.value if absolute else r.agreement, absolute), _jackknife_range(r, absolute)]
         if not absolute:
             others = (item.estimates[method].agreement for method in ("spearman", "kendall"))
             figures += [_p(r.p), _p(r.p_holm), *(_figure(v, absolute) for v in others)]
-        shown.add_row(Text(item.metric), Text(item.against), *figures)
-    return shown
+        table.add_row(Text(item.metric), Text(item.against), *figures)
+    return table
 
 
-def _left_out(estimate: Estimate, absolute: bool) -> str:
+def _jackknife_range(estimate: Estimate, absolute: bool) -> str:
     values = [abs(v) if absolute else v for v in (estimate.left_out or {}).values()]
     return f"{_figure(min(values), absolute)} to {_figure(max(values), absolute)}" if values else "–"
 

@@ -64,13 +64,13 @@ def command(
     if figure is not None:
         if output is None:
             raise RequestError("a figure needs a file", remedy=f"Say -o {figure}.png (or .svg, .pdf)")
-        boxes = write_figure(figure, results, output, store=store, slices=slices, rename=names, **options)  # type: ignore[arg-type]
+        missing_letters = write_figure(figure, results, output, store=store, slices=slices, rename=names, **options)  # type: ignore[arg-type]
         click.echo(f"wrote {output}", err=True)
-        if boxes:
-            click.echo(f"no installed font has the letters {boxes}: install one, or say --rename", err=True)
+        if missing_letters:
+            click.echo(f"no installed font has the letters {missing_letters}: install one, or say --rename", err=True)
         return
-    written = write_report(results, output, store=store, slices=slices, rename=names, **options)  # type: ignore[arg-type]
-    click.echo(f"wrote {written} ({written.stat().st_size / 1e6:.1f} MB)", err=True)
+    page = write_report(results, output, store=store, slices=slices, rename=names, **options)  # type: ignore[arg-type]
+    click.echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)", err=True)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -18,12 +18,12 @@ from mtbench.analysis.terminal import render
 from mtbench.errors import RequestError
 from mtbench.results.directory import load
 from mtbench.results.merge import merge as merge_folders
-from mtbench.results.unit import as_record, tell
+from mtbench.results.unit import as_record, unit_details
 from mtbench.results.verify import verify as examine
 
 if TYPE_CHECKING:
-    from mtbench.results.merge import Conflict, Merged
-    from mtbench.results.unit import Told
+    from mtbench.results.merge import Conflict, MergeSummary
+    from mtbench.results.unit import UnitDetails
 
 
 @click.group("results")
@@ -50,11 +50,11 @@ def show(results: str, unit: str | None, intervals: bool, std: bool, units: bool
         raise RequestError("published results have no units", where=results)
     console = Console()
     if unit:
-        details = tell(Path(results), unit)
+        details = unit_details(Path(results), unit)
         if as_json:
             click.echo(json.dumps(as_record(details), ensure_ascii=False, indent=1))
         else:
-            _tell(details, host, console)
+            _print_details(details, host, console)
         return
     if units:
         _list(results, console)
@@ -73,7 +73,7 @@ def _list(results: str, console: Any) -> None:
     console.print(table)
 
 
-def _tell(details: Told, host: bool, console: Any) -> None:
+def _print_details(details: UnitDetails, host: bool, console: Any) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -82,7 +82,7 @@ def _tell(details: Told, host: bool, console: Any) -> None:
         if value not in (None, "", {}, []):
             table.add_row(name, Text(str(value)))
 
-    provenance, request = details.made, details.asked
+    provenance, request = details.provenance, details.request
     line("unit", details.name)
     line("key", details.key)
     line("stage", details.stage)
@@ -105,7 +105,7 @@ def _tell(details: Told, host: bool, console: Any) -> None:
     )
     line("device", provenance.device)
     line("host", provenance.host if host else "")
-    for a in details.tries:
+    for a in details.attempts:
         duration = f", {a['seconds']:.1f} s" if a["seconds"] else ""
         begun = f", {a['started']}" if a["started"] else ""
         line(f"try {a['attempt']}", f"{a['status']}{begun}{duration}{': ' + a['reason'] if a['reason'] else ''}")
@@ -156,16 +156,16 @@ def merge(folders: tuple[Path, ...], out: Path) -> int:
 
 def _conflict(conflict: Conflict) -> None:
     click.echo(f"conflict: {conflict.row}")
-    for values, provenance in zip(conflict.values, conflict.made, strict=True):
+    for values, provenance in zip(conflict.values, conflict.provenances, strict=True):
         numbers = ", ".join(f"{label or 'value'} {value!r}" for label, value in values.items())
-        click.echo(f"  {provenance.folder}: {numbers}\n    {provenance.told()}")
-    apart = conflict.made[0].differences(conflict.made[1])
+        click.echo(f"  {provenance.folder}: {numbers}\n    {provenance.summary()}")
+    apart = conflict.provenances[0].differences(conflict.provenances[1])
     if apart:
         more = f" and {len(apart) - 12} more" if len(apart) > 12 else ""
         click.echo(f"  packages that differ: {', '.join(apart[:12])}{more}")
 
 
-def _summary(summary: Merged, out: Path) -> str:
+def _summary(summary: MergeSummary, out: Path) -> str:
     parts = [f"{summary.rows} rows in {out}"]
     for count, text in (
         (summary.same, "were there twice and agree"),

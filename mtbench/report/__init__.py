@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mtbench.analysis.model import ResultsTable
 from mtbench.analysis.table import build_table
 from mtbench.errors import RequestError, close_matches
 from mtbench.report.choosing import PLACES
 from mtbench.report.evidence import Evidence
 from mtbench.report.examples import find_examples
-from mtbench.report.reading import Reading
+from mtbench.report.result import Result
 from mtbench.store.artefacts import Store
 from mtbench.store.files import write_whole
 from mtbench.store.folders import store_folder
@@ -55,11 +56,11 @@ def write_report(
     """
     from mtbench.report.content import report
 
-    reading, evidence = _open(results, store, datasets, rows, columns, rename)
-    _check_slices(reading, slices)
-    table = _table(reading, rule, title, "interval")
-    page = report(reading, table, evidence, title=title, with_provenance=with_provenance, slices=slices)
-    path = output or _default(os.fspath(results))
+    result, evidence = _open(results, store, datasets, rows, columns, rename)
+    _check_slices(result, slices)
+    table = _table(result, rule, title, "interval")
+    page = report(result, table, evidence, title=title, with_provenance=with_provenance, slices=slices)
+    path = output or _default_path(os.fspath(results))
     write_whole(path, lambda file: file.write(page.encode("utf-8")))
     return path
 
@@ -97,15 +98,15 @@ def write_figure(
     from mtbench.report.heatmap import check
 
     check(output)
-    reading, evidence = _open(results, store, datasets, rows, columns, rename)
+    result, evidence = _open(results, store, datasets, rows, columns, rename)
     if figure == "table":
-        return figures.draw_table(_table(reading, rule, title, "none"), output)
+        return figures.draw_table(_table(result, rule, title, "none"), output)
     if figure == "correlation":
-        from mtbench.report.content import correlations
+        from mtbench.report.content import correlate_result
 
-        return figures.draw_correlation(correlations(reading, rule), output, os.fspath(results))
-    _check_slices(reading, slices)
-    return figures.draw_examples(find_examples(reading, evidence, slices or ("median",)), output)
+        return figures.draw_correlation(correlate_result(result, rule), output, os.fspath(results))
+    _check_slices(result, slices)
+    return figures.draw_examples(find_examples(result, evidence, slices or ("median",)), output)
 
 
 def _open(
@@ -115,29 +116,27 @@ def _open(
     rows: Sequence[str],
     columns: Sequence[str],
     rename: Mapping[str, str] | None,
-) -> tuple[Any, Any]:
-    reading = Reading(os.fspath(results), rows=rows, datasets=datasets, columns=columns, rename=rename)
-    return reading, Evidence(reading.attempts, Store(store_folder(store)))
+) -> tuple[Result, Evidence]:
+    result = Result(os.fspath(results), rows=rows, datasets=datasets, columns=columns, rename=rename)
+    return result, Evidence(result.attempts, Store(store_folder(store)))
 
 
-def _table(reading: Any, rule: Any, title: str, spread: Any) -> Any:
-    return build_table(
-        reading.scores, rule=rule, spread=spread, rename=reading.rename, title=title, **reading.selection
-    )
+def _table(result: Result, rule: Any, title: str, spread: Any) -> ResultsTable:
+    return build_table(result.scores, rule=rule, spread=spread, rename=result.rename, title=title, **result.selection)
 
 
-def _check_slices(reading: Any, slices: Sequence[str]) -> None:
-    known = {case for found in reading.cases for case in found.cases}
+def _check_slices(result: Result, slices: Sequence[str]) -> None:
+    ids = {case for values in result.cases for case in values.cases}
     for name in slices:
-        if known and name not in PLACES and name not in known:
+        if ids and name not in PLACES and name not in ids:
             raise RequestError(
                 f"no slice is called '{name}'",
-                matches=close_matches(name, sorted(known)),
+                matches=close_matches(name, sorted(ids)),
                 expected="worst, median, best, or the id of a test slice",
             )
 
 
-def _default(results: str) -> Path:
+def _default_path(results: str) -> Path:
     if results.startswith("published:"):
         return Path(f"{results.partition(':')[2]}.html")
     return Path(results) / "report.html"

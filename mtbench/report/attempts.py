@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtbench.analysis.columns import anonymous
+from mtbench.analysis.columns import anonymise
 from mtbench.results.environments import environment
 from mtbench.store.files import sha256_of
 
@@ -21,8 +21,8 @@ class Cost:
 
     Attributes:
         stage, name: of the unit; ``name`` without the stage.
-        seconds: of its last good try.
-        tries: how many there were.
+        seconds: of its last good attempt.
+        attempts: how many there were.
         images: that went through it; ``None`` where that means nothing.
         rate: images a second.
         memory: peak of the process that ran it, in MB; ``None`` where it was not measured.
@@ -32,7 +32,7 @@ class Cost:
     stage: str
     name: str
     seconds: float
-    tries: int
+    attempts: int
     images: int | None
     rate: float | None
     memory: float | None
@@ -41,15 +41,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class Failure:
-    """A unit that has not succeeded: its last try.
+    """A unit that has not succeeded: its last attempt.
 
     Attributes:
         name: what a person calls it, stage included.
         status: "error", "timeout", "oom" or "lost".
         reason: one paragraph.
         error_type: the exception's class.
-        tries: how often it was tried.
-        stopped: how many other units could not run because of failures before them and say this one's name.
+        attempts: how many there were.
+        dependents: how many other units could not run because of failures before them and say this one's name.
         log: the traceback; only where provenance was asked for.
     """
 
@@ -57,42 +57,42 @@ class Failure:
     status: str
     reason: str
     error_type: str
-    tries: int
-    stopped: int
+    attempts: int
+    dependents: int
     log: str = ""
 
 
 def costs(attempts: Sequence[Attempt]) -> list[Cost]:
     """The cost of every unit that was computed here; what came from the store cost nothing and is left out."""
-    done: dict[str, Cost] = {}
-    tries: dict[str, int] = {}
+    by_unit: dict[str, Cost] = {}
+    counts: dict[str, int] = {}
     for row in attempts:
         key = row["unit_key"]
-        tries[key] = tries.get(key, 0) + (row["status"] not in ("cached", "skipped"))
+        counts[key] = counts.get(key, 0) + (row["status"] not in ("cached", "skipped"))
         if row["status"] == "ok":
             seconds, images = row["seconds"] or 0.0, row["images"]
             stage = row["stage"]
-            done[key] = Cost(
+            by_unit[key] = Cost(
                 stage=stage,
                 name=row["name"].removeprefix(f"{stage} "),
                 seconds=seconds,
-                tries=tries[key],
+                attempts=counts[key],
                 images=images,
                 # A fit sees its images many times, so their number over its time says nothing.
                 rate=images / seconds if images and seconds and stage != "fit" else None,
                 memory=row["peak_memory_mb"],
                 device=row["device"] or "",
             )
-    return list(done.values())
+    return list(by_unit.values())
 
 
 def failures(attempts: Sequence[Attempt], *, logs: bool) -> list[Failure]:
-    """The units whose last try failed."""
+    """The units whose last attempt failed."""
     last: dict[str, Attempt] = {}
-    tries: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for row in attempts:
         last[row["unit_key"]] = row
-        tries[row["unit_key"]] = tries.get(row["unit_key"], 0) + (row["status"] != "skipped")
+        counts[row["unit_key"]] = counts.get(row["unit_key"], 0) + (row["status"] != "skipped")
     skipped = [row["reason"] for row in last.values() if row["status"] == "skipped"]
     return [
         Failure(
@@ -100,10 +100,10 @@ def failures(attempts: Sequence[Attempt], *, logs: bool) -> list[Failure]:
             status=row["status"],
             reason=(row["reason"] or "no reason recorded")
             if logs
-            else anonymous(row["reason"] or "no reason recorded"),
+            else anonymise(row["reason"] or "no reason recorded"),
             error_type=row["error_type"] or "",
-            tries=tries[key],
-            stopped=sum(reason.startswith(f"{row['name']} failed") for reason in skipped if reason),
+            attempts=counts[key],
+            dependents=sum(reason.startswith(f"{row['name']} failed") for reason in skipped if reason),
             log=(row["log"] or "") if logs else "",
         )
         for key, row in last.items()
@@ -119,41 +119,41 @@ def provenance(attempts: Sequence[Attempt], folder: Path | None, *, everything: 
         folder: the results directory, which holds the environments; ``None`` without one.
         everything: whether host names, folders and the full platform may be shown.
     """
-    found: list[tuple[str, list[str]]] = []
+    facts: list[tuple[str, list[str]]] = []
     plugins: dict[str, set[str]] = {}
     for row in attempts:
         for name, version in json.loads(row["plugins"] or "{}").items():
             plugins.setdefault(name, set()).add(version)
-    found.append(("Distributions", [f"{n} {', '.join(sorted(v))}" for n, v in sorted(plugins.items())]))
-    found.append(("Commit of mtbench", _distinct(row["git_commit"] for row in attempts)))
-    started = sorted(row["started"] for row in attempts if row["started"])
-    if started:
-        found.append(("Computed", [f"{started[0][:16].replace('T', ' ')} to {started[-1][:16].replace('T', ' ')} UTC"]))
-    found.append(("Devices", _distinct(row["device"] for row in attempts)))
-    found.append(("Executors", _distinct(row["executor"] for row in attempts)))
-    for identity in _distinct(row["environment_id"] for row in attempts):
-        found += _environment(identity, folder, everything)
+    facts.append(("Distributions", [f"{n} {', '.join(sorted(v))}" for n, v in sorted(plugins.items())]))
+    facts.append(("Commit of mtbench", _unique(row["git_commit"] for row in attempts)))
+    times = sorted(row["started"] for row in attempts if row["started"])
+    if times:
+        facts.append(("Computed", [f"{times[0][:16].replace('T', ' ')} to {times[-1][:16].replace('T', ' ')} UTC"]))
+    facts.append(("Devices", _unique(row["device"] for row in attempts)))
+    facts.append(("Executors", _unique(row["executor"] for row in attempts)))
+    for identity in _unique(row["environment_id"] for row in attempts):
+        facts += _environment(identity, folder, everything)
     if folder is not None:
         tables = [folder / f"{name}.parquet" for name in ("scores", "cases")]
         lines = [f"{path.name} {sha256_of(path)}" for path in tables if path.is_file()]
-        found.append(("sha256 of the tables", lines))
+        facts.append(("sha256 of the tables", lines))
     if everything:
-        found.append(("Hosts", _distinct(row["host"] for row in attempts)))
-        found.append(("Results directory", [str(folder.resolve())] if folder is not None else []))
-    return [(head, lines) for head, lines in found if lines]
+        facts.append(("Hosts", _unique(row["host"] for row in attempts)))
+        facts.append(("Results directory", [str(folder.resolve())] if folder is not None else []))
+    return [(head, lines) for head, lines in facts if lines]
 
 
 def _environment(identity: str, folder: Path | None, everything: bool) -> list[tuple[str, list[str]]]:
-    described = environment(folder, identity) if folder else {}
-    platform = str(described.get("platform", ""))
+    description = environment(folder, identity) if folder else {}
+    platform = str(description.get("platform", ""))
     if not everything:
         platform = platform.partition("-")[0]
-    lines = [f"Python {described['python']}"] if "python" in described else []
-    lines += [f"{platform} {described.get('machine', '')}".strip()] if platform else []
-    found = [(f"Environment {identity}", lines or ["its description is not in the results directory"])]
-    packages = [str(package) for package in described.get("packages", ())]
-    return [*found, (f"Packages of {identity}", packages)] if packages else found
+    lines = [f"Python {description['python']}"] if "python" in description else []
+    lines += [f"{platform} {description.get('machine', '')}".strip()] if platform else []
+    facts = [(f"Environment {identity}", lines or ["its description is not in the results directory"])]
+    packages = [str(package) for package in description.get("packages", ())]
+    return [*facts, (f"Packages of {identity}", packages)] if packages else facts
 
 
-def _distinct(values: Iterable[Any]) -> list[str]:
+def _unique(values: Iterable[Any]) -> list[str]:
     return list(dict.fromkeys(str(value) for value in values if value))

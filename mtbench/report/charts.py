@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from mtbench.analysis.correlation import Correlation, Correlations
+from mtbench.analysis.numbers import format_number
 from mtbench.report.attempts import Cost
 from mtbench.report.curves import Curve
-from mtbench.report.reading import Reading
+from mtbench.report.result import Result
 
 MOST_POINTS = 250
 """So many cases of one translator are drawn at most; of more, evenly spaced order statistics."""
 
-SIDES = ("top center", "bottom center", "middle right", "top left")
+LABEL_POSITIONS = ("top center", "bottom center", "middle right", "top left")
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,14 @@ def plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def correlation_charts(reading: Reading, found: Correlations) -> list[Chart]:
+def correlation_charts(result: Result, correlations: Correlations) -> list[Chart]:
     """For each task a heat map of agreement and a scatter plot to choose a pair for."""
     charts = []
-    for number, task in enumerate(dict.fromkeys(item.task for item in found.items)):
-        items = [item for item in found.items if item.task == task]
+    for number, task in enumerate(dict.fromkeys(item.task for item in correlations.items)):
+        items = [item for item in correlations.items if item.task == task]
         if any(item.estimates["pearson"].value is not None for item in items):
-            charts.append(_heat_map(f"heat-{number}", task, items, found.rule == "paper"))
-        points = _scatter(f"scatter-{number}", task, items, reading)
+            charts.append(_heat_map(f"heat-{number}", task, items, correlations.rule == "paper"))
+        points = _scatter(f"scatter-{number}", task, items, result)
         charts += [points] if points.drawings else []
     return charts
 
@@ -100,8 +101,8 @@ def _heat_map(name: str, task: str, items: Sequence[Correlation], absolute: bool
         "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
         "xaxis": {"automargin": True, "type": "category", "tickangle": -25 if len(against) > 3 else 0},
     }
-    said = "absolute Pearson correlation" if absolute else "Pearson correlation, positive means agreement"
-    alt = f"Heat map for {task}: {said}. The same numbers stand in the table below."
+    statistic = "absolute Pearson correlation" if absolute else "Pearson correlation, positive means agreement"
+    alt = f"Heat map for {task}: {statistic}. The same numbers stand in the table below."
     return Chart(name, "Agreement with segmentation", alt, (Drawing("", [data], layout),), task=task)
 
 
@@ -112,27 +113,27 @@ def _agreement(item: Correlation, absolute: bool) -> float | None:
     return estimate.agreement
 
 
-def _scatter(name: str, task: str, items: Sequence[Correlation], reading: Reading) -> Chart:
-    found, layout = reading.found, reading.layout
-    block = next(b for b in reading.blocks if layout.titles[b] == task)
-    columns = {reading.column_name(c): c for b, c in layout.columns if b == block}
+def _scatter(name: str, task: str, items: Sequence[Correlation], result: Result) -> Chart:
+    averages, layout = result.averages, result.layout
+    block = next(b for b in result.blocks if layout.titles[b] == task)
+    columns = {result.column_name(c): c for b, c in layout.columns if b == block}
     drawings = []
     for item in sorted(items, key=lambda i: -abs(i.estimates["pearson"].value or 0.0)):
         if item.metric not in columns or item.against not in columns:
             continue
         x, y = columns[item.metric], columns[item.against]
         points = [
-            (layout.labels[r], found.numbers[block, r, x].value, found.numbers[block, r, y].value)
+            (layout.labels[r], averages.numbers[block, r, x].value, averages.numbers[block, r, y].value)
             for r in layout.rows
-            if found.rows[r]["role"] == "translator"
-            and (block, r, x) in found.numbers
-            and (block, r, y) in found.numbers
+            if averages.rows[r]["role"] == "translator"
+            and (block, r, x) in averages.numbers
+            and (block, r, y) in averages.numbers
         ]
         points = sorted((p for p in points if math.isfinite(p[1]) and math.isfinite(p[2])), key=lambda p: p[1:])
         of_kind = {part: [p for p in points if (p[0] in item.translators) == part] for part in (True, False)}
         traces = [_points(some, part) for part, some in of_kind.items() if some]
         if traces:
-            titles = {axis: _arrow(reading, c) for axis, c in (("xaxis", x), ("yaxis", y))}
+            titles = {axis: _arrow(result, c) for axis, c in (("xaxis", x), ("yaxis", y))}
             axes = {
                 axis: {
                     "title": {"text": plain(titles[axis])},
@@ -142,13 +143,13 @@ def _scatter(name: str, task: str, items: Sequence[Correlation], reading: Readin
                 for axis in titles
             }
             r = item.estimates["pearson"].agreement
-            said = "" if r is None else f" (r = {r:+.2f})"
-            drawings.append(Drawing(f"{item.metric} and {item.against}{said}", traces, {"height": 420, **axes}))
+            coefficient = "" if r is None else f" (r = {r:+.2f})"
+            drawings.append(Drawing(f"{item.metric} and {item.against}{coefficient}", traces, {"height": 420, **axes}))
     alt = f"Scatter plot for {task}: two metrics against each other, one labelled point for each translator."
     return Chart(name, "One point for each translator", alt, tuple(drawings), "Pair", task)
 
 
-def _points(points: Sequence[tuple[str, float, float]], taking_part: bool) -> dict[str, Any]:
+def _points(points: Sequence[tuple[str, float, float]], included: bool) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers+text",
@@ -156,12 +157,12 @@ def _points(points: Sequence[tuple[str, float, float]], taking_part: bool) -> di
         "y": [y for _, _, y in points],
         "text": [plain(label) for label, _, _ in points],
         # Neighbours have their names on different sides.
-        "textposition": [SIDES[i % len(SIDES)] for i in range(len(points))],
+        "textposition": [LABEL_POSITIONS[i % len(LABEL_POSITIONS)] for i in range(len(points))],
         "cliponaxis": False,
         "hovertemplate": "%{text}<br>%{xaxis.title.text} %{x:.4g}<br>%{yaxis.title.text} %{y:.4g}<extra></extra>",
-        "marker": {"size": 10, "symbol": "circle" if taking_part else "circle-open"},
-        "name": "takes part" if taking_part else "left out of the correlation",
-        "showlegend": not taking_part,
+        "marker": {"size": 10, "symbol": "circle" if included else "circle-open"},
+        "name": "takes part" if included else "left out of the correlation",
+        "showlegend": not included,
     }
 
 
@@ -172,26 +173,26 @@ def _range(values: Sequence[float]) -> list[float]:
     return [low - room, high + room]
 
 
-def _arrow(reading: Reading, column: int) -> str:
-    return f"{reading.column_name(column)} {'↑' if reading.found.columns[column]['higher_is_better'] else '↓'}"
+def _arrow(result: Result, column: int) -> str:
+    return f"{result.column_name(column)} {'↑' if result.averages.columns[column]['higher_is_better'] else '↓'}"
 
 
-def case_charts(reading: Reading) -> list[tuple[Chart, list[tuple[str, list[dict[str, Any]]]]]]:
+def case_charts(result: Result) -> list[tuple[Chart, list[tuple[str, list[list[str]]]]]]:
     """For each task the distribution of per-case values by translator; and behind it, quartiles for each measure."""
     charts = []
-    for number, block in enumerate(reading.blocks):
-        title = reading.layout.titles[block]
+    for number, block in enumerate(result.blocks):
+        title = result.layout.titles[block]
         drawings, tables = [], []
-        for column in [c for b, c in reading.layout.columns if b == block]:
-            groups = _case_means(reading, block, column)
+        for column in [c for b, c in result.layout.columns if b == block]:
+            groups = _case_means(result, block, column)
             if not groups:
                 continue
-            name = reading.column_name(column)
+            name = result.column_name(column)
             traces = [
                 {
                     "type": "box",
-                    "y": _thinned(values).tolist(),
-                    "name": plain(reading.layout.labels[row]),
+                    "y": _thin(values).tolist(),
+                    "name": plain(result.layout.labels[row]),
                     "boxpoints": "all",
                     "jitter": 0.5,
                     "pointpos": 0,
@@ -205,11 +206,11 @@ def case_charts(reading: Reading) -> list[tuple[Chart, list[tuple[str, list[dict
             layout = {
                 "height": 420,
                 "boxgap": max(0.3, 1 - 0.07 * len(groups)),
-                "yaxis": {"title": {"text": plain(_arrow(reading, column))}, "automargin": True},
+                "yaxis": {"title": {"text": plain(_arrow(result, column))}, "automargin": True},
                 "xaxis": {"type": "category", "automargin": True},
             }
             drawings.append(Drawing(name, traces, layout))
-            tables.append((name, [_quartiles(reading.layout.labels[row], v) for row, v in groups.items()]))
+            tables.append((name, [_quartiles(result.layout.labels[row], v) for row, v in groups.items()]))
         if drawings:
             alt = (
                 f"Box plots for {title}: the values of single cases by translator. Quartiles stand in the table below."
@@ -218,28 +219,28 @@ def case_charts(reading: Reading) -> list[tuple[Chart, list[tuple[str, list[dict
     return charts
 
 
-def _case_means(reading: Reading, block: int, column: int) -> dict[int, Any]:
+def _case_means(result: Result, block: int, column: int) -> dict[int, Any]:
     """Row to one finite value for each case, seeds averaged."""
     sums: dict[int, dict[tuple[int | None, str], list[float]]] = {}
-    for found in reading.cases:
-        if (found.run.block, found.run.column) == (block, column):
-            of_row = sums.setdefault(found.run.row, {})
-            for case, value in zip(found.cases, found.values.tolist(), strict=True):
+    for case_values in result.cases:
+        if (case_values.run.block, case_values.run.column) == (block, column):
+            of_row = sums.setdefault(case_values.run.row, {})
+            for case, value in zip(case_values.cases, case_values.values.tolist(), strict=True):
                 if math.isfinite(value):
-                    of_row.setdefault((found.run.fold, case), []).append(value)
+                    of_row.setdefault((case_values.run.fold, case), []).append(value)
     return {row: np.array([np.mean(v) for v in of.values()]) for row, of in sums.items() if of}
 
 
-def _thinned(values: Any) -> Any:
+def _thin(values: Any) -> Any:
     if len(values) <= MOST_POINTS:
         return np.round(values, 5)
     places = np.round(np.linspace(0, len(values) - 1, MOST_POINTS)).astype(int)
     return np.round(np.sort(values)[places], 5)
 
 
-def _quartiles(label: str, values: Any) -> dict[str, Any]:
+def _quartiles(label: str, values: Any) -> list[str]:
     points = np.percentile(values, [0, 25, 50, 75, 100]).tolist()
-    return {"label": label, "n": len(values), "points": points}
+    return [label, str(len(values)), *map(format_number, points)]
 
 
 def curve_charts(curves: Sequence[Curve]) -> list[Chart]:
@@ -279,9 +280,9 @@ def cost_charts(costs: Sequence[Cost]) -> list[Chart]:
     drawings = []
     if seconds:
         drawings.append(_bars("Seconds by stage", "seconds", seconds.items()))
-    of = [cost for cost in costs if cost.stage == "fit"]
-    if of:
-        drawings.append(_bars("Seconds by fit", "seconds", [(c.name, c.seconds) for c in of]))
+    fits = [cost for cost in costs if cost.stage == "fit"]
+    if fits:
+        drawings.append(_bars("Seconds by fit", "seconds", [(c.name, c.seconds) for c in fits]))
     rates = [(c.name, c.rate) for c in costs if c.stage == "translate" and c.rate]
     if rates:
         drawings.append(_bars("Images a second by translation", "images a second", rates))
@@ -295,20 +296,20 @@ def cost_charts(costs: Sequence[Cost]) -> list[Chart]:
 
 
 def _bars(name: str, unit: str, values: Iterable[tuple[str, float]]) -> Drawing:
-    kept = sorted(values, key=lambda pair: -pair[1])[:30]
+    bars = sorted(values, key=lambda pair: -pair[1])[:30]
     data = {
         "type": "bar",
         "orientation": "h",
-        "y": [plain(label) for label, _ in kept],
-        "x": [value for _, value in kept],
-        "text": [f"{value:.3g}" for _, value in kept],
+        "y": [plain(label) for label, _ in bars],
+        "x": [value for _, value in bars],
+        "text": [f"{value:.3g}" for _, value in bars],
         "textposition": "outside",
         "cliponaxis": False,
         "hovertemplate": "%{y}: %{x:.4g}<extra></extra>",
         "showlegend": False,
     }
     layout = {
-        "height": 110 + 26 * len(kept),
+        "height": 110 + 26 * len(bars),
         "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
         "xaxis": {"title": {"text": unit}, "rangemode": "tozero", "automargin": True},
     }

@@ -18,7 +18,7 @@ def choose(
     values: Mapping[str, Values],
     fair: Sequence[str],
     higher_is_better: bool,
-    wanted: Sequence[str] = (),
+    slices: Sequence[str] = (),
 ) -> tuple[dict[int, list[str]], dict[int, float]]:
     """Positions of the slices to show with the reasons for each, and the mean value of every slice.
 
@@ -27,33 +27,33 @@ def choose(
         values: for each translator's printed name, its values by region and slice.
         fair: the translators whose mean decides; all where none of them has values.
         higher_is_better: of the values.
-        wanted: "worst", "median", "best" or slice ids; where empty, those three and each translator's worst.
+        slices: "worst", "median", "best" or slice ids; where empty, those three and each translator's worst.
             Without values, the first, middle and last slice stand in for them.
     """
-    chosen: dict[int, list[str]] = {}
-    for name in wanted:
+    reasons: dict[int, list[str]] = {}
+    for name in slices:
         if name in ids:
-            chosen.setdefault(ids.index(name), []).append("chosen")
-    places = [place for place in PLACES if not wanted or place in wanted]
+            reasons.setdefault(ids.index(name), []).append("chosen")
+    places = [place for place in PLACES if not slices or place in slices]
     means = {
         name: _mean(np.array([[v.get(i, np.nan) for i in ids] for v in of.values()])) for name, of in values.items()
     }
-    deciding = [mean for name, mean in means.items() if name in fair] or list(means.values())
-    if not deciding:
+    deciding_means = [mean for name, mean in means.items() if name in fair] or list(means.values())
+    if not deciding_means:
         for place in places:
             i = {"worst": 0, "median": len(ids) // 2, "best": len(ids) - 1}[place]
-            chosen.setdefault(i, []).append({"worst": "first", "median": "middle", "best": "last"}[place])
-        return chosen, {}
-    overall = _mean(np.stack(deciding))
+            reasons.setdefault(i, []).append({"worst": "first", "median": "middle", "best": "last"}[place])
+        return reasons, {}
+    overall = _mean(np.stack(deciding_means))
     sign = 1.0 if higher_is_better else -1.0
     for place in places:
         for i in _at(sign * overall, place):
-            chosen.setdefault(i, []).append(place)
-    if not wanted and len(means) > 1:
+            reasons.setdefault(i, []).append(place)
+    if not slices and len(means) > 1:
         for name, mean in means.items():
             for i in _at(sign * mean, "worst"):
-                chosen.setdefault(i, []).append(f"worst of {name}")
-    return chosen, {i: float(v) for i, v in enumerate(overall) if np.isfinite(v)}
+                reasons.setdefault(i, []).append(f"worst of {name}")
+    return reasons, {i: float(v) for i, v in enumerate(overall) if np.isfinite(v)}
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mtbench import __version__
-from mtbench.analysis.columns import anonymous, params
+from mtbench.analysis.columns import anonymise, params
 from mtbench.analysis.correlation import Correlation, Correlations, Estimate, correlate
-from mtbench.analysis.model import Cell, Column, ResultsTable, Section
-from mtbench.analysis.numbers import printed
+from mtbench.analysis.model import Cell, ResultsTable, Section, TableColumn, TableRow
+from mtbench.analysis.numbers import format_number
 from mtbench.report import charts
 from mtbench.report.attempts import Cost, costs, failures, provenance
 from mtbench.report.curves import Curve, find_curves
 from mtbench.report.evidence import Evidence
 from mtbench.report.examples import find_examples
 from mtbench.report.html import render
-from mtbench.report.reading import Reading
+from mtbench.report.result import Result
 from mtbench.report.tiles import picture_record
 from mtbench.results.identity import DETAILS
 
@@ -34,8 +35,27 @@ SECTIONS = {
 }
 
 
+@dataclass(frozen=True)
+class TablePart:
+    """The columns of a section that belong to one task, and kinds of rows ("translators", "reference") with cells."""
+
+    task: str
+    heading: str
+    columns: list[TableColumn]
+    bodies: list[tuple[str, list[tuple[TableRow, list[Cell]]]]]
+
+
+@dataclass(frozen=True)
+class Podium:
+    """The best and the runner-up of a column: printed names and numbers."""
+
+    title: str
+    best: list[tuple[str, str]]
+    second: list[tuple[str, str]]
+
+
 def report(
-    reading: Reading,
+    result: Result,
     table: ResultsTable,
     evidence: Evidence,
     *,
@@ -46,7 +66,7 @@ def report(
     """The report as one HTML page.
 
     Args:
-        reading: the result.
+        result: the result.
         table: its table, with intervals as spread.
         evidence: its artefacts.
         title: in place of the suite's name.
@@ -56,48 +76,48 @@ def report(
     Raises:
         RequestError: the installed Plotly cannot be put into a page.
     """
-    attempts = reading.attempts
-    done, failed = costs(attempts), failures(attempts, logs=with_provenance)
-    found = correlations(reading, table.rule)
+    attempts = result.attempts
+    unit_costs, unit_failures = costs(attempts), failures(attempts, logs=with_provenance)
+    correlations = correlate_result(result, table.rule)
     curves = find_curves(attempts, evidence)
-    agreement, cases = charts.correlation_charts(reading, found), charts.case_charts(reading)
-    training, cost = charts.curve_charts(curves), charts.cost_charts(done)
-    every = [*agreement, *training, *cost, *(chart for chart, _ in cases)]
+    agreement, cases = charts.correlation_charts(result, correlations), charts.case_charts(result)
+    training, cost = charts.curve_charts(curves), charts.cost_charts(unit_costs)
+    all_charts = [*agreement, *training, *cost, *(chart for chart, _ in cases)]
     content = {
         "title": title or table.title or "Results",
-        "lead": _lead(reading),
+        "lead": _lead(result),
         "version": __version__,
         "sections": list(SECTIONS.items()),
-        "tiles": _tiles(reading, done, len(failed)),
-        "cautions": _cautions(reading, table, len(failed)),
+        "tiles": _tiles(result, unit_costs, len(unit_failures)),
+        "cautions": _cautions(result, table, len(unit_failures)),
         "winners": _winners(table),
         **_table(table),
-        "pictures": picture_record(find_examples(reading, evidence, slices)),
-        "correlations": _correlation_record(found, agreement),
-        "correlation_remarks": [_CORRELATION_LEGEND, *found.remarks],
+        "pictures": picture_record(find_examples(result, evidence, slices)),
+        "correlations": _correlation_record(correlations, agreement),
+        "correlation_remarks": [_CORRELATION_LEGEND, *correlations.remarks],
         "no_correlation": "Nothing to correlate: that takes a segmentation metric and another metric on one task.",
-        "cases": [(chart, [(name, [_quartile_row(r) for r in rows]) for name, rows in of]) for chart, of in cases],
+        "cases": cases,
         "curves": training,
         "curve_rows": _curve_rows(curves),
         "no_curves": _no_curves(attempts),
         "cost_charts": cost,
-        "cost_rows": [_cost_row(unit) for unit in done],
-        "failed": failed,
-        "left_out": _left_out(reading, anonymise=not with_provenance),
-        "provenance": [*_data_facts(reading), *provenance(attempts, _folder(reading), everything=with_provenance)],
+        "cost_rows": [_cost_row(unit) for unit in unit_costs],
+        "unit_failures": unit_failures,
+        "rows_without_number": _rows_without_number(result, with_provenance=with_provenance),
+        "provenance": [*_data_facts(result), *provenance(attempts, _folder(result), everything=with_provenance)],
         "with_provenance": with_provenance,
     }
-    return render(content, {chart.id: charts.as_record(chart) for chart in every})
+    return render(content, {chart.id: charts.as_record(chart) for chart in all_charts})
 
 
 def _table(table: ResultsTable) -> dict[str, Any]:
     parts = [part for section in table.sections for part in _parts(section)]
-    tasks = list(dict.fromkeys(part["task"] for part in parts))
-    parts.sort(key=lambda part: tasks.index(part["task"]))
+    tasks = list(dict.fromkeys(part.task for part in parts))
+    parts.sort(key=lambda part: tasks.index(part.task))
     return {
         "parts": parts,
         "tasks": tasks,
-        "metrics": list(dict.fromkeys(metric_key(column) for part in parts for column in part["columns"])),
+        "metrics": list(dict.fromkeys(metric_key(column) for part in parts for column in part.columns)),
         "metric_key": metric_key,
         "spreads": any(c.suffix for s in table.sections for row in s.rows for c in row.cells),
         "footnotes": table.footnotes,
@@ -105,7 +125,7 @@ def _table(table: ResultsTable) -> dict[str, Any]:
     }
 
 
-def metric_key(column: Column) -> str:
+def metric_key(column: TableColumn) -> str:
     """What the table's filter calls a column by: its metric and variant."""
     return f"{column.metric}[{column.variant}]" if column.variant else column.metric
 
@@ -113,25 +133,25 @@ def metric_key(column: Column) -> str:
 # -- summary
 
 
-def _lead(reading: Reading) -> str:
-    titles = [reading.layout.titles[b] for b in reading.blocks]
+def _lead(result: Result) -> str:
+    titles = [result.layout.titles[b] for b in result.blocks]
     return "; ".join(titles)
 
 
-def _tiles(reading: Reading, done: Sequence[Cost], failed: int) -> list[tuple[str, str]]:
-    rows = [r for r in reading.layout.rows if reading.found.rows[r]["role"] == "translator"]
-    seeds = {run.seed for run in reading.runs if run.seed is not None}
-    columns = {reading.layout.names[c] for _, c in reading.layout.columns}
+def _tiles(result: Result, unit_costs: Sequence[Cost], failure_count: int) -> list[tuple[str, str]]:
+    rows = [r for r in result.layout.rows if result.averages.rows[r]["role"] == "translator"]
+    seeds = {run.seed for run in result.runs if run.seed is not None}
+    columns = {result.layout.names[c] for _, c in result.layout.columns}
     tiles = [
-        (str(len(reading.blocks)), "task" if len(reading.blocks) == 1 else "tasks"),
+        (str(len(result.blocks)), "task" if len(result.blocks) == 1 else "tasks"),
         (str(len(rows)), "translator" if len(rows) == 1 else "translators"),
         (str(len(columns)), "metric" if len(columns) == 1 else "metrics"),
     ]
     if seeds:
         tiles.append((str(len(seeds)), "seed" if len(seeds) == 1 else "seeds"))
-    if reading.attempts:
-        tiles.append((_duration(sum(cost.seconds for cost in done)), "computed"))
-        tiles.append((str(failed), "failure" if failed == 1 else "failures"))
+    if result.attempts:
+        tiles.append((_duration(sum(cost.seconds for cost in unit_costs)), "computed"))
+        tiles.append((str(failure_count), "failure" if failure_count == 1 else "failures"))
     return tiles
 
 
@@ -142,27 +162,27 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{seconds / 3600:.1f} h"
 
 
-def _cautions(reading: Reading, table: ResultsTable, failed: int) -> list[str]:
-    said = []
-    if failed:
-        said.append(f"{failed} unit{'s' if failed != 1 else ''} failed; cells that need them are marked. See Failures.")
-    notes = {reading.found.blocks[b].get("task_note"): reading.layout.titles[b] for b in reading.blocks}
-    said += [f"{title}: {note}" for note, title in notes.items() if note]
+def _cautions(result: Result, table: ResultsTable, count: int) -> list[str]:
+    texts = []
+    if count:
+        texts.append(f"{count} unit{'s' if count != 1 else ''} failed; cells that need them are marked. See Failures.")
+    notes = {result.averages.blocks[b].get("task_note"): result.layout.titles[b] for b in result.blocks}
+    texts += [f"{title}: {note}" for note, title in notes.items() if note]
     for section in table.sections:
         if section.heading:
             names = dict.fromkeys(metric_key(column) for column in section.columns)
-            said.append(f"{', '.join(names)}: {section.heading}. Shown, never ranked.")
-    trained = [run for run in reading.runs if run.seed is not None]
-    if trained and len({run.seed for run in trained}) == 1:
-        said.append(
+            texts.append(f"{', '.join(names)}: {section.heading}. Shown, never ranked.")
+    runs = [run for run in result.runs if run.seed is not None]
+    if runs and len({run.seed for run in runs}) == 1:
+        texts.append(
             "One seed only: differences between trained translators are of these checkpoints, not of the methods."
         )
-    return said
+    return texts
 
 
-def _winners(table: ResultsTable) -> list[tuple[str, list[dict[str, Any]]]]:
+def _winners(table: ResultsTable) -> list[tuple[str, list[Podium]]]:
     """By task and ranked column, the best and the runner-up."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    winners: dict[str, list[Podium]] = {}
     for section in table.sections:
         for i, column in enumerate(section.columns):
             places: dict[int, list[tuple[str, str]]] = {1: [], 2: []}
@@ -170,15 +190,14 @@ def _winners(table: ResultsTable) -> list[tuple[str, list[dict[str, Any]]]]:
                 if row.cells[i].rank in places:
                     places[row.cells[i].rank or 0].append((row.label, row.cells[i].text))
             if places[1]:
-                line = {"title": column.title, "best": places[1], "second": places[2]}
-                found.setdefault(column.task, []).append(line)
-    return list(found.items())
+                winners.setdefault(column.task, []).append(Podium(column.title, places[1], places[2]))
+    return list(winners.items())
 
 
 # -- table
 
 
-def _parts(section: Section) -> list[dict[str, Any]]:
+def _parts(section: Section) -> list[TablePart]:
     """A section task by task: its columns, translators and reference rows."""
     parts = []
     for task in dict.fromkeys(column.task for column in section.columns):
@@ -189,14 +208,8 @@ def _parts(section: Section) -> list[dict[str, Any]]:
             ("translators", [pair for pair in rows if not pair[0].reference]),
             ("reference", [pair for pair in rows if pair[0].reference]),
         ]
-        parts.append(
-            {
-                "task": task,
-                "heading": section.heading,
-                "columns": [section.columns[i] for i in of],
-                "bodies": [(kind, pairs) for kind, pairs in bodies if pairs],
-            }
-        )
+        columns = [section.columns[i] for i in of]
+        parts.append(TablePart(task, section.heading, columns, [body for body in bodies if body[1]]))
     return parts
 
 
@@ -212,32 +225,41 @@ _CORRELATION_LEGEND = (
 )
 
 
-def correlations(reading: Reading, rule: str) -> Correlations:
-    chosen = reading.selection
-    found = correlate(
-        reading.scores, rule="paper" if rule == "paper" else "default", rows=chosen["rows"], datasets=chosen["datasets"]
+def correlate_result(result: Result, rule: str) -> Correlations:
+    selection = result.selection
+    correlations = correlate(
+        result.scores,
+        rule="paper" if rule == "paper" else "default",
+        rows=selection["rows"],
+        datasets=selection["datasets"],
     )
-    names = {reading.column_name(c) for _, c in reading.layout.columns}
-    items = tuple(item for item in found.items if {item.metric, item.against} <= names)
-    return Correlations(items, found.rule, found.remarks)
+    names = {result.column_name(c) for _, c in result.layout.columns}
+    items = tuple(item for item in correlations.items if {item.metric, item.against} <= names)
+    return Correlations(items, correlations.rule, correlations.remarks)
 
 
-def _correlation_record(found: Correlations, drawn: Sequence[charts.Chart]) -> list[tuple[str, list[Any], list[Any]]]:
+def _correlation_record(
+    correlations: Correlations, agreement: Sequence[charts.Chart]
+) -> list[tuple[str, list[Any], list[Any]]]:
     return [
         (
             task,
-            [chart for chart in drawn if chart.task == task],
-            [_correlation_row(item, found.rule == "paper") for item in found.items if item.task == task],
+            [chart for chart in agreement if chart.task == task],
+            [_correlation_row(item, correlations.rule == "paper") for item in correlations.items if item.task == task],
         )
-        for task in dict.fromkeys(item.task for item in found.items)
+        for task in dict.fromkeys(item.task for item in correlations.items)
     ]
 
 
 def _correlation_row(item: Correlation, absolute: bool) -> list[str]:
     r, rho, tau = (item.estimates[method] for method in ("pearson", "spearman", "kendall"))
-    left = [abs(v) if absolute else v for v in (r.left_out or {}).values()]
-    between = " to ".join(f"{v:.2f}" if absolute else f"{v:+.2f}" for v in (min(left), max(left))) if left else "–"
-    figures = [_r(r, absolute), between, _p(r.p), _p(r.p_holm), _r(rho, absolute), _r(tau, absolute)]
+    jackknife = [abs(v) if absolute else v for v in (r.left_out or {}).values()]
+    span = (
+        " to ".join(f"{v:.2f}" if absolute else f"{v:+.2f}" for v in (min(jackknife), max(jackknife)))
+        if jackknife
+        else "–"
+    )
+    figures = [_r(r, absolute), span, _p(r.p), _p(r.p_holm), _r(rho, absolute), _r(tau, absolute)]
     return [item.metric, item.against, str(item.n), *figures]
 
 
@@ -253,13 +275,9 @@ def _p(value: float | None) -> str:
 # -- rows of plain tables
 
 
-def _quartile_row(row: Mapping[str, Any]) -> list[str]:
-    return [row["label"], str(row["n"]), *(printed(value) for value in row["points"])]
-
-
 def _curve_rows(curves: Sequence[Curve]) -> list[list[str]]:
     return [
-        [curve.name, name if phase == "train" else f"{name} (validation)", str(steps[-1]), printed(values[-1])]
+        [curve.name, name if phase == "train" else f"{name} (validation)", str(steps[-1]), format_number(values[-1])]
         for curve in curves
         for (phase, name), (steps, values) in curve.series.items()
     ]
@@ -278,55 +296,57 @@ def _cost_row(cost: Cost) -> list[str]:
         cost.stage,
         f"{cost.seconds:.1f}" if cost.seconds >= 10 else f"{cost.seconds:.2f}",
         "–" if cost.images is None else str(cost.images),
-        "–" if rate is None else printed(rate),
+        "–" if rate is None else format_number(rate),
         "–" if memory is None else f"{memory:.0f}",
         cost.device,
-        str(cost.tries),
+        str(cost.attempts),
     ]
 
 
-def _left_out(reading: Reading, *, anonymise: bool) -> list[tuple[str, ...]]:
+def _rows_without_number(result: Result, *, with_provenance: bool) -> list[tuple[str, ...]]:
     """Task, row, metric, state and reason of every run that gave no number."""
-    found = []
-    blocks, shown = set(reading.blocks), set(reading.layout.rows)
-    for (b, r, c), reasons in reading.found.reasons.items():
-        if b in blocks and r in shown:
-            names = (reading.layout.titles[b], reading.layout.labels[r], reading.column_name(c))
-            found += [(*names, status, anonymous(text) if anonymise else text) for status, text in reasons]
-    return list(dict.fromkeys(found))
+    rows = []
+    blocks, row_numbers = set(result.blocks), set(result.layout.rows)
+    for (b, r, c), reasons in result.averages.reasons.items():
+        if b in blocks and r in row_numbers:
+            names = (result.layout.titles[b], result.layout.labels[r], result.column_name(c))
+            rows += [(*names, status, text if with_provenance else anonymise(text)) for status, text in reasons]
+    return list(dict.fromkeys(rows))
 
 
-def _data_facts(reading: Reading) -> list[tuple[str, list[str]]]:
+def _data_facts(result: Result) -> list[tuple[str, list[str]]]:
     """Which data, and what the numbers of each metric rest on."""
-    facts = [("Suite", list(reading.found.suites)), ("Source", list(reading.found.sources))]
-    for b in reading.blocks:
-        block = reading.found.blocks[b]
-        named = (("revision", "dataset_revision"), ("parameters", "dataset_params"), ("split", "split"))
-        lines = [f"{word} {_said(block[key])}" for word, key in named if block[key] not in ("", "{}", None)]
+    facts = [("Suite", list(result.averages.suites)), ("Source", list(result.averages.sources))]
+    for b in result.blocks:
+        block = result.averages.blocks[b]
+        details = (("revision", "dataset_revision"), ("parameters", "dataset_params"), ("split", "split"))
+        lines = [f"{word} {_setting_text(block[key])}" for word, key in details if block[key] not in ("", "{}", None)]
         facts.append((f"Data of {block['dataset']}", lines))
-    for name, columns in _by_name(reading).items():
+    for name, columns in _by_name(result).items():
         lines = []
         for key in DETAILS:
-            values = dict.fromkeys(_said(column[key]) for column in columns if column[key] not in ("", "{}", None))
+            values = dict.fromkeys(
+                _setting_text(column[key]) for column in columns if column[key] not in ("", "{}", None)
+            )
             if values:
                 lines.append(f"{key.replace('_', ' ')} {'; '.join(filter(None, values))}")
         facts.append((name, lines))
     return [(head, lines) for head, lines in facts if lines]
 
 
-def _said(value: Any) -> str:
+def _setting_text(value: Any) -> str:
     """A column's value for people: parameters without those that are not set, and without folders."""
     if isinstance(value, str) and value.startswith("{"):
-        return ", ".join(f"{name} {said}" for name, said in params(value).items() if said is not None)
-    return anonymous(str(value))
+        return ", ".join(f"{name} {setting}" for name, setting in params(value).items() if setting is not None)
+    return anonymise(str(value))
 
 
-def _by_name(reading: Reading) -> dict[str, list[Mapping[str, Any]]]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for _, c in reading.layout.columns:
-        found.setdefault(reading.layout.names[c], []).append(reading.found.columns[c])
-    return found
+def _by_name(result: Result) -> dict[str, list[Mapping[str, Any]]]:
+    columns: dict[str, list[Mapping[str, Any]]] = {}
+    for _, c in result.layout.columns:
+        columns.setdefault(result.layout.names[c], []).append(result.averages.columns[c])
+    return columns
 
 
-def _folder(reading: Reading) -> Path | None:
-    return None if reading.name.startswith("published:") else Path(reading.name)
+def _folder(result: Result) -> Path | None:
+    return None if result.name.startswith("published:") else Path(result.name)

@@ -64,11 +64,11 @@ def _read(path: Path, name: str) -> list[Curve]:
         # A plugin may keep something else under that name.
         return []
     for curve in curves.values():
-        curve.series = {key: _thinned(*series) for key, series in curve.series.items()}
+        curve.series = {key: _thin(*series) for key, series in curve.series.items()}
     return [curve for curve in curves.values() if curve.series]
 
 
-def _thinned(steps: list[int], values: list[float]) -> tuple[list[int], list[float]]:
+def _thin(steps: list[int], values: list[float]) -> tuple[list[int], list[float]]:
     if len(steps) <= MOST_STEPS:
         return steps, values
     places = [round(i * (len(steps) - 1) / (MOST_STEPS - 1)) for i in range(MOST_STEPS)]

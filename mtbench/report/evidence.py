@@ -41,13 +41,13 @@ class Evidence:
     def inputs(self, artefact: Artefact) -> dict[str, Artefact]:
         """What went into an artefact, by role; a role whose artefact has gone is left out."""
         keys, digests = artefact.manifest["unit"]["inputs"], artefact.manifest["inputs"]
-        found = {}
+        artefacts = {}
         for role, digest in digests.items():
             # Another suite may have made this artefact, under unit keys of its own: then its content says which.
-            made = self._read(self._of_unit.get(keys.get(role, "")) or self._of_digest.get(digest))
-            if made is not None:
-                found[role] = made
-        return found
+            source = self._read(self._of_unit.get(keys.get(role, "")) or self._of_digest.get(digest))
+            if source is not None:
+                artefacts[role] = source
+        return artefacts
 
     def _read(self, place: tuple[str, str] | None) -> Artefact | None:
         if self._store is None or place is None:
@@ -68,17 +68,17 @@ class Slices:
     """
 
     def __init__(self, data: Artefact, split: Artefact, subset: Subset, pixels: Artefact | None = None) -> None:
-        self._chosen = positions(split, subset)
+        self._positions = positions(split, subset)
         self._folder, self._domain, self._pixels = data.path, subset.domain, pixels
 
     def __len__(self) -> int:
-        return len(self._chosen)
+        return len(self._positions)
 
     @cached_property
     def slices(self) -> list[Slice]:
         """The records, in order."""
         every = read_slices(self._folder, self._domain)
-        return [every[i] for i in self._chosen]
+        return [every[i] for i in self._positions]
 
     @cached_property
     def _images(self) -> NDArray[Any]:
@@ -89,7 +89,7 @@ class Slices:
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """The i-th image, H x W, as eight bits show it."""
-        stored = np.asarray(self._images[i if self._pixels is not None else self._chosen[i]])
+        stored = np.asarray(self._images[i if self._pixels is not None else self._positions[i]])
         return encode(decode(stored), "uint8")
 
     def mask(self, i: int) -> NDArray[np.uint8] | None:
@@ -98,10 +98,10 @@ class Slices:
         if not path.exists():
             return None
         masks = np.load(path, mmap_mode="r", allow_pickle=False)
-        return np.array(masks[self._chosen[i]], dtype=np.uint8)
+        return np.array(masks[self._positions[i]], dtype=np.uint8)
 
 
 def array(artefact: Artefact, name: str) -> NDArray[Any]:
     """An array of an artefact, as a memory map."""
-    found: NDArray[Any] = np.load(artefact.path / name, mmap_mode="r", allow_pickle=False)
-    return found
+    values: NDArray[Any] = np.load(artefact.path / name, mmap_mode="r", allow_pickle=False)
+    return values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from mtbench.errors import MtbenchError
 from mtbench.report.choosing import Values, choose
 from mtbench.report.evidence import Evidence, Slices, array
-from mtbench.report.reading import CaseRun, Reading, Run
+from mtbench.report.result import CaseValues, Result, Run
 from mtbench.stages.table import TARGET_TEST, ScoreOptions, Subset
 from mtbench.stages.unit import unit_of
 from mtbench.store.artefacts import Artefact
 
 Image = NDArray[np.uint8]
 
-WHOLE = {"data", "split", "candidate_images"}
+REQUIRED = {"data", "split", "candidate_images"}
 """Roles of a score's inputs without which there is no picture of it."""
 
 
@@ -80,7 +80,7 @@ class TaskExamples:
         decimals: digits of its values; ``None``: three significant ones.
         run: which run is shown ("seed 0", "fold 0"); empty where there is one.
         examples: the slices.
-        absent: why there are none; empty where there are some.
+        problem: why there are none; empty where there are some.
     """
 
     title: str
@@ -91,69 +91,69 @@ class TaskExamples:
     decimals: int | None = None
     run: str = ""
     examples: tuple[Example, ...] = ()
-    absent: str = ""
+    problem: str = ""
 
 
-def find_examples(reading: Reading, evidence: Evidence, wanted: Sequence[str] = ()) -> list[TaskExamples]:
+def find_examples(result: Result, evidence: Evidence, slices: Sequence[str] = ()) -> list[TaskExamples]:
     """The pictures of every task that is shown.
 
     Args:
-        reading: the result.
+        result: the result.
         evidence: its artefacts.
-        wanted: which slices: "worst", "median", "best" by the mean over translators, or a slice's id; where
+        slices: which slices: "worst", "median", "best" by the mean over translators, or a slice's id; where
             empty, those three and each translator's own worst.
     """
-    found = []
-    for block in reading.blocks:
+    tasks = []
+    for block in result.blocks:
         try:
-            found.append(_task(reading, evidence, block, wanted))
+            tasks.append(_task(result, evidence, block, slices))
         except (MtbenchError, OSError, ValueError, KeyError, IndexError):
             # A store that somebody cleared by hand, or that another version wrote, costs the pictures only.
-            found.append(TaskExamples(reading.layout.titles[block], absent=DAMAGED))
-    return found
+            tasks.append(TaskExamples(result.layout.titles[block], problem=UNREADABLE))
+    return tasks
 
 
-DAMAGED = "The images of this task cannot be read in the store; `mtbench run` makes anew what you delete there."
+UNREADABLE = "The images of this task cannot be read in the store; `mtbench run` makes anew what you delete there."
 
-GONE = "No translated test image of this task is in the store: it was emptied, or it is another one (see --store)."
+NO_IMAGES = "No translated test image of this task is in the store: it was emptied, or it is another one (see --store)."
 
 
-def _task(reading: Reading, evidence: Evidence, block: int, wanted: Sequence[str]) -> TaskExamples:
-    title = reading.layout.titles[block]
-    runs = [run for run in reading.runs if run.block == block]
+def _task(result: Result, evidence: Evidence, block: int, slices: Sequence[str]) -> TaskExamples:
+    title = result.layout.titles[block]
+    runs = [run for run in result.runs if run.block == block]
     if not runs:
-        published = "published" in set(reading.scores["status"].to_pylist())
+        published = "published" in set(result.scores["status"].to_pylist())
         reason = "Published numbers come without images." if published else "No translator of this task has a score."
-        return TaskExamples(title, absent=reason)
+        return TaskExamples(title, problem=reason)
     parts_of = {run.unit: _parts(evidence, run) for run in runs}
-    measured = _first_measure(reading, block, parts_of)
-    shown = _one_run_each(reading, runs, {case.run.unit for case in measured}, parts_of)
-    parts = {row: parts_of[run.unit] for row, run in shown.items()}
-    whole = [row for row, found in parts.items() if _whole(found)]
-    if not whole:
-        return TaskExamples(title, absent=GONE)
-    unit = unit_of(parts[whole[0]]["score"])
+    measures = _first_measure(result, block, parts_of)
+    run_of_row = _one_run_each(result, runs, {case.run.unit for case in measures}, parts_of)
+    parts = {row: parts_of[run.unit] for row, run in run_of_row.items()}
+    complete = [row for row, artefacts in parts.items() if _is_complete(artefacts)]
+    if not complete:
+        return TaskExamples(title, problem=NO_IMAGES)
+    unit = unit_of(parts[complete[0]]["score"])
     assert isinstance(unit.options, ScoreOptions)
-    pictures = _Pictures(reading, unit.options.candidate, parts[whole[0]]["data"], parts[whole[0]]["split"], parts)
-    values = _values(measured, {run.unit for run in shown.values()}, pictures.source)
-    names, rows = reading.layout.labels, reading.found.rows
-    column = reading.found.columns[measured[0].run.column] if measured else None
-    chosen, means = choose(
+    pictures = _Pictures(result, unit.options.candidate, parts[complete[0]]["data"], parts[complete[0]]["split"], parts)
+    values = _values(measures, {run.unit for run in run_of_row.values()}, pictures.source)
+    names, rows = result.layout.labels, result.averages.rows
+    column = result.averages.columns[measures[0].run.column] if measures else None
+    reasons, means = choose(
         [s.slice_id for s in pictures.source.slices],
-        {names[row]: of for row, of in values.items() if row in whole},
-        [names[row] for row in whole if not rows[row]["conditional"]],
+        {names[row]: of for row, of in values.items() if row in complete},
+        [names[row] for row in complete if not rows[row]["conditional"]],
         bool(column and column["higher_is_better"]),
-        wanted,
+        slices,
     )
     return TaskExamples(
         title=title,
         source=unit.task.source,
         target=unit.task.target,
         labels=unit.task.labels,
-        measure=reading.layout.names[measured[0].run.column] if values else "",
+        measure=result.layout.names[measures[0].run.column] if values else "",
         decimals=column["decimals"] if column and values else None,
-        run=_which(shown.values()),
-        examples=tuple(pictures.example(i, tuple(why), means.get(i), values) for i, why in chosen.items()),
+        run=_run_name(run_of_row.values()),
+        examples=tuple(pictures.example(i, tuple(why), means.get(i), values) for i, why in reasons.items()),
     )
 
 
@@ -162,13 +162,13 @@ class _Pictures:
     """The pixels of one task.
 
     Attributes:
-        reading: the result.
+        result: the result.
         where: the slices that are translated.
         data, split: the artefacts of the task.
         parts: what went into the score of each row that is shown, by role.
     """
 
-    reading: Reading
+    result: Result
     where: Subset
     data: Artefact
     split: Artefact
@@ -192,7 +192,7 @@ class _Pictures:
 
     def example(self, i: int, why: tuple[str, ...], mean: float | None, values: Mapping[int, Values]) -> Example:
         record, mask = self.source.slices[i], self.source.mask(i)
-        like = _most_similar(mask, self._target)
+        similar = _most_similar(mask, self._target)
         truth = self._truths.get(record.slice_id)
         return Example(
             why=why,
@@ -202,55 +202,57 @@ class _Pictures:
             source=self.source.image(i),
             source_mask=mask,
             truth=None if truth is None else self._paired.image(truth),
-            target=None if like is None else self._target.image(like),
-            target_mask=None if like is None else self._target.mask(like),
+            target=None if similar is None else self._target.image(similar),
+            target_mask=None if similar is None else self._target.mask(similar),
             views=tuple(self._view(row, i, values.get(row, {})) for row in self.parts),
         )
 
     def _view(self, row: int, i: int, values: Values) -> View:
         slice_id, parts = self.source.slices[i].slice_id, self.parts[row]
-        seen = parts.get("predicted_masks")
+        masks = parts.get("predicted_masks")
         return View(
-            self.reading.layout.labels[row],
-            bool(self.reading.found.rows[row]["conditional"]),
-            Slices(self.data, self.split, self.where, parts["candidate_images"]).image(i) if _whole(parts) else None,
-            None if seen is None else np.array(array(seen, "masks.npy")[i]),
+            self.result.layout.labels[row],
+            bool(self.result.averages.rows[row]["conditional"]),
+            Slices(self.data, self.split, self.where, parts["candidate_images"]).image(i)
+            if _is_complete(parts)
+            else None,
+            None if masks is None else np.array(array(masks, "masks.npy")[i]),
             {
-                self.reading.found.columns[column]["label"]: of[slice_id]
+                self.result.averages.columns[column]["label"]: of[slice_id]
                 for column, of in values.items()
                 if np.isfinite(of.get(slice_id, np.nan))
             },
         )
 
 
-def _first_measure(reading: Reading, block: int, parts_of: Mapping[str, Mapping[str, Artefact]]) -> list[CaseRun]:
+def _first_measure(result: Result, block: int, parts_of: Mapping[str, Mapping[str, Artefact]]) -> list[CaseValues]:
     """The case values of the first segmentation column of translated images that has some, and of its other regions."""
-    found = [
+    measures = [
         case
-        for case in reading.cases
-        if case.run.block == block and case.run.family == "segmentation" and _whole(parts_of[case.run.unit])
+        for case in result.cases
+        if case.run.block == block and case.run.family == "segmentation" and _is_complete(parts_of[case.run.unit])
     ]
-    if not found:
+    if not measures:
         return []
-    order = [c for b, c in reading.layout.columns if b == block]
-    first = reading.layout.names[min((case.run.column for case in found), key=order.index)]
-    return [case for case in found if reading.layout.names[case.run.column] == first]
+    order = [c for b, c in result.layout.columns if b == block]
+    first = result.layout.names[min((case.run.column for case in measures), key=order.index)]
+    return [case for case in measures if result.layout.names[case.run.column] == first]
 
 
 def _one_run_each(
-    reading: Reading, runs: Sequence[Run], with_cases: set[str], parts_of: Mapping[str, Mapping[str, Artefact]]
+    result: Result, runs: Sequence[Run], with_cases: set[str], parts_of: Mapping[str, Mapping[str, Artefact]]
 ) -> dict[int, Run]:
     """For each row, in the table's order, its first seed on the first fold: if possible one with images and values."""
     fold = min((run.fold for run in runs if run.fold is not None), default=None)
-    shown: dict[int, Run] = {}
+    run_of_row: dict[int, Run] = {}
     for run in sorted(runs, key=lambda run: run.unit not in with_cases):
-        if run.fold == fold and (run.row not in shown or not _whole(parts_of[shown[run.row].unit])):
-            shown[run.row] = run
-    return {row: shown[row] for row in reading.layout.rows if row in shown}
+        if run.fold == fold and (run.row not in run_of_row or not _is_complete(parts_of[run_of_row[run.row].unit])):
+            run_of_row[run.row] = run
+    return {row: run_of_row[row] for row in result.layout.rows if row in run_of_row}
 
 
-def _whole(parts: Mapping[str, Artefact]) -> bool:
-    return set(parts) >= WHOLE
+def _is_complete(parts: Mapping[str, Artefact]) -> bool:
+    return set(parts) >= REQUIRED
 
 
 def _parts(evidence: Evidence, run: Run) -> dict[str, Artefact]:
@@ -258,17 +260,17 @@ def _parts(evidence: Evidence, run: Run) -> dict[str, Artefact]:
     return {} if score is None else {**evidence.inputs(score), "score": score}
 
 
-def _values(measured: Iterable[CaseRun], units: set[str], source: Slices) -> Mapping[int, Values]:
+def _values(measures: Iterable[CaseValues], units: set[str], source: Slices) -> Mapping[int, Values]:
     """For each row its values; a value by patient stands for all slices of that patient."""
-    found: dict[int, dict[int, Mapping[str, float]]] = {}
-    for case in measured:
+    by_row: dict[int, dict[int, Mapping[str, float]]] = {}
+    for case in measures:
         if case.run.unit not in units:
             continue
         values = dict(zip(case.cases, case.values.tolist(), strict=True))
         if case.by == "patient":
             values = {s.slice_id: values[s.patient_id] for s in source.slices if s.patient_id in values}
-        found.setdefault(case.run.row, {})[case.run.column] = values
-    return found
+        by_row.setdefault(case.run.row, {})[case.run.column] = values
+    return by_row
 
 
 def _most_similar(mask: Image | None, target: Slices) -> int | None:
@@ -287,9 +289,8 @@ def _most_similar(mask: Image | None, target: Slices) -> int | None:
     return min(gaps, key=lambda i: gaps[i])
 
 
-def _which(runs: Iterable[Run]) -> str:
+def _run_name(runs: Collection[Run]) -> str:
     """Fold and seed of the runs, where they have some."""
-    kept = list(runs)
-    folds = sorted({run.fold for run in kept if run.fold is not None})
-    seeds = sorted({run.seed for run in kept if run.seed is not None})
+    folds = sorted({run.fold for run in runs if run.fold is not None})
+    seeds = sorted({run.seed for run in runs if run.seed is not None})
     return ", ".join([f"fold {fold}" for fold in folds] + [f"seed {seed}" for seed in seeds])

@@ -33,7 +33,7 @@ def draw_examples(tasks: Sequence[TaskExamples], path: Path) -> str:
     """
     lines = [(task, example) for task in tasks for example in task.examples]
     if not lines:
-        reasons = dict.fromkeys(task.absent for task in tasks if task.absent)
+        reasons = dict.fromkeys(task.problem for task in tasks if task.problem)
         raise RequestError(
             "there are no images to draw" + "".join(f": {reason}" for reason in reasons),
             expected="results whose images are in the store, and a slice that is among them",
@@ -57,7 +57,7 @@ def draw_examples(tasks: Sequence[TaskExamples], path: Path) -> str:
                 axis.imshow(_with_outline(image, mask), cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
             if row == 0 or (task is not lines[row - 1][0] and column in (0, len(pictures) - 1)):
                 axis.set_title(plain(name), fontsize=8, pad=3)
-        axes[row][0].set_ylabel(plain(_shortened(task.title.partition(":")[0])), fontsize=8)
+        axes[row][0].set_ylabel(plain(_shorten(task.title.partition(":")[0])), fontsize=8)
     return save(figure, path)
 
 
@@ -88,19 +88,19 @@ def _with_outline(image: Any, mask: Any) -> Any:
     return rgb
 
 
-def draw_correlation(found: Correlations, path: Path, where: str) -> str:
+def draw_correlation(correlations: Correlations, path: Path, where: str) -> str:
     """The paper's Figure 2.
 
     Raises:
         RequestError: there is nothing to correlate, or the file cannot be written.
     """
-    if not found.items:
+    if not correlations.items:
         raise RequestError(
             "there is nothing to correlate",
             where=where,
             expected="scores of at least one segmentation metric and one other metric on the same task",
         )
-    return draw_heatmap(found, path)
+    return draw_heatmap(correlations, path)
 
 
 def draw_table(table: ResultsTable, path: Path) -> str:
@@ -145,16 +145,16 @@ def draw_table(table: ResultsTable, path: Path) -> str:
     return save(figure, path)
 
 
-Entry = tuple[str, str]
+CellText = tuple[str, str]
 """Printed text and its style: "", "best", "second", "head" or "span:N"."""
 
 
-def _lines(section: Section) -> tuple[str, list[list[Entry]], set[int]]:
+def _lines(section: Section) -> tuple[str, list[list[CellText]], set[int]]:
     """Heading, lines of entries, and the lines that have a rule above them."""
     grid = section.grid()
-    lines: list[list[Entry]] = []
+    lines: list[list[CellText]] = []
     for depth, header in enumerate(grid.header):
-        line: list[Entry] = [(grid.corner if depth == len(grid.header) - 1 else "", "head")]
+        line: list[CellText] = [(grid.corner if depth == len(grid.header) - 1 else "", "head")]
         for head in header:
             line += [(head.text + _marks(head.notes), f"span:{head.span}"), *[("", "")] * (head.span - 1)]
         lines.append(line)
@@ -165,11 +165,11 @@ def _lines(section: Section) -> tuple[str, list[list[Entry]], set[int]]:
         if row.group:
             lines.append([(row.group, "head"), *[("", "")] * len(row.cells)])
         name = row.head.text + "†" * row.head.dagger + _marks(row.head.notes)
-        lines.append([(name, "head"), *(_entry(cell) for cell in row.cells)])
+        lines.append([(name, "head"), *(_cell_text(cell) for cell in row.cells)])
     return section.heading, lines, rules
 
 
-def _entry(cell: Cell) -> Entry:
+def _cell_text(cell: Cell) -> CellText:
     style = "best" if cell.best else "second" if cell.runner_up else ""
     return cell.text + cell.suffix + _marks(cell.notes), style
 
@@ -178,12 +178,12 @@ def _marks(numbers: Sequence[int]) -> str:
     return ",".join(map(str, numbers)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def _length(entry: Entry) -> int:
+def _length(entry: CellText) -> int:
     # What spans several columns makes none of them wider.
     return 0 if entry[1].startswith("span:") and entry[1] != "span:1" else len(entry[0])
 
 
-def _print(axis: Any, line: Sequence[Entry], widths: Sequence[int], y: float) -> None:
+def _print(axis: Any, line: Sequence[CellText], widths: Sequence[int], y: float) -> None:
     left = 0.0
     for i, ((text, style), width) in enumerate(zip(line, widths, strict=True)):
         right = left + width * CHARACTER
@@ -193,7 +193,7 @@ def _print(axis: Any, line: Sequence[Entry], widths: Sequence[int], y: float) ->
             over = sum(widths[i : i + int(style[5:])]) * CHARACTER
             axis.text(left + over / 2, y, plain(text), fontsize=8, va="center", ha="center")
         elif text:
-            drawn = axis.text(
+            label = axis.text(
                 right - CHARACTER / 2,
                 y,
                 plain(text),
@@ -207,12 +207,12 @@ def _print(axis: Any, line: Sequence[Entry], widths: Sequence[int], y: float) ->
                     "",
                     xy=(0, -0.12),
                     xytext=(1, -0.12),
-                    xycoords=drawn,
-                    textcoords=drawn,
+                    xycoords=label,
+                    textcoords=label,
                     arrowprops={"arrowstyle": "-", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0},
                 )
         left = right
 
 
-def _shortened(text: str, longest: int = 24) -> str:
+def _shorten(text: str, longest: int = 24) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -25,11 +25,11 @@ FONTS = (
 """What of these is installed is tried, letter by letter."""
 
 
-def draw(found: Correlations, path: Path) -> str:
+def draw(correlations: Correlations, path: Path) -> str:
     """Draw one panel for each task: metrics against segmentation metrics, Pearson, coloured by agreement.
 
     Args:
-        found: from :func:`mtbench.analysis.correlation.correlate`; by the rule "paper", absolute values.
+        correlations: from :func:`mtbench.analysis.correlation.correlate`; by the rule "paper", absolute values.
         path: a PNG, SVG or PDF file.
 
     Returns:
@@ -39,18 +39,18 @@ def draw(found: Correlations, path: Path) -> str:
         RequestError: the ending is another, or the file cannot be written.
     """
     check(path)
-    absolute = found.rule == "paper"
-    tasks = list(dict.fromkeys(item.task for item in found.items))
-    panels = [_panel(found, task, absolute) for task in tasks]
+    absolute = correlations.rule == "paper"
+    tasks = list(dict.fromkeys(item.task for item in correlations.items))
+    panels = [_panel(correlations, task, absolute) for task in tasks]
     widths = [max(1.6, 0.95 * len(against)) for _, against, _ in panels]
     rows = max(len(metrics) for metrics, _, _ in panels)
     figure: Any = Figure(figsize=(sum(widths) + 1.7 * len(panels) + 1, 0.5 * rows + 1.9), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
     image = None
     for axis, task, (metrics, against, values) in zip(axes, tasks, panels, strict=True):
-        shown = [[float("nan") if v is None else v for v in line] for line in values]
+        cells = [[float("nan") if v is None else v for v in line] for line in values]
         image = axis.imshow(
-            shown, cmap="Blues" if absolute else "RdBu", vmin=0 if absolute else -1, vmax=1, aspect="auto"
+            cells, cmap="Blues" if absolute else "RdBu", vmin=0 if absolute else -1, vmax=1, aspect="auto"
         )
         axis.set_xticks(range(len(against)), [plain(a) for a in against], rotation=25, ha="right")
         axis.set_yticks(range(len(metrics)), [plain(m) for m in metrics])
@@ -62,15 +62,17 @@ def draw(found: Correlations, path: Path) -> str:
                 axis.text(j, i, text, ha="center", va="center", color="white" if dark else "black")
     label = "|Pearson|" if absolute else "Pearson, positive: agreement"
     figure.colorbar(image, ax=list(axes), label=label)
-    descriptive = [remark for remark in found.remarks if remark.startswith("Descriptive only")]
+    descriptive = [remark for remark in correlations.remarks if remark.startswith("Descriptive only")]
     if descriptive:
         figure.supxlabel(descriptive[0], fontsize=8)
     return save(figure, path)
 
 
-def _panel(found: Correlations, task: str, absolute: bool) -> tuple[list[str], list[str], list[list[float | None]]]:
+def _panel(
+    correlations: Correlations, task: str, absolute: bool
+) -> tuple[list[str], list[str], list[list[float | None]]]:
     """Metrics, segmentation metrics, and the value of each pair."""
-    items = [item for item in found.items if item.task == task]
+    items = [item for item in correlations.items if item.task == task]
     metrics = list(dict.fromkeys(item.metric for item in items))
     against = list(dict.fromkeys(item.against for item in items))
     values: dict[tuple[str, str], float | None] = {}
@@ -105,21 +107,21 @@ def save(figure: Any, path: Path) -> str:
     Raises:
         RequestError: the file cannot be written.
     """
-    known = {font.name for font in fontManager.ttflist}
-    fonts = [font for font in FONTS if font in known]
+    available = {font.name for font in fontManager.ttflist}
+    fonts = [font for font in FONTS if font in available]
     for text in figure.findobj(Text):
         text.set_family(fonts)
     ending = path.suffix.lower().lstrip(".")
     dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
     # Letters stay letters, so that a reader can search and an editor can change them.
     settings = {"svg.fonttype": "none", "svg.hashsalt": "mtbench", "pdf.fonttype": 42}
-    made = io.BytesIO()
-    with matplotlib.rc_context(settings), warnings.catch_warnings(record=True) as said:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(settings), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        figure.savefig(made, format=ending, dpi=300, metadata=dateless)
+        figure.savefig(buffer, format=ending, dpi=300, metadata=dateless)
     try:
-        path.write_bytes(made.getvalue())
+        path.write_bytes(buffer.getvalue())
     except OSError as error:
         raise RequestError(f"the figure cannot be written: {error.strerror}", where=str(path)) from error
-    missing = (re.match(r"Glyph (\d+) ", str(warning.message)) for warning in said)
-    return "".join(dict.fromkeys(chr(int(found[1])) for found in missing if found))
+    matches = (re.match(r"Glyph (\d+) ", str(warning.message)) for warning in caught)
+    return "".join(dict.fromkeys(chr(int(match[1])) for match in matches if match))

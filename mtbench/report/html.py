@@ -33,7 +33,7 @@ def render(content: Mapping[str, Any], charts: Mapping[str, Any]) -> str:
     )
     return environment.get_template("report.html.jinja").render(
         **content,
-        charts=embedded(charts),
+        charts=script_json(charts),
         library=library,
         script=script,
         style=style,
@@ -42,7 +42,7 @@ def render(content: Mapping[str, Any], charts: Mapping[str, Any]) -> str:
     )
 
 
-def embedded(value: Any) -> str:
+def script_json(value: Any) -> str:
     """JSON that may stand inside a script element, whatever names it holds; what is not finite becomes null."""
     text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
@@ -63,8 +63,8 @@ def _finite(value: Any) -> Any:
 def _policy(scripts: list[str]) -> str:
     """A policy under which nothing is loaded, and no script runs but these."""
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
-    allowed = " ".join(f"'sha256-{value}'" for value in hashes)
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"
+    sources = " ".join(f"'sha256-{value}'" for value in hashes)
+    return f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data: blob:"
 
 
 def _library() -> str:

@@ -14,7 +14,7 @@ COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 9
 """Okabe and Ito's, told apart by colour-blind readers too; label k has the k-th, in turn."""
 
 
-def grey(image: NDArray[np.uint8], longest: int) -> str:
+def image_uri(image: NDArray[np.uint8], longest: int) -> str:
     """A data URI of an H x W image, made smaller where a side is longer than ``longest`` pixels."""
     picture = Image.fromarray(image)
     scale = longest / max(picture.size)
@@ -24,16 +24,16 @@ def grey(image: NDArray[np.uint8], longest: int) -> str:
     return _uri(picture)
 
 
-def filled(mask: NDArray[np.uint8], longest: int) -> str:
+def areas_uri(mask: NDArray[np.uint8], longest: int) -> str:
     """A data URI of a label map as translucent areas."""
-    return _uri(_coloured(_fitted(mask, longest)), transparency=bytes([0] + [96] * 255))
+    return _uri(_palette_image(_fit(mask, longest)), transparency=bytes([0] + [96] * 255))
 
 
-def outlined(mask: NDArray[np.uint8], longest: int) -> str:
+def outlines_uri(mask: NDArray[np.uint8], longest: int) -> str:
     """A data URI of a label map as outlines, drawn finer than its pixels."""
-    fine = _fitted(mask, longest)
+    fine = _fit(mask, longest)
     fine = np.kron(fine, np.ones((factor := max(1, 256 // max(fine.shape)), factor), np.uint8))
-    return _uri(_coloured(np.where(edges(fine), fine, 0).astype(np.uint8)), transparency=0)
+    return _uri(_palette_image(np.where(edges(fine), fine, 0).astype(np.uint8)), transparency=0)
 
 
 def edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -52,7 +52,7 @@ def colour(label: int) -> tuple[int, int, int]:
     return COLOURS[(label - 1) % len(COLOURS)]
 
 
-def _fitted(mask: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+def _fit(mask: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     scale = longest / max(mask.shape)
     if scale >= 1:
         return mask
@@ -60,7 +60,7 @@ def _fitted(mask: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
 
 
-def _coloured(mask: NDArray[np.uint8]) -> Image.Image:
+def _palette_image(mask: NDArray[np.uint8]) -> Image.Image:
     picture = Image.fromarray(mask).convert("P")
     palette = [0, 0, 0]
     for label in range(1, 256):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from mtbench.analysis.numbers import printed
+from mtbench.analysis.numbers import format_number
 from mtbench.report.choosing import PLACES
 from mtbench.report.examples import Example, TaskExamples, View
-from mtbench.report.pixels import colour, filled, grey, outlined
+from mtbench.report.pixels import areas_uri, colour, image_uri, outlines_uri
 
 LONGEST = 384
 """Pixels of an image's longer side at most, while there are few."""
@@ -29,13 +29,13 @@ def _task(task: TaskExamples, longest: int) -> dict[str, Any]:
     views = [view for example in task.examples for view in example.views]
     return {
         "title": task.title,
-        "absent": task.absent,
+        "problem": task.problem,
         "source": task.source,
         "measure": task.measure,
         "run": task.run,
         "some_conditional": any(view.conditional for view in views),
         "has_masks": any(example.source_mask is not None for example in task.examples),
-        "has_seen": any(view.mask is not None for view in views),
+        "has_predictions": any(view.mask is not None for view in views),
         "legend": [(name, _css(value)) for value, name in task.labels.items()],
         "examples": [_example(task, example, longest) for example in task.examples],
     }
@@ -45,7 +45,7 @@ def _example(task: TaskExamples, example: Example, longest: int) -> dict[str, An
     height, width = example.source.shape
     why = ", ".join(example.why)
     value = (
-        f" · mean {task.measure} {printed(example.value, task.decimals)}"
+        f" · mean {task.measure} {format_number(example.value, task.decimals)}"
         if example.value is not None and task.measure
         else ""
     )
@@ -80,9 +80,9 @@ def _tile(
         "kind": kind,
         "label": label,
         "conditional": False,
-        "image": grey(image, longest),
-        "outline": "" if mask is None else outlined(mask, longest),
-        "seen": "",
+        "image": image_uri(image, longest),
+        "outline": "" if mask is None else outlines_uri(mask, longest),
+        "prediction": "",
         "alt": ", ".join([label, *lines]),
         "lines": list(lines),
         **more,
@@ -90,19 +90,18 @@ def _tile(
 
 
 def _view(view: View, example: Example, longest: int, decimals: int | None) -> dict[str, Any]:
-    lines = [f"{region or 'value'} {printed(value, decimals)}" for region, value in view.values.items()]
-    shown: Mapping[str, Any] = {
+    lines = [f"{region or 'value'} {format_number(value, decimals)}" for region, value in view.values.items()]
+    return {
         "kind": "translation",
         "label": view.label,
         "conditional": view.conditional,
-        "image": "" if view.image is None else grey(view.image, longest),
+        "image": "" if view.image is None else image_uri(view.image, longest),
         # The page copies the outlines of the source: the anatomy is the same.
         "outline": "",
-        "seen": "" if view.mask is None else filled(view.mask, longest),
+        "prediction": "" if view.mask is None else areas_uri(view.mask, longest),
         "alt": ", ".join([f"slice {example.slice_id} translated by {view.label}", *lines]),
         "lines": lines,
     }
-    return dict(shown)
 
 
 def _css(value: int) -> str:

@@ -7,8 +7,8 @@
   // -- the theme: the system's, unless the reader chooses
 
   const theme = one("#theme");
-  const remember = (value) => { try { localStorage.setItem("mtbench-theme", value); } catch { /* not kept */ } };
-  const remembered = () => { try { return localStorage.getItem("mtbench-theme") || ""; } catch { return ""; } };
+  const remember = (value) => { try { localStorage.setItem("mtbench-theme", value); } catch { /* no storage */ } };
+  const storedTheme = () => { try { return localStorage.getItem("mtbench-theme") || ""; } catch { return ""; } };
   const wear = (value) => {
     if (value) root.dataset.theme = value; else delete root.dataset.theme;
     drawAll();
@@ -26,10 +26,10 @@
   const figures = all(".chart");
   let printing = false;
 
-  function axis(given) {
+  function axis(options) {
     return {
       gridcolor: colour("line"), zerolinecolor: colour("line"), linecolor: colour("strong-line"),
-      tickfont: { size: 12 }, ...given, title: { font: { size: 13 }, standoff: 10, ...given.title },
+      tickfont: { size: 12 }, ...options, title: { font: { size: 13 }, standoff: 10, ...options.title },
     };
   }
 
@@ -78,7 +78,7 @@
   const drawAll = () => { if (window.Plotly) figures.forEach(draw); };
   figures.forEach((figure) => one("select", figure)?.addEventListener("change", () => draw(figure)));
 
-  theme.value = remembered();
+  theme.value = storedTheme();
   theme.addEventListener("change", () => { remember(theme.value); wear(theme.value); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   wear(theme.value);
@@ -87,7 +87,7 @@
 
   // -- the table: sorting
 
-  const said = one("#said");
+  const status = one("#said");
   const nameOf = (row) => row.cells[0].textContent;
 
   function sort(table, heading) {
@@ -116,7 +116,7 @@
       return sign * (x - y);
     });
     body.append(...rows);
-    said.textContent = next === "none" ? "In the original order." : `Sorted by ${one("button", heading).textContent}, ${next}.`;
+    status.textContent = next === "none" ? "In the original order." : `Sorted by ${one("button", heading).textContent}, ${next}.`;
   }
 
   all(".scores thead button").forEach((button) => {
@@ -171,10 +171,10 @@
   }
 
   function layer(frame, kind, element) {
-    const made = frame.appendChild(document.createElement(element));
-    made.className = kind;
-    made.setAttribute("aria-hidden", "true");
-    return made;
+    const node = frame.appendChild(document.createElement(element));
+    node.className = kind;
+    node.setAttribute("aria-hidden", "true");
+    return node;
   }
 
   function furnish(example) {
@@ -236,11 +236,11 @@
   // -- where the reader is
 
   const links = new Map(all(".bar nav a").map((link) => [link.hash.slice(1), link]));
-  const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
+  const observer = new IntersectionObserver((entries) => entries.forEach((entry) => {
     if (!entry.isIntersecting) return;
     links.forEach((link) => link.removeAttribute("aria-current"));
     links.get(entry.target.id)?.setAttribute("aria-current", "true");
   }), { rootMargin: "-20% 0px -75% 0px" });
-  all("section[id]").forEach((section) => seen.observe(section));
+  all("section[id]").forEach((section) => observer.observe(section));
   root.dataset.ready = "yes";
 })();

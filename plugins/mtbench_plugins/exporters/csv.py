@@ -28,15 +28,15 @@ class Csv:
         methods = [safe(row.label) + "†" * row.conditional for row in section.rows]
         metrics = [safe(" | ".join(filter(None, (c.task, c.title, c.caveat)))) for c in section.columns]
         cells: list[Sequence[Cell]] = [row.cells for row in section.rows]
-        corner, side, top = "Method", methods, metrics
+        corner, row_names, column_names = "Method", methods, metrics
         if section.transposed:
-            corner, side, top, cells = "Metric", metrics, methods, list(zip(*cells, strict=True))
+            corner, row_names, column_names, cells = "Metric", metrics, methods, list(zip(*cells, strict=True))
         spread = any(cell.suffix for line in cells for cell in line)
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        heads = [head for name in top for head in ((name, f"{name} | spread") if spread else (name,))]
+        heads = [head for name in column_names for head in ((name, f"{name} | spread") if spread else (name,))]
         writer.writerow([corner, *heads, "Notes"])
-        for name, line in zip(side, cells, strict=True):
+        for name, line in zip(row_names, cells, strict=True):
             texts = [text for c in line for text in ((c.text, c.suffix.strip()) if spread else (c.text,))]
             numbers = dict.fromkeys(number for cell in line for number in cell.notes)
             writer.writerow([name, *texts, safe(" ".join(table.footnotes[n - 1] for n in numbers))])

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mtbench.analysis.model import Cell, Column, ResultsTable, Row
+    from mtbench.analysis.model import Cell, ResultsTable, TableColumn, TableRow
 
 
 class Json:
@@ -41,7 +41,7 @@ def _lines(values: Iterable[Any]) -> str:
     return "[" + ",\n".join(map(_text, values)) + "]"
 
 
-def _column(column: Column) -> dict[str, Any]:
+def _column(column: TableColumn) -> dict[str, Any]:
     return {
         "dataset": column.dataset,
         "task": column.task,
@@ -56,7 +56,7 @@ def _column(column: Column) -> dict[str, Any]:
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: TableRow) -> dict[str, Any]:
     return {
         "label": row.label,
         "role": row.role,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _SPECIAL = re.compile(r"[\\`*_|~$]|\](?=\()")
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Text that Markdown shows as it is."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\g<0>", text)
@@ -26,13 +26,13 @@ class Markdown:
 
     def export(self, table: ResultsTable) -> str:
         """The table as Markdown text."""
-        parts = [f"**{escaped(table.title)}**"] if table.title else []
+        parts = [f"**{escape(table.title)}**"] if table.title else []
         for section in table.sections:
             if section.heading:
-                parts.append(f"**{escaped(section.heading)}**")
+                parts.append(f"**{escape(section.heading)}**")
             parts.append(_section(section))
-        notes = [f"<sup>{i}</sup> {escaped(text)}" for i, text in enumerate(table.footnotes, 1)]
-        notes += [escaped(text) for text in table.remarks]
+        notes = [f"<sup>{i}</sup> {escape(text)}" for i, text in enumerate(table.footnotes, 1)]
+        notes += [escape(text) for text in table.remarks]
         if notes:
             parts.append("  \n".join(notes))
         return "\n\n".join(parts) + "\n"
@@ -52,18 +52,18 @@ def _section(section: Section) -> str:
     for row in grid.body:
         reference = reference or (row.rule and not section.transposed)
         if row.group:
-            lines.append([f"**{escaped(row.group)}**", *[""] * width])
+            lines.append([f"**{escape(row.group)}**", *[""] * width])
         name = _head(row.head)
         lines.append([f"*{name}*" if reference else name, *(_cell(c) for c in row.cells)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _head(head: Head, text: str | None = None) -> str:
-    return escaped(head.text if text is None else text) + "†" * head.dagger + _notes(head.notes)
+    return escape(head.text if text is None else text) + "†" * head.dagger + _notes(head.notes)
 
 
 def _cell(cell: Cell) -> str:
-    text = escaped(cell.text)
+    text = escape(cell.text)
     if cell.best:
         text = f"**{text}**"
     elif cell.runner_up:
@@ -73,7 +73,7 @@ def _cell(cell: Cell) -> str:
 
 def escaped_suffix(suffix: str) -> str:
     """The spread behind a number, with its leading space."""
-    return " " + escaped(suffix) if suffix else ""
+    return " " + escape(suffix) if suffix else ""
 
 
 def _notes(numbers: tuple[int, ...]) -> str:

@@ -43,7 +43,7 @@ _LETTERS = r"\providecommand{\mtbenchletters}[2]{\ifdefined\Umathchar#1\else#2\f
 """XeLaTeX and LuaLaTeX print any letter their font has; pdfLaTeX gets the code point instead of an error."""
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Text that every LaTeX prints as it is, or, for letters pdfLaTeX lacks, names by code point."""
     return "".join(_character(c) for c in " ".join(unicodedata.normalize("NFC", text).split()))
 
@@ -74,13 +74,13 @@ class Latex:
         """The environment, with the packages it needs in a comment."""
         lines = [r"% Needs \usepackage{booktabs,graphicx}", r"\begin{table}", r"\centering", r"\small"]
         if table.title:
-            lines.append(rf"\caption{{{escaped(table.title)}}}")
+            lines.append(rf"\caption{{{escape(table.title)}}}")
         for section in table.sections:
             if section.heading:
-                lines += ["", rf"\par\medskip {escaped(section.heading)}\par\smallskip"]
+                lines += ["", rf"\par\medskip {escape(section.heading)}\par\smallskip"]
             lines += _section(section)
-        notes = [rf"\textsuperscript{{{i}}} {escaped(text)}" for i, text in enumerate(table.footnotes, 1)]
-        notes += [escaped(text) for text in table.remarks]
+        notes = [rf"\textsuperscript{{{i}}} {escape(text)}" for i, text in enumerate(table.footnotes, 1)]
+        notes += [escape(text) for text in table.remarks]
         if notes:
             body = "\\par\n".join(notes)
             lines += [
@@ -103,7 +103,7 @@ def _section(section: Section) -> list[str]:
     for depth, header in enumerate(grid.header):
         last = depth == len(grid.header) - 1
         cells = [rf"\multicolumn{{{head.span}}}{{c}}{{{_head(head)}}}" for head in header]
-        lines.append(f"{escaped(grid.corner) if last else ''} & {' & '.join(cells)} \\\\")
+        lines.append(f"{escape(grid.corner) if last else ''} & {' & '.join(cells)} \\\\")
         if not last:
             lines.append(_midrules(header))
     lines.append(r"\midrule")
@@ -111,7 +111,7 @@ def _section(section: Section) -> list[str]:
         if row.rule:
             lines.append(r"\midrule")
         if row.group:
-            lines.append(rf"\multicolumn{{{width + 1}}}{{l}}{{{escaped(row.group)}}} \\")
+            lines.append(rf"\multicolumn{{{width + 1}}}{{l}}{{{escape(row.group)}}} \\")
         name = _head(row.head)
         # After \\ a bracket or a star would be read as its argument.
         name = f"{{}}{name}" if name[:1] in ("[", "*") else name
@@ -128,18 +128,18 @@ def _midrules(header: tuple[Head, ...]) -> str:
 
 
 def _head(head: Head) -> str:
-    return escaped(head.text) + (r"$^{\dagger}$" if head.dagger else "") + _notes(head.notes)
+    return escape(head.text) + (r"$^{\dagger}$" if head.dagger else "") + _notes(head.notes)
 
 
 def _cell(cell: Cell) -> str:
-    text = escaped(cell.text)
+    text = escape(cell.text)
     if text.startswith("-") and cell.status == "ok":
         text = f"$-${text[1:]}"
     if cell.best:
         text = rf"\textbf{{{text}}}"
     elif cell.runner_up:
         text = rf"\underline{{{text}}}"
-    suffix = escaped(cell.suffix)
+    suffix = escape(cell.suffix)
     return text + (f" {suffix}" if suffix else "") + _notes(cell.notes)
 
 

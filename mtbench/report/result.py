@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mtbench.analysis.gather import gather, normalise
 from mtbench.analysis.groups import codes, combine
-from mtbench.analysis.layout import Layout
+from mtbench.analysis.layout import TableLayout
 from mtbench.results.directory import load
 from mtbench.results.identity import BLOCK, COLUMN, ROW
 
@@ -23,7 +23,7 @@ class Run:
 
     Attributes:
         id: of its row in the results directory.
-        block, row, column: numbers of its place, as in :class:`Layout`.
+        block, row, column: numbers of its place, as in :class:`TableLayout`.
         unit: key of the score unit.
         family: of its metric.
         fold, seed: of the run; ``None`` where it has none.
@@ -40,7 +40,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class CaseRun:
+class CaseValues:
     """The values of one run by case.
 
     Attributes:
@@ -57,7 +57,7 @@ class CaseRun:
     values: NDArray[np.float64]
 
 
-class Reading:
+class Result:
     """The tables of a result and their printed names.
 
     Args:
@@ -83,20 +83,20 @@ class Reading:
         self.selection: dict[str, Any] = {"rows": rows, "datasets": datasets, "columns": columns}
         self.rename = dict(rename or {})
         self.scores = load(results)
-        self.found = gather(self.scores)
-        self.layout = Layout(self.found, self.rename, columns, rows, datasets)
+        self.averages = gather(self.scores)
+        self.layout = TableLayout(self.averages, self.rename, columns, rows, datasets)
         self._places = [
             {tuple(entry[k] for k in keys): number for number, entry in enumerate(entries)}
             for keys, entries in (
-                (BLOCK, self.found.blocks),
-                (ROW, self.found.rows),
-                (COLUMN, self.found.columns),
+                (BLOCK, self.averages.blocks),
+                (ROW, self.averages.rows),
+                (COLUMN, self.averages.columns),
             )
         ]
 
     @cached_property
     def attempts(self) -> list[dict[str, Any]]:
-        """Every try of every unit, oldest first."""
+        """Every attempt of every unit, oldest first."""
         rows: list[dict[str, Any]] = load(self.name, "attempts").to_pylist()
         return rows
 
@@ -107,12 +107,12 @@ class Reading:
 
     def column_name(self, column: int) -> str:
         """The printed name of a column with its region ("Dice[slice] breast")."""
-        return f"{self.layout.names[column]} {self.found.columns[column]['label']}".strip()
+        return f"{self.layout.names[column]} {self.averages.columns[column]['label']}".strip()
 
     @cached_property
     def runs(self) -> list[Run]:
         """Every measured score of a translator that is shown, in the order of the table's rows."""
-        shown_rows, shown = set(self.layout.rows), set(self.layout.columns)
+        rows, places = set(self.layout.rows), set(self.layout.columns)
         runs = []
         for record in normalise(self.scores).to_pylist():
             if record["status"] != "measured" or record["role"] != "translator" or not record["unit_key"]:
@@ -121,7 +121,7 @@ class Reading:
                 index.get(tuple(record[k] for k in keys))
                 for index, keys in zip(self._places, (BLOCK, ROW, COLUMN), strict=True)
             )
-            if row in shown_rows and (block, column) in shown:
+            if row in rows and (block, column) in places:
                 assert block is not None
                 assert row is not None
                 assert column is not None
@@ -131,7 +131,7 @@ class Reading:
         return sorted(runs, key=lambda run: order[run.row])
 
     @cached_property
-    def cases(self) -> list[CaseRun]:
+    def cases(self) -> list[CaseValues]:
         """The case values of every run that has some."""
         table = load(self.name, "cases")
         if not table.num_rows:
@@ -144,11 +144,11 @@ class Reading:
         values = np.asarray(table["value"].to_numpy(), dtype=np.float64)
         runs: dict[tuple[str, str], list[Run]] = {}
         for run in self.runs:
-            runs.setdefault((run.id, self.found.columns[run.column]["label"]), []).append(run)
-        found = []
+            runs.setdefault((run.id, self.averages.columns[run.column]["label"]), []).append(run)
+        cases = []
         for number, head in enumerate(heads):
             for run in runs.get((head["row_id"], head["label"] or ""), ()):
                 at = order[(ends[number - 1] if number else 0) : ends[number]]
                 ids, patients = (tuple(table[name].take(at).to_pylist()) for name in ("case", "patient"))
-                found.append(CaseRun(run, head["by"], ids, patients, values[at]))
-        return found
+                cases.append(CaseValues(run, head["by"], ids, patients, values[at]))
+        return cases
