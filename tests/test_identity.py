@@ -15,7 +15,7 @@ import pytest
 import mtbench
 from mtbench.analysis.model import ResultsTable
 from mtbench.analysis.table import build_table
-from mtbench.engine.origin import made_of
+from mtbench.engine.origin import origin_columns
 from mtbench.plan import Plan, make_plan
 from mtbench.plan.suite import Entry, Suite, parse_suite
 from mtbench.registry.discovery import discover
@@ -100,7 +100,7 @@ def requests(made: Plan) -> dict[str, str]:
     """The score unit of every row, by all that tables tell numbers apart by."""
     found = {}
     for row in made.rows:
-        columns = {**row.columns, **made_of(behind(made, row.unit), {})}
+        columns = {**row.columns, **origin_columns(behind(made, row.unit), {})}
         assert found.setdefault(json.dumps([columns.get(name) for name in (*IDENTITY, "title")]), row.unit) == row.unit
     return found
 
@@ -160,11 +160,11 @@ def test_files_adopted_fits_and_weights_done_without_are_part_of_the_version(toy
     def version(fit: Mapping[str, Any], files: str) -> str:
         infos = {"fit": fit}
         done = {u.key: artefact(tmp_path, u.stage, infos.get(u.stage, {}), files) for u in units}
-        found = made_of(units, done)
+        found = origin_columns(units, done)
         assert found["data_sha256"] == "d" * 64
         return found["translator_version"]
 
-    assert made_of(units, {})["translator_version"] == ""  # nobody has read the files yet
+    assert origin_columns(units, {})["translator_version"] == ""  # nobody has read the files yet
     adopted = {"adopted": {"step.npy": "a" * 64}}
     versions = [version({}, "f"), version({}, "g"), version({"weights": ["vgg"]}, "f"), version(adopted, "f")]
     assert len(set(versions)) == 4

@@ -20,7 +20,7 @@ from mtbench.errors import MtbenchError, StoreError
 from mtbench.results.directory import Results
 from mtbench.results.merge import merge
 from mtbench.results.schema import ATTEMPTS
-from mtbench.results.unit import tell
+from mtbench.results.unit import unit_details
 from mtbench.results.usage import look, size_of
 from mtbench.results.verify import verify
 from mtbench.store.artefacts import Store
@@ -184,7 +184,7 @@ def test_what_a_unit_was_made_with_is_not_read_from_elsewhere(place: Path, kind:
     strange(suite / "suite-1.toml", kind)
     for folder in (environment, suite):
         with pytest.raises(StoreError, match="is not read"):
-            tell(folder, "score d t dice")
+            unit_details(folder, "score d t dice")
 
 
 def test_a_journal_names_no_file_outside(place: Path) -> None:
@@ -199,8 +199,8 @@ def test_a_journal_names_no_file_outside(place: Path) -> None:
     with opened.writing():
         opened.append({**record, "environment_id": "/../../outside/environment-x"})
         opened.append({**request, "copy": str(strange(place / "pipe", "pipe"))})
-    told = tell(folder, "score d t dice")
-    assert SECRET not in str(told)
+    details = unit_details(folder, "score d t dice")
+    assert SECRET not in str(details)
 
 
 # -- artefacts
@@ -217,7 +217,7 @@ def test_an_artefact_that_leads_elsewhere_is_none(place: Path, kind: str, name: 
     strange(made.path / name, kind)
     with pytest.raises(StoreError, match="is not read"):
         store.get("fit", "aa1")
-    assert all(kept.bytes < 10_000 for kept in look(store).kept)
+    assert all(artefact.bytes < 10_000 for artefact in look(store).artefacts)
     (made.path / name).unlink()
 
 

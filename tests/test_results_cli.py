@@ -21,7 +21,7 @@ from mtbench.analysis.table import build_table
 from mtbench.errors import DataError, RequestError
 from mtbench.results.directory import Results, journal_line
 from mtbench.results.merge import merge
-from mtbench.results.unit import tell
+from mtbench.results.unit import unit_details
 from mtbench.results.verify import Finding, verify
 
 OUT = Path("mtbench-results/toy")
@@ -133,36 +133,36 @@ def test_show_tells_how_a_unit_was_made_and_its_command_makes_it_again(ran: Path
     for text in (row["unit_key"][:40], "toy-threshold", "mtbench 0.1.0", "Python", "revision", "seed", "cpu"):
         assert text in shown.out
     assert "host" not in shown.out
-    told = tell(ran, row["unit_key"])
-    assert told.asked["plugin"] == "toy-overlap"
-    assert [name for _, name, digest in told.inputs if digest and name.startswith("fit toy toy-shift")]
-    words = shlex.split(told.command)
+    details = unit_details(ran, row["unit_key"])
+    assert details.request["plugin"] == "toy-overlap"
+    assert [name for _, name, digest in details.inputs if digest and name.startswith("fit toy toy-shift")]
+    words = shlex.split(details.command)
     assert words[:2] == ["mtbench", "run"]
     assert words[-4] == "--rerun"
     again = run_cli(*words[1:], "--executor", "inline")
     assert again.code == 0, again.err
-    tries = tell(ran, row["unit_key"]).tries
-    assert [t["status"] for t in tries] == ["ok", "ok"]
-    assert json.loads(run_cli("results", "show", ran, told.name, "--json").out)["key"] == row["unit_key"]
+    attempts = unit_details(ran, row["unit_key"]).attempts
+    assert [t["status"] for t in attempts] == ["ok", "ok"]
+    assert json.loads(run_cli("results", "show", ran, details.name, "--json").out)["key"] == row["unit_key"]
 
 
 def test_the_command_names_the_store_that_was_named(ran: Path, toys: Path, run_cli: Any) -> None:
     done = run_cli("run", "toy.toml", "--plugin", toys, "--store", "shelf", "--out", "here", "--executor", "inline")
     assert done.code == 0, done.err
-    words = shlex.split(tell(Path("here"), mtbench.load("here")["unit_key"][0].as_py()).command)
+    words = shlex.split(unit_details(Path("here"), mtbench.load("here")["unit_key"][0].as_py()).command)
     assert words[words.index("--store") + 1] == str(Path("shelf").resolve())
-    assert "--store" not in tell(ran, mtbench.load(ran)["unit_key"][0].as_py()).command
+    assert "--store" not in unit_details(ran, mtbench.load(ran)["unit_key"][0].as_py()).command
 
 
 def test_a_suite_that_is_gone_or_has_changed_is_told(ran: Path) -> None:
     key = mtbench.load(ran)["unit_key"][0].as_py()
     suite = Path("toy.toml")
     suite.write_text(SUITE + "# other\n")
-    assert "The suite has changed since" in tell(ran, key).remarks[0]
+    assert "The suite has changed since" in unit_details(ran, key).remarks[0]
     suite.unlink()
-    told = tell(ran, key)
-    assert "is gone" in told.remarks[0]
-    assert Path(shlex.split(told.command)[2]).read_text() == SUITE
+    details = unit_details(ran, key)
+    assert "is gone" in details.remarks[0]
+    assert Path(shlex.split(details.command)[2]).read_text() == SUITE
 
 
 def test_units_are_listed_and_what_is_no_unit_is_answered(ran: Path, run_cli: Any) -> None:
@@ -176,7 +176,7 @@ def test_units_are_listed_and_what_is_no_unit_is_answered(ran: Path, run_cli: An
     assert key is not None
     assert run_cli("results", "show", ran, key[1]).code == 0
     with pytest.raises(RequestError, match="no unit 'abc'"):
-        tell(ran, "abc")
+        unit_details(ran, "abc")
 
 
 # -- merge

@@ -23,7 +23,7 @@ from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
 
 if TYPE_CHECKING:
-    from mtbench.results.usage import Kept, Usage
+    from mtbench.results.usage import StoredArtefact, Usage
 
 _STORE = click.option("--store", metavar="DIR", help="The store (default: MTBENCH_STORE or the cache folder).")
 
@@ -46,30 +46,32 @@ def show(store: str | None, everything: bool, as_json: bool) -> None:
         return
     console = Console()
     console.print(f"{root}", markup=False, highlight=False, soft_wrap=True)
-    if not usage.kept:
+    if not usage.artefacts:
         console.print("The store is empty.")
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for header in ("stage", "artefacts", "size", "made in", "unused"):
         table.add_column(header, justify="left" if header == "stage" else "right")
     unused = usage.unused()
-    for stage in dict.fromkeys(k.stage for k in usage.kept):
-        of = [k for k in usage.kept if k.stage == stage]
+    for stage in dict.fromkeys(k.stage for k in usage.artefacts):
+        of = [k for k in usage.artefacts if k.stage == stage]
         table.add_row(stage, str(len(of)), _size(of), _time(of), _size(k for k in unused if k.stage == stage))
-    table.add_row("[bold]all[/]", str(len(usage.kept)), _size(usage.kept), _time(usage.kept), _size(unused))
+    table.add_row(
+        "[bold]all[/]", str(len(usage.artefacts)), _size(usage.artefacts), _time(usage.artefacts), _size(unused)
+    )
     console.print(table)
     users = Table(box=None, padding=(0, 2, 0, 0))
     users.add_column("used by", overflow="fold")
     users.add_column("size", justify="right")
     users.add_column("by it alone", justify="right")
-    for where in sorted({user for k in usage.kept for user in k.users}):
-        mine = [k for k in usage.kept if where in k.users]
+    for where in sorted({user for k in usage.artefacts for user in k.users}):
+        mine = [k for k in usage.artefacts if where in k.users]
         users.add_row(Text(where), _size(mine), _size(k for k in mine if k.users == [where]))
     if users.row_count:
         console.print(users)
     if everything:
-        _list(usage.kept, console)
-    _tell(usage, unused, console)
+        _list(usage.artefacts, console)
+    _print_state(usage, unused, console)
 
 
 @command.command("prune")
@@ -144,7 +146,7 @@ def adopt_fit(
     return 0
 
 
-def _list(artefacts: Iterable[Kept], console: Any) -> None:
+def _list(artefacts: Iterable[StoredArtefact], console: Any) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("artefact", overflow="fold")
     for header in ("size", "made in", "users"):
@@ -154,7 +156,7 @@ def _list(artefacts: Iterable[Kept], console: Any) -> None:
     console.print(table)
 
 
-def _tell(usage: Usage, unused: list[Kept], console: Any) -> None:
+def _print_state(usage: Usage, unused: list[StoredArtefact], console: Any) -> None:
     if usage.missing:
         console.print("not there any more: " + ", ".join(usage.missing), style="yellow", highlight=False, markup=False)
     if usage.leftovers:
@@ -179,12 +181,12 @@ def _as_json(root: Path, usage: Usage) -> dict[str, Any]:
                 "users": k.users,
                 "can_go": k.address in unused,
             }
-            for k in usage.kept
+            for k in usage.artefacts
         ],
     }
 
 
-def _size(artefacts: Iterable[Kept]) -> str:
+def _size(artefacts: Iterable[StoredArtefact]) -> str:
     return _bytes(sum(k.bytes for k in artefacts))
 
 
@@ -196,7 +198,7 @@ def _bytes(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def _time(artefacts: Iterable[Kept]) -> str:
+def _time(artefacts: Iterable[StoredArtefact]) -> str:
     seconds = sum(k.seconds or 0.0 for k in artefacts)
     return (
         f"{seconds:.1f} s"

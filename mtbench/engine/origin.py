@@ -21,7 +21,7 @@ _COLUMNS = {
 """The column that holds a plugin's version, by its kind."""
 
 
-def made_of(units: Iterable[Unit], artefacts: Mapping[str, Artefact]) -> dict[str, str]:
+def origin_columns(units: Iterable[Unit], artefacts: Mapping[str, Artefact]) -> dict[str, str]:
     """The columns of a row that say so; a version is empty as long as the files that a plugin was given are unread.
 
     Args:
@@ -42,12 +42,12 @@ def made_of(units: Iterable[Unit], artefacts: Mapping[str, Artefact]) -> dict[st
             pending.add(column)
         # A metric may read features of several networks.
         of = f"{unit.plugin} " if unit.kind == "extractor" else ""
-        parts = {**unit.version, **(_found(unit, artefact) if artefact else {})}
+        parts = {**unit.version, **(_artefact_versions(unit, artefact) if artefact else {})}
         versions.setdefault(column, {}).update({of + name: value for name, value in parts.items()})
     return {**columns, **{c: "" if c in pending else canonical(version) for c, version in versions.items()}}
 
 
-def _found(unit: Unit, artefact: Artefact) -> dict[str, str]:
+def _artefact_versions(unit: Unit, artefact: Artefact) -> dict[str, str]:
     """What was not known before the unit ran: files, and a fit that was not made by training."""
     info = artefact.info
     versions = {}

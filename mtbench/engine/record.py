@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.engine.job import Outcome
-from mtbench.engine.origin import made_of
+from mtbench.engine.origin import origin_columns
 from mtbench.hashing import hash_of
 from mtbench.plan import Plan, Row
 from mtbench.registry.registry import Registry
@@ -24,7 +24,7 @@ from mtbench.store.leases import Leases, over
 STOPPED = "The run was stopped while this unit was at work (killed, or the machine went down)."
 
 
-class Record:
+class RunRecord:
     """The record of one run.
 
     Args:
@@ -53,9 +53,9 @@ class Record:
         self._leases = leases
         self._executor = executor
         self._request = request
-        self._known_units: set[str] = set()
-        self._known_artefacts: set[tuple[str, str]] = set()
-        self._known_rows: dict[str, tuple[float, str]] = {}
+        self._unit_keys: set[str] = set()
+        self._artefact_keys: set[tuple[str, str]] = set()
+        self._row_states: dict[str, tuple[float, str]] = {}
         self._attempts: dict[str, int] = {}
 
     def recall(self) -> None:
@@ -78,13 +78,13 @@ class Record:
                 else:
                     open_tries.pop(this, None)
                     if record["status"] in ("ok", "cached"):
-                        self._known_artefacts.add((key, record["digest"]))
-            elif kind == "row" and at >= self._known_rows.get(record["row"], (0.0, ""))[0]:
-                self._known_rows[record["row"]] = (at, record["mark"])
+                        self._artefact_keys.add((key, record["digest"]))
+            elif kind == "row" and at >= self._row_states.get(record["row"], (0.0, ""))[0]:
+                self._row_states[record["row"]] = (at, record["mark"])
             elif kind == "order":
                 order = record["rows"]
             elif kind == "unit":
-                self._known_units.add(record["unit_key"])
+                self._unit_keys.add(record["unit_key"])
         self._results.not_before(latest)
         for begun in open_tries.values():
             if over(begun["run"], Path(begun["beat"])):
@@ -106,7 +106,7 @@ class Record:
     def attempt(self, unit: Unit, outcome: Outcome, address: str, *, begun: bool) -> None:
         """What became of a try; ``begun`` if :meth:`started` told of it."""
         self._describe(unit)
-        if outcome.status == "cached" and (unit.key, outcome.digest) in self._known_artefacts:
+        if outcome.status == "cached" and (unit.key, outcome.digest) in self._artefact_keys:
             return
         if not begun:
             self._attempts[unit.key] = self._attempts.get(unit.key, 0) + 1
@@ -126,8 +126,8 @@ class Record:
 
     def _describe(self, unit: Unit) -> None:
         """What was asked of a unit, once; paths of this machine left out."""
-        if unit.key not in self._known_units:
-            self._known_units.add(unit.key)
+        if unit.key not in self._unit_keys:
+            self._unit_keys.add(unit.key)
             names = ("stage", "kind", "plugin", "name", "seed", "precision", "threads")
             fields = {name: getattr(unit, name) for name in names}
             request = {"params": dict(unit.params), "options": unit.options.to_json(), "inputs": dict(unit.inputs)}
@@ -195,13 +195,13 @@ class Record:
         if row.unit:
             units = self._plan.units
             lineage = (units[row.unit], *self._ancestors(units[row.unit]))
-            columns |= made_of(lineage, self._artefacts)
+            columns |= origin_columns(lineage, self._artefacts)
         if artefact is not None:
             columns["input_digest"] = hash_of(artefact.manifest["contents"])
         mark = hash_of([columns, artefact.digest if artefact else reason])
-        if self._known_rows.get(row.id, (0.0, ""))[1] == mark:
+        if self._row_states.get(row.id, (0.0, ""))[1] == mark:
             return
-        self._known_rows[row.id] = (0.0, mark)
+        self._row_states[row.id] = (0.0, mark)
         scores: list[dict[str, Any]] = [{"label": "", "note": reason}]
         cases: list[Any] = []
         if artefact is not None:

@@ -17,10 +17,10 @@ from mtbench.engine.executor import Session
 from mtbench.engine.job import Job, Outcome, events_folder
 from mtbench.engine.maker import Maker
 from mtbench.engine.observers import Observers
-from mtbench.engine.record import Record, lost
+from mtbench.engine.record import RunRecord, lost
 from mtbench.engine.request import RunRequest
 from mtbench.engine.signals import interrupts
-from mtbench.engine.space import needed
+from mtbench.engine.space import estimate_text
 from mtbench.engine.worker import describe_failure, execute
 from mtbench.errors import DiskFullError, LeaseLostError, MtbenchError
 from mtbench.plan import Plan, Row
@@ -119,7 +119,7 @@ class Scheduler:
         self._observers = observers
         self._maker = Maker(plan, registry, store)
         maker = self._maker
-        self._record = Record(
+        self._record = RunRecord(
             plan,
             registry,
             maker.artefacts,
@@ -165,9 +165,9 @@ class Scheduler:
         self._summary.seconds = time.monotonic() - start
         if self._full is not None:
             rest = [key for key in self._plan.units if key not in self._maker.artefacts and key not in self._dead]
+            space = estimate_text(self._plan, rest, self._store)
             raise DiskFullError(
-                str(self._full).rstrip("."),
-                remedy=f"About {needed(self._plan, rest, self._store)} are needed for the {len(rest)} units to come",
+                str(self._full).rstrip("."), remedy=f"About {space} are needed for the {len(rest)} units to come"
             )
         return self._summary
 

@@ -10,7 +10,7 @@ from mtbench.plan import Plan
 from mtbench.stages.table import STAGES
 from mtbench.store.artefacts import Store
 
-_LOOKED_AT = 20
+_SAMPLE = 20
 
 
 def estimate(plan: Plan, keys: Iterable[str], store: Store) -> int:
@@ -25,7 +25,7 @@ def estimate(plan: Plan, keys: Iterable[str], store: Store) -> int:
     return int(total)
 
 
-def needed(plan: Plan, keys: Iterable[str], store: Store) -> str:
+def estimate_text(plan: Plan, keys: Iterable[str], store: Store) -> str:
     """The same in words."""
     return size(estimate(plan, keys, store))
 
@@ -47,6 +47,6 @@ def _mean(store: Store, stage: str) -> float:
                 artefact = store.get(stage, folder.name)
                 if artefact is not None:
                     sizes.append(sum(file["bytes"] for file in artefact.manifest["files"].values()))
-        if len(sizes) >= _LOOKED_AT:
+        if len(sizes) >= _SAMPLE:
             break
     return sum(sizes) / len(sizes) if sizes else STAGES[stage].typical_bytes

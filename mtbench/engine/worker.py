@@ -35,10 +35,10 @@ from mtbench.store.files import temporary_prefix
 from mtbench.store.hashes import Hashes
 from mtbench.store.leases import confirm
 
-Report = Callable[[int, int, Mapping[str, Any]], None]
+ProgressReport = Callable[[int, int, Mapping[str, Any]], None]
 
 
-def execute(job: Job, registry: Registry | None, report: Report = lambda done, total, figures: None) -> Outcome:
+def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda done, total, figures: None) -> Outcome:
     """Run one job to its end; whatever goes wrong becomes an outcome, never an exception of this function.
 
     Args:
@@ -122,7 +122,7 @@ def _load(job: Job, reference: PluginReference) -> Registry:
     return registry
 
 
-def _run(job: Job, registry: Registry | None, device: str, report: Report, info: dict[str, Any]) -> Artefact:
+def _run(job: Job, registry: Registry | None, device: str, report: ProgressReport, info: dict[str, Any]) -> Artefact:
     unit = job.unit
     stage = STAGES[unit.stage]
     module = importlib.import_module(f"mtbench.stages.{stage.name}")

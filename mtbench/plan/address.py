@@ -27,7 +27,7 @@ def raw_files(unit: Unit, registry: Registry, hashes: Hashes, *, only_known: boo
         DataError: a file or folder that the unit needs does not exist.
         PluginError: the dataset's plugin cannot list its files.
     """
-    return _of_all(_named(unit, registry), hashes, only_known=only_known)
+    return _of_all(_listings(unit, registry), hashes, only_known=only_known)
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def locate(unit: Unit, registry: Registry, hashes: Hashes, store: Store, artefac
     Raises:
         DataError, PluginError: as :func:`raw_files`.
     """
-    listings = _named(unit, registry)
-    new = unit.stage == "prepare" and not all(hashes.seen(base, files) for base, files in listings.values())
+    listings = _listings(unit, registry)
+    new = unit.stage == "prepare" and not all(hashes.recognises(base, files) for base, files in listings.values())
     fingerprint = _of_all(listings, hashes, only_known=new)
     final = (
         None if fingerprint is None else Place(address(unit, artefacts, fingerprint), fingerprint, provisional=False)
@@ -78,7 +78,7 @@ def settle(
         DataError: a raw file has changed meanwhile; what was made of it is gone then.
     """
     provisional = address(unit, artefacts, files)
-    listings = _named(unit, registry)
+    listings = _listings(unit, registry)
     if _unread(listings) != files:
         store.drop(unit.stage, provisional)
         raise DataError("raw files changed while they were read", where=unit.name, remedy="Run the same command again")
@@ -88,23 +88,23 @@ def settle(
     return where
 
 
-_Named = dict[str, tuple[Path, list[Path]]]
+_Listings = dict[str, tuple[Path, list[Path]]]
 
 
-def _of_all(listings: _Named, hashes: Hashes, *, only_known: bool = False) -> str | None:
+def _of_all(listings: _Listings, hashes: Hashes, *, only_known: bool = False) -> str | None:
     parts = {name: hashes.fingerprint(base, files, only_known=only_known) for name, (base, files) in listings.items()}
     if any(part is None for part in parts.values()):
         return None
     return hash_of(parts) if parts else ""
 
 
-def _unread(listings: _Named) -> str:
+def _unread(listings: _Listings) -> str:
     return hash_of({name: unread(base, files) for name, (base, files) in listings.items()})
 
 
-def _named(unit: Unit, registry: Registry) -> _Named:
+def _listings(unit: Unit, registry: Registry) -> _Listings:
     """By the name of each path that the unit was given: what its files' names are relative to, and the files."""
-    listings: _Named = {}
+    listings: _Listings = {}
     for name, location in sorted(unit.paths.items()):
         path = Path(location)
         if not path.exists():

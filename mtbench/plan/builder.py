@@ -151,13 +151,13 @@ class Builder:
         label: str,
         seed: int | None,
         options: FitOptions,
-        made: Mapping[Split, str] = _NONE,
+        translations: Mapping[Split, str] = _NONE,
     ) -> str:
         """A translator's or segmenter's fit.
 
-        With ``made``, side to the unit that made its pixels, on translated slices of a single domain.
+        With ``translations``, side to the unit that made its pixels, on translated slices of a single domain.
         """
-        pixels = {f"{options.domains[0]}_{side}": key for side, key in made.items()}
+        pixels = {f"{options.domains[0]}_{split}": key for split, key in translations.items()}
         return self.unit(
             "fit",
             f"fit {self.short} {label}",

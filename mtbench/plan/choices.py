@@ -46,7 +46,7 @@ class Choice(Generic[PluginSpecT_co]):
         return self.registered.spec
 
     @property
-    def changed(self) -> dict[str, Any]:
+    def non_defaults(self) -> dict[str, Any]:
         """The parameters that differ from the defaults and may change a result; without paths and programs."""
         declarations = self.spec.params
         return {
@@ -57,7 +57,7 @@ class Choice(Generic[PluginSpecT_co]):
 
     @cached_property
     def version(self) -> Mapping[str, str]:
-        """What makes other results beside ``changed``, the content of files aside: that is known to a run only."""
+        """What makes other results beside ``non_defaults``, the content of files aside: that is known to a run only."""
         declarations = {
             name: param for name, param in self.spec.params.items() if param.identity and param.kind != "path"
         }
@@ -73,7 +73,9 @@ class Choice(Generic[PluginSpecT_co]):
     @property
     def label(self) -> str:
         """What a person calls it: the name, and what differs from the defaults."""
-        return format_call(self.entry.name, {k: v for k, v in self.changed.items() if not isinstance(v, (dict, list))})
+        return format_call(
+            self.entry.name, {k: v for k, v in self.non_defaults.items() if not isinstance(v, (dict, list))}
+        )
 
     @property
     def trains(self: Choice[TranslatorSpec]) -> bool:
@@ -102,13 +104,13 @@ def choices(
     """
     points: list[Choice[PluginSpecT]] = []
     for entry in entries:
-        with _located(entry):
+        with _locating(entry):
             points += _grid(entry, registry.get(kind, entry.plugin), suite)
     return points
 
 
 @contextlib.contextmanager
-def _located(entry: Entry) -> Iterator[None]:
+def _locating(entry: Entry) -> Iterator[None]:
     """Say of an error where in the suite the entry is."""
     try:
         yield
@@ -130,7 +132,7 @@ def programs(suite: Suite, registry: Registry) -> list[str]:
     lines = []
     for kind in ("dataset", "translator", "segmenter", "metric"):
         for entry in getattr(suite, f"{kind}s"):
-            with _located(entry):
+            with _locating(entry):
                 for name, value in _programs(entry, registry.get(kind, entry.plugin).spec).items():
                     lines.append(f"{entry.where}: {kind} '{entry.name}': {name} = {value!r}")
     return lines
@@ -138,14 +140,18 @@ def programs(suite: Suite, registry: Registry) -> list[str]:
 
 def _programs(entry: Entry, spec: Spec[Any]) -> dict[str, Any]:
     """Parameters that run programs and that the suite file gives, not the user."""
-    values, cli_params = spec.by_name(entry.params, entry.positional), _typed(entry, spec)
+    values, cli_params = spec.by_name(entry.params, entry.positional), _cli_params(entry, spec)
     running = [name for name, param in spec.params.items() if param.runs_program and name not in cli_params]
     return {name: values[name] for name in running if name in values}
 
 
-def _typed(entry: Entry, spec: Spec[Any]) -> frozenset[str]:
+def _cli_params(entry: Entry, spec: Spec[Any]) -> frozenset[str]:
     """Names of the parameters that were typed on the command line."""
-    return entry.typed | {str(spec.shorthand)} if entry.typed.intersection(entry.positional) else entry.typed
+    return (
+        entry.cli_params | {str(spec.shorthand)}
+        if entry.cli_params.intersection(entry.positional)
+        else entry.cli_params
+    )
 
 
 def _refuse_programs(entry: Entry, spec: Spec[Any]) -> None:
@@ -168,7 +174,7 @@ def _grid(entry: Entry, registered: Registered[PluginSpecT], suite: Suite) -> It
         _refuse_programs(entry, spec)
     if isinstance(spec, DatasetSpec) and "root" in values and "root" not in declarations:
         root = str(values.pop("root"))
-    cli_params = _typed(entry, spec)
+    cli_params = _cli_params(entry, spec)
     axes: dict[str, list[Any]] = {}
     for name, value in values.items():
         grid = isinstance(value, list) and name in declarations and declarations[name].kind != "list"
@@ -178,12 +184,12 @@ def _grid(entry: Entry, registered: Registered[PluginSpecT], suite: Suite) -> It
     for point in itertools.product(*axes.values()):
         params = registered.complete(dict(zip(axes, point, strict=True)))
         paths = {
-            name: str(suite.path(params[name], typed=name in cli_params))
+            name: str(suite.path(params[name], from_cli=name in cli_params))
             for name, param in declarations.items()
             if param.kind == "path" and params[name]
         }
         if root:
-            paths["root"] = str(suite.path(root, typed="root" in cli_params))
+            paths["root"] = str(suite.path(root, from_cli="root" in cli_params))
         elif isinstance(spec, DatasetSpec) and spec.needs_root:
             raise SuiteError(
                 f"dataset '{entry.name}' needs to know where its files are",

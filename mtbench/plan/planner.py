@@ -53,7 +53,7 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
                     for metric in metrics:
                         plan.rows += _rows(builder, subject, metric, segmenters, here)
     _check_rows(plan)
-    _leave_out_unused(plan)
+    _prune(plan)
     return plan
 
 
@@ -76,7 +76,7 @@ def _check_rows(plan: Plan) -> None:
             )
 
 
-def _leave_out_unused(plan: Plan) -> None:
+def _prune(plan: Plan) -> None:
     """Drop units that no row needs: translations that none of the suite's metrics looks at, and their fits."""
     keys: set[str] = set()
     stack = [row.unit for row in plan.rows if row.unit]
@@ -109,7 +109,7 @@ def _shared_columns(builder: Builder, dataset: Choice[DatasetSpec], fold: int | 
         "suite": builder.suite.name,
         "dataset": dataset.entry.name,
         "dataset_revision": dataset.spec.revision,
-        "dataset_params": canonical(dataset.changed),
+        "dataset_params": canonical(dataset.non_defaults),
         "source_domain": task.source,
         "target_domain": task.target,
         "task_note": task.note,
@@ -178,7 +178,7 @@ def _row(
     row = {
         **columns,
         "segmenter": segmenter.entry.name if segmenter else "",
-        "segmenter_params": canonical(segmenter.changed if segmenter else {}),
+        "segmenter_params": canonical(segmenter.non_defaults if segmenter else {}),
         "segmenter_seed": builder.suite.segmenter_seed if segmenter else None,
     }
     reason = subject.cannot(builder.task, needs)
@@ -198,7 +198,7 @@ def _row(
                 training = subject.training
                 label = f"{segmenter.label} on {training.label or training.domain}"
                 learns_from = FitOptions((training.domain,), masks=True)
-                fit = builder.fit(segmenter, label, builder.suite.segmenter_seed, learns_from, training.made)
+                fit = builder.fit(segmenter, label, builder.suite.segmenter_seed, learns_from, training.translations)
                 inputs[need] = builder.segment(segmenter, fit, subject.images, training.label)
                 # Its Dice on validation slices stands on the row.
                 inputs["segmenter"] = fit

@@ -43,12 +43,12 @@ class Training:
     Attributes:
         domain: whose training and validation slices, with their masks.
         label: what a person calls it; the domain by default.
-        made: the units that made the pixels, by side ("train", "validation"); none: the slices as they are.
+        translations: the units that made the pixels, by split ("train", "validation"); none: the slices as they are.
     """
 
     domain: Domain
     label: str = ""
-    made: Mapping[Split, str] = field(default_factory=dict)
+    translations: Mapping[Split, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Trained:
+class ReadyTranslator:
     """A translator with one of its seeds, ready to translate.
 
     Attributes:
@@ -114,7 +114,7 @@ class Trained:
         return builder.translate(self.translator, label, self.seed, where, self.fit)
 
 
-def trained(builder: Builder, translator: Choice[TranslatorSpec]) -> Iterator[Trained]:
+def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> Iterator[ReadyTranslator]:
     """A translator, once for each of its seeds."""
     spec = translator.spec
     seeds: tuple[int | None, ...] = (None,)
@@ -128,18 +128,18 @@ def trained(builder: Builder, translator: Choice[TranslatorSpec]) -> Iterator[Tr
         columns = {
             "role": "translator",
             "translator": translator.entry.name,
-            "translator_params": translator.changed,
+            "translator_params": translator.non_defaults,
             "conditional": translator.conditional,
             "seed": seed,
         }
         if reason:
-            yield Trained(translator, seed, label, columns, skipped=f"{translator.entry.name}: {reason}")
+            yield ReadyTranslator(translator, seed, label, columns, skipped=f"{translator.entry.name}: {reason}")
             continue
         fit = ""
         if translator.trains:
             options = FitOptions(("source", "target"), masks=translator.conditional or spec.trains_on_masks)
             fit = builder.fit(translator, label, seed, options)
-        yield Trained(translator, seed, label, columns, fit)
+        yield ReadyTranslator(translator, seed, label, columns, fit)
 
 
 def reference(

@@ -21,15 +21,15 @@ from mtbench.registry.tomltext import Lines, override
 from mtbench.stages.table import SPLIT_WAYS, SplitOptions, SplitWay
 from mtbench.typed import Rule, Wording, read
 
-Protocol = Literal["segment-translated", "train-on-translated"]
-PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+ProtocolName = Literal["segment-translated", "train-on-translated"]
+PROTOCOLS: tuple[ProtocolName, ...] = get_args(ProtocolName)
 Precision = Annotated[Literal["fp32", "tf32", "bf16"], Rule(what="precision is {value!r}")]
 Seeds = Annotated[
     tuple[Annotated[int, whole(0, name="a seed of 'seeds'")], ...], Rule("a list of whole numbers, at least one", bool)
 ]
 
 _SECTIONS = ("datasets", "translators", "segmenters", "metrics")
-_NEEDED = ("datasets", "translators", "metrics")
+_REQUIRED = ("datasets", "translators", "metrics")
 _ENTRY_KEYS = {
     "datasets": ("name", "plugin", "params", "root", "split", "note"),
     "translators": ("name", "plugin", "params", "seeds"),
@@ -52,7 +52,7 @@ class Entry:
         params: as written; a list where the plugin wants one value is a grid.
         positional: values without a name (``swd:karras``).
         where: file and line, for messages.
-        typed: names of the parameters, and values without a name, that were typed on the command line; their
+        cli_params: names of the parameters, and values without a name, that were typed on the command line; their
             paths start from the working folder, those of the file from the suite's folder.
         seeds: a translator's own seeds, where they differ from the suite's.
         root, split, note: of a dataset.
@@ -65,7 +65,7 @@ class Entry:
     )
     positional: tuple[str, ...] = ()
     where: str = ""
-    typed: frozenset[str] = frozenset()
+    cli_params: frozenset[str] = frozenset()
     seeds: Seeds | None = None
     root: Annotated[str | None, Rule("text")] = None
     split: SplitOptions | None = None
@@ -81,7 +81,7 @@ class Entry:
     def from_option(call: str, where: str) -> Entry:
         """The same, typed on the command line."""
         entry = Entry.of(call, where)
-        return replace(entry, typed=frozenset((*entry.params, *entry.positional)))
+        return replace(entry, cli_params=frozenset((*entry.params, *entry.positional)))
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Suite:
     metrics: tuple[Entry, ...] = ()
     description: str = ""
     protocols: Annotated[
-        tuple[Annotated[Protocol, Rule(what="protocol is {value!r}")], ...],
+        tuple[Annotated[ProtocolName, Rule(what="protocol is {value!r}")], ...],
         _once,
         Rule("some of " + ", ".join(PROTOCOLS)),
         Rule("some of " + ", ".join(PROTOCOLS), bool, "'protocols' is empty"),
@@ -121,25 +121,25 @@ class Suite:
     draws: Annotated[int, whole(1)] = 5
     trusted: bool = False
 
-    def path(self, written: str, typed: bool = False) -> Path:
+    def path(self, location: str, from_cli: bool = False) -> Path:
         """A path with ``~`` and ``$VARIABLES`` expanded, relative to the suite's folder.
 
         Args:
-            written: as the suite or the user writes it.
-            typed: it came from the command line and starts from the working folder.
+            location: as the suite or the user writes it.
+            from_cli: it came from the command line and starts from the working folder.
 
         Raises:
             SuiteError: it uses an environment variable that is not set.
         """
-        path = os.path.expandvars(written)
+        path = os.path.expandvars(location)
         missing = re.findall(r"\$\{?(\w+)\}?", path)
         if missing:
             raise SuiteError(
-                f"the path '{written}' uses the environment variable {missing[0]}, which is not set",
+                f"the path '{location}' uses the environment variable {missing[0]}, which is not set",
                 where=f"suite '{self.name}'",
                 remedy=f"Set it: export {missing[0]}=FOLDER",
             )
-        return ((Path.cwd() if typed else self.folder) / expanded(path)).resolve()
+        return ((Path.cwd() if from_cli else self.folder) / expanded(path)).resolve()
 
     def select(
         self,
@@ -156,28 +156,28 @@ class Suite:
         Each item is ``name`` or ``name:p=v``; parameters given here go over the suite's, and a plugin that the
         suite does not name takes part with its defaults. Datasets must be in the suite or need no files.
         """
-        entries = _narrowed(self.translators, translators)
+        entries = _narrow(self.translators, translators)
         if seeds and not translators:
             entries = tuple(replace(entry, seeds=None) for entry in entries)
         return replace(
             self,
             translators=entries,
-            datasets=_narrowed(self.datasets, datasets),
-            segmenters=_narrowed(self.segmenters, segmenters),
-            metrics=_narrowed(self.metrics, metrics),
+            datasets=_narrow(self.datasets, datasets),
+            segmenters=_narrow(self.segmenters, segmenters),
+            metrics=_narrow(self.metrics, metrics),
             seeds=tuple(check_seed(seed, "--seed") for seed in seeds) or self.seeds,
             precision=precision or self.precision,
         )
 
 
-def _narrowed(entries: tuple[Entry, ...], items: Sequence[str]) -> tuple[Entry, ...]:
-    return tuple(entry for item in items for entry in _selected(entries, item)) if items else entries
+def _narrow(entries: tuple[Entry, ...], items: Sequence[str]) -> tuple[Entry, ...]:
+    return tuple(entry for item in items for entry in _select(entries, item)) if items else entries
 
 
-def _selected(entries: Iterable[Entry], item: str) -> list[Entry]:
+def _select(entries: Iterable[Entry], item: str) -> list[Entry]:
     option = Entry.from_option(item, f"option '{item}'")
     matches = [e for e in entries if e.name == option.name]
-    if not matches or not option.typed:
+    if not matches or not option.cli_params:
         return matches or [option]
     return [
         replace(
@@ -185,13 +185,15 @@ def _selected(entries: Iterable[Entry], item: str) -> list[Entry]:
             params={**e.params, **option.params},
             positional=option.positional or e.positional,
             where=option.where,
-            typed=option.typed,
+            cli_params=option.cli_params,
         )
         for e in matches
     ]
 
 
-def load_suite(name: str, registry: Registry, settings: Sequence[str] = (), *, needs: Sequence[str] = _NEEDED) -> Suite:
+def load_suite(
+    name: str, registry: Registry, settings: Sequence[str] = (), *, needs: Sequence[str] = _REQUIRED
+) -> Suite:
     """Read a suite file, or a suite that a plugin registered under that name.
 
     Args:
@@ -226,7 +228,7 @@ def load_suite(name: str, registry: Registry, settings: Sequence[str] = (), *, n
 
 
 def parse_suite(
-    text: str, where: str, folder: Path, settings: Sequence[str] = (), *, needs: Sequence[str] = _NEEDED
+    text: str, where: str, folder: Path, settings: Sequence[str] = (), *, needs: Sequence[str] = _REQUIRED
 ) -> Suite:
     """Check the text of a suite file. ``where`` names it in messages; see :func:`load_suite`."""
     try:

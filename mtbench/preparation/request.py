@@ -46,7 +46,7 @@ class PreparationRequest:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedDataset:
     """A data set in the store.
 
     Attributes:
@@ -59,7 +59,7 @@ class Prepared:
     request: PreparationRequest
     data: Artefact
     split: Artefact | None
-    made: bool
+    is_new: bool
     trouble: str = ""
 
 
@@ -89,7 +89,7 @@ def requests(
             raise RequestError("-d chooses among the data sets of a suite", expected="a suite before it")
         registry.get(DatasetSpec, name)
         if root:
-            entry = replace(entry, root=root, typed=entry.typed | {"root"})
+            entry = replace(entry, root=root, cli_params=entry.cli_params | {"root"})
         suite = Suite(name="data", folder=Path.cwd(), datasets=(entry,), translators=())
     result = []
     for choice in choices(DatasetSpec, suite.datasets, suite, registry):
@@ -98,14 +98,14 @@ def requests(
     return result
 
 
-def lookup(request: PreparationRequest, registry: Registry, store: Store) -> Prepared | None:
+def lookup(request: PreparationRequest, registry: Registry, store: Store) -> PreparedDataset | None:
     """The data set if it is in the store already, else ``None``. Raw files are hashed, no pixel is decoded."""
     return _Preparation(request, registry, store).run(make=False)
 
 
 def prepare(
     request: PreparationRequest, registry: Registry, store: Store, watcher: Watcher, *, strict: bool = False
-) -> Prepared:
+) -> PreparedDataset:
     """Prepare and divide a data set, unless that is done.
 
     Args:
@@ -138,7 +138,7 @@ class _Preparation:
     watcher: Watcher | None = None
     strict: bool = False
 
-    def run(self, make: bool) -> Prepared | None:
+    def run(self, make: bool) -> PreparedDataset | None:
         plan = self.request.builder.plan
         data_unit, split_unit = (plan.units[self.request.builder.base[part]] for part in ("data", "split"))
         maker = Maker(plan, self.registry, self.store)
@@ -151,7 +151,7 @@ class _Preparation:
             split, split_is_new, trouble = self._make(maker, split_unit)
         finally:
             maker.close()
-        return Prepared(self.request, data, split, data_is_new or split_is_new, trouble)
+        return PreparedDataset(self.request, data, split, data_is_new or split_is_new, trouble)
 
     def _make(self, maker: Maker, unit: Unit) -> tuple[Artefact | None, bool, str]:
         """The artefact, whether it was made now, and why it is not there."""

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 MARKER = "mtbench-results.json"
 FORMAT = 1
-_MADE_FROM = b"mtbench.journal"
-_UNTABLED = ("type", "run", "at", "beat", "sum")
+_STATE_KEY = b"mtbench.journal"
+_JOURNAL_ONLY = ("type", "run", "at", "beat", "sum")
 """What only the journal says of an attempt."""
 
 
@@ -202,7 +202,7 @@ class Results:
             return self.rebuild()[name]
         try:
             with open_regular(path) as stream, pq.ParquetFile(stream) as file:
-                if not self.made_from(file.metadata.metadata):
+                if not self.is_current(file.metadata.metadata):
                     return self.rebuild()[name]
                 return file.read()
         except (pa.ArrowException, OSError) as error:
@@ -212,9 +212,9 @@ class Results:
                 remedy="Delete that file; it is rebuilt from the journal",
             ) from error
 
-    def made_from(self, metadata: Mapping[bytes, bytes] | None) -> bool:
+    def is_current(self, metadata: Mapping[bytes, bytes] | None) -> bool:
         """Whether a table with that metadata was made from the journal as it is now."""
-        return (metadata or {}).get(_MADE_FROM) == self._state()
+        return (metadata or {}).get(_STATE_KEY) == self._state()
 
     def _state(self) -> bytes:
         """What the journal's files are called and how long they are. Not when they were written: clocks go wrong."""
@@ -227,11 +227,11 @@ class Results:
             state = self._state()
             tables = view(self.records())
             for name, data in tables.items():
-                output = data.replace_schema_metadata({_MADE_FROM: state})
+                output = data.replace_schema_metadata({_STATE_KEY: state})
                 with contextlib.suppress(StoreError):
                     write_whole(
                         self.path / f"{name}.parquet",
-                        lambda file, told=output: pq.write_table(  # type: ignore[misc]
+                        lambda file, output=output: pq.write_table(  # type: ignore[misc]
                             output, file, row_group_size=100_000, write_page_checksum=True
                         ),
                     )
@@ -265,7 +265,7 @@ def last_states(
             order = {row: place for place, row in enumerate(record["rows"])}
     # Journals of one second have names in no order.
     attempts.sort(key=lambda record: record.get("at", 0.0))
-    return [{k: v for k, v in record.items() if k not in _UNTABLED} for record in attempts], rows, order
+    return [{k: v for k, v in record.items() if k not in _JOURNAL_ONLY} for record in attempts], rows, order
 
 
 def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:

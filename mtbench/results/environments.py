@@ -12,7 +12,7 @@ from mtbench.store.files import read_regular
 
 
 @dataclass(frozen=True)
-class Made:
+class Provenance:
     """With what a unit was made, as far as a results directory knows.
 
     Attributes:
@@ -38,7 +38,7 @@ class Made:
     seconds: float | None = None
     peak_memory_mb: float | None = None
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """In one line."""
         parts = [
             f"Python {self.python}" if self.python else "",
@@ -50,7 +50,7 @@ class Made:
         ]
         return ", ".join(filter(None, parts))
 
-    def differences(self, other: Made) -> list[str]:
+    def differences(self, other: Provenance) -> list[str]:
         """Packages that differ: ``numpy 1.26.4 / 2.1.0``."""
         names = sorted({*self.packages, *other.packages})
         return [
@@ -60,15 +60,15 @@ class Made:
         ]
 
 
-def made_by(folder: Path, attempts: Sequence[Mapping[str, Any]]) -> Made:
+def provenance_of(folder: Path, attempts: Sequence[Mapping[str, Any]]) -> Provenance:
     """What made a unit: the last of its tries that computed it, or found it computed."""
     good = [a for a in attempts if a["status"] == "ok"] or [a for a in attempts if a["status"] == "cached"]
     if not good and not attempts:
-        return Made(str(folder))
+        return Provenance(str(folder))
     last = (good or list(attempts))[-1]
     details = environment(folder, last["environment_id"])
     packages = (text.partition("==") for text in details.get("packages", ()))
-    return Made(
+    return Provenance(
         folder=str(folder),
         environment=last["environment_id"],
         python=details.get("python", ""),

@@ -12,7 +12,7 @@ from typing import Any
 from mtbench.errors import DataError, RequestError
 from mtbench.hashing import canonical, hash_of
 from mtbench.results.directory import MARKER, Results, journal_line, last_states
-from mtbench.results.environments import Made, made_by
+from mtbench.results.environments import Provenance, provenance_of
 from mtbench.results.identity import IDENTITY
 from mtbench.store.files import read_regular, write_whole
 
@@ -27,16 +27,16 @@ class Conflict:
     Attributes:
         row: what a person calls it.
         values: of each side, by region.
-        made: with what each side was made.
+        provenances: with what each side was made.
     """
 
     row: str
     values: tuple[Mapping[str, float | None], Mapping[str, float | None]]
-    made: tuple[Made, Made]
+    provenances: tuple[Provenance, Provenance]
 
 
 @dataclass
-class Merged:
+class MergeSummary:
     """What a merge did.
 
     Attributes:
@@ -70,7 +70,7 @@ class _Source:
         }
 
 
-def merge(folders: Sequence[Path], out: Path) -> Merged:
+def merge(folders: Sequence[Path], out: Path) -> MergeSummary:
     """Merge results directories into a new one.
 
     Of a row that several have, equal values (within rounding) on the same inputs are kept once. Other values on
@@ -103,8 +103,8 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
     }
     suites = dict.fromkeys(a["suite"] for source in sources for a in source.attempts)
     results = Results.create(out, ", ".join(suites))
-    summary = Merged()
-    lines = [journal_line(record) for record in _merged(sources, summary)]
+    summary = MergeSummary()
+    lines = [journal_line(record) for record in _merged_records(sources, summary)]
     for name, content in copies.items():
         write_whole(out / name, methodcaller("write", content))
     write_whole(out / "journal" / "merged.jsonl", lambda file: file.writelines(line.encode() for line in lines))
@@ -128,7 +128,7 @@ def _refuse_other_data(sources: Sequence[_Source]) -> None:
                 )
 
 
-def _merged(sources: Sequence[_Source], summary: Merged) -> Iterator[dict[str, Any]]:
+def _merged_records(sources: Sequence[_Source], summary: MergeSummary) -> Iterator[dict[str, Any]]:
     texts: set[str] = set()
     for source in sources:
         for record in source.records:
@@ -155,7 +155,7 @@ def _merged(sources: Sequence[_Source], summary: Merged) -> Iterator[dict[str, A
 
 
 def _states(
-    row: str, states: Sequence[tuple[_Source, Mapping[str, Any]]], summary: Merged
+    row: str, states: Sequence[tuple[_Source, Mapping[str, Any]]], summary: MergeSummary
 ) -> Iterator[Mapping[str, Any]]:
     """The records to keep of one row; the first has its id, the others ids of their own."""
     measurements = [(source, record) for source, record in states if record["status"] == "measured"]
@@ -177,9 +177,9 @@ def _states(
         same_source = any(s is source for s, _ in rows)
         if same and not agreeing and not same_source:
             other, first = same[0]
-            provenances = (_made(other, first), _made(source, candidate))
+            provenances = (_provenance(other, first), _provenance(source, candidate))
             summary.conflicts.append(
-                Conflict(called(candidate["columns"]), (values(first), values(candidate)), provenances)
+                Conflict(row_label(candidate["columns"]), (values(first), values(candidate)), provenances)
             )
             both = (values(first), values(candidate))
             _note(first, *both)
@@ -201,7 +201,7 @@ def values(record: Mapping[str, Any]) -> dict[str, float | None]:
     return {score["label"]: score.get("value") for score in record["scores"]}
 
 
-def called(columns: Mapping[str, Any]) -> str:
+def row_label(columns: Mapping[str, Any]) -> str:
     """What a person calls a row."""
     parts = [columns.get("dataset"), columns.get("translator") or columns.get("role"), columns.get("metric")]
     numbers = [f"{name} {columns[name]}" for name in ("fold", "seed") if columns.get(name) is not None]
@@ -240,6 +240,6 @@ def _note(record: dict[str, Any], *both: Mapping[str, float | None]) -> None:
             score["note"] = "; ".join(filter(None, (score.get("note", ""), text)))
 
 
-def _made(source: _Source, record: Mapping[str, Any]) -> Made:
-    tries = [a for a in source.attempts if a["unit_key"] == record["columns"]["unit_key"]]
-    return made_by(source.path, tries)
+def _provenance(source: _Source, record: Mapping[str, Any]) -> Provenance:
+    attempts = [a for a in source.attempts if a["unit_key"] == record["columns"]["unit_key"]]
+    return provenance_of(source.path, attempts)

@@ -145,10 +145,10 @@ def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
         KeyError: a row has a column the schema lacks.
     """
     names = schema.names
-    columns = set(names)
+    allowed = set(names)
     records = list(rows)
     for row in records:
-        unknown = row.keys() - columns
+        unknown = row.keys() - allowed
         if unknown:
             raise KeyError(f"no such column: {', '.join(sorted(unknown))}")
     return pa.table(

@@ -12,7 +12,7 @@ from typing import Any
 
 from mtbench.errors import RequestError, close_matches
 from mtbench.results.directory import Results, last_states
-from mtbench.results.environments import Made, made_by
+from mtbench.results.environments import Provenance, provenance_of
 from mtbench.store.files import read_regular
 
 SHORTEST = 4
@@ -20,16 +20,16 @@ SHORTEST = 4
 
 
 @dataclass(frozen=True)
-class Told:
+class UnitDetails:
     """All that a results directory knows of a unit.
 
     Attributes:
         key, name, stage: of the unit.
-        asked: plugin, parameters, seed, options, precision, threads; empty in journals of older versions.
+        request: plugin, parameters, seed, options, precision, threads; empty in journals of older versions.
         inputs: role to name and digest of what it read, nearest first; inputs of inputs after them.
-        made: with what it was made.
+        provenance: with what it was made.
         digest: of its artefact.
-        tries: of each try: number, status, reason, start, seconds.
+        attempts: of each attempt: number, status, reason, start, seconds.
         rows: of the scores table, filled by it: data, weights, values.
         command: makes it again; empty in journals of older versions.
         remarks: sentences about the command.
@@ -38,17 +38,17 @@ class Told:
     key: str
     name: str
     stage: str
-    asked: Mapping[str, Any]
+    request: Mapping[str, Any]
     inputs: tuple[tuple[str, str, str], ...]
-    made: Made
+    provenance: Provenance
     digest: str
-    tries: tuple[Mapping[str, Any], ...]
+    attempts: tuple[Mapping[str, Any], ...]
     rows: tuple[Mapping[str, Any], ...]
     command: str = ""
     remarks: tuple[str, ...] = field(default=())
 
 
-def tell(path: Path, name: str) -> Told:
+def unit_details(path: Path, name: str) -> UnitDetails:
     """What is known of a unit.
 
     Args:
@@ -63,23 +63,23 @@ def tell(path: Path, name: str) -> Told:
     attempts, _, _ = last_states(records)
     key = _find(attempts, name, path)
     descriptions = {r["unit_key"]: r for r in records if r.get("type") == "unit"}
-    mine = [a for a in attempts if a["unit_key"] == key]
+    own_attempts = [a for a in attempts if a["unit_key"] == key]
     rows = [row for row in results.table("scores").to_pylist() if row["unit_key"] == key]
     unit = descriptions.get(key, {})
-    attempts_of = [r for r in records if r.get("type") == "attempt" and r["unit_key"] == key]
+    ends = [r for r in records if r.get("type") == "attempt" and r["unit_key"] == key]
     requests = {r["run"]: r for r in records if r.get("type") == "request"}
-    command, remarks = _command(path, key, requests.get(attempts_of[-1].get("run")), rows)
-    return Told(
+    command, remarks = _command(path, key, requests.get(ends[-1].get("run")), rows)
+    return UnitDetails(
         key=key,
-        name=mine[-1]["name"],
-        stage=mine[-1]["stage"],
-        asked={
+        name=own_attempts[-1]["name"],
+        stage=own_attempts[-1]["stage"],
+        request={
             k: unit[k] for k in ("kind", "plugin", "params", "seed", "options", "precision", "threads") if k in unit
         },
         inputs=tuple(_inputs(key, descriptions, attempts)),
-        made=made_by(path, mine),
-        digest=next((a["digest"] for a in reversed(mine) if a["digest"]), ""),
-        tries=tuple({k: a[k] for k in ("attempt", "status", "reason", "started", "seconds")} for a in mine),
+        provenance=provenance_of(path, own_attempts),
+        digest=next((a["digest"] for a in reversed(own_attempts) if a["digest"]), ""),
+        attempts=tuple({k: a[k] for k in ("attempt", "status", "reason", "started", "seconds")} for a in own_attempts),
         rows=tuple(rows),
         command=command,
         remarks=remarks,
@@ -137,14 +137,14 @@ def _command(
         elif os.path.lexists(copy) and source.read_bytes() != read_regular(copy):
             remarks.append(f"The suite has changed since; {copy} is what was run.")
     # A narrower run asks for the same unit by the same key, and for less besides.
-    for option, values in _narrowed(rows).items():
+    for option, values in _narrowing_options(rows).items():
         if option not in options:
             options += [word for value in values for word in (option, value)]
     words = ["mtbench", "run", suite, *options, "--rerun", key[:12], "--out", str(path)]
     return shlex.join(words), tuple(remarks)
 
 
-def _narrowed(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+def _narrowing_options(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     options: dict[str, list[str]] = {}
     for option, column in (("-d", "dataset"), ("-t", "translator"), ("--seed", "seed")):
         values = [str(v) for v in dict.fromkeys(row[column] for row in rows) if v not in (None, "")]
@@ -153,16 +153,19 @@ def _narrowed(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     return options
 
 
-def as_record(told: Told) -> dict[str, Any]:
-    """What is told, as JSON holds it; packages and host left out."""
-    made = {k: v for k, v in vars(told.made).items() if k not in ("packages", "host", "folder")}
-    kept = ("key", "name", "stage", "asked", "digest")
+def as_record(details: UnitDetails) -> dict[str, Any]:
+    """The details as JSON, without packages and host."""
+    hidden = ("packages", "host", "folder")
     return {
-        **{name: getattr(told, name) for name in kept},
-        "inputs": [{"role": role, "name": name, "digest": digest} for role, name, digest in told.inputs],
-        "made": made,
-        "tries": list(told.tries),
-        "rows": [json.loads(json.dumps(row, default=str)) for row in told.rows],
-        "repeat": told.command,
-        "remarks": list(told.remarks),
+        "key": details.key,
+        "name": details.name,
+        "stage": details.stage,
+        "asked": details.request,
+        "digest": details.digest,
+        "inputs": [{"role": role, "name": name, "digest": digest} for role, name, digest in details.inputs],
+        "made": {k: v for k, v in vars(details.provenance).items() if k not in hidden},
+        "tries": list(details.attempts),
+        "rows": [json.loads(json.dumps(row, default=str)) for row in details.rows],
+        "repeat": details.command,
+        "remarks": list(details.remarks),
     }

@@ -17,12 +17,12 @@ from mtbench.store.artefacts import MANIFEST, Store
 from mtbench.store.files import TEMPORARY, read_regular, write_whole
 
 USERS = "users"
-SETTLED = 3600.0
+MIN_AGE = 3600.0
 """Seconds: what is younger may be a run's that has not written its journal line yet."""
 
 
 @dataclass
-class Kept:
+class StoredArtefact:
     """An artefact and what it costs.
 
     Attributes:
@@ -30,7 +30,7 @@ class Kept:
         name: what a person calls its unit.
         bytes: on disk.
         seconds: what making it took, where a results directory says so.
-        made: time of its commit, seconds since the epoch.
+        mtime: time of its commit, seconds since the epoch.
         users: the results directories whose last state rests on it.
     """
 
@@ -39,7 +39,7 @@ class Kept:
     path: Path
     name: str
     bytes: int
-    made: float
+    mtime: float
     seconds: float | None = None
     users: list[str] = field(default_factory=list)
 
@@ -49,19 +49,19 @@ class Usage:
     """A store, looked at.
 
     Attributes:
-        kept: every artefact.
+        artefacts: every artefact.
         leftovers: temporary and partial folders of tries that were killed.
         missing: results directories that used this store and are no longer where they were.
     """
 
-    kept: tuple[Kept, ...]
+    artefacts: tuple[StoredArtefact, ...]
     leftovers: tuple[Path, ...]
     missing: tuple[str, ...]
 
-    def unused(self, keep: Iterable[str] = ()) -> list[Kept]:
+    def unused(self, keep: Iterable[str] = ()) -> list[StoredArtefact]:
         """What no results directory uses and no run can be about to, except the stages in ``keep``."""
-        stages, limit = set(keep), time.time() - SETTLED
-        return [k for k in self.kept if not k.users and k.stage not in stages and k.made < limit]
+        stages, limit = set(keep), time.time() - MIN_AGE
+        return [k for k in self.artefacts if not k.users and k.stage not in stages and k.mtime < limit]
 
 
 def remember(store: Store, results: Path) -> None:
@@ -75,27 +75,27 @@ def remember(store: Store, results: Path) -> None:
 def look(store: Store) -> Usage:
     """Read all manifests, and the journals of the results directories that use the store."""
     artefacts = {(k.stage, k.address): k for k in _artefacts(store)}
-    missing = []
+    gone = []
     for where in _users(store):
         try:
-            uses = _used(Results.open(Path(where)))
+            uses = _uses(Results.open(Path(where)))
         except MtbenchError:
-            missing.append(where)
+            gone.append(where)
             continue
         for place, seconds in uses.items():
             if place in artefacts:
                 artefacts[place].users.append(where)
                 artefacts[place].seconds = seconds or artefacts[place].seconds
-    return Usage(tuple(artefacts.values()), tuple(_leftovers(store)), tuple(missing))
+    return Usage(tuple(artefacts.values()), tuple(_leftovers(store)), tuple(gone))
 
 
-def forget(store: Store, missing: Iterable[str]) -> None:
+def forget(store: Store, gone: Iterable[str]) -> None:
     """Let go of the claim of results directories that have gone."""
-    for where in missing:
+    for where in gone:
         (store.root / USERS / f"{hashlib.sha256(where.encode()).hexdigest()[:16]}.json").unlink(missing_ok=True)
 
 
-def remove(store: Store, artefacts: Iterable[Kept], leftovers: Iterable[Path]) -> None:
+def remove(store: Store, artefacts: Iterable[StoredArtefact], leftovers: Iterable[Path]) -> None:
     """Delete artefacts, each whole, and leftovers."""
     for artefact in artefacts:
         store.drop(artefact.stage, artefact.address)
@@ -108,7 +108,7 @@ def size_of(folder: Path) -> int:
     return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())
 
 
-def _artefacts(store: Store) -> Iterator[Kept]:
+def _artefacts(store: Store) -> Iterator[StoredArtefact]:
     for manifest in sorted(store.root.glob(f"artefacts/*/*/*/{MANIFEST}")):
         folder = manifest.parent
         if folder.name.startswith(TEMPORARY):
@@ -117,7 +117,7 @@ def _artefacts(store: Store) -> Iterator[Kept]:
             name = json.loads(read_regular(manifest))["unit"]["name"]
         except (ValueError, KeyError, TypeError, OSError, StoreError):
             name = "(damaged manifest)"
-        yield Kept(folder.parts[-3], folder.name, folder, name, size_of(folder), manifest.lstat().st_mtime)
+        yield StoredArtefact(folder.parts[-3], folder.name, folder, name, size_of(folder), manifest.lstat().st_mtime)
 
 
 def _users(store: Store) -> list[str]:
@@ -130,7 +130,7 @@ def _users(store: Store) -> list[str]:
     return folders
 
 
-def _used(results: Results) -> dict[tuple[str, str], float]:
+def _uses(results: Results) -> dict[tuple[str, str], float]:
     """Stage and address of what each unit's last good try left, with the seconds it took."""
     last: dict[str, dict[str, Any]] = {}
     seconds: dict[str, float] = {}
@@ -143,7 +143,7 @@ def _used(results: Results) -> dict[tuple[str, str], float]:
 
 
 def _leftovers(store: Store) -> Iterator[Path]:
-    limit = time.time() - SETTLED
+    limit = time.time() - MIN_AGE
     for folder in (*store.root.glob(f"artefacts/*/*/{TEMPORARY}*"), *store.root.glob("partial/*")):
         try:
             newest = max((p.lstat().st_mtime for p in (folder, *folder.rglob("*"))), default=0.0)

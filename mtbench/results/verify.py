@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from mtbench.errors import StoreError
 from mtbench.results.directory import Results, last_states, view
-from mtbench.results.merge import called
+from mtbench.results.merge import row_label
 from mtbench.results.schema import ATTEMPTS, SCHEMA_VERSION, SCORES, TABLES
 from mtbench.store.files import irregular, irregular_below, read_regular
 
@@ -117,7 +117,7 @@ def _rows(records: list[dict[str, Any]]) -> Iterator[Finding]:
 
 
 def _half(record: Mapping[str, Any]) -> Iterator[Finding]:
-    name = f"row '{called(record['columns'])}'"
+    name = f"row '{row_label(record['columns'])}'"
     if record["status"] == "measured" and not record["scores"]:
         yield Finding(True, "journal", f"{name} is measured and has no score")
     for score in record["scores"] if record["status"] == "measured" else ():
@@ -136,7 +136,7 @@ def _orphans(path: Path, records: list[dict[str, Any]]) -> Iterator[Finding]:
     keys = {a.get("unit_key") for a in attempts if a.get("status") in ("ok", "cached")}
     for row in rows.values():
         if row.get("status") == "measured" and row["columns"].get("unit_key") not in keys:
-            text = f"row '{called(row['columns'])}' has a value, and no try of its unit succeeded"
+            text = f"row '{row_label(row['columns'])}' has a value, and no try of its unit succeeded"
             yield Finding(True, "journal", f"{text}: a journal file is missing")
     for name in sorted({a.get("environment_id", "") for a in attempts} - {""}):
         file = f"environment-{name}.json"
@@ -167,7 +167,7 @@ def _tables(results: Results, records: list[dict[str, Any]]) -> Iterator[Finding
             continue
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                fresh = results.made_from(file.metadata.metadata)
+                fresh = results.is_current(file.metadata.metadata)
                 table = file.read()
         except (pa.ArrowException, OSError) as error:
             text = f"the table is damaged ({str(error).splitlines()[0]}). Delete it: it is made anew from the journal"

@@ -62,7 +62,7 @@ def held_out(patients: Sequence[str], options: SplitOptions, assignments: Mappin
 
 
 def part(
-    slices: Mapping[str, Sequence[Slice]], sides: dict[str, list[str]], common: Sequence[str], seed: int, where: str
+    slices: Mapping[str, Sequence[Slice]], splits: dict[str, list[str]], common: Sequence[str], seed: int, where: str
 ) -> dict[str, int]:
     """Give each shared training patient to one domain, half to each; in the other they take no part.
 
@@ -74,25 +74,25 @@ def part(
     """
     of: dict[str, dict[str, str]] = {p: {} for p in common}
     for domain in ("source", "target"):
-        for record, side in zip(slices[domain], sides[domain], strict=True):
-            if side and record.patient_id in of:
-                of[record.patient_id][domain] = side
-    for patient, split_of in of.items():
-        if len(set(split_of.values())) > 1:
+        for record, split in zip(slices[domain], splits[domain], strict=True):
+            if split and record.patient_id in of:
+                of[record.patient_id][domain] = split
+    for patient, pair in of.items():
+        if len(set(pair.values())) > 1:
             raise DataError(
-                f"patient '{patient}' is on the {split_of['source']} side as source and on the {split_of['target']} side "
+                f"patient '{patient}' is on the {pair['source']} side as source and on the {pair['target']} side "
                 "as target",
                 where=where,
                 expected="one side for a person whom both domains hold",
                 remedy="Correct the split, or say split.same_people = false if they are different people",
             )
-    training = [p for p, split_of in of.items() if split_of.get("source") == split_of.get("target") == "train"]
+    training = [p for p, pair in of.items() if pair.get("source") == pair.get("target") == "train"]
     order = sorted(training, key=lambda p: float(generator("half", seed, p).random()))
     out = {"source": set(order[1::2]), "target": set(order[::2])}
     for domain, leaving in out.items():
-        sides[domain][:] = [
-            "" if record.patient_id in leaving else side
-            for record, side in zip(slices[domain], sides[domain], strict=True)
+        splits[domain][:] = [
+            "" if record.patient_id in leaving else split
+            for record, split in zip(slices[domain], splits[domain], strict=True)
         ]
     return {"people": len(common), "source": len(out["target"]), "target": len(out["source"])}
 

@@ -42,24 +42,24 @@ def run(work: Work[SplitOptions, Spec[Any]], folder: Path) -> dict[str, Any]:
     both = {s.patient_id for s in slices["source"]} & {s.patient_id for s in slices["target"]}
     common = sorted(both) if options.same_people and options.by != "demo" else []
     assignments = draw_shared(common, options) if options.by in ("seed", "folds") else {}
-    sides: dict[str, list[str]] = {}
+    splits: dict[str, list[str]] = {}
     for domain in ("source", "target"):
         where = f"dataset '{work.task.dataset}', {domain} domain"
-        sides[domain] = divide(slices[domain], options, where, domain, table, assignments)
-        pairs = zip(slices[domain], sides[domain], strict=True)
-        assignments = {**assignments, **{s.patient_id: side for s, side in pairs if s.patient_id in common}}
+        splits[domain] = divide(slices[domain], options, where, domain, table, assignments)
+        pairs = zip(slices[domain], splits[domain], strict=True)
+        assignments = {**assignments, **{s.patient_id: split for s, split in pairs if s.patient_id in common}}
     people: dict[str, Any] = {}
-    if common and not any(f"{domain}/{p}" in table for domain in sides for p in common):
-        people = part(slices, sides, common, options.seed, f"dataset '{work.task.dataset}'")
-    for domain in sides:
+    if common and not any(f"{domain}/{p}" in table for domain in splits for p in common):
+        people = part(slices, splits, common, options.seed, f"dataset '{work.task.dataset}'")
+    for domain in splits:
         where = f"dataset '{work.task.dataset}', {domain} domain"
-        _check(slices[domain], sides[domain], options.by == "demo", where)
-    side_of = {s.slice_id: side for s, side in zip(slices["source"], sides["source"], strict=True)}
-    sides["paired"] = [side_of[s.slice_id] for s in slices["paired"]]
-    contents = {domain: _contents(data, domain, slices[domain], sides[domain]) for domain in slices}
+        _check(slices[domain], splits[domain], options.by == "demo", where)
+    side_of = {s.slice_id: split for s, split in zip(slices["source"], splits["source"], strict=True)}
+    splits["paired"] = [side_of[s.slice_id] for s in slices["paired"]]
+    contents = {domain: _contents(data, domain, slices[domain], splits[domain]) for domain in slices}
     task = sha256_of(data / "task.json")
     settings = {"by": options.by, **options.settings}
-    content = {"settings": settings, "sides": sides, "contents": contents, "task": task}
+    content = {"settings": settings, "sides": splits, "contents": contents, "task": task}
     if options.by == "folds":
         # The same for all folds of one division, which tables average.
         whole = {domain: _contents(data, domain, of, ["test"] * len(of)) for domain, of in slices.items()}
@@ -71,11 +71,11 @@ def run(work: Work[SplitOptions, Spec[Any]], folder: Path) -> dict[str, Any]:
         "by": options.by,
         "shared": people,
         "remark": _shared_remark(people),
-        "slices": {d: {side: sides[d].count(side) for side in SPLITS} for d in ("source", "target")},
+        "slices": {d: {split: splits[d].count(split) for split in SPLITS} for d in ("source", "target")},
         "patients": {
             d: {
-                side: len({s.patient_id for s, pairs in zip(slices[d], sides[d], strict=True) if pairs == side})
-                for side in SPLITS
+                split: len({s.patient_id for s, pairs in zip(slices[d], splits[d], strict=True) if pairs == split})
+                for split in SPLITS
             }
             for d in ("source", "target")
         },
@@ -92,19 +92,19 @@ def _shared_remark(people: Mapping[str, int]) -> str:
     )
 
 
-def _contents(data: Path, domain: str, slices: Sequence[Slice], sides: Sequence[str]) -> dict[str, dict[str, str]]:
+def _contents(data: Path, domain: str, slices: Sequence[Slice], splits: Sequence[str]) -> dict[str, dict[str, str]]:
     """For each side one hash of its slices' records and images, and one of their masks.
 
     What hangs on a side is made anew when that side changes, and only then: a corrected mask of a test slice, or
     a larger test set, costs no training.
     """
-    entries: dict[str, dict[str, list[Any]]] = {side: {"images": [], "masks": []} for side in SPLITS}
-    for record, side, (image, mask) in zip(slices, sides, read_contents(data, domain), strict=True):
-        if side:
+    entries: dict[str, dict[str, list[Any]]] = {split: {"images": [], "masks": []} for split in SPLITS}
+    for record, split, (image, mask) in zip(slices, splits, read_contents(data, domain), strict=True):
+        if split:
             # Where the file lay and what its publisher calls its side change nothing.
-            entries[side]["images"].append([asdict(replace(record, file="", split="")), image])
-            entries[side]["masks"].append(mask)
-    return {side: {what: hash_of(of) for what, of in parts.items()} for side, parts in entries.items()}
+            entries[split]["images"].append([asdict(replace(record, file="", split="")), image])
+            entries[split]["masks"].append(mask)
+    return {split: {what: hash_of(of) for what, of in parts.items()} for split, parts in entries.items()}
 
 
 def divide(
@@ -137,12 +137,12 @@ def divide(
             where=where,
             remedy='Use split = "demo" to try the road on too few patients; its table says that it is no result',
         )
-    side = draw(patients, options, {p: side for p, side in assignments.items() if side})
-    return [side[s.patient_id] for s in slices]
+    split = draw(patients, options, {p: split for p, split in assignments.items() if split})
+    return [split[s.patient_id] for s in slices]
 
 
 def _own(slices: Sequence[Slice], options: SplitOptions, where: str, assignments: Mapping[str, str]) -> list[str]:
-    sides = [s.split for s in slices]
+    splits = [s.split for s in slices]
     for record in slices:
         if record.split not in (*SPLITS, ""):
             raise DataError(
@@ -150,12 +150,12 @@ def _own(slices: Sequence[Slice], options: SplitOptions, where: str, assignments
                 where=where,
                 expected="train, validation or test",
             )
-    if "validation" in sides:
-        return sides
+    if "validation" in splits:
+        return splits
     # A data set that only knows train and test gives some of its training patients for validation.
     train = sorted({s.patient_id for s in slices if s.split == "train"})
     if len(train) < 2:
-        return sides
+        return splits
     holdout = held_out(train, options, assignments)
     return ["validation" if s.split == "train" and s.patient_id in holdout else s.split for s in slices]
 
@@ -164,11 +164,11 @@ def _blocks(slices: Sequence[Slice], options: SplitOptions) -> list[str]:
     order = sorted(range(len(slices)), key=lambda i: (slices[i].patient_id, slices[i].case_id, slices[i].index))
     test = share(len(slices), options.test)
     validation = share(len(slices), options.validation)
-    sides = [""] * len(slices)
+    splits = [""] * len(slices)
     for rank, position in enumerate(order):
         rest = len(slices) - rank
-        sides[position] = "test" if rest <= test else "validation" if rest <= test + validation else "train"
-    return sides
+        splits[position] = "test" if rest <= test else "validation" if rest <= test + validation else "train"
+    return splits
 
 
 def _listed(record: Slice, domain: str, table: Mapping[str, str], where: str) -> str:
@@ -201,35 +201,35 @@ def _read_file(path: Path) -> dict[str, str]:
         if row["split"] is None:
             raise DataError(f"line {line} has too few columns", where=str(path), expected="patient, split[, domain]")
         name = f"{row['domain']}/{row['patient']}" if row.get("domain") else row["patient"]
-        side = {"val": "validation", "none": ""}.get(row["split"].strip(), row["split"].strip())
-        if side not in (*SPLITS, ""):
+        split = {"val": "validation", "none": ""}.get(row["split"].strip(), row["split"].strip())
+        if split not in (*SPLITS, ""):
             raise DataError(f"'{row['split']}' is no side", where=str(path), expected="train, validation, test or none")
-        if table.setdefault(name, side) != side:
+        if table.setdefault(name, split) != split:
             raise DataError(
-                f"patient '{row['patient']}' is on two sides: {table[name]} and {side}",
+                f"patient '{row['patient']}' is on two sides: {table[name]} and {split}",
                 where=str(path),
                 remedy="Give each patient one side",
             )
     return table
 
 
-def _check(slices: Sequence[Slice], sides: Sequence[str], demo: bool, where: str) -> None:
+def _check(slices: Sequence[Slice], splits: Sequence[str], demo: bool, where: str) -> None:
     side_of: dict[str, str] = {}
-    for record, side in zip(slices, sides, strict=True):
-        if not side:
+    for record, split in zip(slices, splits, strict=True):
+        if not split:
             continue
-        first = side_of.setdefault(record.patient_id, side)
-        if first != side and not demo:
+        first = side_of.setdefault(record.patient_id, split)
+        if first != split and not demo:
             raise DataError(
-                f"patient '{record.patient_id}' is on two sides: {first} and {side}",
+                f"patient '{record.patient_id}' is on two sides: {first} and {split}",
                 where=where,
                 expected="every slice of a patient on one side",
                 remedy="Correct the split; slices of one patient on both sides make every score too good",
             )
-    for side in SPLITS:
-        if side not in sides:
+    for split in SPLITS:
+        if split not in splits:
             raise DataError(
-                f"no slice is on the {side} side",
+                f"no slice is on the {split} side",
                 where=where,
                 remedy="Change the fractions or the split file",
             )

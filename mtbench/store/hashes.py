@@ -45,7 +45,7 @@ class Hashes:
     def sha256(self, path: Path, *, only_known: bool = False) -> str | None:
         """The file's sha256; with ``only_known``, ``None`` where it would have to be read."""
         stat = path.stat()
-        record = self._known(path, stat)
+        record = self._lookup(path, stat)
         if record is not None or only_known:
             return record
         digest = sha256_of(path)
@@ -76,7 +76,7 @@ class Hashes:
         for path in files:
             with _naming(path):
                 stat = path.stat()
-            digest = self._known(path, stat)
+            digest = self._lookup(path, stat)
             if digest is not None:
                 records[path] = (stat.st_size, stat.st_mtime_ns, digest)
             elif only_known:
@@ -94,7 +94,7 @@ class Hashes:
         )
         return hash_of(sorted((_name(path, root), size, digest) for path, (size, _, digest) in records.items()))
 
-    def seen(self, root: Path, files: Iterable[Path]) -> bool:
+    def recognises(self, root: Path, files: Iterable[Path]) -> bool:
         """Whether a :func:`fingerprint` was made of files of the same names and sizes before."""
         sizes = []
         for path in files:
@@ -109,7 +109,7 @@ class Hashes:
             self._db = None
         return []
 
-    def _known(self, path: Path, stat: os.stat_result) -> str | None:
+    def _lookup(self, path: Path, stat: os.stat_result) -> str | None:
         query = "SELECT sha256 FROM hashes WHERE path = ? AND size = ? AND mtime = ?"
         rows = self._do(query, str(path), stat.st_size, stat.st_mtime_ns)
         return str(rows[0][0]) if rows else None

@@ -11,9 +11,9 @@ from mtbench.plan.subjects import (
     Training,
     distances,
     of_its_own,
+    ready_translators,
     reference,
     segmentation,
-    trained,
 )
 from mtbench.registry.specs import TranslatorSpec
 from mtbench.stages.table import SOURCE_TEST, TARGET_TEST, TARGET_TRAIN
@@ -26,7 +26,7 @@ def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) ->
     Oracle: source test slices on a segmenter trained on the source domain.
     """
     for translator in translators:
-        for ready in trained(builder, translator):
+        for ready in ready_translators(builder, translator):
             key = "" if ready.skipped else ready.translate(builder, SOURCE_TEST)
             images = Images(ready.label, SOURCE_TEST, key)
             yield Subject("translator", ready.columns, ready.label, images, fit=ready.fit, skipped=ready.skipped)

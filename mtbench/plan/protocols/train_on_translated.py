@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from mtbench.data import Split
 from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice
-from mtbench.plan.subjects import Subject, Training, reference, segmentation, trained
+from mtbench.plan.subjects import Subject, Training, ready_translators, reference, segmentation
 from mtbench.registry.specs import TranslatorSpec
 from mtbench.stages.table import TARGET_TEST, Subset
 
@@ -26,7 +26,7 @@ def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) ->
     """
     test = Images("target test slices", TARGET_TEST)
     for translator in translators:
-        for ready in trained(builder, translator):
+        for ready in ready_translators(builder, translator):
             translations = {
                 split: ready.translate(builder, Subset("source", split), f"{split} slices")
                 for split in (() if ready.skipped else _LEARNT)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtbench import childprocess
-from mtbench.compute.inference import numbered
+from mtbench.compute.inference import gpu_numbers
 from mtbench.engine.job import Job, Outcome
 from mtbench.engine.unitfile import read_outcome, read_progress, write_job
 from mtbench.errors import MtbenchError
@@ -168,7 +168,7 @@ class Local:
             return []
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = [name.strip() for name in visible.split(",")] if visible else [str(n) for n in range(count)]
-        return [names[number] for number in numbered(device, count)]
+        return [names[number] for number in gpu_numbers(device, count)]
 
     def _receive(self) -> list[dict[str, Any]] | None:
         """Whole messages; ``None`` when the server has gone."""
