@@ -25,8 +25,8 @@ from mtbench.registry.discovery import discover
 from mtbench.registry.params import complete
 from mtbench_plugins.datasets.breast_siemens_ge import mtbench_datasets, sheets
 from mtbench_plugins.datasets.breast_siemens_ge.dataset import BreastSiemensGe
-from mtbench_plugins.datasets.breast_siemens_ge.layout import Layout, Patient
-from mtbench_plugins.datasets.breast_siemens_ge.patients import TRAINING, sides
+from mtbench_plugins.datasets.breast_siemens_ge.layout import CollectionLayout, Patient
+from mtbench_plugins.datasets.breast_siemens_ge.patients import TRAINING, split_of_each
 
 SPEC = next(iter(mtbench_datasets()))
 IMAGES = "manifest-1/Duke-Breast-Cancer-MRI"
@@ -166,11 +166,11 @@ class TestSplit:
 
     def test_the_other_thirty_are_halved_in_each_domain(self) -> None:
         patients = {f"Breast_MRI_{n:03d}": "GE" if n % 3 else "Siemens" for n in range(1, 31)}
-        found = sides(patients, None)
+        found = split_of_each(patients, None)
         for maker in ("GE", "Siemens"):
             own = [found[p] for p in patients if patients[p] == maker and p not in TRAINING]
             assert abs(own.count("validation") - own.count("test")) <= 1
-        fewer = sides({p: m for p, m in patients.items() if p != "Breast_MRI_018"}, None)
+        fewer = split_of_each({p: m for p, m in patients.items() if p != "Breast_MRI_018"}, None)
         assert fewer == {p: side for p, side in found.items() if p != "Breast_MRI_018"}  # one that trains moves nobody
 
     def test_a_file_goes_over_it(self, tmp_path: Path, duke: Path) -> None:
@@ -405,7 +405,7 @@ class TestBadInput:
 
     def test_masks_of_another_shape(self, tmp_path: Path) -> None:
         root = small(tmp_path)
-        path = Layout.find(root).mask_files("Breast_MRI_006")[0]
+        path = CollectionLayout.find(root).mask_files("Breast_MRI_006")[0]
         replicas.write_segments(path, {"Breast": np.ones((16, 16, 5), bool)})
         assert "the mask is 16 x 16 x 5" in left_out(root)["Breast_MRI_006"]
         assert "the mask is 5 x 16 x 16" in left_out(root, masks_by="index")["Breast_MRI_006"]
@@ -413,7 +413,7 @@ class TestBadInput:
     def test_masks_of_another_orientation(self, tmp_path: Path) -> None:
         """Refused by their header; taken by index where the user says that the header is wrong."""
         root = small(tmp_path)
-        path = Layout.find(root).mask_files("Breast_MRI_006")[0]
+        path = CollectionLayout.find(root).mask_files("Breast_MRI_006")[0]
         breast = {"Breast": replicas.breast_labels()["Breast"]}
         replicas.write_segments(path, breast, prone=True)  # other axes, told by the header: the same place
         assert left_out(root) == {}
@@ -424,7 +424,7 @@ class TestBadInput:
     def test_empty_and_truncated_masks(self, tmp_path: Path) -> None:
         root = small(tmp_path)
         nothing = {"Breast": np.zeros(replicas.SHAPE, bool)}
-        breast, tissue = Layout.find(root).mask_files("Breast_MRI_006")
+        breast, tissue = CollectionLayout.find(root).mask_files("Breast_MRI_006")
         replicas.write_segments(breast, nothing)
         replicas.write_segments(tissue, {"Vessels": nothing["Breast"], "Dense": nothing["Breast"]})
         assert "the masks are empty" in left_out(root)["Breast_MRI_006"]
@@ -442,7 +442,7 @@ class TestBadInput:
 
     def test_a_patient_without_masks_or_images(self, tmp_path: Path) -> None:
         root = small(tmp_path, "Breast_MRI_006", "Breast_MRI_021", "Breast_MRI_003")
-        layout = Layout.find(root)
+        layout = CollectionLayout.find(root)
         layout.mask_files("Breast_MRI_006")[1].unlink()
         for path in layout.mask_files("Breast_MRI_021"):
             path.unlink()
@@ -472,9 +472,9 @@ class TestBadInput:
         (tmp_path / "root").chmod(0)
         code = (
             "import os, sys; from pathlib import Path; from mtbench.errors import DataError\n"
-            "from mtbench_plugins.datasets.breast_siemens_ge.layout import Layout\n"
+            "from mtbench_plugins.datasets.breast_siemens_ge.layout import CollectionLayout\n"
             "os.geteuid() or os.seteuid(65534)\n"
-            "try: Layout.find(Path(sys.argv[1]))\n"
+            "try: CollectionLayout.find(Path(sys.argv[1]))\n"
             "except DataError as error: print(error)"
         )
         command = [sys.executable, "-c", code, str(tmp_path / "root")]

@@ -287,7 +287,7 @@ class TestResume:
         for name in ("whole", "resumed"):
             if name == "resumed":
                 with monkeypatch.context() as patch:
-                    patch.setattr(breast, "prepared", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+                    patch.setattr(breast, "samples_of_case", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
                     run_cli("data", "prepare", NAME, "--root", duke, ACCEPT, "--store", tmp_path / name)
             run_cli("data", "prepare", NAME, "--root", duke, ACCEPT, "--store", tmp_path / name)
             (folder,) = artefacts(tmp_path / name, "prepare")

@@ -17,7 +17,7 @@ import tifffile
 import mtbench
 from mtbench.errors import DataError
 from mtbench.formats import Volume, read, read_segmentation, write_like
-from mtbench.formats.content import noting
+from mtbench.formats.content import recorded_digests
 from mtbench.formats.detached import with_data_files
 
 HEADER = "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 3 2\nencoding: raw\n"
@@ -63,9 +63,9 @@ def test_a_data_file_beside_the_header_is_read(here: Path, line: str) -> None:
     path = header(here, line)
     np.testing.assert_array_equal(read(path).array.reshape(-1), VALUES)
     assert with_data_files([path]) == [path, here / "a.raw"]
-    with noting() as noted:
+    with recorded_digests() as digests:
         read(path)
-    assert set(noted) == {str(path), str(here / "a.raw")}
+    assert set(digests) == {str(path), str(here / "a.raw")}
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from mtbench.engine.progress import PlainProgress
 from mtbench.errors import DataError, RequestError
 from mtbench.plan.address import locate
 from mtbench.plan.request import PlanRequest
-from mtbench.preparation.request import Prepared, lookup, prepare, requests
+from mtbench.preparation.request import PreparedDataset, lookup, prepare, requests
 from mtbench.registry.discovery import discover
 from mtbench.registry.registry import Registry
 from mtbench.store.artefacts import Artefact, Store
@@ -136,7 +136,7 @@ class Place:
     def registry(self) -> Registry:
         return discover([str(self.folder / "gated.py")])
 
-    def prepare(self, console: Console) -> Prepared:
+    def prepare(self, console: Console) -> PreparedDataset:
         registry = self.registry()
         (request,) = requests(str(self.folder / "gated.toml"), registry)
         return prepare(request, registry, self.store, PlainProgress(console))
@@ -224,7 +224,7 @@ def test_two_preparations_at_once_read_each_case_once(place: Place) -> None:
     place.open()
     one, two = first.result(), second.result()
     assert place.calls() == Counter(CASES)
-    assert (one.made, two.made) == (True, False)
+    assert (one.is_new, two.is_new) == (True, False)
     assert one.data.path == two.data.path
     assert len(place.made("prepare")) == 1
     assert not place.partial()
@@ -241,7 +241,7 @@ def test_a_run_and_a_preparation_at_once_read_each_case_once(place: Place, first
     doing[second].waits()
     place.open()
     prepared = doing["prepare"].result()
-    assert isinstance(prepared, Prepared)
+    assert isinstance(prepared, PreparedDataset)
     assert str(prepared.data.path / "manifest.json") == str(place.made("prepare")[0])
     assert doing["run"].result()
     assert {case: place.calls()[case] for case in CASES} == dict.fromkeys(CASES, 1)
@@ -321,7 +321,7 @@ def test_what_was_made_and_not_moved_is_found(place: Place) -> None:
     shutil.move(place.folder / "kept.sqlite", place.store.root / "hashes.sqlite")
     place.hold("")
     again = place.prepare(console)
-    assert (again.made, again.data.path, again.data.digest) == (False, made.path, made.digest)
+    assert (again.is_new, again.data.path, again.data.digest) == (False, made.path, made.digest)
     assert not place.calls()
     assert lookup(request, registry, place.store) is not None
 

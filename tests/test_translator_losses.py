@@ -74,7 +74,7 @@ def test_cyclegan(parity: ModuleType, expected: dict[str, dict[str, float]]) -> 
     )
     a, b = (parity.image((1, 1, 64, 64), 1, f"loss:{domain}") for domain in "AB")
     with torch.no_grad():
-        losses, fakes = cyclegan.generator_losses(nets, a, b, cyclegan.Weights())
+        losses, fakes = cyclegan.generator_losses(nets, a, b, cyclegan.CycleGanWeights())
         losses["D_A"] = discriminator_loss(nets.D_A, b, fakes.B)
         losses["D_B"] = discriminator_loss(nets.D_B, a, fakes.A)
     assert set(losses) == set(expected["cyclegan_1ch"])
@@ -90,7 +90,7 @@ def test_maskgan(parity: ModuleType, expected: dict[str, dict[str, float]], shap
         D_B=loaded(PatchGAN(), parity, "maskgan_1ch_D", 4),
     )
     a, b, mask_a, mask_b = (parity.image((1, 1, 64, 64), 1, f"loss:{key}") for key in ("A", "B", "maskA", "maskB"))
-    weights = maskgan.Weights(lambda_mask=1.0, lambda_shape=0.25, shape_loss=shape_loss)
+    weights = maskgan.MaskGanWeights(lambda_mask=1.0, lambda_shape=0.25, shape_loss=shape_loss)
     with torch.no_grad():
         losses, fakes = maskgan.generator_losses(nets, a, b, (mask_a > 0).float(), (mask_b > 0).float(), weights)
         total = sum(losses.values(), torch.zeros(()))
@@ -115,14 +115,14 @@ def test_unsb(parity: ModuleType, folder: Path, expected: dict[str, dict[str, fl
     with np.load(folder / "losses_unsb.npz") as store:
         drawn = {k.split("/")[1]: torch.from_numpy(store[k]) for k in store.files if k.startswith(f"{name}/")}
     a, b = (parity.image((1, 1, 64, 64), 1, f"loss:{domain}") for domain in "AB")
-    walked = unsb.Walked(step, 5, drawn["Xt"], drawn["Xt2"], drawn["fake_B"], drawn["fake_B2"])
+    walked = unsb.WalkPair(step, 5, drawn["Xt"], drawn["Xt2"], drawn["fake_B"], drawn["fake_B2"])
     positions = [drawn[f"patch_ids{i}"].long() for i in range(10)]
     with torch.no_grad():
         ours = {
             "D": unsb.discriminator_loss(discriminator, b, walked),
             "E": unsb.energy_loss(energy, walked),
             "G_GAN": unsb.adversarial_loss(discriminator, walked),
-            "SB": unsb.bridge_loss(energy, walked, unsb.Weights()),
+            "SB": unsb.bridge_loss(energy, walked, unsb.UnsbWeights()),
             "NCE": unsb.contrast_loss(
                 generator, projection, a, drawn["fake_B"], drawn["z_nce0"], LAYERS, positions[:5]
             ),

@@ -28,7 +28,7 @@ from mtbench.store.folders import store_folder
 if TYPE_CHECKING:
     from mtbench.preparation.checks import CheckReport
     from mtbench.preparation.licences import Licences
-    from mtbench.preparation.request import PreparationRequest, Prepared
+    from mtbench.preparation.request import PreparationRequest, PreparedDataset
     from mtbench.registry.registry import Registry
 
 _STORE = click.option("--store", metavar="DIR", help="Where artefacts are kept (default: as for `mtbench run`).")
@@ -170,7 +170,7 @@ def _number(count: int, what: str) -> str:
     return f"{count} {what}{'s' if count != 1 else ''}"
 
 
-def _print_outcome(prepared: Prepared) -> None:
+def _print_outcome(prepared: PreparedDataset) -> None:
     info = prepared.data.info
     for note in info.get("notes", ()):
         click.echo(f"  {note}")
@@ -180,7 +180,7 @@ def _print_outcome(prepared: Prepared) -> None:
         for domain in ("source", "target")
     )
     left_out = _number(len(info.get("left_out", ())), "case")
-    state = "prepared" if prepared.made else "was prepared before"
+    state = "prepared" if prepared.is_new else "was prepared before"
     click.echo(f"{prepared.request.name}: {state}; {counts}; {left_out} left out")
     if prepared.split and prepared.split.info.get("remark"):
         click.echo(f"  {prepared.split.info['remark']}")

@@ -51,21 +51,21 @@ def command(name: str, input: str, output: str, **options: Any) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def report(what: str, done: int, total: int) -> None:
+        def report(what: str, result: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = progress.add_task(what, total=total)
-            progress.update(tasks[what], completed=done, total=total)
+            progress.update(tasks[what], completed=result, total=total)
 
-        done = translate(name, input, output, report=report, **options)
-    for path, reason in done.left_out:
+        result = translate(name, input, output, report=report, **options)
+    for path, reason in result.left_out:
         click.echo(f"left out: {path}: {reason}", err=True)
-    for note in done.notes:
+    for note in result.notes:
         click.echo(note, err=True)
     count = ", ".join(
-        f"{n} {word}{'s' if n != 1 else ''}" for n, word in ((len(done.files), "file"), (done.slices, "slice"))
+        f"{n} {word}{'s' if n != 1 else ''}" for n, word in ((len(result.files), "file"), (result.slices, "slice"))
     )
-    where = done.files[0] if len(done.files) == 1 else output
-    click.echo(f"{count} translated to {where}; {done.values}")
+    where = result.files[0] if len(result.files) == 1 else output
+    click.echo(f"{count} translated to {where}; {result.values}")
 
 
 def _window(text: str | None) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:

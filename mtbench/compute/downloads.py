@@ -25,7 +25,7 @@ _ANSWER = 60.0
 """Seconds within which a server has to have answered, redirections and headers included."""
 _PACE = 1000.0
 """Bytes in a second, on average after ``_SILENCE``, below which nothing is worth waiting for."""
-_TRIES = 3
+_ATTEMPTS = 3
 _RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15}|\*)")
 
 
@@ -70,10 +70,10 @@ def download(url: str, partial: Path, progress: Callable[[int, int | None], None
     """
     end = time.monotonic() + limits.seconds
     try:
-        for attempt in range(1, _TRIES + 1):
+        for attempt in range(1, _ATTEMPTS + 1):
             before = _length(partial)
             try:
-                if _go_on(url, partial, progress, limits, end):
+                if _resume(url, partial, progress, limits, end):
                     return
             except RefusedError:
                 raise
@@ -81,7 +81,7 @@ def download(url: str, partial: Path, progress: Callable[[int, int | None], None
                 error.close()
                 raise OSError(_answer(error.code)) from error
             except (OSError, http.client.HTTPException, ValueError) as error:
-                if time.monotonic() < end and attempt == _TRIES and _length(partial) <= before:
+                if time.monotonic() < end and attempt == _ATTEMPTS and _length(partial) <= before:
                     raise OSError(_plain(getattr(error, "reason", None) or error)) from error
             if time.monotonic() >= end:
                 raise OSError(
@@ -90,7 +90,7 @@ def download(url: str, partial: Path, progress: Callable[[int, int | None], None
     except RefusedError:
         partial.unlink(missing_ok=True)
         raise
-    raise OSError(f"the connection broke off {_TRIES} times, after {_length(partial):,} bytes")
+    raise OSError(f"the connection broke off {_ATTEMPTS} times, after {_length(partial):,} bytes")
 
 
 def _length(path: Path) -> int:
@@ -108,7 +108,7 @@ def _plain(error: object) -> str:
     return "".join(c if c.isprintable() else "?" for c in str(error) or type(error).__name__)[:300]
 
 
-def _go_on(url: str, partial: Path, progress: Callable[[int, int | None], None], limits: Limits, end: float) -> bool:
+def _resume(url: str, partial: Path, progress: Callable[[int, int | None], None], limits: Limits, end: float) -> bool:
     """One connection; whether all has come."""
     start = _length(partial)
     if start > limits.bytes:
@@ -124,10 +124,10 @@ def _go_on(url: str, partial: Path, progress: Callable[[int, int | None], None],
                 error.close()
                 return True
             raise
-        start, total = _promised(response, start, limits)
+        start, total = _announced_range(response, start, limits)
         stack.enter_context(connections.limited(end - time.monotonic()))
         limit = limits.bytes if total is None else total
-        done, begun = start, time.monotonic()
+        done, begin = start, time.monotonic()
         with telling(partial), partial.open("ab" if start else "wb") as file:
             progress(done, total)
             # Not read(): that waits for a whole block, however slowly it comes.
@@ -137,11 +137,11 @@ def _go_on(url: str, partial: Path, progress: Callable[[int, int | None], None],
                     raise RefusedError(f"it sends more than {limit:,} bytes")
                 file.write(block)
                 progress(done, total)
-                seconds = time.monotonic() - begun
+                seconds = time.monotonic() - begin
                 if seconds > _SILENCE and done - start < seconds * _PACE:
                     raise RefusedError(f"it sent {done - start:,} bytes in {seconds:.0f} s, which is too slow")
     # A connection that breaks early ends like a complete one: only the length tells.
-    return done >= (total or limits.size or 0) and not connections.cut
+    return done >= (total or limits.size or 0) and not connections.timed_out
 
 
 def _open(url: str, start: int, connections: _Connections, end: float) -> http.client.HTTPResponse:
@@ -157,11 +157,11 @@ def _open(url: str, start: int, connections: _Connections, end: float) -> http.c
         except urllib.error.HTTPError:
             raise
         except Exception as error:
-            if connections.cut:
+            if connections.timed_out:
                 raise OSError(_late(seconds)) from error
             raise
         # Headers that were cut off read like headers that ended.
-        if connections.cut:
+        if connections.timed_out:
             response.close()
             raise OSError(_late(seconds))
     return response
@@ -171,7 +171,7 @@ def _late(seconds: float) -> str:
     return f"it has not answered within {seconds:.0f} s"
 
 
-def _promised(response: http.client.HTTPResponse, start: int, limits: Limits) -> tuple[int, int | None]:
+def _announced_range(response: http.client.HTTPResponse, start: int, limits: Limits) -> tuple[int, int | None]:
     """Where what comes begins, and the bytes of the whole file where the headers say so.
 
     Raises:
@@ -211,13 +211,13 @@ class _Connections:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
-        self.cut = False
+        self.timed_out = False
 
     def add(self, connected: socket.socket) -> None:
         # TLS takes a socket away from its object; a copy of it is the same connection.
         with self._lock:
             self._sockets.append(connected.dup())
-            if self.cut:
+            if self.timed_out:
                 self._shut_down()
 
     def close(self) -> None:
@@ -238,7 +238,7 @@ class _Connections:
 
     def _time_is_over(self) -> None:
         with self._lock:
-            self.cut = True
+            self.timed_out = True
             self._shut_down()
 
     def _shut_down(self) -> None:

@@ -93,7 +93,7 @@ def check_device(name: str) -> None:
 
 
 def resolve_device(name: str | None) -> str:
-    """ "cuda:0" where there is one and nobody said otherwise, "cpu" else; ``asked`` with its number if given.
+    """ "cuda:0" where there is one and nobody said otherwise, "cpu" else; ``name`` with its number if one is given.
 
     Raises:
         RequestError: it is no device, or a GPU that is not here.
@@ -108,11 +108,11 @@ def resolve_device(name: str | None) -> str:
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     kind = name.partition(":")[0]
     module = getattr(torch, kind)
-    number = numbered(name, module.device_count() if module.is_available() else 0)[0]
+    number = gpu_numbers(name, module.device_count() if module.is_available() else 0)[0]
     return kind if kind == "mps" else f"{kind}:{number}"
 
 
-def numbered(name: str, count: int) -> list[int]:
+def gpu_numbers(name: str, count: int) -> list[int]:
     """The numbers of the GPUs that a device stands for, of ``count``: "cuda:1" one, "cuda" all of them.
 
     Raises:

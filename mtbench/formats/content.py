@@ -11,11 +11,11 @@ from pathlib import Path
 Digest = tuple[int, int, str]
 """Size in bytes, time of the last change in nanoseconds, sha256 in hexadecimal."""
 
-_DIGESTS: ContextVar[dict[str, Digest] | None] = ContextVar("noted", default=None)
+_DIGESTS: ContextVar[dict[str, Digest] | None] = ContextVar("digests", default=None)
 
 
 @contextmanager
-def noting() -> Iterator[dict[str, Digest]]:
+def recorded_digests() -> Iterator[dict[str, Digest]]:
     """Within the block, in this thread: every file that :func:`content` reads, by its path."""
     digests: dict[str, Digest] = {}
     token = _DIGESTS.set(digests)
@@ -26,7 +26,7 @@ def noting() -> Iterator[dict[str, Digest]]:
 
 
 def content(path: Path) -> bytes:
-    """The bytes of a file; their hash is noted where :func:`noting` asks for it.
+    """The bytes of a file; their hash is recorded within :func:`recorded_digests`.
 
     Raises:
         OSError: the file cannot be read.
@@ -35,7 +35,7 @@ def content(path: Path) -> bytes:
     with path.open("rb") as file:
         if digests is None:
             return file.read()
-        # The status before the bytes: a file that changes meanwhile is not the one that was noted.
+        # The status before the bytes: a file that changes meanwhile is not the one that was hashed.
         status = path.stat()
         data = file.read()
     digests[str(path)] = (status.st_size, status.st_mtime_ns, hashlib.sha256(data).hexdigest())

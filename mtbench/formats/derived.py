@@ -20,7 +20,7 @@ _ABOUT_VALUES = (
 )
 
 
-def derived(files: list[Path], folder: Path, array: NDArray[Any], unit: str) -> Iterator[tuple[str, Any]]:
+def derived_files(files: list[Path], folder: Path, array: NDArray[Any], unit: str) -> Iterator[tuple[str, Any]]:
     """The files of a series with other values: name and data set, in the order of the slices.
 
     They are marked as derived. Their identifiers are new, and the same for the same series and values. The image's
@@ -32,7 +32,7 @@ def derived(files: list[Path], folder: Path, array: NDArray[Any], unit: str) -> 
         unit: of the values, where known ("HU").
     """
     digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
-    pixels, slope, intercept = _coded(array)
+    pixels, slope, intercept = _sixteen_bit(array)
     for image, values in zip(in_order(files, folder), pixels, strict=True):
         item = image.item
         for name in _ABOUT_VALUES:
@@ -55,7 +55,7 @@ def derived(files: list[Path], folder: Path, array: NDArray[Any], unit: str) -> 
         yield image.file.name, item
 
 
-def _coded(array: NDArray[Any]) -> tuple[NDArray[Any], float, float]:
+def _sixteen_bit(array: NDArray[Any]) -> tuple[NDArray[Any], float, float]:
     """16-bit pixels with slope and intercept; exact for integers that fit."""
     low, high = float(array.min()), float(array.max())
     if array.dtype.kind in "ui" and low >= -(2**15) and high < 2**15:

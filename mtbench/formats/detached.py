@@ -20,27 +20,27 @@ _MAX_HEADER = 1 << 20
 
 def with_data_files(files: Iterable[Path]) -> list[Path]:
     """The files, and behind them the data files that headers among them name."""
-    listed = list(files)
+    result = list(files)
     data_files = []
-    for path in listed:
+    for path in result:
         if path.name.lower().endswith(".nrrd"):
             try:
                 status = path.stat()
-                named = _named_in(path, status.st_size, status.st_mtime_ns)
-                if named is not None:
-                    data_files.append(data_file(path, named))
+                name = _data_file_name(path, status.st_size, status.st_mtime_ns)
+                if name is not None:
+                    data_files.append(data_file(path, name))
             except (OSError, DataError):
                 continue  # whoever reads it says what is wrong with it
-    return list(dict.fromkeys((*listed, *data_files)))
+    return list(dict.fromkeys((*result, *data_files)))
 
 
-def data_file(path: Path, named: str) -> Path:
+def data_file(path: Path, name: str) -> Path:
     """The file that the header ``path`` names as ``named``.
 
     Raises:
         DataError: it is not a plain file beside the header.
     """
-    plain = named.removeprefix("./")
+    plain = name.removeprefix("./")
     beside = path.parent / plain
     try:
         fine = re.fullmatch(r"[^/\\%]+", plain) is not None and plain not in (".", "..")
@@ -49,7 +49,7 @@ def data_file(path: Path, named: str) -> Path:
         fine = False
     if not fine:
         raise DataError(
-            f"its values are in another file, '{named}'",
+            f"its values are in another file, '{name}'",
             where=str(path),
             expected="a NRRD file that holds its values, or one whose 'data file' is a regular file beside it",
             remedy="Convert it to a single .nrrd file, with 3D Slicer, ITK or `unu save -f nrrd`",
@@ -57,7 +57,7 @@ def data_file(path: Path, named: str) -> Path:
     return beside
 
 
-def named_in(lines: Iterable[bytes]) -> str | None:
+def data_file_name(lines: Iterable[bytes]) -> str | None:
     """What a NRRD header, line by line, names as its data file; ``None`` where its values follow it."""
     size = 0
     for line in islice(lines, 1, None):
@@ -72,6 +72,6 @@ def named_in(lines: Iterable[bytes]) -> str | None:
 
 
 @lru_cache(maxsize=1 << 16)
-def _named_in(path: Path, size: int, modified: int) -> str | None:
+def _data_file_name(path: Path, size: int, modified: int) -> str | None:
     with open(path, "rb") as file:
-        return named_in(iter(lambda: file.readline(_MAX_HEADER), b""))
+        return data_file_name(iter(lambda: file.readline(_MAX_HEADER), b""))

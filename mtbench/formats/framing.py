@@ -60,27 +60,27 @@ class Frame:
 
     def image(self, image: NDArray[Any]) -> NDArray[np.float32]:
         """``image`` (native size, any real dtype) framed, float32."""
-        return self._shift(_resize(np.asarray(image, np.float32)[self._cut], self.scaled, nearest=False))
+        return self._shift(_resize(np.asarray(image, np.float32)[self._region], self.scaled, nearest=False))
 
     def mask(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
         """``mask`` (native size, labels 0..255) framed, uint8."""
-        return self._shift(_resize(np.asarray(mask, np.uint8)[self._cut], self.scaled, nearest=True))
+        return self._shift(_resize(np.asarray(mask, np.uint8)[self._region], self.scaled, nearest=True))
 
     def undo_image(self, image: NDArray[Any], fill: float) -> NDArray[np.float32]:
         """A framed image at native size, float32; what was cropped away is ``fill``."""
         result = np.full(self.native, fill, np.float32)
         inner = self._unshift(np.asarray(image, np.float32), fill)
-        result[self._cut] = _resize(inner, _size(self.box), nearest=False)
+        result[self._region] = _resize(inner, _size(self.box), nearest=False)
         return result
 
     def undo_mask(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
         """A framed label map at native size, uint8; what was cropped away is 0."""
         result = np.zeros(self.native, np.uint8)
-        result[self._cut] = _resize(self._unshift(np.asarray(mask, np.uint8), 0), _size(self.box), nearest=True)
+        result[self._region] = _resize(self._unshift(np.asarray(mask, np.uint8), 0), _size(self.box), nearest=True)
         return result
 
     @property
-    def _cut(self) -> tuple[slice, slice]:
+    def _region(self) -> tuple[slice, slice]:
         top, bottom, left, right = self.box
         return slice(top, bottom), slice(left, right)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mtbench.errors import DataError
 from mtbench.formats.content import content
-from mtbench.formats.detached import FIELDS, data_file, named_in
+from mtbench.formats.detached import FIELDS, data_file, data_file_name
 from mtbench.formats.orientation import axis_codes
 from mtbench.formats.volume import Volume
 
@@ -80,7 +80,7 @@ def open_nrrd(path: Path) -> tuple[NDArray[Any], Mapping[str, Any]]:
     import nrrd
 
     file = BytesIO(content(path))
-    named = named_in(file)
+    named = data_file_name(file)
     beside = None if named is None else data_file(path, named)
     file.seek(0)
     try:

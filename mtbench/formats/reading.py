@@ -73,7 +73,7 @@ def _read(path: Path, *, colour_is_index: bool) -> Volume:
             raise DataError("this folder holds no DICOM files", where=where, expected="a file or a DICOM series")
         from mtbench.formats.dicom import read_series
 
-        return _checked(read_series(path, files))
+        return _check(read_series(path, files))
     ending = suffix(path)
     if not ending:
         raise DataError(
@@ -92,10 +92,10 @@ def _read(path: Path, *, colour_is_index: bool) -> Volume:
             where=where,
             remedy="Copy or convert it again, or leave it out",
         ) from error
-    return _checked(volume)
+    return _check(volume)
 
 
-def _checked(volume: Volume) -> Volume:
+def _check(volume: Volume) -> Volume:
     array = volume.array.astype(volume.array.dtype.newbyteorder("="), copy=False)
     if array.ndim not in (2, 3) or not array.size:
         shape = " x ".join(str(n) for n in array.shape)

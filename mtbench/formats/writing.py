@@ -140,7 +140,7 @@ def _metaimage(volume: Volume, like: Path, file: IO[bytes]) -> None:
 
 
 def _series(volume: Volume, folder: Path, unit: str) -> None:
-    from mtbench.formats.derived import derived
+    from mtbench.formats.derived import derived_files
 
     source = Path(volume.file)
     with telling(folder):
@@ -148,7 +148,7 @@ def _series(volume: Volume, folder: Path, unit: str) -> None:
         temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder.parent))
         try:
             names = []
-            for name, item in derived(dicom_files(source), source, file_order(volume), unit):
+            for name, item in derived_files(dicom_files(source), source, file_order(volume), unit):
                 item.save_as(temporary / name, enforce_file_format=True)
                 names.append(name)
             folder.mkdir(exist_ok=True)

@@ -25,13 +25,13 @@ import numpy as np
 from mtbench.compute.context import Context
 from mtbench.data import Domain, Sample
 from mtbench.errors import DataError
-from mtbench.formats.content import Digest, noting
+from mtbench.formats.content import Digest, recorded_digests
 from mtbench.preparation.worker import Workers
 from mtbench.store.files import telling, write_whole
 from mtbench.store.images import slice_of
 
 C = TypeVar("C")
-Converted = tuple[str, dict[str, Digest]]
+Conversion = tuple[str, dict[str, Digest]]
 """Why a case has no samples (empty if it has), and the raw files that were read for it."""
 FEW = 8
 """Up to so many cases, starting processes takes longer than they save; threads do the work."""
@@ -67,27 +67,27 @@ def prepare_cases(
         folder = context.partial or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mtbench-")))
         with telling(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        convert: Callable[..., Converted] = _convert
+        convert: Callable[..., Conversion] = _convert
         if processes and workers > 1 and len(cases) > FEW:
             convert = Workers(_convert)
             stack.callback(convert.close)
         pool = ThreadPoolExecutor(workers)
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
         submit = partial(pool.submit, convert, read)
-        yield from _ordered(cases, submit, context, 2 * workers, folder)
+        yield from _in_order(cases, submit, context, 2 * workers, folder)
 
 
-def _ordered(
-    cases: Mapping[str, C], submit: Callable[[C, Path], Future[Converted]], context: Context, ahead: int, folder: Path
+def _in_order(
+    cases: Mapping[str, C], submit: Callable[[C, Path], Future[Conversion]], context: Context, ahead: int, folder: Path
 ) -> Iterator[Sample]:
-    waiting = deque((name, case, folder / _file(name)) for name, case in cases.items())
-    running: deque[tuple[str, Path, Future[Converted]]] = deque()
+    queue = deque((name, case, folder / _file(name)) for name, case in cases.items())
+    jobs: deque[tuple[str, Path, Future[Conversion]]] = deque()
     slices, empty = 0, []
     for done in range(len(cases)):
-        while waiting and len(running) < ahead:
-            name, case, path = waiting.popleft()
-            running.append((name, path, submit(case, path)))
-        name, path, future = running.popleft()
+        while queue and len(jobs) < ahead:
+            name, case, path = queue.popleft()
+            jobs.append((name, path, submit(case, path)))
+        name, path, future = jobs.popleft()
         reason, digests = future.result()
         context.digests.update(digests)
         samples = [] if reason else _load(path)
@@ -111,12 +111,12 @@ def _file(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:32] + ".case"
 
 
-def _convert(read: Callable[[C], list[Sample]], case: C, path: Path) -> Converted:
+def _convert(read: Callable[[C], list[Sample]], case: C, path: Path) -> Conversion:
     """Write the samples of a case; the reason why there are none, if so, and what was read."""
     if path.exists():
         with path.open("rb") as file:
             return "", {name: (size, time, sha) for name, (size, time, sha) in _head(file)["read"].items()}
-    with noting() as digests:
+    with recorded_digests() as digests:
         try:
             samples = read(case)
         except DataError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mtbench.data import SPLITS, Domain, ImageSet, decode
-from mtbench.preparation.request import Prepared
+from mtbench.preparation.request import PreparedDataset
 from mtbench.stages.table import Subset
 from mtbench.stages.work import read_set
 
@@ -49,7 +49,7 @@ class CheckReport:
     notes: list[str] = field(default_factory=list)
 
 
-def image_sets(prepared: Prepared) -> Iterator[ImageSet]:
+def image_sets(prepared: PreparedDataset) -> Iterator[ImageSet]:
     """The slices of both domains, split by split."""
     assert prepared.split is not None
     for domain in DOMAINS:
@@ -57,7 +57,7 @@ def image_sets(prepared: Prepared) -> Iterator[ImageSet]:
             yield read_set(prepared.data, prepared.split, prepared.request.task, Subset(domain, split))
 
 
-def check(prepared: Prepared) -> CheckReport:
+def check(prepared: PreparedDataset) -> CheckReport:
     """Count and look through everything; each pixel is read once."""
     info = prepared.data.info
     report = CheckReport(left_out=list(info.get("left_out", ())))
@@ -72,19 +72,19 @@ def check(prepared: Prepared) -> CheckReport:
         report.remarks += observations.add(images)
     # A demonstration split parts a patient on purpose, and every table of it says so.
     demo = prepared.split.info.get("by") == "demo"
-    on_several = report.remarks if demo else report.leaks
+    findings = report.remarks if demo else report.leaks
     for domain in DOMAINS:
-        report.remarks += _odd(observations.brightness[domain], domain)
-        on_several += [
-            f"The {domain} patient '{patient}' is on {len(on)} sides: {', '.join(sorted(on))}"
+        report.remarks += _outliers(observations.brightness[domain], domain)
+        findings += [
+            f"The {domain} patient '{patient}' is on {len(patient_splits)} sides: {', '.join(sorted(patient_splits))}"
             + (", as split = 'demo' has it: no result" if demo else ".")
-            for patient, on in sorted(observations.sides[domain].items())
-            if len(on) > 1
+            for patient, patient_splits in sorted(observations.splits[domain].items())
+            if len(patient_splits) > 1
         ]
-    _repeated(observations.images, report)
+    _report_repeats(observations.images, report)
     remark = prepared.split.info.get("remark")
     report.remarks += [remark] if remark else []
-    _shared(observations.sides, report, apart=bool(prepared.split.info.get("shared")))
+    _report_shared_patients(observations.splits, report, apart=bool(prepared.split.info.get("shared")))
     return report
 
 
@@ -98,14 +98,14 @@ class _Observations:
 
     def __init__(self) -> None:
         self.images: dict[str, list[tuple[str, str, str, str]]] = {}
-        self.sides: dict[str, dict[str, set[str]]] = {domain: {} for domain in DOMAINS}
+        self.splits: dict[str, dict[str, set[str]]] = {domain: {} for domain in DOMAINS}
         self.brightness: dict[str, list[tuple[float, str]]] = {domain: [] for domain in DOMAINS}
 
     def add(self, images: ImageSet) -> Iterator[str]:
         """Look at the slices of one side; what there is to remark."""
         domain, split = images.domain, images.split
         for patient in images.patients:
-            self.sides[domain].setdefault(patient, set()).add(split)
+            self.splits[domain].setdefault(patient, set()).add(split)
         flat = []
         for image, record in zip(images.images, images.slices, strict=True):
             if image.min() == image.max():
@@ -136,19 +136,19 @@ def _masks(images: ImageSet, where: str) -> Iterator[str]:
             yield f"{where}: {_some(without, 'case')} without '{name}'"
 
 
-def _odd(means: list[tuple[float, str]], domain: str) -> Iterator[str]:
+def _outliers(means: list[tuple[float, str]], domain: str) -> Iterator[str]:
     """Slices much brighter or darker than the others of their domain: 8 median absolute deviations and 0.1 of white."""
     if len(means) < 8:
         return
     values = np.array([mean for mean, _ in means])
     middle = float(np.median(values))
     limit = max(8 * float(np.median(np.abs(values - middle))), 0.1)
-    odd = [name for mean, name in means if abs(mean - middle) > limit]
-    if odd:
-        yield f"{domain}: {_some(odd, 'slice')} much brighter or darker than the others"
+    outliers = [name for mean, name in means if abs(mean - middle) > limit]
+    if outliers:
+        yield f"{domain}: {_some(outliers, 'slice')} much brighter or darker than the others"
 
 
-def _repeated(occurrences: dict[str, list[tuple[str, str, str, str]]], report: CheckReport) -> None:
+def _report_repeats(occurrences: dict[str, list[tuple[str, str, str, str]]], report: CheckReport) -> None:
     within, across = [], []
     for places in occurrences.values():
         if len(places) < 2:
@@ -166,15 +166,17 @@ def _repeated(occurrences: dict[str, list[tuple[str, str, str, str]]], report: C
         report.remarks.append(f"{_some(within, 'image')} repeated within one patient")
 
 
-def _shared(sides: dict[str, dict[str, set[str]]], report: CheckReport, *, apart: bool) -> None:
-    both = sorted(set(sides["source"]) & set(sides["target"]))
-    if not both or apart:
+def _report_shared_patients(splits: dict[str, dict[str, set[str]]], report: CheckReport, *, apart: bool) -> None:
+    patients = sorted(set(splits["source"]) & set(splits["target"]))
+    if not patients or apart:
         return
-    report.remarks.append(f"{_some(both, 'patient id')} in both domains, taken for different people; were they not:")
-    crossed = [p for p in both if sides["source"][p] != sides["target"][p]]
+    report.remarks.append(
+        f"{_some(patients, 'patient id')} in both domains, taken for different people; were they not:"
+    )
+    crossed = [p for p in patients if splits["source"][p] != splits["target"][p]]
     if crossed:
         report.remarks.append(f"{_some(crossed, 'patient id')} on one side as source and on another as target")
-    training = [p for p in both if "train" in sides["source"][p] and "train" in sides["target"][p]]
+    training = [p for p in patients if "train" in splits["source"][p] and "train" in splits["target"][p]]
     if training:
         report.remarks.append(
             f"{_some(training, 'patient id')} in both training halves, so training is not unpaired: say that they are "

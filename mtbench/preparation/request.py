@@ -172,6 +172,6 @@ class _Preparation:
                 raise DiskFullError(outcome.reason)
             if outcome.status != "ok":
                 return None, False, outcome.reason
-            artefact = maker.made(unit)
+            artefact = maker.settle(unit)
             maker.release(unit)
             return artefact, True, ""

@@ -20,8 +20,8 @@ from typing import IO, Any
 
 from mtbench import childprocess
 
-Converted = tuple[str, dict[str, Any]]
-Convert = Callable[[Any, Any, Path], Converted]
+Conversion = tuple[str, dict[str, Any]]
+Convert = Callable[[Any, Any, Path], Conversion]
 
 
 class Workers:
@@ -29,10 +29,10 @@ class Workers:
 
     def __init__(self, convert: Convert) -> None:
         self._convert = convert
-        self._own = threading.local()
+        self._local = threading.local()
         self._all: list[subprocess.Popen[bytes]] = []
 
-    def __call__(self, read: Any, case: Any, path: Path) -> Converted:
+    def __call__(self, read: Any, case: Any, path: Path) -> Conversion:
         """Run it in this thread's process; the reason why the case has no samples, if so, and what was read.
 
         Raises:
@@ -46,12 +46,12 @@ class Workers:
             _write(child.stdin, (self._convert, read, case, path))
             reply = _read(child.stdout)
         if reply is None:
-            self._own.child = None
+            self._local.child = None
             return f"The process that read it died (exit code {child.wait()}); is there too little memory?", {}
-        answer, error = reply
+        conversion, error = reply
         if error is not None:
             raise error
-        reason, read_files = answer
+        reason, read_files = conversion
         return str(reason), dict(read_files)
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class Workers:
                 child.stdout.close()
 
     def _child(self) -> subprocess.Popen[bytes]:
-        child: subprocess.Popen[bytes] | None = getattr(self._own, "child", None)
+        child: subprocess.Popen[bytes] | None = getattr(self._local, "child", None)
         if child is None:
             child = subprocess.Popen(
                 # Not by -m: the package imports this module, and Python would warn that it runs twice.
@@ -74,7 +74,7 @@ class Workers:
                 stdout=subprocess.PIPE,
                 env=childprocess.environment(),
             )
-            self._own.child = child
+            self._local.child = child
             self._all.append(child)
         return child
 
@@ -98,16 +98,16 @@ def main() -> None:
     """Answer until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What a library prints must not get between the answers.
-    answers = os.fdopen(os.dup(1), "wb")
+    replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     while (message := _read(sys.stdin.buffer)) is not None:
         convert, read, case, path = message
         try:
-            _write(answers, (convert(read, case, path), None))
+            _write(replies, (convert(read, case, path), None))
         except Exception as error:  # whatever a reader raises is for the process that asked
             error.add_note(traceback.format_exc())
             try:
                 pickle.loads(pickle.dumps(error))
             except Exception:  # an exception that does not survive the way
                 error = RuntimeError(traceback.format_exc())
-            _write(answers, ("", error))
+            _write(replies, ("", error))

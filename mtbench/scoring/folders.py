@@ -16,11 +16,11 @@ from mtbench.data import ImageSet, MetricInputs, Task
 from mtbench.errors import DataError, MtbenchError, RequestError, WeightsError, close_matches
 from mtbench.hashing import hash_of
 from mtbench.integers import check_seed, check_whole
-from mtbench.paths import expanded
+from mtbench.paths import expand
 from mtbench.registry.codeid import code_identity
 from mtbench.registry.discovery import discover
 from mtbench.registry.params import format_call
-from mtbench.registry.registry import Registered, Registry
+from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import ExtractorSpec, Features, MetricSpec, Need, two_sided
 from mtbench.scoring.reading import FolderImages, ReadOptions, read_folder
 from mtbench.stages.extract import extract
@@ -99,13 +99,13 @@ def score(
     registry = discover(plugin_files, third_party=not no_plugins)
     choices = _metric_choices(registry, metrics, preset, dict(weights or {}))
     reading = ReadOptions(plane, window, patient, skip_unreadable)
-    keep = Store(store_folder(store))
-    sides = _Inputs(keep, reading, report)
-    sides.read(translated, target, masks, predicted, body_mask, paired, labels)
+    artefacts = Store(store_folder(store))
+    pair = _FolderPair(artefacts, reading, report)
+    pair.read(translated, target, masks, predicted, body_mask, paired, labels)
     prepare_torch(precision, 2)
-    features = _FeatureSource(registry, keep, device, precision, batch_size, report)
+    features = _FeatureSource(registry, artefacts, device, precision, batch_size, report)
     sampling = _Sampling(seed, draws, preset is None if balance is None else balance, intervals)
-    return [row for metric in choices for row in _rows(metric, sides, features, sampling, named=bool(metrics))]
+    return [row for metric in choices for row in _rows(metric, pair, features, sampling, required=bool(metrics))]
 
 
 @dataclass(frozen=True)
@@ -120,13 +120,13 @@ class _Sampling:
 
 @dataclass(frozen=True)
 class _MetricChoice:
-    registered: Registered[MetricSpec]
+    registration: Registration[MetricSpec]
     params: Mapping[str, Any]
     weights: Mapping[str, str]
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        return self.registered.ask(self.registered.spec.needed, self.params)
+        return self.registration.ask(self.registration.spec.needs_for, self.params)
 
 
 def _metric_choices(
@@ -134,18 +134,18 @@ def _metric_choices(
 ) -> list[_MetricChoice]:
     for name, file in weights.items():
         registry.get(ExtractorSpec, name)
-        if not expanded(file).is_file():
+        if not expand(file).is_file():
             raise WeightsError(f"there is no weight file {file}", where=f"--weights {name}=...")
     result = []
     presets: set[str] = set()
     for call in metrics or registry.names("metric"):
-        registered, params = registry.call(MetricSpec, call)
-        takes = registered.spec.param_for("preset")
-        choices = registered.spec.params[takes].choices or () if takes else ()
+        registration, params = registry.call(MetricSpec, call)
+        preset_param = registration.spec.param_for("preset")
+        choices = registration.spec.params[preset_param].choices or () if preset_param else ()
         presets.update(choices)
-        if takes and preset in choices:
-            params.setdefault(takes, preset)
-        result.append(_MetricChoice(registered, registered.complete(params), weights))
+        if preset_param and preset in choices:
+            params.setdefault(preset_param, preset)
+        result.append(_MetricChoice(registration, registration.complete(params), weights))
     if preset is not None and preset not in presets:
         raise RequestError(
             f"no metric here has a preset '{preset}'",
@@ -155,7 +155,7 @@ def _metric_choices(
     return result
 
 
-class _Inputs:
+class _FolderPair:
     """What was given, read and matched."""
 
     def __init__(self, store: Store, reading: ReadOptions, report: ProgressReport) -> None:
@@ -184,8 +184,8 @@ class _Inputs:
         if (masks is None) != (predicted is None):
             raise RequestError("Dice needs two folders of masks", expected="both --masks and --predicted")
         if masks is not None and predicted is not None:
-            self.reference_masks = self._matched(masks, ours)
-            self.predicted = self._matched(predicted, ours)
+            self.reference_masks = self._masks_for(masks, ours)
+            self.predicted = self._masks_for(predicted, ours)
             values = sorted(set(np.unique(self.reference_masks)) | set(np.unique(self.predicted)))
             names = dict(labels or {int(v): str(v) for v in values if v})
             unknown = [int(v) for v in values if v and int(v) not in names]
@@ -197,11 +197,11 @@ class _Inputs:
         if paired or body is not None:
             positions = _match([s.slice_id for s in ours.slices], [s.slice_id for s in theirs.slices], str(target))
             truth = theirs.subset(positions)
-            bodies = self._matched(body, ours) if body is not None else None
+            bodies = self._masks_for(body, ours) if body is not None else None
             self.paired = replace(truth, masks=bodies)
 
     def _folder(self, folder: str | Path) -> FolderImages:
-        path = expanded(folder)
+        path = expand(folder)
         return read_folder(
             path,
             self._reading,
@@ -209,8 +209,8 @@ class _Inputs:
             progress=lambda done, total: self._report(f"reading {path.name}", done, total),
         )
 
-    def _matched(self, folder: str | Path, images: ImageSet) -> Any:
-        path = expanded(folder)
+    def _masks_for(self, folder: str | Path, images: ImageSet) -> Any:
+        path = expand(folder)
         masks = read_folder(path, replace(self._reading, window=None), self._store, mask=True).images
         if masks.size != images.size:
             raise DataError(
@@ -219,15 +219,15 @@ class _Inputs:
         return masks.images[_match([s.slice_id for s in images.slices], [s.slice_id for s in masks.slices], str(path))]
 
 
-def _match(names: Sequence[str], present: Sequence[str], where: str) -> list[int]:
-    positions = {name: i for i, name in enumerate(present)}
+def _match(names: Sequence[str], candidates: Sequence[str], where: str) -> list[int]:
+    positions = {name: i for i, name in enumerate(candidates)}
     for name in names:
         if name not in positions:
             raise DataError(
                 f"nothing here is called '{name}', like the translated image",
                 where=where,
                 expected="the same names in both folders",
-                matches=close_matches(name, present),
+                matches=close_matches(name, candidates),
             )
     return [positions[name] for name in names]
 
@@ -259,51 +259,59 @@ class _FeatureSource:
 
     def get(self, need: Features, folder: FolderImages, weights: Mapping[str, str]) -> tuple[dict[str, Any], str, str]:
         """Arrays by name, the sha256 of the weights, and the extractor's caveat."""
-        registered = self._registry.get(ExtractorSpec, need.extractor)
-        spec = registered.spec
-        params = registered.complete(need.params)
-        takes = spec.param_for("weights")
+        registration = self._registry.get(ExtractorSpec, need.extractor)
+        spec = registration.spec
+        params = registration.complete(need.params)
+        weights_param = spec.param_for("weights")
         override = weights.get(need.extractor)
         if override:
-            if takes is None:
+            if weights_param is None:
                 raise RequestError(f"extractor '{need.extractor}' takes no weight file", where="--weights")
-            params[takes] = str(expanded(override))
-        used = {name: sha256(find(name)) for name in spec.weight_files(params)}
-        identity = {name: value for name, value in params.items() if name != takes}
-        if takes and params[takes]:
-            used[takes] = sha256(expanded(params[takes]))
+            params[weights_param] = str(expand(override))
+        digests = {name: sha256(find(name)) for name in spec.weight_files(params)}
+        identity = {name: value for name, value in params.items() if name != weights_param}
+        if weights_param and params[weights_param]:
+            digests[weights_param] = sha256(expand(params[weights_param]))
         key = hash_of(
-            ["folder-features", spec.name, spec.revision, code_identity(registered), identity, used, self.precision]
+            [
+                "folder-features",
+                spec.name,
+                spec.revision,
+                code_identity(registration),
+                identity,
+                digests,
+                self.precision,
+            ]
         )
         address = address_of(key, {"images": folder.fingerprint})
         artefact = self._store.get("extract", address)
         if artefact is None:
-            plugin = registered.create(params)
+            plugin = registration.create(params)
             what = f"{need.extractor} features of the {need.of} images"
             context = self.context(folder.images.task, params, what)
             manifest = {"key": key, "stage": "extract", "inputs": {"images": folder.fingerprint}}
-            with self._store.create("extract", address, manifest, {}) as made:
-                extract(folder.images, plugin, spec.arrays, context, made, f"extractor '{spec.name}'")
+            with self._store.create("extract", address, manifest, {}) as target:
+                extract(folder.images, plugin, spec.arrays, context, target, f"extractor '{spec.name}'")
             artefact = self._store.get("extract", address)
             assert artefact is not None
         arrays = {
             name: np.load(artefact.path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in need.arrays
         }
-        return arrays, ",".join(sorted(used.values())), spec.caveat
+        return arrays, ",".join(sorted(digests.values())), spec.caveat
 
 
 def _rows(
-    metric: _MetricChoice, sides: _Inputs, source: _FeatureSource, sampling: _Sampling, *, named: bool
+    metric: _MetricChoice, pair: _FolderPair, source: _FeatureSource, sampling: _Sampling, *, required: bool
 ) -> list[dict[str, Any]]:
-    shared = _columns(metric, sides, source.precision, sampling.seed)
+    columns = _columns(metric, pair, source.precision, sampling.seed)
     try:
-        inputs, weights, caveats = _inputs(metric, sides, source)
-        patients_known = all(all(folder.images.patients) for folder in sides.folders.values())
+        inputs, weights, caveats = _inputs(metric, pair, source)
+        patients_known = all(all(folder.images.patients) for folder in pair.folders.values())
         measurement = score_inputs(
-            metric.registered.create(metric.params),
-            metric.registered.spec,
+            metric.registration.create(metric.params),
+            metric.registration.spec,
             inputs,
-            source.context(sides.task, metric.params),
+            source.context(pair.task, metric.params),
             seed=sampling.seed,
             draws=sampling.draws,
             balance=sampling.balance,
@@ -311,12 +319,12 @@ def _rows(
         )
     except MtbenchError as error:
         # A metric that nobody named is left out with its reason; one that was named must be there.
-        if named:
+        if required:
             raise
-        return [{**shared, "label": "", "status": "skipped", "value": None, "note": str(error)}]
+        return [{**columns, "label": "", "status": "skipped", "value": None, "note": str(error)}]
     return [
         {
-            **shared,
+            **columns,
             "weights_sha256": weights,
             "caveat": caveats,
             "label": item.label,
@@ -335,15 +343,15 @@ def _rows(
     ]
 
 
-def _columns(metric: _MetricChoice, sides: _Inputs, precision: str, seed: int) -> dict[str, Any]:
+def _columns(metric: _MetricChoice, pair: _FolderPair, precision: str, seed: int) -> dict[str, Any]:
     """What is known of a metric's rows beforehand."""
-    spec, both = metric.registered.spec, two_sided(metric.needs)
-    ours, theirs = sides.folders["candidate"].images, sides.folders["reference"].images
+    spec, both = metric.registration.spec, two_sided(metric.needs)
+    ours, theirs = pair.folders["candidate"].images, pair.folders["reference"].images
     extractors = sorted({need.extractor for need in metric.needs if not isinstance(need, str)})
     return {
         "metric": spec.name,
         "title": spec.title or spec.name,
-        "variant": metric.registered.ask(spec.printed_variant, metric.params),
+        "variant": metric.registration.ask(spec.printed_variant, metric.params),
         "family": spec.family,
         "unit": spec.unit,
         "higher_is_better": spec.higher_is_better,
@@ -358,7 +366,7 @@ def _columns(metric: _MetricChoice, sides: _Inputs, precision: str, seed: int) -
         "n_patients_translated": _patients(ours),
         "n_patients_target": _patients(theirs) if both else None,
         "seed": seed,
-        "unreadable": sum(len(folder.unreadable) for folder in sides.folders.values()),
+        "unreadable": sum(len(folder.unreadable) for folder in pair.folders.values()),
     }
 
 
@@ -366,12 +374,12 @@ def _patients(images: ImageSet) -> int | None:
     return len(set(images.patients)) if all(images.patients) else None
 
 
-def _inputs(metric: _MetricChoice, sides: _Inputs, source: _FeatureSource) -> tuple[MetricInputs, str, str]:
+def _inputs(metric: _MetricChoice, pair: _FolderPair, source: _FeatureSource) -> tuple[MetricInputs, str, str]:
     needs = metric.needs
-    name = format_call(metric.registered.spec.name, {})
-    if "predicted_masks" in needs and sides.predicted is None:
+    name = format_call(metric.registration.spec.name, {})
+    if "predicted_masks" in needs and pair.predicted is None:
         raise RequestError(f"'{name}' compares masks", remedy="Give --masks and --predicted")
-    if "paired" in needs and sides.paired is None:
+    if "paired" in needs and pair.paired is None:
         raise RequestError(
             f"'{name}' needs the truth of each image", remedy="Give --paired if the target folder holds it"
         )
@@ -379,17 +387,17 @@ def _inputs(metric: _MetricChoice, sides: _Inputs, source: _FeatureSource) -> tu
     shas, caveats = set(), set()
     for need in needs:
         if not isinstance(need, str):
-            arrays, sha, caveat = source.get(need, sides.folders[need.of], metric.weights)
+            arrays, sha, caveat = source.get(need, pair.folders[need.of], metric.weights)
             features.setdefault(need.of, {}).update(arrays)
             shas.add(sha)
             caveats.add(caveat)
     inputs = MetricInputs(
-        task=sides.task,
-        candidate=replace(sides.folders["candidate"].images, task=sides.task),
-        reference=sides.folders["reference"].images if two_sided(needs) else None,
-        paired=sides.paired if "paired" in needs else None,
-        predicted_masks=sides.predicted if "predicted_masks" in needs else None,
-        reference_masks=sides.reference_masks if "reference_masks" in needs else None,
+        task=pair.task,
+        candidate=replace(pair.folders["candidate"].images, task=pair.task),
+        reference=pair.folders["reference"].images if two_sided(needs) else None,
+        paired=pair.paired if "paired" in needs else None,
+        predicted_masks=pair.predicted if "predicted_masks" in needs else None,
+        reference_masks=pair.reference_masks if "reference_masks" in needs else None,
         features=features,
     )
     return inputs, ",".join(sorted(shas - {""})), "; ".join(sorted(caveats - {""}))

@@ -61,12 +61,12 @@ def split(
     shares: list[float] = []
     for indices in torch.arange(size).tensor_split(min(pieces, size)):
         first, last = int(indices[0]), int(indices[-1]) + 1
-        parts.append({name: _moved(t[first:last], device, memory_format) for name, t in batch.items()})
+        parts.append({name: _to_device(t[first:last], device, memory_format) for name, t in batch.items()})
         shares.append((last - first) / size)
     return parts, shares
 
 
-def _moved(tensor: Tensor, device: str, memory_format: torch.memory_format) -> Tensor:
+def _to_device(tensor: Tensor, device: str, memory_format: torch.memory_format) -> Tensor:
     tensor = tensor.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else tensor.to(device)
     return tensor.contiguous(memory_format=memory_format) if tensor.ndim == 4 else tensor
 

@@ -104,8 +104,8 @@ class _Loop:
         )
         self.batch_size, self.accumulate = min(batch_size, len(sampler)), accumulate
         self.seed = derive(context.seed, name)
-        whole, rest = divmod(len(sampler), self.batch_size)
-        self.steps_per_epoch = whole if drop_last or not rest else whole + 1
+        full_batches, remainder = divmod(len(sampler), self.batch_size)
+        self.steps_per_epoch = full_batches if drop_last or not remainder else full_batches + 1
         self.steps_at_most = budget.steps_at_most(self.steps_per_epoch)
         plan = {"seed": context.seed, "batch size": batch_size, "number of images": len(sampler)}
         self.shelf = states.Shelf(context.checkpoints, name, plan)
@@ -114,7 +114,7 @@ class _Loop:
         self.waited = 0
         self.best: Mapping[str, Any] | None = None
         self.ended = False
-        self._seconds_before, self._started = 0.0, time.monotonic()
+        self._seconds_before, self._start = 0.0, time.monotonic()
         self._memory_format = torch.contiguous_format
 
     def prepare(self, channels_last: bool, compile: bool) -> None:
@@ -136,7 +136,7 @@ class _Loop:
                     self._train_mode(True)
                     self._one_step(next(upcoming), fallback)
                     fallback = None
-                    self.ended = self._used() >= 1.0
+                    self.ended = self._budget_share() >= 1.0
                     if self.ended or self.step % self.steps_per_epoch == 0:
                         self._look(validate_every, patience, samples_every)
                     if not self.ended and self.shelf.due():
@@ -192,9 +192,9 @@ class _Loop:
 
     def _look(self, validate_every: int | None, patience: int | None, samples_every: int | None) -> None:
         """Validation and sample images, at the end of an epoch or of everything."""
-        epoch, rest = divmod(self.step, self.steps_per_epoch)
+        epoch, remainder = divmod(self.step, self.steps_per_epoch)
         moment, history = self._moment(), self.journal.history
-        if validate_every and (self.ended or (not rest and epoch % validate_every == 0)):
+        if validate_every and (self.ended or (not remainder and epoch % validate_every == 0)):
             figures = self._evaluate(lambda: self.recipe.validate(moment))
             if "score" not in figures:
                 raise PluginError("validate() gave no 'score'", where=f"training '{self.name}'")
@@ -205,7 +205,7 @@ class _Loop:
                 self.best, self.waited = states.networks(self.recipe), 0
             if patience is not None and self.waited >= patience and not self.ended:
                 self.ended, history.ended = True, "patience"
-        if samples_every and (self.ended or (not rest and epoch % samples_every == 0)):
+        if samples_every and (self.ended or (not remainder and epoch % samples_every == 0)):
             self.journal.samples(self.step, epoch, self._evaluate(lambda: self.recipe.samples(moment)))
 
     def _evaluate(self, call: Callable[[], T]) -> T:
@@ -270,21 +270,21 @@ class _Loop:
             step=self.step,
             epoch=self.step // self.steps_per_epoch,
             steps_per_epoch=self.steps_per_epoch,
-            fraction=min(1.0, self._used()),
+            fraction=min(1.0, self._budget_share()),
             epochs=self.budget.epochs if alone else None,
         )
 
     def _seconds(self) -> float:
-        return self._seconds_before + time.monotonic() - self._started
+        return self._seconds_before + time.monotonic() - self._start
 
-    def _used(self) -> float:
+    def _budget_share(self) -> float:
         return self.budget.used(self.step, self.steps_per_epoch, self._seconds())
 
     def _report(self, moment: Moment) -> None:
         total = self.steps_at_most
         if self.budget.minutes is not None:
             # The share of the budget that is used, in steps at the speed so far.
-            total = max(self.step, round(self.step / max(self._used(), 1e-9)))
+            total = max(self.step, round(self.step / max(self._budget_share(), 1e-9)))
         assert total is not None
         figures: dict[str, Any] = {"epoch": moment.epoch + 1, **self.journal.latest()}
         figures["images/s"] = self.journal.speed(self.batch_size)

@@ -17,23 +17,23 @@ def pack(recipe: Recipe) -> dict[str, Any]:
     """A copy on the CPU of everything in ``recipe`` that training changes."""
     return {
         "networks": networks(recipe),
-        "optimisers": {name: copied(o.state_dict()) for name, o in recipe.optimisers.items()},
-        "extras": {name: copied(e.state_dict()) for name, e in recipe.extras.items()},
+        "optimisers": {name: copy_of(o.state_dict()) for name, o in recipe.optimisers.items()},
+        "extras": {name: copy_of(e.state_dict()) for name, e in recipe.extras.items()},
     }
 
 
 def networks(recipe: Recipe) -> dict[str, Any]:
     """A copy on the CPU of the networks' weights and buffers."""
-    return {name: copied(dict(network.state_dict())) for name, network in recipe.networks.items()}
+    return {name: copy_of(dict(network.state_dict())) for name, network in recipe.networks.items()}
 
 
 def unpack(recipe: Recipe, state: Mapping[str, Any]) -> None:
     """Put a packed state back, in place."""
     load_networks(recipe, state["networks"])
     for name, optimiser in recipe.optimisers.items():
-        optimiser.load_state_dict(copied(state["optimisers"][name]))
+        optimiser.load_state_dict(copy_of(state["optimisers"][name]))
     for name, extra in recipe.extras.items():
-        extra.load_state_dict(copied(state["extras"][name]))
+        extra.load_state_dict(copy_of(state["extras"][name]))
 
 
 def load_networks(recipe: Recipe, weights: Mapping[str, Any]) -> None:
@@ -42,14 +42,14 @@ def load_networks(recipe: Recipe, weights: Mapping[str, Any]) -> None:
         network.load_state_dict(weights[name])
 
 
-def copied(value: Any) -> Any:
+def copy_of(value: Any) -> Any:
     """Tensors cloned onto the CPU with their strides; containers rebuilt."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, Mapping):
-        return {k: copied(v) for k, v in value.items()}
+        return {k: copy_of(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(copied(v) for v in value)
+        return type(value)(copy_of(v) for v in value)
     return value
 
 

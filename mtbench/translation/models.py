@@ -10,9 +10,9 @@ from typing import Any
 
 from mtbench.data import Task
 from mtbench.errors import MtbenchError, RequestError, WeightsError
-from mtbench.paths import expanded
+from mtbench.paths import expand
 from mtbench.registry.contracts import Trainable, Translator, WholeSetTranslator
-from mtbench.registry.registry import Registered, Registry
+from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import TranslatorSpec
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import MANIFEST, Artefact
@@ -24,7 +24,7 @@ class Model:
     """A translator that is ready to be made.
 
     Attributes:
-        registered, params: its plugin and parameters, paths resolved.
+        registration, params: its plugin and parameters, paths resolved.
         conditional: whether it needs masks.
         fit: a folder that its ``save`` wrote.
         seed, precision, threads: of its arithmetic.
@@ -32,7 +32,7 @@ class Model:
         notes: what the user should know.
     """
 
-    registered: Registered[TranslatorSpec]
+    registration: Registration[TranslatorSpec]
     params: Mapping[str, Any]
     conditional: bool
     fit: Path | None = None
@@ -49,7 +49,7 @@ class Model:
         Raises:
             WeightsError: the fit cannot be loaded.
         """
-        translator = self.registered.create(self.params)
+        translator = self.registration.create(self.params)
         if self.fit is not None:
             try:
                 assert isinstance(translator, Trainable), "it has no load()"
@@ -60,7 +60,7 @@ class Model:
                 raise WeightsError(
                     f"it cannot be loaded: {type(error).__name__}: {error}",
                     where=str(self.fit),
-                    expected=f"a folder that save() of '{self.registered.spec.name}' wrote",
+                    expected=f"a folder that save() of '{self.registration.spec.name}' wrote",
                 ) from error
         return translator
 
@@ -71,19 +71,19 @@ def from_checkpoint(registry: Registry, call: str, checkpoint: Path | None, prec
     Raises:
         RequestError, ParamError: there is no such translator or file, or it was not said which.
     """
-    registered, params = registry.call(TranslatorSpec, call)
-    spec = registered.spec
-    takes = spec.param_for("checkpoint")
+    registration, params = registry.call(TranslatorSpec, call)
+    spec = registration.spec
+    file_param = spec.param_for("checkpoint")
     fit = None
     if checkpoint is not None:
-        checkpoint = expanded(checkpoint).resolve()
+        checkpoint = expand(checkpoint).resolve()
         if not checkpoint.exists():
             raise RequestError(f"there is no {checkpoint}", where="--checkpoint", expected="a weight file or a fit")
         if checkpoint.is_dir():
             fit = checkpoint
-            params = {**_params_of(fit, registered), **params}
-        elif takes is not None:
-            params[takes] = str(checkpoint)
+            params = {**_params_of(fit, registration), **params}
+        elif file_param is not None:
+            params[file_param] = str(checkpoint)
         else:
             raise RequestError(
                 f"translator '{spec.name}' takes no weight file",
@@ -91,8 +91,8 @@ def from_checkpoint(registry: Registry, call: str, checkpoint: Path | None, prec
                 expected="a folder that its save() wrote (the folder of a fit in the store)" if spec.trains else None,
                 remedy=None if spec.trains else "It needs no training: leave --checkpoint out",
             )
-    full = _resolved(registered, registered.complete(params))
-    trains = registered.ask(spec.whether, "trains", full)
+    full = _absolute_paths(registration, registration.complete(params))
+    trains = registration.ask(spec.whether, "trains", full)
     if fit is None and trains:
         raise RequestError(
             f"translator '{spec.name}' has to be trained, and nothing says which training is meant",
@@ -100,14 +100,14 @@ def from_checkpoint(registry: Registry, call: str, checkpoint: Path | None, prec
         )
     if fit is not None and not trains:
         raise RequestError(f"translator '{spec.name}' needs no training", remedy="Leave --checkpoint out")
-    note = registered.ask(spec.note, full)
-    conditional = registered.ask(spec.whether, "conditional", full)
-    return Model(registered, full, conditional, fit, precision=precision, notes=(note,) if note else ())
+    note = registration.ask(spec.note, full)
+    conditional = registration.ask(spec.whether, "conditional", full)
+    return Model(registration, full, conditional, fit, precision=precision, notes=(note,) if note else ())
 
 
-def _params_of(fit: Path, registered: Registered[TranslatorSpec]) -> dict[str, Any]:
+def _params_of(fit: Path, registration: Registration[TranslatorSpec]) -> dict[str, Any]:
     """The parameters that a fit of the store was made with."""
-    name = registered.spec.name
+    name = registration.spec.name
     try:
         unit = Unit.from_json(json.loads(read_regular(fit / MANIFEST))["unit"])
     except (OSError, ValueError, KeyError):
@@ -118,20 +118,20 @@ def _params_of(fit: Path, registered: Registered[TranslatorSpec]) -> dict[str, A
             where=str(fit),
             expected=f"one of translator '{name}'",
         )
-    return recorded(unit, registered)
+    return recorded_params(unit, registration)
 
 
-def recorded(unit: Unit, registered: Registered[TranslatorSpec]) -> dict[str, Any]:
+def recorded_params(unit: Unit, registration: Registration[TranslatorSpec]) -> dict[str, Any]:
     """The parameters of a recorded unit that the plugin still has; never what runs a program, which a store that
     somebody sent could bring along."""
-    specs = registered.spec.params
+    specs = registration.spec.params
     return {k: v for k, v in unit.arguments.items() if k in specs and not specs[k].runs_program}
 
 
-def _resolved(registered: Registered[TranslatorSpec], params: Mapping[str, Any]) -> dict[str, Any]:
+def _absolute_paths(registration: Registration[TranslatorSpec], params: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters with the paths that were typed as absolute ones."""
-    specs = registered.spec.params
+    specs = registration.spec.params
     return {
-        name: str(expanded(value).resolve()) if specs[name].kind == "path" and value else value
+        name: str(expand(value).resolve()) if specs[name].kind == "path" and value else value
         for name, value in params.items()
     }

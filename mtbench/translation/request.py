@@ -18,7 +18,7 @@ from mtbench.data import ImageSet, Task, decode
 from mtbench.errors import RequestError
 from mtbench.formats import Plane, Volume, suffix, write_like
 from mtbench.integers import check_seed
-from mtbench.paths import expanded
+from mtbench.paths import expand
 from mtbench.registry.discovery import discover
 from mtbench.stages.translate import translate as through
 from mtbench.store.artefacts import Store
@@ -121,13 +121,13 @@ def translate(
         model = replace(model, seed=seed or 0)
     else:
         place = Store(store_folder(store))
-        model = from_results(registry, name, expanded(results), place, dataset, fold, seed)
+        model = from_results(registry, name, expand(results), place, dataset, fold, seed)
     cutter = as_prepared(model.data, registry, options) if model.data else by_hand(options)
     if target_window is not None:
         cutter = replace(cutter, target=target_window, unit="")
     _check_masks(model, masks)
-    source, destination = expanded(input), expanded(output)
-    files_to_translate = items(source, destination, expanded(masks) if masks else None)
+    source, destination = expand(input), expand(output)
+    files_to_translate = items(source, destination, expand(masks) if masks else None)
     if not overwrite:
         refuse_to_overwrite(files_to_translate, destination, source)
     task = _task(model, labels)
@@ -151,7 +151,7 @@ def translate(
 
 
 def _check_masks(model: Model, masks: str | Path | None) -> None:
-    spec = model.registered.spec
+    spec = model.registration.spec
     if model.conditional and masks is None:
         raise RequestError(f"translator '{spec.name}' draws from label maps", expected="--masks FOLDER")
     if masks is not None and not model.conditional:
@@ -189,7 +189,12 @@ def _run(model: Model, inputs: Inputs, cutter: Cutter, context: Context, report:
             "translating", before + done, inputs.slices
         )
         chunks = through(
-            translator, images, context, conditional=model.conditional, depth=cutter.depth, blame=model.registered.blame
+            translator,
+            images,
+            context,
+            conditional=model.conditional,
+            depth=cutter.depth,
+            blame=model.registration.blame,
         )
         translations = np.concatenate(list(chunks))
         for case in group:
@@ -205,10 +210,10 @@ def _write(case: InputSlices, translation: NDArray[np.float32], cutter: Cutter) 
     # PNG holds grey levels and nothing else; the target's unit has no place in it.
     window = None if suffix(case.item.path) == ".png" else cutter.target
     volume = case.cut.put_back(translation, case.volume, window)
-    write_like(replace(volume, array=_typed(volume.array, case.volume, window)), case.item.output, cutter.unit)
+    write_like(replace(volume, array=_as_input_type(volume.array, case.volume, window)), case.item.output, cutter.unit)
 
 
-def _typed(values: NDArray[Any], like: Volume, window: tuple[float, float] | None) -> NDArray[Any]:
+def _as_input_type(values: NDArray[Any], like: Volume, window: tuple[float, float] | None) -> NDArray[Any]:
     """Integers where the input held integers and 16 bits can hold the target's values, else float32."""
     own_type = like.array.dtype
     if own_type.kind not in "ui":

@@ -12,12 +12,12 @@ from typing import Any
 
 from mtbench.errors import RequestError, StoreError, close_matches
 from mtbench.registry.params import complete, format_call, parse_call
-from mtbench.registry.registry import Registered, Registry
+from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import TranslatorSpec
 from mtbench.results.directory import Results, load
 from mtbench.stages.unit import Unit, unit_of
 from mtbench.store.artefacts import Artefact, Store
-from mtbench.translation.models import Model, recorded
+from mtbench.translation.models import Model, recorded_params
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ def from_results(
     if not matches:
         _refuse(registry, name, results, store, candidates, lost)
     plugin = matches[0].unit.plugin
-    registered, typed = registry.call(TranslatorSpec, plugin + call[len(name) :])
-    specs = registered.spec.params
-    values = complete(typed, specs, f"translator '{plugin}'")
-    conditions = {key: values[key] for key in typed}
-    fitting = [
+    registration, params_typed = registry.call(TranslatorSpec, plugin + call[len(name) :])
+    specs = registration.spec.params
+    values = complete(params_typed, specs, f"translator '{plugin}'")
+    conditions = {key: values[key] for key in params_typed}
+    choices = [
         c
         for c in matches
         if (dataset is None or c.dataset == dataset)
@@ -77,16 +77,16 @@ def from_results(
         and (seed is None or c.unit.seed == seed)
         and all(c.unit.params.get(key) == value for key, value in conditions.items() if not specs[key].runs_program)
     ]
-    if len(fitting) != 1:
-        what = f"{len(fitting)} of its translators" if fitting else "none of its translators"
-        alternatives = "; ".join(sorted(c.text(specs) for c in fitting or matches))
+    if len(choices) != 1:
+        what = f"{len(choices)} of its translators" if choices else "none of its translators"
+        alternatives = "; ".join(sorted(c.text(specs) for c in choices or matches))
         raise RequestError(
-            f"{what} fit{'' if fitting else 's'} '{call}'",
+            f"{what} fit{'' if choices else 's'} '{call}'",
             where=str(results),
             expected=f"one. There are: {alternatives}",
             remedy="Choose with --dataset, --fold, --seed or NAME:PARAMETER=VALUE",
         )
-    return _model(registered, typed, fitting[0], results, store)
+    return _model(registration, params_typed, choices[0], results, store)
 
 
 def _refuse(
@@ -141,15 +141,15 @@ def _candidates(results: Path, store: Store) -> tuple[list[Candidate], list[str]
 
 
 def _model(
-    registered: Registered[TranslatorSpec],
-    typed: Mapping[str, Any],
+    registration: Registration[TranslatorSpec],
+    params_typed: Mapping[str, Any],
     candidate: Candidate,
     results: Path,
     store: Store,
 ) -> Model:
     unit = candidate.unit
     # What was typed says the same, unless it runs a program: that comes from the user alone.
-    values = {**typed, **recorded(unit, registered)}
+    values = {**params_typed, **recorded_params(unit, registered)}
     params = registered.complete(values)
     notes = [registered.ask(registered.spec.note, params)]
     revision = (candidate.artefact.manifest.get("plugin") or {}).get("revision")

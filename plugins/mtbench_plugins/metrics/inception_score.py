@@ -8,7 +8,7 @@ from typing import Any
 import mtbench
 from mtbench_plugins.metrics import network_features
 
-OWN: Mapping[str, Any] = {"splits": 10, "shuffle": True, "seed": 2020}
+DEFAULTS: Mapping[str, Any] = {"splits": 10, "shuffle": True, "seed": 2020}
 
 
 def _needs(params: Mapping[str, Any]) -> tuple[mtbench.Features, ...]:
@@ -16,7 +16,7 @@ def _needs(params: Mapping[str, Any]) -> tuple[mtbench.Features, ...]:
 
 
 def _variant(params: Mapping[str, Any]) -> str:
-    return network_features.variant(params, OWN, {})
+    return network_features.variant(params, DEFAULTS, {})
 
 
 @mtbench.hookimpl
@@ -30,9 +30,9 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         citation="Salimans et al., Improved Techniques for Training GANs, NeurIPS 2016",
         params={
             **network_features.parameters(),
-            "splits": mtbench.Param(OWN["splits"], minimum=1, help="mean over so many parts of the images"),
-            "shuffle": mtbench.Param(OWN["shuffle"], help="put the images in random order before splitting"),
-            "seed": mtbench.Param(OWN["seed"], minimum=0, maximum=2**32 - 1, help="of the order"),
+            "splits": mtbench.Param(DEFAULTS["splits"], minimum=1, help="mean over so many parts of the images"),
+            "shuffle": mtbench.Param(DEFAULTS["shuffle"], help="put the images in random order before splitting"),
+            "seed": mtbench.Param(DEFAULTS["seed"], minimum=0, maximum=2**32 - 1, help="of the order"),
         },
         shorthand="extractor",
         needs=_needs,

@@ -24,7 +24,7 @@ from mtbench import Context, DataError, MetricInputs, Score
 from mtbench.errors import ParamError
 from mtbench.stages.intervals import Measure
 from mtbench_plugins.metrics import network_features
-from mtbench_plugins.metrics.kid import OWN, PRESETS
+from mtbench_plugins.metrics.kid import DEFAULTS, PRESETS
 from mtbench_plugins.metrics.resampling import kernel_measure
 
 LARGEST_SUBSET = 1000
@@ -163,7 +163,7 @@ class Kid:
     """
 
     def __init__(self, **params: object) -> None:
-        settings = network_features.resolve(params, OWN, PRESETS)
+        settings = network_features.resolve(params, DEFAULTS, PRESETS)
         self._subsets: int | None = settings["subsets"]
         self._size: int | None = settings["subset_size"]
         self._seed: int = settings["seed"]

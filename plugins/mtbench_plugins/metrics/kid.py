@@ -8,7 +8,7 @@ from typing import Any
 import mtbench
 from mtbench_plugins.metrics import network_features
 
-OWN: Mapping[str, Any] = {"subsets": None, "subset_size": None, "seed": 2020}
+DEFAULTS: Mapping[str, Any] = {"subsets": None, "subset_size": None, "seed": 2020}
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "torch-fidelity": {"subsets": 100, "subset_size": 1000, "seed": 2020},
     # That library takes all images where there are fewer than 1000, and draws without a seed.
@@ -25,7 +25,7 @@ def _needs(params: Mapping[str, Any]) -> tuple[mtbench.Features, ...]:
 
 
 def _variant(params: Mapping[str, Any]) -> str:
-    return network_features.variant(params, OWN, PRESETS)
+    return network_features.variant(params, DEFAULTS, PRESETS)
 
 
 @mtbench.hookimpl

@@ -47,11 +47,11 @@ class PairedMetric:
 
     name = ""
 
-    def measure(self, found: Floats, truth: Floats, body: Mask, ends: Range) -> float:
+    def measure(self, image: Floats, truth: Floats, body: Mask, ends: Range) -> float:
         """The value of one case, N x H x W, from values clipped to the data range; NaN where it has none."""
         raise NotImplementedError
 
-    def of_volume(self, found: Floats, truth: Floats, body: Mask) -> float:
+    def of_volume(self, image: Floats, truth: Floats, body: Mask) -> float:
         """The value of one volume under the preset."""
         raise NotImplementedError
 
@@ -89,15 +89,15 @@ class PairedMetric:
         return mean_score(self.name, "", cases, values, note=note)
 
     def _of_case(self, candidate: ImageSet, paired: ImageSet, members: NDArray[np.int64]) -> float:
-        found, truth = (np.stack([_values(s, paired, i) for i in members]) for s in (candidate, paired))
+        volume, truth = (np.stack([_values(s, paired, i) for i in members]) for s in (candidate, paired))
         body = self._body(paired, members, truth)
         if not body.any():
             return float("nan")
         if self.preset:
             require_contiguous(self.name, [paired.slices[i] for i in members])
-            return self.of_volume(found, truth, body)
+            return self.of_volume(volume, truth, body)
         low, high = self._ends(paired, int(members[0]))
-        return self.measure(np.clip(found, low, high), np.clip(truth, low, high), body, (low, high))
+        return self.measure(np.clip(volume, low, high), np.clip(truth, low, high), body, (low, high))
 
     def _body(self, paired: ImageSet, members: NDArray[np.int64], truth: Floats) -> Mask:
         if self.body == "threshold":

@@ -200,13 +200,13 @@ class Segmenter:
         else:
             context.log.append("there are no validation slices: the segmenter of the last epoch is kept")
         masks = training.mask_tensor()
-        absent = [name for name, values in targets.regions.items() if not bool(member(masks, values).any())]
-        if len(absent) == len(targets.regions):
+        missing = [name for name, values in targets.regions.items() if not bool(member(masks, values).any())]
+        if len(missing) == len(targets.regions):
             raise DataError(
-                "no training slice shows anything of " + ", ".join(absent),
+                "no training slice shows anything of " + ", ".join(missing),
                 where=f"the {training.domain} domain of '{training.task.dataset}'",
             )
-        context.log.extend(f"no training slice shows '{name}'" for name in absent)
+        context.log.extend(f"no training slice shows '{name}'" for name in missing)
 
 
 class _Recipe(Recipe):
@@ -233,7 +233,7 @@ class _Recipe(Recipe):
             truth = images.mask_tensor(rows, self.context.device)
             logits = self.owner.logits(self.name, images.tensor(rows, self.context.device))
             predicted = self.targets.decode({self.name: logits})
-            for region, value in dice(predicted, truth, self.targets.scored(self.name)).items():
+            for region, value in dice(predicted, truth, self.targets.scored_regions(self.name)).items():
                 totals[region] = totals.get(region, 0.0) + value * len(truth)
         figures: dict[str, Any] = {f"dice {region}": total / len(images) for region, total in totals.items()}
         return {**figures, "score": sum(figures.values()) / len(figures)}

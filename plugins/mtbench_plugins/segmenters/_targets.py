@@ -61,7 +61,7 @@ class Targets:
             return table[masks.long()]
         return member(masks, self.regions[network]).long()
 
-    def scored(self, network: str) -> Mapping[str, tuple[int, ...]]:
+    def scored_regions(self, network: str) -> Mapping[str, tuple[int, ...]]:
         """The regions by whose Dice that network is judged."""
         return self.regions if self.per == "task" else {network: self.regions[network]}
 

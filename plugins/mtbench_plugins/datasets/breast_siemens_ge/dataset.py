@@ -16,7 +16,7 @@ from mtbench.errors import DataError
 from mtbench.formats import Cut, Volume, check_same_place, read, read_segmentation
 from mtbench.preparation import prepare_cases
 from mtbench_plugins.datasets.breast_siemens_ge.layout import CollectionLayout, Patient
-from mtbench_plugins.datasets.folder.cases import Case, cut_of, pictures_of, prepared
+from mtbench_plugins.datasets.folder.cases import Case, cut_of, pictures_of, samples_of_case
 from mtbench_plugins.datasets.folder.config import Config
 from mtbench_plugins.datasets.folder.frames import Frames
 from mtbench_plugins.datasets.folder.listing import ImageEntry
@@ -91,7 +91,7 @@ def samples_of(patient: Patient, config: Config, *, by_index: bool = False) -> l
     item = ImageEntry(patient.name, patient.series, patient.relative, None, {}, patient.name, patient.split)
     case = Case(patient.name, patient.name, pictures_of(item, image, masks, "axial"))
     domain = config.source if patient.domain == "source" else config.target
-    return list(prepared(case, domain, config.labels, Frames("plain", config.size).of))
+    return list(samples_of_case(case, domain, config.labels, Frames("plain", config.size).of))
 
 
 def labels_of(patient: Patient, image: Volume, *, by_index: bool) -> NDArray[np.uint8]:

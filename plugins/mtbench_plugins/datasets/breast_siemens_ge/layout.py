@@ -86,9 +86,9 @@ class CollectionLayout:
         """
         makers = manufacturers(self.clinical)
         series = precontrast(self.mapping) if self.mapping else None
-        masked, imaged = _patients(self.masks), _patients(self.images)
+        with_masks, with_images = _patients(self.masks), _patients(self.images)
         series_and_maker: dict[str, tuple[Path, str]] = {}
-        for name in sorted(masked | (imaged & TRAINING)):
+        for name in sorted(with_masks | (with_images & TRAINING)):
             try:
                 series_and_maker[name] = (self._series(name, series), _maker_of(name, makers, self.clinical))
                 for path in self.mask_files(name):
@@ -119,13 +119,13 @@ class CollectionLayout:
             folder / f"Segmentation_{name}_Dense_and_Vessels.seg.nrrd",
         )
 
-    def _series(self, name: str, mapped: dict[str, list[str]] | None) -> Path:
+    def _series(self, name: str, names_of: dict[str, list[str]] | None) -> Path:
         folder = self.images / name
         if not folder.is_dir():
             raise DataError("there are masks and no images", where=self._relative(folder), remedy=OBTAIN)
         series = [path for path in sorted(folder.glob("*/*")) if path.is_dir() and is_series(path)]
-        if mapped is not None:
-            names = mapped.get(name, [])
+        if names_of is not None:
+            names = names_of.get(name, [])
             matches = [path for path in series if path.name in names]
             expected = "a folder called " + " or ".join(names) if names else f"{name} in the mapping spreadsheet"
         else:

@@ -97,27 +97,27 @@ def samples_of(group: Group, config: Config) -> list[Sample]:
     return [
         sample
         for case in cases(group.items, group.domain)
-        for sample in prepared(case, group.domain, config.labels, frames.of)
+        for sample in samples_of_case(case, group.domain, config.labels, frames.of)
     ]
 
 
-def prepared(
+def samples_of_case(
     case: Case, domain: DomainConfig, labels: Mapping[str, int], frame_of: Callable[[Picture, DomainConfig], Frame]
 ) -> Iterator[Sample]:
     """The chosen slices of a case: grey levels uint8, masks with the values of ``labels``."""
-    values = _ranked(case, domain.from_below) if domain.from_below else None
+    instances = _instances(case, domain.from_below) if domain.from_below else None
     first, last = domain.slices or (0, len(case.pictures) - 1)
     pairs = []
     # Each of the 256 values once, instead of each pixel of each slice.
     levels = np.arange(256, dtype=np.uint8)
-    table = None if domain.class_masks else _labelled(levels, values, domain, labels).tobytes()
+    table = None if domain.class_masks else _task_labels(levels, instances, domain, labels).tobytes()
     for picture in case.pictures[first : last + 1]:
         mask = picture.mask
         if mask is not None:
             if table is not None and mask.dtype == np.uint8:
                 mask = np.frombuffer(mask.tobytes().translate(table), np.uint8).reshape(mask.shape)
             else:
-                mask = _labelled(mask, values, domain, labels)
+                mask = _task_labels(mask, instances, domain, labels)
         if mask is None or np.count_nonzero(mask) >= domain.min_area:
             pairs.append((picture, mask))
     window = _case_window(case, domain)
@@ -149,7 +149,7 @@ def prepared(
 
 
 def cut_of(volume: Volume, config: Config) -> Cut:
-    """How a source image or volume that is not part of the data set would be cut: as :func:`prepared` does.
+    """How a source image or volume that is not part of the data set would be cut: as :func:`samples_of_case` does.
 
     Raises:
         DataError: it cannot be cut that way: no orientation, no spacing where that is needed.
@@ -210,14 +210,14 @@ def _masks(item: ImageEntry, volume: Volume, plane: Plane | None) -> NDArray[np.
     return replace(volume, array=label_map).slices(plane)
 
 
-def _labelled(
-    raw: NDArray[np.generic], ranked: set[int] | None, domain: DomainConfig, labels: Mapping[str, int]
+def _task_labels(
+    raw: NDArray[np.generic], instances: set[int] | None, domain: DomainConfig, labels: Mapping[str, int]
 ) -> NDArray[np.uint8]:
     """Raw mask values as the task's labels; what no label names is background."""
     if domain.class_masks:
         order = np.array([0, *(labels[name] for name in domain.class_masks)], np.uint8)
         return order[np.asarray(raw, np.uint8)]
-    here = np.isin(raw, list(ranked)) if ranked is not None else np.True_
+    here = np.isin(raw, list(instances)) if instances is not None else np.True_
     result = np.zeros(raw.shape, np.uint8)
     for name, values in domain.labels.items():
         inside = raw != 0 if values is None else np.isin(raw, values)
@@ -225,7 +225,7 @@ def _labelled(
     return result
 
 
-def _ranked(case: Case, ranks: tuple[int, int]) -> set[int]:
+def _instances(case: Case, ranks: tuple[int, int]) -> set[int]:
     """The instances whose mean height over the whole case has one of these ranks, 1 being the lowest."""
     weight: dict[int, tuple[float, int]] = {}
     for picture in case.pictures:

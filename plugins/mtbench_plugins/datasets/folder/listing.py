@@ -266,17 +266,17 @@ def read_table(path: Path, columns: Sequence[str], where: str) -> list[dict[str,
         raise DataError(f"the table cannot be read: {error}", where=str(path)) from error
     header = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
-    known = [name.strip() for name in reader.fieldnames or ()]
-    reader.fieldnames = known
+    present = [name.strip() for name in reader.fieldnames or ()]
+    reader.fieldnames = present
     for column in columns:
-        if column not in known:
+        if column not in present:
             raise DataError(
                 f"the table has no column '{column}'",
                 where=where,
-                matches=close_matches(column, known),
-                expected="one of " + ", ".join(known),
+                matches=close_matches(column, present),
+                expected="one of " + ", ".join(present),
             )
-    return [{name: (row[name] or "").strip() for name in known} for row in reader]
+    return [{name: (row[name] or "").strip() for name in present} for row in reader]
 
 
 def split_of(text: str, what: str, where: str) -> str:

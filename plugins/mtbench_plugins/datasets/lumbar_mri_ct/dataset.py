@@ -38,7 +38,7 @@ class LumbarMriCt:
         ct = self._ct(root)
         config = self._config(ct)
         yield from raw_files(root, config.source, _silent)
-        yield from (path for path in raw_files(root, config.target, _silent) if self._wanted(path.relative_to(root)))
+        yield from (path for path in raw_files(root, config.target, _silent) if self._is_used(path.relative_to(root)))
         if (root / ct / META).is_file():
             yield root / ct / META
 
@@ -57,10 +57,10 @@ class LumbarMriCt:
         config = self._config(ct)
         cases: dict[str, Group] = {}
         for domain in config.domains:
-            listed = items(root, domain, partial(_left_out, context, domain.name))
+            entries = items(root, domain, partial(_left_out, context, domain.name))
             if domain.domain == "target":
-                listed = self._described(root / ct, listed, context)
-            for group in groups(listed):
+                entries = self._with_meta(root / ct, entries, context)
+            for group in groups(entries):
                 name = group[0].name if len(group) == 1 else group[0].patient
                 cases[f"{domain.name} {name}"] = Group(tuple(group), domain)
         yield from prepare_cases(cases, partial(samples_of, config=config), context, processes=True)
@@ -115,21 +115,21 @@ class LumbarMriCt:
 
     def _ct(self, root: Path) -> str:
         """The folder with the subjects, relative to the root."""
-        named = self._params["ct"]
-        places = [root / named] if named else [root, *(path for path in inside(root) if path.is_dir())]
+        name = self._params["ct"]
+        places = [root / name] if name else [root, *(path for path in inside(root) if path.is_dir())]
         for place in places:
             if next(place.glob("*/ct.nii.gz"), None) is not None:
                 return "" if place == root else place.relative_to(root).as_posix()
         raise DataError("missing: the CT (no folder holds SUBJECT/ct.nii.gz)", where=str(root), remedy=OBTAIN)
 
-    def _wanted(self, path: Path) -> bool:
+    def _is_used(self, path: Path) -> bool:
         return not self._left_out.intersection(path.parts)
 
-    def _described(self, folder: Path, listed: list[ImageEntry], context: mtbench.Context) -> list[ImageEntry]:
+    def _with_meta(self, folder: Path, entries: list[ImageEntry], context: mtbench.Context) -> list[ImageEntry]:
         """Subjects with the side that meta.csv gives them, without those that the parameters leave out."""
         meta = _meta(folder / META, context)
         result = []
-        for item in listed:
+        for item in entries:
             subject = item.patient
             if subject in self._left_out:
                 continue
@@ -140,9 +140,9 @@ class LumbarMriCt:
             split = split_of(row.get("split", ""), subject, META)
             scanner = " ".join(filter(None, (row.get("manufacturer", ""), row.get("scanner_model", ""))))
             result.append(replace(item, split=split, scanner=scanner))
-        without = len(listed) - len(result)
+        without = len(entries) - len(result)
         if self._left_out:
-            context.log.append(f"{without} of {len(listed)} CT subjects left out, {len(self._left_out)} asked for")
+            context.log.append(f"{without} of {len(entries)} CT subjects left out, {len(self._left_out)} asked for")
         return result
 
 

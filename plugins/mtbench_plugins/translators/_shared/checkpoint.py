@@ -110,7 +110,7 @@ def read(path: Path) -> State:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise _pickled(where, error) from None
+        raise _pickle_error(where, error) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(
             f"this file cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
@@ -150,7 +150,7 @@ def same_channels(inputs: int, outputs: int) -> int:
     return inputs
 
 
-def _pickled(where: str, error: Exception) -> WeightsError:
+def _pickle_error(where: str, error: Exception) -> WeightsError:
     if "Weights only load failed" in str(error) and "Unsupported" in str(error):
         match = re.search(r"(?:GLOBAL|global|class) ([\w.]+)", str(error))
         name = f" ({match.group(1)})" if match else ""

@@ -100,6 +100,6 @@ class CycleRecipe(Recipe):
         """B x 1 x H x W in [0, 1] to B x C x H x W in [-1, 1]."""
         return signed(images).expand(-1, self.channels, -1, -1)
 
-    def previewed(self) -> Tensor:
+    def preview_source(self) -> Tensor:
         """The preview on the networks' device."""
         return self.preview.to(next(self.nets.G_A.parameters()).device)

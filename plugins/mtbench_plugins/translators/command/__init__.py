@@ -10,7 +10,7 @@ import mtbench
 from mtbench.errors import ParamError, RequestError, close_matches
 from mtbench.registry.params import complete
 from mtbench.registry.userconfig import UserConfig
-from mtbench_plugins.translators.command.placeholders import used
+from mtbench_plugins.translators.command.placeholders import placeholders_in
 
 FOUR_HOURS = 4 * 3600.0
 
@@ -39,14 +39,14 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         "mtbench_plugins.translators.command.model:Command",
         params=PARAMS,
         shorthand="name",
-        stochastic=lambda params: "seed" in used(params["run"] or ""),
-        conditional=lambda params: "masks" in used(params["run"] or ""),
-        configure=configured,
+        stochastic=lambda params: "seed" in placeholders_in(params["run"] or ""),
+        conditional=lambda params: "masks" in placeholders_in(params["run"] or ""),
+        configure=configure,
         description="a program of your own: a folder of images in, a folder of images out",
     )
 
 
-def configured(params: Mapping[str, Any], config: UserConfig) -> Mapping[str, Any]:
+def configure(params: Mapping[str, Any], config: UserConfig) -> Mapping[str, Any]:
     """The parameters with what ``[commands.NAME]`` says; those given by hand go over it.
 
     Raises:
@@ -86,7 +86,7 @@ def _check(params: Mapping[str, Any], where: str) -> None:
         parts = shlex.split(params["run"])
     except ValueError as error:
         raise ParamError(f"run = {params['run']!r} cannot be read: {error}", where=where) from None
-    names = used(params["run"])
+    names = placeholders_in(params["run"])
     placeholders = ("input", "output", "masks", "device", "seed")
     for unknown in sorted(names - set(placeholders)):
         raise ParamError(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mtbench import Context, DataError, ImageSet
 from mtbench_plugins.translators.command import exchange
-from mtbench_plugins.translators.command.placeholders import arguments, used
+from mtbench_plugins.translators.command.placeholders import arguments, placeholders_in
 from mtbench_plugins.translators.command.process import run, tail
 
 
@@ -59,7 +59,7 @@ class Command:
         exchange.write(images.images, images.slices, inputs, form)
         outputs.mkdir()
         values: dict[str, Any] = {"input": inputs, "output": outputs, "device": context.device, "seed": context.seed}
-        if "masks" in used(self._command):
+        if "masks" in placeholders_in(self._command):
             if images.masks is None:
                 raise DataError("the program wants masks and there are none", where=self._label)
             values["masks"] = folder / "masks"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 _PATTERN = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 
-def used(command: str) -> set[str]:
+def placeholders_in(command: str) -> set[str]:
     """The names of the placeholders in a command line."""
     return {match[1] for match in _PATTERN.finditer(command) if match[1]}
 

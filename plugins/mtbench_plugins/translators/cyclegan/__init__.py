@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import mtbench
-from mtbench_plugins.translators._shared import declared
+from mtbench_plugins.translators._shared import common
 
 
 @mtbench.hookimpl
@@ -15,26 +15,26 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         "cyclegan",
         "mtbench_plugins.translators.cyclegan.model:CycleGan",
         params={
-            **declared.checkpoint("latest_net_G_A.pth"),
-            **declared.budget(epochs=200, decay=0.5),
-            **declared.adam(lr=2e-4, beta1=0.5, beta2=0.999),
+            **common.checkpoint("latest_net_G_A.pth"),
+            **common.budget(epochs=200, decay=0.5),
+            **common.adam(lr=2e-4, beta1=0.5, beta2=0.999),
             "pool_size": mtbench.Param(50, minimum=0, help="past translations shown to each discriminator"),
             "lambda_A": mtbench.Param(10.0, minimum=0, help="weight of the cycle source, target, source"),
             "lambda_B": mtbench.Param(10.0, minimum=0, help="weight of the cycle target, source, target"),
             "lambda_identity": mtbench.Param(0.5, minimum=0, help="weight of the identity terms, times lambda_A or B"),
-            **declared.augmentation(jitter=True, flip=True),
-            **declared.channels(),
-            **declared.architecture(
+            **common.augmentation(jitter=True, flip=True),
+            **common.channels(),
+            **common.architecture(
                 ngf="filters of the generators' first layer (64; of a checkpoint: the file's)",
                 n_blocks="residual blocks (9; of a checkpoint: the file's)",
             ),
             "ndf": mtbench.Param(64, minimum=1, help="filters of the discriminators' first layer"),
             "n_layers_D": mtbench.Param(3, minimum=1, help="strided layers of the discriminators"),
         },
-        trains=declared.trains,
+        trains=common.trains,
         description="unpaired translation by cycle-consistent adversarial networks",
         citation="Zhu, Park, Isola, Efros: Unpaired image-to-image translation using cycle-consistent "
         "adversarial networks. ICCV 2017",
         licence="original code: BSD-2-Clause; released weights: no terms of their own",
-        notes=declared.notes("CycleGAN's code is under a BSD licence; its released weights state no terms."),
+        notes=common.notes("CycleGAN's code is under a BSD licence; its released weights state no terms."),
     )

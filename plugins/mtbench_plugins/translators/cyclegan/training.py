@@ -40,6 +40,6 @@ class CycleGanRecipe(CycleRecipe):
 
     def samples(self, moment: Moment) -> Mapping[str, Tensor]:
         """The preview and its translation."""
-        source = self.previewed()
+        source = self.preview_source()
         translation = self.nets.G_A(self.signed(source))
         return {"source": source, "translated": unsigned(translation.float().mean(dim=1, keepdim=True))}

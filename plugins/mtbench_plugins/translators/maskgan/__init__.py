@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import mtbench
-from mtbench_plugins.translators._shared import declared
+from mtbench_plugins.translators._shared import common
 
 
 @mtbench.hookimpl
@@ -15,9 +15,9 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         "maskgan",
         "mtbench_plugins.translators.maskgan.model:MaskGan",
         params={
-            **declared.checkpoint("best_net_G_A.pth"),
-            **declared.budget(epochs=80, decay=0.5, batch_size=4),
-            **declared.adam(lr=2e-4, beta1=0.5, beta2=0.999),
+            **common.checkpoint("best_net_G_A.pth"),
+            **common.budget(epochs=80, decay=0.5, batch_size=4),
+            **common.adam(lr=2e-4, beta1=0.5, beta2=0.999),
             "pool_size": mtbench.Param(50, minimum=0, help="past translations shown to each discriminator"),
             "lambda_A": mtbench.Param(10.0, minimum=0, help="weight of the cycle source, target, source"),
             "lambda_B": mtbench.Param(10.0, minimum=0, help="weight of the cycle target, source, target"),
@@ -43,9 +43,9 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
                 maximum=100,
                 help="largest distance of a pair's slices, in percent of their volumes; 100 pairs freely",
             ),
-            **declared.augmentation(jitter=False, flip=False),
-            **declared.channels(),
-            **declared.architecture(
+            **common.augmentation(jitter=False, flip=False),
+            **common.channels(),
+            **common.architecture(
                 ngf="filters of the generators' first layer (64; of a checkpoint: the file's)",
                 n_blocks="residual blocks (9; of a checkpoint: the file's)",
                 n_attentions="attention maps, the background's included (5; of a checkpoint: the file's)",
@@ -53,10 +53,10 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
             "ndf": mtbench.Param(64, minimum=1, help="filters of the discriminators' first layer"),
             "n_layers_D": mtbench.Param(3, minimum=1, help="strided layers of the discriminators"),
         },
-        trains=declared.trains,
+        trains=common.trains,
         description="CycleGAN with attention, steered by coarse masks made from the images themselves",
         citation="Phan, Liao, Verjans, To: Structure-preserving synthesis: MaskGAN for unpaired MR-CT "
         "translation. MICCAI 2023",
         licence="original code and weights: none given, all rights reserved",
-        notes=declared.notes("MaskGAN's code and weights come without a licence: all rights reserved by its authors."),
+        notes=common.notes("MaskGAN's code and weights come without a licence: all rights reserved by its authors."),
     )

@@ -62,7 +62,7 @@ class MaskGanRecipe(CycleRecipe):
 
     def samples(self, moment: Moment) -> Mapping[str, Tensor]:
         """The preview, its translation and its background attention."""
-        source = self.previewed()
+        source = self.preview_source()
         translation: MaskedTranslation = self.nets.G_A(self.signed(source))
         return {
             "source": source,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import mtbench
-from mtbench_plugins.translators._shared import declared
+from mtbench_plugins.translators._shared import common
 
 
 def supports(task: mtbench.Task) -> str | None:
@@ -23,17 +23,17 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         "spade",
         "mtbench_plugins.translators.spade.model:Spade",
         params={
-            **declared.checkpoint("latest_net_G.pth"),
-            **declared.budget(epochs=50, decay=0.0),
-            **declared.adam(lr=2e-4, beta1=0.0, beta2=0.9),
+            **common.checkpoint("latest_net_G.pth"),
+            **common.budget(epochs=50, decay=0.0),
+            **common.adam(lr=2e-4, beta1=0.0, beta2=0.9),
             "ttur": mtbench.Param(True, help="half the learning rate for the generator, twice for the discriminator"),
             "lambda_feat": mtbench.Param(10.0, minimum=0, help="weight of feature matching"),
             "lambda_vgg": mtbench.Param(
                 10.0, minimum=0, help="weight of the VGG loss, left out where its weights are not at hand"
             ),
-            **declared.augmentation(jitter=True, flip=True),
-            **declared.channels(),
-            **declared.architecture(
+            **common.augmentation(jitter=True, flip=True),
+            **common.channels(),
+            **common.architecture(
                 ngf="filters of the generator's last stage (64; of a checkpoint: the file's)",
                 nhidden="filters between label map and modulation (128; of a checkpoint: the file's)",
             ),
@@ -41,13 +41,13 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
             "n_layers_D": mtbench.Param(4, minimum=2, help="stages of each discriminator before its last"),
             "num_D": mtbench.Param(2, minimum=1, help="discriminators, each at half the scale of the one before"),
         },
-        trains=declared.trains,
+        trains=common.trains,
         conditional=True,
         supports=supports,
         description="draws target images from label maps with spatially-adaptive normalisation",
         citation="Park, Liu, Wang, Zhu: Semantic image synthesis with spatially-adaptive normalization. CVPR 2019",
         licence="original code and released weights: CC BY-NC-SA 4.0, non-commercial",
-        notes=declared.notes(
+        notes=common.notes(
             "SPADE's released weights are under CC BY-NC-SA 4.0: academic research only, no commercial use."
         ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import mtbench
-from mtbench_plugins.translators._shared import declared
+from mtbench_plugins.translators._shared import common
 
 
 @mtbench.hookimpl
@@ -15,7 +15,7 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         "unsb",
         "mtbench_plugins.translators.unsb.model:Unsb",
         params={
-            **declared.checkpoint("latest_net_G.pth"),
+            **common.checkpoint("latest_net_G.pth"),
             "nfe": mtbench.Param(
                 None, "int", minimum=1, help="evaluations of the generator for a translation (num_timesteps)"
             ),
@@ -27,26 +27,26 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
                 help="released: the generator ignores the time step, as in the released code and all its weights; "
                 "corrected: its blocks use it",
             ),
-            **declared.budget(epochs=400, decay=0.5),
-            **declared.adam(lr=2e-4, beta1=0.5, beta2=0.999),
+            **common.budget(epochs=400, decay=0.5),
+            **common.adam(lr=2e-4, beta1=0.5, beta2=0.999),
             "lambda_GAN": mtbench.Param(1.0, minimum=0, help="weight of the adversarial term"),
             "lambda_SB": mtbench.Param(1.0, minimum=0, help="weight of the bridge term"),
             "lambda_NCE": mtbench.Param(1.0, minimum=0, help="weight of the patch-wise contrast"),
             "nce_layers": mtbench.Param([0, 4, 8, 12, 16], help="feature layers of the contrast that exist are used"),
             "num_patches": mtbench.Param(256, minimum=2, help="patches a layer"),
             "netF_nc": mtbench.Param(256, minimum=1, help="width of the patch projection"),
-            **declared.augmentation(jitter=True, flip=True),
-            **declared.channels(),
-            **declared.architecture(
+            **common.augmentation(jitter=True, flip=True),
+            **common.channels(),
+            **common.architecture(
                 ngf="filters of the generator's first layer (64; of a checkpoint: the file's)",
                 n_blocks="residual blocks (9; of a checkpoint: the file's)",
             ),
             "ndf": mtbench.Param(64, minimum=1, help="filters of the discriminator's and energy network's first layer"),
         },
-        trains=declared.trains,
+        trains=common.trains,
         stochastic=True,
         description="unpaired neural Schroedinger bridge: a few steps from source to target image",
         citation="Kim, Kwon, Kim, Ye: Unpaired image-to-image translation via neural Schroedinger bridge. ICLR 2024",
         licence="original code: MIT; released weights: no terms of their own",
-        notes=declared.notes("UNSB's code is under the MIT licence; its released weights state no terms."),
+        notes=common.notes("UNSB's code is under the MIT licence; its released weights state no terms."),
     )

@@ -55,31 +55,31 @@ class WalkPair:
         return (one.detach(), two.detach()) if detached else (one, two)
 
 
-def discriminator_loss(discriminator: nn.Module, real: Tensor, walked: WalkPair) -> Tensor:
+def discriminator_loss(discriminator: nn.Module, real: Tensor, pair: WalkPair) -> Tensor:
     """Least squares on real target images and on predictions, halved."""
-    step = walked.index()
-    on_fake = least_squares(discriminator(walked.fake.detach(), step), real=False)
+    step = pair.index()
+    on_fake = least_squares(discriminator(pair.fake.detach(), step), real=False)
     return 0.5 * (on_fake + least_squares(discriminator(real, step), real=True))
 
 
-def adversarial_loss(discriminator: nn.Module, walked: WalkPair) -> Tensor:
+def adversarial_loss(discriminator: nn.Module, pair: WalkPair) -> Tensor:
     """What the generator pays for predictions that D recognises."""
-    return least_squares(discriminator(walked.fake, walked.index()), real=True)
+    return least_squares(discriminator(pair.fake, pair.index()), real=True)
 
 
-def energy_loss(energy: nn.Module, walked: WalkPair) -> Tensor:
+def energy_loss(energy: nn.Module, pair: WalkPair) -> Tensor:
     """E's loss: its scores of a walk's own pairs against those of two independent walks."""
-    one, two = walked.pairs(detached=True)
-    same, crossed = _energies(energy, walked, one, two)
+    one, two = pair.pairs(detached=True)
+    same, crossed = _energies(energy, pair, one, two)
     return -same + crossed + crossed.square()
 
 
-def bridge_loss(energy: nn.Module, walked: WalkPair, weights: UnsbWeights) -> Tensor:
+def bridge_loss(energy: nn.Module, pair: WalkPair, weights: UnsbWeights) -> Tensor:
     """The Schroedinger bridge term: transport cost minus the weighted entropy that E estimates."""
-    one, two = walked.pairs(detached=False)
-    same, crossed = _energies(energy, walked, one, two)
-    remaining = (walked.steps - walked.step) / walked.steps
-    cost = (walked.x.float() - walked.fake.float()).square().mean()
+    one, two = pair.pairs(detached=False)
+    same, crossed = _energies(energy, pair, one, two)
+    remaining = (pair.steps - pair.step) / pair.steps
+    cost = (pair.x.float() - pair.fake.float()).square().mean()
     return weights.lambda_sb * weights.tau * (cost - remaining * (same - crossed))
 
 
@@ -125,8 +125,8 @@ def draw_positions(maps: Sequence[tuple[int, int]], patches: int) -> list[Tensor
     return [torch.randperm(h * w)[:patches] for h, w in maps]
 
 
-def _energies(energy: nn.Module, walked: WalkPair, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
-    step = walked.index()
+def _energies(energy: nn.Module, pair: WalkPair, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+    step = pair.index()
     same: Tensor = energy(one, step, one).float().mean()
     crossed = torch.logsumexp(energy(one, step, two).float().flatten(), dim=0)
     return same, crossed

@@ -91,8 +91,8 @@ class UnsbRecipe(Recipe):
         """One walk for all; then D, E, and G together with F."""
         at = int(step.rng.integers(self.bridge.num_timesteps))
         step.forward(lambda part: self._walk(part, at))
-        step.update("D", lambda part: {"D": losses.discriminator_loss(self.D, part["b"], part["walked"])})
-        step.update("E", lambda part: {"E": losses.energy_loss(self.E, part["walked"])})
+        step.update("D", lambda part: {"D": losses.discriminator_loss(self.D, part["b"], part["walk"])})
+        step.update("E", lambda part: {"E": losses.energy_loss(self.E, part["walk"])})
         step.update(["G", "F"], self._generator_losses)
 
     def samples(self, moment: Moment) -> Mapping[str, Tensor]:
@@ -114,17 +114,17 @@ class UnsbRecipe(Recipe):
             points = self.bridge.reach(self.G, starts, at, _noise(starts))
         fake, fake2, part["idt"] = self.bridge.predict(self.G, points, at, _noise(starts)).chunk(3)
         x, x2, _ = points.chunk(3)
-        part["walked"] = losses.WalkPair(at, self.bridge.num_timesteps, x, x2, fake, fake2)
+        part["walk"] = losses.WalkPair(at, self.bridge.num_timesteps, x, x2, fake, fake2)
 
     def _generator_losses(self, part: Part) -> Losses:
-        weights, walked = self.weights, part["walked"]
+        weights, pair = self.weights, part["walk"]
         terms = {
-            "G_GAN": weights.lambda_gan * losses.adversarial_loss(self.D, walked),
-            "SB": losses.bridge_loss(self.E, walked, weights),
+            "G_GAN": weights.lambda_gan * losses.adversarial_loss(self.D, pair),
+            "SB": losses.bridge_loss(self.E, pair, weights),
         }
         if weights.lambda_nce > 0:
             # The original halves their sum.
-            terms["NCE"] = 0.5 * weights.lambda_nce * self._contrast(part["a"], walked.fake)
+            terms["NCE"] = 0.5 * weights.lambda_nce * self._contrast(part["a"], pair.fake)
             terms["NCE_Y"] = 0.5 * weights.lambda_nce * self._contrast(part["b"], part["idt"])
         return terms
 
