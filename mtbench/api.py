@@ -53,7 +53,7 @@ class RunResult:
 
     @property
     def attempts(self) -> pa.Table:
-        """Every try of a unit, failures included."""
+        """Every attempt at a unit, failures included."""
         return self.results.table("attempts")
 
     @property

@@ -10,7 +10,7 @@ import platformdirs
 from mtbench.errors import RequestError
 
 
-def expanded(path: str | os.PathLike[str]) -> Path:
+def expand(path: str | os.PathLike[str]) -> Path:
     """``path`` with ``~`` in place.
 
     Raises:

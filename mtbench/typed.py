@@ -93,7 +93,7 @@ class Wording:
             expected = mismatch.sentence(self.quoted)
             raise self.error(what, where=where, expected=expected, matches=mismatch.matches) from None
 
-    def known(self, raw: Iterable[str], names: Iterable[str], where: Callable[[str], str]) -> None:
+    def check_keys(self, raw: Iterable[str], names: Iterable[str], where: Callable[[str], str]) -> None:
         """Refuse a key that is none of ``names``.
 
         Raises:
@@ -129,7 +129,7 @@ def read(
         MtbenchError: a key is unknown, or a value does not fit.
     """
     hints = _hints(kind)
-    wording.known(raw, names or hints, where)
+    wording.check_keys(raw, names or hints, where)
     values = {name: wording.value(raw[name], hints[name], name, where(name)) for name in raw if name not in preset}
     return kind(**values, **preset)
 
@@ -148,11 +148,11 @@ def check_fields(instance: Any, where: str, error: type[MtbenchError] = PluginEr
     kind: Any = type(instance)
     hints = _hints(kind)
     for field in fields(instance):
-        value = fitted(getattr(instance, field.name), hints[field.name], where, field.name, error)
+        value = check_value(getattr(instance, field.name), hints[field.name], where, field.name, error)
         object.__setattr__(instance, field.name, value)
 
 
-def fitted(value: Any, hint: Any, where: str, name: str, error: type[MtbenchError] = PluginError) -> Any:
+def check_value(value: Any, hint: Any, where: str, name: str, error: type[MtbenchError] = PluginError) -> Any:
     """``value`` as ``hint`` has it: a list as a tuple, a set as a frozen one.
 
     Raises:
@@ -170,7 +170,7 @@ def as_type(value: Any, hint: Any) -> Any:
     if get_origin(hint) is Annotated:
         return _by_rules(value, *get_args(hint))
     try:
-        return _converted(value, hint, get_origin(hint), get_args(hint))
+        return _convert(value, hint, get_origin(hint), get_args(hint))
     except MismatchError as mismatch:
         if mismatch.own:
             raise
@@ -185,7 +185,7 @@ def as_type(value: Any, hint: Any) -> Any:
     raise MismatchError(expected, words=words, matches=matches, own=False)
 
 
-def _converted(value: Any, hint: Any, origin: Any, parts: tuple[Any, ...]) -> Any:
+def _convert(value: Any, hint: Any, origin: Any, parts: tuple[Any, ...]) -> Any:
     if origin in (Union, UnionType):
         return _any_of(value, parts)
     match value:

@@ -367,20 +367,20 @@ def test_names_do_not_lie(registry: Registry, metric: str, params: dict[str, Any
 
 def test_needs_ask_extractors_for_what_was_asked(registry: Registry) -> None:
     spec = registry.get("metric", "fid").spec
-    needs = spec.needed(registry.get("metric", "fid").complete({"extractor": "somebodys"}))
+    needs = spec.needs_for(registry.get("metric", "fid").complete({"extractor": "somebodys"}))
     assert [(n.of, n.extractor, n.arrays, dict(n.params)) for n in needs] == [
         ("candidate", "somebodys", ("pool",), {}),
         ("reference", "somebodys", ("pool",), {}),
     ]
-    needs = spec.needed(registry.get("metric", "fid").complete({"preset": "pytorch-fid", "quantise": False}))
+    needs = spec.needs_for(registry.get("metric", "fid").complete({"preset": "pytorch-fid", "quantise": False}))
     assert dict(needs[0].params) == {"resize": "bilinear", "scaling": "symmetric", "quantise": False}
     # What metrics ask for, extractors know; the same convention in other words is the same features.
     for preset in ("torch-fidelity", None):
-        asked = spec.needed(registry.get("metric", "fid").complete({"preset": preset}))[0].params
+        asked = spec.needs_for(registry.get("metric", "fid").complete({"preset": preset}))[0].params
         assert registry.get("extractor", "inception-fid").complete(asked) == registry.get(
             "extractor", "inception-fid"
         ).complete({})
-    need = registry.get("metric", "is").spec.needed(registry.get("metric", "is").complete({}))
+    need = registry.get("metric", "is").spec.needs_for(registry.get("metric", "is").complete({}))
     assert [(n.of, n.arrays) for n in need] == [("candidate", ("logits",))]
 
 

@@ -330,7 +330,7 @@ def test_names_tell_the_conventions(registry: Registry) -> None:
     for params, variant in (({}, ""), ({"paper_log": True, "laplacian": True}, "paper-log,laplacian")):
         complete = registry.get("metric", "frd").complete(params)
         assert spec.printed_variant(complete) == variant
-        for need in spec.needed(complete):
+        for need in spec.needs_for(complete):
             assert isinstance(need, mtbench.Features)
             assert need.params["laplacian"] is bool(params)
             registry.get("extractor", need.extractor).complete(need.params)

@@ -30,7 +30,7 @@ from mtbench.results.directory import Results
 from mtbench.stages.table import TranslateOptions
 from mtbench.stages.unit import Unit
 from mtbench.store.leases import Leases, confirm
-from mtbench.store.owner import gone, owner
+from mtbench.store.owner import is_gone, owner
 
 
 def unused(job: Job) -> Outcome:
@@ -420,13 +420,13 @@ def test_claims_of_a_process_that_is_gone_lapse_at_once(tmp_path: Path) -> None:
 
 
 def test_a_process_that_is_gone_is_known_to_be() -> None:
-    assert not gone(owner())
+    assert not is_gone(owner())
     code = "from mtbench.store.owner import owner; print(owner())"
     name = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert gone(name)
+    assert is_gone(name)
     elsewhere = ".".join(["another", *name.split(".")[1:]])
-    assert not gone(elsewhere)
-    assert not gone("no-such-name")
+    assert not is_gone(elsewhere)
+    assert not is_gone("no-such-name")
 
 
 def test_rows_of_runs_at_the_same_time_are_taken_by_when_they_were_written(tmp_path: Path) -> None:

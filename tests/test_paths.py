@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import pytest
 
 from mtbench.errors import RequestError
-from mtbench.paths import cache_folder, config_folder, expanded
+from mtbench.paths import cache_folder, config_folder, expand
 from mtbench.registry.userconfig import UserConfig
 from mtbench.store.folders import store_folder, weights_folder
 
@@ -54,7 +54,7 @@ def test_without_a_home_folder_the_remedy_is_named(monkeypatch: pytest.MonkeyPat
     ):
         store_folder()
     with pytest.raises(RequestError, match=r"'~/data' is in a home folder that is not known"):
-        expanded("~/data")
+        expand("~/data")
     monkeypatch.setenv("MTBENCH_STORE", str(tmp_path / "own"))
     assert store_folder() == tmp_path / "own"
 

@@ -72,7 +72,7 @@ def test_a_field_of_another_type_is_refused(make: Callable[[], object], words: l
 
 
 def test_lists_and_sets_are_taken() -> None:
-    assert metric(needs=["candidate", Features("reference", "net", ["a"])]).needed({}) == (
+    assert metric(needs=["candidate", Features("reference", "net", ["a"])]).needs_for({}) == (
         "candidate",
         Features("reference", "net", ("a",)),
     )
@@ -84,7 +84,7 @@ def test_lists_and_sets_are_taken() -> None:
 )
 def test_a_metric_reads_something_that_there_is(needs: Any) -> None:
     with pytest.raises(PluginError, match="MetricSpec 'm'"):
-        metric(needs=needs).needed({})
+        metric(needs=needs).needs_for({})
 
 
 @pytest.mark.parametrize("answer", [5, True, False, ["a"]])

@@ -14,13 +14,13 @@ from skimage.exposure import match_histograms
 import mtbench
 from mtbench.compute.context import Context
 from mtbench.registry.discovery import discover
-from mtbench.registry.registry import Registered
+from mtbench.registry.registry import Registration
 
 TASK = mtbench.Task("toy")
 
 
 @pytest.fixture(scope="module")
-def translators() -> dict[str, Registered]:
+def translators() -> dict[str, Registration]:
     registry = discover(third_party=False)
     return {name: registry.get("translator", name) for name in ("identity", "histogram", "precomputed")}
 
@@ -48,19 +48,19 @@ def target() -> mtbench.ImageSet:
     return image_set((255 * rng.beta(4, 2, (5, 40, 32))).astype(np.uint8), "target")
 
 
-def fitted(found: Registered, target: mtbench.ImageSet, **params: Any) -> Any:
+def fitted(found: Registration, target: mtbench.ImageSet, **params: Any) -> Any:
     made = found.create(params)
     made.fit(mtbench.TrainingData(TASK, target_train=target), Context())
     return made
 
 
-def test_identity_changes_nothing(translators: dict[str, Registered], source: mtbench.ImageSet) -> None:
+def test_identity_changes_nothing(translators: dict[str, Registration], source: mtbench.ImageSet) -> None:
     batch = batch_of(source)
     assert torch.equal(translators["identity"].create({}).translate(batch, Context()), batch.source)
 
 
 def test_histogram_matching_agrees_with_scikit_image(
-    translators: dict[str, Registered], source: mtbench.ImageSet, target: mtbench.ImageSet
+    translators: dict[str, Registration], source: mtbench.ImageSet, target: mtbench.ImageSet
 ) -> None:
     """Each slice against the pooled pixels of the target's training slices.
 
@@ -81,7 +81,7 @@ def test_histogram_matching_agrees_with_scikit_image(
 
 
 def test_histogram_keeps_order_ties_and_range(
-    translators: dict[str, Registered], source: mtbench.ImageSet, target: mtbench.ImageSet
+    translators: dict[str, Registration], source: mtbench.ImageSet, target: mtbench.ImageSet
 ) -> None:
     made = fitted(translators["histogram"], target, levels=64).translate(batch_of(source), Context()).numpy()[:, 0]
     assert made.dtype == np.float32
@@ -92,7 +92,7 @@ def test_histogram_keeps_order_ties_and_range(
         assert (np.diff([group[0] for group in by_value]) >= 0).all()
 
 
-def test_histogram_of_constant_images(translators: dict[str, Registered], target: mtbench.ImageSet) -> None:
+def test_histogram_of_constant_images(translators: dict[str, Registration], target: mtbench.ImageSet) -> None:
     flat = image_set(np.full((2, 8, 8), 7, np.uint8), "source")
     made = fitted(translators["histogram"], target, levels=64).translate(batch_of(flat), Context())
     assert torch.isfinite(made).all()
@@ -101,7 +101,7 @@ def test_histogram_of_constant_images(translators: dict[str, Registered], target
 
 
 def test_histogram_is_saved_and_loaded(
-    translators: dict[str, Registered], source: mtbench.ImageSet, target: mtbench.ImageSet, tmp_path: Path
+    translators: dict[str, Registration], source: mtbench.ImageSet, target: mtbench.ImageSet, tmp_path: Path
 ) -> None:
     made = fitted(translators["histogram"], target, levels=64)
     made.save(tmp_path)
@@ -111,14 +111,14 @@ def test_histogram_is_saved_and_loaded(
     assert torch.equal(made.translate(batch, Context()), again.translate(batch, Context()))
 
 
-def precomputed(translators: dict[str, Registered], folder: Path | None) -> Any:
+def precomputed(translators: dict[str, Registration], folder: Path | None) -> Any:
     return translators["precomputed"].create({"folder": None if folder is None else str(folder)})
 
 
 @pytest.mark.parametrize("naming", ["p{n}/slice_{n}", "p{n}_slice_{n}", "{n:03}"])
 @pytest.mark.parametrize("ending", [".png", ".npy", ".tif"])
 def test_precomputed_finds_images_by_slice_or_by_file(
-    naming: str, ending: str, translators: dict[str, Registered], source: mtbench.ImageSet, tmp_path: Path
+    naming: str, ending: str, translators: dict[str, Registration], source: mtbench.ImageSet, tmp_path: Path
 ) -> None:
     made = 255 - np.asarray(source.images)
     for n, image in enumerate(made):
@@ -134,7 +134,7 @@ def test_precomputed_finds_images_by_slice_or_by_file(
 
 
 def test_precomputed_reads_sixteen_bits(
-    translators: dict[str, Registered], source: mtbench.ImageSet, tmp_path: Path
+    translators: dict[str, Registration], source: mtbench.ImageSet, tmp_path: Path
 ) -> None:
     for n, image in enumerate(source.images):
         Image.fromarray(image.astype(np.uint16) * 257).save(tmp_path / f"{n:03}.png")
@@ -143,7 +143,7 @@ def test_precomputed_reads_sixteen_bits(
 
 
 def test_precomputed_tells_what_is_wrong(
-    translators: dict[str, Registered], source: mtbench.ImageSet, tmp_path: Path
+    translators: dict[str, Registration], source: mtbench.ImageSet, tmp_path: Path
 ) -> None:
     with pytest.raises(mtbench.DataError, match=r"no folder is given.*precomputed:folder=PATH"):
         precomputed(translators, None)

@@ -7,7 +7,17 @@ from typing import Any, TypeVar
 
 import click
 
+from mtbench.errors import RequestError
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def name_and_value(text: str) -> tuple[str, str]:
+    """The two parts of ``NAME=VALUE``."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise RequestError(f"'{text}' is not of the form NAME=VALUE")
+    return name, value
 
 
 def plugin_options(command: F) -> F:

@@ -32,7 +32,7 @@ def command(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_p
         if not rows:
             names = [n for plugin in registry.plugins for _, n in plugin.specs]
             matches = close_matches(name, names)
-            raise RequestError(f"there is no plugin '{name}'", matches=matches, remedy=registry.broken(name))
+            raise RequestError(f"there is no plugin '{name}'", matches=matches, remedy=registry.problem_of(name))
     problems = [p for p in registry.plugins if p.problem]
     if as_json:
         click.echo(
@@ -56,8 +56,8 @@ def command(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_p
 
 
 def _row(registry: Registry, kind: str, name: str) -> dict[str, Any]:
-    registered = registry.get(kind, name)
-    spec, plugin = registered.spec, registered.plugin
+    registration = registry.get(kind, name)
+    spec, plugin = registration.spec, registration.plugin
     row: dict[str, Any] = {
         "kind": kind,
         "name": name,

@@ -11,7 +11,7 @@ from mtbench.errors import DataError, MtbenchError, RequestError
 from mtbench.plan import Plan
 from mtbench.registry.basespec import Spec
 from mtbench.registry.contracts import Trainable
-from mtbench.registry.registry import Registered, Registry
+from mtbench.registry.registry import Registration, Registry
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import MANIFEST, Artefact, Store
 from mtbench.store.files import irregular, irregular_below, sha256_of
@@ -52,7 +52,7 @@ def adopt(
             raise RequestError(
                 f"{unit.name} is in the store already", remedy="Give --replace to put this one in its place"
             )
-        registered = registry.get(unit.kind, unit.plugin)
+        registration = registry.get(unit.kind, unit.plugin)
         job = maker.job(unit, lease)
         info = {
             "notes": ["trained elsewhere and adopted"],
@@ -63,12 +63,12 @@ def adopt(
             confirm(lease)
             store.drop("fit", job.address)
 
-        with store.create("fit", job.address, job.manifest(registered.spec.revision), info, check) as folder:
+        with store.create("fit", job.address, job.manifest(registration.spec.revision), info, check) as folder:
             for name, path in files.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, folder / name)
-            _try(unit, registered, folder, what)
-        return maker.made(unit)
+            _check_loads(unit, registration, folder, what)
+        return maker.settle(unit)
     finally:
         maker.close()
 
@@ -130,9 +130,9 @@ def _files(what: Path) -> dict[str, Path]:
     return files
 
 
-def _try(unit: Unit, registered: Registered[Spec[Trainable]], folder: Path, what: Path) -> None:
+def _check_loads(unit: Unit, registration: Registration[Spec[Trainable]], folder: Path, what: Path) -> None:
     try:
-        registered.create(unit.arguments).load(folder)
+        registration.create(unit.arguments).load(folder)
     except MtbenchError:
         raise
     except Exception as error:

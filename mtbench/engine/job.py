@@ -41,7 +41,7 @@ class Job(Record):
         strict: whether a data set is refused when cases of it have to be left out.
         timeout: seconds it may take, or ``None``.
         memory_mb: resident memory that its processes may take together, or ``None``.
-        lease: file and content of the claim on the unit, looked at again before its artefact is committed.
+        lease: file and content of the lease on the unit, looked at again before its artefact is committed.
         events: folder for the TensorBoard events of a fit; empty for none.
     """
 

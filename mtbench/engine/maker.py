@@ -1,4 +1,4 @@
-"""How an artefact comes to be made once, by whoever wants it: look, claim, look again, make, settle, release.
+"""How an artefact comes to be made once, by whoever wants it: look, lease, look again, make, settle, release.
 
 Runs, `mtbench data prepare` and `mtbench store adopt` share a store, and with it the folder in which a unit keeps what
 it has done so far. They all go through here: one of them works on a unit, the others wait and use what it makes.
@@ -22,14 +22,14 @@ _POLL = 1.0
 
 
 class Maker:
-    """The artefacts of one plan's units, and this process's claims on those that it makes.
+    """The artefacts of one plan's units, and this process's leases of those that it makes.
 
     Args:
         plan, registry, store: of what, with what, where.
-        patience: seconds of silence after which another process's claims have lapsed.
+        patience: seconds of silence after which another process's leases have lapsed.
 
     Attributes:
-        leases: the claims.
+        leases: of this process.
         artefacts: by unit key, of the units that have ended well.
         poll: seconds between looks at a unit that another process makes.
     """
@@ -40,13 +40,13 @@ class Maker:
         self._store = store
         self._hashes = Hashes(store.root / "hashes.sqlite")
         self._places: dict[str, Place] = {}
-        self._claims: dict[str, str] = {}
+        self._lease_addresses: dict[str, str] = {}
         self.leases = Leases(store.root, patience)
         self.artefacts: dict[str, Artefact] = {}
         self.poll = min(_POLL, patience / 4)
 
     def close(self) -> None:
-        """Give all claims back."""
+        """Give all leases back."""
         self.leases.close()
         self._hashes.close()
 
@@ -56,19 +56,19 @@ class Maker:
         return place.address if place else ""
 
     def find(self, unit: Unit) -> Artefact | None:
-        """The unit's artefact, without a claim; its raw files are hashed where nobody has done that."""
+        """The unit's artefact, without a lease; its raw files are hashed where nobody has done that."""
         files = raw_files(unit, self._registry, self._hashes) or ""
         artefact = self._store.get(unit.stage, address(unit, self.artefacts, files))
         if artefact is not None:
             self.artefacts[unit.key] = artefact
         return artefact
 
-    def claim(self, unit: Unit, *, fresh: bool = False) -> Artefact | Lease | None:
-        """The unit's artefact, or a claim to make it; ``None`` while another process holds the claim.
+    def lease(self, unit: Unit, *, fresh: bool = False) -> Artefact | Lease | None:
+        """The unit's artefact, or a lease to make it; ``None`` while another process holds one.
 
         Args:
             unit: its inputs are there.
-            fresh: claim it even where it is made already.
+            fresh: take the lease even where the artefact exists.
 
         Raises:
             DataError, PluginError, StoreError: its place cannot be known, or what lies there cannot be read.
@@ -76,27 +76,27 @@ class Maker:
         self.release(unit)
         while True:
             place = self._locate(unit)
-            # What lies at a provisional address is moved by the holder of its claim and nobody else.
+            # What lies at a provisional address is moved by the holder of its lease and nobody else.
             if not fresh and not place.provisional and self._look(unit) is not None:
                 return self.artefacts[unit.key]
             lease = self.leases.take(place.address)
             if lease is None:
                 return None
-            self._claims[unit.key] = place.address
-            # Whoever held the claim before may have finished, and read raw files that nobody had read before.
+            self._lease_addresses[unit.key] = place.address
+            # Whoever held the lease before may have finished, and read raw files that nobody had read before.
             if self._locate(unit) == place:
                 break
             self.release(unit)
         if fresh or self._look(unit) is None:
             return lease
-        artefact = self.made(unit)
+        artefact = self.settle(unit)
         self.release(unit)
         return artefact
 
     def wait(self, unit: Unit, note: Callable[[str], None], *, fresh: bool = False) -> Artefact | Lease:
-        """As :meth:`claim`, but wait while another process holds the claim; ``note`` says so, once."""
+        """As :meth:`lease`, but wait while another process holds the lease; ``note`` says so, once."""
         notified = False
-        while (result := self.claim(unit, fresh=fresh)) is None:
+        while (result := self.lease(unit, fresh=fresh)) is None:
             if not notified:
                 note(f"Another process is at work on '{unit.name}'; waiting for what it makes.")
             notified = True
@@ -104,7 +104,7 @@ class Maker:
         return result
 
     def job(self, unit: Unit, lease: Lease | None) -> Job:
-        """The job that makes a unit under a claim."""
+        """The job that makes a unit under a lease."""
         place = self._places[unit.key]
         inputs = {role: (self._plan.units[key].stage, self.artefacts[key]) for role, key in unit.inputs.items()}
         return Job(
@@ -120,8 +120,8 @@ class Maker:
             lease=lease,
         )
 
-    def made(self, unit: Unit) -> Artefact:
-        """The artefact of a unit that was made under a claim, at the address that it keeps.
+    def settle(self, unit: Unit) -> Artefact:
+        """The artefact of a unit that was made under a lease, at the address that it keeps.
 
         Raises:
             DataError: a raw file has changed meanwhile.
@@ -135,9 +135,9 @@ class Maker:
         return artefact
 
     def release(self, unit: Unit) -> None:
-        """Give the claim on a unit back, if there is one."""
-        if unit.key in self._claims:
-            self.leases.release(self._claims.pop(unit.key))
+        """Give the lease on a unit back, if there is one."""
+        if unit.key in self._lease_addresses:
+            self.leases.release(self._lease_addresses.pop(unit.key))
 
     def _locate(self, unit: Unit) -> Place:
         self._places[unit.key] = place = locate(unit, self._registry, self._hashes, self._store, self.artefacts)

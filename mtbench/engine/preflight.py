@@ -12,7 +12,7 @@ from mtbench.engine.space import estimate, size
 from mtbench.errors import MtbenchError, PluginError, RequestError, WeightsError
 from mtbench.plan import Plan
 from mtbench.plan.address import states
-from mtbench.registry.contracts import Executor, Placed
+from mtbench.registry.contracts import Executor, Placement
 from mtbench.registry.probing import Imports, trial
 from mtbench.registry.registry import Registry
 from mtbench.store.artefacts import Store
@@ -78,12 +78,12 @@ def _imports(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
     """The heavy modules of plugins that are not our own, imported elsewhere: they may hang or crash."""
     imports: dict[str, Imports] = {}
     for kind, name in sorted({(unit.kind, unit.plugin) for unit in plan.units.values() if unit.plugin}):
-        registered = registry.get(kind, name)
-        if not registered.plugin.built_in:
-            module = registered.spec.factory.partition(":")[0]
-            others = imports[registered.plugin.origin].modules if registered.plugin.origin in imports else ()
-            imports[registered.plugin.origin] = Imports(
-                registered.plugin.path, (*others, *([module] if module else []))
+        registration = registry.get(kind, name)
+        if not registration.plugin.built_in:
+            module = registration.spec.factory.partition(":")[0]
+            others = imports[registration.plugin.origin].modules if registration.plugin.origin in imports else ()
+            imports[registration.plugin.origin] = Imports(
+                registration.plugin.path, (*others, *([module] if module else []))
             )
     for position, problem in sorted(trial(list(imports.values())).items()):
         yield PluginError(
@@ -94,7 +94,7 @@ def _imports(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
 
 
 def _device(executor: Executor, device: str | None) -> Iterator[MtbenchError]:
-    if device and isinstance(executor, Placed) and executor.here:
+    if device and isinstance(executor, Placement) and executor.here:
         try:
             resolve_device(device)
         except RequestError as error:

@@ -1,4 +1,4 @@
-"""What a run writes into its results directory: every try of a unit, and the state of every row."""
+"""What a run writes into its results directory: every attempt at a unit, and the state of every row."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class RunRecord:
     def recall(self) -> None:
         """What this results directory already holds, so that running again adds nothing.
 
-        Tries that a run began and never ended are noted as lost, unless that run lives.
+        Attempts that a run began and never ended are noted as lost, unless that run lives.
         """
         order: list[str] = []
-        open_tries: dict[tuple[str, str, int], dict[str, Any]] = {}
+        open_attempts: dict[tuple[str, str, int], dict[str, Any]] = {}
         latest = 0.0
         for record in self._results.records():
             kind, at = record.get("type"), record.get("at", 0.0)
@@ -74,9 +74,9 @@ class RunRecord:
                 self._attempts[key] = max(self._attempts.get(key, 0), number)
                 this = (record.get("run", ""), key, number)
                 if kind == "started":
-                    open_tries[this] = record
+                    open_attempts[this] = record
                 else:
-                    open_tries.pop(this, None)
+                    open_attempts.pop(this, None)
                     if record["status"] in ("ok", "cached"):
                         self._artefact_keys.add((key, record["digest"]))
             elif kind == "row" and at >= self._row_states.get(record["row"], (0.0, ""))[0]:
@@ -86,7 +86,7 @@ class RunRecord:
             elif kind == "unit":
                 self._unit_keys.add(record["unit_key"])
         self._results.not_before(latest)
-        for begun in open_tries.values():
+        for begun in open_attempts.values():
             if over(begun["run"], Path(begun["beat"])):
                 ending = {"status": "lost", "reason": STOPPED, "error_type": "lost"}
                 self._results.append({**begun, "type": "attempt", **ending})
@@ -101,16 +101,18 @@ class RunRecord:
         self._attempts[unit.key] = self._attempts.get(unit.key, 0) + 1
         self._describe(unit)
         outcome = Outcome(unit.key, "", started=datetime.now(UTC).isoformat(timespec="seconds"))
-        self._results.append({**self._try(unit, outcome, address), "type": "started", "beat": str(self._leases.beat)})
+        self._results.append(
+            {**self._attempt_record(unit, outcome, address), "type": "started", "beat": str(self._leases.beat)}
+        )
 
     def attempt(self, unit: Unit, outcome: Outcome, address: str, *, begun: bool) -> None:
-        """What became of a try; ``begun`` if :meth:`started` told of it."""
+        """What became of an attempt; ``begun`` if :meth:`started` told of it."""
         self._describe(unit)
         if outcome.status == "cached" and (unit.key, outcome.digest) in self._artefact_keys:
             return
         if not begun:
             self._attempts[unit.key] = self._attempts.get(unit.key, 0) + 1
-        self._results.append(self._try(unit, outcome, address))
+        self._results.append(self._attempt_record(unit, outcome, address))
 
     def skipped(self, row: Row, reason: str) -> None:
         """A row that will never have a value."""
@@ -133,7 +135,7 @@ class RunRecord:
             request = {"params": dict(unit.params), "options": unit.options.to_json(), "inputs": dict(unit.inputs)}
             self._results.append({"type": "unit", "unit_key": unit.key, **fields, **request})
 
-    def _try(self, unit: Unit, outcome: Outcome, address: str) -> dict[str, Any]:
+    def _attempt_record(self, unit: Unit, outcome: Outcome, address: str) -> dict[str, Any]:
         self._keep_environment()
         if self._request:
             self._results.append({"type": "request", "run": self._leases.run, **self._request})

@@ -10,7 +10,7 @@ from typing import Any, Self
 from mtbench.compute.inference import check_device
 from mtbench.errors import RequestError, close_matches
 from mtbench.hashing import hash_of
-from mtbench.paths import expanded
+from mtbench.paths import expand
 from mtbench.plan import Plan
 from mtbench.plan.request import PlanRequest
 from mtbench.registry.contracts import Executor
@@ -111,13 +111,13 @@ class RunRequest(PlanRequest):
         Raises:
             RequestError: there is none of that name, or it cannot keep the limits.
         """
-        registered, params = registry.call(ExecutorSpec, self.executor or registry.default(ExecutorSpec))
+        registration, params = registry.call(ExecutorSpec, self.executor or registry.default(ExecutorSpec))
         if self.jobs is not None:
-            params[registered.spec.param_for("jobs") or "jobs"] = self.jobs
-        executor = registered.create(registered.complete(params))
+            params[registration.spec.param_for("jobs") or "jobs"] = self.jobs
+        executor = registration.create(registration.complete(params))
         if (self.timeout or self.memory_gb) and not executor.limits:
             raise RequestError(
-                f"the executor '{registered.spec.name}' cannot stop a unit",
+                f"the executor '{registration.spec.name}' cannot stop a unit",
                 where="--timeout, --memory",
                 remedy="Leave them out, or choose an executor that runs units in processes of their own",
             )
@@ -140,7 +140,7 @@ class RunRequest(PlanRequest):
 
     def record(self, results: Path) -> dict[str, Any]:
         """The command of the run as words, and the name of the suite's copy, which is written to ``results``."""
-        path = expanded(self.suite)
+        path = expand(self.suite)
         if not self.text and not path.is_file():
             return {"suite": self.suite, "copy": "", "options": list(self.words())}
         text = self.text.encode() if self.text else path.read_bytes()

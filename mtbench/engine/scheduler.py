@@ -1,4 +1,4 @@
-"""Runs the units of a plan in order of their inputs; records every try and every row."""
+"""Runs the units of a plan in order of their inputs; records every attempt and every row."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ class Scheduler:
                 return _Begun.ENDED
         fresh = unit.stage in self._fresh or unit.key in self._again
         try:
-            result = self._maker.claim(unit, fresh=fresh)
+            result = self._maker.lease(unit, fresh=fresh)
             if fresh and result is not None:
                 self._store.drop(unit.stage, self._maker.address(unit))
         except DiskFullError:
@@ -300,7 +300,7 @@ class Scheduler:
             return False
         if outcome.status == "ok":
             try:
-                self._maker.made(unit)
+                self._maker.settle(unit)
             except MtbenchError as error:
                 outcome = Outcome(unit.key, **describe_failure(error))
         if outcome.status == "ok":

@@ -112,11 +112,11 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
 def _load(job: Job, reference: PluginReference) -> Registry:
     """The plugin as it was when the run was planned."""
     registry = load_one(reference)
-    registered = registry.get(job.unit.kind, job.unit.plugin)
-    if code_identity(registered) != job.code:
+    registration = registry.get(job.unit.kind, job.unit.plugin)
+    if code_identity(registration) != job.code:
         raise PluginError(
             "its code has changed since the run was started",
-            where=registered.blame,
+            where=registration.blame,
             remedy="Run the same command again",
         )
     return registry
@@ -137,7 +137,7 @@ def _run(job: Job, registry: Registry | None, device: str, report: ProgressRepor
                 remedy="Run again",
             )
         inputs[role] = artefact
-    registered = registry.get(unit.kind, unit.plugin) if registry and unit.plugin else None
+    registration = registry.get(unit.kind, unit.plugin) if registry and unit.plugin else None
     partial = store.scratch(job.address)
     scratch = Path(tempfile.mkdtemp(prefix=temporary_prefix()))
     context = Context(
@@ -159,9 +159,9 @@ def _run(job: Job, registry: Registry | None, device: str, report: ProgressRepor
         limit_blas(unit.threads)
     else:
         _seed_everything(job)
-    work: Work[Any, Any] = Work(unit, inputs, registered, context, job.strict)
+    work: Work[Any, Any] = Work(unit, inputs, registration, context, job.strict)
     try:
-        manifest = job.manifest(registered.spec.revision if registered else "")
+        manifest = job.manifest(registration.spec.revision if registration else "")
         with store.create(unit.stage, job.address, manifest, info, lambda: confirm(job.lease)) as folder:
             info.update(module.run(work, folder))
         if context.digests:

@@ -13,7 +13,7 @@ from mtbench.formats.detached import with_data_files
 from mtbench.hashing import hash_of
 from mtbench.plan import Plan
 from mtbench.registry.contracts import FileListing
-from mtbench.registry.registry import Registered, Registry
+from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import DatasetSpec
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact, Store, address_of
@@ -121,11 +121,11 @@ def _listings(unit: Unit, registry: Registry) -> _Listings:
     return listings
 
 
-def _dataset_files(unit: Unit, root: Path, registered: Registered[DatasetSpec]) -> list[Path]:
-    plugin = registered.create(unit.arguments)
+def _dataset_files(unit: Unit, root: Path, registration: Registration[DatasetSpec]) -> list[Path]:
+    plugin = registration.create(unit.arguments)
     if not isinstance(plugin, FileListing):
         return _below(root)
-    with registered.blaming("files() failed"):
+    with registration.blaming("files() failed"):
         return list(plugin.files(root))
 
 
@@ -136,7 +136,7 @@ def _below(folder: Path) -> list[Path]:
 def contents(unit: Unit, artefacts: Mapping[str, Artefact]) -> dict[str, str]:
     """What goes into a unit, by content: role to digest; ``artefacts`` by unit key.
 
-    In place of the whole data set and its split stands the content of the sides that the unit reads, so that a
+    In place of the whole data set and its split stands the content of the subsets that the unit reads, so that a
     corrected mask or a larger test set makes nothing anew that never saw it.
     """
     digests = {role: artefacts[key].digest for role, key in unit.inputs.items()}

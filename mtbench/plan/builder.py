@@ -67,7 +67,7 @@ class Builder:
     @staticmethod
     def start(suite: Suite, registry: Registry, plan: Plan, dataset: Choice[DatasetSpec], fold: int | None) -> Builder:
         """The builder of a dataset and fold, its prepare and split units made."""
-        task = dataset.registered.ask(dataset.spec.task, dataset.params, dataset.entry.name)
+        task = dataset.registration.ask(dataset.spec.task, dataset.params, dataset.entry.name)
         if dataset.entry.note:
             task = replace(task, note=dataset.entry.note)
         short = dataset.entry.name + (f" fold {fold}" if fold is not None else "")
@@ -107,7 +107,7 @@ class Builder:
                 "kind": choice.spec.kind,
                 "name": choice.spec.name,
                 "revision": choice.spec.revision,
-                "code": code_identity(choice.registered),
+                "code": code_identity(choice.registration),
             }
         kind = STAGES[stage]
         precision, threads = ("fp32", 1) if kind.exact else (self.suite.precision, self.suite.threads)
@@ -155,7 +155,7 @@ class Builder:
     ) -> str:
         """A translator's or segmenter's fit.
 
-        With ``translations``, side to the unit that made its pixels, on translated slices of a single domain.
+        With ``translations``, split to the unit that made its pixels, on translated slices of a single domain.
         """
         pixels = {f"{options.domains[0]}_{split}": key for split, key in translations.items()}
         return self.unit(

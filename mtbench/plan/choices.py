@@ -15,7 +15,7 @@ from mtbench.plan.suite import Entry, Suite
 from mtbench.registry.basespec import Spec
 from mtbench.registry.codeid import code_identity
 from mtbench.registry.params import format_call
-from mtbench.registry.registry import Registered, Registry
+from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import DatasetSpec, TranslatorSpec
 
 SHORT = 12
@@ -30,20 +30,20 @@ class Choice(Generic[PluginSpecT_co]):
 
     Attributes:
         entry: what the suite says of it.
-        registered: its spec and where it comes from.
+        registration: its spec and where it comes from.
         params: complete; paths as written.
         paths: path parameters, and a dataset's "root", resolved on this machine.
     """
 
     entry: Entry
-    registered: Registered[PluginSpecT_co]
+    registration: Registration[PluginSpecT_co]
     params: Mapping[str, Any]
     paths: Mapping[str, str]
 
     @property
     def spec(self) -> PluginSpecT_co:
         """The plugin's spec."""
-        return self.registered.spec
+        return self.registration.spec
 
     @property
     def non_defaults(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Choice(Generic[PluginSpecT_co]):
         return {
             "plugin": self.spec.name,
             "revision": self.spec.revision,
-            "code": (code_identity(self.registered) or "installed")[:SHORT],
+            "code": (code_identity(self.registration) or "installed")[:SHORT],
             "defaults": hash_of({name: param.default for name, param in declarations.items()})[:SHORT],
             **{f"{name} sha256": hash_of(value)[:SHORT] for name, value in hidden.items()},
         }
@@ -80,17 +80,17 @@ class Choice(Generic[PluginSpecT_co]):
     @property
     def trains(self: Choice[TranslatorSpec]) -> bool:
         """Whether this translator needs a fit with these parameters."""
-        return self.registered.ask(self.spec.whether, "trains", self.params)
+        return self.registration.ask(self.spec.whether, "trains", self.params)
 
     @property
     def stochastic(self: Choice[TranslatorSpec]) -> bool:
         """Whether this translator draws noise with these parameters."""
-        return self.registered.ask(self.spec.whether, "stochastic", self.params)
+        return self.registration.ask(self.spec.whether, "stochastic", self.params)
 
     @property
     def conditional(self: Choice[TranslatorSpec]) -> bool:
         """Whether this translator needs masks of the source slices with these parameters."""
-        return self.registered.ask(self.spec.whether, "conditional", self.params)
+        return self.registration.ask(self.spec.whether, "conditional", self.params)
 
 
 def choices(
@@ -164,8 +164,8 @@ def _refuse_programs(entry: Entry, spec: Spec[Any]) -> None:
         )
 
 
-def _grid(entry: Entry, registered: Registered[PluginSpecT], suite: Suite) -> Iterator[Choice[PluginSpecT]]:
-    spec: Spec[Any] = registered.spec
+def _grid(entry: Entry, registration: Registration[PluginSpecT], suite: Suite) -> Iterator[Choice[PluginSpecT]]:
+    spec: Spec[Any] = registration.spec
     declarations = spec.params
     owner = f"{spec.kind} '{spec.name}'"
     values = spec.by_name(entry.params, entry.positional)
@@ -182,7 +182,7 @@ def _grid(entry: Entry, registered: Registered[PluginSpecT], suite: Suite) -> It
         if grid and not value:
             raise ParamError(f"the grid of '{name}' is empty", where=owner, expected="at least one value")
     for point in itertools.product(*axes.values()):
-        params = registered.complete(dict(zip(axes, point, strict=True)))
+        params = registration.complete(dict(zip(axes, point, strict=True)))
         paths = {
             name: str(suite.path(params[name], from_cli=name in cli_params))
             for name, param in declarations.items()
@@ -197,4 +197,4 @@ def _grid(entry: Entry, registered: Registered[PluginSpecT], suite: Suite) -> It
                 expected='root = "FOLDER"',
                 remedy=spec.obtain or None,
             )
-        yield Choice(entry, registered, params, paths)
+        yield Choice(entry, registration, params, paths)

@@ -90,7 +90,7 @@ def _prune(plan: Plan) -> None:
 
 
 def _check_extractors(metric: Choice[MetricSpec], registry: Registry) -> None:
-    for need in metric.registered.ask(metric.spec.needed, metric.params):
+    for need in metric.registration.ask(metric.spec.needs_for, metric.params):
         if not isinstance(need, str):
             extractor = registry.get(ExtractorSpec, need.extractor)
             for array in sorted(set(need.arrays) - set(extractor.spec.arrays)):
@@ -127,7 +127,7 @@ def _rows(
     segmenters: list[Choice[SegmenterSpec]],
     common: Mapping[str, Any],
 ) -> Iterator[Row]:
-    needs = metric.registered.ask(metric.spec.needed, metric.params)
+    needs = metric.registration.ask(metric.spec.needs_for, metric.params)
     if not subject.wants(needs):
         return
     columns = {
@@ -154,7 +154,7 @@ def _metric_columns(metric: Choice[MetricSpec], needs: Needs, builder: Builder) 
     names = {name for name, param in spec.params.items() if param.shown and param.identity}
     return {
         "metric": spec.name,
-        "variant": metric.registered.ask(spec.printed_variant, metric.params),
+        "variant": metric.registration.ask(spec.printed_variant, metric.params),
         "title": spec.title or spec.name,
         "family": spec.family,
         "metric_params": canonical({name: value for name, value in metric.params.items() if name in names}),

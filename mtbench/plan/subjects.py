@@ -120,7 +120,7 @@ def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> I
     seeds: tuple[int | None, ...] = (None,)
     if (translator.trains or translator.stochastic) and not spec.deterministic:
         seeds = translator.entry.seeds or builder.suite.seeds
-    reason = translator.registered.ask(spec.refusal, builder.task)
+    reason = translator.registration.ask(spec.refusal, builder.task)
     if translator.conditional and "source" not in builder.task.masks:
         reason = "it needs masks of the source slices, which this dataset lacks"
     for seed in seeds:

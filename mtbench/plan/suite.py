@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from mtbench.errors import RequestError, SuiteError, close_matches
 from mtbench.integers import LARGEST, Seed, check_seed, check_whole, too_large, whole
-from mtbench.paths import expanded
+from mtbench.paths import expand
 from mtbench.registry.params import parse_call
 from mtbench.registry.registry import Registry
 from mtbench.registry.specs import SuiteSpec
@@ -139,7 +139,7 @@ class Suite:
                 where=f"suite '{self.name}'",
                 remedy=f"Set it: export {missing[0]}=FOLDER",
             )
-        return ((Path.cwd() if from_cli else self.folder) / expanded(path)).resolve()
+        return ((Path.cwd() if from_cli else self.folder) / expand(path)).resolve()
 
     def select(
         self,
@@ -206,7 +206,7 @@ def load_suite(
         RequestError: there is no such file or suite.
         SuiteError: the file is not a valid suite; the text names the key and the line.
     """
-    path = expanded(name)
+    path = expand(name)
     if path.is_dir():
         raise RequestError(f"{name} is a folder", expected="a suite file (.toml) or the name of a registered suite")
     if path.suffix != ".toml" and name in registry.names("suite"):
@@ -242,7 +242,7 @@ def parse_suite(
         name = ".".join(key for key in path if isinstance(key, str))
         minimum = 0 if "seed" in name else -LARGEST - 1
         check_whole(number, lines.at(path), name=f"'{name}'", minimum=minimum, error=SuiteError)
-    _wording("the suite").known(raw, ("suite", *_SECTIONS), lambda key: lines.at((key,)))
+    _wording("the suite").check_keys(raw, ("suite", *_SECTIONS), lambda key: lines.at((key,)))
     head = raw.get("suite", {})
     if not isinstance(head, dict):
         raise SuiteError("'suite' must be a table", where=lines.at(("suite",)), expected="a section [suite]")

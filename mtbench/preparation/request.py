@@ -53,7 +53,7 @@ class PreparedDataset:
         request: what was asked.
         data, split: the artefacts; ``split`` is ``None`` where the patients could not be divided, and ``trouble``
             says why.
-        made: whether anything had to be done.
+        is_new: whether anything had to be done.
     """
 
     request: PreparationRequest

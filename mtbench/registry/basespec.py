@@ -117,6 +117,6 @@ class Spec(Generic[ObjectT_co]):
         return () if has_file else self.weights
 
 
-def decided(value: T | Callable[[Params], T], params: Params) -> T:
+def resolve(value: T | Callable[[Params], T], params: Params) -> T:
     """The value of a spec's field that may be a function of the parameters."""
     return value(params) if callable(value) else value

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.registry.basespec import Spec
-from mtbench.registry.registry import Registered
+from mtbench.registry.registry import Registration
 
 
-def code_identity(registered: Registered[Spec[Any]]) -> str | None:
+def code_identity(registration: Registration[Spec[Any]]) -> str | None:
     """The sha256 of the plugin's code, or ``None`` for an installed distribution, whose version says it."""
-    plugin = registered.plugin
+    plugin = registration.plugin
     if not plugin.editable:
         return None
     if plugin.path is not None:
         return plugin.sha256
-    factory = registered.spec.factory.partition(":")[0] or plugin.module
+    factory = registration.spec.factory.partition(":")[0] or plugin.module
     return _identity(plugin.module, factory)
 
 

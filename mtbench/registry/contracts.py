@@ -149,7 +149,7 @@ class Executor(Protocol):
 
 
 @runtime_checkable
-class Placed(Protocol):
+class Placement(Protocol):
     """An executor may say where its units run."""
 
     here: bool

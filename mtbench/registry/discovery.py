@@ -14,7 +14,7 @@ from typing import cast
 import pluggy
 
 from mtbench.errors import MtbenchError, PluginError, RequestError, close_matches
-from mtbench.paths import expanded
+from mtbench.paths import expand
 from mtbench.registry import hookspecs
 from mtbench.registry.basespec import Spec
 from mtbench.registry.plugin import Plugin, PluginReference, content_hash, import_plugin_file
@@ -49,7 +49,7 @@ def discover(
         (plugin, entry.load) for entry, plugin in _entry_points() if third_party or plugin.built_in
     ]
     for file in files:
-        path = expanded(file).resolve()
+        path = expand(file).resolve()
         if not path.is_file():
             raise RequestError(f"there is no plugin file {file}", expected="the path of a Python file")
         candidates.append((Plugin.of_file(path), partial(import_plugin_file, path)))

@@ -65,7 +65,7 @@ def trial(imports: Sequence[Imports], patience: float | None = None) -> dict[int
                 if answer:
                     problems[at] = answer
                 at += 1
-        hung = process.poll() is None and at < len(imports) and not _ended(process)
+        hung = process.poll() is None and at < len(imports) and not _has_ended(process)
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         code = process.wait()
@@ -89,7 +89,7 @@ def _line(handle: int, seconds: float) -> str | None:
     return str(json.loads(text))
 
 
-def _ended(process: subprocess.Popen[bytes]) -> bool:
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(1.0)
     return process.poll() is not None

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Registered(Generic[SpecT_co]):
+class Registration(Generic[SpecT_co]):
     """A spec with the plugin that yielded it, and the user's ``mtbench.toml``."""
 
     spec: SpecT_co
@@ -62,7 +62,7 @@ class Registered(Generic[SpecT_co]):
         with self.blaming("its spec cannot answer", "Leave it out, or correct the plugin"):
             return question(*args, **kwargs)
 
-    def complete(self: Registered[Spec[Any]], params: Mapping[str, Any]) -> dict[str, Any]:
+    def complete(self: Registration[Spec[Any]], params: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters: defaults filled in, types checked, the user's ``mtbench.toml`` consulted.
 
         Raises:
@@ -76,7 +76,7 @@ class Registered(Generic[SpecT_co]):
         with self.blaming("its configure failed"):
             return complete(self.spec.configure(values, self.config), self.spec.params, owner)
 
-    def create(self: Registered[Spec[ObjectT_co]], params: Mapping[str, Any]) -> ObjectT_co:
+    def create(self: Registration[Spec[ObjectT_co]], params: Mapping[str, Any]) -> ObjectT_co:
         """Import the heavy class and make the object.
 
         Raises:
@@ -128,17 +128,17 @@ class Registry:
         self.plugins: list[Plugin] = []
         self.manager = pluggy.PluginManager("mtbench")
         self.manager.add_hookspecs(hookspecs)
-        self._specs: dict[tuple[str, str], Registered[Any]] = {}
+        self._specs: dict[tuple[str, str], Registration[Any]] = {}
 
     def names(self, kind: str) -> list[str]:
         """Names of all specs of a kind, sorted."""
         return sorted(name for k, name in self._specs if k == kind)
 
     @overload
-    def get(self, kind: type[SpecT], name: str) -> Registered[SpecT]: ...
+    def get(self, kind: type[SpecT], name: str) -> Registration[SpecT]: ...
     @overload
-    def get(self, kind: str, name: str) -> Registered[Any]: ...
-    def get(self, kind: type[SpecT] | str, name: str) -> Registered[Any]:
+    def get(self, kind: str, name: str) -> Registration[Any]: ...
+    def get(self, kind: type[SpecT] | str, name: str) -> Registration[Any]:
         """The spec of that kind and name.
 
         Raises:
@@ -152,14 +152,14 @@ class Registry:
             f"there is no {word} '{name}'",
             matches=close_matches(name, names),
             expected="one of " + ", ".join(names) if names else None,
-            remedy=self.broken(name) or "`mtbench plugins` lists what is installed",
+            remedy=self.problem_of(name) or "`mtbench plugins` lists what is installed",
         )
 
     @overload
-    def call(self, kind: type[SpecT], text: str) -> tuple[Registered[SpecT], dict[str, Any]]: ...
+    def call(self, kind: type[SpecT], text: str) -> tuple[Registration[SpecT], dict[str, Any]]: ...
     @overload
-    def call(self, kind: str, text: str) -> tuple[Registered[Any], dict[str, Any]]: ...
-    def call(self, kind: type[SpecT] | str, text: str) -> tuple[Registered[Any], dict[str, Any]]:
+    def call(self, kind: str, text: str) -> tuple[Registration[Any], dict[str, Any]]: ...
+    def call(self, kind: type[SpecT] | str, text: str) -> tuple[Registration[Any], dict[str, Any]]:
         """What ``NAME`` or ``NAME:p=v,...`` asks for: the spec, and the parameters that are written, by name.
 
         Raises:
@@ -167,8 +167,8 @@ class Registry:
             ParamError: a value without a name has no place.
         """
         name, params, positional = parse_call(text)
-        registered: Registered[Any] = self.get(kind, name)
-        return registered, registered.spec.by_name(params, positional)
+        registration: Registration[Any] = self.get(kind, name)
+        return registration, registration.spec.by_name(params, positional)
 
     def default(self, kind: type[DefaultT]) -> str:
         """The name of the executor or exporter that is used where nobody names one.
@@ -176,16 +176,16 @@ class Registry:
         Raises:
             RequestError: no plugin offers itself as that.
         """
-        for registered in self._specs.values():
-            if isinstance(registered.spec, kind) and registered.spec.default:
-                return registered.spec.name
+        for registration in self._specs.values():
+            if isinstance(registration.spec, kind) and registration.spec.default:
+                return registration.spec.name
         raise RequestError(
             f"no {kind.kind} is the default one",
             expected="a name: one of " + ", ".join(self.names(kind.kind)) if self.names(kind.kind) else None,
             remedy="`mtbench plugins` lists what is installed",
         )
 
-    def broken(self, name: str) -> str | None:
+    def problem_of(self, name: str) -> str | None:
         """What is wrong with the plugin that may have had ``name``: one of that name, or a file that the user named."""
         for plugin in self.plugins:
             names = [each.replace("_", "-") for each in (plugin.name, *(spec for _, spec in plugin.specs))]
@@ -203,4 +203,4 @@ class Registry:
             )
             return
         plugin.specs.append((spec.kind, spec.name))
-        self._specs[spec.kind, spec.name] = Registered(spec, plugin, self.config)
+        self._specs[spec.kind, spec.name] = Registration(spec, plugin, self.config)

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 from mtbench.data import DOMAINS, Role, Task
 from mtbench.errors import PluginError
 from mtbench.registry import contracts
-from mtbench.registry.basespec import Params, Spec, decided
-from mtbench.typed import check_fields, fitted
+from mtbench.registry.basespec import Params, Spec, resolve
+from mtbench.typed import check_fields, check_value
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
 
     def whether(self, field_name: Literal["trains", "stochastic", "conditional"], params: Params) -> bool:
         """Whether it trains, is stochastic or conditional with these parameters."""
-        return bool(decided(getattr(self, field_name), params))
+        return bool(resolve(getattr(self, field_name), params))
 
     def note(self, params: Params) -> str:
         """What must be known of it with these parameters; empty where nothing.
@@ -61,7 +61,7 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
         Raises:
             PluginError: ``notes`` gives no text.
         """
-        return str(fitted(self.notes(params), str, f"TranslatorSpec '{self.name}'", "notes")) if self.notes else ""
+        return str(check_value(self.notes(params), str, f"TranslatorSpec '{self.name}'", "notes")) if self.notes else ""
 
     def refusal(self, task: Task) -> str | None:
         """Why it cannot take part in this task; ``None`` where it can.
@@ -70,7 +70,9 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
             PluginError: ``supports`` gives neither a text nor ``None``.
         """
         reason = self.supports(task) if self.supports else None
-        return str(fitted(reason, str, f"TranslatorSpec '{self.name}'", "supports")) if reason is not None else None
+        return (
+            str(check_value(reason, str, f"TranslatorSpec '{self.name}'", "supports")) if reason is not None else None
+        )
 
 
 @dataclass(frozen=True)
@@ -242,21 +244,23 @@ class MetricSpec(Spec[contracts.Metric]):
     interval: Literal["cases", "jackknife", "subsample", "none"] = field(default="none", kw_only=True)
     decimals: int | None = field(default=None, kw_only=True)
 
-    def needed(self, params: Params) -> tuple[Need, ...]:
+    def needs_for(self, params: Params) -> tuple[Need, ...]:
         """What ``compute`` reads, for these parameters.
 
         Raises:
             PluginError: nothing, or what there is not.
         """
         where = f"MetricSpec '{self.name}'"
-        needs: tuple[Need, ...] = fitted(decided(self.needs, params), tuple[Need, ...], where, "needs")
+        needs: tuple[Need, ...] = check_value(resolve(self.needs, params), tuple[Need, ...], where, "needs")
         if not needs:
             raise PluginError("it reads nothing", where=where, expected='needs = ("candidate",), or what it reads')
         return needs
 
     def printed_variant(self, params: Params) -> str:
         """What stands in brackets behind the name; empty for the published definition."""
-        return str(fitted(self.variant(params), str, f"MetricSpec '{self.name}'", "variant")) if self.variant else ""
+        return (
+            str(check_value(self.variant(params), str, f"MetricSpec '{self.name}'", "variant")) if self.variant else ""
+        )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import RequestError, close_matches
-from mtbench.paths import config_folder, expanded
+from mtbench.paths import config_folder, expand
 from mtbench.registry.tomltext import Lines
 from mtbench.typed import Wording
 
@@ -29,7 +29,7 @@ def config_file() -> Path:
 
 
 @dataclass(frozen=True)
-class Table:
+class ConfigTable:
     """One table of the file.
 
     Attributes:
@@ -46,20 +46,20 @@ class UserConfig:
     """The user's ``mtbench.toml``, read when somebody first asks for something in it.
 
     Args:
-        given: the file (``--config``); otherwise ``MTBENCH_CONFIG``, otherwise :func:`config_file`. A file that is
+        file: its path (``--config``); otherwise ``MTBENCH_CONFIG``, otherwise :func:`config_file`. A file that is
             named must exist; without the last one there is simply no configuration.
     """
 
-    given: str | os.PathLike[str] | None = field(default=None)
+    file: str | os.PathLike[str] | None = field(default=None)
 
     @cached_property
     def path(self) -> Path:
         """The file that is read."""
-        return expanded(self._named).resolve() if self._named else config_file()
+        return expand(self._location).resolve() if self._location else config_file()
 
     @property
-    def _named(self) -> str | os.PathLike[str] | None:
-        return self.given or os.environ.get(VARIABLE)
+    def _location(self) -> str | os.PathLike[str] | None:
+        return self.file or os.environ.get(VARIABLE)
 
     def names(self, kind: str) -> tuple[str, ...]:
         """The names of the tables ``[kind.NAME]``."""
@@ -69,7 +69,7 @@ class UserConfig:
             raise RequestError(f"'{kind}' is not a table of tables", where=where, expected=f"[{kind}.NAME]")
         return tuple(tables)
 
-    def table(self, kind: str, name: str, keys: Iterable[str]) -> Table:
+    def table(self, kind: str, name: str, keys: Iterable[str]) -> ConfigTable:
         """The table ``[kind.name]``.
 
         Args:
@@ -91,8 +91,8 @@ class UserConfig:
             )
         values = self._tables[kind][name]
         wording = Wording(RequestError, f"unknown key '{{name}}' in [{kind}.{name}]")
-        wording.known(values, keys, lambda key: self._lines.at((kind, name, key)))
-        return Table(values, self._lines.at((kind, name)))
+        wording.check_keys(values, keys, lambda key: self._lines.at((kind, name, key)))
+        return ConfigTable(values, self._lines.at((kind, name)))
 
     @cached_property
     def _text(self) -> str:
@@ -102,11 +102,11 @@ class UserConfig:
         except (OSError, UnicodeDecodeError) as error:
             raise RequestError(f"the file cannot be read: {error}", where=str(self.path)) from error
         except RequestError:
-            if self._named:
+            if self._location:
                 raise
             return ""  # no home folder, so no configuration
-        if self._named:
-            how = "--config" if self.given else VARIABLE
+        if self._location:
+            how = "--config" if self.file else VARIABLE
             raise RequestError(f"there is no file {self.path}", where=how, expected="your own mtbench.toml")
         return ""
 

@@ -22,7 +22,7 @@ class Provenance:
         packages: name to version.
         plugins: distribution to version, of the plugins that took part.
         git_commit: of the checkout, with "+" for local changes.
-        device, host, started, seconds, peak_memory_mb: of the try that made it.
+        device, host, started, seconds, peak_memory_mb: of the attempt that made it.
     """
 
     folder: str
@@ -61,7 +61,7 @@ class Provenance:
 
 
 def provenance_of(folder: Path, attempts: Sequence[Mapping[str, Any]]) -> Provenance:
-    """What made a unit: the last of its tries that computed it, or found it computed."""
+    """What made a unit: the last of its attempts that computed it, or found it computed."""
     good = [a for a in attempts if a["status"] == "ok"] or [a for a in attempts if a["status"] == "cached"]
     if not good and not attempts:
         return Provenance(str(folder))

@@ -50,7 +50,7 @@ class Usage:
 
     Attributes:
         artefacts: every artefact.
-        leftovers: temporary and partial folders of tries that were killed.
+        leftovers: temporary and partial folders of attempts that were killed.
         missing: results directories that used this store and are no longer where they were.
     """
 
@@ -90,7 +90,7 @@ def look(store: Store) -> Usage:
 
 
 def forget(store: Store, gone: Iterable[str]) -> None:
-    """Let go of the claim of results directories that have gone."""
+    """Let go of what results directories hold that have gone."""
     for where in gone:
         (store.root / USERS / f"{hashlib.sha256(where.encode()).hexdigest()[:16]}.json").unlink(missing_ok=True)
 
@@ -131,7 +131,7 @@ def _users(store: Store) -> list[str]:
 
 
 def _uses(results: Results) -> dict[tuple[str, str], float]:
-    """Stage and address of what each unit's last good try left, with the seconds it took."""
+    """Stage and address of what each unit's last good attempt left, with the seconds it took."""
     last: dict[str, dict[str, Any]] = {}
     seconds: dict[str, float] = {}
     for record in results.records():

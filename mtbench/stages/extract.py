@@ -23,8 +23,8 @@ from mtbench.store.images import GrowingArray
 def run(work: Work[ImageOptions, ExtractorSpec], folder: Path) -> dict[str, Any]:
     """Write one ``NAME.npy`` for each array of the extractor."""
     images = work.images(work.options.candidate, "images")
-    extractor = work.registered.create(work.unit.arguments)
-    extract(images, extractor, work.registered.spec.arrays, work.context, folder, work.blame)
+    extractor = work.registration.create(work.unit.arguments)
+    extract(images, extractor, work.registration.spec.arrays, work.context, folder, work.blame)
     return {
         "images": len(images),
         "notes": work.context.lines(),

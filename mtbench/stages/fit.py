@@ -19,7 +19,7 @@ def run(work: Work[FitOptions, Spec[Trainable]], folder: Path) -> dict[str, Any]
     """Write what the plugin's ``save`` writes."""
     sets = {f"{subset.domain}_{subset.split}": _visible(work, subset) for subset in work.options.reads().subsets}
     data = TrainingData(work.task, **sets)
-    plugin = work.registered.create(work.unit.arguments)
+    plugin = work.registration.create(work.unit.arguments)
     plugin.fit(data, work.context)
     plugin.save(folder)
     if not any(folder.iterdir()):

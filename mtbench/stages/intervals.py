@@ -131,7 +131,7 @@ def jackknife(
         One interval for each number of the measure.
     """
     sides = _Sides(candidates, references)
-    return _guarded(measure, sides, lambda: _jackknife(measure, sides, seed, level, pairs))
+    return _guard(measure, sides, lambda: _jackknife(measure, sides, seed, level, pairs))
 
 
 def subsample(
@@ -173,7 +173,7 @@ def subsample(
         freedom = min(len(group) for group in sides.groups) - 1.0
         return _intervals(sides.without(measure), variance, freedom, level)
 
-    return _guarded(measure, sides, intervals)
+    return _guard(measure, sides, intervals)
 
 
 def averaged_over_draws(
@@ -295,7 +295,7 @@ def _intervals(
     return intervals
 
 
-def _guarded(measure: Measure, sides: _Sides, intervals: Callable[[], list[Interval]]) -> list[Interval]:
+def _guard(measure: Measure, sides: _Sides, intervals: Callable[[], list[Interval]]) -> list[Interval]:
     reason = _too_few(sides.counts)
     if not reason:
         try:

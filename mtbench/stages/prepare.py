@@ -35,14 +35,14 @@ def run(work: Work[PrepareOptions, DatasetSpec], folder: Path) -> dict[str, Any]
         raise DataError(
             f"there is no folder {root}",
             where=f"dataset '{work.task.dataset}'",
-            remedy=work.registered.spec.obtain or "Correct 'root' in the suite",
+            remedy=work.registration.spec.obtain or "Correct 'root' in the suite",
         )
     writers: dict[str, _Writer] = {}
     size: tuple[int, int] | None = None
     count = 0
-    progress = _Told(work.context.progress)
+    progress = _ProgressRelay(work.context.progress)
     try:
-        for sample in work.registered.create(work.unit.arguments).prepare(
+        for sample in work.registration.create(work.unit.arguments).prepare(
             root, replace(work.context, progress=progress)
         ):
             if not isinstance(sample, Sample):
@@ -98,7 +98,7 @@ def run(work: Work[PrepareOptions, DatasetSpec], folder: Path) -> dict[str, Any]
         "masks": sorted(work.task.masks),
         "paired": work.task.paired,
         "size": size,
-        "depth": work.registered.spec.depth,
+        "depth": work.registration.spec.depth,
     }
     (folder / "task.json").write_text(json.dumps(content, indent=1, sort_keys=True))
     return {
@@ -111,7 +111,7 @@ def run(work: Work[PrepareOptions, DatasetSpec], folder: Path) -> dict[str, Any]
     }
 
 
-class _Told:
+class _ProgressRelay:
     """Passes a plugin's progress on, and knows whether it reports any."""
 
     def __init__(self, report: Progress) -> None:
@@ -135,7 +135,7 @@ class _Writer:
         self._domain = domain
         self._dataset = work.task.dataset
         self._labels = {0, *work.task.labels}
-        self._depth = work.registered.spec.depth
+        self._depth = work.registration.spec.depth
         self._has_masks = domain in work.task.masks
         self._images: GrowingArray | None = None
         self._masks: GrowingArray | None = None
@@ -155,8 +155,8 @@ class _Writer:
                 where=where,
                 expected="an id of its own for each",
             )
-        pixels = self._stored(np.asarray(sample.image), size, where)
-        mask = self._checked_mask(sample.mask, pixels.shape, where)
+        pixels = self._encode(np.asarray(sample.image), size, where)
+        mask = self._check_mask(sample.mask, pixels.shape, where)
         self.ids.add(record.slice_id)
         self.patients.add(record.patient_id)
         if self._images is None:
@@ -174,7 +174,7 @@ class _Writer:
                 if part is not None:
                     stack.callback(part.close)
 
-    def _stored(self, image: Any, size: tuple[int, int] | None, where: str) -> Any:
+    def _encode(self, image: Any, size: tuple[int, int] | None, where: str) -> Any:
         if image.ndim != 2 or not image.size:
             raise DataError(f"the image has shape {image.shape}", where=where, expected="one grey channel, H x W")
         if image.shape != size:
@@ -204,7 +204,7 @@ class _Writer:
             )
         return image
 
-    def _checked_mask(self, mask: Any, shape: tuple[int, ...], where: str) -> Any:
+    def _check_mask(self, mask: Any, shape: tuple[int, ...], where: str) -> Any:
         if mask is None:
             if self._has_masks:
                 raise DataError(

@@ -24,8 +24,8 @@ def run(work: Work[ScoreOptions, MetricSpec], folder: Path) -> dict[str, Any]:
     options = work.options
     inputs, sizes = gather(work)
     scoring = score(
-        work.registered.create(work.unit.arguments),
-        work.registered.spec,
+        work.registration.create(work.unit.arguments),
+        work.registration.spec,
         inputs,
         work.context,
         seed=options.sampling_seed,
@@ -89,7 +89,7 @@ def gather(work: Work[ScoreOptions, MetricSpec]) -> tuple[MetricInputs, dict[str
     paired = None
     if "paired" in options.roles:
         paired = work.images(Subset("paired", options.candidate.split))
-        paired = paired.subset(_aligned([s.slice_id for s in candidate.slices], [s.slice_id for s in paired.slices]))
+        paired = paired.subset(_align([s.slice_id for s in candidate.slices], [s.slice_id for s in paired.slices]))
     inputs = MetricInputs(
         task=work.task,
         candidate=candidate,
@@ -124,7 +124,7 @@ def _models(work: Work[ScoreOptions, MetricSpec]) -> dict[str, Any]:
     }
 
 
-def _aligned(names: Sequence[str], present: Sequence[str]) -> list[int]:
+def _align(names: Sequence[str], present: Sequence[str]) -> list[int]:
     where = {name: position for position, name in enumerate(present)}
     absent = [name for name in names if name not in where]
     if absent:

@@ -88,7 +88,7 @@ def score(
         bounds = _intervals(metric, spec, scores, whole, context, seed, len(samples) if several else 1, blame)
     images = samples[0].candidate
     return Scoring(
-        scores=[_placed(s, interval, spec.interval != "cases") for s, interval in zip(scores, bounds, strict=True)],
+        scores=[_place(s, interval, spec.interval != "cases") for s, interval in zip(scores, bounds, strict=True)],
         without=[interval.reason for interval in bounds],
         n=len(images) if images is not None else 0,
         draws=len(samples),
@@ -118,10 +118,10 @@ def _scores(metric: Metric, inputs: MetricInputs, context: Context, blame: str) 
     scores = [result] if isinstance(result, Score) else list(result) if isinstance(result, Iterable) else []
     if not scores or not all(isinstance(s, Score) for s in scores):
         raise PluginError(f"compute() returned {result!r:.80}", where=blame, expected="mtbench.Score objects")
-    return [_checked(item, blame) for item in scores]
+    return [_check(item, blame) for item in scores]
 
 
-def _checked(item: Score, blame: str) -> Score:
+def _check(item: Score, blame: str) -> Score:
     """With plain floats, whatever number type the metric used."""
     about = f" for '{item.label}'" if item.label else ""
     try:
@@ -135,7 +135,7 @@ def _checked(item: Score, blame: str) -> Score:
             expected="a finite number",
             remedy="A metric that cannot be computed must raise and say why",
         )
-    score = replace(item, value=value, cases=_checked_cases(item.cases, about, blame))
+    score = replace(item, value=value, cases=_check_cases(item.cases, about, blame))
     check_fields(score, f"{blame}, score{about}")
     return replace(
         score,
@@ -144,7 +144,7 @@ def _checked(item: Score, blame: str) -> Score:
     )
 
 
-def _checked_cases(value: Any, about: str, blame: str) -> Any:
+def _check_cases(value: Any, about: str, blame: str) -> Any:
     if not isinstance(value, Cases):
         return value  # None, or what the check of the score's fields refuses
     cases = value
@@ -202,7 +202,7 @@ def _intervals(
     return resample(measure, inputs.candidate.patients, references, seed=seed)
 
 
-def _placed(score: Score, interval: Interval, centred: bool) -> Score:
+def _place(score: Score, interval: Interval, centred: bool) -> Score:
     if interval.low is None or interval.high is None:
         return score
     ends = (interval.low, interval.high)

@@ -24,7 +24,7 @@ def run(work: Work[ImageOptions, SegmenterSpec], folder: Path) -> dict[str, Any]
         PluginError: the segmenter gave another shape or labels the task does not have.
     """
     images = work.images(work.options.candidate, "images")
-    segmenter = work.registered.create(work.unit.arguments)
+    segmenter = work.registration.create(work.unit.arguments)
     segmenter.load(work.inputs["fit"].path)
     context = work.context
     values = np.array([0, *work.task.labels], dtype=np.int64)

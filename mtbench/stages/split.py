@@ -54,8 +54,8 @@ def run(work: Work[SplitOptions, Spec[Any]], folder: Path) -> dict[str, Any]:
     for domain in splits:
         where = f"dataset '{work.task.dataset}', {domain} domain"
         _check(slices[domain], splits[domain], options.by == "demo", where)
-    side_of = {s.slice_id: split for s, split in zip(slices["source"], splits["source"], strict=True)}
-    splits["paired"] = [side_of[s.slice_id] for s in slices["paired"]]
+    split_of = {s.slice_id: split for s, split in zip(slices["source"], splits["source"], strict=True)}
+    splits["paired"] = [split_of[s.slice_id] for s in slices["paired"]]
     contents = {domain: _contents(data, domain, slices[domain], splits[domain]) for domain in slices}
     task = sha256_of(data / "task.json")
     settings = {"by": options.by, **options.settings}
@@ -74,7 +74,7 @@ def run(work: Work[SplitOptions, Spec[Any]], folder: Path) -> dict[str, Any]:
         "slices": {d: {split: splits[d].count(split) for split in SPLITS} for d in ("source", "target")},
         "patients": {
             d: {
-                split: len({s.patient_id for s, pairs in zip(slices[d], splits[d], strict=True) if pairs == split})
+                split: len({s.patient_id for s, own in zip(slices[d], splits[d], strict=True) if own == split})
                 for split in SPLITS
             }
             for d in ("source", "target")
@@ -127,7 +127,7 @@ def divide(
         # The other domain has a split of its own, this one has none.
         by, options = "seed", replace(options, by="seed")
     if by == "file":
-        return [_listed(s, domain, table, where) for s in slices]
+        return [_from_table(s, domain, table, where) for s in slices]
     if by == "demo" and len(patients) < 3:
         return _blocks(slices, options)
     if len(patients) < (options.folds if by == "folds" else 3):
@@ -137,8 +137,8 @@ def divide(
             where=where,
             remedy='Use split = "demo" to try the road on too few patients; its table says that it is no result',
         )
-    split = draw(patients, options, {p: split for p, split in assignments.items() if split})
-    return [split[s.patient_id] for s in slices]
+    split_of = draw(patients, options, {p: split for p, split in assignments.items() if split})
+    return [split_of[s.patient_id] for s in slices]
 
 
 def _own(slices: Sequence[Slice], options: SplitOptions, where: str, assignments: Mapping[str, str]) -> list[str]:
@@ -171,7 +171,7 @@ def _blocks(slices: Sequence[Slice], options: SplitOptions) -> list[str]:
     return splits
 
 
-def _listed(record: Slice, domain: str, table: Mapping[str, str], where: str) -> str:
+def _from_table(record: Slice, domain: str, table: Mapping[str, str], where: str) -> str:
     for name in (f"{domain}/{record.patient_id}", record.patient_id):
         if name in table:
             return table[name]
@@ -214,11 +214,11 @@ def _read_file(path: Path) -> dict[str, str]:
 
 
 def _check(slices: Sequence[Slice], splits: Sequence[str], demo: bool, where: str) -> None:
-    side_of: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     for record, split in zip(slices, splits, strict=True):
         if not split:
             continue
-        first = side_of.setdefault(record.patient_id, split)
+        first = split_of.setdefault(record.patient_id, split)
         if first != split and not demo:
             raise DataError(
                 f"patient '{record.patient_id}' is on two sides: {first} and {split}",

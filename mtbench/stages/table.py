@@ -207,7 +207,7 @@ class Stage:
         options: the class of its units' options.
         exact: without floating-point arithmetic worth a thread count: precision and threads are not in the key.
         uses_device: whether it runs a network, and so may need a GPU.
-        resumable: whether it keeps a partial folder, from which the next try of the same unit goes on.
+        resumable: whether it keeps a partial folder, from which the next attempt at the same unit goes on.
         typical_bytes: size of an artefact where the store holds none: a few hundred slices of 256 x 256.
     """
 

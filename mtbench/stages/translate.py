@@ -34,7 +34,7 @@ def run(work: Work[TranslateOptions, TranslatorSpec], folder: Path) -> dict[str,
         PluginError: the translator gave another shape or number, or NaN or infinite values.
     """
     images = work.images(work.options.candidate)
-    translator = work.registered.create(work.unit.arguments)
+    translator = work.registration.create(work.unit.arguments)
     if "fit" in work.inputs:
         assert isinstance(translator, Trainable), "one that trains can load"
         translator.load(work.inputs["fit"].path)
@@ -60,8 +60,8 @@ def run(work: Work[TranslateOptions, TranslatorSpec], folder: Path) -> dict[str,
 
 def _about(work: Work[TranslateOptions, TranslatorSpec]) -> dict[str, str]:
     """What stands on every row of this translator: terms of its weights, what was left out, and the files' sha256."""
-    spec = work.registered.spec
-    remarks = [work.registered.ask(spec.note, work.unit.arguments)]
+    spec = work.registration.spec
+    remarks = [work.registration.ask(spec.note, work.unit.arguments)]
     if "fit" in work.inputs:
         remarks += work.inputs["fit"].info.get("remarks", ())
     remarks += work.context.remarks
@@ -104,7 +104,7 @@ def translate(
     if isinstance(translator, WholeSetTranslator):
         name, chunks = "translate_all", _all(translator, images, context, conditional, blame)
     else:
-        name, chunks = "translate", _batched(translator, images, context, conditional, blame)
+        name, chunks = "translate", _by_batches(translator, images, context, conditional, blame)
     position = clamped = 0
     for values in chunks:
         if not np.isfinite(values).all():
@@ -121,7 +121,7 @@ def translate(
         context.log.append(f"{clamped} of {len(images)} images left [0, 1] and were clamped")
 
 
-def _batched(
+def _by_batches(
     translator: Translator, images: ImageSet, context: Context, conditional: bool, blame: str
 ) -> Iterator[NDArray[np.float32]]:
     import torch

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mtbench.data import ImageSet, Task
 from mtbench.errors import DataError
 from mtbench.registry.basespec import Spec
-from mtbench.registry.registry import Registered
+from mtbench.registry.registry import Registration
 from mtbench.rows import Rows
 from mtbench.stages.table import Options, Subset
 from mtbench.stages.unit import Unit
@@ -42,7 +42,7 @@ class Work(Generic[OptionsT, PluginSpecT]):
 
     unit: Unit
     inputs: Mapping[str, Artefact]
-    plugin_of: Registered[PluginSpecT] | None
+    plugin_of: Registration[PluginSpecT] | None
     context: Context
     strict: bool = False
 
@@ -57,7 +57,7 @@ class Work(Generic[OptionsT, PluginSpecT]):
         return self.unit.task
 
     @property
-    def registered(self) -> Registered[PluginSpecT]:
+    def registration(self) -> Registration[PluginSpecT]:
         """The plugin with its spec."""
         assert self.plugin_of is not None, f"{self.unit.name} has no plugin"
         return self.plugin_of
@@ -65,7 +65,7 @@ class Work(Generic[OptionsT, PluginSpecT]):
     @property
     def blame(self) -> str:
         """Whose code runs: for messages."""
-        return self.registered.blame
+        return self.registration.blame
 
     def images(self, subset: Subset, role: str = "") -> ImageSet:
         """The slices of a subset; their pixels from the unit in role ``role`` if there is one."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mtbench.errors import DiskFullError, MtbenchError, StoreError
-from mtbench.store.owner import gone, owner
+from mtbench.store.owner import is_gone, owner
 
 TEMPORARY = ".tmp-"
 
@@ -27,7 +27,7 @@ def temporary_prefix() -> str:
 def sweep(paths: Iterable[Path]) -> None:
     """Remove those temporary files and folders among ``paths`` whose process runs no more."""
     for path in paths:
-        if path.name.startswith(TEMPORARY) and gone(path.name.removeprefix(TEMPORARY).rpartition("-")[0]):
+        if path.name.startswith(TEMPORARY) and is_gone(path.name.removeprefix(TEMPORARY).rpartition("-")[0]):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mtbench.paths import cache_folder, expanded
+from mtbench.paths import cache_folder, expand
 
 
 def store_folder(folder: str | os.PathLike[str] | None = None) -> Path:
@@ -19,4 +19,4 @@ def weights_folder() -> Path:
 
 
 def _folder(folder: str | os.PathLike[str] | None, name: str) -> Path:
-    return expanded(folder).resolve() if folder else cache_folder() / name
+    return expand(folder).resolve() if folder else cache_folder() / name

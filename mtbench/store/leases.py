@@ -1,9 +1,9 @@
-"""Claims on units, so that two runs on one store do not do the same work: numbered files and heartbeats, no server.
+"""Leases on units, so that two runs on one store do not do the same work: numbered files and heartbeats, no server.
 
-A claim on an address is the file ``leases/ADDRESS/N``, made exclusively; it holds the name of the run. The highest
-number owns. A run shows that it is alive by changing ``leases/runs/RUN``. A claim has lapsed when its run's process
+A lease on an address is the file ``leases/ADDRESS/N``, made exclusively; it holds the name of the run. The highest
+number owns. A run shows that it is alive by changing ``leases/runs/RUN``. A lease has lapsed when its run's process
 is known to be gone (same machine), or when that file has not changed for ``patience`` seconds of the observer's own
-clock; then the next number may be taken. Whoever lost a claim finds out before the commit, see :func:`confirm`.
+clock; then the next number may be taken. Whoever lost a lease finds out before the commit, see :func:`confirm`.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from pathlib import Path
 
 from mtbench.errors import LeaseLostError
 from mtbench.store.files import telling
-from mtbench.store.owner import gone, owner
+from mtbench.store.owner import is_gone, owner
 
 PATIENCE = 180.0
 Lease = tuple[str, str]
-"""A claim: its file, and what stands in it."""
+"""A lease: its file, and what stands in it."""
 
 
 class Leases:
-    """The claims of one run.
+    """The leases of one run.
 
     Args:
         store: the store's folder.
-        patience: seconds after which a silent run's claims have lapsed.
+        patience: seconds after which a silent run's leases have lapsed.
 
     Attributes:
         run: the run's name: its process, and something of its own.
-        beat: the file that shows that it is alive; it is made with the first claim and removed at the end.
+        beat: the file that shows that it is alive; it is made with the first lease and removed at the end.
     """
 
     def __init__(self, store: Path, patience: float = PATIENCE) -> None:
@@ -41,23 +41,23 @@ class Leases:
         self._root = store / "leases"
         self.beat = self._root / "runs" / self.run
         self._patience = patience
-        self._held: dict[str, Path] = {}
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._files: dict[str, Path] = {}
+        self._signs: dict[str, tuple[str, float]] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def sweep(self) -> None:
-        """Remove claims and signs of life of runs whose process is known to be gone."""
+        """Remove leases and signs of life of runs whose process is known to be gone."""
         for file in list(self._root.glob("*/*")):
             with contextlib.suppress(OSError):
                 holder = file.name if file.parent.name == "runs" else _read(file) or ""
-                if gone(holder.rpartition("-")[0]):
+                if is_gone(holder.rpartition("-")[0]):
                     file.unlink(missing_ok=True)
                     if file.parent.name != "runs":
                         file.parent.rmdir()
 
     def take(self, address: str) -> Lease | None:
-        """Claim an address, or ``None`` while another run holds it."""
+        """Lease an address, or ``None`` while another run holds it."""
         folder = self._root / address
         while True:
             numbers = _numbers(folder)
@@ -66,7 +66,7 @@ class Leases:
                 holder = _read(top)
                 if holder is None:
                     continue
-                if not self._lapsed(holder, top):
+                if not self._has_lapsed(holder, top):
                     return None
             with telling(folder):
                 self._beat()
@@ -82,12 +82,12 @@ class Leases:
                     os.close(handle)
             for number in numbers:
                 (folder / str(number)).unlink(missing_ok=True)
-            self._held[address] = mine
+            self._files[address] = mine
             return str(mine), self.run
 
     def release(self, address: str) -> None:
-        """Give a claim back."""
-        mine = self._held.pop(address, None)
+        """Give a lease back."""
+        mine = self._files.pop(address, None)
         if mine is not None:
             with contextlib.suppress(OSError):
                 if _read(mine) == self.run:
@@ -96,7 +96,7 @@ class Leases:
 
     def close(self) -> None:
         """Give everything back and fall silent."""
-        for address in list(self._held):
+        for address in list(self._files):
             self.release(address)
         self._stop.set()
         if self._thread is not None:
@@ -104,14 +104,14 @@ class Leases:
             with contextlib.suppress(OSError):
                 self.beat.unlink(missing_ok=True)
 
-    def _lapsed(self, holder: str, file: Path) -> bool:
+    def _has_lapsed(self, holder: str, file: Path) -> bool:
         now = time.monotonic()
-        silent = gone(holder.rpartition("-")[0])
+        silent = is_gone(holder.rpartition("-")[0])
         if not silent:
             sign = f"{holder} {_read(self._root / 'runs' / holder) if holder else ''}"
-            last, since = self._seen.get(str(file), ("", now))
+            last, since = self._signs.get(str(file), ("", now))
             if last != sign:
-                self._seen[str(file)] = (sign, now)
+                self._signs[str(file)] = (sign, now)
             silent = last == sign and now - since >= self._patience
         if silent and holder:
             with contextlib.suppress(OSError):
@@ -136,7 +136,7 @@ class Leases:
 
 
 def confirm(lease: Lease | None) -> None:
-    """Look at a claim once more before what was made under it is committed.
+    """Look at a lease once more before what was made under it is committed.
 
     Raises:
         LeaseLostError: another run has taken the unit over.
@@ -167,4 +167,4 @@ def _read(file: Path) -> str | None:
 
 def over(run: str, beat: Path) -> bool:
     """Whether a run has ended, by its name and the file that it shows its life with."""
-    return gone(run.rpartition("-")[0]) or not beat.exists()
+    return is_gone(run.rpartition("-")[0]) or not beat.exists()

@@ -14,7 +14,7 @@ def owner() -> str:
     return _name(os.getpid())
 
 
-def gone(name: str) -> bool:
+def is_gone(name: str) -> bool:
     """Whether the process of that name certainly runs no more; False for one that this machine cannot see."""
     parts = name.split(".")
     if len(parts) != 5:
@@ -27,12 +27,12 @@ def gone(name: str) -> bool:
         return True
     if space != here[2] or not pid.isdigit():
         return False
-    return _started(int(pid)) != start
+    return _start_time(int(pid)) != start
 
 
 @cache
 def _name(pid: int) -> str:
-    return ".".join((*_place(), str(pid), _started(pid)))
+    return ".".join((*_place(), str(pid), _start_time(pid)))
 
 
 @cache
@@ -46,7 +46,7 @@ def _place() -> tuple[str, str, str]:
     return machine, boot, space
 
 
-def _started(pid: int) -> str:
+def _start_time(pid: int) -> str:
     """When the process started, in ticks since boot; "0" where only its life can be known, "" if it has none."""
     text = _read(f"/proc/{pid}/stat")
     if text:

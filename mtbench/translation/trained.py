@@ -149,18 +149,18 @@ def _model(
 ) -> Model:
     unit = candidate.unit
     # What was typed says the same, unless it runs a program: that comes from the user alone.
-    values = {**params_typed, **recorded_params(unit, registered)}
-    params = registered.complete(values)
-    notes = [registered.ask(registered.spec.note, params)]
+    values = {**params_typed, **recorded_params(unit, registration)}
+    params = registration.complete(values)
+    notes = [registration.ask(registration.spec.note, params)]
     revision = (candidate.artefact.manifest.get("plugin") or {}).get("revision")
-    if revision != registered.spec.revision:
+    if revision != registration.spec.revision:
         notes.append(
-            f"it was trained with revision {revision} of the plugin, this is revision {registered.spec.revision}"
+            f"it was trained with revision {revision} of the plugin, this is revision {registration.spec.revision}"
         )
     return Model(
-        registered,
+        registration,
         params,
-        registered.ask(registered.spec.whether, "conditional", params),
+        registration.ask(registration.spec.whether, "conditional", params),
         candidate.artefact.path if candidate.stage == "fit" else None,
         seed=unit.seed or 0,
         precision=unit.precision,

@@ -30,7 +30,7 @@ class Inline:
     here = True
 
     def __init__(self) -> None:
-        self._done: list[Outcome] = []
+        self._outcomes: list[Outcome] = []
 
     def problems(self) -> list[str]:
         """None."""
@@ -42,11 +42,11 @@ class Inline:
 
     def submit(self, job: Job) -> None:
         """Run ``job`` to its end."""
-        self._done.append(self._session.execute(job))
+        self._outcomes.append(self._session.execute(job))
 
     def wait(self, seconds: float) -> list[Outcome]:
         """What has been run since the last call."""
-        outcomes, self._done = self._done, []
+        outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
     def close(self) -> None:

@@ -111,7 +111,7 @@ class Local:
                 if messages is None:
                     return self._server_died()
                 if messages:
-                    return [self._ended(message) for message in messages]
+                    return [self._ending(message) for message in messages]
             self._tell()
             if rest <= 0:
                 return []
@@ -198,7 +198,7 @@ class Local:
                 running.progress = progress
                 self._session.report(running.job.key, *progress)
 
-    def _ended(self, message: dict[str, Any]) -> Outcome:
+    def _ending(self, message: dict[str, Any]) -> Outcome:
         running = self._running.pop(message["unit"])
         job = running.job
         try:

@@ -12,7 +12,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
-Table = dict[int, tuple[int, int, bool]]
+ProcessTable = dict[int, tuple[int, int, bool]]
 
 
 def die_with_parent() -> None:
@@ -36,7 +36,7 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def table() -> Table:
+def table() -> ProcessTable:
     """Parent, session and whether it is dead (a zombie), of every process, by process id."""
     processes = {}
     with contextlib.suppress(OSError):
@@ -48,7 +48,7 @@ def table() -> Table:
     return processes
 
 
-def family(head: int, processes: Table) -> set[int]:
+def family(head: int, processes: ProcessTable) -> set[int]:
     """Who is alive of: the process ``head``, its descendants, and whoever shares a session with one of them."""
     members = {head}
     while True:

@@ -85,7 +85,7 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._children: dict[int, Child] = {}
         self._unread = b""
-        self._looked = 0.0
+        self._last_look = 0.0
         self._ooms = processes.killed_for_memory()
         self._wake, waker = os.pipe()
         for end in (self._wake, waker):
@@ -154,17 +154,17 @@ class Server:
             end = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if end is not None:
                 self._end(child)
-                self._looked = 0.0
+                self._last_look = 0.0
             elif child.timeout is not None and now - child.started > child.timeout and not child.why:
                 child.why = "timeout"
                 processes.kill_family(child.pid)
-        if now - self._looked >= 0.2:
-            self._looked = now
+        if now - self._last_look >= 0.2:
+            self._last_look = now
             table = processes.table()
             self._weigh(table)
             self._bury(table)
 
-    def _weigh(self, table: processes.Table) -> None:
+    def _weigh(self, table: processes.ProcessTable) -> None:
         for child in self._children.values():
             pids = processes.family(child.pid, table)
             resident = processes.resident_mb(pids)
@@ -200,7 +200,7 @@ class Server:
             }
         )
 
-    def _bury(self, table: processes.Table) -> None:
+    def _bury(self, table: processes.ProcessTable) -> None:
         """End orphans that came to this process from units that have ended; reap those that died."""
         for pid, (parent, session, dead) in table.items():
             if parent == os.getpid() and pid not in self._children:

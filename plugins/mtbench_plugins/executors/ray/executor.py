@@ -20,7 +20,7 @@ from mtbench_plugins.executors import _files
 from mtbench_plugins.executors.ray.task import work
 
 """Stages that never use a GPU."""
-TOLD = 2.0
+LOOK_INTERVAL = 2.0
 """Seconds between looks at how far units are."""
 
 
@@ -51,7 +51,7 @@ class Ray:
         self._files = _files.UnitFiles("ray")
         self._tasks: dict[Any, Task] = {}
         self._count = 0
-        self._told = 0.0
+        self._last_look = 0.0
 
     def problems(self) -> list[str]:
         """Whether Ray is installed; a cluster is reached when the run starts."""
@@ -102,8 +102,8 @@ class Ray:
     def wait(self, seconds: float) -> list[Outcome]:
         """What has ended."""
         ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
-        if not ready and time.monotonic() - self._told >= TOLD:
-            self._told = time.monotonic()
+        if not ready and time.monotonic() - self._last_look >= LOOK_INTERVAL:
+            self._last_look = time.monotonic()
             for task in self._tasks.values():
                 progress = read_progress(task.unit)
                 if progress is not None:

@@ -29,13 +29,13 @@ class Task:
         job: what it is.
         unit: its file.
         name: ``JOB_TASK``, as Slurm calls it.
-        gone: since when it is no longer in the queue.
+        absent_since: since when it is no longer in the queue.
     """
 
     job: Job
     unit: Path
     name: str
-    gone: float | None = None
+    absent_since: float | None = None
 
 
 class Slurm:
@@ -50,7 +50,7 @@ class Slurm:
         self._tasks: list[Task] = []
         self._files = _files.UnitFiles("slurm")
         self._arrays = 0
-        self._looked = 0.0
+        self._last_look = 0.0
 
     def problems(self) -> list[str]:
         """Why Slurm cannot be used here: its commands are missing, or its controller does not answer."""
@@ -113,12 +113,12 @@ class Slurm:
                 self._tasks.remove(task)
                 outcomes.append(outcome)
         now = time.monotonic()
-        if not outcomes and self._tasks and now - self._looked >= self._options["poll"]:
-            self._looked = now
-            outcomes = self._missing(now)
+        if not outcomes and self._tasks and now - self._last_look >= self._options["poll"]:
+            self._last_look = now
+            outcomes = self._check_queue(now)
         return outcomes
 
-    def _missing(self, now: float) -> list[Outcome]:
+    def _check_queue(self, now: float) -> list[Outcome]:
         """Outcomes of tasks that have left the queue and left none; progress of the others."""
         waiting = queue.waiting(sorted({task.name.partition("_")[0] for task in self._tasks}))
         if waiting is None:
@@ -126,15 +126,15 @@ class Slurm:
         outcomes = []
         for task in list(self._tasks):
             if task.name in waiting:
-                task.gone = None
+                task.absent_since = None
                 progress = read_progress(task.unit)
                 if progress is not None:
                     self._session.report(task.job.key, *progress)
-            elif task.gone is None:
-                task.gone = now
-            elif now - task.gone > GRACE:
+            elif task.absent_since is None:
+                task.absent_since = now
+            elif now - task.absent_since > GRACE:
                 self._tasks.remove(task)
-                status, reason = queue.ended(task.name)
+                status, reason = queue.ending(task.name)
                 outcomes.append(_files.without_outcome(task.job, status, reason, self._log(task)))
         return outcomes
 

@@ -13,7 +13,7 @@ from mtbench.errors import RequestError
 PATIENCE = 60.0
 """Seconds a command may take; a busy controller is slow to answer."""
 
-ENDED = {
+ENDINGS = {
     "TIMEOUT": ("timeout", "Slurm stopped it at its time limit; raise `time`, or let it be queued again more often"),
     "DEADLINE": ("timeout", "Slurm stopped it at a deadline"),
     "OUT_OF_MEMORY": ("oom", "Slurm stopped it over its memory; raise `memory`"),
@@ -56,12 +56,12 @@ def waiting(jobs: list[str]) -> set[str] | None:
     return set(output.split())
 
 
-def ended(task: str) -> tuple[str, str]:
+def ending(task: str) -> tuple[str, str]:
     """How an array task that left no outcome has ended: a status, and the reason in words."""
     with contextlib.suppress(RequestError):
         match = re.search(r"JobState=(\w+)", _slurm("scontrol", "show", "job", task))
-        if match and match[1] in ENDED:
-            return ENDED[match[1]]
+        if match and match[1] in ENDINGS:
+            return ENDINGS[match[1]]
         if match:
             return "lost", f"its process ended without an outcome (Slurm says {match[1]})"
     return "lost", "it has left the queue without an outcome"
