@@ -28,7 +28,7 @@ from mtbench.store.folders import store_folder
 if TYPE_CHECKING:
     from mtbench.preparation.checks import CheckReport
     from mtbench.preparation.licences import Licences
-    from mtbench.preparation.request import PreparationRequest, PreparedDataset
+    from mtbench.preparation.request import DatasetRequest, PreparedDataset
     from mtbench.registry.registry import Registry
 
 _STORE = click.option("--store", metavar="DIR", help="Where artefacts are kept (default: as for `mtbench run`).")
@@ -145,7 +145,7 @@ def check_dataset(
 
 def _registry_and_requests(
     target: str, root: str | None, only: Sequence[str], plugin_files: Sequence[str], no_plugins: bool
-) -> tuple[Registry, list[PreparationRequest]]:
+) -> tuple[Registry, list[DatasetRequest]]:
     registry = discover(plugin_files, third_party=not no_plugins)
     return registry, requests(target, registry, root=root, only=only)
 
@@ -208,7 +208,7 @@ def _show(spec: DatasetSpec) -> None:
             click.echo(f"  {title + ':':<12}{text}")
 
 
-def _print(request: PreparationRequest, report: CheckReport, sheets: Sequence[Path]) -> None:
+def _print(request: DatasetRequest, report: CheckReport, sheets: Sequence[Path]) -> None:
     console = Console()
     table = Table(box=None, padding=(0, 2, 0, 0), title=request.name, title_justify="left")
     for header in ("domain", "split", "slices", "published", "patients"):

@@ -48,7 +48,7 @@ class Context:
         checkpoints: for a fit that wants to resume; ``None`` outside fits.
         events: folder for TensorBoard events of a fit; ``None`` where nobody asked for them.
         find_weights: how :meth:`weights` finds a catalogued file.
-        partial: for ``prepare``: a folder that outlives a failed try of the same unit and is removed after a good
+        partial: for ``prepare``: a folder that outlives a failed attempt at the same unit and is removed after a good
             one; ``None`` elsewhere.
         log: a list of lines kept in the unit's record ("stopped after 12 epochs").
         remarks: of a translator; see :meth:`remark`.

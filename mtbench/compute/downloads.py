@@ -206,7 +206,7 @@ def _announced_range(response: http.client.HTTPResponse, start: int, limits: Lim
 
 
 class _Connections:
-    """The connections of one try, redirected or not, which another thread can cut."""
+    """The connections of one attempt, redirected or not, which another thread can cut."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -35,7 +35,7 @@ def with_data_files(files: Iterable[Path]) -> list[Path]:
 
 
 def data_file(path: Path, name: str) -> Path:
-    """The file that the header ``path`` names as ``named``.
+    """The file that the header ``path`` names as ``name``.
 
     Raises:
         DataError: it is not a plain file beside the header.

@@ -32,14 +32,14 @@ class Count:
 
 @dataclass
 class CheckReport:
-    """What was found.
+    """The findings.
 
     Attributes:
         counts: by domain and split.
         leaks: what makes scores too good; one sentence each.
         remarks: what is worth a look and may be right.
         left_out: cases that could not be used, with the reason.
-        notes: what the preparation noted.
+        notes: of the preparation.
     """
 
     counts: list[Count] = field(default_factory=list)
@@ -94,7 +94,7 @@ def _count(images: ImageSet, published: int | None) -> Count:
 
 
 class _Observations:
-    """What was looked at: images by digest, the sides of each patient, the brightness of each slice."""
+    """What was looked at: images by digest, the splits of each patient, the brightness of each slice."""
 
     def __init__(self) -> None:
         self.images: dict[str, list[tuple[str, str, str, str]]] = {}
@@ -102,7 +102,7 @@ class _Observations:
         self.brightness: dict[str, list[tuple[float, str]]] = {domain: [] for domain in DOMAINS}
 
     def add(self, images: ImageSet) -> Iterator[str]:
-        """Look at the slices of one side; what there is to remark."""
+        """Look at the slices of one domain and split; returns remarks."""
         domain, split = images.domain, images.split
         for patient in images.patients:
             self.splits[domain].setdefault(patient, set()).add(split)
@@ -167,16 +167,14 @@ def _report_repeats(occurrences: dict[str, list[tuple[str, str, str, str]]], rep
 
 
 def _report_shared_patients(splits: dict[str, dict[str, set[str]]], report: CheckReport, *, apart: bool) -> None:
-    patients = sorted(set(splits["source"]) & set(splits["target"]))
-    if not patients or apart:
+    ids = sorted(set(splits["source"]) & set(splits["target"]))
+    if not ids or apart:
         return
-    report.remarks.append(
-        f"{_some(patients, 'patient id')} in both domains, taken for different people; were they not:"
-    )
-    crossed = [p for p in patients if splits["source"][p] != splits["target"][p]]
+    report.remarks.append(f"{_some(ids, 'patient id')} in both domains, taken for different people; were they not:")
+    crossed = [p for p in ids if splits["source"][p] != splits["target"][p]]
     if crossed:
         report.remarks.append(f"{_some(crossed, 'patient id')} on one side as source and on another as target")
-    training = [p for p in patients if "train" in splits["source"][p] and "train" in splits["target"][p]]
+    training = [p for p in ids if "train" in splits["source"][p] and "train" in splits["target"][p]]
     if training:
         report.remarks.append(
             f"{_some(training, 'patient id')} in both training halves, so training is not unpaired: say that they are "

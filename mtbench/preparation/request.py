@@ -23,7 +23,7 @@ from mtbench.store.artefacts import Artefact, Store
 
 
 @dataclass(frozen=True)
-class PreparationRequest:
+class DatasetRequest:
     """One data set to prepare.
 
     Attributes:
@@ -56,7 +56,7 @@ class PreparedDataset:
         is_new: whether anything had to be done.
     """
 
-    request: PreparationRequest
+    request: DatasetRequest
     data: Artefact
     split: Artefact | None
     is_new: bool
@@ -65,7 +65,7 @@ class PreparedDataset:
 
 def requests(
     target: str, registry: Registry, *, root: str | None = None, only: Sequence[str] = ()
-) -> list[PreparationRequest]:
+) -> list[DatasetRequest]:
     """What ``target`` names: a data set (``name``, ``name:p=v,...``), or all data sets of a suite.
 
     Args:
@@ -94,17 +94,17 @@ def requests(
     result = []
     for choice in choices(DatasetSpec, suite.datasets, suite, registry):
         fold = 0 if choice.entry.split and choice.entry.split.by == "folds" else None
-        result.append(PreparationRequest(choice, Builder.start(suite, registry, Plan(suite), choice, fold)))
+        result.append(DatasetRequest(choice, Builder.start(suite, registry, Plan(suite), choice, fold)))
     return result
 
 
-def lookup(request: PreparationRequest, registry: Registry, store: Store) -> PreparedDataset | None:
+def lookup(request: DatasetRequest, registry: Registry, store: Store) -> PreparedDataset | None:
     """The data set if it is in the store already, else ``None``. Raw files are hashed, no pixel is decoded."""
     return _Preparation(request, registry, store).run(make=False)
 
 
 def prepare(
-    request: PreparationRequest, registry: Registry, store: Store, watcher: Watcher, *, strict: bool = False
+    request: DatasetRequest, registry: Registry, store: Store, watcher: Watcher, *, strict: bool = False
 ) -> PreparedDataset:
     """Prepare and divide a data set, unless that is done.
 
@@ -115,7 +115,7 @@ def prepare(
 
     Raises:
         DataError: it cannot be prepared; under ``strict``, also if cases had to be left out.
-        DiskFullError: there is no room; what was converted is kept for the next try.
+        DiskFullError: there is no room; what was converted is kept for the next attempt.
     """
     prepared = _Preparation(request, registry, store, watcher, strict).run(make=True)
     assert prepared is not None
@@ -132,7 +132,7 @@ def prepare(
 
 @dataclass
 class _Preparation:
-    request: PreparationRequest
+    request: DatasetRequest
     registry: Registry
     store: Store
     watcher: Watcher | None = None

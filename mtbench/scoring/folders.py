@@ -97,7 +97,7 @@ def score(
     seed = check_seed(seed, "--seed")
     draws = check_whole(draws, "--draws", name="the number of draws", minimum=1)
     registry = discover(plugin_files, third_party=not no_plugins)
-    choices = _metric_choices(registry, metrics, preset, dict(weights or {}))
+    choices = _choices(registry, metrics, preset, dict(weights or {}))
     reading = ReadOptions(plane, window, patient, skip_unreadable)
     artefacts = Store(store_folder(store))
     pair = _FolderPair(artefacts, reading, report)
@@ -129,7 +129,7 @@ class _MetricChoice:
         return self.registration.ask(self.registration.spec.needs_for, self.params)
 
 
-def _metric_choices(
+def _choices(
     registry: Registry, metrics: Sequence[str], preset: str | None, weights: dict[str, str]
 ) -> list[_MetricChoice]:
     for name, file in weights.items():
@@ -156,7 +156,7 @@ def _metric_choices(
 
 
 class _FolderPair:
-    """What was given, read and matched."""
+    """Both folders and their masks, read and matched."""
 
     def __init__(self, store: Store, reading: ReadOptions, report: ProgressReport) -> None:
         self._store = store
@@ -233,7 +233,7 @@ def _match(names: Sequence[str], candidates: Sequence[str], where: str) -> list[
 
 
 class _FeatureSource:
-    """Features of a side, from the store where they are there already."""
+    """Features of a folder, from the store where it has them already."""
 
     def __init__(
         self, registry: Registry, store: Store, device: str, precision: str, batch_size: int, report: ProgressReport
@@ -272,17 +272,8 @@ class _FeatureSource:
         identity = {name: value for name, value in params.items() if name != weights_param}
         if weights_param and params[weights_param]:
             digests[weights_param] = sha256(expand(params[weights_param]))
-        key = hash_of(
-            [
-                "folder-features",
-                spec.name,
-                spec.revision,
-                code_identity(registration),
-                identity,
-                digests,
-                self.precision,
-            ]
-        )
+        code = code_identity(registration)
+        key = hash_of(["folder-features", spec.name, spec.revision, code, identity, digests, self.precision])
         address = address_of(key, {"images": folder.fingerprint})
         artefact = self._store.get("extract", address)
         if artefact is None:

@@ -212,7 +212,7 @@ def _slices(path: Path, base: Path, reading: ReadOptions, mask: bool) -> tuple[A
     volume = (read_mask if mask else read)(path)
     name = path.relative_to(base).with_name(stem(path)).as_posix() if path != base else path.name
     stack = volume.slices(reading.plane if volume.axes else None)  # type: ignore[arg-type]
-    pixels, window = _pixels_and_window(np.ascontiguousarray(stack), reading, str(path), mask)
+    pixels, window = _pixels(np.ascontiguousarray(stack), reading, str(path), mask)
     spacing, thickness = volume.in_plane(reading.plane if volume.axes else None)  # type: ignore[arg-type]
     patient = ""
     if reading.patient:
@@ -237,9 +237,7 @@ def _slices(path: Path, base: Path, reading: ReadOptions, mask: bool) -> tuple[A
     return pixels, [replace(record, slice_id=f"{name}/{i:04d}", index=i) for i in range(len(pixels))]
 
 
-def _pixels_and_window(
-    stack: Any, reading: ReadOptions, where: str, mask: bool
-) -> tuple[Any, tuple[float, float] | None]:
+def _pixels(stack: Any, reading: ReadOptions, where: str, mask: bool) -> tuple[Any, tuple[float, float] | None]:
     """Pixels as they are scored, and the window that maps them back to the file's unit."""
     if mask:
         if stack.min() < 0 or stack.max() > 255:

@@ -14,7 +14,7 @@ class Budget:
     Args:
         epochs: passes over the sampler's positions.
         steps: batches.
-        minutes: wall-clock time of training, earlier tries of a resumed fit included. A fit that ends by it
+        minutes: wall-clock time of training, earlier attempts of a resumed fit included. A fit that ends by it
             is not reproducible bit for bit.
 
     Raises:

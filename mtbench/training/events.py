@@ -16,7 +16,7 @@ class Events:
 
     Args:
         context: for its ``events`` folder, and for what is to be noted.
-        asked: ``True``: into the folder "tensorboard" too where the context names none; ``False``: nowhere.
+        enabled: ``True``: into the folder "tensorboard" too where the context names none; ``False``: nowhere.
     """
 
     def __init__(self, context: Context, enabled: bool | None) -> None:

@@ -52,18 +52,18 @@ class Inputs:
     Attributes:
         cutter: how they are cut.
         skip: whether files that cannot be read are left out.
-        known: values that masks may hold; ``None`` for any.
-        slices, labels, left_out: what was found.
+        names: of the values that masks may hold; ``None`` for any.
+        slices, labels, left_out: what the files hold, and which of them are left out.
     """
 
     cutter: Cutter
     skip: bool
-    labels_allowed: Mapping[int, str] | None
+    names: Mapping[int, str] | None
     slices: int = 0
     labels: dict[int, str] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     _usable: list[InputFile] = field(default_factory=list)
-    _cases: dict[Path, InputSlices] = field(default_factory=dict)
+    _slices_of: dict[Path, InputSlices] = field(default_factory=dict)
 
     def look(self, items: Sequence[InputFile], report: ProgressReport) -> Inputs:
         """Read everything.
@@ -84,7 +84,7 @@ class Inputs:
             self.slices += len(case.slices)
             pixels += case.pixels
             if pixels <= TOGETHER:
-                self._cases[item.path] = case
+                self._slices_of[item.path] = case
             if case.masks is not None:
                 self.labels |= {int(v): str(v) for v in np.unique(case.masks) if v}
             report("reading", done, len(items))
@@ -98,7 +98,7 @@ class Inputs:
         group: list[InputSlices] = []
         pixels = 0
         for item in self._usable:
-            case = self._cases.pop(item.path, None) or self._read(item)
+            case = self._slices_of.pop(item.path, None) or self._read(item)
             pixels += case.pixels
             if group and (case.images.shape[1:] != group[0].images.shape[1:] or pixels > TOGETHER):
                 yield group
@@ -135,13 +135,9 @@ class Inputs:
         mask = read_mask(item.mask)
         check_same_place(mask, volume, item.path.name)
         labels = cut.masks(mask)
-        unknown = [
-            int(v)
-            for v in np.unique(labels)
-            if v and self.labels_allowed is not None and int(v) not in self.labels_allowed
-        ]
+        unknown = [int(v) for v in np.unique(labels) if v and self.names is not None and int(v) not in self.names]
         if unknown:
-            listed = ", ".join(f"{value} ({name})" for value, name in (self.labels_allowed or {}).items())
+            listed = ", ".join(f"{value} ({name})" for value, name in (self.names or {}).items())
             raise DataError(
                 f"the mask holds the value {unknown[0]}", where=str(item.mask), expected=f"0 or one of {listed}"
             )

@@ -134,7 +134,7 @@ def _candidates(results: Path, store: Store) -> tuple[list[Candidate], list[str]
         fold = re.match(r"fold (\d+) ", label)
         name = re.split(r"[\[ ]", label[fold.end() :] if fold else label)[0]
         candidate = Candidate(name, dataset, int(fold[1]) if fold else None, artefact, row["stage"])
-        # One that needs no fit is the same for every side it has translated.
+        # One that needs no fit is the same for every split it has translated.
         key = artefact.path.name if row["stage"] == "fit" else candidate.text({}) + json.dumps(dict(unit.params))
         candidates.setdefault(key, candidate)
     return list(candidates.values()), lost

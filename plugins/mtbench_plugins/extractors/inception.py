@@ -1,4 +1,4 @@
-"""The Inception v3 feature networks: what they are called and what they may be told."""
+"""The Inception v3 feature networks: their names and parameters."""
 
 from __future__ import annotations
 

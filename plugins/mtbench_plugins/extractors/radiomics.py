@@ -1,4 +1,4 @@
-"""Radiomic features: what the extractor is called and what it may be told."""
+"""Radiomic features: the name and parameters of the extractor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dice: what it is called and what it may be told."""
+"""Dice: its name and parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frechet Inception Distance: what it is called and what it may be told."""
+"""Frechet Inception Distance: its name and parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frechet Radiomic Distance: what it is called and what it may be told."""
+"""Frechet Radiomic Distance: its name and parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inception Score: what it is called and what it may be told."""
+"""Inception Score: its name and parameters."""
 
 from __future__ import annotations
 

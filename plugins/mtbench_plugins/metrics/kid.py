@@ -1,4 +1,4 @@
-"""Kernel Inception Distance: what it is called and what it may be told."""
+"""Kernel Inception Distance: its name and parameters."""
 
 from __future__ import annotations
 

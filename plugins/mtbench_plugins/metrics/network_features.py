@@ -61,7 +61,7 @@ def variant(params: Params, own_defaults: Params, own_presets: Mapping[str, Para
 
     Args:
         params: the metric's, complete.
-        own: the metric's own settings with their defaults.
+        own_defaults: the metric's own settings with their defaults.
         own_presets: those of each preset.
     """
     extractor = params["extractor"]

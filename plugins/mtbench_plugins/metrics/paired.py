@@ -1,4 +1,4 @@
-"""Metrics against the paired truth: what they are called and what they may be told."""
+"""Metrics against the paired truth: their names and parameters."""
 
 from __future__ import annotations
 

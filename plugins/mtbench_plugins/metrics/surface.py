@@ -1,4 +1,4 @@
-"""Distances between the surfaces of masks: what they are called and what they may be told."""
+"""Distances between the surfaces of masks: their names and parameters."""
 
 from __future__ import annotations
 

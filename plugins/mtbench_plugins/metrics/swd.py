@@ -1,4 +1,4 @@
-"""Sliced Wasserstein distance: what it is called and what it may be told."""
+"""Sliced Wasserstein distance: its name and parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""U-Net segmenters: what they are called and what they may be told."""
+"""U-Net segmenters: their names and parameters."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Patient:
     Attributes:
         name: "Breast_MRI_001".
         domain, maker: from the clinical spreadsheet.
-        side: of the split; empty where they take no part.
+        split: empty where they take no part.
         series: the folder of the pre-contrast series; ``relative`` the same from the root.
         breast, tissue: the mask files.
     """

@@ -21,7 +21,7 @@ TRAINING = frozenset(f"Breast_MRI_{number}" for number in _NUMBERS.split())
 
 
 def split_of_each(patients: Mapping[str, str], file: Path | None) -> dict[str, str]:
-    """The side of each patient.
+    """The split of each patient.
 
     Args:
         patients: the domain of each patient.
@@ -29,7 +29,7 @@ def split_of_each(patients: Mapping[str, str], file: Path | None) -> dict[str, s
             the others every second one of each domain, in an order drawn by seed, is a test patient.
 
     Raises:
-        DataError: the file cannot be read, or names no side for a patient.
+        DataError: the file cannot be read, or names no split for a patient.
     """
     if file is not None:
         rows = {row["patient"]: row["split"] for row in read_table(file, ("patient", "split"), str(file))}

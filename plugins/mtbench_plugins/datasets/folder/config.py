@@ -112,7 +112,7 @@ class PatientTable:
 
 @dataclass(frozen=True)
 class DomainConfig:
-    """One side of the task.
+    """One domain of the task.
 
     Attributes:
         domain: "source" or "target".

@@ -280,10 +280,10 @@ def read_table(path: Path, columns: Sequence[str], where: str) -> list[dict[str,
 
 
 def split_of(text: str, what: str, where: str) -> str:
-    """The side of a split that a table's text means; empty where it is empty.
+    """The split that a table's text means; empty where it is empty.
 
     Raises:
-        DataError: it is no side.
+        DataError: it is no split.
     """
     if text.lower() not in _SPLITS:
         raise DataError(f"the split of {what} is '{text}'", where=where, expected="train, validation or test")

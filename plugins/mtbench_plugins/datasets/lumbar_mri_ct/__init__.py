@@ -29,7 +29,7 @@ UNVERIFIED = (
 
 
 def describe(params: Mapping[str, Any]) -> dict[str, Any]:
-    """A note beside every table where the two sides call different things bone."""
+    """A note beside every table where the two domains call different things bone."""
     source, target = params["source_structure"], params["target_structure"]
     if source == target:
         return {}

@@ -126,7 +126,7 @@ class LumbarMriCt:
         return not self._left_out.intersection(path.parts)
 
     def _with_meta(self, folder: Path, entries: list[ImageEntry], context: mtbench.Context) -> list[ImageEntry]:
-        """Subjects with the side that meta.csv gives them, without those that the parameters leave out."""
+        """Subjects with the split that meta.csv gives them, without those that the parameters leave out."""
         meta = _meta(folder / META, context)
         result = []
         for item in entries:

@@ -64,7 +64,7 @@ def load(path: Path, layout: CheckpointLayout, params: Mapping[str, Any]) -> nn.
     Args:
         path: the file.
         layout: of the model that it must be of.
-        given: options the user gave; ``None`` stands for "as the file has it".
+        params: the user's options; ``None`` stands for "as the file has it".
 
     Raises:
         WeightsError: it is missing, damaged, holds code, is another model's, or has other options.
@@ -141,13 +141,11 @@ def count(state: State, pattern: str) -> int:
     return sum(re.fullmatch(pattern, key) is not None for key in state)
 
 
-def same_channels(inputs: int, outputs: int) -> int:
+def same_channels(first: int, last: int) -> int:
     """The image channels, which must be equal on both sides and 1 or 3."""
-    if inputs != outputs or inputs not in (1, 3):
-        raise UnfitError(
-            f"this file takes {inputs} image channels and gives {outputs}; mtbench needs 1 and 1, or 3 and 3"
-        )
-    return inputs
+    if first != last or first not in (1, 3):
+        raise UnfitError(f"this file takes {first} image channels and gives {last}; mtbench needs 1 and 1, or 3 and 3")
+    return first
 
 
 def _pickle_error(where: str, error: Exception) -> WeightsError:

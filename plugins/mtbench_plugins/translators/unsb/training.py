@@ -68,9 +68,7 @@ class UnsbRecipe(Recipe):
             for network in networks.values():
                 init.xavier(network)
         self.bridge = Bridge(params["num_timesteps"], params["tau"], self.G.z_width)
-        self.weights = losses.UnsbWeights(
-            params["lambda_GAN"], params["lambda_SB"], params["lambda_NCE"], params["tau"]
-        )
+        self.weights = losses.UnsbWeights(*(params[n] for n in ("lambda_GAN", "lambda_SB", "lambda_NCE", "tau")))
         self.patches = params["num_patches"]
         self.hold = 1.0 - params["decay"]
         self.preview = preview
