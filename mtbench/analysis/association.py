@@ -58,7 +58,7 @@ def p_values(method: str, x: Matrix, y: Matrix) -> Matrix:
     observed = METHODS[method](x, y)
     if n > EXACT_UP_TO and method == "kendall":
         return _kendall_p(x, y, observed)
-    order = _all_orders(n) if n <= EXACT_UP_TO else _drawn_orders(n)
+    order = _all_orders(n) if n <= EXACT_UP_TO else _random_orders(n)
     if method == "spearman":
         x, y = _ranks(x), _ranks(y)
     # Shuffling changes neither the mean nor the length of a column, so both are taken out once.
@@ -124,7 +124,7 @@ def _all_orders(n: int) -> NDArray[np.int64]:
 
 
 @cache
-def _drawn_orders(n: int) -> NDArray[np.int64]:
+def _random_orders(n: int) -> NDArray[np.int64]:
     generator = np.random.default_rng(n)
     return generator.permuted(np.tile(np.arange(n), (DRAWS, 1)), axis=1)
 

@@ -93,19 +93,19 @@ def column_names(columns: Sequence[Mapping[str, Any]], rename: Mapping[str, str]
     """``FID``, ``SWD[karras]``: the title with its variant and whatever tells it from its namesakes."""
     names = []
     for column in columns:
-        kin = [c for c in columns if all(c[k] == column[k] for k in ("metric", "variant", "title", "label"))]
-        inside = [column["variant"]] if column["variant"] else []
+        namesakes = [c for c in columns if all(c[k] == column[k] for k in ("metric", "variant", "title", "label"))]
+        details = [column["variant"]] if column["variant"] else []
         for key in DETAILS:
             value = column[key]
             if key in _PLAIN and value not in _PLAIN[key]:
-                inside.append(str(value))
-            elif any(c[key] != value for c in kin):
-                inside.append(detail(key, value, [c[key] for c in kin]))
+                details.append(str(value))
+            elif any(c[key] != value for c in namesakes):
+                details.append(detail(key, value, [c[key] for c in namesakes]))
         if any(c["title"] == column["title"] and c["metric"] != column["metric"] for c in columns):
-            inside.insert(0, column["metric"])
+            details.insert(0, column["metric"])
         title = rename.get(column["metric"], column["title"] or column["metric"])
-        inside = [part for part in inside if part]
-        names.append(f"{title}[{', '.join(inside)}]" if inside else title)
+        details = [part for part in details if part]
+        names.append(f"{title}[{', '.join(details)}]" if details else title)
     return names
 
 

@@ -166,7 +166,7 @@ def _cells(
         key_a, key_b = (blocks[0], r, columns[0]), (blocks[1], s, columns[1])
         number_a, number_b = a.averages.numbers.get(key_a), b.averages.numbers.get(key_b)
         one_checkpoint = any(
-            number is not None and number.seeds == 1 and key in side.averages.seeded
+            number is not None and number.seeds == 1 and key in side.averages.cells_with_seeds
             for number, key, side in ((number_a, key_a, a), (number_b, key_b, b))
         )
         translators = _differences(a.averages.rows[r], b.averages.rows[s], ROW)
@@ -245,10 +245,10 @@ def _with_holm(items: Sequence[CellComparison]) -> list[CellComparison]:
 
 
 def _average_ranks(items: Sequence[CellComparison]) -> tuple[AverageRank, ...]:
-    ranked = [item for item in items if item.rank_a and item.rank_b]
+    competitors = [item for item in items if item.rank_a and item.rank_b]
     averages = []
-    for metric in dict.fromkeys(item.metric_name for item in ranked):
-        of_metric = [item for item in ranked if item.metric_name == metric]
+    for metric in dict.fromkeys(item.metric_name for item in competitors):
+        of_metric = [item for item in competitors if item.metric_name == metric]
         columns = {(item.task, item.metric) for item in of_metric}
         tasks = len({task for task, _ in columns})
         for name in dict.fromkeys(item.translator for item in of_metric) if tasks > 1 else ():
@@ -262,15 +262,15 @@ def _average_ranks(items: Sequence[CellComparison]) -> tuple[AverageRank, ...]:
 def _critical(side: Literal["a", "b"], items: Sequence[CellComparison]) -> list[CriticalDifference]:
     """Of the translators ranked on all tasks; the labels of a task are no tasks of their own, so they are averaged."""
     differences = []
-    ranked = [item for item in items if item.rank_a and item.rank_b]
-    for metric in dict.fromkeys(item.metric_name for item in ranked):
+    competitors = [item for item in items if item.rank_a and item.rank_b]
+    for metric in dict.fromkeys(item.metric_name for item in competitors):
         columns: dict[tuple[str, str], dict[str, float]] = {}
-        for item in ranked:
+        for item in competitors:
             value = item.a if side == "a" else item.b
             if item.metric_name == metric and value is not None:
                 columns.setdefault((item.task, item.metric), {})[item.translator] = value
-        names = [n for n in dict.fromkeys(i.translator for i in ranked) if all(n in c for c in columns.values())]
-        up = next(item.higher_is_better for item in ranked if item.metric_name == metric)
+        names = [n for n in dict.fromkeys(i.translator for i in competitors) if all(n in c for c in columns.values())]
+        up = next(item.higher_is_better for item in competitors if item.metric_name == metric)
         by_task: dict[str, list[NDArray[np.float64]]] = {}
         for (task, _), values in columns.items():
             by_task.setdefault(task, []).append(shared_places(np.array([values[n] for n in names]), up))

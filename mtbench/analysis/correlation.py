@@ -13,6 +13,7 @@ import pyarrow as pa
 from mtbench.analysis.association import METHODS, holm, leave_one_out, p_values
 from mtbench.analysis.gather import Averages, gather
 from mtbench.analysis.layout import TableLayout
+from mtbench.analysis.numbers import format_coefficient
 from mtbench.analysis.ranking import RULES, Rule
 from mtbench.errors import RequestError
 
@@ -40,6 +41,15 @@ class Estimate:
     p: float | None = None
     p_holm: float | None = None
     left_out: Mapping[str, float] | None = None
+
+    def coefficient(self, absolute: bool) -> float | None:
+        """The agreement, or the absolute value."""
+        return self.agreement if not absolute else None if self.value is None else abs(self.value)
+
+    def jackknife_range(self, absolute: bool) -> str:
+        """The printed range of the coefficient without each translator in turn."""
+        values = [abs(v) if absolute else v for v in (self.left_out or {}).values()]
+        return " to ".join(format_coefficient(v, absolute) for v in (min(values), max(values))) if values else "–"
 
 
 @dataclass(frozen=True)

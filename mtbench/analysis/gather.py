@@ -29,12 +29,12 @@ class Averages:
         reasons: (status, reason) of the failed and skipped runs of a cell.
         notes: sentences about a cell that has a value.
         counts: for (block, column), the smallest and largest number of images and patients behind it.
-        about: sentences about each translator's row.
+        row_notes: sentences about each translator's row.
         validation: for (block, protocol, segmenter), the distinct Dice by region of the segmenters on their
             validation slices.
         suites, sources: distinct values of those columns.
         runs: the ids of the score rows behind the number of a cell; only where they were asked for.
-        seeded: the cells whose runs have seeds; only where runs were asked for.
+        cells_with_seeds: the cells whose runs have seeds; only where runs were asked for.
     """
 
     blocks: list[dict[str, Any]] = field(default_factory=list)
@@ -44,12 +44,12 @@ class Averages:
     reasons: dict[Key, list[tuple[str, str]]] = field(default_factory=dict)
     notes: dict[Key, list[str]] = field(default_factory=dict)
     counts: dict[tuple[int, int], dict[str, tuple[int, int]]] = field(default_factory=dict)
-    about: dict[int, list[str]] = field(default_factory=dict)
+    row_notes: dict[int, list[str]] = field(default_factory=dict)
     validation: dict[tuple[int, str, str], list[dict[str, float]]] = field(default_factory=dict)
     suites: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     runs: dict[Key, list[str]] = field(default_factory=dict)
-    seeded: set[Key] = field(default_factory=set)
+    cells_with_seeds: set[Key] = field(default_factory=set)
 
 
 _COLUMNS = [
@@ -124,14 +124,14 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
     averages.counts = counts(
         table.select(COUNTS).filter(pa.array(of_translators)), block.of[of_translators], column.of[of_translators]
     )
-    averages.about = texts_by(row.of, table["translator_note"])
+    averages.row_notes = texts_by(row.of, table["translator_note"])
     averages.validation = validation(table, block.of)
     averages.suites = [s for s in pc.unique(table["suite"]).to_pylist() if s]
     averages.sources = [s for s in pc.unique(table["source"]).to_pylist() if s]
     if runs:
         averages.runs = sentences(table, "row_id", places, valid)
         with_seed = valid & np.asarray(pc.is_valid(table["seed"]).to_numpy(zero_copy_only=False))
-        averages.seeded = set(sentences(table, "suite", places, with_seed, empty="-"))
+        averages.cells_with_seeds = set(sentences(table, "suite", places, with_seed, empty="-"))
     _seat_guests(averages)
     _count_missing_folds(averages)
     return averages

@@ -18,8 +18,8 @@ class Side:
     """One of the two results: its numbers, their names, and the cases behind them.
 
     Attributes:
-        averages, layout: the numbers, and what is compared of them under which names.
-        published_datasets: the datasets whose numbers somebody published.
+        averages: the numbers.
+        layout: which of them are compared, and under which names.
     """
 
     def __init__(
@@ -33,8 +33,12 @@ class Side:
         self.averages: Averages = gather(scores, runs=True)
         self.layout = TableLayout(self.averages, {}, columns, rows, datasets)
         is_published = pc.equal(scores["status"], "published")
-        self.published_datasets = set(pc.unique(scores.filter(is_published)["dataset"]).to_pylist())
+        self._published_datasets = set(pc.unique(scores.filter(is_published)["dataset"]).to_pylist())
         self._per_case = PerCase(cases)
+
+    def is_published(self, block: int) -> bool:
+        """Whether somebody published the numbers of a task."""
+        return self.averages.blocks[block]["dataset"] in self._published_datasets
 
     def columns(self, block: int) -> list[int]:
         """The columns that a task has."""
@@ -78,33 +82,30 @@ def match_rows(a: Side, b: Side, block_a: int, block_b: int) -> Iterator[tuple[i
         ]
         siblings = [s for s in rows_a if a.averages.rows[s]["translator"] == entry["translator"]]
         same = [s for s in rivals if all(b.averages.rows[s][k] == entry[k] for k in ROW)]
-        alike = [s for s in rivals if b.averages.rows[s]["translator_params"] == entry["translator_params"]]
-        mine = [s for s in siblings if a.averages.rows[s]["translator_params"] == entry["translator_params"]]
+        same_params = [s for s in rivals if b.averages.rows[s]["translator_params"] == entry["translator_params"]]
+        own_params = [s for s in siblings if a.averages.rows[s]["translator_params"] == entry["translator_params"]]
         if same:
             yield r, same[0]
-        elif alike:
-            yield from ((r, s) for s in alike if len(alike) == len(mine) == 1)
-        elif len(rivals) == 1 and (len(siblings) == 1 or a.averages.blocks[block_a]["dataset"] in b.published_datasets):
+        elif same_params:
+            yield from ((r, s) for s in same_params if len(same_params) == len(own_params) == 1)
+        elif len(rivals) == 1 and (len(siblings) == 1 or b.is_published(block_b)):
             yield r, rivals[0]
 
 
 def match_columns(a: Side, b: Side, block_a: int, block_b: int) -> Iterator[tuple[int, int]]:
     """Columns of the same protocol, metric, variant and label; a published number may not state its variant."""
-    published = (
-        a.averages.blocks[block_a]["dataset"] in a.published_datasets,
-        b.averages.blocks[block_b]["dataset"] in b.published_datasets,
-    )
+    published = a.is_published(block_a), b.is_published(block_b)
     for c in a.columns(block_a):
         left = a.averages.columns[c]
         rivals = []
         for d in b.columns(block_b):
             right = b.averages.columns[d]
-            unstated = (published[0] and not left["variant"]) or (published[1] and not right["variant"])
+            variant_unknown = (published[0] and not left["variant"]) or (published[1] and not right["variant"])
             if (
                 left["metric"] == right["metric"]
                 and left["protocol"] == right["protocol"]
                 and left["label"].casefold() == right["label"].casefold()
-                and (left["variant"] == right["variant"] or unstated)
+                and (left["variant"] == right["variant"] or variant_unknown)
             ):
                 rivals.append(d)
         same = [d for d in rivals if all(b.averages.columns[d][k] == left[k] for k in DETAILS)]

@@ -24,6 +24,16 @@ def format_number(value: float, decimals: int | None = None) -> str:
     return text.lstrip("-") if float(text) == 0 else text
 
 
+def format_p(value: float | None) -> str:
+    """A p-value with three digits."""
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def format_coefficient(value: float | None, absolute: bool) -> str:
+    """A correlation with two digits, and with its sign unless absolute values are printed."""
+    return "–" if value is None else f"{value:.2f}" if absolute else f"{value:+.2f}"
+
+
 def _exponent(value: float) -> int:
     """The power of ten of the first significant digit, after rounding (0.9996 is 1.00, not 1.000)."""
     return int(f"{value:.{SIGNIFICANT - 1}e}".partition("e")[2])

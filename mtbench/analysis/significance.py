@@ -76,9 +76,9 @@ def significant_leads(
             text = f"Not bold: with {most} patients, none of the table's {len(tests)} comparisons can be significant"
             reasons.setdefault(place, text)
     leads = {place: Lead(reason=text) for place, text in reasons.items()}
-    for (place, _), adjusted in zip(tests, holm([_p(averages, *at) for at in tests.items()]), strict=True):
+    for (place, _), p in zip(tests, holm([_p(averages, *at) for at in tests.items()]), strict=True):
         if place not in reasons:
-            leads[place] = Lead(max(adjusted, leads[place].p if place in leads else 0.0))
+            leads[place] = Lead(max(p, leads[place].p if place in leads else 0.0))
     return leads
 
 

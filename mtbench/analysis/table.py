@@ -169,7 +169,7 @@ def _section(
     rows = []
     for r in row_numbers:
         entry = averages.rows[r]
-        row_notes = tuple(notes.number(text) for text in (*shared.of_rows.get(r, ()), *averages.about.get(r, ())))
+        row_notes = tuple(notes.number(text) for text in (*shared.of_rows.get(r, ()), *averages.row_notes.get(r, ())))
         cells = []
         for (b, c), rank in zip(places, ranks, strict=True):
             key = (b, r, c)

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from mtbench.analysis.compare import NOT_COMPARABLE, compare
 from mtbench.analysis.nemenyi import ENOUGH_TASKS, FEWEST_METHODS
+from mtbench.analysis.numbers import format_p
 from mtbench.errors import RequestError
 from mtbench.registry.params import format_call
 from mtbench.results.directory import load
@@ -99,11 +100,11 @@ def _draw(differences: Sequence[CriticalDifference], path: Path) -> None:
 def _critical(ranks: CriticalDifference) -> list[str]:
     """A critical-difference diagram in words."""
     places = ", ".join(f"{name} {rank:.2f}" for name, rank in ranks.ranks.items())
-    alike = "; ".join(" = ".join(group) for group in ranks.groups)
+    groups = "; ".join(" = ".join(group) for group in ranks.groups) or "all differ"
+    friedman = f"Friedman p {format_p(ranks.friedman_p)}"
     return [
         f"{ranks.metric}, {ranks.side}, mean rank over {ranks.tasks} tasks: {places}",
-        f"  Friedman p {_p(ranks.friedman_p)}; closer than {ranks.difference:.2f} is not told apart (Nemenyi, 5 %)"
-        + (f": {alike}" if alike else ": all differ"),
+        f"  {friedman}; closer than {ranks.difference:.2f} is not told apart (Nemenyi, 5 %): {groups}",
     ]
 
 
@@ -134,7 +135,7 @@ def _table(title: str, items: list[CellComparison], comparable: bool) -> Table:
     for item in items:
         cells = [item.text_a, item.text_b]
         if comparable:
-            cells += [_difference(item), _interval(item), _p(item.p_holm), _stds(item)]
+            cells += [_difference(item), _interval(item), format_p(item.p_holm), _stds(item)]
         table.add_row(Text(item.translator), *cells, _ranks(item))
     return table
 
@@ -163,13 +164,9 @@ def _interval(item: CellComparison) -> str:
     return f"{paired.low:+.3g} to {paired.high:+.3g}"
 
 
-def _p(value: float | None) -> str:
-    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
 def _stds(item: CellComparison) -> str:
-    both = (item.seed_std_a, item.seed_std_b)
-    return "–" if both == (None, None) else " / ".join("–" if v is None else f"{v:.2g}" for v in both)
+    stds = (item.seed_std_a, item.seed_std_b)
+    return "–" if stds == (None, None) else " / ".join("–" if v is None else f"{v:.2g}" for v in stds)
 
 
 def _ranks(item: CellComparison) -> str:

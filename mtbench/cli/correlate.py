@@ -13,13 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mtbench.analysis.correlation import correlate
+from mtbench.analysis.numbers import format_coefficient, format_p
 from mtbench.errors import RequestError
 from mtbench.results.directory import load
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mtbench.analysis.correlation import Correlation, Correlations, Estimate
+    from mtbench.analysis.correlation import Correlation, Correlations
 
 
 @click.command("correlate")
@@ -117,22 +118,9 @@ def _table(task: str, items: list[Correlation], absolute: bool) -> Table:
         table.add_column(head, justify="right", no_wrap=True)
     for item in items:
         r = item.estimates["pearson"]
-        figures = [str(item.n), _figure(r.value if absolute else r.agreement, absolute), _jackknife_range(r, absolute)]
+        figures = [str(item.n), format_coefficient(r.coefficient(absolute), absolute), r.jackknife_range(absolute)]
         if not absolute:
             others = (item.estimates[method].agreement for method in ("spearman", "kendall"))
-            figures += [_p(r.p), _p(r.p_holm), *(_figure(v, absolute) for v in others)]
+            figures += [format_p(r.p), format_p(r.p_holm), *(format_coefficient(v, absolute) for v in others)]
         table.add_row(Text(item.metric), Text(item.against), *figures)
     return table
-
-
-def _jackknife_range(estimate: Estimate, absolute: bool) -> str:
-    values = [abs(v) if absolute else v for v in (estimate.left_out or {}).values()]
-    return f"{_figure(min(values), absolute)} to {_figure(max(values), absolute)}" if values else "–"
-
-
-def _figure(value: float | None, absolute: bool) -> str:
-    return "–" if value is None else f"{abs(value):.2f}" if absolute else f"{value:+.2f}"
-
-
-def _p(value: float | None) -> str:
-    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"

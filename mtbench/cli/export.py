@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mtbench.analysis.table import build_table
-from mtbench.cli.options import plugin_options
+from mtbench.cli.options import name_and_value, plugin_options
 from mtbench.errors import RequestError
 from mtbench.registry.discovery import discover
 from mtbench.registry.specs import ExporterSpec
@@ -71,7 +71,7 @@ def command(
     table = build_table(
         load(results),
         decimals=_decimals(decimals),
-        rename=dict(_pair(p) for p in rename),
+        rename=dict(name_and_value(p) for p in rename),
         significant=significant,
         cases=load(results, "cases") if significant else None,
         **options,
@@ -110,7 +110,7 @@ def _decimals(values: tuple[str, ...]) -> int | dict[str, int] | None:
     try:
         if len(values) == 1 and "=" not in values[0]:
             return _digits(values[0])
-        return {name: _digits(number) for name, number in map(_pair, values)}
+        return {name: _digits(number) for name, number in map(name_and_value, values)}
     except ValueError:
         raise RequestError(
             f"--decimals {' '.join(values)} cannot be read",
@@ -123,10 +123,3 @@ def _digits(text: str) -> int:
     if not 0 <= number <= 12:
         raise ValueError(text)
     return number
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise RequestError(f"'{text}' is not of the form NAME=VALUE")
-    return name, value

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mtbench.cli.options import name_and_value
 from mtbench.errors import RequestError
 from mtbench.report import write_figure, write_report
 
@@ -60,7 +61,7 @@ def command(
     Tables, the same slices through every translator, correlations, values by case, training curves, cost, failures
     and provenance. The page opens from disk and loads nothing.
     """
-    names = dict(_pair(text) for text in rename)
+    names = dict(name_and_value(text) for text in rename)
     if figure is not None:
         if output is None:
             raise RequestError("a figure needs a file", remedy=f"Say -o {figure}.png (or .svg, .pdf)")
@@ -71,10 +72,3 @@ def command(
         return
     page = write_report(results, output, store=store, slices=slices, rename=names, **options)  # type: ignore[arg-type]
     click.echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)", err=True)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise RequestError(f"'{text}' is not of the form NAME=VALUE")
-    return name, value

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mtbench.analysis.correlation import Correlation, Correlations
-from mtbench.analysis.numbers import format_number
+from mtbench.analysis.numbers import format_coefficient, format_number
 from mtbench.report.attempts import Cost
 from mtbench.report.curves import Curve
 from mtbench.report.result import Result
@@ -77,9 +77,9 @@ def _heat_map(name: str, task: str, items: Sequence[Correlation], absolute: bool
     hover: list[list[str]] = []
     for metric in metrics:
         pairs = [by_pair.get((metric, other)) for other in against]
-        values = [None if pair is None else _agreement(pair, absolute) for pair in pairs]
+        values = [None if pair is None else pair.estimates["pearson"].coefficient(absolute) for pair in pairs]
         z.append(values)
-        text.append(["–" if v is None else f"{v:.2f}" if absolute else f"{v:+.2f}" for v in values])
+        text.append([format_coefficient(v, absolute) for v in values])
         hover.append([f"{pair.n} translators" if pair else "" for pair in pairs])
     data = {
         "type": "heatmap",
@@ -104,13 +104,6 @@ def _heat_map(name: str, task: str, items: Sequence[Correlation], absolute: bool
     statistic = "absolute Pearson correlation" if absolute else "Pearson correlation, positive means agreement"
     alt = f"Heat map for {task}: {statistic}. The same numbers stand in the table below."
     return Chart(name, "Agreement with segmentation", alt, (Drawing("", [data], layout),), task=task)
-
-
-def _agreement(item: Correlation, absolute: bool) -> float | None:
-    estimate = item.estimates["pearson"]
-    if absolute:
-        return None if estimate.value is None else abs(estimate.value)
-    return estimate.agreement
 
 
 def _scatter(name: str, task: str, items: Sequence[Correlation], result: Result) -> Chart:

@@ -9,9 +9,9 @@ from typing import Any
 
 from mtbench import __version__
 from mtbench.analysis.columns import anonymise, params
-from mtbench.analysis.correlation import Correlation, Correlations, Estimate, correlate
+from mtbench.analysis.correlation import Correlation, Correlations, correlate
 from mtbench.analysis.model import Cell, ResultsTable, Section, TableColumn, TableRow
-from mtbench.analysis.numbers import format_number
+from mtbench.analysis.numbers import format_coefficient, format_number, format_p
 from mtbench.report import charts
 from mtbench.report.attempts import Cost, costs, failures, provenance
 from mtbench.report.curves import Curve, find_curves
@@ -77,6 +77,7 @@ def report(
         RequestError: the installed Plotly cannot be put into a page.
     """
     attempts = result.attempts
+    folder = None if result.name.startswith("published:") else Path(result.name)
     unit_costs, unit_failures = costs(attempts), failures(attempts, logs=with_provenance)
     correlations = correlate_result(result, table.rule)
     curves = find_curves(attempts, evidence)
@@ -85,7 +86,7 @@ def report(
     all_charts = [*agreement, *training, *cost, *(chart for chart, _ in cases)]
     content = {
         "title": title or table.title or "Results",
-        "lead": _lead(result),
+        "lead": "; ".join(result.layout.titles[b] for b in result.blocks),
         "version": __version__,
         "sections": list(SECTIONS.items()),
         "tiles": _tiles(result, unit_costs, len(unit_failures)),
@@ -104,7 +105,7 @@ def report(
         "cost_rows": [_cost_row(unit) for unit in unit_costs],
         "unit_failures": unit_failures,
         "rows_without_number": _rows_without_number(result, with_provenance=with_provenance),
-        "provenance": [*_data_facts(result), *provenance(attempts, _folder(result), everything=with_provenance)],
+        "provenance": [*_data_facts(result), *provenance(attempts, folder, everything=with_provenance)],
         "with_provenance": with_provenance,
     }
     return render(content, {chart.id: charts.as_record(chart) for chart in all_charts})
@@ -131,11 +132,6 @@ def metric_key(column: TableColumn) -> str:
 
 
 # -- summary
-
-
-def _lead(result: Result) -> str:
-    titles = [result.layout.titles[b] for b in result.blocks]
-    return "; ".join(titles)
 
 
 def _tiles(result: Result, unit_costs: Sequence[Cost], failure_count: int) -> list[tuple[str, str]]:
@@ -185,12 +181,11 @@ def _winners(table: ResultsTable) -> list[tuple[str, list[Podium]]]:
     winners: dict[str, list[Podium]] = {}
     for section in table.sections:
         for i, column in enumerate(section.columns):
-            places: dict[int, list[tuple[str, str]]] = {1: [], 2: []}
-            for row in section.rows:
-                if row.cells[i].rank in places:
-                    places[row.cells[i].rank or 0].append((row.label, row.cells[i].text))
-            if places[1]:
-                winners.setdefault(column.task, []).append(Podium(column.title, places[1], places[2]))
+            best, second = (
+                [(row.label, row.cells[i].text) for row in section.rows if row.cells[i].rank == rank] for rank in (1, 2)
+            )
+            if best:
+                winners.setdefault(column.task, []).append(Podium(column.title, best, second))
     return list(winners.items())
 
 
@@ -203,7 +198,9 @@ def _parts(section: Section) -> list[TablePart]:
     for task in dict.fromkeys(column.task for column in section.columns):
         of = [i for i, column in enumerate(section.columns) if column.task == task]
         rows = [(row, [row.cells[i] for i in of]) for row in section.rows]
-        rows = [(row, cells) for row, cells in rows if not row.reference or any(map(_has_something, cells))]
+        rows = [
+            (row, cells) for row, cells in rows if not row.reference or any(cell.status != "missing" for cell in cells)
+        ]
         bodies = [
             ("translators", [pair for pair in rows if not pair[0].reference]),
             ("reference", [pair for pair in rows if pair[0].reference]),
@@ -211,10 +208,6 @@ def _parts(section: Section) -> list[TablePart]:
         columns = [section.columns[i] for i in of]
         parts.append(TablePart(task, section.heading, columns, [body for body in bodies if body[1]]))
     return parts
-
-
-def _has_something(cell: Cell) -> bool:
-    return cell.status != "missing"
 
 
 # -- correlation
@@ -253,23 +246,9 @@ def _correlation_record(
 
 def _correlation_row(item: Correlation, absolute: bool) -> list[str]:
     r, rho, tau = (item.estimates[method] for method in ("pearson", "spearman", "kendall"))
-    jackknife = [abs(v) if absolute else v for v in (r.left_out or {}).values()]
-    span = (
-        " to ".join(f"{v:.2f}" if absolute else f"{v:+.2f}" for v in (min(jackknife), max(jackknife)))
-        if jackknife
-        else "–"
-    )
-    figures = [_r(r, absolute), span, _p(r.p), _p(r.p_holm), _r(rho, absolute), _r(tau, absolute)]
+    coefficients = [format_coefficient(estimate.coefficient(absolute), absolute) for estimate in (r, rho, tau)]
+    figures = [coefficients[0], r.jackknife_range(absolute), format_p(r.p), format_p(r.p_holm), *coefficients[1:]]
     return [item.metric, item.against, str(item.n), *figures]
-
-
-def _r(estimate: Estimate, absolute: bool) -> str:
-    value = estimate.value if absolute else estimate.agreement
-    return "–" if value is None else f"{abs(value):.2f}" if absolute else f"{value:+.2f}"
-
-
-def _p(value: float | None) -> str:
-    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 # -- rows of plain tables
@@ -346,7 +325,3 @@ def _by_name(result: Result) -> dict[str, list[Mapping[str, Any]]]:
     for _, c in result.layout.columns:
         columns.setdefault(result.layout.names[c], []).append(result.averages.columns[c])
     return columns
-
-
-def _folder(result: Result) -> Path | None:
-    return None if result.name.startswith("published:") else Path(result.name)

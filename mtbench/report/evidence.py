@@ -77,8 +77,8 @@ class Slices:
     @cached_property
     def slices(self) -> list[Slice]:
         """The records, in order."""
-        every = read_slices(self._folder, self._domain)
-        return [every[i] for i in self._positions]
+        records = read_slices(self._folder, self._domain)
+        return [records[i] for i in self._positions]
 
     @cached_property
     def _images(self) -> NDArray[Any]:
@@ -89,8 +89,8 @@ class Slices:
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """The i-th image, H x W, as eight bits show it."""
-        stored = np.asarray(self._images[i if self._pixels is not None else self._positions[i]])
-        return encode(decode(stored), "uint8")
+        pixels = np.asarray(self._images[i if self._pixels is not None else self._positions[i]])
+        return encode(decode(pixels), "uint8")
 
     def mask(self, i: int) -> NDArray[np.uint8] | None:
         """The i-th label map, H x W; ``None`` where the domain has none."""

@@ -47,7 +47,7 @@ class Example:
     """One slice.
 
     Attributes:
-        why: "worst", "median", "best", "worst of NAME", "chosen"; several where they are the same slice.
+        reasons: "worst", "median", "best", "worst of NAME", "chosen"; several where they are the same slice.
         slice_id, patient_id: which.
         value: the mean of the measure over translators and regions; ``None`` without a measure.
         source, source_mask: the image that was translated, and its label map.
@@ -56,7 +56,7 @@ class Example:
         views: one for each translator.
     """
 
-    why: tuple[str, ...]
+    reasons: tuple[str, ...]
     slice_id: str
     patient_id: str
     value: float | None
@@ -127,7 +127,7 @@ def _task(result: Result, evidence: Evidence, block: int, slices: Sequence[str])
         return TaskExamples(title, problem=reason)
     parts_of = {run.unit: _parts(evidence, run) for run in runs}
     measures = _first_measure(result, block, parts_of)
-    run_of_row = _one_run_each(result, runs, {case.run.unit for case in measures}, parts_of)
+    run_of_row = _runs_by_row(result, runs, {case.run.unit for case in measures}, parts_of)
     parts = {row: parts_of[run.unit] for row, run in run_of_row.items()}
     complete = [row for row, artefacts in parts.items() if _is_complete(artefacts)]
     if not complete:
@@ -138,7 +138,7 @@ def _task(result: Result, evidence: Evidence, block: int, slices: Sequence[str])
     values = _values(measures, {run.unit for run in run_of_row.values()}, pictures.source)
     names, rows = result.layout.labels, result.averages.rows
     column = result.averages.columns[measures[0].run.column] if measures else None
-    reasons, means = choose(
+    reasons_by_slice, means = choose(
         [s.slice_id for s in pictures.source.slices],
         {names[row]: of for row, of in values.items() if row in complete},
         [names[row] for row in complete if not rows[row]["conditional"]],
@@ -153,7 +153,9 @@ def _task(result: Result, evidence: Evidence, block: int, slices: Sequence[str])
         measure=result.layout.names[measures[0].run.column] if values else "",
         decimals=column["decimals"] if column and values else None,
         run=_run_name(run_of_row.values()),
-        examples=tuple(pictures.example(i, tuple(why), means.get(i), values) for i, why in reasons.items()),
+        examples=tuple(
+            pictures.example(i, tuple(reasons), means.get(i), values) for i, reasons in reasons_by_slice.items()
+        ),
     )
 
 
@@ -190,12 +192,12 @@ class _Pictures:
     def _truths(self) -> dict[str, int]:
         return {record.slice_id: i for i, record in enumerate(self._paired.slices)}
 
-    def example(self, i: int, why: tuple[str, ...], mean: float | None, values: Mapping[int, Values]) -> Example:
+    def example(self, i: int, reasons: tuple[str, ...], mean: float | None, values: Mapping[int, Values]) -> Example:
         record, mask = self.source.slices[i], self.source.mask(i)
         similar = _most_similar(mask, self._target)
         truth = self._truths.get(record.slice_id)
         return Example(
-            why=why,
+            reasons=reasons,
             slice_id=record.slice_id,
             patient_id=record.patient_id,
             value=mean,
@@ -239,7 +241,7 @@ def _first_measure(result: Result, block: int, parts_of: Mapping[str, Mapping[st
     return [case for case in measures if result.layout.names[case.run.column] == first]
 
 
-def _one_run_each(
+def _runs_by_row(
     result: Result, runs: Sequence[Run], with_cases: set[str], parts_of: Mapping[str, Mapping[str, Artefact]]
 ) -> dict[int, Run]:
     """For each row, in the table's order, its first seed on the first fold: if possible one with images and values."""

@@ -14,6 +14,7 @@ from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 
 from mtbench.analysis.correlation import Correlations
+from mtbench.analysis.numbers import format_coefficient
 from mtbench.errors import RequestError
 
 ENDINGS = (".png", ".svg", ".pdf")
@@ -57,7 +58,7 @@ def draw(correlations: Correlations, path: Path) -> str:
         axis.set_title(plain(task), fontsize=10)
         for i, line in enumerate(values):
             for j, value in enumerate(line):
-                text = "–" if value is None else f"{value:.2f}" if absolute else f"{value:+.2f}"
+                text = format_coefficient(value, absolute)
                 dark = value is not None and abs(value) > 0.6
                 axis.text(j, i, text, ha="center", va="center", color="white" if dark else "black")
     label = "|Pearson|" if absolute else "Pearson, positive: agreement"
@@ -77,9 +78,7 @@ def _panel(
     against = list(dict.fromkeys(item.against for item in items))
     values: dict[tuple[str, str], float | None] = {}
     for item in items:
-        estimate = item.estimates["pearson"]
-        raw = estimate.value if absolute else estimate.agreement
-        values[item.metric, item.against] = abs(raw) if absolute and raw is not None else raw
+        values[item.metric, item.against] = item.estimates["pearson"].coefficient(absolute)
     return metrics, against, [[values.get((m, a)) for a in against] for m in metrics]
 
 
@@ -112,13 +111,13 @@ def save(figure: Any, path: Path) -> str:
     for text in figure.findobj(Text):
         text.set_family(fonts)
     ending = path.suffix.lower().lstrip(".")
-    dateless = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
     # Letters stay letters, so that a reader can search and an editor can change them.
     settings = {"svg.fonttype": "none", "svg.hashsalt": "mtbench", "pdf.fonttype": 42}
     buffer = io.BytesIO()
     with matplotlib.rc_context(settings), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        figure.savefig(buffer, format=ending, dpi=300, metadata=dateless)
+        figure.savefig(buffer, format=ending, dpi=300, metadata=metadata)
     try:
         path.write_bytes(buffer.getvalue())
     except OSError as error:

@@ -43,7 +43,7 @@ def _task(task: TaskExamples, longest: int) -> dict[str, Any]:
 
 def _example(task: TaskExamples, example: Example, longest: int) -> dict[str, Any]:
     height, width = example.source.shape
-    why = ", ".join(example.why)
+    title = ", ".join(example.reasons)
     value = (
         f" · mean {task.measure} {format_number(example.value, task.decimals)}"
         if example.value is not None and task.measure
@@ -64,9 +64,9 @@ def _example(task: TaskExamples, example: Example, longest: int) -> dict[str, An
             )
         )
     return {
-        "name": f"{why[:1].upper()}{why[1:]}{value} · {example.slice_id}",
+        "name": f"{title[:1].upper()}{title[1:]}{value} · {example.slice_id}",
         # Printed, too: the three places, not each translator's own worst.
-        "main": any(reason in (*PLACES, "first", "middle", "last", "chosen") for reason in example.why),
+        "main": any(reason in (*PLACES, "first", "middle", "last", "chosen") for reason in example.reasons),
         "width": width,
         "height": height,
         "tiles": tiles,

@@ -68,12 +68,7 @@ def _cell(cell: Cell) -> str:
         text = f"**{text}**"
     elif cell.runner_up:
         text = f"<u>{text}</u>"
-    return text + escaped_suffix(cell.suffix) + _notes(cell.notes)
-
-
-def escaped_suffix(suffix: str) -> str:
-    """The spread behind a number, with its leading space."""
-    return " " + escape(suffix) if suffix else ""
+    return text + (f" {escape(cell.suffix)}" if cell.suffix else "") + _notes(cell.notes)
 
 
 def _notes(numbers: tuple[int, ...]) -> str:
