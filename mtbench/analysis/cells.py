@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mtbench.analysis.groups import codes, combine, mean_by
 
-Key = tuple[int, int, int]
+CellIndex = tuple[int, int, int]
 """Block, row and column."""
 
 COUNTS = ("n", "n_translated", "n_target", "n_patients_translated", "n_patients_target")
@@ -39,7 +39,9 @@ class Number:
     incomplete: bool
 
 
-def average(table: pa.Table, b: NDArray[np.int64], r: NDArray[np.int64], c: NDArray[np.int64]) -> dict[Key, Number]:
+def average(
+    table: pa.Table, b: NDArray[np.int64], r: NDArray[np.int64], c: NDArray[np.int64]
+) -> dict[CellIndex, Number]:
     """The number of every cell.
 
     Args:
@@ -93,14 +95,14 @@ def sentences(
     places: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
     mask: NDArray[np.bool_],
     empty: str = "",
-) -> dict[Key, list[str]]:
+) -> dict[CellIndex, list[str]]:
     """The distinct texts of a column in each cell, in order; ``empty`` stands for missing ones."""
     if not mask.any():
         return {}
     b, r, c = (axis[mask] for axis in places)
     texts = table[name].filter(pa.array(mask))
     _, first = combine([b, r, c, codes(texts)])
-    by_cell: dict[Key, list[str]] = {}
+    by_cell: dict[CellIndex, list[str]] = {}
     for i, text in zip(first.tolist(), texts.take(pa.array(first)).to_pylist(), strict=True):
         if text or empty:
             by_cell.setdefault((int(b[i]), int(r[i]), int(c[i])), []).append(text or empty)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mtbench.analysis.cells import COUNTS, Key, Number, average, counts, sentences, texts_by, validation
+from mtbench.analysis.cells import COUNTS, CellIndex, Number, average, counts, sentences, texts_by, validation
 from mtbench.analysis.columns import ROLES
 from mtbench.analysis.groups import codes, combine
 from mtbench.errors import DataError
@@ -40,16 +40,16 @@ class Averages:
     blocks: list[dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     columns: list[dict[str, Any]] = field(default_factory=list)
-    numbers: dict[Key, Number] = field(default_factory=dict)
-    reasons: dict[Key, list[tuple[str, str]]] = field(default_factory=dict)
-    notes: dict[Key, list[str]] = field(default_factory=dict)
+    numbers: dict[CellIndex, Number] = field(default_factory=dict)
+    reasons: dict[CellIndex, list[tuple[str, str]]] = field(default_factory=dict)
+    notes: dict[CellIndex, list[str]] = field(default_factory=dict)
     counts: dict[tuple[int, int], dict[str, tuple[int, int]]] = field(default_factory=dict)
     row_notes: dict[int, list[str]] = field(default_factory=dict)
     validation: dict[tuple[int, str, str], list[dict[str, float]]] = field(default_factory=dict)
     suites: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
-    runs: dict[Key, list[str]] = field(default_factory=dict)
-    cells_with_seeds: set[Key] = field(default_factory=set)
+    runs: dict[CellIndex, list[str]] = field(default_factory=dict)
+    cells_with_seeds: set[CellIndex] = field(default_factory=set)
 
 
 _COLUMNS = [
@@ -179,7 +179,7 @@ def _seat_guests(averages: Averages) -> None:
     for b, r, c in averages.numbers:
         if averages.rows[r]["role"] == "translator":
             hosts.setdefault(b, {})[c] = None
-    guests: dict[tuple[int, int], list[Key]] = {}
+    guests: dict[tuple[int, int], list[CellIndex]] = {}
     for key in (*averages.numbers, *averages.reasons):
         if key[2] not in hosts.get(key[0], ()):
             guests.setdefault((key[0], key[2]), []).append(key)
@@ -195,7 +195,7 @@ def _seat_guests(averages: Averages) -> None:
             _move(averages, key, [(b, key[1], host) for host in seats])
 
 
-def _move(averages: Averages, key: Key, places: Sequence[Key]) -> None:
+def _move(averages: Averages, key: CellIndex, places: Sequence[CellIndex]) -> None:
     """Copy a cell to other places and take it away from its own; a number that is there already stays."""
     number, notes = averages.numbers.pop(key, None), averages.notes.pop(key, [])
     reasons = averages.reasons.pop(key, [])

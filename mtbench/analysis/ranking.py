@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from mtbench.analysis.cells import Key
+from mtbench.analysis.cells import CellIndex
 from mtbench.analysis.gather import Averages
 
 Rule = Literal["default", "paper"]
@@ -14,7 +14,7 @@ RULES: tuple[Rule, ...] = ("default", "paper")
 
 
 def ranked_rows(
-    averages: Averages, b: int, c: int, rows: Sequence[int], rule: Rule, texts: Mapping[Key, str]
+    averages: Averages, b: int, c: int, rows: Sequence[int], rule: Rule, texts: Mapping[CellIndex, str]
 ) -> dict[int, int]:
     """The place of each ranked row: 1 is best; values printed alike share one, the next value has the next.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mtbench.analysis.cells import Key
+from mtbench.analysis.cells import CellIndex
 from mtbench.analysis.columns import OF_TARGET, ROLES, anonymise
 from mtbench.analysis.gather import Averages
 from mtbench.analysis.model import Section
@@ -35,7 +35,7 @@ class SharedNotes:
 
     of_columns: dict[tuple[int, int], list[str]] = field(default_factory=dict)
     of_rows: dict[int, list[str]] = field(default_factory=dict)
-    of_cells: dict[Key, list[str]] = field(default_factory=dict)
+    of_cells: dict[CellIndex, list[str]] = field(default_factory=dict)
 
 
 def shared_notes(averages: Averages, places: Sequence[tuple[int, int]], rows: Sequence[int]) -> SharedNotes:

@@ -20,7 +20,7 @@ REMARK = (
 )
 """What stands under a table whose bold is significant."""
 
-Position = tuple[int, int]
+ColumnIndex = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,11 @@ class Lead:
 
 
 def significant_leads(
-    averages: Averages, cases: pa.Table | None, ranks: Mapping[Position, Mapping[int, int]], labels: Mapping[int, str]
-) -> dict[Position, Lead]:
+    averages: Averages,
+    cases: pa.Table | None,
+    ranks: Mapping[ColumnIndex, Mapping[int, int]],
+    labels: Mapping[int, str],
+) -> dict[ColumnIndex, Lead]:
     """The lead of the best in every block and column that has ranks.
 
     Args:
@@ -53,8 +56,8 @@ def significant_leads(
         labels: printed names of the rows.
     """
     per_case = PerCase(cases)
-    reasons: dict[Position, str] = {}
-    tests: dict[tuple[Position, int], PairedDifference] = {}
+    reasons: dict[ColumnIndex, str] = {}
+    tests: dict[tuple[ColumnIndex, int], PairedDifference] = {}
     for place, rows in ranks.items():
         best = [r for r, rank in rows.items() if rank == 1]
         if len(best) > 1:
@@ -86,7 +89,7 @@ _OTHERS = "{others}"
 """Stands in a reason for the printed names of the rows that it holds for."""
 
 
-def _test(averages: Averages, per_case: PerCase, place: Position, best: int, other: int) -> PairedDifference | str:
+def _test(averages: Averages, per_case: PerCase, place: ColumnIndex, best: int, other: int) -> PairedDifference | str:
     """The best minus another row on the same cases, or why there is no test."""
     b, c = place
     pair = []
@@ -106,7 +109,7 @@ def _test(averages: Averages, per_case: PerCase, place: Position, best: int, oth
     return paired
 
 
-def _p(averages: Averages, at: tuple[Position, int], test: PairedDifference) -> float:
+def _p(averages: Averages, at: tuple[ColumnIndex, int], test: PairedDifference) -> float:
     """p of the best being better; of one that is not, on these cases, there is no evidence at all."""
     up = bool(averages.columns[at[0][1]]["higher_is_better"])
     assert test.p is not None

@@ -10,7 +10,7 @@ from typing import Literal
 import pyarrow as pa
 
 from mtbench.analysis import remarks
-from mtbench.analysis.cells import Key, Number
+from mtbench.analysis.cells import CellIndex, Number
 from mtbench.analysis.columns import FAMILIES, anonymise, params
 from mtbench.analysis.gather import Averages, gather
 from mtbench.analysis.layout import TableLayout
@@ -135,7 +135,9 @@ def _ranks(averages: Averages, layout: TableLayout, style: _Style) -> dict[tuple
     }
 
 
-def _texts(averages: Averages, places: Sequence[tuple[int, int]], rows: Sequence[int], style: _Style) -> dict[Key, str]:
+def _texts(
+    averages: Averages, places: Sequence[tuple[int, int]], rows: Sequence[int], style: _Style
+) -> dict[CellIndex, str]:
     """The printed numbers."""
     return {
         (b, r, c): format_number(averages.numbers[b, r, c].value, style.digits[c])
@@ -229,7 +231,7 @@ def _empty_cell(reasons: Sequence[tuple[str, str]], notes: remarks.Footnotes) ->
 
 def _cell(
     averages: Averages,
-    key: Key,
+    key: CellIndex,
     text: str,
     rank: int | None,
     sentences: Sequence[str],
