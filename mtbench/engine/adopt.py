@@ -36,7 +36,7 @@ def adopt(
         kind: whose fit it is.
         what: a folder as the plugin's ``save`` writes it, or a single file of one.
         replace: take the place of a fit that is there.
-        note: told when a run is at work on the same fit, which is waited for.
+        note: called if another run is at work on the same fit, which is waited for.
 
     Raises:
         RequestError: the plan holds none or several such fits; there is one already; the data is not prepared.

@@ -1,4 +1,4 @@
-"""How an artefact comes to be made once, by whoever wants it: look, lease, look again, make, settle, release.
+"""How an artefact is made once, whoever asks for it: look, lease, look again, make, settle, release.
 
 Runs, `mtbench data prepare` and `mtbench store adopt` share a store, and with it the folder in which a unit keeps what
 it has done so far. They all go through here: one of them works on a unit, the others wait and use what it makes.

@@ -1,4 +1,4 @@
-"""What stands in the way of a run, found before any work starts and told all at once."""
+"""What stands in the way of a run, reported all at once before any work starts."""
 
 from __future__ import annotations
 

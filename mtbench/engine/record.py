@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -97,7 +96,7 @@ class RunRecord:
             self._results.append({"type": "order", "rows": rows})
 
     def started(self, unit: Unit, address: str) -> None:
-        """A unit is about to be tried."""
+        """An attempt at a unit begins."""
         self._attempts[unit.key] = self._attempts.get(unit.key, 0) + 1
         self._describe(unit)
         outcome = Outcome(unit.key, "", started=datetime.now(UTC).isoformat(timespec="seconds"))
@@ -106,7 +105,7 @@ class RunRecord:
         )
 
     def attempt(self, unit: Unit, outcome: Outcome, address: str, *, begun: bool) -> None:
-        """What became of an attempt; ``begun`` if :meth:`started` told of it."""
+        """What became of an attempt; ``begun`` if :meth:`started` has recorded it."""
         self._describe(unit)
         if outcome.status == "cached" and (unit.key, outcome.digest) in self._artefact_keys:
             return
@@ -227,7 +226,7 @@ class RunRecord:
 
 def lost(key: str, reason: str) -> Outcome:
     """The outcome of a unit that was at work when its run was stopped."""
-    return replace(Outcome(key, "lost"), reason=reason, error_type="lost")
+    return Outcome(key, "lost", reason=reason, error_type="lost")
 
 
 def _version() -> str:

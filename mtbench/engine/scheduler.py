@@ -21,7 +21,7 @@ from mtbench.engine.record import RunRecord, lost
 from mtbench.engine.request import RunRequest
 from mtbench.engine.signals import interrupts
 from mtbench.engine.space import estimate_text
-from mtbench.engine.worker import describe_failure, execute
+from mtbench.engine.worker import execute, failure
 from mtbench.errors import DiskFullError, LeaseLostError, MtbenchError
 from mtbench.plan import Plan, Row
 from mtbench.registry.codeid import code_identity
@@ -263,7 +263,7 @@ class Scheduler:
         except DiskFullError:
             raise
         except Exception as error:
-            self._fail(unit, Outcome(unit.key, **describe_failure(error)))
+            self._fail(unit, failure(unit.key, error))
             return _Begun.ENDED
         if result is None:
             return _Begun.ELSEWHERE
@@ -302,7 +302,7 @@ class Scheduler:
             try:
                 self._maker.settle(unit)
             except MtbenchError as error:
-                outcome = Outcome(unit.key, **describe_failure(error))
+                outcome = failure(unit.key, error)
         if outcome.status == "ok":
             self._end(unit, outcome, begun=True)
         else:

@@ -10,6 +10,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,12 @@ def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda
     Args:
         job: what to do.
         registry: the plugins; with ``None`` the one that the job names is loaded, and no other.
-        report: told how far it is.
+        report: called with the progress.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.monotonic()
     info: dict[str, Any] = {}
-    digest = ""
-    failure: dict[str, Any] = {"status": "ok"}
+    outcome = Outcome(job.key, "ok")
     light = STAGES[job.unit.stage].exact
     device = "cpu"
     try:
@@ -59,22 +59,20 @@ def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda
         if not light:
             device = resolve_device(job.device or None)
         artefact = _run(job, registry, device, report, info)
-        digest = artefact.digest
+        outcome = replace(outcome, digest=artefact.digest)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        failure = describe_failure(error)
+        outcome = failure(job.key, error)
     seconds = time.monotonic() - clock
-    return Outcome(
-        key=job.key,
-        digest=digest,
+    return replace(
+        outcome,
         seconds=round(seconds, 3),
         images=info.get("images"),
         peak_memory_mb=None if light else round(peak_memory_mb(device), 1),
         device=device,
         started=started,
         info=info,
-        **failure,
     )
 
 
@@ -90,8 +88,8 @@ def execute_file(unit: Path) -> Outcome:
     return outcome
 
 
-def describe_failure(error: BaseException) -> dict[str, Any]:
-    """Status, reason, type and traceback of an exception."""
+def failure(key: str, error: BaseException) -> Outcome:
+    """The outcome of a unit that an exception ended: status, reason, type and traceback."""
     memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if isinstance(error, MtbenchError):
         reason = str(error)
@@ -101,12 +99,13 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
         last = traceback.extract_tb(error.__traceback__)[-1:]
         at = f" ({Path(last[0].filename).name}, line {last[0].lineno})" if last else ""
         reason = f"{type(error).__name__}: {error}{at}"
-    return {
-        "status": "oom" if memory else "error",
-        "reason": reason,
-        "error_type": type(error).__name__,
-        "log": "".join(traceback.format_exception(error)),
-    }
+    return Outcome(
+        key,
+        "oom" if memory else "error",
+        reason=reason,
+        error_type=type(error).__name__,
+        log="".join(traceback.format_exception(error)),
+    )
 
 
 def _load(job: Job, reference: PluginReference) -> Registry:

@@ -20,14 +20,14 @@ from mtbench.store.artefacts import Artefact, Store, address_of
 from mtbench.store.hashes import Hashes, unread
 
 
-def raw_files(unit: Unit, registry: Registry, hashes: Hashes, *, only_known: bool = False) -> str | None:
+def raw_files(unit: Unit, registry: Registry, hashes: Hashes, *, cached_only: bool = False) -> str | None:
     """The fingerprint of the raw files a unit reads; empty if none, ``None`` if not known without reading them.
 
     Raises:
         DataError: a file or folder that the unit needs does not exist.
         PluginError: the dataset's plugin cannot list its files.
     """
-    return _of_all(_listings(unit, registry), hashes, only_known=only_known)
+    return _of_all(_listings(unit, registry), hashes, cached_only=cached_only)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def locate(unit: Unit, registry: Registry, hashes: Hashes, store: Store, artefac
     """
     listings = _listings(unit, registry)
     new = unit.stage == "prepare" and not all(hashes.recognises(base, files) for base, files in listings.values())
-    fingerprint = _of_all(listings, hashes, only_known=new)
+    fingerprint = _of_all(listings, hashes, cached_only=new)
     final = (
         None if fingerprint is None else Place(address(unit, artefacts, fingerprint), fingerprint, provisional=False)
     )
@@ -91,8 +91,8 @@ def settle(
 _Listings = dict[str, tuple[Path, list[Path]]]
 
 
-def _of_all(listings: _Listings, hashes: Hashes, *, only_known: bool = False) -> str | None:
-    parts = {name: hashes.fingerprint(base, files, only_known=only_known) for name, (base, files) in listings.items()}
+def _of_all(listings: _Listings, hashes: Hashes, *, cached_only: bool = False) -> str | None:
+    parts = {name: hashes.fingerprint(base, files, cached_only=cached_only) for name, (base, files) in listings.items()}
     if any(part is None for part in parts.values()):
         return None
     return hash_of(parts) if parts else ""
@@ -179,7 +179,7 @@ def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
             # What is wrong with files or with an artefact the run will say, of the unit that it concerns.
             with contextlib.suppress(MtbenchError):
                 if unit.paths:
-                    files = raw_files(unit, registry, hashes, only_known=True) if hashes else None
+                    files = raw_files(unit, registry, hashes, cached_only=True) if hashes else None
                 if files is not None:
                     artefact = store.get(unit.stage, address(unit, artefacts, files))
             if artefact is not None:

@@ -1,4 +1,4 @@
-"""The plugins of a process: looked up by kind and name, asked, and made."""
+"""The plugins of a process, by kind and name, and the objects that they make."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class Results:
             yield
         finally:
             journal, self._journal = self._journal, None
-            # Closing tries once more to write what a full disk refused, and append() has told of that.
+            # Closing tries once more to write what a full disk refused, and append() has reported it.
             with contextlib.suppress(OSError):
                 journal.close()
             with contextlib.suppress(OSError):
@@ -241,7 +241,7 @@ class Results:
 
 
 def journal_line(record: Mapping[str, Any]) -> str:
-    """A record as the journal keeps it; ``sum`` is the CRC-32 of the rest, so that an altered line can be told."""
+    """A record as the journal keeps it; ``sum`` is the CRC-32 of the rest, so that an altered line is noticed."""
     text = json.dumps(record, sort_keys=True, default=str)
     return f'{text[:-1]}, "sum": "{zlib.crc32(text.encode()):08x}"}}\n'
 

@@ -1,4 +1,4 @@
-"""Several results directories as one: nothing is dropped, and what contradicts itself is told."""
+"""Several results directories as one: nothing is dropped, and contradictions are reported."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def _half(record: Mapping[str, Any]) -> Iterator[Finding]:
 def _orphans(path: Path, records: list[dict[str, Any]]) -> Iterator[Finding]:
     try:
         attempts, rows, _ = last_states(records)
-    except KeyError:  # Half a row, told already.
+    except KeyError:  # Half a row, reported already.
         return
     keys = {a.get("unit_key") for a in attempts if a.get("status") in ("ok", "cached")}
     for row in rows.values():

@@ -42,11 +42,11 @@ class Hashes:
             self._db.close()
             self._db = None
 
-    def sha256(self, path: Path, *, only_known: bool = False) -> str | None:
-        """The file's sha256; with ``only_known``, ``None`` where it would have to be read."""
+    def sha256(self, path: Path, *, cached_only: bool = False) -> str | None:
+        """The file's sha256; with ``cached_only``, ``None`` where it would have to be read."""
         stat = path.stat()
         record = self._lookup(path, stat)
-        if record is not None or only_known:
+        if record is not None or cached_only:
             return record
         digest = sha256_of(path)
         self.remember({str(path): (stat.st_size, stat.st_mtime_ns, digest)})
@@ -63,7 +63,7 @@ class Hashes:
         except sqlite3.Error:
             self._db = None
 
-    def fingerprint(self, root: Path, files: Iterable[Path], *, only_known: bool = False) -> str | None:
+    def fingerprint(self, root: Path, files: Iterable[Path], *, cached_only: bool = False) -> str | None:
         """One hash for many files: their paths relative to ``root``, sizes and contents, in whatever order.
 
         Files whose hash is not known are read by several threads. One that cannot be read counts as such.
@@ -79,7 +79,7 @@ class Hashes:
             digest = self._lookup(path, stat)
             if digest is not None:
                 records[path] = (stat.st_size, stat.st_mtime_ns, digest)
-            elif only_known:
+            elif cached_only:
                 return None
             else:
                 unknown[path] = stat

@@ -1,4 +1,4 @@
-"""Units as Ray tasks. Ray is told the path of a unit file and nothing else; each unit is a process of its own."""
+"""Units as Ray tasks. Ray gets the path of a unit file and nothing else; each unit is a process of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from mtbench.stages import STAGES
 from mtbench_plugins.executors import _files
 from mtbench_plugins.executors.ray.task import work
 
-"""Stages that never use a GPU."""
 LOOK_INTERVAL = 2.0
 """Seconds between looks at how far units are."""
 

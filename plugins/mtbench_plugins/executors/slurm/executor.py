@@ -16,7 +16,6 @@ from mtbench_plugins.executors import _files
 from mtbench_plugins.executors.slurm import queue
 from mtbench_plugins.executors.slurm.script import batch_script
 
-"""Stages that never use a GPU."""
 GRACE = 30.0
 """Seconds for a file of another node to appear here after its job has left the queue."""
 
@@ -61,7 +60,7 @@ class Slurm:
         return []
 
     def start(self, session: Session) -> None:
-        """Remember who is told of progress."""
+        """Keep the session, which takes the progress."""
         self._session = session
 
     def submit(self, job: Job) -> None:
