@@ -46,14 +46,13 @@ class CaseValues:
     Attributes:
         run: the score they belong to.
         by: "slice" or "patient".
-        cases, patients: ids.
+        cases: ids of slices or patients.
         values: float64; NaN where a case has none.
     """
 
     run: Run
     by: str
     cases: tuple[str, ...]
-    patients: tuple[str, ...]
     values: NDArray[np.float64]
 
 
@@ -149,6 +148,5 @@ class Result:
         for number, head in enumerate(heads):
             for run in runs.get((head["row_id"], head["label"] or ""), ()):
                 at = order[(ends[number - 1] if number else 0) : ends[number]]
-                ids, patients = (tuple(table[name].take(at).to_pylist()) for name in ("case", "patient"))
-                cases.append(CaseValues(run, head["by"], ids, patients, values[at]))
+                cases.append(CaseValues(run, head["by"], tuple(table["case"].take(at).to_pylist()), values[at]))
         return cases
