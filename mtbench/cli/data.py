@@ -49,7 +49,7 @@ def list_datasets(name: str | None, as_json: bool, plugin_files: tuple[str, ...]
     """List data sets, or NAME: licence, access, size, how to obtain it, what of it was never tried on real files."""
     registry = discover(plugin_files, third_party=not no_plugins)
     names = [name] if name else registry.names("dataset")
-    specs = [registry.get(DatasetSpec, each).spec for each in names]
+    specs = [registry.get(DatasetSpec, dataset).spec for dataset in names]
     if as_json:
         keys = (
             *("name", "description", "revision", "access", "licence", "size", "source", "target", "needs_root"),
@@ -88,14 +88,14 @@ def prepare_dataset(
     TARGET is a data set (NAME or NAME:PARAMETER=VALUE,...) with its --root, or a suite, whose data sets are prepared.
     """
     registry, requested = _registry_and_requests(target, root, only, plugin_files, no_plugins)
-    place = Store(store_folder(store))
+    artefact_store = Store(store_folder(store))
     for request in requested:
-        _licence(request.choice.spec, Licences(place.root), accept_licence)
+        _licence(request.choice.spec, Licences(artefact_store.root), accept_licence)
     watcher = make_progress(Console(stderr=True))
     for request in requested:
         watcher.begin(2)
         try:
-            prepared = prepare(request, registry, place, watcher, strict=strict)
+            prepared = prepare(request, registry, artefact_store, watcher, strict=strict)
         finally:
             watcher.end()
         _print_outcome(prepared)
@@ -125,8 +125,8 @@ def check_dataset(
     for request in requested:
         prepared = lookup(request, registry, Store(store_folder(store)))
         if prepared is None:
-            again = f"mtbench data prepare {target}" + (f" --root {root}" if root else "")
-            raise DataError("it is not prepared", where=f"dataset '{request.name}'", remedy=f"First: {again}")
+            prepare_command = f"mtbench data prepare {target}" + (f" --root {root}" if root else "")
+            raise DataError("it is not prepared", where=f"dataset '{request.name}'", remedy=f"First: {prepare_command}")
         report = check(prepared)
         sheets = []
         folder = Path(out) if out else Path("mtbench-data")
@@ -166,8 +166,8 @@ def _licence(spec: DatasetSpec, licences: Licences, accept: bool) -> None:
     licences.accept(spec)
 
 
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'s' if count != 1 else ''}"
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
 def _print_outcome(prepared: PreparedDataset) -> None:

@@ -66,11 +66,11 @@ def command(translated: str, target: str, as_json: bool, no_intervals: bool, **o
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def report(what: str, done: int, total: int) -> None:
-            if what and what not in tasks:
-                tasks[what] = progress.add_task(what, total=total)
-            if what:
-                progress.update(tasks[what], completed=done, total=total)
+        def report(activity: str, done: int, total: int) -> None:
+            if activity and activity not in tasks:
+                tasks[activity] = progress.add_task(activity, total=total)
+            if activity:
+                progress.update(tasks[activity], completed=done, total=total)
 
         rows = score(translated, target, intervals=not no_intervals, report=report, **options)
     if as_json:

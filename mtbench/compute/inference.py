@@ -125,11 +125,11 @@ def gpu_numbers(name: str, count: int) -> list[int]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     limited = "" if visible is None or kind != "cuda" else f" with CUDA_VISIBLE_DEVICES={visible!r}"
     visible_count = f"{count} {'is' if count == 1 else 'are'}" if count else "none is"
-    instead = f"{kind}, or one of {kind}:0 to {kind}:{count - 1}" if count > 1 else f"{kind} or {kind}:0"
+    alternatives = f"{kind}, or one of {kind}:0 to {kind}:{count - 1}" if count > 1 else f"{kind} or {kind}:0"
     raise RequestError(
         f"there is no GPU '{name}' on this machine: {visible_count} visible to PyTorch{limited}",
         where="--device",
-        expected=instead if count else "cpu",
+        expected=alternatives if count else "cpu",
     )
 
 

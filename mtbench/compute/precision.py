@@ -26,12 +26,12 @@ def set_tf32(on: bool) -> None:
 @contextmanager
 def tf32(on: bool) -> Iterator[None]:
     """:func:`set_tf32` for a while; what was set before comes back."""
-    before = [getattr(place, name) for place, name in _settings()]
+    values = [getattr(place, name) for place, name in _settings()]
     set_tf32(on)
     try:
         yield
     finally:
-        _write(before)
+        _write(values)
 
 
 def _new() -> bool:

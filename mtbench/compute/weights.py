@@ -54,11 +54,11 @@ class WeightFile:
 
     def complaint(self, path: Path) -> str | None:
         """Why the file at ``path`` is not this one, or ``None`` if it is. Reads the whole file."""
-        there = path.stat().st_size
-        if self.size is not None and there < self.size:
-            return f"it is truncated: {there:,} of {self.size:,} bytes"
-        if self.size is not None and there > self.size:
-            return f"it is another file: {there:,} bytes instead of {self.size:,}"
+        size = path.stat().st_size
+        if self.size is not None and size < self.size:
+            return f"it is truncated: {size:,} of {self.size:,} bytes"
+        if self.size is not None and size > self.size:
+            return f"it is another file: {size:,} bytes instead of {self.size:,}"
         digest = sha256(path)
         if digest.startswith(self.sha256):
             return None

@@ -40,14 +40,14 @@ def data_file(path: Path, name: str) -> Path:
     Raises:
         DataError: it is not a plain file beside the header.
     """
-    plain = name.removeprefix("./")
-    beside = path.parent / plain
+    bare_name = name.removeprefix("./")
+    beside = path.parent / bare_name
     try:
-        fine = re.fullmatch(r"[^/\\%]+", plain) is not None and plain not in (".", "..")
-        fine = fine and not plain.upper().startswith("LIST") and stat.S_ISREG(beside.lstat().st_mode)
+        allowed = re.fullmatch(r"[^/\\%]+", bare_name) is not None and bare_name not in (".", "..")
+        allowed = allowed and not bare_name.upper().startswith("LIST") and stat.S_ISREG(beside.lstat().st_mode)
     except (OSError, ValueError):
-        fine = False
-    if not fine:
+        allowed = False
+    if not allowed:
         raise DataError(
             f"its values are in another file, '{name}'",
             where=str(path),

@@ -79,13 +79,13 @@ def in_order(files: list[Path], folder: Path) -> list[DicomSlice]:
             remedy="Give each series its own folder",
         )
     first = images[0]
-    same = np.array([image.size == first.size for image in images])
-    same &= np.isclose([image.spacing for image in images], first.spacing, rtol=1e-3).all(axis=1)
+    alike = np.array([image.size == first.size for image in images])
+    alike &= np.isclose([image.spacing for image in images], first.spacing, rtol=1e-3).all(axis=1)
     directions = [(*image.across, *image.down) for image in images]
-    same &= np.isclose(directions, directions[0], atol=1e-3).all(axis=1)
-    if not same.all():
-        other = images[int(np.argmin(same))].file
-        raise DataError(f"its size, spacing or direction differs from {first.file.name}", where=str(other))
+    alike &= np.isclose(directions, directions[0], atol=1e-3).all(axis=1)
+    if not alike.all():
+        odd_file = images[int(np.argmin(alike))].file
+        raise DataError(f"its size, spacing or direction differs from {first.file.name}", where=str(odd_file))
     normal = np.cross(first.across, first.down)
     images.sort(key=lambda image: float(normal @ image.position))
     return images

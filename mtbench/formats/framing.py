@@ -88,32 +88,32 @@ class Frame:
         if inner.shape == self.size:
             return inner
         result = np.zeros(self.size, inner.dtype)
-        here, there = self._windows()
-        result[there] = inner[here]
+        inner_part, outer_part = self._windows()
+        result[outer_part] = inner[inner_part]
         return result
 
     def _unshift(self, outer: NDArray[Any], fill: float) -> NDArray[Any]:
         if self.scaled == self.size:
             return outer
         result = np.full(self.scaled, fill, outer.dtype)
-        here, there = self._windows()
-        result[here] = outer[there]
+        inner_part, outer_part = self._windows()
+        result[inner_part] = outer[outer_part]
         return result
 
     def _windows(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """The part that both sizes share, in the scaled and in the final image."""
-        here, there = [], []
+        inner_part, outer_part = [], []
         for scaled, size in zip(self.scaled, self.size, strict=True):
-            both = min(scaled, size)
-            here.append(slice((scaled - both) // 2, (scaled - both) // 2 + both))
-            there.append(slice((size - both) // 2, (size - both) // 2 + both))
-        return tuple(here), tuple(there)
+            shared_size = min(scaled, size)
+            inner_part.append(slice((scaled - shared_size) // 2, (scaled - shared_size) // 2 + shared_size))
+            outer_part.append(slice((size - shared_size) // 2, (size - shared_size) // 2 + shared_size))
+        return tuple(inner_part), tuple(outer_part)
 
 
 def _box(native: tuple[int, int], crop: Crop) -> tuple[int, int, int, int]:
     (height, width), (top, bottom, left, right) = native, crop
-    first, before = min(round(top * height), height - 1), min(round(left * width), width - 1)
-    return first, max(round(bottom * height), first + 1), before, max(round(right * width), before + 1)
+    first, leftmost = min(round(top * height), height - 1), min(round(left * width), width - 1)
+    return first, max(round(bottom * height), first + 1), leftmost, max(round(right * width), leftmost + 1)
 
 
 def _size(box: tuple[int, int, int, int]) -> tuple[int, int]:
@@ -125,6 +125,6 @@ def _resize(array: NDArray[Any], size: tuple[int, int], *, nearest: bool) -> NDA
         return np.ascontiguousarray(array)
     from PIL import Image
 
-    how = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
+    method = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
     image = Image.fromarray(np.ascontiguousarray(array))
-    return np.asarray(image.resize((size[1], size[0]), how)).copy()
+    return np.asarray(image.resize((size[1], size[0]), method)).copy()

@@ -104,10 +104,10 @@ def _check(volume: Volume) -> Volume:
         raise DataError(f"its values are of type {array.dtype}", where=volume.file, expected="grey values")
     if array.dtype.kind == "f":
         array = array.astype(np.float32, copy=False)
-        bad = int(array.size - np.isfinite(array).sum())
-        if bad:
+        not_finite = int(array.size - np.isfinite(array).sum())
+        if not_finite:
             raise DataError(
-                f"{bad} of its {array.size} values are NaN or infinite",
+                f"{not_finite} of its {array.size} values are NaN or infinite",
                 where=volume.file,
                 expected="finite grey values",
             )

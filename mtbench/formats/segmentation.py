@@ -74,14 +74,13 @@ class Segmentation:
             return Volume.oriented(array, self.affine, axis_codes(self.affine, self.file), self.file)
         if image.file_affine is None:
             return Volume(array.transpose(2, 1, 0), self.file)
-        ordered = array.transpose(2, 1, 0)
+        values = array.transpose(2, 1, 0)
         if image.axes[0] == "I":
-            ordered = ordered[::-1]
-        if ordered.shape != image.file_shape:
-            sizes = (" x ".join(map(str, shape)) for shape in (ordered.shape, image.file_shape))
-            ours, theirs = sizes
-            raise DataError(f"the mask is {ours}, its image {theirs}", where=self.file, expected="the same size")
-        return Volume.oriented(ordered, image.file_affine, image.axes, self.file)
+            values = values[::-1]
+        if values.shape != image.file_shape:
+            own, other = (" x ".join(map(str, shape)) for shape in (values.shape, image.file_shape))
+            raise DataError(f"the mask is {own}, its image {other}", where=self.file, expected="the same size")
+        return Volume.oriented(values, image.file_affine, image.axes, self.file)
 
 
 def read_segmentation(path: Path) -> Segmentation:

@@ -100,15 +100,15 @@ def check_same_place(mask: Volume, image: Volume, name: str) -> None:
         DataError: another size, or headers that disagree about origin, directions or spacing.
     """
     if mask.array.shape != image.array.shape:
-        ours, theirs = (" x ".join(str(n) for n in v.file_shape) for v in (mask, image))
+        mask_size, image_size = (" x ".join(str(n) for n in v.file_shape) for v in (mask, image))
         raise DataError(
-            f"the mask is {ours}, its image {name} is {theirs}",
+            f"the mask is {mask_size}, its image {name} is {image_size}",
             where=mask.file,
             expected="the same size",
         )
-    one, other = mask.affine, image.affine
-    if (one is None) != (other is None) or (
-        one is not None and other is not None and not np.allclose(one, other, atol=0.05)
+    mask_affine, image_affine = mask.affine, image.affine
+    if (mask_affine is None) != (image_affine is None) or (
+        mask_affine is not None and image_affine is not None and not np.allclose(mask_affine, image_affine, atol=0.05)
     ):
         raise DataError(
             f"the mask does not lie where its image {name} lies: their headers differ",

@@ -61,11 +61,11 @@ def write_like(volume: Volume, path: Path, unit: str = "") -> None:
         DataError: the format cannot hold the values.
         StoreError: the disk is full or ``path`` may not be written.
     """
-    like = Path(volume.file)
-    if like.is_dir():
+    source = Path(volume.file)
+    if source.is_dir():
         _series(volume, path, unit)
     else:
-        write_whole(path, lambda file: _WRITERS[suffix(like)](volume, like, file))
+        write_whole(path, lambda file: _WRITERS[suffix(source)](volume, source, file))
 
 
 def file_order(volume: Volume) -> NDArray[Any]:
@@ -75,15 +75,15 @@ def file_order(volume: Volume) -> NDArray[Any]:
     return array
 
 
-def _png(volume: Volume, like: Path, file: IO[bytes]) -> None:
+def _png(volume: Volume, source: Path, file: IO[bytes]) -> None:
     from PIL import Image
 
     if volume.array.dtype.name not in ("uint8", "uint16"):
-        raise DataError(f"PNG cannot hold {volume.array.dtype}", where=str(like), expected="8- or 16-bit grey values")
+        raise DataError(f"PNG cannot hold {volume.array.dtype}", where=str(source), expected="8- or 16-bit grey values")
     Image.fromarray(np.ascontiguousarray(volume.array)).save(file, format="PNG")
 
 
-def _tiff(volume: Volume, like: Path, file: IO[bytes]) -> None:
+def _tiff(volume: Volume, source: Path, file: IO[bytes]) -> None:
     import tifffile
 
     buffer = io.BytesIO()
@@ -91,34 +91,34 @@ def _tiff(volume: Volume, like: Path, file: IO[bytes]) -> None:
     file.write(buffer.getvalue())
 
 
-def _npy(volume: Volume, like: Path, file: IO[bytes]) -> None:
+def _npy(volume: Volume, source: Path, file: IO[bytes]) -> None:
     np.save(file, volume.array, allow_pickle=False)
 
 
-def _npz(volume: Volume, like: Path, file: IO[bytes]) -> None:
-    with like.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+def _npz(volume: Volume, source: Path, file: IO[bytes]) -> None:
+    with source.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         name = archive.files[0] if len(archive.files) == 1 else "image"
     arrays: dict[str, Any] = {name: volume.array}
     np.savez_compressed(file, **arrays)
 
 
-def _nifti(volume: Volume, like: Path, file: IO[bytes]) -> None:
+def _nifti(volume: Volume, source: Path, file: IO[bytes]) -> None:
     import nibabel
 
-    image = nibabel.load(like)
+    image = nibabel.load(source)
     header = image.header.copy()
     header.set_data_dtype(volume.array.dtype)
     # The range that viewers show was that of the old values.
     header["cal_min"] = header["cal_max"] = 0
     rewritten = image.__class__(file_order(volume).reshape(image.shape), image.affine, header)
     content = rewritten.to_bytes()
-    file.write(gzip.compress(content, 6, mtime=0) if suffix(like) == ".nii.gz" else content)
+    file.write(gzip.compress(content, 6, mtime=0) if suffix(source) == ".nii.gz" else content)
 
 
-def _nrrd(volume: Volume, like: Path, file: IO[bytes]) -> None:
+def _nrrd(volume: Volume, source: Path, file: IO[bytes]) -> None:
     import nrrd
 
-    _, header = open_nrrd(like)
+    _, header = open_nrrd(source)
     fields = {name: value for name, value in header.items() if name not in _NRRD_FIELDS}
     array = file_order(volume) if volume.axes else volume.array.T
     array = array.reshape([int(size) for size in header["sizes"]])
@@ -135,8 +135,8 @@ _NRRD_FIELDS = (
 """What the header says of the old values, or what is written anew."""
 
 
-def _metaimage(volume: Volume, like: Path, file: IO[bytes]) -> None:
-    file.write(rewritten(like, file_order(volume)))
+def _metaimage(volume: Volume, source: Path, file: IO[bytes]) -> None:
+    file.write(rewritten(source, file_order(volume)))
 
 
 def _series(volume: Volume, folder: Path, unit: str) -> None:

@@ -122,14 +122,14 @@ class _Observations:
 
 def _masks(images: ImageSet, where: str) -> Iterator[str]:
     assert images.masks is not None
-    present = [{int(v) for v in np.unique(mask)} - {0} for mask in images.masks]
-    empty = sum(not values for values in present)
+    values_of_masks = [{int(v) for v in np.unique(mask)} - {0} for mask in images.masks]
+    empty = sum(not values for values in values_of_masks)
     if empty:
         yield f"{where}: {empty} of {len(images)} masks are empty"
     for value, name in images.task.labels.items():
         # A case whose slices never show a label is more often a wrong mask than a patient without that organ.
         cases: dict[str, bool] = {}
-        for record, values in zip(images.slices, present, strict=True):
+        for record, values in zip(images.slices, values_of_masks, strict=True):
             cases[record.case_id] = cases.get(record.case_id, False) or value in values
         without = [case for case, occurs in cases.items() if not occurs]
         if without:
@@ -186,9 +186,9 @@ def _of(domain: str, split: str) -> str:
     return f"{domain} {split}"
 
 
-def _some(names: list[str], what: str) -> str:
+def _some(names: list[str], noun: str) -> str:
     examples = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names)} {what}{'s' if len(names) != 1 else ''} ({examples})"
+    return f"{len(names)} {noun}{'s' if len(names) != 1 else ''} ({examples})"
 
 
 def as_json(report: CheckReport) -> dict[str, Any]:

@@ -40,22 +40,22 @@ def contact_sheet(images: ImageSet, path: Path) -> None:
     sheet.save(path)
 
 
-def spread(images: ImageSet, most: int = COLUMNS * ROWS) -> list[int]:
+def spread(images: ImageSet, maximum: int = COLUMNS * ROWS) -> list[int]:
     """Up to ``most`` positions: as many patients as possible, and slices from all over each."""
-    of: dict[str, list[int]] = {}
+    indices_of: dict[str, list[int]] = {}
     for index, patient in enumerate(images.patients):
-        of.setdefault(patient, []).append(index)
-    patients = [list(of.values())[i] for i in _evenly(len(of), most)]
-    each, more = divmod(most, len(patients))
+        indices_of.setdefault(patient, []).append(index)
+    patients = [list(indices_of.values())[i] for i in _evenly(len(indices_of), maximum)]
+    each, remainder = divmod(maximum, len(patients))
     positions = []
     for place, indices in enumerate(patients):
-        positions += [indices[i] for i in _evenly(len(indices), each + (place < more))]
+        positions += [indices[i] for i in _evenly(len(indices), each + (place < remainder))]
     return positions
 
 
-def _evenly(count: int, most: int) -> list[int]:
+def _evenly(count: int, maximum: int) -> list[int]:
     """Up to ``most`` of 0..count-1, one in the middle of each of equal parts."""
-    parts = min(count, most)
+    parts = min(count, maximum)
     return [int((i + 0.5) * count / parts) for i in range(parts)]
 
 

@@ -180,12 +180,12 @@ class _FolderPair:
     ) -> None:
         self.folders["candidate"] = self._folder(translated)
         self.folders["reference"] = self._folder(target)
-        ours, theirs = self.folders["candidate"].images, self.folders["reference"].images
+        candidate, reference = self.folders["candidate"].images, self.folders["reference"].images
         if (masks is None) != (predicted is None):
             raise RequestError("Dice needs two folders of masks", expected="both --masks and --predicted")
         if masks is not None and predicted is not None:
-            self.reference_masks = self._masks_for(masks, ours)
-            self.predicted = self._masks_for(predicted, ours)
+            self.reference_masks = self._masks_for(masks, candidate)
+            self.predicted = self._masks_for(predicted, candidate)
             values = sorted(set(np.unique(self.reference_masks)) | set(np.unique(self.predicted)))
             names = dict(labels or {int(v): str(v) for v in values if v})
             unknown = [int(v) for v in values if v and int(v) not in names]
@@ -195,9 +195,8 @@ class _FolderPair:
                 )
             self.task = Task("folders", labels=names)
         if paired or body is not None:
-            positions = _match([s.slice_id for s in ours.slices], [s.slice_id for s in theirs.slices], str(target))
-            truth = theirs.subset(positions)
-            bodies = self._masks_for(body, ours) if body is not None else None
+            truth = reference.subset(_positions(candidate, reference, str(target)))
+            bodies = self._masks_for(body, candidate) if body is not None else None
             self.paired = replace(truth, masks=bodies)
 
     def _folder(self, folder: str | Path) -> FolderImages:
@@ -216,18 +215,20 @@ class _FolderPair:
             raise DataError(
                 f"its masks are {masks.size}, the images {images.size}", where=str(path), expected="one size"
             )
-        return masks.images[_match([s.slice_id for s in images.slices], [s.slice_id for s in masks.slices], str(path))]
+        return masks.images[_positions(images, masks, str(path))]
 
 
-def _match(names: Sequence[str], candidates: Sequence[str], where: str) -> list[int]:
-    positions = {name: i for i, name in enumerate(candidates)}
+def _positions(images: ImageSet, others: ImageSet, where: str) -> list[int]:
+    """Where ``others`` holds the slices that are called like those of ``images``."""
+    positions = {record.slice_id: i for i, record in enumerate(others.slices)}
+    names = [record.slice_id for record in images.slices]
     for name in names:
         if name not in positions:
             raise DataError(
                 f"nothing here is called '{name}', like the translated image",
                 where=where,
                 expected="the same names in both folders",
-                matches=close_matches(name, candidates),
+                matches=close_matches(name, positions),
             )
     return [positions[name] for name in names]
 
@@ -245,7 +246,7 @@ class _FeatureSource:
         self._batch_size = batch_size
         self._report = report
 
-    def context(self, task: Task, params: Mapping[str, Any], what: str = "") -> Context:
+    def context(self, task: Task, params: Mapping[str, Any], activity: str = "") -> Context:
         """The surroundings of one piece of work."""
         return Context(
             task=task,
@@ -254,7 +255,7 @@ class _FeatureSource:
             precision=self.precision,
             batch_size=self._batch_size,
             find_weights=find,
-            progress=lambda done, total, figures: self._report(what, done, total),
+            progress=lambda done, total, figures: self._report(activity, done, total),
         )
 
     def get(self, need: Features, folder: FolderImages, weights: Mapping[str, str]) -> tuple[dict[str, Any], str, str]:
@@ -278,8 +279,8 @@ class _FeatureSource:
         artefact = self._store.get("extract", address)
         if artefact is None:
             plugin = registration.create(params)
-            what = f"{need.extractor} features of the {need.of} images"
-            context = self.context(folder.images.task, params, what)
+            activity = f"{need.extractor} features of the {need.of} images"
+            context = self.context(folder.images.task, params, activity)
             manifest = {"key": key, "stage": "extract", "inputs": {"images": folder.fingerprint}}
             with self._store.create("extract", address, manifest, {}) as target:
                 extract(folder.images, plugin, spec.arrays, context, target, f"extractor '{spec.name}'")
@@ -336,8 +337,8 @@ def _rows(
 
 def _columns(metric: _MetricChoice, pair: _FolderPair, precision: str, seed: int) -> dict[str, Any]:
     """What is known of a metric's rows beforehand."""
-    spec, both = metric.registration.spec, two_sided(metric.needs)
-    ours, theirs = pair.folders["candidate"].images, pair.folders["reference"].images
+    spec, needs_target = metric.registration.spec, two_sided(metric.needs)
+    candidate, reference = pair.folders["candidate"].images, pair.folders["reference"].images
     extractors = sorted({need.extractor for need in metric.needs if not isinstance(need, str)})
     return {
         "metric": spec.name,
@@ -352,10 +353,10 @@ def _columns(metric: _MetricChoice, pair: _FolderPair, precision: str, seed: int
         "weights_sha256": "",
         "precision": precision if extractors else "fp32",
         "caveat": "",
-        "n_translated": len(ours),
-        "n_target": len(theirs) if both else None,
-        "n_patients_translated": _patients(ours),
-        "n_patients_target": _patients(theirs) if both else None,
+        "n_translated": len(candidate),
+        "n_target": len(reference) if needs_target else None,
+        "n_patients_translated": _patients(candidate),
+        "n_patients_target": _patients(reference) if needs_target else None,
         "seed": seed,
         "unreadable": sum(len(folder.unreadable) for folder in pair.folders.values()),
     }

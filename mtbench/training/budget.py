@@ -43,8 +43,8 @@ class Budget:
     def used(self, step: int, steps_per_epoch: int, seconds: float) -> float:
         """The share of the budget that is used after ``step`` steps and ``seconds``; 1 or more: it is
         over."""
-        most = self.steps_at_most(steps_per_epoch)
-        shares = [0.0 if most is None else step / most]
+        total = self.steps_at_most(steps_per_epoch)
+        shares = [0.0 if total is None else step / total]
         if self.minutes is not None:
             shares.append(seconds / (60.0 * self.minutes))
         return max(shares)

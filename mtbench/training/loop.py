@@ -265,13 +265,13 @@ class _Loop:
             )
 
     def _moment(self) -> Moment:
-        alone = self.budget.steps is None and self.budget.minutes is None
+        only_epochs = self.budget.steps is None and self.budget.minutes is None
         return Moment(
             step=self.step,
             epoch=self.step // self.steps_per_epoch,
             steps_per_epoch=self.steps_per_epoch,
             fraction=min(1.0, self._budget_share()),
-            epochs=self.budget.epochs if alone else None,
+            epochs=self.budget.epochs if only_epochs else None,
         )
 
     def _seconds(self) -> float:

@@ -55,11 +55,11 @@ def refuse_to_overwrite(items: Sequence[InputFile], output: Path, input: Path) -
     Raises:
         RequestError: naming the first.
     """
-    there = [item.output for item in items if _occupied(item.output)]
-    if there:
-        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+    existing = [item.output for item in items if _occupied(item.output)]
+    if existing:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         raise RequestError(
-            f"{there[0]}{more} exists already",
+            f"{existing[0]}{more} exists already",
             expected="an output that does not exist yet",
             remedy="Choose another output, or say --overwrite",
         )

@@ -174,8 +174,8 @@ def _values(cutter: Cutter) -> str:
 def _run(model: Model, inputs: Inputs, cutter: Cutter, context: Context, report: ProgressReport) -> list[Path]:
     """Translate and write, group by group."""
     translator = model.make()
-    written: list[Path] = []
-    before = 0
+    files: list[Path] = []
+    offset = 0
     for group in inputs.together():
         images = ImageSet(
             np.concatenate([case.images for case in group]),
@@ -185,8 +185,8 @@ def _run(model: Model, inputs: Inputs, cutter: Cutter, context: Context, report:
             "source",
             "test",
         )
-        context.progress = lambda done, total, figures, before=before: report(  # type: ignore[misc]
-            "translating", before + done, inputs.slices
+        context.progress = lambda done, total, figures, offset=offset: report(  # type: ignore[misc]
+            "translating", offset + done, inputs.slices
         )
         chunks = through(
             translator,
@@ -200,10 +200,10 @@ def _run(model: Model, inputs: Inputs, cutter: Cutter, context: Context, report:
         for case in group:
             count = len(case.slices)
             _write(case, decode(translations[:count]), cutter)
-            written.append(case.item.output)
+            files.append(case.item.output)
             translations = translations[count:]
-        before += len(images)
-    return written
+        offset += len(images)
+    return files
 
 
 def _write(case: InputSlices, translation: NDArray[np.float32], cutter: Cutter) -> None:
@@ -213,9 +213,9 @@ def _write(case: InputSlices, translation: NDArray[np.float32], cutter: Cutter) 
     write_like(replace(volume, array=_as_input_type(volume.array, case.volume, window)), case.item.output, cutter.unit)
 
 
-def _as_input_type(values: NDArray[Any], like: Volume, window: tuple[float, float] | None) -> NDArray[Any]:
+def _as_input_type(values: NDArray[Any], original: Volume, window: tuple[float, float] | None) -> NDArray[Any]:
     """Integers where the input held integers and 16 bits can hold the target's values, else float32."""
-    own_type = like.array.dtype
+    own_type = original.array.dtype
     if own_type.kind not in "ui":
         return values
     # In the input's own window its own type will do; in the target's, signed values may be needed.

@@ -78,10 +78,10 @@ def from_results(
         and all(c.unit.params.get(key) == value for key, value in conditions.items() if not specs[key].runs_program)
     ]
     if len(choices) != 1:
-        what = f"{len(choices)} of its translators" if choices else "none of its translators"
+        subject = f"{len(choices)} of its translators" if choices else "none of its translators"
         alternatives = "; ".join(sorted(c.text(specs) for c in choices or matches))
         raise RequestError(
-            f"{what} fit{'' if choices else 's'} '{call}'",
+            f"{subject} fit{'' if choices else 's'} '{call}'",
             where=str(results),
             expected=f"one. There are: {alternatives}",
             remedy="Choose with --dataset, --fold, --seed or NAME:PARAMETER=VALUE",

@@ -134,12 +134,12 @@ def subset_discrepancies(first: Features, second: Features, subsets: int, size: 
     random = np.random.RandomState(seed)
     samples = [(random.choice(m, size, replace=False), random.choice(n, size, replace=False)) for _ in range(subsets)]
     if subsets * size * size < m * n:
-        return np.array([discrepancy(first[ours], second[theirs]).value for ours, theirs in samples])
+        return np.array([discrepancy(first[rows_a], second[rows_b]).value for rows_a, rows_b in samples])
     in_x = torch.zeros(subsets, m, dtype=torch.float64)
     in_y = torch.zeros(subsets, n, dtype=torch.float64)
-    for row, (ours, theirs) in enumerate(samples):
-        in_x[row, torch.from_numpy(ours)] = 1
-        in_y[row, torch.from_numpy(theirs)] = 1
+    for row, (rows_a, rows_b) in enumerate(samples):
+        in_x[row, torch.from_numpy(rows_a)] = 1
+        in_y[row, torch.from_numpy(rows_b)] = 1
     within = _sums(first, None, in_x, in_x) + _sums(second, None, in_y, in_y)
     values = within / (size * (size - 1)) - 2 * _sums(first, second, in_x, in_y) / size**2
     _finite(float(values.sum()))

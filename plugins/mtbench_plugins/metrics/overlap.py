@@ -43,17 +43,17 @@ class Dice:
         cases = groups(inputs.candidate, self.per)
         scores = []
         for region, predicted, reference in region_masks(inputs, "dice"):
-            both = _count(predicted & reference)
-            ours, theirs = _count(predicted), _count(reference)
-            values = [self.of_counts(both[g].sum(), ours[g].sum(), theirs[g].sum()) for g in cases.members]
+            common = _count(predicted & reference)
+            p, r = _count(predicted), _count(reference)
+            values = [self.of_counts(common[g].sum(), p[g].sum(), r[g].sum()) for g in cases.members]
             scores.append(mean_score("dice", region, cases, values))
         return scores
 
-    def of_counts(self, both: int, predicted: int, reference: int) -> float:
+    def of_counts(self, common: int, predicted: int, reference: int) -> float:
         """The coefficient of one case from pixel counts; NaN where it has none."""
         if predicted + reference == 0:
             return 1.0 if self.empty == "1" else float("nan")
-        return (2.0 * both + self.smooth) / (predicted + reference + self.smooth)
+        return (2.0 * common + self.smooth) / (predicted + reference + self.smooth)
 
 
 def _count(masks: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -126,5 +126,5 @@ def mean_score(metric: str, region: str, grouping: SliceGroups, values: Sequence
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if len(there) else float("nan")
+    numbers = values[~np.isnan(values)]
+    return float(numbers.mean()) if len(numbers) else float("nan")

@@ -104,16 +104,16 @@ class SlicedWasserstein:
         assert inputs.candidate is not None
         assert inputs.reference is not None
         levels = self.level_count(inputs.candidate, inputs.reference)
-        both = []
+        sets = []
         for images, role in ((inputs.candidate, "candidate"), (inputs.reference, "reference")):
-            cut = self.descriptors(images, role, levels)
-            both.append([Projections(p, self.some_directions(i), self.variant) for i, p in enumerate(cut)])
+            bands = self.descriptors(images, role, levels)
+            sets.append([Projections(p, self.some_directions(i), self.variant) for i, p in enumerate(bands)])
 
         def measure(candidates: Positions | None, references: Positions | None) -> float:
             distances = []
-            for first, second in zip(*both, strict=True):
-                ours, theirs = first.sorted(candidates), second.sorted(references)
-                distances.append(comparison(ours.shape[1], theirs.shape[1])(ours, theirs) / len(ours))
+            for first, second in zip(*sets, strict=True):
+                a, b = first.sorted(candidates), second.sorted(references)
+                distances.append(comparison(a.shape[1], b.shape[1])(a, b) / len(a))
             return SCALE * float(np.mean(distances))
 
         return measure
@@ -153,7 +153,7 @@ class SlicedWasserstein:
             bands = laplacian(images.floats(batch)[:, 0], levels, self.variant)
             ids = [s.slice_id for s in images.slices[batch]]
             for level, band in enumerate(bands):
-                parts[level].append(_cut(band, self.draw_positions(band.shape[1:], ids, role, level)))
+                parts[level].append(_patches_at(band, self.draw_positions(band.shape[1:], ids, role, level)))
         return [np.concatenate(part) for part in parts]
 
     def draw_directions(self, level: int) -> NDArray[np.float64]:
@@ -244,7 +244,7 @@ def divisor(deviation: float, number: int, variant: Variant) -> float:
     return deviation * float(np.sqrt(number / (number - 1))) + 1e-8
 
 
-def _cut(band: Floats, positions: NDArray[np.int64]) -> Floats:
+def _patches_at(band: Floats, positions: NDArray[np.int64]) -> Floats:
     """Patches at flat positions: float32, N x P x 49."""
     windows = sliding_window_view(band, (PATCH, PATCH), axis=(1, 2))
     rows, columns = np.divmod(positions, windows.shape[2])

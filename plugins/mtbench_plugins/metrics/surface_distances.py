@@ -54,8 +54,8 @@ class Hausdorff95:
         """The value of one case; NaN where it has none."""
         in_predicted, in_reference = predicted.any(), reference.any()
         if in_predicted and in_reference:
-            both = surface_distances(predicted, reference, spacing)
-            return float(max(np.percentile(d, 95) for d in both))
+            distances = surface_distances(predicted, reference, spacing)
+            return float(max(np.percentile(d, 95) for d in distances))
         if in_predicted == in_reference or self.missing == "skip":
             return float("nan")
         return float(np.linalg.norm([(n - 1) * step for n, step in zip(predicted.shape, spacing, strict=True)]))
@@ -93,8 +93,8 @@ class SurfaceDice:
             return 1.0 if self.empty == "1" else float("nan")
         if not in_predicted or not in_reference:
             return 0.0
-        both = surface_distances(predicted, reference, spacing)
-        return float(sum((d <= self.tolerance).sum() for d in both) / sum(map(len, both)))
+        distances = surface_distances(predicted, reference, spacing)
+        return float(sum((d <= self.tolerance).sum() for d in distances) / sum(map(len, distances)))
 
 
 def surface_distances(first: Mask, second: Mask, spacing: Spacing) -> tuple[Distances, Distances]:
@@ -108,9 +108,9 @@ def surface_distances(first: Mask, second: Mask, spacing: Spacing) -> tuple[Dist
 
     # What lies outside the box around both masks changes no distance between them.
     box = tuple(slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(first | second))
-    ours, theirs = surface(first[box]), surface(second[box])
-    to_second = distance_transform_edt(~theirs, sampling=spacing)[ours]
-    to_first = distance_transform_edt(~ours, sampling=spacing)[theirs]
+    first_surface, second_surface = surface(first[box]), surface(second[box])
+    to_second = distance_transform_edt(~second_surface, sampling=spacing)[first_surface]
+    to_first = distance_transform_edt(~first_surface, sampling=spacing)[second_surface]
     return to_second, to_first
 
 
@@ -135,8 +135,8 @@ def _scores(metric: str, inputs: MetricInputs, per: Per, unit: Unit, of_masks: M
     for region, predicted, reference in region_masks(inputs, metric):
         values = []
         for members, step in zip(grouping.members, steps, strict=True):
-            ours, theirs = predicted[members], reference[members]
-            values.append(of_masks(ours, theirs, step) if per == "patient" else of_masks(ours[0], theirs[0], step))
+            p, r = predicted[members], reference[members]
+            values.append(of_masks(p, r, step) if per == "patient" else of_masks(p[0], r[0], step))
         without = int(np.isnan(values).sum())
         left_out = f"; {without} of {len(values)} cases have no value" if without else ""
         scores.append(mean_score(metric, region, grouping, values, note=f"distances in {unit}{left_out}"))

@@ -25,13 +25,13 @@ def distance(first: Floats, second: Floats, directions: Floats, threads: int = 1
     compare = comparison(len(first), len(second))
 
     def block(start: int) -> float:
-        some = directions[start : start + _DIRECTIONS_AT_ONCE]
+        rows = directions[start : start + _DIRECTIONS_AT_ONCE]
         # Rows hold a direction's projections side by side: NumPy sorts contiguous float32 rows many times
         # faster than columns.
-        ours, theirs = some @ first.T, some @ second.T
-        ours.sort(axis=1)
-        theirs.sort(axis=1)
-        return compare(ours, theirs)
+        a, b = rows @ first.T, rows @ second.T
+        a.sort(axis=1)
+        b.sort(axis=1)
+        return compare(a, b)
 
     starts = range(0, len(directions), _DIRECTIONS_AT_ONCE)
     with ThreadPoolExecutor(max(threads, 1)) as pool:

@@ -28,10 +28,10 @@ class BreastSiemensGe:
     """The task; the parameters are described in the spec."""
 
     def __init__(self, size: int, percentiles: Any, split: str | None, masks_by: str) -> None:
-        domain_params = {"images": "*", "masks": "*", "plane": "axial", "percentiles": percentiles}
+        domain = {"images": "*", "masks": "*", "plane": "axial", "percentiles": percentiles}
         labels = {"breast": BREAST, "fgt": FGT}
         self._config = Config.of(
-            {"source": domain_params, "target": domain_params, "labels": labels, "resize": "plain", "size": size, "mm": None}
+            {"source": domain, "target": domain, "labels": labels, "resize": "plain", "size": size, "mm": None}
         )
         self._split = Path(split) if split else None
         self._by_index = masks_by == "index"

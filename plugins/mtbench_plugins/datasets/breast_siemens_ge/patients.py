@@ -42,11 +42,11 @@ def split_of_each(patients: Mapping[str, str], file: Path | None) -> dict[str, s
             )
         return {patient: split_of(rows[patient], patient, str(file)) for patient in patients}
     result = {patient: "train" for patient in patients if patient in TRAINING}
-    for domain in sorted(set(patients.values())):
-        others = _drawn(p for p, of in patients.items() if of == domain and p not in TRAINING)
+    for maker in sorted(set(patients.values())):
+        others = _in_random_order(p for p, own_maker in patients.items() if own_maker == maker and p not in TRAINING)
         result |= {patient: "validation" if i % 2 else "test" for i, patient in enumerate(others)}
     return result
 
 
-def _drawn(patients: Iterable[str]) -> list[str]:
+def _in_random_order(patients: Iterable[str]) -> list[str]:
     return sorted(patients, key=lambda patient: float(generator("split", 0, patient).random()))

@@ -78,11 +78,11 @@ class Folder:
             name = f"{sample.domain} {sample.slice.case_id}"
             if name not in odd:
                 odd.add(name)
-                ours, theirs = (f"{s.image.shape[0]} x {s.image.shape[1]}" for s in (sample, first))
+                size, first_size = (f"{s.image.shape[0]} x {s.image.shape[1]}" for s in (sample, first))
                 error = DataError(
-                    f"it is {ours} pixels",
+                    f"it is {size} pixels",
                     where=sample.slice.file,
-                    expected=f"{theirs}, as {first.slice.file}",
+                    expected=f"{first_size}, as {first.slice.file}",
                     remedy="Set params.resize to 'plain' or 'spacing'",
                 )
                 context.leave_out(name, str(error))

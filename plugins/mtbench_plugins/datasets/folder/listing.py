@@ -134,16 +134,16 @@ def natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
 
 
-def _find(root: Path, patterns: tuple[str, ...], domain: DomainConfig, what: str) -> dict[Key, Path]:
+def _find(root: Path, patterns: tuple[str, ...], domain: DomainConfig, kind: str) -> dict[Key, Path]:
     files: dict[Key, Path] = {}
     for pattern in patterns:
         matches = _expand(root, pattern.strip("/"))
         if not matches:
             raise DataError(
-                f"no {domain.domain} {what} match '{pattern}'",
+                f"no {domain.domain} {kind} match '{pattern}'",
                 where=str(root),
                 expected="files ending in " + ", ".join(SUFFIXES) + ", or folders of a DICOM series",
-                remedy=f"Correct params.{domain.domain}.{what}, or root",
+                remedy=f"Correct params.{domain.domain}.{kind}, or root",
             )
         for key, path in matches:
             if key in files and files[key] != path:
