@@ -148,11 +148,11 @@ def check_fields(instance: Any, where: str, error: type[MtbenchError] = PluginEr
     kind: Any = type(instance)
     hints = _hints(kind)
     for field in fields(instance):
-        value = check_value(getattr(instance, field.name), hints[field.name], where, field.name, error)
+        value = as_field(getattr(instance, field.name), hints[field.name], where, field.name, error)
         object.__setattr__(instance, field.name, value)
 
 
-def check_value(value: Any, hint: Any, where: str, name: str, error: type[MtbenchError] = PluginError) -> Any:
+def as_field(value: Any, hint: Any, where: str, name: str, error: type[MtbenchError] = PluginError) -> Any:
     """``value`` as ``hint`` has it: a list as a tuple, a set as a frozen one.
 
     Raises:

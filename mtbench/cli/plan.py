@@ -38,18 +38,16 @@ def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
     registry = request.registry()
     store = Store(store_folder(request.store))
     plan = request.plan(registry, partial(click.echo, err=True))
-    unit_states = states(plan, registry, store)
+    status = states(plan, registry, store)
     if as_json:
-        click.echo(json.dumps(_as_json(plan, unit_states), indent=1))
+        click.echo(json.dumps(_as_json(plan, status), indent=1))
         return
     console = Console()
-    _matrix(plan, unit_states, console)
+    _matrix(plan, status, console)
     if units:
         for unit in plan.units.values():
-            console.print(
-                f"{_MARK[unit_states[unit.key]]} {escape(unit.name)}  [dim]{unit.key[:12]}[/]", highlight=False
-            )
-    counts = Counter(unit_states.values())
+            console.print(f"{_MARK[status[unit.key]]} {escape(unit.name)}  [dim]{unit.key[:12]}[/]", highlight=False)
+    counts = Counter(status.values())
     console.print(
         f"\n{len(plan.units)} units: {counts['cached']} cached, {counts['to do']} to do, "
         f"{counts['pending']} pending (their inputs are not there yet). {len(plan.rows)} rows.",
@@ -59,7 +57,7 @@ def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
         console.print(f"skipped: {count} row{'s' if count > 1 else ''}: {reason}", highlight=False, markup=False)
 
 
-def _as_json(plan: Plan, unit_states: dict[str, str]) -> dict[str, Any]:
+def _as_json(plan: Plan, status: dict[str, str]) -> dict[str, Any]:
     return {
         "suite": plan.suite.name,
         "units": [
@@ -71,22 +69,22 @@ def _as_json(plan: Plan, unit_states: dict[str, str]) -> dict[str, Any]:
                 "params": dict(unit.params),
                 "seed": unit.seed,
                 "inputs": dict(unit.inputs),
-                "state": unit_states[unit.key],
+                "state": status[unit.key],
             }
             for unit in plan.units.values()
         ],
         "rows": [
-            {**row.columns, "unit_key": row.unit, "state": _state(row, unit_states), "reason": row.skipped}
+            {**row.columns, "unit_key": row.unit, "state": _state(row, status), "reason": row.skipped}
             for row in plan.rows
         ],
     }
 
 
-def _state(row: Row, unit_states: dict[str, str]) -> str:
-    return "skipped" if row.skipped else unit_states[row.unit]
+def _state(row: Row, status: dict[str, str]) -> str:
+    return "skipped" if row.skipped else status[row.unit]
 
 
-def _matrix(plan: Plan, unit_states: dict[str, str], console: Any) -> None:
+def _matrix(plan: Plan, status: dict[str, str], console: Any) -> None:
     console.print(
         f"[bold]{plan.suite.name}[/]  {plan.suite.description}\n"
         f"{_MARK['cached']} cached   {_MARK['to do']} to do   {_MARK['pending']} waits for other units   "
@@ -110,7 +108,7 @@ def _matrix(plan: Plan, unit_states: dict[str, str], console: Any) -> None:
         for name in names:
             table.add_column(name, justify="center", overflow="fold")
         for subject in dict.fromkeys(_subject(r) for r in rows):
-            cells = {_column(r): _MARK[_state(r, unit_states)] for r in rows if _subject(r) == subject}
+            cells = {_column(r): _MARK[_state(r, status)] for r in rows if _subject(r) == subject}
             table.add_row(subject, *(cells.get(name, "") for name in names))
         console.print()
         console.print(table)

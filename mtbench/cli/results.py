@@ -22,7 +22,7 @@ from mtbench.results.unit import as_record, unit_details
 from mtbench.results.verify import verify as examine
 
 if TYPE_CHECKING:
-    from mtbench.results.merge import Conflict, MergeSummary
+    from mtbench.results.merge import Conflict, Tally
     from mtbench.results.unit import UnitDetails
 
 
@@ -82,12 +82,12 @@ def _print_details(details: UnitDetails, host: bool, console: Any) -> None:
         if value not in (None, "", {}, []):
             table.add_row(name, Text(str(value)))
 
-    provenance, request = details.provenance, details.request
+    origin, request = details.provenance, details.request
     line("unit", details.name)
     line("key", details.key)
     line("stage", details.stage)
     line("plugin", f"{request.get('kind', '')} {request.get('plugin', '')}".strip())
-    line("versions", ", ".join(f"{name} {version}" for name, version in sorted(provenance.plugins.items())))
+    line("versions", ", ".join(f"{name} {version}" for name, version in sorted(origin.plugins.items())))
     for name in ("params", "options"):
         line(name, json.dumps(request[name], ensure_ascii=False, sort_keys=True) if request.get(name) else "")
     for name in ("seed", "precision", "threads"):
@@ -98,18 +98,15 @@ def _print_details(details: UnitDetails, host: bool, console: Any) -> None:
     line("weights", ", ".join(dict.fromkeys(f"sha256 {sha}" for sha in weights)))
     for role, name, digest in details.inputs:
         line("reads", f"{name} ({role}, sha256 {digest[:16] or 'not known'})")
-    line("code", f"git {provenance.git_commit}" if provenance.git_commit else "installed, no checkout")
-    line(
-        "environment",
-        f"{provenance.environment}: Python {provenance.python}, {provenance.platform}" if provenance.python else "",
-    )
-    line("device", provenance.device)
-    line("host", provenance.host if host else "")
+    line("code", f"git {origin.git_commit}" if origin.git_commit else "installed, no checkout")
+    line("environment", f"{origin.environment}: Python {origin.python}, {origin.platform}" if origin.python else "")
+    line("device", origin.device)
+    line("host", origin.host if host else "")
     for a in details.attempts:
         duration = f", {a['seconds']:.1f} s" if a["seconds"] else ""
         begun = f", {a['started']}" if a["started"] else ""
         line(f"try {a['attempt']}", f"{a['status']}{begun}{duration}{': ' + a['reason'] if a['reason'] else ''}")
-    line("peak memory", f"{provenance.peak_memory_mb:.0f} MB" if provenance.peak_memory_mb else "")
+    line("peak memory", f"{origin.peak_memory_mb:.0f} MB" if origin.peak_memory_mb else "")
     line("content", f"sha256 {details.digest}" if details.digest else "")
     for row in details.rows:
         line("value", _value(row))
@@ -147,11 +144,11 @@ def merge(folders: tuple[Path, ...], out: Path) -> int:
     differ by more than rounding are a conflict: both are kept and told with what each was made, and the exit code
     is 1.
     """
-    summary = merge_folders(folders, out)
-    for conflict in summary.conflicts:
+    tally = merge_folders(folders, out)
+    for conflict in tally.conflicts:
         _conflict(conflict)
-    click.echo(_summary(summary, out), err=True)
-    return 1 if summary.conflicts else 0
+    click.echo(_summary(tally, out), err=True)
+    return 1 if tally.conflicts else 0
 
 
 def _conflict(conflict: Conflict) -> None:
@@ -165,14 +162,14 @@ def _conflict(conflict: Conflict) -> None:
         click.echo(f"  packages that differ: {', '.join(apart[:12])}{more}")
 
 
-def _summary(summary: MergeSummary, out: Path) -> str:
-    parts = [f"{summary.rows} rows in {out}"]
+def _summary(tally: Tally, out: Path) -> str:
+    parts = [f"{tally.rows} rows in {out}"]
     for count, text in (
-        (summary.same, "were there twice and agree"),
-        (summary.replicates, "are replicates, kept as one more"),
-        (summary.apart, "were made by another version of a plugin or of other files, kept as rows of their own"),
-        (summary.superseded, "had failed here and have a value there"),
-        (len(summary.conflicts), "contradict another on the same inputs, both kept"),
+        (tally.same, "were there twice and agree"),
+        (tally.replicates, "are replicates, kept as one more"),
+        (tally.apart, "were made by another version of a plugin or of other files, kept as rows of their own"),
+        (tally.superseded, "had failed here and have a value there"),
+        (len(tally.conflicts), "contradict another on the same inputs, both kept"),
     ):
         if count:
             parts.append(f"{count} {text}")

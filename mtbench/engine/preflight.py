@@ -79,12 +79,11 @@ def _imports(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
     imports: dict[str, Imports] = {}
     for kind, name in sorted({(unit.kind, unit.plugin) for unit in plan.units.values() if unit.plugin}):
         registration = registry.get(kind, name)
-        if not registration.plugin.built_in:
+        plugin = registration.plugin
+        if not plugin.built_in:
             module = registration.spec.factory.partition(":")[0]
-            others = imports[registration.plugin.origin].modules if registration.plugin.origin in imports else ()
-            imports[registration.plugin.origin] = Imports(
-                registration.plugin.path, (*others, *([module] if module else []))
-            )
+            others = imports[plugin.origin].modules if plugin.origin in imports else ()
+            imports[plugin.origin] = Imports(plugin.path, (*others, *([module] if module else [])))
     for position, problem in sorted(trial(list(imports.values())).items()):
         yield PluginError(
             f"what it needs cannot be imported: {problem}",

@@ -100,9 +100,7 @@ class RunRecord:
         self._attempts[unit.key] = self._attempts.get(unit.key, 0) + 1
         self._describe(unit)
         outcome = Outcome(unit.key, "", started=datetime.now(UTC).isoformat(timespec="seconds"))
-        self._results.append(
-            {**self._attempt_record(unit, outcome, address), "type": "started", "beat": str(self._leases.beat)}
-        )
+        self._results.append({**self._entry(unit, outcome, address), "type": "started", "beat": str(self._leases.beat)})
 
     def attempt(self, unit: Unit, outcome: Outcome, address: str, *, begun: bool) -> None:
         """What became of an attempt; ``begun`` if :meth:`started` has recorded it."""
@@ -111,7 +109,7 @@ class RunRecord:
             return
         if not begun:
             self._attempts[unit.key] = self._attempts.get(unit.key, 0) + 1
-        self._results.append(self._attempt_record(unit, outcome, address))
+        self._results.append(self._entry(unit, outcome, address))
 
     def skipped(self, row: Row, reason: str) -> None:
         """A row that will never have a value."""
@@ -134,7 +132,7 @@ class RunRecord:
             request = {"params": dict(unit.params), "options": unit.options.to_json(), "inputs": dict(unit.inputs)}
             self._results.append({"type": "unit", "unit_key": unit.key, **fields, **request})
 
-    def _attempt_record(self, unit: Unit, outcome: Outcome, address: str) -> dict[str, Any]:
+    def _entry(self, unit: Unit, outcome: Outcome, address: str) -> dict[str, Any]:
         self._keep_environment()
         if self._request:
             self._results.append({"type": "request", "run": self._leases.run, **self._request})

@@ -57,10 +57,8 @@ def locate(unit: Unit, registry: Registry, hashes: Hashes, store: Store, artefac
     """
     listings = _listings(unit, registry)
     new = unit.stage == "prepare" and not all(hashes.recognises(base, files) for base, files in listings.values())
-    fingerprint = _of_all(listings, hashes, cached_only=new)
-    final = (
-        None if fingerprint is None else Place(address(unit, artefacts, fingerprint), fingerprint, provisional=False)
-    )
+    digest = _of_all(listings, hashes, cached_only=new)
+    final = None if digest is None else Place(address(unit, artefacts, digest), digest, provisional=False)
     if final and (unit.stage != "prepare" or not listings or store.get(unit.stage, final.address)):
         return final
     files = _unread(listings)

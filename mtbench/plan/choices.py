@@ -46,36 +46,32 @@ class Choice(Generic[PluginSpecT_co]):
         return self.registration.spec
 
     @property
-    def non_defaults(self) -> dict[str, Any]:
+    def changes(self) -> dict[str, Any]:
         """The parameters that differ from the defaults and may change a result; without paths and programs."""
-        declarations = self.spec.params
+        schema = self.spec.params
         return {
             name: value
             for name, value in self.params.items()
-            if value != declarations[name].default and declarations[name].shown and declarations[name].identity
+            if value != schema[name].default and schema[name].shown and schema[name].identity
         }
 
     @cached_property
     def version(self) -> Mapping[str, str]:
-        """What makes other results beside ``non_defaults``, the content of files aside: that is known to a run only."""
-        declarations = {
-            name: param for name, param in self.spec.params.items() if param.identity and param.kind != "path"
-        }
-        hidden = {name: self.params[name] for name, param in declarations.items() if not param.shown}
+        """What makes other results beside ``changes``, the content of files aside: that is known to a run only."""
+        schema = {name: param for name, param in self.spec.params.items() if param.identity and param.kind != "path"}
+        hidden = {name: self.params[name] for name, param in schema.items() if not param.shown}
         return {
             "plugin": self.spec.name,
             "revision": self.spec.revision,
             "code": (code_identity(self.registration) or "installed")[:SHORT],
-            "defaults": hash_of({name: param.default for name, param in declarations.items()})[:SHORT],
+            "defaults": hash_of({name: param.default for name, param in schema.items()})[:SHORT],
             **{f"{name} sha256": hash_of(value)[:SHORT] for name, value in hidden.items()},
         }
 
     @property
     def label(self) -> str:
         """What a person calls it: the name, and what differs from the defaults."""
-        return format_call(
-            self.entry.name, {k: v for k, v in self.non_defaults.items() if not isinstance(v, (dict, list))}
-        )
+        return format_call(self.entry.name, {k: v for k, v in self.changes.items() if not isinstance(v, (dict, list))})
 
     @property
     def trains(self: Choice[TranslatorSpec]) -> bool:
@@ -147,11 +143,8 @@ def _programs(entry: Entry, spec: Spec[Any]) -> dict[str, Any]:
 
 def _cli_params(entry: Entry, spec: Spec[Any]) -> frozenset[str]:
     """Names of the parameters that were typed on the command line."""
-    return (
-        entry.cli_params | {str(spec.shorthand)}
-        if entry.cli_params.intersection(entry.positional)
-        else entry.cli_params
-    )
+    shorthand = {str(spec.shorthand)} if entry.cli_params.intersection(entry.positional) else set()
+    return entry.cli_params | shorthand
 
 
 def _refuse_programs(entry: Entry, spec: Spec[Any]) -> None:
@@ -166,18 +159,18 @@ def _refuse_programs(entry: Entry, spec: Spec[Any]) -> None:
 
 def _grid(entry: Entry, registration: Registration[PluginSpecT], suite: Suite) -> Iterator[Choice[PluginSpecT]]:
     spec: Spec[Any] = registration.spec
-    declarations = spec.params
+    schema = spec.params
     owner = f"{spec.kind} '{spec.name}'"
     values = spec.by_name(entry.params, entry.positional)
     root = entry.root
     if not suite.trusted:
         _refuse_programs(entry, spec)
-    if isinstance(spec, DatasetSpec) and "root" in values and "root" not in declarations:
+    if isinstance(spec, DatasetSpec) and "root" in values and "root" not in schema:
         root = str(values.pop("root"))
     cli_params = _cli_params(entry, spec)
     axes: dict[str, list[Any]] = {}
     for name, value in values.items():
-        grid = isinstance(value, list) and name in declarations and declarations[name].kind != "list"
+        grid = isinstance(value, list) and name in schema and schema[name].kind != "list"
         axes[name] = value if grid else [value]
         if grid and not value:
             raise ParamError(f"the grid of '{name}' is empty", where=owner, expected="at least one value")
@@ -185,7 +178,7 @@ def _grid(entry: Entry, registration: Registration[PluginSpecT], suite: Suite) -
         params = registration.complete(dict(zip(axes, point, strict=True)))
         paths = {
             name: str(suite.path(params[name], from_cli=name in cli_params))
-            for name, param in declarations.items()
+            for name, param in schema.items()
             if param.kind == "path" and params[name]
         }
         if root:

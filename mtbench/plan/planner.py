@@ -109,7 +109,7 @@ def _shared_columns(builder: Builder, dataset: Choice[DatasetSpec], fold: int | 
         "suite": builder.suite.name,
         "dataset": dataset.entry.name,
         "dataset_revision": dataset.spec.revision,
-        "dataset_params": canonical(dataset.non_defaults),
+        "dataset_params": canonical(dataset.changes),
         "source_domain": task.source,
         "target_domain": task.target,
         "task_note": task.note,
@@ -178,7 +178,7 @@ def _row(
     row = {
         **columns,
         "segmenter": segmenter.entry.name if segmenter else "",
-        "segmenter_params": canonical(segmenter.non_defaults if segmenter else {}),
+        "segmenter_params": canonical(segmenter.changes if segmenter else {}),
         "segmenter_seed": builder.suite.segmenter_seed if segmenter else None,
     }
     reason = subject.cannot(builder.task, needs)

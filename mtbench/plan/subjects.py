@@ -128,7 +128,7 @@ def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> I
         columns = {
             "role": "translator",
             "translator": translator.entry.name,
-            "translator_params": translator.non_defaults,
+            "translator_params": translator.changes,
             "conditional": translator.conditional,
             "seed": seed,
         }

@@ -29,7 +29,7 @@ Seeds = Annotated[
 ]
 
 _SECTIONS = ("datasets", "translators", "segmenters", "metrics")
-_REQUIRED = ("datasets", "translators", "metrics")
+_NEEDS = ("datasets", "translators", "metrics")
 _ENTRY_KEYS = {
     "datasets": ("name", "plugin", "params", "root", "split", "note"),
     "translators": ("name", "plugin", "params", "seeds"),
@@ -191,9 +191,7 @@ def _select(entries: Iterable[Entry], item: str) -> list[Entry]:
     ]
 
 
-def load_suite(
-    name: str, registry: Registry, settings: Sequence[str] = (), *, needs: Sequence[str] = _REQUIRED
-) -> Suite:
+def load_suite(name: str, registry: Registry, settings: Sequence[str] = (), *, needs: Sequence[str] = _NEEDS) -> Suite:
     """Read a suite file, or a suite that a plugin registered under that name.
 
     Args:
@@ -228,7 +226,7 @@ def load_suite(
 
 
 def parse_suite(
-    text: str, where: str, folder: Path, settings: Sequence[str] = (), *, needs: Sequence[str] = _REQUIRED
+    text: str, where: str, folder: Path, settings: Sequence[str] = (), *, needs: Sequence[str] = _NEEDS
 ) -> Suite:
     """Check the text of a suite file. ``where`` names it in messages; see :func:`load_suite`."""
     try:

@@ -10,7 +10,7 @@ from mtbench.data import DOMAINS, Role, Task
 from mtbench.errors import PluginError
 from mtbench.registry import contracts
 from mtbench.registry.basespec import Params, Spec, resolve
-from mtbench.typed import check_fields, check_value
+from mtbench.typed import as_field, check_fields
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
         Raises:
             PluginError: ``notes`` gives no text.
         """
-        return str(check_value(self.notes(params), str, f"TranslatorSpec '{self.name}'", "notes")) if self.notes else ""
+        return str(as_field(self.notes(params), str, f"TranslatorSpec '{self.name}'", "notes")) if self.notes else ""
 
     def refusal(self, task: Task) -> str | None:
         """Why it cannot take part in this task; ``None`` where it can.
@@ -70,9 +70,7 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
             PluginError: ``supports`` gives neither a text nor ``None``.
         """
         reason = self.supports(task) if self.supports else None
-        return (
-            str(check_value(reason, str, f"TranslatorSpec '{self.name}'", "supports")) if reason is not None else None
-        )
+        return str(as_field(reason, str, f"TranslatorSpec '{self.name}'", "supports")) if reason is not None else None
 
 
 @dataclass(frozen=True)
@@ -251,16 +249,14 @@ class MetricSpec(Spec[contracts.Metric]):
             PluginError: nothing, or what there is not.
         """
         where = f"MetricSpec '{self.name}'"
-        needs: tuple[Need, ...] = check_value(resolve(self.needs, params), tuple[Need, ...], where, "needs")
+        needs: tuple[Need, ...] = as_field(resolve(self.needs, params), tuple[Need, ...], where, "needs")
         if not needs:
             raise PluginError("it reads nothing", where=where, expected='needs = ("candidate",), or what it reads')
         return needs
 
     def printed_variant(self, params: Params) -> str:
         """What stands in brackets behind the name; empty for the published definition."""
-        return (
-            str(check_value(self.variant(params), str, f"MetricSpec '{self.name}'", "variant")) if self.variant else ""
-        )
+        return str(as_field(self.variant(params), str, f"MetricSpec '{self.name}'", "variant")) if self.variant else ""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Conflict:
 
 
 @dataclass
-class MergeSummary:
+class Tally:
     """What a merge did.
 
     Attributes:
@@ -70,7 +70,7 @@ class _Source:
         }
 
 
-def merge(folders: Sequence[Path], out: Path) -> MergeSummary:
+def merge(folders: Sequence[Path], out: Path) -> Tally:
     """Merge results directories into a new one.
 
     Of a row that several have, equal values (within rounding) on the same inputs are kept once. Other values on
@@ -103,13 +103,13 @@ def merge(folders: Sequence[Path], out: Path) -> MergeSummary:
     }
     suites = dict.fromkeys(a["suite"] for source in sources for a in source.attempts)
     results = Results.create(out, ", ".join(suites))
-    summary = MergeSummary()
-    lines = [journal_line(record) for record in _merged_records(sources, summary)]
+    tally = Tally()
+    lines = [journal_line(record) for record in _merged_records(sources, tally)]
     for name, content in copies.items():
         write_whole(out / name, methodcaller("write", content))
     write_whole(out / "journal" / "merged.jsonl", lambda file: file.writelines(line.encode() for line in lines))
     results.rebuild()
-    return summary
+    return tally
 
 
 def _refuse_other_data(sources: Sequence[_Source]) -> None:
@@ -128,7 +128,7 @@ def _refuse_other_data(sources: Sequence[_Source]) -> None:
                 )
 
 
-def _merged_records(sources: Sequence[_Source], summary: MergeSummary) -> Iterator[dict[str, Any]]:
+def _merged_records(sources: Sequence[_Source], tally: Tally) -> Iterator[dict[str, Any]]:
     texts: set[str] = set()
     for source in sources:
         for record in source.records:
@@ -147,23 +147,21 @@ def _merged_records(sources: Sequence[_Source], summary: MergeSummary) -> Iterat
             places.setdefault(state.get("of", row), []).append((source, state))
     order: list[str] = []
     for row, states in places.items():
-        for last_state in _states(row, states, summary):
+        for last_state in _states(row, states, tally):
             order.append(last_state["row"])
             yield {name: value for name, value in last_state.items() if name != "sum"}
-    summary.rows = len(order)
+    tally.rows = len(order)
     yield {"type": "order", "rows": order, "at": 0.0}
 
 
-def _states(
-    row: str, states: Sequence[tuple[_Source, Mapping[str, Any]]], summary: MergeSummary
-) -> Iterator[Mapping[str, Any]]:
+def _states(row: str, states: Sequence[tuple[_Source, Mapping[str, Any]]], tally: Tally) -> Iterator[Mapping[str, Any]]:
     """The records to keep of one row; the first has its id, the others ids of their own."""
     measurements = [(source, record) for source, record in states if record["status"] == "measured"]
     if not measurements:
-        summary.same += len(states) - 1
+        tally.same += len(states) - 1
         yield max((record for _, record in states), key=lambda record: float(record.get("at", 0.0)))
         return
-    summary.superseded += len(states) - len(measurements)
+    tally.superseded += len(states) - len(measurements)
     rows: list[tuple[_Source, dict[str, Any]]] = []
     for source, record in measurements:
         candidate = dict(record)
@@ -171,23 +169,21 @@ def _states(
         same = [(s, k) for s, k in alike if _inputs(k) == _inputs(candidate)]
         agreeing = [k for _, k in same if _agree(values(k), values(candidate))]
         if any(k["columns"]["fit_digest"] == candidate["columns"]["fit_digest"] for k in agreeing):
-            summary.same += 1
+            tally.same += 1
             continue
         # What one directory holds already side by side is no news.
         same_source = any(s is source for s, _ in rows)
         if same and not agreeing and not same_source:
             other, first = same[0]
-            provenances = (_provenance(other, first), _provenance(source, candidate))
-            summary.conflicts.append(
-                Conflict(row_label(candidate["columns"]), (values(first), values(candidate)), provenances)
-            )
+            origins = (_provenance(other, first), _provenance(source, candidate))
             both = (values(first), values(candidate))
+            tally.conflicts.append(Conflict(row_label(candidate["columns"]), both, origins))
             _note(first, *both)
             _note(candidate, *both)
         elif alike and not same_source:
-            summary.replicates += 1
+            tally.replicates += 1
         elif rows and not same_source:
-            summary.apart += 1
+            tally.apart += 1
         if rows:
             columns = candidate["columns"]
             candidate["row"] = hash_of([row, columns["input_digest"], columns["fit_digest"], len(rows)])

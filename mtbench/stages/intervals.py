@@ -218,13 +218,11 @@ class _Sides:
 
     def without(self, measure: Measure, *patients: str) -> NDArray[np.float64]:
         """The measure with these patients left out; a side that loses nobody is passed as ``None``."""
-        positions: list[Positions | None] = []
+        picks: list[Positions | None] = []
         for owner in self.owners:
             stays = ~np.isin(owner, patients)
-            positions.append(None if stays.all() else np.flatnonzero(stays))
-        return np.atleast_1d(
-            np.asarray(measure(positions[0], positions[1] if len(positions) == 2 else None), np.float64)
-        )
+            picks.append(None if stays.all() else np.flatnonzero(stays))
+        return np.atleast_1d(np.asarray(measure(picks[0], picks[1] if len(picks) == 2 else None), np.float64))
 
 
 def _jackknife(measure: Measure, sides: _Sides, seed: int, level: float, pairs: int) -> list[Interval]:

@@ -40,11 +40,10 @@ def run(work: Work[PrepareOptions, DatasetSpec], folder: Path) -> dict[str, Any]
     writers: dict[str, _Writer] = {}
     size: tuple[int, int] | None = None
     count = 0
-    progress = _ProgressRelay(work.context.progress)
+    relay = _ProgressRelay(work.context.progress)
     try:
-        for sample in work.registration.create(work.unit.arguments).prepare(
-            root, replace(work.context, progress=progress)
-        ):
+        dataset = work.registration.create(work.unit.arguments)
+        for sample in dataset.prepare(root, replace(work.context, progress=relay)):
             if not isinstance(sample, Sample):
                 raise PluginError(
                     f"prepare yielded {type(sample).__name__}", where=work.blame, expected="mtbench.Sample"
@@ -64,7 +63,7 @@ def run(work: Work[PrepareOptions, DatasetSpec], folder: Path) -> dict[str, Any]
                 writers[sample.domain] = _Writer(folder, sample.domain, work)
             writers[sample.domain].add(sample, size)
             count += 1
-            if not progress.something:
+            if not relay.something:
                 work.context.progress(count, 0, {"slices": count})
     finally:
         for writer in writers.values():

@@ -45,9 +45,9 @@ class Hashes:
     def sha256(self, path: Path, *, cached_only: bool = False) -> str | None:
         """The file's sha256; with ``cached_only``, ``None`` where it would have to be read."""
         stat = path.stat()
-        record = self._lookup(path, stat)
-        if record is not None or cached_only:
-            return record
+        digest = self._lookup(path, stat)
+        if digest is not None or cached_only:
+            return digest
         digest = sha256_of(path)
         self.remember({str(path): (stat.st_size, stat.st_mtime_ns, digest)})
         return digest
@@ -71,14 +71,14 @@ class Hashes:
         Raises:
             DataError: a file is not there or not accessible.
         """
-        records: dict[Path, tuple[int, int, str]] = {}
+        stats: dict[Path, tuple[int, int, str]] = {}
         unknown: dict[Path, os.stat_result] = {}
         for path in files:
             with _naming(path):
                 stat = path.stat()
             digest = self._lookup(path, stat)
             if digest is not None:
-                records[path] = (stat.st_size, stat.st_mtime_ns, digest)
+                stats[path] = (stat.st_size, stat.st_mtime_ns, digest)
             elif cached_only:
                 return None
             else:
@@ -86,13 +86,12 @@ class Hashes:
         if unknown:
             with ThreadPoolExecutor(min(_READERS, len(unknown))) as pool:
                 for (path, stat), digest in zip(unknown.items(), pool.map(_read, unknown), strict=True):
-                    records[path] = (stat.st_size, stat.st_mtime_ns, digest)
-            self.remember({str(path): records[path] for path in unknown if records[path][2] != _UNREADABLE})
+                    stats[path] = (stat.st_size, stat.st_mtime_ns, digest)
+            self.remember({str(path): stats[path] for path in unknown if stats[path][2] != _UNREADABLE})
         self._do(
-            "INSERT OR IGNORE INTO sets VALUES (?)",
-            _sizes(root, ((path, size) for path, (size, *_) in records.items())),
+            "INSERT OR IGNORE INTO sets VALUES (?)", _sizes(root, ((path, size) for path, (size, *_) in stats.items()))
         )
-        return hash_of(sorted((_name(path, root), size, digest) for path, (size, _, digest) in records.items()))
+        return hash_of(sorted((_name(path, root), size, digest) for path, (size, _, digest) in stats.items()))
 
     def recognises(self, root: Path, files: Iterable[Path]) -> bool:
         """Whether a :func:`fingerprint` was made of files of the same names and sizes before."""
