@@ -16,7 +16,7 @@ from mtbench.errors import StoreError, WeightsError, close_matches
 from mtbench.resources import resource_path
 from mtbench.store.folders import weights_folder
 
-Progress = Callable[[int, int | None], None]
+DownloadProgress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes in all, where that is known."""
 
 CEILING = 2_000_000_000
@@ -202,7 +202,7 @@ def add(file: Path, name: str | None = None) -> WeightFile:
 
 def fetch(
     name: str,
-    progress: Progress = lambda done, total: None,
+    progress: DownloadProgress = lambda done, total: None,
     *,
     ceiling: int = CEILING,
     seconds: float = SECONDS,

@@ -25,14 +25,12 @@ import numpy as np
 from mtbench.compute.context import Context
 from mtbench.data import Domain, Sample
 from mtbench.errors import DataError
-from mtbench.formats.content import Digest, recorded_digests
-from mtbench.preparation.worker import Workers
+from mtbench.formats.content import recorded_digests
+from mtbench.preparation.worker import Conversion, Workers
 from mtbench.store.files import telling, write_whole
 from mtbench.store.images import slice_of
 
 C = TypeVar("C")
-Conversion = tuple[str, dict[str, Digest]]
-"""Why a case has no samples (empty if it has), and the raw files that were read for it."""
 FEW = 8
 """Up to so many cases, starting processes takes longer than they save; threads do the work."""
 

@@ -21,6 +21,7 @@ from typing import IO, Any
 from mtbench import childprocess
 
 Conversion = tuple[str, dict[str, Any]]
+"""Why a case has no samples (empty if it has), and the digests of the raw files that were read for it."""
 Convert = Callable[[Any, Any, Path], Conversion]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,11 @@ from mtbench.registry.discovery import discover
 from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import ExtractorSpec, Features, MetricSpec, Need, two_sided
-from mtbench.scoring.reading import FolderImages, ReadOptions, read_folder
+from mtbench.scoring.reading import FolderImages, ProgressReport, ReadOptions, read_folder
 from mtbench.stages.extract import extract
 from mtbench.stages.scoring import score as score_inputs
 from mtbench.store.artefacts import Store, address_of
 from mtbench.store.folders import store_folder
-
-ProgressReport = Callable[[str, int, int], None]
 
 
 def score(
@@ -97,7 +95,7 @@ def score(
     seed = check_seed(seed, "--seed")
     draws = check_whole(draws, "--draws", name="the number of draws", minimum=1)
     registry = discover(plugin_files, third_party=not no_plugins)
-    choices = _choices(registry, metrics, preset, dict(weights or {}))
+    selection = _metrics(registry, metrics, preset, dict(weights or {}))
     reading = ReadOptions(plane, window, patient, skip_unreadable)
     artefacts = Store(store_folder(store))
     pair = _FolderPair(artefacts, reading, report)
@@ -105,7 +103,7 @@ def score(
     prepare_torch(precision, 2)
     features = _FeatureSource(registry, artefacts, device, precision, batch_size, report)
     sampling = _Sampling(seed, draws, preset is None if balance is None else balance, intervals)
-    return [row for metric in choices for row in _rows(metric, pair, features, sampling, required=bool(metrics))]
+    return [row for metric in selection for row in _rows(metric, pair, features, sampling, required=bool(metrics))]
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class _Sampling:
 
 
 @dataclass(frozen=True)
-class _MetricChoice:
+class _Metric:
     registration: Registration[MetricSpec]
     params: Mapping[str, Any]
     weights: Mapping[str, str]
@@ -129,23 +127,21 @@ class _MetricChoice:
         return self.registration.ask(self.registration.spec.needs_for, self.params)
 
 
-def _choices(
-    registry: Registry, metrics: Sequence[str], preset: str | None, weights: dict[str, str]
-) -> list[_MetricChoice]:
+def _metrics(registry: Registry, calls: Sequence[str], preset: str | None, weights: dict[str, str]) -> list[_Metric]:
     for name, file in weights.items():
         registry.get(ExtractorSpec, name)
         if not expand(file).is_file():
             raise WeightsError(f"there is no weight file {file}", where=f"--weights {name}=...")
     result = []
     presets: set[str] = set()
-    for call in metrics or registry.names("metric"):
+    for call in calls or registry.names("metric"):
         registration, params = registry.call(MetricSpec, call)
         preset_param = registration.spec.param_for("preset")
         choices = registration.spec.params[preset_param].choices or () if preset_param else ()
         presets.update(choices)
         if preset_param and preset in choices:
             params.setdefault(preset_param, preset)
-        result.append(_MetricChoice(registration, registration.complete(params), weights))
+        result.append(_Metric(registration, registration.complete(params), weights))
     if preset is not None and preset not in presets:
         raise RequestError(
             f"no metric here has a preset '{preset}'",
@@ -293,7 +289,7 @@ class _FeatureSource:
 
 
 def _rows(
-    metric: _MetricChoice, pair: _FolderPair, source: _FeatureSource, sampling: _Sampling, *, required: bool
+    metric: _Metric, pair: _FolderPair, source: _FeatureSource, sampling: _Sampling, *, required: bool
 ) -> list[dict[str, Any]]:
     columns = _columns(metric, pair, source.precision, sampling.seed)
     try:
@@ -335,7 +331,7 @@ def _rows(
     ]
 
 
-def _columns(metric: _MetricChoice, pair: _FolderPair, precision: str, seed: int) -> dict[str, Any]:
+def _columns(metric: _Metric, pair: _FolderPair, precision: str, seed: int) -> dict[str, Any]:
     """What is known of a metric's rows beforehand."""
     spec, needs_target = metric.registration.spec, two_sided(metric.needs)
     candidate, reference = pair.folders["candidate"].images, pair.folders["reference"].images
@@ -366,7 +362,7 @@ def _patients(images: ImageSet) -> int | None:
     return len(set(images.patients)) if all(images.patients) else None
 
 
-def _inputs(metric: _MetricChoice, pair: _FolderPair, source: _FeatureSource) -> tuple[MetricInputs, str, str]:
+def _inputs(metric: _Metric, pair: _FolderPair, source: _FeatureSource) -> tuple[MetricInputs, str, str]:
     needs = metric.needs
     name = format_call(metric.registration.spec.name, {})
     if "predicted_masks" in needs and pair.predicted is None:

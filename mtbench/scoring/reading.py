@@ -23,7 +23,9 @@ from mtbench.store.images import GrowingArray, read_slices, write_index
 
 _REVISION = 1
 
-Progress = Callable[[int, int], None]
+FileProgress = Callable[[int, int], None]
+ProgressReport = Callable[[str, int, int], None]
+"""Called with what is going on, what is done and what there is to do."""
 
 
 def _silent(done: int, total: int) -> None:
@@ -102,7 +104,7 @@ def read_folder(
     store: Store,
     *,
     mask: bool = False,
-    progress: Progress = _silent,
+    progress: FileProgress = _silent,
 ) -> FolderImages:
     """All slices of a folder, in the order of their paths.
 
@@ -145,7 +147,7 @@ def _refusal(unreadable: tuple[tuple[str, str], ...], total: int) -> DataError:
 
 
 def _convert(
-    paths: list[Path], base: Path, reading: ReadOptions, target: Path, mask: bool, progress: Progress
+    paths: list[Path], base: Path, reading: ReadOptions, target: Path, mask: bool, progress: FileProgress
 ) -> list[tuple[str, str]]:
     """Write ``images-source.npy`` and its index; returns the files that could not be read, with the reasons."""
     unreadable: list[tuple[str, str]] = []

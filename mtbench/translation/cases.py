@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from mtbench.data import Slice, encode
 from mtbench.errors import DataError
 from mtbench.formats import Cut, Volume, check_same_place, read, read_mask
+from mtbench.scoring.reading import ProgressReport
 from mtbench.translation.cutters import Cutter
 from mtbench.translation.files import InputFile
 
-ProgressReport = Callable[[str, int, int], None]
 TOGETHER = 2**25
 """Pixels that are held in memory and translated in one go: as many volumes or images as that, at least one."""
 

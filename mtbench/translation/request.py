@@ -20,10 +20,11 @@ from mtbench.formats import Plane, Volume, suffix, write_like
 from mtbench.integers import check_seed
 from mtbench.paths import expand
 from mtbench.registry.discovery import discover
+from mtbench.scoring.reading import ProgressReport
 from mtbench.stages.translate import translate as through
 from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
-from mtbench.translation.cases import Inputs, InputSlices, ProgressReport
+from mtbench.translation.cases import Inputs, InputSlices
 from mtbench.translation.cutters import CutOptions, Cutter, as_prepared, by_hand
 from mtbench.translation.files import items, refuse_to_overwrite
 from mtbench.translation.models import Model, from_checkpoint
@@ -173,7 +174,7 @@ def _values(cutter: Cutter) -> str:
 
 def _run(model: Model, inputs: Inputs, cutter: Cutter, context: Context, report: ProgressReport) -> list[Path]:
     """Translate and write, group by group."""
-    translator = model.make()
+    translator, blame = model.make(), model.registration.blame
     files: list[Path] = []
     offset = 0
     for group in inputs.together():
@@ -188,14 +189,7 @@ def _run(model: Model, inputs: Inputs, cutter: Cutter, context: Context, report:
         context.progress = lambda done, total, figures, offset=offset: report(  # type: ignore[misc]
             "translating", offset + done, inputs.slices
         )
-        chunks = through(
-            translator,
-            images,
-            context,
-            conditional=model.conditional,
-            depth=cutter.depth,
-            blame=model.registration.blame,
-        )
+        chunks = through(translator, images, context, conditional=model.conditional, depth=cutter.depth, blame=blame)
         translations = np.concatenate(list(chunks))
         for case in group:
             count = len(case.slices)

@@ -19,7 +19,7 @@ from mtbench_plugins.metrics.regions import Mask, Per, groups, mean_score, regio
 Unit = Literal["auto", "mm", "pixels"]
 Spacing = tuple[float, ...]
 Distances = NDArray[np.float64]
-Measure = Callable[[Mask, Mask, Spacing], float]
+MaskMeasure = Callable[[Mask, Mask, Spacing], float]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def surface(mask: Mask) -> Mask:
     return mask & ~inside
 
 
-def _scores(metric: str, inputs: MetricInputs, per: Per, unit: Unit, of_masks: Measure) -> list[Score]:
+def _scores(metric: str, inputs: MetricInputs, per: Per, unit: Unit, of_masks: MaskMeasure) -> list[Score]:
     assert inputs.candidate is not None
     grouping = groups(inputs.candidate, per)
     unit = _unit(metric, inputs.candidate, per, unit)

@@ -35,7 +35,7 @@ from mtbench_plugins.segmenters._targets import Targets, dice, member
 _FILE = "networks.pt"
 
 
-class Segmenter:
+class NetworkSegmenter:
     """Networks trained on one domain's slices, each kept as it was at its best epoch on validation slices.
 
     A subclass says what a network is, how it is optimised and by which losses.
@@ -210,7 +210,7 @@ class Segmenter:
 
 
 class _Recipe(Recipe):
-    def __init__(self, owner: Segmenter, name: str, validation: ImageSet, context: Context) -> None:
+    def __init__(self, owner: NetworkSegmenter, name: str, validation: ImageSet, context: Context) -> None:
         network = owner.networks[name]
         # Dice is taken over the batch, so a batch in parts would give another loss.
         super().__init__({name: network}, {name: owner.optimiser(network)}, batch_statistics=True)

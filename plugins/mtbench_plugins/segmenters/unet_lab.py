@@ -8,10 +8,10 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from mtbench.training import Losses
-from mtbench_plugins.segmenters._base import Segmenter
+from mtbench_plugins.segmenters._base import NetworkSegmenter
 
 
-class LabUNetSegmenter(Segmenter):
+class LabUNetSegmenter(NetworkSegmenter):
     """One sigmoid U-Net for each region: two 3 x 3 convolutions with batch normalisation and ReLU a level.
 
     Known of the lab that wrote the paper, from the code of its later work on the same data: five encoding

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from mtbench.training import Augmentation, Losses, chain, flip, pad_crop
-from mtbench_plugins.segmenters._base import Segmenter
+from mtbench_plugins.segmenters._base import NetworkSegmenter
 
 
-class UNetSegmenter(Segmenter):
+class UNetSegmenter(NetworkSegmenter):
     """``monai.networks.nets.UNet`` with two convolutions a residual unit and batch normalisation.
 
     Batch normalisation, as in the paper's lab, keeps what instance normalisation takes away: how bright an
