@@ -261,7 +261,7 @@ def test_a_preparation_that_was_killed_is_gone_on_with(place: Place) -> None:
     place.hold("")
     process.kill()
     process.wait()
-    assert waiting.result().made
+    assert waiting.result().is_new
     assert place.calls() == Counter(CASES[3:])
     assert not place.partial()
 
@@ -297,7 +297,7 @@ def test_a_preparation_that_fails_lets_the_next_try(place: Place) -> None:
         waiting.result()
     assert not place.claims()
     shutil.move(place.folder / "elsewhere", place.folder / "raw/target")
-    assert Doing(place.prepare).result().made
+    assert Doing(place.prepare).result().is_new
 
 
 def test_what_was_made_and_not_moved_is_found(place: Place) -> None:
