@@ -78,13 +78,13 @@ class TestWhole:
         samples, context = prepare(duke)
         assert (context.left_out, context.log) == ([], [])
         assert [s.domain for s in samples] == ["source"] * 24 + ["target"] * 24
-        found = {s.slice.patient_id: (s.domain, s.slice.split) for s in samples}
-        assert {p: domain for p, (domain, _) in found.items()} == {
+        result = {s.slice.patient_id: (s.domain, s.slice.split) for s in samples}
+        assert {p: domain for p, (domain, _) in result.items()} == {
             p: "target" if code == replicas.GE else "source" for p, code in replicas.DUKE.items()
         }
-        assert {p for p, (_, side) in found.items() if side == "train"} == TRAINING & set(replicas.DUKE)
+        assert {p for p, (_, split) in result.items() if split == "train"} == TRAINING & set(replicas.DUKE)
         for domain in ("source", "target"):
-            assert sorted(side for of, side in found.values() if of == domain) == [
+            assert sorted(split for of, split in result.values() if of == domain) == [
                 "test",
                 "train",
                 "train",
@@ -166,22 +166,24 @@ class TestSplit:
 
     def test_the_other_thirty_are_halved_in_each_domain(self) -> None:
         patients = {f"Breast_MRI_{n:03d}": "GE" if n % 3 else "Siemens" for n in range(1, 31)}
-        found = split_of_each(patients, None)
+        result = split_of_each(patients, None)
         for maker in ("GE", "Siemens"):
-            own = [found[p] for p in patients if patients[p] == maker and p not in TRAINING]
+            own = [result[p] for p in patients if patients[p] == maker and p not in TRAINING]
             assert abs(own.count("validation") - own.count("test")) <= 1
         fewer = split_of_each({p: m for p, m in patients.items() if p != "Breast_MRI_018"}, None)
-        assert fewer == {p: side for p, side in found.items() if p != "Breast_MRI_018"}  # one that trains moves nobody
+        assert fewer == {
+            p: split for p, split in result.items() if p != "Breast_MRI_018"
+        }  # one that trains moves nobody
 
     def test_a_file_goes_over_it(self, tmp_path: Path, duke: Path) -> None:
         file = tmp_path / "split.csv"
         rows = [f"{p},{'test' if p == 'Breast_MRI_006' else 'val'}" for p in replicas.DUKE if p != "Breast_MRI_004"]
         file.write_text("patient,split\n" + "\n".join([*rows, "Breast_MRI_004,"]) + "\n")
         samples, _ = prepare(duke, split=str(file))
-        found = {s.slice.patient_id: s.slice.split for s in samples}
-        assert found["Breast_MRI_006"] == "test"
-        assert found["Breast_MRI_021"] == "validation"
-        assert "Breast_MRI_004" not in found
+        result = {s.slice.patient_id: s.slice.split for s in samples}
+        assert result["Breast_MRI_006"] == "test"
+        assert result["Breast_MRI_021"] == "validation"
+        assert "Breast_MRI_004" not in result
         file.write_text("patient,split\nBreast_MRI_006,train\n")
         with pytest.raises(DataError, match="7 patients are not in the split file"):
             prepare(duke, split=str(file))
@@ -229,26 +231,26 @@ class TestMasks:
     ) -> None:
         patient, masks = self.image(tmp_path, prone=False, descending=False)
         replicas.write_masks(masks, "p")
-        found = replicas.breast_labels()
-        found["Vessels"] &= ~found["Dense"]
-        replicas.write_segments(patient.tissue, {name: found[name] for name in order}, layers=layers, values=values)
+        result = replicas.breast_labels()
+        result["Vessels"] &= ~result["Dense"]
+        replicas.write_segments(patient.tissue, {name: result[name] for name in order}, layers=layers, values=values)
         np.testing.assert_array_equal(self.labels(patient), self.expected())
 
     def test_where_layers_overlap_it_is_dense_tissue(self, tmp_path: Path) -> None:
         patient, masks = self.image(tmp_path, prone=True, descending=True)
         replicas.write_masks(masks, "p", prone=True, layers=True)
-        found = replicas.breast_labels()
-        overlap = found["Dense"] & found["Vessels"]
+        result = replicas.breast_labels()
+        overlap = result["Dense"] & result["Vessels"]
         assert overlap.any()
         assert (self.labels(patient)[overlap] == 2).all()
 
     def test_segments_are_read_once_for_all(self, tmp_path: Path) -> None:
         path = tmp_path / "a.seg.nrrd"
         replicas.write_segments(path, {"Dense": replicas.breast_labels()["Dense"]})
-        found = read_segmentation(path)
-        assert found.segments == {"Dense": (0, 1)}
+        result = read_segmentation(path)
+        assert result.segments == {"Dense": (0, 1)}
         with pytest.raises(DataError, match=r"no segment is called 'Vessels'.*among Dense"):
-            found.inside("Vessels")
+            result.inside("Vessels")
 
     @pytest.mark.parametrize(
         ("header", "text"),
@@ -436,9 +438,9 @@ class TestBadInput:
     def test_an_unknown_manufacturer(self, tmp_path: Path) -> None:
         root = small(tmp_path)
         replicas.write_clinical(root / "Clinical_and_Other_Features.xlsx", {"Breast_MRI_006": 1})
-        found = left_out(root)
-        assert "its manufacturer is 1. Expected 0 (GE) or 2 (Siemens)" in found["Breast_MRI_006"]
-        assert "its manufacturer is nothing" in found["Breast_MRI_021"]
+        result = left_out(root)
+        assert "its manufacturer is 1. Expected 0 (GE) or 2 (Siemens)" in result["Breast_MRI_006"]
+        assert "its manufacturer is nothing" in result["Breast_MRI_021"]
 
     def test_a_patient_without_masks_or_images(self, tmp_path: Path) -> None:
         root = small(tmp_path, "Breast_MRI_006", "Breast_MRI_021", "Breast_MRI_003")
@@ -448,10 +450,10 @@ class TestBadInput:
             path.unlink()
         layout.mask_files("Breast_MRI_021")[0].parent.rmdir()
         (layout.images / "Breast_MRI_003").rename(layout.images / "elsewhere")
-        found = left_out(root)
-        assert "Dense_and_Vessels.seg.nrrd: this mask is missing" in found["Breast_MRI_006"]
-        assert "Breast.seg.nrrd: this mask is missing" in found["Breast_MRI_021"]  # a published training patient
-        assert "there are masks and no images" in found["Breast_MRI_003"]
+        result = left_out(root)
+        assert "Dense_and_Vessels.seg.nrrd: this mask is missing" in result["Breast_MRI_006"]
+        assert "Breast.seg.nrrd: this mask is missing" in result["Breast_MRI_021"]  # a published training patient
+        assert "there are masks and no images" in result["Breast_MRI_003"]
 
     def test_patients_outside_the_hundred_take_no_part(self, tmp_path: Path) -> None:
         root = small(tmp_path)

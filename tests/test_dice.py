@@ -73,15 +73,15 @@ def test_the_rule_for_empty_masks() -> None:
     predicted, reference = np.zeros((3, 4, 4)), np.zeros((3, 4, 4))
     predicted[0, 0, 0] = reference[0, 0, 0] = 2  # agreement
     predicted[1, 0, 0] = 2  # found where there is none
-    given = inputs(predicted, reference, per_patient=1)
-    one = by_label(Dice(empty="1").compute(given, Context()))["fgt"]
-    skip = by_label(Dice(empty="skip").compute(given, Context()))["fgt"]
+    metric_inputs = inputs(predicted, reference, per_patient=1)
+    one = by_label(Dice(empty="1").compute(metric_inputs, Context()))["fgt"]
+    skip = by_label(Dice(empty="skip").compute(metric_inputs, Context()))["fgt"]
     false_alarm = 1e-4 / (1 + 1e-4)
     assert one.value == pytest.approx((1 + false_alarm + 1) / 3, abs=1e-12)
     assert skip.value == pytest.approx((1 + false_alarm) / 2, abs=1e-12)
     assert skip.cases is not None
     assert np.isnan(skip.cases.values).tolist() == [False, False, True]
-    without = by_label(Dice(smooth=0.0).compute(given, Context()))["fgt"]
+    without = by_label(Dice(smooth=0.0).compute(metric_inputs, Context()))["fgt"]
     assert without.value == pytest.approx(2 / 3, abs=1e-12)
 
 
@@ -92,9 +92,9 @@ def test_nothing_to_average_is_an_error() -> None:
 
 
 def test_masks_that_do_not_fit() -> None:
-    given = inputs(np.zeros((2, 4, 4)), np.zeros((2, 4, 5)))
+    metric_inputs = inputs(np.zeros((2, 4, 4)), np.zeros((2, 4, 5)))
     with pytest.raises(DataError, match=r"\(2, 4, 4\).*\(2, 4, 5\)"):
-        Dice().compute(given, Context())
+        Dice().compute(metric_inputs, Context())
     with pytest.raises(DataError, match="names no labels"):
         Dice().compute(inputs(np.zeros((2, 4, 4)), np.zeros((2, 4, 4)), task=Task("bare")), Context())
 

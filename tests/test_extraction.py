@@ -41,9 +41,9 @@ def run(folder: Path, answer: Callable[[Any], Any], batch_size: int = 2) -> None
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 8])
 def test_rows_are_those_of_the_slices(tmp_path: Path, batch_size: int) -> None:
     run(tmp_path, lambda batch: {"mean": batch.mean((2, 3))}, batch_size)
-    found = np.load(tmp_path / "mean.npy")
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found[:, 0], images().images.mean((1, 2)) / 255, rtol=1e-6)
+    result = np.load(tmp_path / "mean.npy")
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result[:, 0], images().images.mean((1, 2)) / 255, rtol=1e-6)
 
 
 def test_half_precision_becomes_float32(tmp_path: Path) -> None:

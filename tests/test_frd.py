@@ -132,20 +132,20 @@ def test_the_reference_fills_the_matrices_of_the_documentation() -> None:
 
 
 def test_first_order_features_by_hand() -> None:
-    found = histogram_features(np.array([-3.0, -1, 0, 0, 4]), np.array([0.4, 0.4, 0.2]), 4.0)
-    assert found["Energy"] == 297**2 + 299**2 + 2 * 300**2 + 304**2
-    assert found["TotalEnergy"] == 4 * found["Energy"]
-    assert found["RootMeanSquared"] == pytest.approx(math.sqrt(found["Energy"] / 5), abs=1e-4)
-    assert (found["Minimum"], found["Median"], found["Maximum"], found["Mean"], found["Range"]) == (-3, 0, 4, 0, 7)
-    assert (found["10Percentile"], found["90Percentile"]) == pytest.approx((-2.2, 2.4))
-    assert (found["InterquartileRange"], found["MeanAbsoluteDeviation"]) == pytest.approx((1.0, 1.6))
+    result = histogram_features(np.array([-3.0, -1, 0, 0, 4]), np.array([0.4, 0.4, 0.2]), 4.0)
+    assert result["Energy"] == 297**2 + 299**2 + 2 * 300**2 + 304**2
+    assert result["TotalEnergy"] == 4 * result["Energy"]
+    assert result["RootMeanSquared"] == pytest.approx(math.sqrt(result["Energy"] / 5), abs=1e-4)
+    assert (result["Minimum"], result["Median"], result["Maximum"], result["Mean"], result["Range"]) == (-3, 0, 4, 0, 7)
+    assert (result["10Percentile"], result["90Percentile"]) == pytest.approx((-2.2, 2.4))
+    assert (result["InterquartileRange"], result["MeanAbsoluteDeviation"]) == pytest.approx((1.0, 1.6))
     # Between the 10th and the 90th percentile lie -1, 0 and 0.
-    assert found["RobustMeanAbsoluteDeviation"] == pytest.approx(4 / 9, abs=1e-4)
-    assert found["Variance"] == pytest.approx(26 / 5)
-    assert found["Skewness"] == pytest.approx((36 / 5) / (26 / 5) ** 1.5)
-    assert found["Kurtosis"] == pytest.approx((338 / 5) / (26 / 5) ** 2)
-    assert found["Entropy"] == pytest.approx(-(0.8 * math.log2(0.4) + 0.2 * math.log2(0.2)))
-    assert found["Uniformity"] == pytest.approx(0.36)
+    assert result["RobustMeanAbsoluteDeviation"] == pytest.approx(4 / 9, abs=1e-4)
+    assert result["Variance"] == pytest.approx(26 / 5)
+    assert result["Skewness"] == pytest.approx((36 / 5) / (26 / 5) ** 1.5)
+    assert result["Kurtosis"] == pytest.approx((338 / 5) / (26 / 5) ** 2)
+    assert result["Entropy"] == pytest.approx(-(0.8 * math.log2(0.4) + 0.2 * math.log2(0.2)))
+    assert result["Uniformity"] == pytest.approx(0.36)
 
 
 def test_sub_bands_keep_energy_and_say_which_way_they_are_smooth() -> None:
@@ -161,10 +161,10 @@ def test_sub_bands_keep_energy_and_say_which_way_they_are_smooth() -> None:
 
 def test_sampling_takes_the_spline_between_pixels() -> None:
     line = np.arange(40.0)
-    found = radiomics_images.sampled(np.add.outer(line**2, np.ones(9)))
-    assert found.shape == (20, 4)
+    result = radiomics_images.sampled(np.add.outer(line**2, np.ones(9)))
+    assert result.shape == (20, 4)
     # A spline of order 3 has a parabola's values, away from the mirrored borders.
-    assert found[9:11, 0] - 1 == pytest.approx([18.5**2, 20.5**2], abs=1e-6)
+    assert result[9:11, 0] - 1 == pytest.approx([18.5**2, 20.5**2], abs=1e-6)
 
 
 def test_bins_are_counted_from_the_lowest_and_begin_at_multiples_of_five() -> None:
@@ -173,11 +173,11 @@ def test_bins_are_counted_from_the_lowest_and_begin_at_multiples_of_five() -> No
 
 
 def test_features_of_an_image_are_those_of_pyradiomics() -> None:
-    found = features(picture(3))
+    result = features(picture(3))
     # An image's darkest and brightest value come first.
-    assert tuple(found)[:2] == ("diagnostics_Image-original_Minimum", "diagnostics_Image-original_Maximum")
-    assert len(found) == 9 + 5 * 77
-    assert {name: found[name] for name in PEER} == pytest.approx(PEER, rel=1e-6)
+    assert tuple(result)[:2] == ("diagnostics_Image-original_Minimum", "diagnostics_Image-original_Maximum")
+    assert len(result) == 9 + 5 * 77
+    assert {name: result[name] for name in PEER} == pytest.approx(PEER, rel=1e-6)
 
 
 def test_features_do_not_depend_on_the_grey_scale() -> None:
@@ -190,11 +190,11 @@ def test_features_do_not_depend_on_the_grey_scale() -> None:
 def test_extractor_gives_the_same_in_any_batch() -> None:
     pictures = [picture(k).astype(np.float32) / np.float32(255) for k in range(3)]
     batch = torch.from_numpy(np.stack(pictures)[:, None])
-    found = Radiomics().extract(batch, Context())["features"]
-    assert found.shape == (3, 394)
-    assert found.dtype == torch.float32
-    assert torch.equal(found[1:2], Radiomics().extract(batch[1:2], Context())["features"])
-    assert found[2].tolist() == [np.float32(value) for value in features(picture(2)).values()]
+    result = Radiomics().extract(batch, Context())["features"]
+    assert result.shape == (3, 394)
+    assert result.dtype == torch.float32
+    assert torch.equal(result[1:2], Radiomics().extract(batch[1:2], Context())["features"])
+    assert result[2].tolist() == [np.float32(value) for value in features(picture(2)).values()]
     more = Radiomics(laplacian=True).extract(batch[:1], Context())["features"]
     assert more.shape == (1, 394 + 4 * 77)
 
@@ -203,10 +203,10 @@ def test_laplacian_of_a_wave() -> None:
     # Far from the border, sigma^2 times the Laplacian of a smoothed wave is -(s f)^2 exp(-(s f)^2 / 2) of it.
     frequency = 2 * np.pi / 16
     wave = 100 * np.tile(np.cos(np.arange(64) * frequency), (64, 1))
-    found = dict(radiomics_images.filtered(wave, laplacian=True))
+    result = dict(radiomics_images.filtered(wave, laplacian=True))
     for sigma in radiomics_images.SIGMAS:
         product = (sigma / 2 * frequency) ** 2
-        centre = found[f"log-sigma-{sigma:g}"][32, 24:40]
+        centre = result[f"log-sigma-{sigma:g}"][32, 24:40]
         assert centre == pytest.approx(-product * math.exp(-product / 2) * wave[32, 24:40], abs=1.5)
 
 

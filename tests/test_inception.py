@@ -277,14 +277,14 @@ def threads() -> Iterator[None]:
 def test_threads_do_not_change_features(weights: Path, precision: str) -> None:
     """Each has images of its own; those that share one would add in another order."""
     extractor, images = ours(weights), tensor(drawn(3, 96, 96))
-    found = []
+    results = []
     for count in (1, 2, 3):
         torch.set_num_threads(count)
-        found.append(extractor.extract(images, Context(precision=precision)))
+        results.append(extractor.extract(images, Context(precision=precision)))
         assert torch.get_num_threads() == count
     for name in ("pool", "logits"):
-        assert torch.equal(found[1][name], found[0][name])
-        assert torch.equal(found[2][name], found[0][name])
+        assert torch.equal(results[1][name], results[0][name])
+        assert torch.equal(results[2][name], results[0][name])
 
 
 @pytest.mark.usefixtures("threads")
@@ -342,9 +342,9 @@ def test_random_features_are_seeded_and_tell_images_apart() -> None:
 def test_the_specs_are_registered_and_light() -> None:
     registry = discover(third_party=False)
     for name in ("inception-fid", "inception-imagenet", "inception-random"):
-        found = registry.get("extractor", name)
-        assert found.spec.arrays == ("pool", "logits")
-        assert found.create(registry.get("extractor", name).complete({})).weights_sha256 == ""
+        registration = registry.get("extractor", name)
+        assert registration.spec.arrays == ("pool", "logits")
+        assert registration.create(registry.get("extractor", name).complete({})).weights_sha256 == ""
     assert registry.get("extractor", "inception-random").spec.caveat
     assert registry.get("extractor", "inception-fid").spec.weights == ("inception-fid",)
     modules = [f"mtbench_plugins.{m}" for m in ["extractors.inception", "metrics.fid", "metrics.kid"]]

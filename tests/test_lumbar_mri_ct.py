@@ -63,8 +63,8 @@ class TestWhole:
     def test_domains_patients_sides_and_slices(self, lumbar: Path) -> None:
         samples, context = prepare(lumbar)
         assert (context.left_out, context.log) == ([], [])
-        found = {s.slice.patient_id: (s.domain, s.slice.split, s.slice.unit) for s in samples}
-        assert found == {f"p{n}": ("source", "", "") for n in range(4)} | {
+        result = {s.slice.patient_id: (s.domain, s.slice.split, s.slice.unit) for s in samples}
+        assert result == {f"p{n}": ("source", "", "") for n in range(4)} | {
             subject: ("target", {"val": "validation"}.get(side, side), "HU")
             for subject, side in replicas.SPLITS.items()
         }
@@ -219,9 +219,9 @@ class TestBadInput:
         replicas.write_nifti(
             own / "ct/s0001/segmentations/vertebrae_L3.nii.gz", replicas.bones()["vertebrae_L3"], offset=4.0
         )
-        found = dict(prepare(own)[1].left_out)
-        assert "the mask is 16 x 16 x 5, its image mr/images/p0.nii.gz is 16 x 16 x 6" in found["MR p0"]
-        assert "vertebrae_L3.nii.gz: the mask does not lie where its image" in found["CT s0001"]
+        result = dict(prepare(own)[1].left_out)
+        assert "the mask is 16 x 16 x 5, its image mr/images/p0.nii.gz is 16 x 16 x 6" in result["MR p0"]
+        assert "vertebrae_L3.nii.gz: the mask does not lie where its image" in result["CT s0001"]
 
     def test_an_mr_without_mask(self, own: Path) -> None:
         (own / "mr/masks/p1.nii.gz").unlink()

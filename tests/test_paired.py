@@ -29,12 +29,12 @@ def smooth(n: int, size: int, seed: int) -> NDArray[np.float32]:
 
 def pair(n: int = 4, size: int = 64, noise: float = 0.08) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     truth = smooth(n, size, 0)
-    found = np.clip(truth + noise * np.random.default_rng(1).normal(size=truth.shape), 0, 1)
-    return found.astype(np.float32), truth
+    image = np.clip(truth + noise * np.random.default_rng(1).normal(size=truth.shape), 0, 1)
+    return image.astype(np.float32), truth
 
 
 def inputs(
-    found: NDArray[Any],
+    image: NDArray[Any],
     truth: NDArray[Any],
     window: tuple[float, float] | None = None,
     masks: NDArray[Any] | None = None,
@@ -46,15 +46,15 @@ def inputs(
         for i in range(len(truth))
     )
     task = Task("toy", paired=True)
-    candidate = ImageSet(found, slices, None, task, "source", "test")
+    candidate = ImageSet(image, slices, None, task, "source", "test")
     return MetricInputs(task, candidate, paired=ImageSet(truth, slices, masks, task, "paired", "test"))
 
 
 def test_against_scikit_image() -> None:
-    found, truth = pair()
-    given = inputs(found, truth)
+    image, truth = pair()
+    metric_inputs = inputs(image, truth)
     ranges = {"data_range": 1.0}
-    doubles = list(zip(found.astype(float), truth.astype(float), strict=True))
+    doubles = list(zip(image.astype(float), truth.astype(float), strict=True))
     gauss = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     expected = {
         Mae: [np.abs(f - t).mean() for f, t in doubles],
@@ -62,7 +62,7 @@ def test_against_scikit_image() -> None:
         Ssim: [structural_similarity(t, f, **gauss, **ranges) for f, t in doubles],
     }
     for metric, values in expected.items():
-        score = metric().compute(given, Context())
+        score = metric().compute(metric_inputs, Context())
         assert score.cases is not None
         np.testing.assert_allclose(score.cases.values, values, rtol=1e-9)
         assert score.value == pytest.approx(np.mean(values))
@@ -70,8 +70,8 @@ def test_against_scikit_image() -> None:
 
 
 def test_in_the_own_unit() -> None:
-    found, truth = pair()
-    in_hu, plain = inputs(found, truth, HU), inputs(found, truth)
+    image, truth = pair()
+    in_hu, plain = inputs(image, truth, HU), inputs(image, truth)
     mae = Mae().compute(in_hu, Context())
     assert mae.value == pytest.approx(2000 * Mae().compute(plain, Context()).value)
     assert mae.note == "in HU; data range -1000 to 1000"
@@ -82,7 +82,7 @@ def test_in_the_own_unit() -> None:
     wider = Psnr(high=3000.0).compute(in_hu, Context())
     assert wider.value == pytest.approx(Psnr().compute(in_hu, Context()).value + 20 * np.log10(2))
     narrow = Mae(low=-100.0, high=100.0).compute(in_hu, Context())
-    clipped = [np.clip(x.astype(float) * 2000 - 1000, -100, 100) for x in (found, truth)]
+    clipped = [np.clip(x.astype(float) * 2000 - 1000, -100, 100) for x in (image, truth)]
     assert narrow.value == pytest.approx(np.abs(clipped[0] - clipped[1]).mean())
 
 
@@ -110,32 +110,32 @@ def plain_ms_ssim(first: NDArray[Any], second: NDArray[Any], scales: int) -> flo
 
 @pytest.mark.parametrize(("size", "scales"), [(176, 5), (191, 5), (64, 3), (32, 1)])
 def test_ms_ssim_against_a_second_reading(size: int, scales: int) -> None:
-    found, truth = pair(2, size, 0.2)
-    score = MsSsim(scales=scales).compute(inputs(found, truth), Context())
-    expected = [plain_ms_ssim(f, t, scales) for f, t in zip(found, truth, strict=True)]
+    image, truth = pair(2, size, 0.2)
+    score = MsSsim(scales=scales).compute(inputs(image, truth), Context())
+    expected = [plain_ms_ssim(f, t, scales) for f, t in zip(image, truth, strict=True)]
     assert score.cases is not None
     np.testing.assert_allclose(score.cases.values, expected, rtol=1e-6)
     assert 0.2 < score.value < 0.99
 
 
 def test_inside_a_body() -> None:
-    found, truth = pair()
+    image, truth = pair()
     masks = np.zeros(truth.shape, np.uint8)
     masks[:3, 20:50, 10:40] = 3
-    given = inputs(found, truth, HU, masks)
-    score = Mae(body="masks").compute(given, Context())
+    metric_inputs = inputs(image, truth, HU, masks)
+    score = Mae(body="masks").compute(metric_inputs, Context())
     assert score.cases is not None
-    errors = 2000 * np.abs(found.astype(float) - truth)[:, 20:50, 10:40].mean(axis=(1, 2))
+    errors = 2000 * np.abs(image.astype(float) - truth)[:, 20:50, 10:40].mean(axis=(1, 2))
     np.testing.assert_allclose(score.cases.values, [*errors[:3], np.nan])
     assert score.note.endswith("1 of 4 cases have no body")
-    changed = found.copy()
+    changed = image.copy()
     changed[:, :5] = 0
     for metric in (Mae(body="masks"), Psnr(body="masks"), Ssim(body="masks")):
         assert metric.compute(inputs(changed, truth, HU, masks), Context()).value == pytest.approx(
-            metric.compute(given, Context()).value
+            metric.compute(metric_inputs, Context()).value
         )
     with pytest.raises(DataError, match="truth has no masks"):
-        Mae(body="masks").compute(inputs(found, truth), Context())
+        Mae(body="masks").compute(inputs(image, truth), Context())
 
 
 def test_threshold_finds_the_largest_part_and_fills_it() -> None:
@@ -147,29 +147,29 @@ def test_threshold_finds_the_largest_part_and_fills_it() -> None:
     assert body.sum() == 100
     assert not largest_part(np.zeros((3, 3), bool)).any()
     truth = np.where(mask, 0.9, 0.1)[None].astype(np.float32)
-    found = truth.copy()
-    found[0, 8, 8] = 0.2
-    score = Mae(body="threshold", threshold=0.5).compute(inputs(found, truth), Context())
+    image = truth.copy()
+    image[0, 8, 8] = 0.2
+    score = Mae(body="threshold", threshold=0.5).compute(inputs(image, truth), Context())
     assert score.value == pytest.approx(0.1 / 100, rel=1e-5)
 
 
 def test_per_patient_takes_the_volume_as_one() -> None:
-    found, truth = pair(6)
-    score = Psnr(per="patient").compute(inputs(found, truth, per_patient=3), Context())
+    image, truth = pair(6)
+    score = Psnr(per="patient").compute(inputs(image, truth, per_patient=3), Context())
     assert score.cases is not None
     assert score.cases.ids == ("p0", "p1")
-    errors = np.square(found.astype(float) - truth).reshape(2, -1).mean(axis=1)
+    errors = np.square(image.astype(float) - truth).reshape(2, -1).mean(axis=1)
     np.testing.assert_allclose(score.cases.values, -10 * np.log10(errors))
 
 
 def test_identical_images() -> None:
     _, truth = pair()
     stored = encode(truth, "uint8")
-    given = inputs(stored, stored)
-    assert Psnr().compute(given, Context()).value == 100.0
-    assert Mae().compute(given, Context()).value == 0.0
-    assert Ssim().compute(given, Context()).value == pytest.approx(1.0)
-    assert MsSsim(scales=2).compute(given, Context()).value == pytest.approx(1.0)
+    metric_inputs = inputs(stored, stored)
+    assert Psnr().compute(metric_inputs, Context()).value == 100.0
+    assert Mae().compute(metric_inputs, Context()).value == 0.0
+    assert Ssim().compute(metric_inputs, Context()).value == pytest.approx(1.0)
+    assert MsSsim(scales=2).compute(metric_inputs, Context()).value == pytest.approx(1.0)
 
 
 def volume() -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
@@ -180,9 +180,9 @@ def volume() -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
     tissue = 40 + 60 * np.sin(6 * x + 3 * z) * np.cos(5 * y)
     truth = np.where(body, tissue, -1000) + np.where(bone, 900, 0)
     wrong = np.where(bone, -150, 0) + np.where(body, 30 * np.sin(4 * z), 0)
-    found = truth + np.random.default_rng(2025).normal(0, 40, truth.shape) + wrong
-    truth, found = (np.clip(np.rint(v), -1024, 3071) for v in (truth, found))
-    return found, truth, body
+    image = truth + np.random.default_rng(2025).normal(0, 40, truth.shape) + wrong
+    truth, image = (np.clip(np.rint(v), -1024, 3071) for v in (truth, image))
+    return image, truth, body
 
 
 EXPECTED = {"mae": 43.7085081773187, "psnr": 36.734379398304824, "ms-ssim": 0.9872694006224061}
@@ -190,38 +190,38 @@ EXPECTED = {"mae": 43.7085081773187, "psnr": 36.734379398304824, "ms-ssim": 0.98
 
 
 def test_preset_gives_the_figures_of_the_challenge() -> None:
-    found, truth, body = volume()
-    assert challenge.mae(found, truth, body) == pytest.approx(EXPECTED["mae"], rel=1e-12)
-    assert challenge.psnr(found, truth, body) == pytest.approx(EXPECTED["psnr"], rel=1e-12)
-    assert challenge.ms_ssim(found, truth, body) == pytest.approx(EXPECTED["ms-ssim"], rel=1e-9)
+    image, truth, body = volume()
+    assert challenge.mae(image, truth, body) == pytest.approx(EXPECTED["mae"], rel=1e-12)
+    assert challenge.psnr(image, truth, body) == pytest.approx(EXPECTED["psnr"], rel=1e-12)
+    assert challenge.ms_ssim(image, truth, body) == pytest.approx(EXPECTED["ms-ssim"], rel=1e-9)
     # The same through stored slices, rounded to 1/16 HU.
-    stored = [encode((v + 1024) / 4095, "uint16") for v in (found, truth)]
-    given = inputs(stored[0], stored[1], (-1024.0, 3071.0), body.astype(np.uint8), per_patient=24)
+    stored = [encode((v + 1024) / 4095, "uint16") for v in (image, truth)]
+    metric_inputs = inputs(stored[0], stored[1], (-1024.0, 3071.0), body.astype(np.uint8), per_patient=24)
     for metric in (Mae(preset="synthrad2025-image"), Psnr(preset="synthrad2025-image")):
-        score = metric.compute(given, Context())
+        score = metric.compute(metric_inputs, Context())
         assert score.value == pytest.approx(EXPECTED[metric.name], rel=1e-3)
         assert score.note == "in HU; data range -1024 to 3071"
-    score = MsSsim(preset="synthrad2025-image").compute(given, Context())
+    score = MsSsim(preset="synthrad2025-image").compute(metric_inputs, Context())
     assert score.value == pytest.approx(EXPECTED["ms-ssim"], rel=1e-5)
 
 
 def test_preset_refuses_what_it_is_not_for() -> None:
-    found, truth = pair()
+    image, truth = pair()
     with pytest.raises(DataError, match=r"no unit.*CT in HU"):
-        Mae(preset="synthrad2025-image").compute(inputs(found, truth), Context())
+        Mae(preset="synthrad2025-image").compute(inputs(image, truth), Context())
     with pytest.raises(DataError, match="without gaps"):
-        Mae(preset="synthrad2025-image").compute(inputs(found, truth, HU, per_patient=4, gap=2), Context())
+        Mae(preset="synthrad2025-image").compute(inputs(image, truth, HU, per_patient=4, gap=2), Context())
 
 
 def test_bad_input() -> None:
-    found, truth = pair(size=64)
+    image, truth = pair(size=64)
     with pytest.raises(DataError, match="sides of at least 176"):
-        MsSsim().compute(inputs(found, truth), Context())
-    fewer = MetricInputs(Task("toy"), inputs(found, truth).candidate, paired=inputs(truth[:3], truth[:3]).paired)
+        MsSsim().compute(inputs(image, truth), Context())
+    fewer = MetricInputs(Task("toy"), inputs(image, truth).candidate, paired=inputs(truth[:3], truth[:3]).paired)
     with pytest.raises(DataError, match="same size for every slice"):
         Mae().compute(fewer, Context())
     with pytest.raises(DataError, match="low below high"):
-        Psnr(low=2.0).compute(inputs(found, truth), Context())
+        Psnr(low=2.0).compute(inputs(image, truth), Context())
 
 
 def test_specs() -> None:

@@ -59,12 +59,12 @@ def test_agrees_with_monai_on_slices(spacing: tuple[float, float]) -> None:
     predicted, reference = blobs(12, (40, 33), 0), blobs(12, (40, 33), 1, 0.15)
     p, t = (torch.from_numpy(m)[:, None].float() for m in (predicted, reference))
     theirs = compute_hausdorff_distance(p, t, include_background=True, percentile=95, spacing=spacing)
-    given = inputs(predicted, reference, spacing)
-    (ours,) = Hausdorff95().compute(given, Context())
+    metric_inputs = inputs(predicted, reference, spacing)
+    (ours,) = Hausdorff95().compute(metric_inputs, Context())
     assert ours.cases is not None
     np.testing.assert_allclose(ours.cases.values, theirs[:, 0].numpy(), rtol=1e-5)
     shares = compute_surface_dice(p, t, [1.5], include_background=True, spacing=spacing)
-    (ours,) = SurfaceDice(tolerance=1.5).compute(given, Context())
+    (ours,) = SurfaceDice(tolerance=1.5).compute(metric_inputs, Context())
     assert ours.cases is not None
     np.testing.assert_allclose(ours.cases.values, shares[:, 0].numpy(), rtol=1e-5)
     assert ours.value == pytest.approx(float(shares.mean()))
@@ -79,13 +79,13 @@ def test_agrees_with_monai_on_volumes() -> None:
     step = (3.0, 0.5, 0.9)
     theirs = compute_hausdorff_distance(p, t, include_background=True, percentile=95, spacing=step)
     stack = (predicted.reshape(24, 24, 20), reference.reshape(24, 24, 20))
-    given = inputs(*stack, spacing=step[1:], thickness=3.0, per_patient=8)
-    (ours,) = Hausdorff95(per="patient").compute(given, Context())
+    metric_inputs = inputs(*stack, spacing=step[1:], thickness=3.0, per_patient=8)
+    (ours,) = Hausdorff95(per="patient").compute(metric_inputs, Context())
     assert ours.cases is not None
     assert ours.cases.by == "patient"
     np.testing.assert_allclose(ours.cases.values, theirs[:, 0].numpy(), rtol=1e-5)
     shares = compute_surface_dice(p, t, [1.0], include_background=True, spacing=step)
-    (ours,) = SurfaceDice(per="patient", tolerance=1.0).compute(given, Context())
+    (ours,) = SurfaceDice(per="patient", tolerance=1.0).compute(metric_inputs, Context())
     assert ours.value == pytest.approx(float(shares.mean()), rel=1e-6)
 
 
@@ -114,20 +114,20 @@ def test_empty_masks() -> None:
     nothing = np.zeros_like(square)
     # agreement, both empty, missed, invented
     predicted, reference = np.stack([square, nothing, nothing, square]), np.stack([square, nothing, square, nothing])
-    given = inputs(predicted, reference)
+    metric_inputs = inputs(predicted, reference)
     diagonal = math.hypot(8, 12)
-    (hd,) = Hausdorff95().compute(given, Context())
+    (hd,) = Hausdorff95().compute(metric_inputs, Context())
     assert hd.cases is not None
     np.testing.assert_allclose(hd.cases.values, [0, np.nan, diagonal, diagonal])
     assert hd.value == pytest.approx(2 * diagonal / 3)
     assert "1 of 4 cases have no value" in hd.note
-    (skip,) = Hausdorff95(missing="skip").compute(given, Context())
+    (skip,) = Hausdorff95(missing="skip").compute(metric_inputs, Context())
     assert skip.value == 0.0
     assert "3 of 4" in skip.note
-    (nsd,) = SurfaceDice().compute(given, Context())
+    (nsd,) = SurfaceDice().compute(metric_inputs, Context())
     assert nsd.cases is not None
     np.testing.assert_allclose(nsd.cases.values, [1, 1, 0, 0])
-    (nsd_skip,) = SurfaceDice(empty="skip").compute(given, Context())
+    (nsd_skip,) = SurfaceDice(empty="skip").compute(metric_inputs, Context())
     assert nsd_skip.value == pytest.approx(1 / 3)
     with pytest.raises(DataError, match="no slice has a value for 'bone'"):
         Hausdorff95().compute(inputs(nothing[None], nothing[None]), Context())

@@ -119,8 +119,8 @@ def test_every_format_comes_back_with_its_geometry(kind: str, odd: Path, tmp_pat
         low, high = -100.0, 1000.0
         options = {"window": (low, high), "plane": None if kind == "nrrd:stack" else "coronal"}
     made = tmp_path / "made" / path.name
-    done = translate("negative", path, made, plugin_files=[str(odd)], **options)
-    assert done.files == (made,)
+    report = translate("negative", path, made, plugin_files=[str(odd)], **options)
+    assert report.files == (made,)
     after = read(made)
     assert (after.axes, after.array.shape, after.spacing) == (before.axes, before.array.shape, before.spacing)
     assert after.array.dtype == before.array.dtype or kind == "dicom"
@@ -189,24 +189,24 @@ def test_a_folder_is_mirrored_whatever_its_sizes(odd: Path, tmp_path: Path) -> N
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(volume(size, 255).astype(np.uint8)).save(tmp_path / "in" / name)
     write_nifti(tmp_path / "in" / "v.nii.gz", volume())
-    done = translate(
+    report = translate(
         "negative", tmp_path / "in", tmp_path / "out", plane="axial", window=(0, 900), plugin_files=[str(odd)]
     )
-    assert sorted(p.relative_to(tmp_path / "out").as_posix() for p in done.files) == [
+    assert sorted(p.relative_to(tmp_path / "out").as_posix() for p in report.files) == [
         "p1/a.png", "p1/b.png", "p2/a.png", "v.nii.gz",
     ]  # fmt: skip
-    assert done.slices == 3 + 4
+    assert report.slices == 3 + 4
 
 
 def test_the_target_has_values_of_its_own(tmp_path: Path) -> None:
     write_nifti(tmp_path / "mr.nii.gz", volume(), dtype=np.uint16)
     options: Any = {"plane": "axial", "window": (0, 900), "target_window": (-1000, 1000)}
-    done = translate("identity", tmp_path / "mr.nii.gz", tmp_path / "ct.nii.gz", **options)
+    report = translate("identity", tmp_path / "mr.nii.gz", tmp_path / "ct.nii.gz", **options)
     made = read(tmp_path / "ct.nii.gz").array
     # Hounsfield units do not fit into unsigned integers, but into signed ones.
     assert made.dtype == np.int16
     np.testing.assert_allclose(made, volume() / 900 * 2000 - 1000, atol=0.51)
-    assert done.values == "black is -1000 and white 1000"
+    assert report.values == "black is -1000 and white 1000"
     percentiles: Any = {"plane": "axial", "percentiles": (0, 100), "target_window": (0, 1)}
     translate("identity", tmp_path / "mr.nii.gz", tmp_path / "p.nii.gz", **percentiles)
     np.testing.assert_allclose(read(tmp_path / "p.nii.gz").array, volume() / 900, atol=1e-6)
@@ -261,8 +261,8 @@ def test_a_trained_translator_makes_what_the_run_made(suite: Path, toys: Path, s
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.fromarray(image).save(tmp_path / "in" / f"{index:02d}.png")
     translate("shifted:by=2", tmp_path / "in", tmp_path / "out", dataset="toy", seed=1, **made)
-    found = {read(path).array.tobytes() for path in (tmp_path / "out").iterdir()}
-    assert {image.tobytes() for image in np.load(artefact.path / "images.npy")} <= found
+    output = {read(path).array.tobytes() for path in (tmp_path / "out").iterdir()}
+    assert {image.tobytes() for image in np.load(artefact.path / "images.npy")} <= output
 
 
 def test_several_trainings_are_listed_and_one_is_chosen(suite: Path, toys: Path, tmp_path: Path, run_cli: Any) -> None:
@@ -405,10 +405,10 @@ def test_images_are_cut_and_scaled_as_the_data_set_did(how: str, toys: Path, sto
     suite.write_text(FOLDER.format(root=tmp_path / "data", source=SOURCES[how]).replace("labels = {}, ", ""))
     made = trained(suite, toys, tmp_path)
     given = tmp_path / "data" / "mr" / "m3.nii.gz"
-    done = translate("toy-same", given, tmp_path / "out.nii.gz", **made)
-    assert done.values == "black is -1000 and white 1000 HU"
-    found = read(tmp_path / "out.nii.gz")
-    assert found.array.dtype == np.int16
+    report = translate("toy-same", given, tmp_path / "out.nii.gz", **made)
+    assert report.values == "black is -1000 and white 1000 HU"
+    output = read(tmp_path / "out.nii.gz")
+    assert output.array.dtype == np.int16
     # Cut again as the data set is, the result shows the stored slices, blurred by the way back and forth.
     attempts = mtbench.load(made["results"], "attempts").to_pylist()
     data = Store(store).path("prepare", next(a for a in attempts if a["stage"] == "prepare")["artefact"])
@@ -418,7 +418,7 @@ def test_images_are_cut_and_scaled_as_the_data_set_did(how: str, toys: Path, sto
     cut = discover().get("dataset", "folder").create(params).cut(read(given))
     np.testing.assert_array_equal(mtbench.data.encode(cut.images(read(given)), "uint8"), stored)
     back = cut.put_back(mtbench.data.decode(stored), read(given), (-1000.0, 1000.0))
-    np.testing.assert_allclose(found.array, back.array, atol=0.51)
+    np.testing.assert_allclose(output.array, back.array, atol=0.51)
     assert not np.allclose(back.array[::-1], back.array, atol=50), "the check would see a mirrored volume"
     # What the user says goes over it; another plane does not go.
     with pytest.raises(RequestError, match=r"--plane axial\. Expected sagittal"):
@@ -449,8 +449,8 @@ def test_a_translator_of_plain_images_takes_a_volume_in_the_plane_that_is_said(t
         translate("toy-same", given, tmp_path / "out.nii.gz", **made)
     with pytest.raises(DataError, match=r"which are black and white.*--window"):
         translate("toy-same", given, tmp_path / "out.nii.gz", plane="sagittal", **made)
-    done = translate("toy-same", given, tmp_path / "out.nii.gz", plane="sagittal", percentiles=(0, 100), **made)
-    before, after = read(given), read(done.files[0])
+    report = translate("toy-same", given, tmp_path / "out.nii.gz", plane="sagittal", percentiles=(0, 100), **made)
+    before, after = read(given), read(report.files[0])
     np.testing.assert_allclose(after.file_affine, before.file_affine)
     # Made smaller to 24 x 24 pixels, and back.
     assert np.abs(after.array - before.array).mean() < 0.01 * np.ptp(before.array)
