@@ -87,12 +87,12 @@ def prepare_dataset(
 
     TARGET is a data set (NAME or NAME:PARAMETER=VALUE,...) with its --root, or a suite, whose data sets are prepared.
     """
-    registry, requested = _registry_and_requests(target, root, only, plugin_files, no_plugins)
+    registry, dataset_requests = _registry_and_requests(target, root, only, plugin_files, no_plugins)
     artefact_store = Store(store_folder(store))
-    for request in requested:
+    for request in dataset_requests:
         _licence(request.choice.spec, Licences(artefact_store.root), accept_licence)
     watcher = make_progress(Console(stderr=True))
-    for request in requested:
+    for request in dataset_requests:
         watcher.begin(2)
         try:
             prepared = prepare(request, registry, artefact_store, watcher, strict=strict)
@@ -120,9 +120,9 @@ def check_dataset(
     no_plugins: bool,
 ) -> int:
     """Look through the prepared TARGET: counts, leaks, masks, intensities, contact sheets. Exit code 1 for a leak."""
-    registry, requested = _registry_and_requests(target, root, only, plugin_files, no_plugins)
+    registry, dataset_requests = _registry_and_requests(target, root, only, plugin_files, no_plugins)
     leaks = 0
-    for request in requested:
+    for request in dataset_requests:
         prepared = lookup(request, registry, Store(store_folder(store)))
         if prepared is None:
             prepare_command = f"mtbench data prepare {target}" + (f" --root {root}" if root else "")

@@ -51,10 +51,10 @@ def command(name: str, input: str, output: str, **options: Any) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def report(activity: str, result: int, total: int) -> None:
+        def report(activity: str, done: int, total: int) -> None:
             if activity not in tasks:
                 tasks[activity] = progress.add_task(activity, total=total)
-            progress.update(tasks[activity], completed=result, total=total)
+            progress.update(tasks[activity], completed=done, total=total)
 
         result = translate(name, input, output, report=report, **options)
     for path, reason in result.left_out:

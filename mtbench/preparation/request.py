@@ -50,10 +50,10 @@ class PreparedDataset:
     """A data set in the store.
 
     Attributes:
-        request: what was asked.
+        request: the data set as the suite or the user names it.
         data, split: the artefacts; ``split`` is ``None`` where the patients could not be divided, and ``trouble``
             says why.
-        is_new: whether anything had to be done.
+        is_new: whether it had to be prepared or divided now.
     """
 
     request: DatasetRequest
