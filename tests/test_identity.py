@@ -65,7 +65,7 @@ NO_NUMBER = {
     "note": "printed beside the table",
     "positional": "a parameter",
     "where": "for messages",
-    "typed": "for messages",
+    "cli_params": "for messages",
     "root": "what lies there is in data_sha256",
     **dict.fromkeys(("datasets", "translators", "segmenters", "metrics"), "entries"),
 }
