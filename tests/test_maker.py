@@ -56,7 +56,7 @@ def gate(name):
         log.write(name + "\\n")
     if (place / "at").read_text() == name:
         (place / "reached").touch()
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while not (place / "open").exists() and time.monotonic() < until:
             time.sleep(0.01)
 
