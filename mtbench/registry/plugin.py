@@ -12,6 +12,8 @@ from types import ModuleType
 from mtbench.typed import Record
 
 OWN_DISTRIBUTION = "mtbench"
+_CONTENT = "__mtbench_content__"
+"""The attribute of a plugin file's module that holds the sha256 of what was run."""
 
 
 @dataclass
@@ -84,9 +86,15 @@ def module_name(path: Path) -> str:
 
 
 def import_plugin_file(file: Path | str) -> ModuleType:
-    """Import a plugin file under a name of its own."""
+    """Import a plugin file under a name of its own; once, as long as its content stays the same.
+
+    Another thread may be using the module: it is replaced by one that has not run yet only where the file has changed.
+    """
     path = Path(file)
-    name = module_name(path)
+    name, content = module_name(path), content_hash(path)
+    present = sys.modules.get(name)
+    if present is not None and getattr(present, _CONTENT, "") == content:
+        return present
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
@@ -98,4 +106,5 @@ def import_plugin_file(file: Path | str) -> ModuleType:
     except BaseException:
         del sys.modules[name]
         raise
+    setattr(module, _CONTENT, content)
     return module
