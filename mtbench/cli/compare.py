@@ -22,8 +22,6 @@ from mtbench.registry.params import format_call
 from mtbench.results.directory import load
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mtbench.analysis.compare import AverageRank, CellComparison
     from mtbench.analysis.nemenyi import CriticalDifference
 

@@ -18,8 +18,6 @@ from mtbench.errors import RequestError
 from mtbench.results.directory import load
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mtbench.analysis.correlation import Correlation, Correlations
 
 

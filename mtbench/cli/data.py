@@ -27,7 +27,6 @@ from mtbench.store.folders import store_folder
 
 if TYPE_CHECKING:
     from mtbench.preparation.checks import CheckReport
-    from mtbench.preparation.licences import Licences
     from mtbench.preparation.request import DatasetRequest, PreparedDataset
     from mtbench.registry.registry import Registry
 

@@ -12,8 +12,6 @@ from mtbench.api import run
 from mtbench.cli.options import plugin_options, suite_options
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mtbench.api import RunResult
 
 

@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,9 +30,6 @@ from mtbench.store.files import (
     write_whole,
 )
 from mtbench.store.owner import owner
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MARKER = "mtbench-results.json"
 FORMAT = 1

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,9 +17,6 @@ from mtbench.results.directory import Results, last_states, view
 from mtbench.results.merge import row_label
 from mtbench.results.schema import ATTEMPTS, SCHEMA_VERSION, SCORES, TABLES
 from mtbench.store.files import irregular, irregular_below, read_regular
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @dataclass(frozen=True)
