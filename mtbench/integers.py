@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from mtbench.errors import RequestError
-from mtbench.typed import MismatchError
+from mtbench.typed import Rule
 
 LARGEST = 2**63 - 1
 
@@ -51,16 +51,10 @@ def check_whole(
     return number
 
 
-def whole(minimum: int, maximum: int = LARGEST, name: str = "") -> Callable[[Any], int]:
-    """For ``Annotated``: the value as :func:`check_whole` has it; ``name`` is what a message calls it."""
-
-    def convert(value: Any) -> int:
-        try:
-            return check_whole(value, "", name=name, minimum=minimum, maximum=maximum)
-        except RequestError as error:
-            raise MismatchError(str(error.expected), error.what if name else "") from None
-
-    return convert
+def whole(minimum: int, maximum: int = LARGEST, name: str = "") -> Rule:
+    """For ``Annotated[int, ...]``: bounds, both inclusive; ``name`` is what a message calls the value."""
+    what = f"{name} is {{value!r}}" if name else ""
+    return Rule(f"a whole number from {minimum} to {maximum}", lambda number: minimum <= number <= maximum, what)
 
 
 Seed = Annotated[int, whole(0)]

@@ -45,6 +45,7 @@ class MismatchError(ValueError):
         expected, what: the texts of the message.
         words, matches: the choices that end ``expected``, and those that resemble the value.
         own: whether a rule or a converter says so, and so the text is better than that of what is around it.
+        several: whether a tuple would do.
     """
 
     expected: str = ""
@@ -52,6 +53,7 @@ class MismatchError(ValueError):
     words: tuple[str, ...] = ()
     matches: tuple[str, ...] = ()
     own: bool = True
+    several: bool = False
 
     def __str__(self) -> str:
         return ", expected ".join(filter(None, (self.what, self.sentence(quoted=True))))
@@ -87,7 +89,7 @@ class Wording:
         try:
             return as_type(raw, hint)
         except MismatchError as mismatch:
-            if isinstance(raw, str) and not mismatch.own and any(get_origin(kind) is tuple for kind in _choices(hint)):
+            if isinstance(raw, str) and mismatch.several:
                 mismatch = MismatchError(f"a tuple, with its comma: ({raw!r},)", f"{name} is {raw!r}, one text")
             what = mismatch.what or self.wrong.format(name=name, value=raw)
             expected = mismatch.sentence(self.quoted)
@@ -145,20 +147,9 @@ def check_fields(instance: Any, where: str, error: type[MtbenchError] = PluginEr
     Raises:
         MtbenchError: a field is of another type, or none of the words that it may be.
     """
-    kind: Any = type(instance)
-    hints = _hints(kind)
-    for field in fields(instance):
-        value = as_field(getattr(instance, field.name), hints[field.name], where, field.name, error)
-        object.__setattr__(instance, field.name, value)
-
-
-def as_field(value: Any, hint: Any, where: str, name: str, error: type[MtbenchError] = PluginError) -> Any:
-    """``value`` as ``hint`` has it: a list as a tuple, a set as a frozen one.
-
-    Raises:
-        MtbenchError: it is something else; the text calls it ``name``.
-    """
-    return Wording(error, quoted=True).value(value, hint, name, where)
+    wording, kind = Wording(error, quoted=True), type(instance)
+    for name, hint in _hints(kind).items():
+        object.__setattr__(instance, name, wording.value(getattr(instance, name), hint, name, where))
 
 
 def as_type(value: Any, hint: Any) -> Any:
@@ -177,17 +168,24 @@ def as_type(value: Any, hint: Any) -> Any:
     except (ValueError, OverflowError):
         pass
     words = tuple(_literals(hint))
-    several = any(get_origin(kind) is tuple for kind in _choices(hint))
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    several = any(get_origin(kind) is tuple for kind in kinds)
     text = hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
     kind = "a value of type " + re.sub(r"\b(?:\w+\.)+(?=\w)", "", text)
     matches = close_matches(value, words) if isinstance(value, str) else ()
     expected = ("a tuple of" if several else "one of") if words else kind
-    raise MismatchError(expected, words=words, matches=matches, own=False)
+    raise MismatchError(expected, words=words, matches=matches, own=False, several=several)
 
 
 def _convert(value: Any, hint: Any, origin: Any, parts: tuple[Any, ...]) -> Any:
     if origin in (Union, UnionType):
-        return _any_of(value, parts)
+        refusal = MismatchError(own=False)
+        for part in parts:
+            try:
+                return as_type(value, part)
+            except MismatchError as mismatch:
+                refusal = mismatch if mismatch.own else refusal
+        raise refusal
     match value:
         case tuple() | list() if origin is tuple:
             kinds = parts[:1] * len(value) if parts[-1] is ... else parts
@@ -240,24 +238,10 @@ def _by_rules(raw: Any, hint: Any, *metadata: Any) -> Any:
     return value
 
 
-def _any_of(value: Any, hints: tuple[Any, ...]) -> Any:
-    own = MismatchError(own=False)
-    for hint in hints:
-        try:
-            return as_type(value, hint)
-        except MismatchError as mismatch:
-            own = mismatch if mismatch.own else own
-    raise own
-
-
 @cache
 def _hints(kind: Any) -> dict[str, Any]:
     hints = get_type_hints(kind, include_extras=True)
     return {name: hint for name, hint in hints.items() if get_origin(hint) is not ClassVar}
-
-
-def _choices(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 def _literals(hint: Any) -> list[str]:

@@ -6,10 +6,11 @@ import pytest
 
 from mtbench import Param
 from mtbench.errors import ParamError
-from mtbench.registry.params import complete, declare, format_call, parse_call
+from mtbench.registry.params import complete, format_call, parse_call
 
-DECLARED = declare(
-    {
+DECLARED = {
+    name: each if isinstance(each, Param) else Param(each)
+    for name, each in {
         "epochs": 20,
         "lr": 1e-4,
         "kind": Param("lsgan", choices=("lsgan", "wgan")),
@@ -18,8 +19,8 @@ DECLARED = declare(
         "folder": Param(None, kind="path"),
         "sizes": [1, 2],
         "extra": {"a": 1},
-    }
-)
+    }.items()
+}
 
 
 def one(name: str, value: object) -> object:

@@ -9,12 +9,11 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
 
 from mtbench.errors import ParamError, PluginError
-from mtbench.registry.params import Param, ParamRole, convert, declare
+from mtbench.registry.params import Param, ParamRole, convert
 from mtbench.registry.userconfig import UserConfig
-from mtbench.typed import check_fields
+from mtbench.typed import Wording, check_fields
 
 Params = Mapping[str, Any]
-T = TypeVar("T")
 ObjectT_co = TypeVar("ObjectT_co", covariant=True)
 """What the factory of a spec makes."""
 
@@ -69,7 +68,7 @@ class Spec(Generic[ObjectT_co]):
                 f"factory is {self.factory!r}", where=where, expected="'package.module:Class' or ':Class'"
             )
         try:
-            params: dict[str, Param] = declare(self.params)
+            params = {name: each if isinstance(each, Param) else Param(each) for name, each in self.params.items()}
         except (TypeError, KeyError, AttributeError) as error:
             raise PluginError(f"params cannot be read: {error}", where=where) from error
         for name, param in params.items():
@@ -111,12 +110,19 @@ class Spec(Generic[ObjectT_co]):
             )
         return {**params, self.shorthand: positional[0]}
 
+    def answer(self, name: str, given: object, hint: Any) -> Any:
+        """The field ``name``, or what its function answers for ``given``, where that is of the type ``hint``.
+
+        Raises:
+            PluginError: it is of another type.
+        """
+        value = getattr(self, name)
+        where = f"{type(self).__name__} '{self.name}'"
+        return Wording(PluginError, quoted=True).value(
+            value(given) if callable(value) else value, hint, where=where, name=name
+        )
+
     def weight_files(self, params: Params) -> tuple[str, ...]:
         """``weights``, unless a parameter names a file in their place."""
         has_file = any(param.role in ("checkpoint", "weights") and params[name] for name, param in self.params.items())
         return () if has_file else self.weights
-
-
-def resolve(value: T | Callable[[Params], T], params: Params) -> T:
-    """The value of a spec's field that may be a function of the parameters."""
-    return value(params) if callable(value) else value

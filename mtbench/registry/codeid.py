@@ -44,7 +44,9 @@ def _identity(*modules: str) -> str:
         root = roots[top]
         if name in hashes or root is None or root != roots[own]:
             continue
-        path = _source(root, name)
+        # Not importlib: looking for a sub-module imports every package above it.
+        base = root.joinpath(*name.split("."))
+        path = next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
         if path is None:
             continue
         content = path.read_bytes()
@@ -65,12 +67,6 @@ def _root(top: str) -> Path | None:
     if spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations))).parent
     return Path(spec.origin).parent if spec.origin else None
-
-
-def _source(root: Path, name: str) -> Path | None:
-    # Not importlib: looking for a sub-module imports every package above it.
-    base = root.joinpath(*name.split("."))
-    return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
 
 
 def _imports(content: bytes, package: str) -> list[str]:

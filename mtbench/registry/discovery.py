@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -53,21 +54,12 @@ def discover(
         if not path.is_file():
             raise RequestError(f"there is no plugin file {file}", expected="the path of a Python file")
         candidates.append((Plugin.of_file(path), partial(import_plugin_file, path)))
-    troubles = _try_elsewhere([plugin for plugin, _ in candidates]) if careful else {}
-    for plugin, importer in candidates:
-        registry.plugins.append(plugin)
-        if id(plugin) in troubles:
-            plugin.set_aside(f"its import failed: {troubles[id(plugin)]}", _reinstall(plugin))
-        else:
-            _load(registry, plugin, importer)
-    return registry
-
-
-def _try_elsewhere(plugins: Iterable[Plugin]) -> dict[int, str]:
-    """What went wrong with importing those that are not our own."""
-    foreign = [plugin for plugin in plugins if not plugin.built_in]
+    foreign = [plugin for plugin, _ in candidates if careful and not plugin.built_in]
     trials = [Imports(plugin.path, () if plugin.path else (plugin.module,)) for plugin in foreign]
-    return {id(foreign[position]): problem for position, problem in trial(trials).items()}
+    troubles = {id(foreign[position]): problem for position, problem in trial(trials).items()} if careful else {}
+    for plugin, importer in candidates:
+        _load(registry, plugin, importer, troubles.get(id(plugin), ""))
+    return registry
 
 
 def load_one(reference: PluginReference) -> Registry:
@@ -79,7 +71,6 @@ def load_one(reference: PluginReference) -> Registry:
     path = reference.path
     plugin = Plugin(**vars(reference))
     registry = Registry()
-    registry.plugins.append(plugin)
     if path is None:
         _load(registry, plugin, partial(importlib.import_module, plugin.module))
     else:
@@ -104,8 +95,12 @@ def _entry_points() -> Iterator[tuple[metadata.EntryPoint, Plugin]]:
             continue
         if not entries:
             continue
-        name, version = _name_and_version(distribution)
-        editable = _is_editable(distribution)
+        name, version, editable = "unknown", "", False
+        with contextlib.suppress(Exception):  # damaged metadata beside readable entry points
+            name, version = distribution.metadata["Name"] or name, distribution.version or version
+        with contextlib.suppress(ValueError, OSError):
+            text = distribution.read_text("direct_url.json") or "{}"
+            editable = bool(json.loads(text).get("dir_info", {}).get("editable"))
         pairs += [(entry, Plugin(entry.name, entry.value, name, version, editable=editable)) for entry in entries]
     # Our own first, so that a newcomer is the one set aside when names clash; then by name, never by path order.
     pairs.sort(key=lambda pair: (not pair[1].built_in, pair[1].distribution, pair[1].name))
@@ -117,27 +112,13 @@ def _entry_points() -> Iterator[tuple[metadata.EntryPoint, Plugin]]:
             yield entry, plugin
 
 
-def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
-    try:
-        return distribution.metadata["Name"] or "unknown", distribution.version or ""
-    except Exception:  # damaged metadata beside readable entry points
-        return "unknown", ""
-
-
-def _is_editable(distribution: metadata.Distribution) -> bool:
-    try:
-        text = distribution.read_text("direct_url.json")
-        return bool(text) and bool(json.loads(text or "{}").get("dir_info", {}).get("editable"))
-    except (ValueError, OSError):
-        return False
-
-
-def _reinstall(plugin: Plugin) -> str:
-    return f"reinstall or uninstall {plugin.distribution}" if not plugin.path else f"correct {plugin.path}"
-
-
-def _load(registry: Registry, plugin: Plugin, importer: Callable[[], object]) -> None:
-    reinstall = _reinstall(plugin)
+def _load(registry: Registry, plugin: Plugin, importer: Callable[[], object], trouble: str = "") -> None:
+    """Import a plugin and collect its specs, unless ``trouble`` is known with its import already."""
+    registry.plugins.append(plugin)
+    reinstall = f"reinstall or uninstall {plugin.distribution}" if not plugin.path else f"correct {plugin.path}"
+    if trouble:
+        plugin.set_aside(f"its import failed: {trouble}", reinstall)
+        return
     try:
         module = importer()
     except (Exception, SystemExit) as error:

@@ -78,11 +78,6 @@ class Param:
             raise TypeError(f"a Param with the role {self.role!r} needs kind='path'")
 
 
-def declare(params: Mapping[str, Any]) -> dict[str, Param]:
-    """Plain defaults as ``Param`` objects; ``Param`` values pass unchanged."""
-    return {name: value if isinstance(value, Param) else Param(value) for name, value in params.items()}
-
-
 def convert(name: str, value: Any, param: Param, owner: str) -> Any:
     """``value`` as the type that ``param`` declares.
 
@@ -94,7 +89,7 @@ def convert(name: str, value: Any, param: Param, owner: str) -> Any:
             return None
         raise ParamError(f"parameter '{name}' may not be empty", where=owner)
     try:
-        value = _CONVERT[param.kind or "str"](value)
+        value = _as_kind(value, param.kind)
     except (TypeError, ValueError, OverflowError):
         raise ParamError(
             f"parameter '{name}' is {brief(value)}", where=owner, expected=f"a value of type {param.kind}"
@@ -188,53 +183,19 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _to_int(value: Any) -> int:
-    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-        raise ValueError(value)
-    return int(value)
-
-
-def _to_float(value: Any) -> float:
-    if isinstance(value, bool):
-        raise ValueError(value)
-    number = float(value)
-    if math.isnan(number):
-        raise ValueError(value)
-    return number
-
-
-def _to_str(value: Any) -> str:
-    if isinstance(value, (dict, list)):
-        raise TypeError(value)
-    return _text(value) if not isinstance(value, str) else value
-
-
-def _to_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
+def _as_kind(value: Any, kind: Kind | None) -> Any:
+    """``value`` as a kind has it; ``TypeError``, ``ValueError`` or ``OverflowError`` where it is none."""
+    match kind:
+        case "int" if not isinstance(value, bool) and not (isinstance(value, float) and not value.is_integer()):
+            return int(value)
+        case "float" if not isinstance(value, bool) and not math.isnan(number := float(value)):
+            return number
+        case "bool" if isinstance(value, bool) or (isinstance(value, str) and value.lower() in ("true", "false")):
+            return value if isinstance(value, bool) else value.lower() == "true"
+        case "list" if not isinstance(value, (str, dict)):
+            return list(value)
+        case "table" if isinstance(value, Mapping):
+            return dict(value)
+        case "str" | "path" if not isinstance(value, (dict, list)):
+            return value if isinstance(value, str) else _text(value)
     raise TypeError(value)
-
-
-def _to_list(value: Any) -> list[Any]:
-    if isinstance(value, (str, dict)):
-        raise TypeError(value)
-    return list(value)
-
-
-def _to_table(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError(value)
-    return dict(value)
-
-
-_CONVERT: dict[str, Any] = {
-    "int": _to_int,
-    "float": _to_float,
-    "str": _to_str,
-    "bool": _to_bool,
-    "path": _to_str,
-    "list": _to_list,
-    "table": _to_table,
-}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from mtbench.data import DOMAINS, Role, Task
 from mtbench.errors import PluginError
 from mtbench.registry import contracts
-from mtbench.registry.basespec import Params, Spec, resolve
-from mtbench.typed import as_field, check_fields
+from mtbench.registry.basespec import Params, Spec
+from mtbench.typed import Rule, check_fields
+
+
+_REASON = Annotated[str | None, Rule("a value of type str")]
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
 
     def whether(self, field_name: Literal["trains", "stochastic", "conditional"], params: Params) -> bool:
         """Whether it trains, is stochastic or conditional with these parameters."""
-        return bool(resolve(getattr(self, field_name), params))
+        return bool(self.answer(field_name, params, Any))
 
     def note(self, params: Params) -> str:
         """What must be known of it with these parameters; empty where nothing.
@@ -61,7 +64,7 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
         Raises:
             PluginError: ``notes`` gives no text.
         """
-        return str(as_field(self.notes(params), str, f"TranslatorSpec '{self.name}'", "notes")) if self.notes else ""
+        return str(self.answer("notes", params, str)) if self.notes else ""
 
     def refusal(self, task: Task) -> str | None:
         """Why it cannot take part in this task; ``None`` where it can.
@@ -69,8 +72,8 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
         Raises:
             PluginError: ``supports`` gives neither a text nor ``None``.
         """
-        reason = self.supports(task) if self.supports else None
-        return str(as_field(reason, str, f"TranslatorSpec '{self.name}'", "supports")) if reason is not None else None
+        reason: str | None = self.answer("supports", task, _REASON)
+        return reason
 
 
 @dataclass(frozen=True)
@@ -120,36 +123,28 @@ class DatasetSpec(Spec[contracts.Dataset]):
         Raises:
             PluginError: labels, regions or masks do not go together.
         """
-        fields: dict[str, Any] = {
-            "source": self.source,
-            "target": self.target,
-            "labels": self.labels,
-            "regions": self.regions,
-            "masks": self.masks,
-            "paired": self.paired,
-        }
+        fields = {name: getattr(self, name) for name in ("source", "target", "labels", "regions", "masks", "paired")}
         if self.describe is not None:
             fields.update(self.describe(params))
         task = Task(dataset=dataset, **fields)
-        _check_task(task, f"DatasetSpec '{self.name}'")
+        where = f"DatasetSpec '{self.name}'"
+        check_fields(task, where)
+        names = list(task.labels.values())
+        for value, name in task.labels.items():
+            if not 1 <= value <= 255:
+                raise PluginError(f"labels has the value {value}", where=where, expected="1 to 255; 0 is background")
+            if names.count(name) > 1:
+                raise PluginError(f"two labels are called '{name}'", where=where, expected="a name of its own for each")
+        for name, values in task.regions.items():
+            if not values or set(values) - set(task.labels):
+                labels = ", ".join(map(str, task.labels)) or "none"
+                raise PluginError(
+                    f"region '{name}' is made of {values}", where=where, expected=f"labels among {labels}"
+                )
+        if strange := task.masks - set(DOMAINS):
+            expected = "some of " + ", ".join(f"'{domain}'" for domain in DOMAINS)
+            raise PluginError(f"masks holds '{min(strange)}'", where=where, expected=expected)
         return task
-
-
-def _check_task(task: Task, where: str) -> None:
-    check_fields(task, where)
-    names = list(task.labels.values())
-    labels = ", ".join(map(str, task.labels)) or "none"
-    for value, name in task.labels.items():
-        if not 1 <= value <= 255:
-            raise PluginError(f"labels has the value {value}", where=where, expected="1 to 255; 0 is background")
-        if names.count(name) > 1:
-            raise PluginError(f"two labels are called '{name}'", where=where, expected="a name of its own for each")
-    for name, values in task.regions.items():
-        if not values or set(values) - set(task.labels):
-            raise PluginError(f"region '{name}' is made of {values}", where=where, expected=f"labels among {labels}")
-    if strange := task.masks - set(DOMAINS):
-        expected = "some of " + ", ".join(f"'{domain}'" for domain in DOMAINS)
-        raise PluginError(f"masks holds '{min(strange)}'", where=where, expected=expected)
 
 
 @dataclass(frozen=True)
@@ -200,6 +195,9 @@ class Features:
 
 
 Need = Role | Features
+_NEEDS = Annotated[
+    tuple[Need, ...], Rule('needs = ("candidate",), or what it reads', bool, "it reads nothing", of_type=False)
+]
 
 
 def two_sided(needs: tuple[Need, ...]) -> bool:
@@ -248,15 +246,12 @@ class MetricSpec(Spec[contracts.Metric]):
         Raises:
             PluginError: nothing, or what there is not.
         """
-        where = f"MetricSpec '{self.name}'"
-        needs: tuple[Need, ...] = as_field(resolve(self.needs, params), tuple[Need, ...], where, "needs")
-        if not needs:
-            raise PluginError("it reads nothing", where=where, expected='needs = ("candidate",), or what it reads')
+        needs: tuple[Need, ...] = self.answer("needs", params, _NEEDS)
         return needs
 
     def printed_variant(self, params: Params) -> str:
         """What stands in brackets behind the name; empty for the published definition."""
-        return str(as_field(self.variant(params), str, f"MetricSpec '{self.name}'", "variant")) if self.variant else ""
+        return str(self.answer("variant", params, str)) if self.variant else ""
 
 
 @dataclass(frozen=True)
