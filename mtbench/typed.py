@@ -147,7 +147,8 @@ def check_fields(instance: Any, where: str, error: type[MtbenchError] = PluginEr
     Raises:
         MtbenchError: a field is of another type, or none of the words that it may be.
     """
-    wording, kind = Wording(error, quoted=True), type(instance)
+    kind: Any = type(instance)
+    wording = Wording(error, quoted=True)
     for name, hint in _hints(kind).items():
         object.__setattr__(instance, name, wording.value(getattr(instance, name), hint, name, where))
 

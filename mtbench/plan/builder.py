@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from mtbench.data import Split, Task
 from mtbench.hashing import hash_of
-from mtbench.plan.choices import Choice, choices
+from mtbench.plan.choices import Choice
 from mtbench.plan.graph import Plan
-from mtbench.plan.suite import Entry, Suite
+from mtbench.plan.suite import Suite
 from mtbench.registry.basespec import Spec
 from mtbench.registry.codeid import code_identity
 from mtbench.registry.registry import Registry
-from mtbench.registry.specs import DatasetSpec, ExtractorSpec, Features, SegmenterSpec, TranslatorSpec
+from mtbench.registry.specs import DatasetSpec, ExtractorSpec, SegmenterSpec, TranslatorSpec
 from mtbench.stages.table import (
     STAGES,
     FitOptions,
@@ -24,7 +24,6 @@ from mtbench.stages.table import (
     PrepareOptions,
     SplitOptions,
     Subset,
-    TranslateOptions,
 )
 from mtbench.stages.unit import Unit
 
@@ -54,6 +53,7 @@ class Builder:
         suite, registry, plan: what is planned, with what, into what.
         task: of the dataset.
         short: the dataset's name, and the fold.
+        split: how the dataset is divided; "auto" (its own split if it has one, else by seed) where the suite is silent.
         base: the keys of its prepare and split units, by role.
     """
 
@@ -62,6 +62,7 @@ class Builder:
     plan: Plan
     task: Task
     short: str
+    split: SplitOptions
     base: Mapping[str, str]
 
     @staticmethod
@@ -71,7 +72,8 @@ class Builder:
         if dataset.entry.note:
             task = replace(task, note=dataset.entry.note)
         short = dataset.entry.name + (f" fold {fold}" if fold is not None else "")
-        builder = Builder(suite, registry, plan, task, short, {})
+        options = replace(dataset.entry.split or SplitOptions(), fold=fold)
+        builder = Builder(suite, registry, plan, task, short, options, {})
         data = builder.unit(
             "prepare",
             f"prepare {dataset.entry.name}",
@@ -79,7 +81,6 @@ class Builder:
             choice=dataset,
             apart={"root": dataset.entry.root or "", "dataset": dataset.entry.name},
         )
-        options = split_options(dataset, fold)
         paths = {"split_file": str(suite.path(options.file))} if options.file else {}
         split = builder.unit("split", f"split {short}", options, inputs={"data": data}, paths=paths)
         return replace(builder, base={"data": data, "split": split})
@@ -167,44 +168,20 @@ class Builder:
             inputs={**self.base, **pixels},
         )
 
-    def translate(self, choice: Choice[TranslatorSpec], label: str, seed: int | None, where: Subset, fit: str) -> str:
-        """Slices through a translator."""
+    def look(
+        self,
+        stage: Literal["extract", "segment"],
+        choice: Choice[ExtractorSpec] | Choice[SegmenterSpec],
+        called: str,
+        images: Images,
+        inputs: Mapping[str, str] = _NONE,
+    ) -> str:
+        """What a network makes of an image set: features or labels; ``called`` is the network's name for people."""
+        pixels = {"images": images.key} if images.key else {}
         return self.unit(
-            "translate",
-            f"translate {self.short} {label}",
-            TranslateOptions(where, choice.conditional),
-            choice=choice,
-            seed=seed,
-            inputs={**self.base, **({"fit": fit} if fit else {})},
-        )
-
-    def segment(self, segmenter: Choice[SegmenterSpec], fit: str, images: Images, trained_on: str = "") -> str:
-        """Labels of an image set."""
-        with_what = f"{segmenter.label} on {trained_on}" if trained_on else segmenter.label
-        return self.unit(
-            "segment",
-            f"segment {self.short} {images.label} with {with_what}",
-            ImageOptions(images.where),
-            choice=segmenter,
-            inputs={**self._of(images), "fit": fit},
-        )
-
-    def extract(self, need: Features, images: Images) -> str:
-        """Features of an image set."""
-        entry = Entry(need.extractor, need.extractor, need.params)
-        (choice,) = choices(ExtractorSpec, (entry,), self.suite, self.registry)
-        return self.unit(
-            "extract",
-            f"extract {self.short} {images.label} with {choice.label}",
+            stage,
+            f"{stage} {self.short} {images.label} with {called}",
             ImageOptions(images.where),
             choice=choice,
-            inputs=self._of(images),
+            inputs={**self.base, **pixels, **inputs},
         )
-
-    def _of(self, images: Images) -> dict[str, str]:
-        return {**self.base, **({"images": images.key} if images.key else {})}
-
-
-def split_options(dataset: Choice[DatasetSpec], fold: int | None) -> SplitOptions:
-    """How the dataset is divided; "auto" (its own split if it has one, else by seed) where the suite is silent."""
-    return replace(dataset.entry.split or SplitOptions(), fold=fold)

@@ -16,7 +16,7 @@ from mtbench.registry.basespec import Spec
 from mtbench.registry.codeid import code_identity
 from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registration, Registry
-from mtbench.registry.specs import DatasetSpec, TranslatorSpec
+from mtbench.registry.specs import DatasetSpec
 
 SHORT = 12
 """Digits of a sha256 that tables show."""
@@ -73,21 +73,6 @@ class Choice(Generic[PluginSpecT_co]):
         """What a person calls it: the name, and what differs from the defaults."""
         return format_call(self.entry.name, {k: v for k, v in self.changes.items() if not isinstance(v, (dict, list))})
 
-    @property
-    def trains(self: Choice[TranslatorSpec]) -> bool:
-        """Whether this translator needs a fit with these parameters."""
-        return self.registration.ask(self.spec.whether, "trains", self.params)
-
-    @property
-    def stochastic(self: Choice[TranslatorSpec]) -> bool:
-        """Whether this translator draws noise with these parameters."""
-        return self.registration.ask(self.spec.whether, "stochastic", self.params)
-
-    @property
-    def conditional(self: Choice[TranslatorSpec]) -> bool:
-        """Whether this translator needs masks of the source slices with these parameters."""
-        return self.registration.ask(self.spec.whether, "conditional", self.params)
-
 
 def choices(
     kind: type[PluginSpecT], entries: Iterable[Entry], suite: Suite, registry: Registry
@@ -129,45 +114,36 @@ def programs(suite: Suite, registry: Registry) -> list[str]:
     for kind in ("dataset", "translator", "segmenter", "metric"):
         for entry in getattr(suite, f"{kind}s"):
             with _locating(entry):
-                for name, value in _programs(entry, registry.get(kind, entry.plugin).spec).items():
+                for name, value in _written(entry, registry.get(kind, entry.plugin).spec)[-1].items():
                     lines.append(f"{entry.where}: {kind} '{entry.name}': {name} = {value!r}")
     return lines
 
 
-def _programs(entry: Entry, spec: Spec[Any]) -> dict[str, Any]:
-    """Parameters that run programs and that the suite file gives, not the user."""
-    values, cli_params = spec.by_name(entry.params, entry.positional), _cli_params(entry, spec)
-    running = [name for name, param in spec.params.items() if param.runs_program and name not in cli_params]
-    return {name: values[name] for name in running if name in values}
-
-
-def _cli_params(entry: Entry, spec: Spec[Any]) -> frozenset[str]:
-    """Names of the parameters that were typed on the command line."""
-    shorthand = {str(spec.shorthand)} if entry.cli_params.intersection(entry.positional) else set()
-    return entry.cli_params | shorthand
-
-
-def _refuse_programs(entry: Entry, spec: Spec[Any]) -> None:
-    for name, value in _programs(entry, spec).items():
-        raise SuiteError(
-            f"this suite would run a program: {spec.kind} '{entry.name}', {name} = {value!r}",
-            where=entry.where,
-            expected="programs on the command line or in your own mtbench.toml, never in a suite",
-            remedy="If you know who wrote the suite and have read it, say --trust-suite",
-        )
+def _written(entry: Entry, spec: Spec[Any]) -> tuple[dict[str, Any], frozenset[str], dict[str, Any]]:
+    """The parameters by name, which were typed on the command line, and those of the file that run programs."""
+    values, typed = spec.by_name(entry.params, entry.positional), entry.cli_params
+    if typed.intersection(entry.positional):
+        typed |= {str(spec.shorthand)}
+    running = [name for name, param in spec.params.items() if param.runs_program and name not in typed]
+    return values, typed, {name: values[name] for name in running if name in values}
 
 
 def _grid(entry: Entry, registration: Registration[PluginSpecT], suite: Suite) -> Iterator[Choice[PluginSpecT]]:
     spec: Spec[Any] = registration.spec
     schema = spec.params
     owner = f"{spec.kind} '{spec.name}'"
-    values = spec.by_name(entry.params, entry.positional)
+    values, typed, running = _written(entry, spec)
     root = entry.root
-    if not suite.trusted:
-        _refuse_programs(entry, spec)
+    if running and not suite.trusted:
+        name, value = next(iter(running.items()))
+        raise SuiteError(
+            f"this suite would run a program: {spec.kind} '{entry.name}', {name} = {value!r}",
+            where=entry.where,
+            expected="programs on the command line or in your own mtbench.toml, never in a suite",
+            remedy="If you know who wrote the suite and have read it, say --trust-suite",
+        )
     if isinstance(spec, DatasetSpec) and "root" in values and "root" not in schema:
         root = str(values.pop("root"))
-    cli_params = _cli_params(entry, spec)
     axes: dict[str, list[Any]] = {}
     for name, value in values.items():
         grid = isinstance(value, list) and name in schema and schema[name].kind != "list"
@@ -177,12 +153,12 @@ def _grid(entry: Entry, registration: Registration[PluginSpecT], suite: Suite) -
     for point in itertools.product(*axes.values()):
         params = registration.complete(dict(zip(axes, point, strict=True)))
         paths = {
-            name: str(suite.path(params[name], from_cli=name in cli_params))
+            name: str(suite.path(params[name], from_cli=name in typed))
             for name, param in schema.items()
             if param.kind == "path" and params[name]
         }
         if root:
-            paths["root"] = str(suite.path(root, from_cli="root" in cli_params))
+            paths["root"] = str(suite.path(root, from_cli="root" in typed))
         elif isinstance(spec, DatasetSpec) and spec.needs_root:
             raise SuiteError(
                 f"dataset '{entry.name}' needs to know where its files are",

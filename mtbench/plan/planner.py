@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Any
 
 from mtbench.data import Role
 from mtbench.errors import SuiteError
 from mtbench.hashing import canonical
-from mtbench.plan.builder import Builder, Images, split_options
+from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice, choices
 from mtbench.plan.graph import Plan, Row
 from mtbench.plan.protocols import PROTOCOLS
 from mtbench.plan.subjects import Needs, Subject
-from mtbench.plan.suite import Suite
+from mtbench.plan.suite import Entry, Suite
 from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registry
 from mtbench.registry.specs import (
@@ -40,29 +39,27 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
     datasets = choices(DatasetSpec, suite.datasets, suite, registry)
     translators = choices(TranslatorSpec, suite.translators, suite, registry)
     segmenters = choices(SegmenterSpec, suite.segmenters, suite, registry)
-    metrics = choices(MetricSpec, suite.metrics, suite, registry)
-    for metric in metrics:
-        _check_extractors(metric, registry)
+    judges = [_judge(metric, suite, registry) for metric in choices(MetricSpec, suite.metrics, suite, registry)]
     for dataset in datasets:
-        for fold in _folds(dataset):
+        split = dataset.entry.split
+        for fold in range(split.folds) if split and split.by == "folds" else (None,):
             builder = Builder.start(suite, registry, plan, dataset, fold)
-            columns = _shared_columns(builder, dataset, fold)
+            columns = _shared_columns(builder, dataset)
             for protocol in suite.protocols:
-                here = {**columns, "protocol": protocol}
                 for subject in PROTOCOLS[protocol](builder, translators):
-                    for metric in metrics:
-                        plan.rows += _rows(builder, subject, metric, segmenters, here)
-    _check_rows(plan)
-    _prune(plan)
+                    here = {**columns, "protocol": protocol, "role": subject.role, **subject.columns}
+                    for judge in judges:
+                        if subject.judged_by(judge.needs):
+                            plan.rows += _rows(builder, subject, judge, segmenters, here)
+    _check_and_prune(plan)
     return plan
 
 
-def _folds(dataset: Choice[DatasetSpec]) -> Iterator[int | None]:
-    split = dataset.entry.split
-    yield from range(split.folds) if split and split.by == "folds" else (None,)
+def _check_and_prune(plan: Plan) -> None:
+    """Refuse rows of one identity that differ, and drop units that no row needs.
 
-
-def _check_rows(plan: Plan) -> None:
+    Those are translations that none of the suite's metrics looks at, and their fits.
+    """
     rows: dict[str, Row] = {}
     for row in plan.rows:
         if rows.setdefault(row.id, row).unit != row.unit:
@@ -74,36 +71,26 @@ def _check_rows(plan: Plan) -> None:
                 expected="a name of its own for each entry that has another plugin or differs in a path only",
                 remedy='Write name = "..." beside plugin = "..."',
             )
+    needed = {row.unit for row in plan.rows if row.unit}
+    # A unit's inputs stand before it.
+    for key, unit in reversed(list(plan.units.items())):
+        if key in needed:
+            needed.update(unit.inputs.values())
+        else:
+            del plan.units[key]
 
 
-def _prune(plan: Plan) -> None:
-    """Drop units that no row needs: translations that none of the suite's metrics looks at, and their fits."""
-    keys: set[str] = set()
-    stack = [row.unit for row in plan.rows if row.unit]
-    while stack:
-        key = stack.pop()
-        if key not in keys:
-            keys.add(key)
-            stack += plan.units[key].inputs.values()
-    for key in [key for key in plan.units if key not in keys]:
-        del plan.units[key]
+@dataclass(frozen=True)
+class _Judge:
+    """A metric, what it reads, and the columns that say which."""
+
+    metric: Choice[MetricSpec]
+    needs: Needs
+    columns: Mapping[str, object]
 
 
-def _check_extractors(metric: Choice[MetricSpec], registry: Registry) -> None:
-    for need in metric.registration.ask(metric.spec.needs_for, metric.params):
-        if not isinstance(need, str):
-            extractor = registry.get(ExtractorSpec, need.extractor)
-            for array in sorted(set(need.arrays) - set(extractor.spec.arrays)):
-                raise SuiteError(
-                    f"extractor '{need.extractor}' gives no array '{array}'",
-                    where=metric.entry.where,
-                    expected="one of " + ", ".join(extractor.spec.arrays),
-                )
-
-
-def _shared_columns(builder: Builder, dataset: Choice[DatasetSpec], fold: int | None) -> dict[str, Any]:
-    split = split_options(dataset, fold)
-    split = replace(split, file=PurePath(split.file).name)  # what it says is in data_sha256
+def _shared_columns(builder: Builder, dataset: Choice[DatasetSpec]) -> dict[str, object]:
+    split = replace(builder.split, file=PurePath(builder.split.file).name)  # what it says is in data_sha256
     task = builder.task
     return {
         "suite": builder.suite.name,
@@ -114,112 +101,116 @@ def _shared_columns(builder: Builder, dataset: Choice[DatasetSpec], fold: int | 
         "target_domain": task.target,
         "task_note": task.note,
         "split": format_call(split.by, split.settings),
-        "fold": fold,
+        "fold": split.fold,
         "precision": builder.suite.precision,
         "threads": builder.suite.threads,
     }
 
 
-def _rows(
-    builder: Builder,
-    subject: Subject,
-    metric: Choice[MetricSpec],
-    segmenters: list[Choice[SegmenterSpec]],
-    common: Mapping[str, Any],
-) -> Iterator[Row]:
-    needs = metric.registration.ask(metric.spec.needs_for, metric.params)
-    if not subject.wants(needs):
-        return
-    columns = {
-        **common,
-        **subject.columns,
-        "translator_params": canonical(subject.columns["translator_params"]),
-        **_metric_columns(metric, needs, builder),
+def _judge(metric: Choice[MetricSpec], suite: Suite, registry: Registry) -> _Judge:
+    spec, ask = metric.spec, metric.registration.ask
+    needs = ask(spec.needs_for, metric.params)
+    caveats: dict[str, str] = {}
+    for need in needs:
+        if not isinstance(need, str):
+            extractor = registry.get(ExtractorSpec, need.extractor).spec
+            caveats[extractor.name] = extractor.caveat
+            for array in sorted(set(need.arrays) - set(extractor.arrays)):
+                raise SuiteError(
+                    f"extractor '{need.extractor}' gives no array '{array}'",
+                    where=metric.entry.where,
+                    expected="one of " + ", ".join(extractor.arrays),
+                )
+    sampling = {"draws": suite.draws, "sampling_seed": suite.sampling_seed}
+    params = {
+        name: each for name, each in metric.params.items() if spec.params[name].shown and spec.params[name].identity
     }
-    if "predicted_masks" not in needs:
-        yield _row(builder, subject, metric, needs, None, columns)
-    elif not segmenters:
-        yield Row(columns, skipped="the suite names no segmenter")
-    else:
-        for segmenter in segmenters:
-            yield _row(builder, subject, metric, needs, segmenter, columns)
-
-
-def _metric_columns(metric: Choice[MetricSpec], needs: Needs, builder: Builder) -> dict[str, Any]:
-    spec = metric.spec
-    extractors = sorted({need.extractor for need in needs if not isinstance(need, str)})
-    caveats = {builder.registry.get(ExtractorSpec, name).spec.caveat for name in extractors}
-    suite = builder.suite
-    sampling = {"draws": suite.draws, "sampling_seed": suite.sampling_seed} if spec.balanced else {}
-    names = {name for name, param in spec.params.items() if param.shown and param.identity}
-    return {
+    columns = {
         "metric": spec.name,
-        "variant": metric.registration.ask(spec.printed_variant, metric.params),
+        "variant": ask(spec.printed_variant, metric.params),
         "title": spec.title or spec.name,
         "family": spec.family,
-        "metric_params": canonical({name: value for name, value in metric.params.items() if name in names}),
-        "sampling_params": canonical(sampling) if sampling else "",
-        "extractor": ",".join(extractors),
+        "metric_params": canonical(params),
+        "sampling_params": canonical(sampling) if spec.balanced else "",
+        "extractor": ",".join(sorted(caveats)),
         "higher_is_better": spec.higher_is_better,
         "unit": spec.unit,
         "decimals": spec.decimals,
-        "caveat": "; ".join(sorted(caveats - {""})),
+        "caveat": "; ".join(sorted(set(caveats.values()) - {""})),
     }
+    return _Judge(metric, needs, columns)
+
+
+def _rows(
+    builder: Builder,
+    subject: Subject,
+    judge: _Judge,
+    segmenters: list[Choice[SegmenterSpec]],
+    common: Mapping[str, object],
+) -> Iterator[Row]:
+    columns = {**common, **judge.columns}
+    of_labels = "predicted_masks" in judge.needs
+    if of_labels and not segmenters:
+        yield Row(columns, skipped="the suite names no segmenter")
+        return
+    for segmenter in segmenters if of_labels else (None,):
+        row = {
+            **columns,
+            "segmenter": segmenter.entry.name if segmenter else "",
+            "segmenter_params": canonical(segmenter.changes if segmenter else {}),
+            "segmenter_seed": builder.suite.segmenter_seed if segmenter else None,
+        }
+        reason = subject.cannot(builder.task, judge.needs)
+        yield Row(row, skipped=reason) if reason else _row(builder, subject, judge, segmenter, row)
 
 
 def _row(
     builder: Builder,
     subject: Subject,
-    metric: Choice[MetricSpec],
-    needs: Needs,
+    judge: _Judge,
     segmenter: Choice[SegmenterSpec] | None,
-    columns: Mapping[str, Any],
+    columns: Mapping[str, object],
 ) -> Row:
-    row = {
-        **columns,
-        "segmenter": segmenter.entry.name if segmenter else "",
-        "segmenter_params": canonical(segmenter.changes if segmenter else {}),
-        "segmenter_seed": builder.suite.segmenter_seed if segmenter else None,
-    }
-    reason = subject.cannot(builder.task, needs)
-    if reason:
-        return Row(row, skipped=reason)
+    """A row, with the units that fill it."""
+    suite, metric = builder.suite, judge.metric
     fits = [subject.fit] if subject.fit else []
     inputs = dict(builder.base)
     roles: list[Role] = []
     features: list[FeatureInput] = []
     if subject.images.key:
         inputs["candidate_images"] = subject.images.key
-    for need in needs:
-        if isinstance(need, str):
-            roles.append(need)
-            if need == "predicted_masks":
-                assert segmenter is not None
-                training = subject.training
-                label = f"{segmenter.label} on {training.label or training.domain}"
-                learns_from = FitOptions((training.domain,), masks=True)
-                fit = builder.fit(segmenter, label, builder.suite.segmenter_seed, learns_from, training.translations)
-                inputs[need] = builder.segment(segmenter, fit, subject.images, training.label)
-                # Its Dice on validation slices stands on the row.
-                inputs["segmenter"] = fit
-                fits.append(fit)
-        else:
+    for need in judge.needs:
+        if not isinstance(need, str):
             images = subject.images if need.of == "candidate" else Images("target test slices", TARGET_TEST)
             role = f"{need.of}_features_{len(features)}"
-            inputs[role] = builder.extract(need, images)
+            entry = Entry(need.extractor, need.extractor, need.params)
+            (extractor,) = choices(ExtractorSpec, (entry,), suite, builder.registry)
+            inputs[role] = builder.look("extract", extractor, extractor.label, images)
             features.append(FeatureInput(need.of, need.arrays, role))
+            continue
+        roles.append(need)
+        if need == "predicted_masks" and segmenter is not None:
+            training, called = subject.training, segmenter.label
+            options = FitOptions((training.domain,), masks=True)
+            label = f"{called} on {training.label or training.domain}"
+            fit = builder.fit(segmenter, label, suite.segmenter_seed, options, training.translations)
+            called = label if training.label else called
+            inputs[need] = builder.look("segment", segmenter, called, subject.images, {"fit": fit})
+            # Its Dice on validation slices stands on the row.
+            inputs["segmenter"] = fit
+            fits.append(fit)
     balanced = metric.spec.balanced
-    options = ScoreOptions(
+    score = ScoreOptions(
         candidate=subject.images.where,
         roles=tuple(roles),
         features=tuple(features),
-        reference=TARGET_TEST if two_sided(needs) else None,
+        reference=TARGET_TEST if two_sided(judge.needs) else None,
         balanced=balanced,
-        draws=builder.suite.draws if balanced else 1,
+        draws=suite.draws if balanced else 1,
         # Other metrics draw only to estimate their intervals: no other seed makes those better.
-        sampling_seed=builder.suite.sampling_seed if balanced else 0,
+        sampling_seed=suite.sampling_seed if balanced else 0,
         # At the N of the translated rows: a distance shrinks with N.
         like=SOURCE_TEST if balanced and subject.role == "floor" else None,
     )
-    name = f"score {builder.short} {subject.label} {metric.label}"
-    return Row(row, builder.unit("score", name, options, choice=metric, inputs=inputs), tuple(fits))
+    name = f"score {builder.short} {subject.label or subject.role} {metric.label}"
+    return Row(columns, builder.unit("score", name, score, choice=metric, inputs=inputs), tuple(fits))

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from mtbench.data import Domain, Split, Task
+from mtbench.hashing import canonical
 from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice
 from mtbench.registry.specs import Need, TranslatorSpec, two_sided
-from mtbench.stages.table import FitOptions, Subset
+from mtbench.stages.table import FitOptions, Subset, TranslateOptions
 
 Needs = tuple[Need, ...]
 """Of a metric; see ``MetricSpec.needs``."""
-
-
-def anything(needs: Needs) -> bool:
-    """Every metric."""
-    return True
-
-
-def segmentation(needs: Needs) -> bool:
-    """Metrics of a segmenter's labels."""
-    return "predicted_masks" in needs
-
-
-def distances(needs: Needs) -> bool:
-    """Metrics that look at real target images beside the candidates."""
-    return two_sided(needs)
-
-
-def of_its_own(needs: Needs) -> bool:
-    """Metrics that need no image beside the candidates."""
-    return not two_sided(needs) and "paired" not in needs
 
 
 @dataclass(frozen=True)
@@ -53,27 +34,41 @@ class Training:
 
 @dataclass(frozen=True)
 class Subject:
-    """Images that are judged.
+    """Images that are judged: those of a translator, or of a row by which the others are read.
 
     Attributes:
         role: "translator", "ceiling", "floor" or "oracle".
-        columns: the columns of the ``scores`` table that say which.
-        label: what a person calls it in a unit's name.
         images: the image set.
+        wants: the metrics that say anything about it: those of a segmenter's labels ("segmentation"), those that look
+            at real target images beside the candidates ("distances"), those that need no other image ("its own").
         training: of its segmenter.
+        label: what a person calls it in a unit's name; the role by default.
+        columns: the columns of the ``scores`` table that say which translator.
         fit: key of the translator's fit; empty without one.
         skipped: why it cannot be made.
-        wants: whether a metric with these needs says anything about it.
     """
 
     role: str
-    columns: Mapping[str, Any]
-    label: str
     images: Images
+    wants: Literal["any", "segmentation", "distances", "its own"] = "any"
     training: Training = Training("target")
+    label: str = ""
+    columns: Mapping[str, Any] = field(
+        default_factory=lambda: {"translator": "", "translator_params": "{}", "conditional": False, "seed": None}
+    )
     fit: str = ""
     skipped: str = ""
-    wants: Callable[[Needs], bool] = anything
+
+    def judged_by(self, needs: Needs) -> bool:
+        """Whether a metric with these needs says anything about it."""
+        match self.wants:
+            case "segmentation":
+                return "predicted_masks" in needs
+            case "distances":
+                return two_sided(needs)
+            case "its own":
+                return not two_sided(needs) and "paired" not in needs
+        return True
 
     def cannot(self, task: Task, needs: Needs) -> str:
         """Why a metric with these needs cannot be computed here; empty where it can."""
@@ -94,7 +89,7 @@ class ReadyTranslator:
     """A translator with one of its seeds, ready to translate.
 
     Attributes:
-        translator, seed: which.
+        translator: which.
         label: what a person calls it.
         columns: the columns of the ``scores`` table that say which.
         fit: key of its fit; empty without one.
@@ -102,7 +97,6 @@ class ReadyTranslator:
     """
 
     translator: Choice[TranslatorSpec]
-    seed: int | None
     label: str
     columns: Mapping[str, Any]
     fit: str = ""
@@ -110,41 +104,39 @@ class ReadyTranslator:
 
     def translate(self, builder: Builder, where: Subset, called: str = "") -> str:
         """The key of the unit that translates the slices of ``where``."""
-        label = f"{self.label} {called}".strip()
-        return builder.translate(self.translator, label, self.seed, where, self.fit)
+        return builder.unit(
+            "translate",
+            f"translate {builder.short} {self.label} {called}".strip(),
+            TranslateOptions(where, self.columns["conditional"]),
+            choice=self.translator,
+            seed=self.columns["seed"],
+            inputs={**builder.base, **({"fit": self.fit} if self.fit else {})},
+        )
 
 
 def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> Iterator[ReadyTranslator]:
     """A translator, once for each of its seeds."""
-    spec = translator.spec
+    spec, ask, params = translator.spec, translator.registration.ask, translator.params
+    trains, conditional = ask(spec.whether, "trains", params), ask(spec.whether, "conditional", params)
     seeds: tuple[int | None, ...] = (None,)
-    if (translator.trains or translator.stochastic) and not spec.deterministic:
+    if (trains or ask(spec.whether, "stochastic", params)) and not spec.deterministic:
         seeds = translator.entry.seeds or builder.suite.seeds
-    reason = translator.registration.ask(spec.refusal, builder.task)
-    if translator.conditional and "source" not in builder.task.masks:
+    reason = ask(spec.refusal, builder.task)
+    if conditional and "source" not in builder.task.masks:
         reason = "it needs masks of the source slices, which this dataset lacks"
     for seed in seeds:
         label = translator.label + (f" seed {seed}" if seed is not None else "")
         columns = {
-            "role": "translator",
             "translator": translator.entry.name,
-            "translator_params": translator.changes,
-            "conditional": translator.conditional,
+            "translator_params": canonical(translator.changes),
+            "conditional": conditional,
             "seed": seed,
         }
         if reason:
-            yield ReadyTranslator(translator, seed, label, columns, skipped=f"{translator.entry.name}: {reason}")
+            yield ReadyTranslator(translator, label, columns, skipped=f"{translator.entry.name}: {reason}")
             continue
         fit = ""
-        if translator.trains:
-            options = FitOptions(("source", "target"), masks=translator.conditional or spec.trains_on_masks)
+        if trains:
+            options = FitOptions(("source", "target"), masks=conditional or spec.trains_on_masks)
             fit = builder.fit(translator, label, seed, options)
-        yield ReadyTranslator(translator, seed, label, columns, fit)
-
-
-def reference(
-    role: str, images: Images, wants: Callable[[Needs], bool], training: Training = Training("target")
-) -> Subject:
-    """A row by which the others are read."""
-    columns = {"role": role, "translator": "", "translator_params": {}, "conditional": False, "seed": None}
-    return Subject(role, columns, role, images, training, wants=wants)
+        yield ReadyTranslator(translator, label, columns, fit)

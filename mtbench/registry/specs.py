@@ -12,7 +12,6 @@ from mtbench.registry import contracts
 from mtbench.registry.basespec import Params, Spec
 from mtbench.typed import Rule, check_fields
 
-
 _REASON = Annotated[str | None, Rule("a value of type str")]
 
 

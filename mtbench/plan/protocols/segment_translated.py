@@ -6,15 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice
-from mtbench.plan.subjects import (
-    Subject,
-    Training,
-    distances,
-    of_its_own,
-    ready_translators,
-    reference,
-    segmentation,
-)
+from mtbench.plan.subjects import Subject, Training, ready_translators
 from mtbench.registry.specs import TranslatorSpec
 from mtbench.stages.table import SOURCE_TEST, TARGET_TEST, TARGET_TRAIN
 
@@ -29,8 +21,15 @@ def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) ->
         for ready in ready_translators(builder, translator):
             key = "" if ready.skipped else ready.translate(builder, SOURCE_TEST)
             images = Images(ready.label, SOURCE_TEST, key)
-            yield Subject("translator", ready.columns, ready.label, images, fit=ready.fit, skipped=ready.skipped)
+            yield Subject(
+                "translator",
+                images,
+                label=ready.label,
+                columns=ready.columns,
+                fit=ready.fit,
+                skipped=ready.skipped,
+            )
     if builder.suite.references:
-        yield reference("ceiling", Images("target test slices", TARGET_TEST), of_its_own)
-        yield reference("floor", Images("target training slices", TARGET_TRAIN), distances)
-        yield reference("oracle", Images("source test slices", SOURCE_TEST), segmentation, Training("source"))
+        yield Subject("ceiling", Images("target test slices", TARGET_TEST), "its own")
+        yield Subject("floor", Images("target training slices", TARGET_TRAIN), "distances")
+        yield Subject("oracle", Images("source test slices", SOURCE_TEST), "segmentation", Training("source"))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from mtbench.data import Split
 from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice
-from mtbench.plan.subjects import Subject, Training, ready_translators, reference, segmentation
+from mtbench.plan.subjects import Subject, Training, ready_translators
 from mtbench.registry.specs import TranslatorSpec
 from mtbench.stages.table import TARGET_TEST, Subset
 
@@ -33,13 +33,13 @@ def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) ->
             }
             yield Subject(
                 "translator",
-                ready.columns,
-                f"learnt from {ready.label}",
                 test,
-                training=Training("source", f"source slices by {ready.label}", translations),
+                "segmentation",
+                Training("source", f"source slices by {ready.label}", translations),
+                label=f"learnt from {ready.label}",
+                columns=ready.columns,
                 fit=ready.fit,
                 skipped=ready.skipped,
-                wants=segmentation,
             )
     if builder.suite.references:
-        yield reference("ceiling", test, segmentation)
+        yield Subject("ceiling", test, "segmentation")
