@@ -283,6 +283,13 @@ def test_plan_shows_the_matrix_and_what_is_skipped(toys: Path, run_cli: Any) -> 
     assert "0 cached, 1 to do" in ran.out
 
 
+def test_plan_shows_a_metric_of_labels_without_a_segmenter(toys: Path, run_cli: Any) -> None:
+    (toys.parent / "toy.toml").write_text(SUITE.replace('[[segmenters]]\nname = "toy-threshold"', ""))
+    ran = run_cli("plan", "toy.toml", "--plugin", toys)
+    assert (ran.code, ran.err) == (0, "")
+    assert "the suite names no segmenter" in ran.out
+
+
 def test_plan_survives_a_dataset_whose_files_cannot_be_listed(toys: Path, run_cli: Any) -> None:
     text = SUITE.replace('[[datasets]]\nname = "toy"', '[[datasets]]\nname = "toy-files"\nroot = "nowhere"')
     (toys.parent / "toy.toml").write_text(text)

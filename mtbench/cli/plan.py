@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mtbench.cli.options import plugin_options, suite_options
-from mtbench.plan.address import states
+from mtbench.engine.maker import states
 from mtbench.plan.request import PlanRequest
 from mtbench.plan.suite import PROTOCOLS
 from mtbench.registry.params import format_call

@@ -6,10 +6,12 @@ it has done so far. They all go through here: one of them works on a unit, the o
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
 from mtbench.engine.job import Input, Job
+from mtbench.errors import MtbenchError
 from mtbench.plan import Plan
 from mtbench.plan.address import Place, address, contents, locate, raw_files, settle
 from mtbench.registry.registry import Registry
@@ -55,9 +57,14 @@ class Maker:
         place = self._places.get(unit.key)
         return place.address if place else ""
 
-    def find(self, unit: Unit) -> Artefact | None:
-        """The unit's artefact, without a lease; its raw files are hashed where nobody has done that."""
-        files = raw_files(unit, self._registry, self._hashes) or ""
+    def find(self, unit: Unit, *, cached_only: bool = False) -> Artefact | None:
+        """The unit's artefact, without a lease.
+
+        Its raw files are hashed where nobody has done that; with ``cached_only`` there is none then.
+        """
+        files = raw_files(unit, self._registry, self._hashes, cached_only=cached_only)
+        if files is None:
+            return None
         artefact = self._store.get(unit.stage, address(unit, self.artefacts, files))
         if artefact is not None:
             self.artefacts[unit.key] = artefact
@@ -149,3 +156,25 @@ class Maker:
         if artefact is not None and not place.provisional:
             self.artefacts[unit.key] = artefact
         return artefact
+
+
+def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
+    """The state of every unit, by key: "cached", "to do", or "pending" where its inputs are not there yet.
+
+    Reads manifests and known hashes only, and makes no store.
+    """
+    by_key = {key: "pending" if unit.inputs else "to do" for key, unit in plan.units.items()}
+    if not store.root.exists():
+        return by_key
+    maker = Maker(plan, registry, store)
+    try:
+        for key, unit in plan.units.items():
+            if maker.artefacts.keys() >= set(unit.inputs.values()):
+                by_key[key] = "to do"
+                # What is wrong with files or with an artefact the run will say, of the unit that it concerns.
+                with contextlib.suppress(MtbenchError):
+                    if maker.find(unit, cached_only=True) is not None:
+                        by_key[key] = "cached"
+    finally:
+        maker.close()
+    return by_key

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from mtbench.compute.inference import resolve_device
 from mtbench.compute.weights import find
+from mtbench.engine.maker import states
 from mtbench.engine.space import estimate, size
 from mtbench.errors import MtbenchError, PluginError, RequestError, WeightsError
 from mtbench.plan import Plan
-from mtbench.plan.address import states
 from mtbench.registry.contracts import Executor, Placement
 from mtbench.registry.probing import Imports, trial
 from mtbench.registry.registry import Registry

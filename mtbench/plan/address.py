@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtbench.errors import DataError, MtbenchError
+from mtbench.errors import DataError
 from mtbench.formats.detached import with_data_files
 from mtbench.hashing import hash_of
-from mtbench.plan import Plan
 from mtbench.registry.contracts import FileListing
 from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import DatasetSpec
@@ -157,33 +155,3 @@ def contents(unit: Unit, artefacts: Mapping[str, Artefact]) -> dict[str, str]:
 def address(unit: Unit, artefacts: Mapping[str, Artefact], files: str) -> str:
     """The address of a unit's artefact; ``artefacts`` by unit key."""
     return address_of(unit.request, contents(unit, artefacts), files)
-
-
-def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
-    """The state of every unit, by key: "cached", "to do", or "pending" where its inputs are not there yet.
-
-    Reads manifests and known hashes only.
-    """
-    hashes = Hashes(store.root / "hashes.sqlite") if store.root.exists() else None
-    artefacts: dict[str, Artefact] = {}
-    by_key: dict[str, str] = {}
-    try:
-        for key, unit in plan.units.items():
-            if any(key_of not in artefacts for key_of in unit.inputs.values()):
-                by_key[key] = "pending"
-                continue
-            files: str | None = ""
-            artefact = None
-            # What is wrong with files or with an artefact the run will say, of the unit that it concerns.
-            with contextlib.suppress(MtbenchError):
-                if unit.paths:
-                    files = raw_files(unit, registry, hashes, cached_only=True) if hashes else None
-                if files is not None:
-                    artefact = store.get(unit.stage, address(unit, artefacts, files))
-            if artefact is not None:
-                artefacts[key] = artefact
-            by_key[key] = "cached" if artefact is not None else "to do"
-    finally:
-        if hashes:
-            hashes.close()
-    return by_key

@@ -148,19 +148,18 @@ def _rows(
     segmenters: list[Choice[SegmenterSpec]],
     common: Mapping[str, object],
 ) -> Iterator[Row]:
-    columns = {**common, **judge.columns}
     of_labels = "predicted_masks" in judge.needs
-    if of_labels and not segmenters:
-        yield Row(columns, skipped="the suite names no segmenter")
-        return
-    for segmenter in segmenters if of_labels else (None,):
+    for segmenter in (segmenters if of_labels else None) or (None,):
         row = {
-            **columns,
+            **common,
+            **judge.columns,
             "segmenter": segmenter.entry.name if segmenter else "",
             "segmenter_params": canonical(segmenter.changes if segmenter else {}),
             "segmenter_seed": builder.suite.segmenter_seed if segmenter else None,
         }
         reason = subject.cannot(builder.task, judge.needs)
+        if of_labels and segmenter is None:
+            reason = "the suite names no segmenter"
         yield Row(row, skipped=reason) if reason else _row(builder, subject, judge, segmenter, row)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -72,16 +72,10 @@ class Entry:
     note: Annotated[str, Rule("text")] = ""
 
     @staticmethod
-    def of(call: str, where: str) -> Entry:
-        """What ``NAME`` or ``NAME:p=v,...`` asks for, in a suite's list of names."""
+    def of(call: str, where: str, *, typed: bool = False) -> Entry:
+        """What ``NAME`` or ``NAME:p=v,...`` asks for, in a suite's list of names or ``typed`` on the command line."""
         name, params, positional = parse_call(call)
-        return Entry(name, name, params, positional, where=where)
-
-    @staticmethod
-    def from_option(call: str, where: str) -> Entry:
-        """The same, typed on the command line."""
-        entry = Entry.of(call, where)
-        return replace(entry, cli_params=frozenset((*entry.params, *entry.positional)))
+        return Entry(name, name, params, positional, where, frozenset((*params, *positional) if typed else ()))
 
 
 @dataclass(frozen=True)
@@ -171,24 +165,17 @@ class Suite:
 
 
 def _narrow(entries: tuple[Entry, ...], items: Sequence[str]) -> tuple[Entry, ...]:
-    return tuple(entry for item in items for entry in _select(entries, item)) if items else entries
-
-
-def _select(entries: Iterable[Entry], item: str) -> list[Entry]:
-    option = Entry.from_option(item, f"option '{item}'")
-    matches = [e for e in entries if e.name == option.name]
-    if not matches or not option.cli_params:
-        return matches or [option]
-    return [
-        replace(
-            e,
-            params={**e.params, **option.params},
-            positional=option.positional or e.positional,
-            where=option.where,
-            cli_params=option.cli_params,
-        )
-        for e in matches
-    ]
+    narrowed = []
+    for item in items:
+        option = Entry.of(item, f"option '{item}'", typed=True)
+        matches = [entry for entry in entries if entry.name == option.name]
+        for entry in matches or [option]:
+            if option.cli_params:
+                params, positional = {**entry.params, **option.params}, option.positional or entry.positional
+                where, typed = option.where, option.cli_params
+                entry = replace(entry, params=params, positional=positional, where=where, cli_params=typed)
+            narrowed.append(entry)
+    return tuple(narrowed) if items else entries
 
 
 def load_suite(name: str, registry: Registry, settings: Sequence[str] = (), *, needs: Sequence[str] = _NEEDS) -> Suite:

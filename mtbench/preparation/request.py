@@ -77,7 +77,7 @@ def requests(
     Raises:
         RequestError: there is no such data set or suite, or what it needs is not said.
     """
-    entry = Entry.from_option(target, f"'{target}'")
+    entry = Entry.of(target, f"'{target}'", typed=True)
     name = entry.name
     if target.endswith(".toml") or (name in registry.names("suite") and name not in registry.names("dataset")):
         suite = load_suite(target, registry, needs=("datasets",))

@@ -14,7 +14,7 @@ from mtbench.errors import DataError
 from mtbench.hashing import hash_of
 from mtbench.registry.basespec import Spec
 from mtbench.stages.people import draw, draw_shared, held_out, part, share
-from mtbench.stages.table import STAGES, SplitOptions, split_by
+from mtbench.stages.table import STAGES, SplitOptions
 from mtbench.stages.work import Work
 from mtbench.store.files import sha256_of
 from mtbench.store.images import read_contents, read_slices
@@ -37,7 +37,7 @@ def run(work: Work[SplitOptions, Spec[Any]], folder: Path) -> dict[str, Any]:
             remedy='Use split = "seed"',
         )
     if options.by == "auto":
-        options = split_by("own" if own else "seed")
+        options = SplitOptions("own" if own else "seed")
     table = _read_file(Path(work.unit.paths["split_file"])) if options.by == "file" else {}
     both = {s.patient_id for s in slices["source"]} & {s.patient_id for s in slices["target"]}
     common = sorted(both) if options.same_people and options.by != "demo" else []

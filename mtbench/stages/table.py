@@ -99,11 +99,6 @@ SPLIT_WAYS: Mapping[SplitBy, Mapping[str, Any]] = {
 """The ways to divide patients that a suite may name, and the settings of each with their defaults."""
 
 
-def split_by(by: SplitBy, **settings: Any) -> SplitOptions:
-    """The options of a way of dividing, its defaults filled in."""
-    return SplitOptions(by, **{**SPLIT_WAYS[by], **settings})
-
-
 @dataclass(frozen=True)
 class FitOptions(Options):
     """Of a fit on the training and validation slices.
