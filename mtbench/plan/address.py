@@ -11,7 +11,7 @@ from mtbench.errors import DataError
 from mtbench.formats.detached import with_data_files
 from mtbench.hashing import hash_of
 from mtbench.registry.contracts import FileListing
-from mtbench.registry.registry import Registration, Registry
+from mtbench.registry.registry import Registry
 from mtbench.registry.specs import DatasetSpec
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact, Store, address_of
@@ -109,24 +109,17 @@ def _listings(unit: Unit, registry: Registry) -> _Listings:
                 where=f"{unit.kind or unit.stage} '{unit.plugin or unit.name}'",
                 remedy="Correct the path",
             )
-        if name == "root" and unit.kind == "dataset":
-            files = _dataset_files(unit, path, registry.get(DatasetSpec, unit.plugin))
+        registration = registry.get(DatasetSpec, unit.plugin) if (unit.kind, name) == ("dataset", "root") else None
+        plugin = registration.create(unit.arguments) if registration else None
+        if registration and isinstance(plugin, FileListing):
+            with registration.blaming("files() failed"):
+                files = list(plugin.files(path))
+        elif registration or path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.is_file())
         else:
-            files = _below(path) if path.is_dir() else [path]
+            files = [path]
         listings[name] = (path if path.is_dir() else path.parent, with_data_files(files))
     return listings
-
-
-def _dataset_files(unit: Unit, root: Path, registration: Registration[DatasetSpec]) -> list[Path]:
-    plugin = registration.create(unit.arguments)
-    if not isinstance(plugin, FileListing):
-        return _below(root)
-    with registration.blaming("files() failed"):
-        return list(plugin.files(root))
-
-
-def _below(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file())
 
 
 def contents(unit: Unit, artefacts: Mapping[str, Artefact]) -> dict[str, str]:

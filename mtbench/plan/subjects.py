@@ -11,10 +11,11 @@ from mtbench.hashing import canonical
 from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice
 from mtbench.registry.specs import Need, TranslatorSpec, two_sided
-from mtbench.stages.table import FitOptions, Subset, TranslateOptions
+from mtbench.stages.table import SOURCE_TEST, FitOptions, Subset, TranslateOptions
 
 Needs = tuple[Need, ...]
 """Of a metric; see ``MetricSpec.needs``."""
+_SOURCE = Images("source test slices", SOURCE_TEST)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Subject:
 
     Attributes:
         role: "translator", "ceiling", "floor" or "oracle".
-        images: the image set.
+        images: the image set; the source test slices until a protocol says otherwise.
         wants: the metrics that say anything about it: those of a segmenter's labels ("segmentation"), those that look
             at real target images beside the candidates ("distances"), those that need no other image ("its own").
         training: of its segmenter.
@@ -49,7 +50,7 @@ class Subject:
     """
 
     role: str
-    images: Images
+    images: Images = _SOURCE
     wants: Literal["any", "segmentation", "distances", "its own"] = "any"
     training: Training = Training("target")
     label: str = ""
@@ -84,38 +85,8 @@ class Subject:
         return ""
 
 
-@dataclass(frozen=True)
-class ReadyTranslator:
-    """A translator with one of its seeds, ready to translate.
-
-    Attributes:
-        translator: which.
-        label: what a person calls it.
-        columns: the columns of the ``scores`` table that say which.
-        fit: key of its fit; empty without one.
-        skipped: why it cannot take part.
-    """
-
-    translator: Choice[TranslatorSpec]
-    label: str
-    columns: Mapping[str, Any]
-    fit: str = ""
-    skipped: str = ""
-
-    def translate(self, builder: Builder, where: Subset, called: str = "") -> str:
-        """The key of the unit that translates the slices of ``where``."""
-        return builder.unit(
-            "translate",
-            f"translate {builder.short} {self.label} {called}".strip(),
-            TranslateOptions(where, self.columns["conditional"]),
-            choice=self.translator,
-            seed=self.columns["seed"],
-            inputs={**builder.base, **({"fit": self.fit} if self.fit else {})},
-        )
-
-
-def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> Iterator[ReadyTranslator]:
-    """A translator, once for each of its seeds."""
+def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> Iterator[Subject]:
+    """A translator, once for each of its seeds; the protocol says what is translated and judged."""
     spec, ask, params = translator.spec, translator.registration.ask, translator.params
     trains, conditional = ask(spec.whether, "trains", params), ask(spec.whether, "conditional", params)
     seeds: tuple[int | None, ...] = (None,)
@@ -132,11 +103,25 @@ def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> I
             "conditional": conditional,
             "seed": seed,
         }
-        if reason:
-            yield ReadyTranslator(translator, label, columns, skipped=f"{translator.entry.name}: {reason}")
-            continue
         fit = ""
-        if trains:
+        if trains and not reason:
             options = FitOptions(("source", "target"), masks=conditional or spec.trains_on_masks)
             fit = builder.fit(translator, label, seed, options)
-        yield ReadyTranslator(translator, label, columns, fit)
+        skipped = f"{translator.entry.name}: {reason}" if reason else ""
+        yield Subject("translator", label=label, columns=columns, fit=fit, skipped=skipped)
+
+
+def translate(
+    builder: Builder, translator: Choice[TranslatorSpec], ready: Subject, where: Subset, called: str = ""
+) -> str:
+    """The key of the unit that translates the slices of ``where``; empty where the translator cannot take part."""
+    if ready.skipped:
+        return ""
+    return builder.unit(
+        "translate",
+        f"translate {builder.short} {ready.label} {called}".strip(),
+        TranslateOptions(where, ready.columns["conditional"]),
+        choice=translator,
+        seed=ready.columns["seed"],
+        inputs={**builder.base, **({"fit": ready.fit} if ready.fit else {})},
+    )

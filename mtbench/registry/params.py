@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -94,20 +94,19 @@ def convert(name: str, value: Any, param: Param, owner: str) -> Any:
         raise ParamError(
             f"parameter '{name}' is {brief(value)}", where=owner, expected=f"a value of type {param.kind}"
         ) from None
+    matches: Sequence[str] = ()
     if param.kind == "int" and not fits(value):
-        raise ParamError(f"parameter '{name}' is {brief(value)}", where=owner, expected="a whole number of 64 bits")
-    if param.choices is not None and value not in param.choices:
-        raise ParamError(
-            f"parameter '{name}' is {value!r}",
-            where=owner,
-            expected="one of " + ", ".join(repr(c) for c in param.choices),
-            matches=close_matches(str(value), [str(c) for c in param.choices]),
-        )
-    if param.minimum is not None and value < param.minimum:
-        raise ParamError(f"parameter '{name}' is {value!r}", where=owner, expected=f"at least {_text(param.minimum)}")
-    if param.maximum is not None and value > param.maximum:
-        raise ParamError(f"parameter '{name}' is {value!r}", where=owner, expected=f"at most {_text(param.maximum)}")
-    return value
+        expected = "a whole number of 64 bits"
+    elif param.choices is not None and value not in param.choices:
+        expected = "one of " + ", ".join(repr(c) for c in param.choices)
+        matches = close_matches(str(value), [str(c) for c in param.choices])
+    elif param.minimum is not None and value < param.minimum:
+        expected = f"at least {_text(param.minimum)}"
+    elif param.maximum is not None and value > param.maximum:
+        expected = f"at most {_text(param.maximum)}"
+    else:
+        return value
+    raise ParamError(f"parameter '{name}' is {brief(value)}", where=owner, expected=expected, matches=matches)
 
 
 def complete(values: Mapping[str, Any], params: Mapping[str, Param], owner: str) -> dict[str, Any]:

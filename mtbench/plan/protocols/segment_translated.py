@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice
-from mtbench.plan.subjects import Subject, Training, ready_translators
+from mtbench.plan.subjects import Subject, Training, ready_translators, translate
 from mtbench.registry.specs import TranslatorSpec
 from mtbench.stages.table import SOURCE_TEST, TARGET_TEST, TARGET_TRAIN
 
@@ -19,17 +20,9 @@ def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) ->
     """
     for translator in translators:
         for ready in ready_translators(builder, translator):
-            key = "" if ready.skipped else ready.translate(builder, SOURCE_TEST)
-            images = Images(ready.label, SOURCE_TEST, key)
-            yield Subject(
-                "translator",
-                images,
-                label=ready.label,
-                columns=ready.columns,
-                fit=ready.fit,
-                skipped=ready.skipped,
-            )
+            key = translate(builder, translator, ready, SOURCE_TEST)
+            yield replace(ready, images=Images(ready.label, SOURCE_TEST, key))
     if builder.suite.references:
         yield Subject("ceiling", Images("target test slices", TARGET_TEST), "its own")
         yield Subject("floor", Images("target training slices", TARGET_TRAIN), "distances")
-        yield Subject("oracle", Images("source test slices", SOURCE_TEST), "segmentation", Training("source"))
+        yield Subject("oracle", wants="segmentation", training=Training("source"))

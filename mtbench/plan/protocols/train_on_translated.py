@@ -7,11 +7,12 @@ training and validation slices are source slices, translated, with the source's 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from mtbench.data import Split
 from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice
-from mtbench.plan.subjects import Subject, Training, ready_translators
+from mtbench.plan.subjects import Subject, Training, ready_translators, translate
 from mtbench.registry.specs import TranslatorSpec
 from mtbench.stages.table import TARGET_TEST, Subset
 
@@ -28,18 +29,11 @@ def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) ->
     for translator in translators:
         for ready in ready_translators(builder, translator):
             translations = {
-                split: ready.translate(builder, Subset("source", split), f"{split} slices")
-                for split in (() if ready.skipped else _LEARNT)
+                split: translate(builder, translator, ready, Subset("source", split), f"{split} slices")
+                for split in _LEARNT
             }
-            yield Subject(
-                "translator",
-                test,
-                "segmentation",
-                Training("source", f"source slices by {ready.label}", translations),
-                label=f"learnt from {ready.label}",
-                columns=ready.columns,
-                fit=ready.fit,
-                skipped=ready.skipped,
-            )
+            training = Training("source", f"source slices by {ready.label}", translations)
+            label = f"learnt from {ready.label}"
+            yield replace(ready, images=test, wants="segmentation", training=training, label=label)
     if builder.suite.references:
         yield Subject("ceiling", test, "segmentation")
