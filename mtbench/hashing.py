@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
 
-def canonical(value: Any) -> str:
+def canonical(value: object) -> str:
     """JSON with sorted keys and no spaces: the same text for the same value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
-def hash_of(value: Any) -> str:
+def hash_of(value: object) -> str:
     """The sha256 of :func:`canonical`, in hexadecimal."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()

@@ -65,7 +65,7 @@ def fits(value: int) -> bool:
     return -LARGEST - 1 <= value <= LARGEST
 
 
-def too_large(raw: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], int]]:
+def too_large(raw: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], int]]:
     """The integers in nested tables and lists that 64 bits do not hold, each with the keys that lead to it."""
     if isinstance(raw, int) and not fits(raw):
         yield path, raw
@@ -74,6 +74,6 @@ def too_large(raw: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tupl
             yield from too_large(value, (*path, key))
 
 
-def brief(value: Any) -> str:
+def brief(value: object) -> str:
     """``repr``, but not of thousands of digits, which Python may refuse to print."""
     return "a number of more than 100 digits" if isinstance(value, int) and abs(value) >= 10**100 else repr(value)

@@ -32,7 +32,7 @@ class Rule:
     """
 
     expected: str = ""
-    fits: Callable[[Any], bool] = lambda value: True
+    fits: Callable[[Any], object] = lambda value: True
     what: str = ""
     of_type: bool = True
 
@@ -136,7 +136,7 @@ def read(
     return kind(**values, **preset)
 
 
-def check_fields(instance: Any, where: str, error: type[MtbenchError] = PluginError) -> None:
+def check_fields(instance: object, where: str, error: type[MtbenchError] = PluginError) -> None:
     """Refuse a field whose value is not what its annotation says; lists become tuples, sets frozen ones.
 
     Args:
@@ -153,7 +153,7 @@ def check_fields(instance: Any, where: str, error: type[MtbenchError] = PluginEr
         object.__setattr__(instance, name, wording.value(getattr(instance, name), hint, name, where))
 
 
-def as_type(value: Any, hint: Any) -> Any:
+def as_type(value: object, hint: Any) -> Any:
     """``value`` as ``hint`` has it, with what TOML and JSON cannot write (tuples, sets, paths, whole numbers as keys).
 
     Raises:
@@ -178,7 +178,7 @@ def as_type(value: Any, hint: Any) -> Any:
     raise MismatchError(expected, words=words, matches=matches, own=False, several=several)
 
 
-def _convert(value: Any, hint: Any, origin: Any, parts: tuple[Any, ...]) -> Any:
+def _convert(value: object, hint: Any, origin: Any, parts: tuple[Any, ...]) -> Any:
     if origin in (Union, UnionType):
         refusal = MismatchError(own=False)
         for part in parts:
@@ -218,7 +218,7 @@ def _convert(value: Any, hint: Any, origin: Any, parts: tuple[Any, ...]) -> Any:
     return value
 
 
-def _by_rules(raw: Any, hint: Any, *metadata: Any) -> Any:
+def _by_rules(raw: object, hint: Any, *metadata: Any) -> Any:
     rules = [each for each in metadata if isinstance(each, Rule)]
     value = raw
     for each in metadata:
@@ -292,7 +292,7 @@ class Record:
             raise MismatchError(what=f"{cls.__name__}: {error}") from error
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, Record):
         return value.to_json()
     if isinstance(value, Mapping):

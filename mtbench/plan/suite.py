@@ -38,7 +38,7 @@ _ENTRY_KEYS = {
 }
 
 
-def _once(value: Any) -> Any:
+def _once(value: object) -> object:
     return [each for at, each in enumerate(value) if each not in value[:at]] if isinstance(value, list) else value
 
 
@@ -244,7 +244,7 @@ def _wording(section: str) -> Wording:
     return Wording(SuiteError, f"unknown key '{{name}}' in {section}", "'{name}' is {value!r}")
 
 
-def _entries(section: str, raw: Any, lines: Lines) -> tuple[Entry, ...]:
+def _entries(section: str, raw: object, lines: Lines) -> tuple[Entry, ...]:
     if not isinstance(raw, list):
         raise SuiteError(
             f"'{section}' must be a list",
@@ -263,7 +263,7 @@ def _entries(section: str, raw: Any, lines: Lines) -> tuple[Entry, ...]:
     return entries
 
 
-def _entry(section: str, position: int, item: Any, lines: Lines) -> Entry:
+def _entry(section: str, position: int, item: object, lines: Lines) -> Entry:
     where, keys = lines.at((section, position)), _ENTRY_KEYS[section]
     if isinstance(item, str):
         return Entry.of(item, lines.at((section,)))
@@ -290,7 +290,7 @@ def _entry(section: str, position: int, item: Any, lines: Lines) -> Entry:
     )
 
 
-def _split(value: Any, where: str) -> SplitOptions:
+def _split(value: object, where: str) -> SplitOptions:
     table = {"by": value} if isinstance(value, str) else value
     if not isinstance(table, dict) or "by" not in table:
         raise SuiteError(f"'split' is {value!r}", where=where, expected='split = {by = "seed", ...}')

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from mtbench.errors import ParamError, PluginError
 from mtbench.registry.params import Param, ParamRole, convert
 from mtbench.registry.userconfig import UserConfig
-from mtbench.typed import Wording, check_fields
+from mtbench.typed import Rule, Wording, check_fields
 
 Params = Mapping[str, Any]
 ObjectT_co = TypeVar("ObjectT_co", covariant=True)
@@ -43,8 +43,11 @@ class Spec(Generic[ObjectT_co]):
     kind: ClassVar[str] = ""
     contract: ClassVar[type] = object
 
-    name: str
-    factory: str
+    name: Annotated[
+        str,
+        Rule("lower case letters, digits, '-', '_' and '.'", _NAME.fullmatch, "this is not a usable name"),
+    ]
+    factory: Annotated[str, Rule("'package.module:Class' or ':Class'", _FACTORY.fullmatch, of_type=False)]
     params: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     revision: str = field(default="1", kw_only=True)
     description: str = field(default="", kw_only=True)
@@ -56,17 +59,7 @@ class Spec(Generic[ObjectT_co]):
 
     def __post_init__(self) -> None:
         where = f"{type(self).__name__} {self.name!r}"
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise PluginError(
-                "this is not a usable name",
-                where=where,
-                expected="lower case letters, digits, '-', '_' and '.'",
-            )
         check_fields(self, where)
-        if not _FACTORY.fullmatch(self.factory):
-            raise PluginError(
-                f"factory is {self.factory!r}", where=where, expected="'package.module:Class' or ':Class'"
-            )
         try:
             params = {name: each if isinstance(each, Param) else Param(each) for name, each in self.params.items()}
         except (TypeError, KeyError, AttributeError) as error:

@@ -168,8 +168,3 @@ def methods(contract: type) -> list[str]:
     """The methods of a protocol, in the order in which they are written."""
     members = (item for base in reversed(contract.__mro__) for item in vars(base).items())
     return [name for name, value in members if callable(value) and not name.startswith("_")]
-
-
-def lacking(plugin: object, contracts: Iterable[type]) -> list[str]:
-    """The methods of ``contracts`` that an object lacks."""
-    return [name for each in contracts for name in methods(each) if not callable(getattr(plugin, name, None))]

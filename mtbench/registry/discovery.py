@@ -71,16 +71,14 @@ def load_one(reference: PluginReference) -> Registry:
     path = reference.path
     plugin = Plugin(**vars(reference))
     registry = Registry()
-    if path is None:
-        _load(registry, plugin, partial(importlib.import_module, plugin.module))
-    else:
-        if not path.is_file() or content_hash(path) != plugin.sha256:
-            raise PluginError(
-                "the plugin file has changed or gone since the run was started",
-                where=str(path),
-                remedy="Run the same command again",
-            )
-        _load(registry, plugin, partial(import_plugin_file, path))
+    if path is not None and (not path.is_file() or content_hash(path) != plugin.sha256):
+        raise PluginError(
+            "the plugin file has changed or gone since the run was started",
+            where=str(path),
+            remedy="Run the same command again",
+        )
+    imports = partial(import_plugin_file, path) if path else partial(importlib.import_module, plugin.module)
+    _load(registry, plugin, imports)
     if not plugin.specs:
         raise PluginError(plugin.problem or "it registers nothing", where=plugin.origin, remedy=plugin.remedy)
     return registry

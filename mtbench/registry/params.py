@@ -51,7 +51,7 @@ class Param:
 
     default: Any = None
     kind: Kind | None = None
-    choices: tuple[Any, ...] | None = None
+    choices: tuple[object, ...] | None = None
     minimum: float | None = None
     maximum: float | None = None
     help: str = ""
@@ -78,21 +78,21 @@ class Param:
             raise TypeError(f"a Param with the role {self.role!r} needs kind='path'")
 
 
-def convert(name: str, value: Any, param: Param, owner: str) -> Any:
-    """``value`` as the type that ``param`` declares.
+def convert(name: str, raw: object, param: Param, owner: str) -> Any:
+    """``raw`` as the type that ``param`` declares.
 
     Raises:
         ParamError: the value is of another type, out of bounds or not among the choices.
     """
-    if value is None:
+    if raw is None:
         if param.default is None:
             return None
         raise ParamError(f"parameter '{name}' may not be empty", where=owner)
     try:
-        value = _as_kind(value, param.kind)
+        value = _as_kind(raw, param.kind)
     except (TypeError, ValueError, OverflowError):
         raise ParamError(
-            f"parameter '{name}' is {brief(value)}", where=owner, expected=f"a value of type {param.kind}"
+            f"parameter '{name}' is {brief(raw)}", where=owner, expected=f"a value of type {param.kind}"
         ) from None
     matches: Sequence[str] = ()
     if param.kind == "int" and not fits(value):
@@ -157,7 +157,7 @@ def format_call(name: str, params: Mapping[str, Any]) -> str:
     return f"{name}[{','.join(f'{k}={_text(v)}' for k, v in sorted(params.items()))}]"
 
 
-def scalar(text: str) -> Any:
+def scalar(text: str) -> bool | float | str:
     """A value typed on a command line: true/false, an integer, a float, or the text itself.
 
     Text that only resembles a number (a folder called ``2024_01`` or ``007``) stays text; a parameter that
@@ -173,7 +173,7 @@ def scalar(text: str) -> Any:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

@@ -13,7 +13,7 @@ import pluggy
 from mtbench.errors import MtbenchError, PluginError, RequestError, close_matches
 from mtbench.registry import hookspecs
 from mtbench.registry.basespec import ObjectT_co, Spec
-from mtbench.registry.contracts import lacking
+from mtbench.registry.contracts import methods
 from mtbench.registry.params import complete, parse_call
 from mtbench.registry.plugin import Plugin
 from mtbench.registry.specs import ExecutorSpec, ExporterSpec, SuiteSpec
@@ -103,13 +103,14 @@ class Registration(Generic[SpecT_co]):
                     where=self.blame,
                     expected="a class whose __init__ takes " + (", ".join(params) or "nothing"),
                 ) from error
-        if methods := lacking(plugin, self.ask(self.spec.requires, plugin, params)):
+        names = [name for contract in self.ask(self.spec.requires, plugin, params) for name in methods(contract)]
+        if lacking := [name for name in names if not callable(getattr(plugin, name, None))]:
             # Before a fit, not when it is over and cannot be saved.
             raise PluginError(
-                f"{attribute} has no method " + ", ".join(f"{name}()" for name in methods),
+                f"{attribute} has no method " + ", ".join(f"{name}()" for name in lacking),
                 where=self.blame,
                 expected="what its kind must have",
-                matches=close_matches(methods[0], [name for name in dir(plugin) if not name.startswith("_")]),
+                matches=close_matches(lacking[0], [name for name in dir(plugin) if not name.startswith("_")]),
             )
         return plugin
 
