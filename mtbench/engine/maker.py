@@ -13,7 +13,7 @@ from collections.abc import Callable
 from mtbench.engine.job import Input, Job
 from mtbench.errors import MtbenchError
 from mtbench.plan import Plan
-from mtbench.plan.address import Place, address, contents, locate, raw_files, settle
+from mtbench.plan.address import Place, address, contents, fingerprint, locate, raw_files, settle
 from mtbench.registry.registry import Registry
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact, Store
@@ -62,7 +62,7 @@ class Maker:
 
         Its raw files are hashed where nobody has done that; with ``cached_only`` there is none then.
         """
-        files = raw_files(unit, self._registry, self._hashes, cached_only=cached_only)
+        files = fingerprint(raw_files(unit, self._registry), self._hashes, cached_only=cached_only)
         if files is None:
             return None
         artefact = self._store.get(unit.stage, address(unit, self.artefacts, files))

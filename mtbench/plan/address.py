@@ -18,16 +18,6 @@ from mtbench.store.artefacts import Artefact, Store, address_of
 from mtbench.store.hashes import Hashes, unread
 
 
-def raw_files(unit: Unit, registry: Registry, hashes: Hashes, *, cached_only: bool = False) -> str | None:
-    """The fingerprint of the raw files a unit reads; empty if none, ``None`` if not known without reading them.
-
-    Raises:
-        DataError: a file or folder that the unit needs does not exist.
-        PluginError: the dataset's plugin cannot list its files.
-    """
-    return _of_all(_listings(unit, registry), hashes, cached_only=cached_only)
-
-
 @dataclass(frozen=True)
 class Place:
     """Where a unit's artefact is or will be.
@@ -53,9 +43,9 @@ def locate(unit: Unit, registry: Registry, hashes: Hashes, store: Store, artefac
     Raises:
         DataError, PluginError: as :func:`raw_files`.
     """
-    listings = _listings(unit, registry)
+    listings = raw_files(unit, registry)
     new = unit.stage == "prepare" and not all(hashes.recognises(base, files) for base, files in listings.values())
-    digest = _of_all(listings, hashes, cached_only=new)
+    digest = fingerprint(listings, hashes, cached_only=new)
     final = None if digest is None else Place(address(unit, artefacts, digest), digest, provisional=False)
     if final and (unit.stage != "prepare" or not listings or store.get(unit.stage, final.address)):
         return final
@@ -74,33 +64,40 @@ def settle(
         DataError: a raw file has changed meanwhile; what was made of it is gone then.
     """
     provisional = address(unit, artefacts, files)
-    listings = _listings(unit, registry)
+    listings = raw_files(unit, registry)
     if _unread(listings) != files:
         store.drop(unit.stage, provisional)
         raise DataError("raw files changed while they were read", where=unit.name, remedy="Run the same command again")
-    content = _of_all(listings, hashes) or ""
+    content = fingerprint(listings, hashes) or ""
     where = address(unit, artefacts, content)
     store.move(unit.stage, provisional, where, {"files_fingerprint": content})
     return where
 
 
-_Listings = dict[str, tuple[Path, list[Path]]]
+Listings = dict[str, tuple[Path, list[Path]]]
+"""By the name of each path that a unit was given: what its files' names are relative to, and the files."""
 
 
-def _of_all(listings: _Listings, hashes: Hashes, *, cached_only: bool = False) -> str | None:
+def fingerprint(listings: Listings, hashes: Hashes, *, cached_only: bool = False) -> str | None:
+    """One hash of raw files; empty if there are none, ``None`` if they are not known without reading them."""
     parts = {name: hashes.fingerprint(base, files, cached_only=cached_only) for name, (base, files) in listings.items()}
     if any(part is None for part in parts.values()):
         return None
     return hash_of(parts) if parts else ""
 
 
-def _unread(listings: _Listings) -> str:
+def _unread(listings: Listings) -> str:
     return hash_of({name: unread(base, files) for name, (base, files) in listings.items()})
 
 
-def _listings(unit: Unit, registry: Registry) -> _Listings:
-    """By the name of each path that the unit was given: what its files' names are relative to, and the files."""
-    listings: _Listings = {}
+def raw_files(unit: Unit, registry: Registry) -> Listings:
+    """The raw files that a unit reads.
+
+    Raises:
+        DataError: a file or folder that the unit needs does not exist.
+        PluginError: the dataset's plugin cannot list its files.
+    """
+    listings: Listings = {}
     for name, location in sorted(unit.paths.items()):
         path = Path(location)
         if not path.exists():
