@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
@@ -14,6 +14,7 @@ from mtbench.engine.preflight import preflight
 from mtbench.engine.progress import PlainProgress, make_progress
 from mtbench.engine.request import RunRequest
 from mtbench.engine.scheduler import Scheduler, Summary
+from mtbench.errors import RequestError
 from mtbench.plan import Plan
 from mtbench.results.directory import Results
 from mtbench.results.usage import remember
@@ -35,31 +36,22 @@ class RunResult:
         plan: what was run.
         results: the results directory.
         summary: the units by status, and the failures with their reasons.
+        scores: one row for each number; see ``docs/results.md``.
+        attempts: every attempt at a unit, failures included.
+        cases: the values of single slices and patients.
     """
 
     plan: Plan
     results: Results
     summary: Summary
+    scores: pa.Table = field(repr=False)
+    attempts: pa.Table = field(repr=False)
+    cases: pa.Table = field(repr=False)
 
     @property
     def path(self) -> Path:
         """The results directory's folder."""
         return self.results.path
-
-    @property
-    def scores(self) -> pa.Table:
-        """The scores, one row for each number; see ``docs/results.md``."""
-        return self.results.table("scores")
-
-    @property
-    def attempts(self) -> pa.Table:
-        """Every attempt at a unit, failures included."""
-        return self.results.table("attempts")
-
-    @property
-    def cases(self) -> pa.Table:
-        """The values of single slices and patients."""
-        return self.results.table("cases")
 
     @cached_property
     def table(self) -> ResultsTable:
@@ -113,13 +105,17 @@ def run(
     warn = partial(say, style="yellow")
     request = RunRequest.of(suite, options)
     registry = request.registry(careful=True)
+    for plugin in registry.plugins:
+        # Somebody who names a file wants it.
+        if plugin.path is not None and plugin.problem:
+            raise RequestError(plugin.problem, where=f"plugin file {plugin.path}", remedy=plugin.remedy.capitalize())
     plan = request.plan(registry, say)
     executor = request.make_executor(registry)
     again = request.units_again(plan)
     store = Store(store_folder(request.store))
     if remark := preflight(plan, registry, store, executor, request.device):
         warn(remark)
-    results = Results.create(request.folder(plan.suite.name), plan.suite.name)
+    results = Results.create(Path(request.out or Path("mtbench-results") / plan.suite.name), plan.suite.name)
     observers = Observers(registry, results.path, warn)
     watcher = PlainProgress(Console(quiet=True)) if quiet else make_progress(console)
     remember(store, results.path)
@@ -130,5 +126,5 @@ def run(
             tables = results.rebuild()
     if summary.interrupted:
         raise KeyboardInterrupt
-    observers.suite_finished(tables)
-    return RunResult(plan, results, summary)
+    observers.tell("mtbench_suite_finished", tables=tables)
+    return RunResult(plan, results, summary, **tables)

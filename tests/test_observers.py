@@ -96,9 +96,9 @@ class Watched:
 def test_every_observer_is_called_and_a_failure_is_shown_once(does: str, said: str, first: str, tmp_path: Path) -> None:
     watched = Watched(tmp_path, does.replace("\n", "\\n"), first)
     for _ in range(3):
-        watched.observers.unit_finished(UNIT, OUTCOME)
+        watched.observers.tell("mtbench_unit_finished", UNIT.name, unit=UNIT, outcome=OUTCOME)
     assert watched.seen("units") == "score a: ok {'images': 3} {'candidate': 'c'}\n" * 3
-    watched.observers.suite_finished({"scores": None, "cases": None})
+    watched.observers.tell("mtbench_suite_finished", tables={"scores": None, "cases": None})
     assert watched.seen("tables") == "cases scores"
     assert (UNIT.inputs, OUTCOME.info) == ({"candidate": "c"}, {"images": 3})
     log = tmp_path / LOG
@@ -116,8 +116,8 @@ def test_every_observer_is_called_and_a_failure_is_shown_once(does: str, said: s
 
 def test_without_a_failure_there_is_no_log(tmp_path: Path) -> None:
     watched = Watched(tmp_path, "pass", "bad")
-    watched.observers.unit_finished(UNIT, OUTCOME)
-    watched.observers.suite_finished({})
+    watched.observers.tell("mtbench_unit_finished", UNIT.name, unit=UNIT, outcome=OUTCOME)
+    watched.observers.tell("mtbench_suite_finished", tables={})
     assert watched.seen("units")
     assert not watched.said
     assert not (tmp_path / LOG).exists()
@@ -126,14 +126,14 @@ def test_without_a_failure_there_is_no_log(tmp_path: Path) -> None:
 def test_ctrl_c_in_an_observer_is_the_users(tmp_path: Path) -> None:
     watched = Watched(tmp_path, "raise KeyboardInterrupt", "bad")
     with pytest.raises(KeyboardInterrupt):
-        watched.observers.unit_finished(UNIT, OUTCOME)
+        watched.observers.tell("mtbench_unit_finished", UNIT.name, unit=UNIT, outcome=OUTCOME)
     assert not watched.said
 
 
 def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
     watched = Watched(tmp_path, "raise ValueError('no')", "bad")
     (tmp_path / LOG).mkdir()
-    watched.observers.unit_finished(UNIT, OUTCOME)
+    watched.observers.tell("mtbench_unit_finished", UNIT.name, unit=UNIT, outcome=OUTCOME)
     assert watched.seen("units")
     assert "cannot be written" in watched.said[0]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mtbench.engine.space import size
+from mtbench.engine.amounts import size
 from mtbench.registry.probing import Imports, trial
 
 HEAD = (

@@ -264,8 +264,6 @@ def test_the_default_is_the_one_that_was_registered_first(calls: Registry, tmp_p
         assert plain.get(kind, plain.default(kind)).plugin.built_in
         assert calls.default(kind) == plain.default(kind)
         assert load_one(Plugin.of_file(tmp_path / "calls.py").reference()).default(kind) == "eager"
-    assert RunRequest("suite").executor_name(calls) == plain.default(mtbench.ExecutorSpec)
-    assert RunRequest("suite", executor="mine:jobs=2").executor_name(calls) == "mine"
     with pytest.raises(RequestError, match="no executor is the default one"):
         Registry().default(mtbench.ExecutorSpec)
 

@@ -7,8 +7,6 @@ import os
 import sys
 import tempfile
 import traceback
-from pathlib import Path
-from typing import Any
 
 import click
 
@@ -41,9 +39,13 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command of a verb."""
+        """The command of a verb; close matches for a misspelt one."""
         if name not in COMMANDS:
-            return None
+            if name.startswith("-") or ctx.resilient_parsing:
+                return None
+            matches = close_matches(name, COMMANDS)
+            hint = f" Did you mean '{matches[0]}'?" if matches else ""
+            raise click.UsageError(f"There is no command '{name}'.{hint}", ctx)
         command: click.Command = importlib.import_module(f"mtbench.cli.{name}").command
         return command
 
@@ -52,23 +54,14 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """As click does, with close matches for a misspelt verb."""
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            matches = close_matches(args[0], COMMANDS)
-            hint = f" Did you mean '{matches[0]}'?" if matches else ""
-            raise click.UsageError(f"There is no command '{args[0]}'.{hint}", ctx)
-        return super().resolve_command(ctx, args)
 
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="mtbench", prog_name="mtbench")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
-def cli(debug: bool) -> None:
-    """Reproducible judgements of medical image translation.
-
-    Start with `mtbench run quickstart`.
-    """
+cli = LazyGroup(
+    "cli",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Reproducible judgements of medical image translation.\n\nStart with `mtbench run quickstart`.",
+)
+click.version_option(package_name="mtbench", prog_name="mtbench")(cli)
+click.option("--debug", is_flag=True, help="Show tracebacks.")(cli)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -99,9 +92,11 @@ def main(args: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
+        with tempfile.NamedTemporaryFile("w", prefix="mtbench-", suffix=".log", delete=False) as file:
+            traceback.print_exc(file=file)
         _say(
             f"mtbench met an error it did not expect ({type(error).__name__}: {error}). This is a bug; the traceback "
-            f"is in {_keep_traceback()}. Run the command with --debug to see it here."
+            f"is in {file.name}. Run the command with --debug to see it here."
         )
         sys.exit(1)
     sys.exit(result if isinstance(result, int) else 0)
@@ -113,10 +108,3 @@ def _say(text: str) -> None:
     console = Console(stderr=True, highlight=False)
     console.print("[red]Error:[/] ", end="") if console.is_terminal else console.print("Error: ", end="")
     console.print(text, markup=False, soft_wrap=not console.is_terminal)
-
-
-def _keep_traceback() -> Path:
-    handle, name = tempfile.mkstemp(prefix="mtbench-", suffix=".log")
-    with os.fdopen(handle, "w") as file:
-        traceback.print_exc(file=file)
-    return Path(name)

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -28,7 +28,6 @@ from mtbench.store.folders import store_folder
 if TYPE_CHECKING:
     from mtbench.preparation.checks import CheckReport
     from mtbench.preparation.request import DatasetRequest, PreparedDataset
-    from mtbench.registry.registry import Registry
 
 _STORE = click.option("--store", metavar="DIR", help="Where artefacts are kept (default: as for `mtbench run`).")
 _ROOT = click.option("--root", metavar="DIR", help="The folder with the raw files.")
@@ -86,7 +85,8 @@ def prepare_dataset(
 
     TARGET is a data set (NAME or NAME:PARAMETER=VALUE,...) with its --root, or a suite, whose data sets are prepared.
     """
-    registry, dataset_requests = _registry_and_requests(target, root, only, plugin_files, no_plugins)
+    registry = discover(plugin_files, third_party=not no_plugins)
+    dataset_requests = requests(target, registry, root=root, only=only)
     artefact_store = Store(store_folder(store))
     for request in dataset_requests:
         _licence(request.choice.spec, Licences(artefact_store.root), accept_licence)
@@ -119,9 +119,9 @@ def check_dataset(
     no_plugins: bool,
 ) -> int:
     """Look through the prepared TARGET: counts, leaks, masks, intensities, contact sheets. Exit code 1 for a leak."""
-    registry, dataset_requests = _registry_and_requests(target, root, only, plugin_files, no_plugins)
+    registry = discover(plugin_files, third_party=not no_plugins)
     leaks = 0
-    for request in dataset_requests:
+    for request in requests(target, registry, root=root, only=only):
         prepared = lookup(request, registry, Store(store_folder(store)))
         if prepared is None:
             prepare_command = f"mtbench data prepare {target}" + (f" --root {root}" if root else "")
@@ -140,13 +140,6 @@ def check_dataset(
         else:
             _print(request, report, sheets)
     return 1 if leaks else 0
-
-
-def _registry_and_requests(
-    target: str, root: str | None, only: Sequence[str], plugin_files: Sequence[str], no_plugins: bool
-) -> tuple[Registry, list[DatasetRequest]]:
-    registry = discover(plugin_files, third_party=not no_plugins)
-    return registry, requests(target, registry, root=root, only=only)
 
 
 def _licence(spec: DatasetSpec, licences: Licences, accept: bool) -> None:
@@ -213,9 +206,9 @@ def _print(request: DatasetRequest, report: CheckReport, sheets: Sequence[Path])
     for header in ("domain", "split", "slices", "published", "patients"):
         table.add_column(header, justify="left" if header in ("domain", "split") else "right")
     for count in report.counts:
-        published: Any = "" if count.published is None else count.published
+        published = "" if count.published is None else count.published
         row = (f"{count.domain} ({count.name})", count.split, count.slices, published, count.patients)
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*map(str, row))
     console.print(table)
     lines = [("leak", text) for text in report.leaks]
     lines += [("look", text) for text in report.remarks]

@@ -20,76 +20,71 @@ def name_and_value(text: str) -> tuple[str, str]:
     return name, value
 
 
-def plugin_options(command: F) -> F:
-    """``--plugin FILE`` and ``--no-plugins``."""
-    command = click.option("--no-plugins", is_flag=True, help="Load nothing but the built-in plugins.")(command)
-    return click.option(
+def number_pair(option: str, text: str) -> tuple[float, float]:
+    """The two numbers of ``LOW,HIGH``; ``option`` is named where they are none."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise RequestError(f"{option} {text}", expected=f"{option} LOW,HIGH") from None
+    return low, high
+
+
+config_option = click.option(
+    "--config",
+    metavar="FILE",
+    help="Your own mtbench.toml (default: MTBENCH_CONFIG, or in your configuration folder).",
+)
+_CALL = "NAME[:p=v,...]"
+_PLUGINS = (
+    click.option(
         "--plugin",
         "plugin_files",
         multiple=True,
         metavar="FILE",
         help="Load a plugin from a Python file; may be repeated.",
-    )(command)
+    ),
+    click.option("--no-plugins", is_flag=True, help="Load nothing but the built-in plugins."),
+)
+_SUITE = (
+    click.option(
+        "-t",
+        "--translator",
+        "translators",
+        multiple=True,
+        metavar=_CALL,
+        help="Only these translators; may be repeated.",
+    ),
+    click.option("-d", "--dataset", "datasets", multiple=True, metavar=_CALL, help="Only these datasets."),
+    click.option("-s", "--segmenter", "segmenters", multiple=True, metavar=_CALL, help="Only these segmenters."),
+    click.option("-m", "--metric", "metrics", multiple=True, metavar=_CALL, help="Only these metrics."),
+    click.option("--seed", "seeds", multiple=True, type=int, help="Seed of the translators; may be repeated."),
+    click.option(
+        "--precision", type=click.Choice(["fp32", "tf32", "bf16"]), help="Arithmetic; part of every result's identity."
+    ),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change the suite: seeds=[0,1], datasets.NAME.params.size=64.",
+    ),
+    click.option(
+        "--store", metavar="DIR", help="Where artefacts are kept (default: MTBENCH_STORE or the cache folder)."
+    ),
+    config_option,
+    click.option("--trust-suite", is_flag=True, help="Let SUITE name programs; they are shown first."),
+)
 
 
-def config_option(command: F) -> F:
-    """``--config FILE``."""
-    return click.option(
-        "--config",
-        metavar="FILE",
-        help="Your own mtbench.toml (default: MTBENCH_CONFIG, or in your configuration folder).",
-    )(command)
+def plugin_options(command: F) -> F:
+    """``--plugin FILE`` and ``--no-plugins``."""
+    for option in reversed(_PLUGINS):
+        command = option(command)
+    return command
 
 
 def suite_options(command: F) -> F:
     """What narrows or changes a suite."""
-    options = [
-        click.option(
-            "-t",
-            "--translator",
-            "translators",
-            multiple=True,
-            metavar="NAME[:p=v,...]",
-            help="Only these translators; may be repeated.",
-        ),
-        click.option(
-            "-d",
-            "--dataset",
-            "datasets",
-            multiple=True,
-            metavar="NAME[:p=v,...]",
-            help="Only these datasets.",
-        ),
-        click.option(
-            "-s",
-            "--segmenter",
-            "segmenters",
-            multiple=True,
-            metavar="NAME[:p=v,...]",
-            help="Only these segmenters.",
-        ),
-        click.option("-m", "--metric", "metrics", multiple=True, metavar="NAME[:p=v,...]", help="Only these metrics."),
-        click.option("--seed", "seeds", multiple=True, type=int, help="Seed of the translators; may be repeated."),
-        click.option(
-            "--precision",
-            type=click.Choice(["fp32", "tf32", "bf16"]),
-            help="Arithmetic; part of every result's identity.",
-        ),
-        click.option(
-            "--set",
-            "settings",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Change the suite: seeds=[0,1], datasets.NAME.params.size=64.",
-        ),
-        click.option(
-            "--store",
-            metavar="DIR",
-            help="Where artefacts are kept (default: MTBENCH_STORE or the cache folder).",
-        ),
-        config_option,
-        click.option("--trust-suite", is_flag=True, help="Let SUITE name programs; they are shown first."),
-    ]
-    for option in reversed(options):
+    for option in reversed(_SUITE):
         command = option(command)
     return command

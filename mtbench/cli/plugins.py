@@ -16,6 +16,7 @@ from mtbench.registry.discovery import discover
 from mtbench.registry.specs import KINDS
 
 if TYPE_CHECKING:
+    from mtbench.registry.plugin import Plugin
     from mtbench.registry.registry import Registry
 
 
@@ -35,18 +36,8 @@ def command(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_p
             raise RequestError(f"there is no plugin '{name}'", matches=matches, remedy=registry.problem_of(name))
     problems = [p for p in registry.plugins if p.problem]
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "plugins": rows,
-                    "set_aside": [
-                        {"name": p.name, "origin": p.origin, "problem": p.problem, "remedy": p.remedy} for p in problems
-                    ],
-                },
-                indent=1,
-                default=str,
-            )
-        )
+        set_aside = [{key: getattr(p, key) for key in ("name", "origin", "problem", "remedy")} for p in problems]
+        click.echo(json.dumps({"plugins": rows, "set_aside": set_aside}, indent=1, default=str))
     elif name is not None:
         for row in rows:
             _show(row, Console())
@@ -79,7 +70,7 @@ def _row(registry: Registry, kind: str, name: str) -> dict[str, Any]:
     return row
 
 
-def _list(rows: list[dict[str, Any]], problems: list[Any], console: Any) -> None:
+def _list(rows: list[dict[str, Any]], problems: list[Plugin], console: Console) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     order = list(KINDS)
     lines = [
@@ -99,7 +90,7 @@ def _list(rows: list[dict[str, Any]], problems: list[Any], console: Any) -> None
         console.print(f"  {plugin.problem}. To mend it: {plugin.remedy}.", markup=False, highlight=False)
 
 
-def _show(row: dict[str, Any], console: Any) -> None:
+def _show(row: dict[str, Any], console: Console) -> None:
     console.print(f"[bold]{row['name']}[/]  {row['kind']} of {row['distribution']} {row['version']}", highlight=False)
     for key in ("description", "citation", "licence"):
         if row.get(key):

@@ -47,15 +47,7 @@ from mtbench.report import write_figure, write_report
 )
 @click.option("--title", default="", help="The heading.")
 @click.option("--with-provenance", is_flag=True, help="Show host names, folders and logs, too.")
-def command(
-    results: str,
-    output: Path | None,
-    figure: str | None,
-    store: str | None,
-    slices: tuple[str, ...],
-    rename: tuple[str, ...],
-    **options: object,
-) -> None:
+def command(results: str, output: Path | None, figure: str | None, rename: tuple[str, ...], **options: object) -> None:
     """Write RESULTS as one HTML page that stands alone: a results directory, or published:midl2024.
 
     Tables, the same slices through every translator, correlations, values by case, training curves, cost, failures
@@ -65,10 +57,10 @@ def command(
     if figure is not None:
         if output is None:
             raise RequestError("a figure needs a file", remedy=f"Say -o {figure}.png (or .svg, .pdf)")
-        missing_letters = write_figure(figure, results, output, store=store, slices=slices, rename=names, **options)  # type: ignore[arg-type]
+        missing_letters = write_figure(figure, results, output, rename=names, **options)  # type: ignore[arg-type]
         click.echo(f"wrote {output}", err=True)
         if missing_letters:
             click.echo(f"no installed font has the letters {missing_letters}: install one, or say --rename", err=True)
         return
-    page = write_report(results, output, store=store, slices=slices, rename=names, **options)  # type: ignore[arg-type]
+    page = write_report(results, output, rename=names, **options)  # type: ignore[arg-type]
     click.echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)", err=True)

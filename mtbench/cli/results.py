@@ -62,7 +62,7 @@ def show(results: str, unit: str | None, intervals: bool, std: bool, units: bool
     render(build_table(load(results), spread="interval" if intervals else "std" if std else "none"), console)
 
 
-def _list(results: str, console: Any) -> None:
+def _list(results: str, console: Console) -> None:
     last = {a["unit_key"]: a for a in load(results, "attempts").to_pylist()}
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
     for head in ("unit", "name", "state", "seconds"):
@@ -73,7 +73,7 @@ def _list(results: str, console: Any) -> None:
     console.print(table)
 
 
-def _print_details(details: UnitDetails, host: bool, console: Any) -> None:
+def _print_details(details: UnitDetails, host: bool, console: Console) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

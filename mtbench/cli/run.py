@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.console import Console
 
 from mtbench.api import run
 from mtbench.cli.options import plugin_options, suite_options
-
-if TYPE_CHECKING:
-    from mtbench.api import RunResult
 
 
 @click.command()
@@ -51,32 +48,22 @@ def command(suite: str, **options: Any) -> int:
     out = Console()
     out.print()
     result.show(out)
-    _close(result, console)
-    return 1 if result.summary.failed else 0
-
-
-def _close(result: RunResult, console: Console) -> None:
-    counts = result.summary.counts
+    counts, failures = result.summary.counts, result.summary.failures
     new, cached = counts.get("ok", 0), counts.get("cached", 0)
-    if not new and not result.summary.failed:
+    if not new and not failures:
         console.print(f"\nNothing to do: all {cached} units were there already.", highlight=False)
     else:
         text = f"\n{new} units done, {cached} were there already"
-        if result.summary.failed:
-            text += f", {len(result.summary.failures)} failed, {counts.get('skipped', 0)} skipped because of them"
+        if failures:
+            text += f", {len(failures)} failed, {counts.get('skipped', 0)} skipped because of them"
         console.print(f"{text} ({result.summary.seconds:.0f} s).", highlight=False)
-    for name, reason in result.summary.failures[:10]:
+    for name, reason in failures[:10]:
         console.print(f"  failed: {name}: {reason}", highlight=False, markup=False)
-    path = _short(result.path)
+    path, here = result.results.path, Path.cwd()
+    path = path.relative_to(here) if path.is_relative_to(here) else path
     console.print(f"\nResults: {path}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"Next:    mtbench export {path}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"         mtbench report {path}", highlight=False, markup=False, soft_wrap=True)
-    if result.summary.failed:
+    if failures:
         console.print("         the same `mtbench run` command tries again what failed", highlight=False)
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    return 1 if failures else 0

@@ -8,10 +8,10 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from mtbench.cli.options import plugin_options
+from mtbench.cli.options import number_pair, plugin_options
+from mtbench.engine.progress import activity_bars
 from mtbench.errors import RequestError
 from mtbench.scoring import score
 
@@ -56,22 +56,14 @@ def command(translated: str, target: str, as_json: bool, no_intervals: bool, **o
     The features of TARGET are kept, so that the next folder is scored in half the time.
     """
     options["weights"] = dict(_pair("--weights", item) for item in options["weights"])
-    options["window"] = _numbers("--window", options["window"]) if options["window"] else None
+    options["window"] = number_pair("--window", options["window"]) if options["window"] else None
     if options["labels"]:
         pairs = [_pair("--labels", item) for item in options["labels"].split(",")]
         if not all(key.isdigit() for key, _ in pairs):
             raise RequestError(f"--labels {options['labels']}", expected="1=NAME,2=NAME")
         options["labels"] = {int(key): name for key, name in pairs}
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def report(activity: str, done: int, total: int) -> None:
-            if activity and activity not in tasks:
-                tasks[activity] = progress.add_task(activity, total=total)
-            if activity:
-                progress.update(tasks[activity], completed=done, total=total)
-
+    with activity_bars(console) as report:
         rows = score(translated, target, intervals=not no_intervals, report=report, **options)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
@@ -86,15 +78,7 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _numbers(option: str, text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise RequestError(f"{option} {text}", expected=f"{option} LOW,HIGH") from None
-    return low, high
-
-
-def _print(rows: list[dict[str, Any]], out: Any, console: Any) -> None:
+def _print(rows: list[dict[str, Any]], out: Console, console: Console) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for header in ("metric", "value", "95 % interval", "N", "patients"):
         table.add_column(header, justify="left" if header == "metric" else "right")

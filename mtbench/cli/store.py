@@ -15,10 +15,11 @@ from rich.text import Text
 
 from mtbench.cli.options import plugin_options, suite_options
 from mtbench.engine.adopt import adopt
-from mtbench.errors import RequestError, close_matches
+from mtbench.engine.amounts import duration, size
+from mtbench.engine.request import check_stage
+from mtbench.errors import RequestError
 from mtbench.plan.request import PlanRequest
 from mtbench.results.usage import forget, look, remove, size_of
-from mtbench.stages import STAGES
 from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
 
@@ -86,12 +87,7 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
     Nothing younger than an hour goes, so that runs under way lose nothing.
     """
     for stage in keep:
-        if stage not in STAGES:
-            raise RequestError(
-                f"there is no stage '{stage}'",
-                expected="one of " + ", ".join(STAGES),
-                matches=close_matches(stage, STAGES),
-            )
+        check_stage(stage)
     place = Store(store_folder(store))
     usage = look(place)
     if usage.missing and not forget_missing:
@@ -108,7 +104,7 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
     _list(going, console)
     if usage.leftovers:
         leftover_bytes = sum(size_of(path) for path in usage.leftovers)
-        console.print(f"{len(usage.leftovers)} leftovers of killed runs, {_bytes(leftover_bytes)}", highlight=False)
+        console.print(f"{len(usage.leftovers)} leftovers of killed runs, {size(leftover_bytes)}", highlight=False)
     console.print(f"{len(going)} artefacts, {_size(going)}", highlight=False)
     if dry_run or not (yes or click.confirm("Delete them?")):
         return 0
@@ -124,12 +120,7 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
 @suite_options
 @click.option("--replace", is_flag=True, help="Take the place of a fit that is there already.")
 @plugin_options
-def adopt_fit(
-    suite: str,
-    what: Path,
-    replace: bool,
-    **options: Any,
-) -> int:
+def adopt_fit(suite: str, what: Path, replace: bool, **options: Any) -> int:
     """Take a model trained elsewhere as the fit of SUITE's translator (-t) or segmenter (-s).
 
     FILE-OR-FOLDER is what the plugin's save() writes: the folder of a fit in another store, say. It is loaded once
@@ -146,17 +137,17 @@ def adopt_fit(
     return 0
 
 
-def _list(artefacts: Iterable[StoredArtefact], console: Any) -> None:
+def _list(artefacts: Iterable[StoredArtefact], console: Console) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("artefact", overflow="fold")
     for header in ("size", "made in", "users"):
         table.add_column(header, justify="right")
     for k in sorted(artefacts, key=lambda k: -k.bytes):
-        table.add_row(Text(k.name), _bytes(k.bytes), _time([k]), str(len(k.users)))
+        table.add_row(Text(k.name), size(k.bytes), _time([k]), str(len(k.users)))
     console.print(table)
 
 
-def _print_state(usage: Usage, unused: list[StoredArtefact], console: Any) -> None:
+def _print_state(usage: Usage, unused: list[StoredArtefact], console: Console) -> None:
     if usage.missing:
         console.print("not there any more: " + ", ".join(usage.missing), style="yellow", highlight=False, markup=False)
     if usage.leftovers:
@@ -165,45 +156,22 @@ def _print_state(usage: Usage, unused: list[StoredArtefact], console: Any) -> No
         console.print(f"mtbench store prune would free {_size(unused)} or more", highlight=False)
 
 
-def _as_json(root: Path, usage: Usage) -> dict[str, Any]:
+def _as_json(root: Path, usage: Usage) -> dict[str, object]:
     unused = {k.address for k in usage.unused()}
+    shown = ("stage", "address", "name", "bytes", "seconds", "users")
     return {
         "store": str(root),
         "missing": list(usage.missing),
         "leftovers": len(usage.leftovers),
         "artefacts": [
-            {
-                "stage": k.stage,
-                "address": k.address,
-                "name": k.name,
-                "bytes": k.bytes,
-                "seconds": k.seconds,
-                "users": k.users,
-                "can_go": k.address in unused,
-            }
-            for k in usage.artefacts
+            {**{name: getattr(k, name) for name in shown}, "can_go": k.address in unused} for k in usage.artefacts
         ],
     }
 
 
 def _size(artefacts: Iterable[StoredArtefact]) -> str:
-    return _bytes(sum(k.bytes for k in artefacts))
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
+    return size(sum(k.bytes for k in artefacts))
 
 
 def _time(artefacts: Iterable[StoredArtefact]) -> str:
-    seconds = sum(k.seconds or 0.0 for k in artefacts)
-    return (
-        f"{seconds:.1f} s"
-        if seconds < 90
-        else f"{seconds / 60:.1f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
+    return duration(sum(k.seconds or 0.0 for k in artefacts))

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import Progress, TaskID
 
-from mtbench.cli.options import config_option, plugin_options
+from mtbench.cli.options import config_option, number_pair, plugin_options
+from mtbench.engine.progress import activity_bars
 from mtbench.errors import RequestError
 from mtbench.translation import translate
 
@@ -44,18 +44,11 @@ def command(name: str, input: str, output: str, **options: Any) -> None:
     """
     options["window"], options["percentiles"] = _window(options["window"])
     if options["target_window"]:
-        options["target_window"] = _pair("--target-window", options["target_window"])
+        options["target_window"] = number_pair("--target-window", options["target_window"])
     if options["labels"]:
         options["labels"] = _labels(options["labels"])
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def report(activity: str, done: int, total: int) -> None:
-            if activity not in tasks:
-                tasks[activity] = progress.add_task(activity, total=total)
-            progress.update(tasks[activity], completed=done, total=total)
-
+    with activity_bars(console) as report:
         result = translate(name, input, output, report=report, **options)
     for path, reason in result.left_out:
         click.echo(f"left out: {path}: {reason}", err=True)
@@ -73,16 +66,8 @@ def _window(text: str | None) -> tuple[tuple[float, float] | None, tuple[float, 
     if not text:
         return None, None
     if text.count("%") == 2:
-        return None, _pair("--window", text.replace("%", ""))
-    return _pair("--window", text), None
-
-
-def _pair(option: str, text: str) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise RequestError(f"{option} {text}", expected=f"{option} LOW,HIGH") from None
-    return low, high
+        return None, number_pair("--window", text.replace("%", ""))
+    return number_pair("--window", text), None
 
 
 def _labels(text: str) -> dict[int, str]:

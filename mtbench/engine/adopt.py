@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtbench.engine.maker import Maker
+from mtbench.engine.record import ancestors
 from mtbench.errors import DataError, MtbenchError, RequestError
 from mtbench.plan import Plan
 from mtbench.registry.basespec import Spec
@@ -91,25 +92,14 @@ def _the_fit(plan: Plan, kind: str) -> Unit:
 
 
 def _find_inputs(plan: Plan, unit: Unit, maker: Maker) -> None:
-    ancestors = _above(plan, unit)
+    above = {other.key for other in ancestors(plan, unit)}
     for key, other in plan.units.items():
-        if key in ancestors and maker.find(other) is None:
+        if key in above and maker.find(other) is None:
             raise RequestError(
                 f"'{other.name}' has not been done yet, and a fit belongs to the data it was made for",
                 where=f"suite '{plan.suite.name}'",
                 remedy="Prepare the data first (mtbench data prepare, or a run of a translator without a fit)",
             )
-
-
-def _above(plan: Plan, unit: Unit) -> set[str]:
-    ancestors: set[str] = set()
-    waiting = list(unit.inputs.values())
-    while waiting:
-        key = waiting.pop()
-        if key not in ancestors:
-            ancestors.add(key)
-            waiting += plan.units[key].inputs.values()
-    return ancestors
 
 
 def _files(what: Path) -> dict[str, Path]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mtbench.registry.plugin import PluginReference
@@ -71,7 +68,7 @@ class Job(Record):
         plugin = self.plugin
         return {
             "format": 1,
-            "key": self.key,
+            "key": self.unit.key,
             "stage": self.unit.stage,
             "unit": self.unit.to_json(),
             "inputs": {role: artefact.digest for role, artefact in self.inputs.items()},
@@ -108,12 +105,3 @@ class Outcome(Record):
     device: str = ""
     started: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
-
-
-def events_folder(unit: Unit, results: Path) -> str:
-    """Where a fit leaves TensorBoard events: with the results or below ``MTBENCH_TENSORBOARD`` (empty: nowhere)."""
-    base = os.environ.get("MTBENCH_TENSORBOARD", str(results / "tensorboard"))
-    if unit.stage != "fit" or not base:
-        return ""
-    _, _, plain = re.sub(r"\[.*\]", "", unit.name).partition(" ")
-    return str(Path(base).resolve() / re.sub(r"[^\w.]+", "-", f"{plain} {unit.key[:8]}"))

@@ -33,6 +33,7 @@ class Maker:
     Attributes:
         leases: of this process.
         artefacts: by unit key, of the units that have ended well.
+        places: by unit key, where an artefact is or will be, as far as that is known.
         poll: seconds between looks at a unit that another process makes.
     """
 
@@ -41,7 +42,7 @@ class Maker:
         self._registry = registry
         self._store = store
         self._hashes = Hashes(store.root / "hashes.sqlite")
-        self._places: dict[str, Place] = {}
+        self.places: dict[str, Place] = {}
         self._lease_addresses: dict[str, str] = {}
         self.leases = Leases(store.root, patience)
         self.artefacts: dict[str, Artefact] = {}
@@ -51,11 +52,6 @@ class Maker:
         """Give all leases back."""
         self.leases.close()
         self._hashes.close()
-
-    def address(self, unit: Unit) -> str:
-        """Where the unit's artefact is or will be, as far as that is known; empty before its inputs are there."""
-        place = self._places.get(unit.key)
-        return place.address if place else ""
 
     def find(self, unit: Unit, *, cached_only: bool = False) -> Artefact | None:
         """The unit's artefact, without a lease.
@@ -81,20 +77,21 @@ class Maker:
             DataError, PluginError, StoreError: its place cannot be known, or what lies there cannot be read.
         """
         self.release(unit)
-        while True:
-            place = self._locate(unit)
+        leased: Place | None = None
+        # Whoever held the lease before may have finished, and read raw files that nobody had read before.
+        while (place := locate(unit, self._registry, self._hashes, self._store, self.artefacts)) != leased:
+            self.release(unit)
+            self.places[unit.key] = place
             # What lies at a provisional address is moved by the holder of its lease and nobody else.
-            if not fresh and not place.provisional and self._look(unit) is not None:
-                return self.artefacts[unit.key]
+            if not (fresh or place.provisional) and (artefact := self._store.get(unit.stage, place.address)):
+                self.artefacts[unit.key] = artefact
+                return artefact
             lease = self.leases.take(place.address)
             if lease is None:
                 return None
             self._lease_addresses[unit.key] = place.address
-            # Whoever held the lease before may have finished, and read raw files that nobody had read before.
-            if self._locate(unit) == place:
-                break
-            self.release(unit)
-        if fresh or self._look(unit) is None:
+            leased = place
+        if fresh or self._store.get(unit.stage, place.address) is None:
             return lease
         artefact = self.settle(unit)
         self.release(unit)
@@ -112,14 +109,15 @@ class Maker:
 
     def job(self, unit: Unit, lease: Lease | None) -> Job:
         """The job that makes a unit under a lease."""
-        place = self._places[unit.key]
-        inputs = {role: (self._plan.units[key].stage, self.artefacts[key]) for role, key in unit.inputs.items()}
+        place = self.places[unit.key]
+        inputs = {}
+        for role, key in unit.inputs.items():
+            artefact = self.artefacts[key]
+            inputs[role] = Input(self._plan.units[key].stage, artefact.path.name, artefact.digest)
         return Job(
             unit=unit,
             address=place.address,
-            inputs={
-                role: Input(stage, artefact.path.name, artefact.digest) for role, (stage, artefact) in inputs.items()
-            },
+            inputs=inputs,
             contents=contents(unit, self.artefacts),
             store=str(self._store.root),
             files=place.files,
@@ -133,29 +131,19 @@ class Maker:
         Raises:
             DataError: a raw file has changed meanwhile.
         """
-        place = self._places[unit.key]
+        place = self.places[unit.key]
         if place.provisional:
             where = settle(unit, self._registry, self._hashes, self._store, self.artefacts, place.files)
-            self._places[unit.key] = Place(where, place.files, provisional=False)
-        artefact = self._look(unit)
+            place = self.places[unit.key] = Place(where, place.files, provisional=False)
+        artefact = self._store.get(unit.stage, place.address)
         assert artefact is not None
+        self.artefacts[unit.key] = artefact
         return artefact
 
     def release(self, unit: Unit) -> None:
         """Give the lease on a unit back, if there is one."""
         if unit.key in self._lease_addresses:
             self.leases.release(self._lease_addresses.pop(unit.key))
-
-    def _locate(self, unit: Unit) -> Place:
-        self._places[unit.key] = place = locate(unit, self._registry, self._hashes, self._store, self.artefacts)
-        return place
-
-    def _look(self, unit: Unit) -> Artefact | None:
-        place = self._places[unit.key]
-        artefact = self._store.get(unit.stage, place.address)
-        if artefact is not None and not place.provisional:
-            self.artefacts[unit.key] = artefact
-        return artefact
 
 
 def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:

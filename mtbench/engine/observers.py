@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import copy
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from mtbench.engine.job import Outcome
 from mtbench.registry.registry import Registry
-from mtbench.stages.unit import Unit
 
 LOG = "observers.log"
 """In the results directory; there is one only if an observer has failed."""
 
 
+@dataclass
 class Observers:
     """The plugins that implement ``mtbench_unit_finished`` or ``mtbench_suite_finished``.
 
@@ -28,30 +27,18 @@ class Observers:
         say: shows a line to the user.
     """
 
-    def __init__(self, registry: Registry, folder: Path, say: Callable[[str], None]) -> None:
-        self._registry = registry
-        self._log = folder / LOG
-        self._say = say
-        self._last: dict[tuple[str, str], str] = {}
+    registry: Registry
+    folder: Path
+    say: Callable[[str], None]
+    _last: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def unit_finished(self, unit: Unit, outcome: Outcome) -> None:
-        """A unit has ended, and its end is recorded."""
-        self._call(
-            "mtbench_unit_finished",
-            lambda: copy.deepcopy({"unit": unit, "outcome": outcome}),
-            unit.name,
-        )
-
-    def suite_finished(self, tables: Mapping[str, Any]) -> None:
-        """The run is over, and its tables are written."""
-        self._call("mtbench_suite_finished", lambda: {"tables": dict(tables)})
-
-    def _call(self, hook: str, facts: Callable[[], dict[str, Any]], about: str = "") -> None:
-        manager = self._registry.manager
+    def tell(self, hook: str, about: str = "", **facts: object) -> None:
+        """Call ``hook`` with ``facts`` in every plugin that has it; ``about`` stands in the log of a failure."""
+        manager = self.registry.manager
         for implementation in reversed(getattr(manager.hook, hook).get_hookimpls()):
             others = [plugin for plugin in manager.get_plugins() if plugin is not implementation.plugin]
             try:
-                manager.subset_hook_caller(hook, others)(**facts())
+                manager.subset_hook_caller(hook, others)(**copy.deepcopy(facts))
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # SystemExit too: an observer does not end a run
@@ -60,16 +47,17 @@ class Observers:
     def _failed(self, hook: str, plugin: str, about: str, error: BaseException) -> None:
         # Not str(error), which may itself raise.
         trace = traceback.TracebackException.from_exception(error)
+        path = self.folder / LOG
         text, before = "".join(trace.format()), self._last.get((hook, plugin))
         self._last[hook, plugin] = text
-        where = f"The traceback is in {self._log}."
+        where = f"The traceback is in {path}."
         try:
-            with self._log.open("a", encoding="utf-8", errors="backslashreplace") as log:
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as log:
                 log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {hook} of {plugin}: {about}\n")
                 log.write("(as before)\n\n" if text == before else f"{text}\n")
         except OSError as refused:
-            where = f"Its traceback cannot be written to {self._log}: {refused.strerror or refused}."
+            where = f"Its traceback cannot be written to {path}: {refused.strerror or refused}."
         if before is None:
             origin, _, name = plugin.rpartition(":")
             message = " ".join(f"{type(error).__name__}: {trace}".split())[:200].rstrip(".: ")
-            self._say(f"The plugin '{name}' of {origin} failed in {hook}: {message}. The run is not affected. {where}")
+            self.say(f"The plugin '{name}' of {origin} failed in {hook}: {message}. The run is not affected. {where}")

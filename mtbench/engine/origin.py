@@ -40,26 +40,20 @@ def origin_columns(units: Iterable[Unit], artefacts: Mapping[str, Artefact]) -> 
         column = _COLUMNS[unit.kind]
         if unit.paths and artefact is None:
             pending.add(column)
+        # What was not known before the unit ran: files, and a fit that was not made by training.
+        parts, info = dict(unit.version), artefact.info if artefact else {}
+        # The sha256 of a network's weights has a column of its own.
+        if artefact and unit.paths and not (unit.kind == "extractor" and info.get("weights_sha256")):
+            parts["files sha256"] = artefact.manifest["files_fingerprint"][:SHORT]
+        # A translator may do without some weight files, and is another one then.
+        if unit.stage in ("fit", "translate") and info.get("weights"):
+            parts[f"{unit.stage} weights"] = ",".join(info["weights"])
+        if info.get("adopted"):
+            parts["adopted"] = hash_of(info["adopted"])[:SHORT]
         # A metric may read features of several networks.
         of = f"{unit.plugin} " if unit.kind == "extractor" else ""
-        parts = {**unit.version, **(_artefact_versions(unit, artefact) if artefact else {})}
         versions.setdefault(column, {}).update({of + name: value for name, value in parts.items()})
     return {**columns, **{c: "" if c in pending else canonical(version) for c, version in versions.items()}}
-
-
-def _artefact_versions(unit: Unit, artefact: Artefact) -> dict[str, str]:
-    """What was not known before the unit ran: files, and a fit that was not made by training."""
-    info = artefact.info
-    versions = {}
-    # The sha256 of a network's weights has a column of its own.
-    if unit.paths and not (unit.kind == "extractor" and info.get("weights_sha256")):
-        versions["files sha256"] = artefact.manifest["files_fingerprint"][:SHORT]
-    # A translator may do without some weight files, and is another one then.
-    if unit.stage in ("fit", "translate") and info.get("weights"):
-        versions[f"{unit.stage} weights"] = ",".join(info["weights"])
-    if info.get("adopted"):
-        versions["adopted"] = hash_of(info["adopted"])[:SHORT]
-    return versions
 
 
 @lru_cache(maxsize=64)

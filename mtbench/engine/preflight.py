@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mtbench.compute.inference import resolve_device
 from mtbench.compute.weights import find
+from mtbench.engine.amounts import size
 from mtbench.engine.maker import states
-from mtbench.engine.space import estimate, size
+from mtbench.engine.space import estimate
 from mtbench.errors import MtbenchError, PluginError, RequestError, WeightsError
 from mtbench.plan import Plan
 from mtbench.registry.contracts import Executor, Placement
@@ -30,15 +31,36 @@ def preflight(plan: Plan, registry: Registry, store: Store, executor: Executor, 
         MtbenchError: one thing is missing.
         RequestError: several are; all are listed.
     """
-    problems: list[MtbenchError] = [*_weights(plan, registry), *_paths(plan), *_imports(plan, registry)]
+    problems: list[MtbenchError] = [*_weights(plan, registry)]
+    seen: set[tuple[str, str]] = set()
+    for unit in plan.units.values():
+        for name, location in sorted(unit.paths.items()):
+            if (name, location) not in seen and not Path(location).exists():
+                where = f"{unit.kind or unit.stage} '{unit.plugin or unit.name}'"
+                what = f"'{name}' names {location}, which does not exist"
+                problems.append(RequestError(what, where=where, remedy="Correct the path"))
+            seen.add((name, location))
+    problems += _imports(plan, registry)
     problems += [RequestError(text, where="the executor") for text in executor.problems()]
-    problems += _device(executor, device)
+    if device and isinstance(executor, Placement) and executor.here:
+        try:
+            resolve_device(device)
+        except RequestError as error:
+            problems.append(error)
     if len(problems) == 1:
         raise problems[0]
     if problems:
         lines = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, 1))
         raise RequestError(f"{len(problems)} things stand in the way (no work was started):\n{lines}")
-    return _space(plan, registry, store)
+    place = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if free > 100e9:
+        return ""
+    rest = [key for key, state in states(plan, registry, store).items() if state != "cached"]
+    need = estimate(plan, rest, store)
+    if need <= free:
+        return ""
+    return f"The {len(rest)} units to come may need {size(need)}; {size(free)} are free at {place}."
 
 
 def _weights(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
@@ -61,19 +83,6 @@ def _weights(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
             )
 
 
-def _paths(plan: Plan) -> Iterator[MtbenchError]:
-    pairs: set[tuple[str, str]] = set()
-    for unit in plan.units.values():
-        for name, location in sorted(unit.paths.items()):
-            if (name, location) not in pairs and not Path(location).exists():
-                yield RequestError(
-                    f"'{name}' names {location}, which does not exist",
-                    where=f"{unit.kind or unit.stage} '{unit.plugin or unit.name}'",
-                    remedy="Correct the path",
-                )
-            pairs.add((name, location))
-
-
 def _imports(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
     """The heavy modules of plugins that are not our own, imported elsewhere: they may hang or crash."""
     imports: dict[str, Imports] = {}
@@ -90,23 +99,3 @@ def _imports(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
             where=list(imports)[position],
             remedy="Install what is missing, or leave its plugins out",
         )
-
-
-def _device(executor: Executor, device: str | None) -> Iterator[MtbenchError]:
-    if device and isinstance(executor, Placement) and executor.here:
-        try:
-            resolve_device(device)
-        except RequestError as error:
-            yield error
-
-
-def _space(plan: Plan, registry: Registry, store: Store) -> str:
-    place = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    if free > 100e9:
-        return ""
-    rest = [key for key, state in states(plan, registry, store).items() if state != "cached"]
-    need = estimate(plan, rest, store)
-    if need <= free:
-        return ""
-    return f"The {len(rest)} units to come may need {size(need)}; {size(free)} are free at {place}."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from rich.console import Console
 from rich.progress import (
@@ -18,20 +20,16 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mtbench.engine.amounts import duration
 from mtbench.stages.unit import Unit
 
 _WORD = {"ok": "[green]done[/]", "skipped": "[yellow]skipped[/]"}
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.1f} s" if value < 90 else f"{value / 60:.1f} min"
 
 
 class LiveProgress:
     """A bar for the suite, and one for each unit at work with its figures and time left."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -55,7 +53,7 @@ class LiveProgress:
         """Show a bar for the unit."""
         self._tasks[unit.key] = self._progress.add_task(unit.name, total=None, figures="")
 
-    def report(self, key: str, done: int, total: int, figures: Mapping[str, Any]) -> None:
+    def report(self, key: str, done: int, total: int, figures: Mapping[str, object]) -> None:
         """Move the unit's bar."""
         if key in self._tasks:
             self._progress.update(
@@ -72,7 +70,7 @@ class LiveProgress:
         if self._suite is not None:
             self._progress.advance(self._suite)
         if status == "ok":
-            self._progress.console.print(f"  {_WORD['ok']} {unit.name} [dim]{_seconds(seconds)}[/]", highlight=False)
+            self._progress.console.print(f"  {_WORD['ok']} {unit.name} [dim]{duration(seconds)}[/]", highlight=False)
         elif status not in ("cached", "skipped"):
             self._progress.console.print(f"  [red]{status}[/] {unit.name}", highlight=False)
         if reason and status not in ("cached", "skipped"):
@@ -87,17 +85,17 @@ class LiveProgress:
         self._progress.stop()
 
 
+@dataclass
 class PlainProgress:
     """One line when a unit ends, and for each unit at work one every 20 seconds."""
 
-    EVERY = 20.0
+    EVERY: ClassVar = 20.0
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._count = 0
-        self._total = 0
-        self._names: dict[str, str] = {}
-        self._last: dict[str, float] = {}
+    console: Console
+    _count: int = 0
+    _total: int = 0
+    _names: dict[str, str] = field(default_factory=dict)
+    _last: dict[str, float] = field(default_factory=dict)
 
     def begin(self, total: int) -> None:
         """Remember how many there are."""
@@ -108,39 +106,51 @@ class PlainProgress:
         self._names[unit.key] = unit.name
         self._last[unit.key] = time.monotonic()
 
-    def report(self, key: str, done: int, total: int, figures: Mapping[str, Any]) -> None:
+    def report(self, key: str, done: int, total: int, figures: Mapping[str, object]) -> None:
         """A line now and then."""
         now = time.monotonic()
         if now - self._last.get(key, now) >= self.EVERY:
             self._last[key] = now
             about = " ".join(f"{k} {_figure(v)}" for k, v in figures.items())
-            self._line(f"  {self._names.get(key, '')}: {done}{f' of {total}' if total else ''} {about}")
+            self.note(f"  {self._names.get(key, '')}: {done}{f' of {total}' if total else ''} {about}")
 
     def finished(self, unit: Unit, status: str, reason: str, seconds: float) -> None:
         """A line for everything that was done or went wrong."""
         self._count += 1
         if status == "cached":
             return
-        took = f" {_seconds(seconds)}" if status == "ok" else ""
-        self._line(f"[{self._count}/{self._total}] {unit.name}: {'done' if status == 'ok' else status}{took}")
+        took = f" {duration(seconds)}" if status == "ok" else ""
+        self.note(f"[{self._count}/{self._total}] {unit.name}: {'done' if status == 'ok' else status}{took}")
         if reason and status != "skipped":
-            self._line(f"    {reason}")
+            self.note(f"    {reason}")
 
     def note(self, text: str) -> None:
         """A line."""
-        self._line(text)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def end(self) -> None:
         """Nothing is left on the screen."""
 
-    def _line(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-
-def _figure(value: Any) -> str:
+def _figure(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def make_progress(console: Console) -> LiveProgress | PlainProgress:
     """Bars for a terminal, lines for a file or a pipe."""
     return LiveProgress(console) if console.is_terminal else PlainProgress(console)
+
+
+@contextmanager
+def activity_bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Bars on a terminal for what goes on within the block; call what it gives with activity, done and total."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(activity: str, done: int, total: int) -> None:
+            if activity and activity not in tasks:
+                tasks[activity] = progress.add_task(activity, total=total)
+            if activity:
+                progress.update(tasks[activity], completed=done, total=total)
+
+        yield report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,6 @@ from mtbench.paths import expand
 from mtbench.plan import Plan
 from mtbench.plan.request import PlanRequest
 from mtbench.registry.contracts import Executor
-from mtbench.registry.params import parse_call
 from mtbench.registry.registry import Registry
 from mtbench.registry.specs import ExecutorSpec
 from mtbench.stages import STAGES
@@ -52,33 +51,10 @@ class RunRequest(PlanRequest):
         """See :meth:`PlanRequest.of`; also refuses stages and devices that cannot exist."""
         request = super().of(suite, options)
         for stage in request.fresh:
-            if stage not in STAGES:
-                raise RequestError(
-                    f"there is no stage '{stage}'",
-                    expected="one of " + ", ".join(STAGES),
-                    matches=close_matches(stage, STAGES),
-                )
+            check_stage(stage)
         if request.device:
             check_device(request.device)
         return request
-
-    def registry(self, *, careful: bool = False) -> Registry:
-        """The plugins; a broken plugin file is refused: somebody who names a file wants it."""
-        registry = super().registry(careful=careful)
-        for plugin in registry.plugins:
-            if plugin.path is not None and plugin.problem:
-                raise RequestError(
-                    plugin.problem, where=f"plugin file {plugin.path}", remedy=plugin.remedy.capitalize()
-                )
-        return registry
-
-    def folder(self, suite: str) -> Path:
-        """The results directory."""
-        return Path(self.out) if self.out else Path("mtbench-results") / suite
-
-    def stages_again(self) -> frozenset[str]:
-        """The stages whose artefacts are made anew."""
-        return frozenset(STAGES if "all" in self.rerun else self.fresh)
 
     def units_again(self, plan: Plan) -> frozenset[str]:
         """The keys of the units whose artefacts are made anew.
@@ -86,21 +62,18 @@ class RunRequest(PlanRequest):
         Raises:
             RequestError: the plan has no such unit.
         """
-        again: set[str] = set()
+        units = plan.units
+        again = {key for key, unit in units.items() if "all" in self.rerun or unit.stage in self.fresh}
         for item in self.rerun:
             if item in ("failed", "all"):
                 continue
-            keys = {
-                key
-                for key, unit in plan.units.items()
-                if item == unit.name or (len(item) >= 8 and key.startswith(item))
-            }
+            keys = {key for key in units if item == units[key].name or (len(item) >= 8 and key.startswith(item))}
             if not keys:
                 raise RequestError(
                     f"the plan has no unit '{item}'",
                     where="--rerun",
                     expected="'failed', 'all', a unit's name or its key",
-                    matches=close_matches(item, [unit.name for unit in plan.units.values()]),
+                    matches=close_matches(item, [unit.name for unit in units.values()]),
                 )
             again |= keys
         return frozenset(again)
@@ -123,29 +96,26 @@ class RunRequest(PlanRequest):
             )
         return executor
 
-    def executor_name(self, registry: Registry) -> str:
-        """The executor's name, without its parameters."""
-        return parse_call(self.executor or registry.default(ExecutorSpec))[0]
-
-    @property
-    def memory_mb(self) -> float | None:
-        """The memory limit in MiB."""
-        return self.memory_gb * 1e9 / 2**20 if self.memory_gb else None
-
-    def words(self) -> Iterator[str]:
-        """The options that decide what a unit makes, for the command that makes it again."""
-        yield from super().words()
-        if self.device:
-            yield from ("--device", self.device)
-
-    def record(self, results: Path) -> dict[str, Any]:
-        """The command of the run as words, and the name of the suite's copy, which is written to ``results``."""
+    def record(self, results: Path) -> dict[str, object]:
+        """The command that makes the same, as words, and the name of the suite's copy, written to ``results``."""
+        options = [*self.words(), *(("--device", self.device) if self.device else ())]
         path = expand(self.suite)
         if not self.text and not path.is_file():
-            return {"suite": self.suite, "copy": "", "options": list(self.words())}
+            return {"suite": self.suite, "copy": "", "options": options}
         text = self.text.encode() if self.text else path.read_bytes()
         copy = f"suite-{hash_of(text.decode(errors='replace'))[:8]}.toml"
         if not (results / copy).exists():
             write_whole(results / copy, lambda file: file.write(text))
         suite = str((results / copy if self.text else path).resolve())
-        return {"suite": suite, "copy": copy, "options": list(self.words())}
+        return {"suite": suite, "copy": copy, "options": options}
+
+
+def check_stage(name: str) -> None:
+    """Refuse a stage that there is not.
+
+    Raises:
+        RequestError: with those that there are.
+    """
+    if name not in STAGES:
+        expected = "one of " + ", ".join(STAGES)
+        raise RequestError(f"there is no stage '{name}'", expected=expected, matches=close_matches(name, STAGES))

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import tempfile
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from mtbench.engine.amounts import size
 from mtbench.engine.executor import Session
-from mtbench.engine.job import Job, Outcome, events_folder
+from mtbench.engine.job import Job, Outcome
 from mtbench.engine.maker import Maker
 from mtbench.engine.observers import Observers
 from mtbench.engine.record import RunRecord, lost
 from mtbench.engine.request import RunRequest
 from mtbench.engine.signals import interrupts
-from mtbench.engine.space import estimate_text
+from mtbench.engine.space import estimate
 from mtbench.engine.worker import execute, failure
 from mtbench.errors import DiskFullError, LeaseLostError, MtbenchError
 from mtbench.plan import Plan, Row
 from mtbench.registry.codeid import code_identity
 from mtbench.registry.contracts import Executor
+from mtbench.registry.params import parse_call
 from mtbench.registry.registry import Registry
+from mtbench.registry.specs import ExecutorSpec
 from mtbench.results.directory import Results
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact, Store
@@ -46,7 +51,7 @@ class Watcher(Protocol):
     def started(self, unit: Unit) -> None:
         """A unit is submitted."""
 
-    def report(self, key: str, done: int, total: int, figures: Mapping[str, Any]) -> None:
+    def report(self, key: str, done: int, total: int, figures: Mapping[str, object]) -> None:
         """A running unit got further."""
 
     def finished(self, unit: Unit, status: str, reason: str, seconds: float) -> None:
@@ -113,21 +118,12 @@ class Scheduler:
         self._executor = executor
         self._request = request
         self._again = again
-        self._fresh = request.stages_again()
         self._results = results
         self._watcher = watcher
         self._observers = observers
         self._maker = Maker(plan, registry, store)
-        maker = self._maker
-        self._record = RunRecord(
-            plan,
-            registry,
-            maker.artefacts,
-            results,
-            maker.leases,
-            request.executor_name(registry),
-            request.record(results.path),
-        )
+        name = parse_call(request.executor or registry.default(ExecutorSpec))[0]
+        self._record = RunRecord(plan, registry, self._maker, results, name, request.record(results.path))
         self._dead: dict[str, str] = {}
         self._running: set[str] = set()
         self._full: DiskFullError | None = None
@@ -150,41 +146,36 @@ class Scheduler:
             KeyboardInterrupt: the user interrupted twice, or the process was asked to end.
         """
         start = time.monotonic()
-        with self._closing(), interrupts(self._interrupt):
-            self._store.sweep()
-            sweep(Path(tempfile.gettempdir()).glob(".tmp-*"))
-            self._record.recall()
-            self._maker.leases.sweep()
-            self._watcher.begin(len(self._plan.units))
-            for row in self._rows.get("", ()):
-                self._record.skipped(row, row.skipped)
-            self._executor.start(
-                Session(self._execute, self._watcher.report, self._plan.suite.threads, self._request.device or "")
-            )
-            self._loop()
-        self._summary.seconds = time.monotonic() - start
-        if self._full is not None:
-            rest = [key for key in self._plan.units if key not in self._maker.artefacts and key not in self._dead]
-            space = estimate_text(self._plan, rest, self._store)
-            raise DiskFullError(
-                str(self._full).rstrip("."), remedy=f"About {space} are needed for the {len(rest)} units to come"
-            )
-        return self._summary
-
-    @contextlib.contextmanager
-    def _closing(self) -> Iterator[None]:
         try:
-            yield
+            with interrupts(self._interrupt):
+                self._store.sweep()
+                sweep(Path(tempfile.gettempdir()).glob(".tmp-*"))
+                self._record.recall()
+                self._maker.leases.sweep()
+                self._watcher.begin(len(self._plan.units))
+                for row in self._rows.get("", ()):
+                    self._record.row(row, "skipped", row.skipped)
+                report = self._watcher.report
+                here = partial(execute, registry=self._registry, report=report)
+                self._executor.start(Session(here, report, self._plan.suite.threads, self._request.device or ""))
+                self._loop()
         finally:
             self._executor.close()
             with contextlib.suppress(DiskFullError):
                 for key in sorted(self._running):
                     outcome = lost(key, "The run was stopped by the user while this unit was at work.")
-                    unit = self._plan.units[key]
-                    self._record.attempt(unit, outcome, self._maker.address(unit), begun=True)
+                    self._record.attempt(self._plan.units[key], outcome, begun=True)
             self._maker.close()
             self._store.sweep()
             self._watcher.end()
+        self._summary.seconds = time.monotonic() - start
+        if self._full is not None:
+            rest = [key for key in self._plan.units if key not in self._maker.artefacts and key not in self._dead]
+            space = size(estimate(self._plan, rest, self._store))
+            raise DiskFullError(
+                str(self._full).rstrip("."), remedy=f"About {space} are needed for the {len(rest)} units to come"
+            )
+        return self._summary
 
     def _interrupt(self) -> None:
         self._summary.interrupted = True
@@ -194,11 +185,11 @@ class Scheduler:
 
     def _loop(self) -> None:
         units = self._plan.units
-        waiting = {key: len(set(unit.inputs.values())) for key, unit in units.items()}
-        users: dict[str, list[str]] = {}
+        waiting = Counter({key: len(set(unit.inputs.values())) for key, unit in units.items()})
+        users: defaultdict[str, list[str]] = defaultdict(list)
         for key, unit in units.items():
             for before in set(unit.inputs.values()):
-                users.setdefault(before, []).append(key)
+                users[before].append(key)
         ready = deque(key for key, count in waiting.items() if count == 0)
         elsewhere: list[str] = []
         note_sent = False
@@ -221,12 +212,10 @@ class Scheduler:
             if self._running and not ends:
                 for outcome in self._executor.wait(_POLL):
                     self._running.discard(outcome.key)
-                    unit = units[outcome.key]
                     if outcome.error_type == LeaseLostError.__name__:
                         elsewhere.append(outcome.key)
-                        loss = lost(outcome.key, outcome.reason)
-                        self._record.attempt(unit, loss, self._maker.address(unit), begun=True)
-                    elif self._finish(unit, outcome):
+                        self._record.attempt(units[outcome.key], lost(outcome.key, outcome.reason), begun=True)
+                    elif self._finish(units[outcome.key], outcome):
                         ends.append(outcome.key)
             elif elsewhere and not ends:
                 if not note_sent:
@@ -239,12 +228,8 @@ class Scheduler:
             # Depth first: what has become possible comes before what was possible already, so that rows
             # are finished one by one and not all at the end.
             for key in ends:
-                now = []
-                for user in users.get(key, ()):
-                    waiting[user] -= 1
-                    if waiting[user] == 0:
-                        now.append(user)
-                ready.extendleft(reversed(now))
+                waiting.subtract(users[key])
+                ready.extendleft(user for user in reversed(users[key]) if not waiting[user])
 
     # -- one unit
 
@@ -255,40 +240,42 @@ class Scheduler:
                 self._dead[unit.key] = self._dead[key]
                 self._end(unit, Outcome(unit.key, "skipped", reason=self._dead[key]))
                 return _Begun.ENDED
-        fresh = unit.stage in self._fresh or unit.key in self._again
+        fresh = unit.key in self._again
         try:
             result = self._maker.lease(unit, fresh=fresh)
             if fresh and result is not None:
-                self._store.drop(unit.stage, self._maker.address(unit))
+                self._store.drop(unit.stage, self._maker.places[unit.key].address)
         except DiskFullError:
             raise
         except Exception as error:
-            self._fail(unit, failure(unit.key, error))
+            self._end(unit, failure(unit.key, error))
             return _Begun.ENDED
         if result is None:
             return _Begun.ELSEWHERE
         if isinstance(result, Artefact):
             self._end(unit, Outcome(unit.key, "cached", digest=result.digest))
             return _Begun.ENDED
-        self._record.started(unit, self._maker.address(unit))
+        self._record.attempt(unit)
         self._watcher.started(unit)
         self._running.add(unit.key)
         self._executor.submit(self._job(unit, result))
         return _Begun.RUNNING
 
-    def _execute(self, job: Job) -> Outcome:
-        """Run a job in this process."""
-        return execute(job, self._registry, partial(self._watcher.report, job.key))
-
     def _job(self, unit: Unit, lease: Lease) -> Job:
+        # TensorBoard events of a fit go to the results or below MTBENCH_TENSORBOARD; where that is empty, nowhere.
+        events = os.environ.get("MTBENCH_TENSORBOARD", str(self._results.path / "tensorboard"))
+        if events:
+            _, _, plain = re.sub(r"\[.*\]", "", unit.name).partition(" ")
+            events = str(Path(events).resolve() / re.sub(r"[^\w.]+", "-", f"{plain} {unit.key[:8]}"))
+        memory = self._request.memory_gb
         return replace(
             self._maker.job(unit, lease),
             device=self._request.device or "",
             batch_size=self._request.batch_size,
             code=self._codes[unit.kind, unit.plugin] if unit.plugin else None,
             timeout=self._request.timeout,
-            memory_mb=self._request.memory_mb,
-            events=events_folder(unit, self._results.path),
+            memory_mb=memory * 1e9 / 2**20 if memory else None,
+            events=events if unit.stage == "fit" else "",
         )
 
     def _finish(self, unit: Unit, outcome: Outcome) -> bool:
@@ -296,34 +283,26 @@ class Scheduler:
         if outcome.error_type == DiskFullError.__name__:
             self._full = self._full or DiskFullError(outcome.reason)
             self._maker.release(unit)
-            self._record.attempt(unit, outcome, self._maker.address(unit), begun=True)
+            self._record.attempt(unit, outcome, begun=True)
             return False
         if outcome.status == "ok":
             try:
                 self._maker.settle(unit)
             except MtbenchError as error:
                 outcome = failure(unit.key, error)
-        if outcome.status == "ok":
-            self._end(unit, outcome, begun=True)
-        else:
-            self._fail(unit, outcome, begun=True)
+        self._end(unit, outcome, begun=True)
         return True
 
-    def _fail(self, unit: Unit, outcome: Outcome, *, begun: bool = False) -> None:
-        self._dead[unit.key] = f"{unit.name} failed: {outcome.reason}"
-        self._summary.failures.append((unit.name, outcome.reason))
-        self._end(unit, outcome, begun=begun)
-
     def _end(self, unit: Unit, outcome: Outcome, *, begun: bool = False) -> None:
+        good = outcome.status in ("ok", "cached")
         self._summary.counts[outcome.status] = self._summary.counts.get(outcome.status, 0) + 1
-        self._record.attempt(unit, outcome, self._maker.address(unit), begun=begun)
+        if not good and outcome.status != "skipped":
+            self._dead[unit.key] = f"{unit.name} failed: {outcome.reason}"
+            self._summary.failures.append((unit.name, outcome.reason))
+        self._record.attempt(unit, outcome, begun=begun)
         for row in self._rows.get(unit.key, ()):
-            if outcome.status in ("ok", "cached"):
-                self._record.measured(row)
-            else:
-                reason = outcome.reason if outcome.status != "skipped" else self._dead[unit.key]
-                self._record.failed(row, reason)
+            self._record.row(row, "measured" if good else "failed", "" if good else outcome.reason)
         self._maker.release(unit)
         text = outcome.reason or str(outcome.info.get("remark", ""))
         self._watcher.finished(unit, outcome.status, text, outcome.seconds)
-        self._observers.unit_finished(unit, outcome)
+        self._observers.tell("mtbench_unit_finished", unit.name, unit=unit, outcome=outcome)

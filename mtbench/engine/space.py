@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable
 
 from mtbench.errors import StoreError
@@ -15,38 +16,14 @@ _SAMPLE = 20
 
 def estimate(plan: Plan, keys: Iterable[str], store: Store) -> int:
     """Bytes that the artefacts of these units will take: as many as others of their stages in this store."""
-    sizes: dict[str, float] = {}
     total = 0.0
-    for key in keys:
-        stage = plan.units[key].stage
-        if stage not in sizes:
-            sizes[stage] = _mean(store, stage)
-        total += sizes[stage]
-    return int(total)
-
-
-def estimate_text(plan: Plan, keys: Iterable[str], store: Store) -> str:
-    """The same in words."""
-    return size(estimate(plan, keys, store))
-
-
-def size(count: float) -> str:
-    """Bytes in words: "1.2 GB"."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 10 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def _mean(store: Store, stage: str) -> float:
-    sizes = []
-    for folder in (store.root / "artefacts" / stage).glob("*/*"):
-        if not folder.name.startswith("."):
+    for stage, count in Counter(plan.units[key].stage for key in keys).items():
+        sizes: list[int] = []
+        for folder in (store.root / "artefacts" / stage).glob("*/[!.]*"):
             with contextlib.suppress(StoreError):
-                artefact = store.get(stage, folder.name)
-                if artefact is not None:
+                if artefact := store.get(stage, folder.name):
                     sizes.append(sum(file["bytes"] for file in artefact.manifest["files"].values()))
-        if len(sizes) >= _SAMPLE:
-            break
-    return sum(sizes) / len(sizes) if sizes else STAGES[stage].typical_bytes
+            if len(sizes) >= _SAMPLE:
+                break
+        total += count * (sum(sizes) / len(sizes) if sizes else STAGES[stage].typical_bytes)
+    return int(total)

@@ -82,7 +82,7 @@ class ProgressFile:
         self._path = progress_file(file)
         self._last = 0.0
 
-    def __call__(self, done: int, total: int, figures: Mapping[str, Any]) -> None:
+    def __call__(self, key: str, done: int, total: int, figures: Mapping[str, Any]) -> None:
         """Write it, unless that was done a moment ago."""
         now = time.monotonic()
         if now - self._last < 0.5:

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +37,21 @@ from mtbench.store.files import temporary_prefix
 from mtbench.store.hashes import Hashes
 from mtbench.store.leases import confirm
 
-ProgressReport = Callable[[int, int, Mapping[str, Any]], None]
+ProgressReport = Callable[[str, int, int, Mapping[str, object]], None]
 
 
-def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda done, total, figures: None) -> Outcome:
+def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda *progress: None) -> Outcome:
     """Run one job to its end; whatever goes wrong becomes an outcome, never an exception of this function.
 
     Args:
         job: what to do.
         registry: the plugins; with ``None`` the one that the job names is loaded, and no other.
-        report: called with the progress.
+        report: ``report(key, done, total, figures)`` shows the progress.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     clock = time.monotonic()
     info: dict[str, Any] = {}
-    outcome = Outcome(job.key, "ok")
+    outcome = Outcome(job.unit.key, "ok")
     light = STAGES[job.unit.stage].exact
     device = "cpu"
     try:
@@ -58,12 +59,25 @@ def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda
             registry = _load(job, job.plugin)
         if not light:
             device = resolve_device(job.device or None)
-        artefact = _run(job, registry, device, report, info)
+        # Whatever brings a BLAS comes before threads are limited.
+        stage = importlib.import_module(f"mtbench.stages.{job.unit.stage}")
+        if light:
+            limit_blas(job.unit.threads)
+        else:
+            import torch
+
+            prepare_torch(job.unit.precision, job.unit.threads)
+            # Plugins should draw from the context; one that does not still starts from the same place every time.
+            seed = derive(job.address)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.manual_seed(seed)
+        artefact = _run(job, stage.run, registry, device, report, info)
         outcome = replace(outcome, digest=artefact.digest)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        outcome = failure(job.key, error)
+        outcome = failure(job.unit.key, error)
     seconds = time.monotonic() - clock
     return replace(
         outcome,
@@ -121,23 +135,26 @@ def _load(job: Job, reference: PluginReference) -> Registry:
     return registry
 
 
-def _run(job: Job, registry: Registry | None, device: str, report: ProgressReport, info: dict[str, Any]) -> Artefact:
+def _run(
+    job: Job,
+    run: Callable[[Work[Any, Any], Path], Mapping[str, Any]],
+    registry: Registry | None,
+    device: str,
+    report: ProgressReport,
+    info: dict[str, Any],
+) -> Artefact:
     unit = job.unit
     stage = STAGES[unit.stage]
-    module = importlib.import_module(f"mtbench.stages.{stage.name}")
     store = Store(Path(job.store))
     inputs: dict[str, Artefact] = {}
     for role, source in job.inputs.items():
         artefact = store.get(source.stage, source.address)
         if artefact is None:
-            raise StoreError(
-                f"the artefact for '{role}' has gone from the store",
-                where=str(store.root),
-                remedy="Run again",
-            )
+            what = f"the artefact for '{role}' has gone from the store"
+            raise StoreError(what, where=str(store.root), remedy="Run again")
         inputs[role] = artefact
     registration = registry.get(unit.kind, unit.plugin) if registry and unit.plugin else None
-    partial = store.scratch(job.address)
+    unfinished = store.scratch(job.address)
     scratch = Path(tempfile.mkdtemp(prefix=temporary_prefix()))
     context = Context(
         task=unit.task,
@@ -148,25 +165,21 @@ def _run(job: Job, registry: Registry | None, device: str, report: ProgressRepor
         threads=unit.threads,
         batch_size=job.batch_size,
         scratch=scratch,
-        progress=report,
-        checkpoints=Checkpoints(partial) if stage.resumable and stage.uses_device else None,
-        partial=partial if stage.resumable and not stage.uses_device else None,
+        progress=partial(report, unit.key),
+        checkpoints=Checkpoints(unfinished) if stage.resumable and stage.uses_device else None,
+        partial=unfinished if stage.resumable and not stage.uses_device else None,
         events=Path(job.events) if job.events else None,
-        find_weights=_find_weights,
+        find_weights=find,
     )
-    if stage.exact:
-        limit_blas(unit.threads)
-    else:
-        _seed_everything(job)
     work: Work[Any, Any] = Work(unit, inputs, registration, context, job.strict)
     try:
         manifest = job.manifest(registration.spec.revision if registration else "")
         with store.create(unit.stage, job.address, manifest, info, lambda: confirm(job.lease)) as folder:
-            info.update(module.run(work, folder))
+            info.update(run(work, folder))
         if context.digests:
             with contextlib.closing(Hashes(store.root / "hashes.sqlite")) as hashes:
                 hashes.remember(context.digests)
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     except Exception:
         # Whoever has taken the unit over removes its partial results at the end.
         confirm(job.lease)
@@ -176,18 +189,3 @@ def _run(job: Job, registry: Registry | None, device: str, report: ProgressRepor
     result = store.get(unit.stage, job.address)
     assert result is not None
     return result
-
-
-def _find_weights(name: str) -> Path:
-    return find(name)
-
-
-def _seed_everything(job: Job) -> None:
-    """Plugins should draw from the context; one that does not still starts from the same place every time."""
-    import torch
-
-    prepare_torch(job.unit.precision, job.unit.threads)
-    seed = derive(job.address)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from mtbench.data import Task
@@ -164,7 +163,7 @@ class _Preparation:
                 outcome = execute(job, self.registry)
             else:
                 self.watcher.started(unit)
-                outcome = execute(job, self.registry, partial(self.watcher.report, unit.key))
+                outcome = execute(job, self.registry, self.watcher.report)
                 self.watcher.finished(unit, outcome.status, "", outcome.seconds)
             if outcome.error_type == LeaseLostError.__name__:
                 continue

@@ -10,8 +10,9 @@ import secrets
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,7 +34,8 @@ from mtbench.store.owner import owner
 
 MARKER = "mtbench-results.json"
 FORMAT = 1
-_STATE_KEY = b"mtbench.journal"
+STATE_KEY = b"mtbench.journal"
+"""In a table's metadata: the state of the journal that it was made from."""
 _JOURNAL_ONLY = ("type", "run", "at", "beat", "sum")
 """What only the journal says of an attempt."""
 
@@ -57,17 +59,18 @@ def load(results: str | os.PathLike[str], table: str = "scores") -> pa.Table:
     return conform(Results.open(Path(name)).table(table), TABLES[table])
 
 
+@dataclass
 class Results:
     """A results directory.
 
     Attributes:
         path: the folder.
+        latest: what is appended is dated later than this, whatever the clock says; seconds since the epoch.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._journal: Any = None
-        self._at = 0.0
+    path: Path
+    latest: float = 0.0
+    _journal: IO[str] | None = None
 
     @staticmethod
     def open(path: Path) -> Results:
@@ -133,11 +136,11 @@ class Results:
             sweep(self.path.glob(f"{TEMPORARY}*"))
             sweep(self.path.glob(f"journal/{TEMPORARY}*"))
             name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{owner()}-{secrets.token_hex(4)}.jsonl"
-            self._journal = (self.path / "journal" / name).open("a", encoding="utf-8")
+            self._journal = journal = (self.path / "journal" / name).open("a", encoding="utf-8")
         try:
             yield
         finally:
-            journal, self._journal = self._journal, None
+            self._journal = None
             # Closing tries once more to write what a full disk refused, and append() has reported it.
             with contextlib.suppress(OSError):
                 journal.close()
@@ -145,21 +148,14 @@ class Results:
                 if not os.path.getsize(journal.name):
                     os.unlink(journal.name)
 
-    def append(self, record: Mapping[str, Any]) -> None:
+    def append(self, record: Mapping[str, object]) -> None:
         """Add one line to the journal and flush it to disk; ``at`` says when."""
-        self._at = max(time.time(), self._at + 1e-6)
+        assert self._journal is not None, "inside writing()"
+        self.latest = max(time.time(), self.latest + 1e-6)
         with telling(self.path):
-            self._journal.write(journal_line({**record, "at": self._at}))
+            self._journal.write(journal_line({**record, "at": self.latest}))
             self._journal.flush()
             os.fsync(self._journal.fileno())
-
-    def not_before(self, at: float) -> None:
-        """Have what is appended from now on be later than ``at``, whatever the clock says."""
-        self._at = max(self._at, at)
-
-    def write_file(self, name: str, text: str) -> None:
-        """Write a file of the directory, whole."""
-        write_whole(self.path / name, lambda file: file.write(text.encode()))
 
     # -- reading
 
@@ -199,7 +195,7 @@ class Results:
             return self.rebuild()[name]
         try:
             with open_regular(path) as stream, pq.ParquetFile(stream) as file:
-                if not self.is_current(file.metadata.metadata):
+                if (file.metadata.metadata or {}).get(STATE_KEY) != self.state():
                     return self.rebuild()[name]
                 return file.read()
         except (pa.ArrowException, OSError) as error:
@@ -209,11 +205,7 @@ class Results:
                 remedy="Delete that file; it is rebuilt from the journal",
             ) from error
 
-    def is_current(self, metadata: Mapping[bytes, bytes] | None) -> bool:
-        """Whether a table with that metadata was made from the journal as it is now."""
-        return (metadata or {}).get(_STATE_KEY) == self._state()
-
-    def _state(self) -> bytes:
+    def state(self) -> bytes:
         """What the journal's files are called and how long they are. Not when they were written: clocks go wrong."""
         files = sorted((path.name, path.stat().st_size) for path in self.journals())
         return hash_of(files).encode()
@@ -221,10 +213,10 @@ class Results:
     def rebuild(self) -> dict[str, pa.Table]:
         """Make the tables from the journal and write them, if the directory can be written."""
         while True:
-            state = self._state()
+            state = self.state()
             tables = view(self.records())
             for name, data in tables.items():
-                output = data.replace_schema_metadata({_STATE_KEY: state})
+                output = data.replace_schema_metadata({STATE_KEY: state})
                 with contextlib.suppress(StoreError):
                     write_whole(
                         self.path / f"{name}.parquet",
@@ -233,11 +225,11 @@ class Results:
                         ),
                     )
             # Another run may have added to the journal meanwhile, or put newer tables where these are now.
-            if self._state() == state:
+            if self.state() == state:
                 return tables
 
 
-def journal_line(record: Mapping[str, Any]) -> str:
+def journal_line(record: Mapping[str, object]) -> str:
     """A record as the journal keeps it; ``sum`` is the CRC-32 of the rest, so that an altered line is noticed."""
     text = json.dumps(record, sort_keys=True, default=str)
     return f'{text[:-1]}, "sum": "{zlib.crc32(text.encode()):08x}"}}\n'

@@ -166,7 +166,8 @@ def _states(row: str, states: Sequence[tuple[_Source, Mapping[str, Any]]], tally
     for source, record in measurements:
         candidate = dict(record)
         alike = [(s, k) for s, k in rows if _request(k) == _request(candidate)]
-        same = [(s, k) for s, k in alike if _inputs(k) == _inputs(candidate)]
+        read = candidate["columns"].get("input_digest", "")
+        same = [(s, k) for s, k in alike if k["columns"].get("input_digest", "") == read]
         agreeing = [k for _, k in same if _agree(values(k), values(candidate))]
         if any(k["columns"]["fit_digest"] == candidate["columns"]["fit_digest"] for k in agreeing):
             tally.same += 1
@@ -210,10 +211,6 @@ def _request(record: Mapping[str, Any]) -> list[Any]:
     for score in record["scores"][:1]:
         fields |= score
     return [fields.get(name) for name in IDENTITY]
-
-
-def _inputs(record: Mapping[str, Any]) -> str:
-    return str(record["columns"].get("input_digest", ""))
 
 
 def _agree(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> bool:

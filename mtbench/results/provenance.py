@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import socket
 import subprocess
 from functools import cache
 from importlib import metadata
@@ -36,26 +35,12 @@ def git_commit() -> str:
     if not (root / ".git").exists():
         return ""
     try:
-        commit = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        ).stdout.strip()
-        changes = subprocess.run(
-            ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        ).stdout.strip()
+        commit, changes = (
+            subprocess.check_output(
+                ["git", "-C", str(root), *words], stderr=subprocess.DEVNULL, text=True, timeout=10
+            ).strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return commit + ("+" if changes else "")
-
-
-@cache
-def host() -> str:
-    """This machine's name."""
-    return socket.gethostname()

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mtbench.errors import MtbenchError, StoreError
 from mtbench.results.directory import Results
@@ -76,7 +75,11 @@ def look(store: Store) -> Usage:
     """Read all manifests, and the journals of the results directories that use the store."""
     artefacts = {(k.stage, k.address): k for k in _artefacts(store)}
     gone = []
-    for where in _users(store):
+    for note in sorted((store.root / USERS).glob("*.json")):
+        try:
+            where = str(json.loads(read_regular(note))["results"])
+        except (ValueError, KeyError, OSError, StoreError):
+            continue
         try:
             uses = _uses(Results.open(Path(where)))
         except MtbenchError:
@@ -120,26 +123,16 @@ def _artefacts(store: Store) -> Iterator[StoredArtefact]:
         yield StoredArtefact(folder.parts[-3], folder.name, folder, name, size_of(folder), manifest.lstat().st_mtime)
 
 
-def _users(store: Store) -> list[str]:
-    folders = []
-    for note in sorted((store.root / USERS).glob("*.json")):
-        try:
-            folders.append(str(json.loads(read_regular(note))["results"]))
-        except (ValueError, KeyError, OSError, StoreError):
-            continue
-    return folders
-
-
 def _uses(results: Results) -> dict[tuple[str, str], float]:
     """Stage and address of what each unit's last good attempt left, with the seconds it took."""
-    last: dict[str, dict[str, Any]] = {}
+    last: dict[str, tuple[str, str]] = {}
     seconds: dict[str, float] = {}
     for record in results.records():
         if record.get("type") == "attempt" and record["status"] in ("ok", "cached"):
-            last[record["unit_key"]] = record
+            last[record["unit_key"]] = record["stage"], record["artefact"]
             if record["status"] == "ok":
                 seconds[record["artefact"]] = record["seconds"]
-    return {(r["stage"], r["artefact"]): seconds.get(r["artefact"], 0.0) for r in last.values()}
+    return {place: seconds.get(place[1], 0.0) for place in last.values()}
 
 
 def _leftovers(store: Store) -> Iterator[Path]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mtbench.errors import StoreError
-from mtbench.results.directory import Results, last_states, view
+from mtbench.results.directory import STATE_KEY, Results, last_states, view
 from mtbench.results.merge import row_label
 from mtbench.results.schema import ATTEMPTS, SCHEMA_VERSION, SCORES, TABLES
 from mtbench.store.files import irregular, irregular_below, read_regular
@@ -164,7 +164,7 @@ def _tables(results: Results, records: list[dict[str, Any]]) -> Iterator[Finding
             continue
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                fresh = results.is_current(file.metadata.metadata)
+                fresh = (file.metadata.metadata or {}).get(STATE_KEY) == results.state()
                 table = file.read()
         except (pa.ArrowException, OSError) as error:
             text = f"the table is damaged ({str(error).splitlines()[0]}). Delete it: it is made anew from the journal"
