@@ -83,7 +83,7 @@ class RunResult:
 
 
 def run(
-    suite: str | Path | Mapping[str, Any], *, quiet: bool = False, console: Console | None = None, **options: Any
+    suite: str | Path | Mapping[str, Any], *, quiet: bool = False, console: Console | None = None, **options: object
 ) -> RunResult:
     """Run a suite.
 

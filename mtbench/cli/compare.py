@@ -118,7 +118,7 @@ def _obstacles(item: CellComparison) -> str:
     return f"a / b: {'; '.join(settings)}" if settings else f"stated on one side only: {', '.join(gaps)}"
 
 
-def _setting_text(value: Any) -> str:
+def _setting_text(value: object) -> str:
     if isinstance(value, dict):
         return format_call("", value)[1:-1]
     return str(value)[:12]
@@ -175,7 +175,7 @@ def _ranks(item: CellComparison) -> str:
     return f"{item.rank_a} → {item.rank_b}{shift}"
 
 
-def _strict(value: Any) -> Any:
+def _strict(value: object) -> object:
     """The same with null where JSON has no number."""
     if isinstance(value, dict):
         return {key: _strict(entry) for key, entry in value.items()}

@@ -70,7 +70,7 @@ def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -
         console.print(Text(remark, style="dim"))
 
 
-def as_record(correlations: Correlations) -> dict[str, Any]:
+def as_record(correlations: Correlations) -> dict[str, object]:
     """The correlations as JSON holds them."""
     return {
         "rule": correlations.rule,

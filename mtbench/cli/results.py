@@ -78,7 +78,7 @@ def _print_details(details: UnitDetails, host: bool, console: Console) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
 
-    def line(name: str, value: Any) -> None:
+    def line(name: str, value: object) -> None:
         if value not in (None, "", {}, []):
             table.add_row(name, Text(str(value)))
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -120,7 +120,7 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
 @suite_options
 @click.option("--replace", is_flag=True, help="Take the place of a fit that is there already.")
 @plugin_options
-def adopt_fit(suite: str, what: Path, replace: bool, **options: Any) -> int:
+def adopt_fit(suite: str, what: Path, replace: bool, **options: object) -> int:
     """Take a model trained elsewhere as the fit of SUITE's translator (-t) or segmenter (-s).
 
     FILE-OR-FOLDER is what the plugin's save() writes: the folder of a fit in another store, say. It is loaded once

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mtbench.engine.job import Job, Outcome
 
@@ -21,6 +20,6 @@ class Session:
     """
 
     execute: Callable[[Job], Outcome]
-    report: Callable[[str, int, int, Mapping[str, Any]], None]
+    report: Callable[[str, int, int, Mapping[str, object]], None]
     threads: int = 1
     device: str = ""

@@ -63,7 +63,7 @@ class Job(Record):
         """The unit's key."""
         return self.unit.key
 
-    def manifest(self, revision: str) -> dict[str, Any]:
+    def manifest(self, revision: str) -> dict[str, object]:
         """What is known of the artefact before it is made; ``revision`` is that of the plugin's spec."""
         plugin = self.plugin
         return {

@@ -19,7 +19,7 @@ from mtbench.plan import Plan, Row
 from mtbench.registry.registry import Registry
 from mtbench.results import provenance
 from mtbench.results.directory import Results
-from mtbench.results.schema import SCHEMA_VERSION
+from mtbench.results.schema import SCHEMA_VERSION, Attempt
 from mtbench.stages.unit import Unit
 from mtbench.store.files import write_whole
 from mtbench.store.leases import over
@@ -101,20 +101,19 @@ class RunRecord:
             return
         self._attempts[unit.key] += not begun
         environment = provenance.environment()
-        path = self.results.path / f"environment-{environment['id']}.json"
+        path = self.results.path / f"environment-{environment.id}.json"
         if not path.exists():
-            write_whole(path, lambda file: file.write(json.dumps(environment, indent=1).encode()))
+            write_whole(path, lambda file: file.write(json.dumps(vars(environment), indent=1).encode()))
         if self.request:
             self.results.append({"type": "request", "run": self.maker.leases.run, **self.request})
             self.request = {}
-        if outcome:
-            self.results.append(self._entry(unit, outcome))
-        else:
-            now = Outcome(unit.key, "", started=datetime.now(UTC).isoformat(timespec="seconds"))
-            begins = {"type": "started", "beat": str(self.maker.leases.beat)}
-            self.results.append({**self._entry(unit, now), **begins})
+        line: dict[str, object] = {"type": "attempt", "run": self.maker.leases.run}
+        if not outcome:
+            outcome = Outcome(unit.key, "", started=datetime.now(UTC).isoformat(timespec="seconds"))
+            line |= {"type": "started", "beat": str(self.maker.leases.beat)}
+        self.results.append(line | vars(self._entry(unit, outcome)))
 
-    def _entry(self, unit: Unit, outcome: Outcome) -> dict[str, object]:
+    def _entry(self, unit: Unit, outcome: Outcome) -> Attempt:
         from mtbench import __version__
 
         versions = {"mtbench": __version__}
@@ -123,31 +122,29 @@ class RunRecord:
                 plugin = self.registry.get(other.kind, other.plugin).plugin
                 versions[plugin.distribution] = plugin.version
         place = self.maker.places.get(unit.key)
-        return {
-            "type": "attempt",
-            "run": self.maker.leases.run,
-            "suite": self.plan.suite.name,
-            "unit_key": unit.key,
-            "stage": unit.stage,
-            "name": unit.name,
-            "attempt": self._attempts[unit.key],
-            "status": outcome.status,
-            "reason": outcome.reason,
-            "error_type": outcome.error_type,
-            "log": outcome.log or "\n".join(outcome.info.get("notes", ())),
-            "started": outcome.started,
-            "seconds": outcome.seconds,
-            "images": outcome.images,
-            "peak_memory_mb": outcome.peak_memory_mb,
-            "device": outcome.device,
-            "host": gethostname(),
-            "executor": self.executor,
-            "plugins": json.dumps(versions, sort_keys=True),
-            "git_commit": provenance.git_commit(),
-            "environment_id": provenance.environment()["id"],
-            "artefact": place.address if place else "",
-            "digest": outcome.digest,
-        }
+        return Attempt(
+            suite=self.plan.suite.name,
+            unit_key=unit.key,
+            stage=unit.stage,
+            name=unit.name,
+            attempt=self._attempts[unit.key],
+            status=outcome.status,
+            reason=outcome.reason,
+            error_type=outcome.error_type,
+            log=outcome.log or "\n".join(outcome.info.get("notes", ())),
+            started=outcome.started,
+            seconds=outcome.seconds,
+            images=outcome.images,
+            peak_memory_mb=outcome.peak_memory_mb,
+            device=outcome.device,
+            host=gethostname(),
+            executor=self.executor,
+            plugins=json.dumps(versions, sort_keys=True),
+            git_commit=provenance.git_commit(),
+            environment_id=provenance.environment().id,
+            artefact=place.address if place else "",
+            digest=outcome.digest,
+        )
 
     def row(self, row: Row, status: str, reason: str = "") -> None:
         """The state of a row: "measured", or "failed" or "skipped" with the reason."""

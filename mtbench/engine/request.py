@@ -47,7 +47,7 @@ class RunRequest(PlanRequest):
     rerun: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, suite: str | Path | Mapping[str, Any], options: Mapping[str, Any]) -> Self:
+    def of(cls, suite: str | Path | Mapping[str, Any], options: Mapping[str, object]) -> Self:
         """See :meth:`PlanRequest.of`; also refuses stages and devices that cannot exist."""
         request = super().of(suite, options)
         for stage in request.fresh:

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import FrameType
 
 from mtbench.errors import Terminated
 
@@ -26,7 +26,7 @@ def interrupts(finish: Callable[[], None]) -> Iterator[None]:
         return
     stopping = False
 
-    def interrupt(number: int, frame: Any) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
         if stopping:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -34,7 +34,7 @@ def interrupts(finish: Callable[[], None]) -> Iterator[None]:
         stopping = True
         finish()
 
-    def terminate(number: int, frame: Any) -> None:
+    def terminate(number: int, frame: FrameType | None) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_IGN)
         raise Terminated

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mtbench.engine.job import Job, Outcome
 from mtbench.errors import RequestError
@@ -66,7 +65,7 @@ def progress_file(file: Path) -> Path:
     return file.with_suffix(".progress.json")
 
 
-def read_progress(file: Path) -> tuple[int, int, Mapping[str, Any]] | None:
+def read_progress(file: Path) -> tuple[int, int, Mapping[str, object]] | None:
     """How far the job in ``file`` is: done, total, figures; ``None`` where it has not said yet."""
     try:
         done, total, figures = json.loads(progress_file(file).read_text(encoding="utf-8"))
@@ -82,7 +81,7 @@ class ProgressFile:
         self._path = progress_file(file)
         self._last = 0.0
 
-    def __call__(self, key: str, done: int, total: int, figures: Mapping[str, Any]) -> None:
+    def __call__(self, key: str, done: int, total: int, figures: Mapping[str, object]) -> None:
         """Write it, unless that was done a moment ago."""
         now = time.monotonic()
         if now - self._last < 0.5:
@@ -94,6 +93,6 @@ class ProgressFile:
             partial.replace(self._path)
 
 
-def _write(file: Path, record: Mapping[str, Any]) -> None:
+def _write(file: Path, record: Mapping[str, object]) -> None:
     text = json.dumps(record, sort_keys=True, default=str)
     write_whole(file, lambda stream: stream.write(text.encode()))

@@ -205,7 +205,7 @@ def row_label(columns: Mapping[str, Any]) -> str:
     return ", ".join(str(part) for part in (*parts, *numbers) if part)
 
 
-def _request(record: Mapping[str, Any]) -> list[Any]:
+def _request(record: Mapping[str, Any]) -> list[object]:
     """All that tables tell numbers apart by."""
     fields = dict(record["columns"])
     for score in record["scores"][:1]:

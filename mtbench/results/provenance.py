@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from mtbench.hashing import hash_of
 
 
-@cache
-def environment() -> dict[str, Any]:
+@dataclass(frozen=True)
+class Environment:
     """Python, platform and every installed distribution with its version; ``id`` is their hash."""
+
+    id: str
+    python: str
+    platform: str
+    machine: str
+    packages: list[str]
+
+
+@cache
+def environment() -> Environment:
+    """That of this process."""
     packages = sorted(
         {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions() if d.metadata["Name"]},
         key=str.lower,
     )
-    content = {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "packages": packages,
-    }
-    return {"id": hash_of(content)[:16], **content}
+    about = Environment("", platform.python_version(), platform.platform(), platform.machine(), packages)
+    content = {name: value for name, value in vars(about).items() if name != "id"}
+    return replace(about, id=hash_of(content)[:16])
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass, fields
 
 import pyarrow as pa
 
@@ -76,31 +76,37 @@ SCORES = pa.schema(
     ]
 )
 
+
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt at a unit, as the journal and the table of attempts hold it; null is what is not known."""
+
+    suite: str
+    unit_key: str
+    stage: str
+    name: str  # what a person calls the unit
+    attempt: int
+    status: str  # ok, cached, skipped, error, timeout, oom, lost
+    reason: str
+    error_type: str
+    log: str
+    started: str  # ISO 8601, UTC
+    seconds: float
+    images: int | None
+    peak_memory_mb: float | None
+    device: str
+    host: str
+    executor: str
+    plugins: str  # JSON: distribution and version of every plugin in it
+    git_commit: str
+    environment_id: str
+    artefact: str  # address in the store
+    digest: str
+
+
+_ARROW = {"str": _S, "int": _I, "float": _F}
 ATTEMPTS = pa.schema(
-    [
-        ("schema_version", _I),
-        ("suite", _S),
-        ("unit_key", _S),
-        ("stage", _S),
-        ("name", _S),  # what a person calls the unit
-        ("attempt", _I),
-        ("status", _S),  # ok, cached, skipped, error, timeout, oom, lost
-        ("reason", _S),
-        ("error_type", _S),
-        ("log", _S),
-        ("started", _S),  # ISO 8601, UTC
-        ("seconds", _F),
-        ("images", _I),
-        ("peak_memory_mb", _F),
-        ("device", _S),
-        ("host", _S),
-        ("executor", _S),
-        ("plugins", _S),  # JSON: distribution and version of every plugin in it
-        ("git_commit", _S),
-        ("environment_id", _S),
-        ("artefact", _S),  # address in the store
-        ("digest", _S),
-    ]
+    [("schema_version", _I), *((column.name, _ARROW[str(column.type).split()[0]]) for column in fields(Attempt))]
 )
 
 CASES = pa.schema(
@@ -138,7 +144,7 @@ def conform(data: pa.Table, schema: pa.Schema) -> pa.Table:
     return data.select(schema.names)
 
 
-def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+def table(rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> pa.Table:
     """Rows as a table of that schema; missing columns are null, unknown ones an error.
 
     Raises:

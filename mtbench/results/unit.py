@@ -153,7 +153,7 @@ def _narrowing_options(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     return options
 
 
-def as_record(details: UnitDetails) -> dict[str, Any]:
+def as_record(details: UnitDetails) -> dict[str, object]:
     """The details as JSON, without packages and host."""
     hidden = ("packages", "host", "folder")
     return {
