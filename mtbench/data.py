@@ -38,8 +38,8 @@ class Slice:
         index: position within the case, from 0.
         spacing: mm between rows and between columns of the stored image, where known.
         thickness: mm between neighbouring slices of the case, where known.
-        window: the values, in ``unit``, that are stored as 0 and as white; ``None`` where the file had none.
-        unit: unit of the original values ("HU"; empty for MR).
+        window: the values, in ``measure_unit``, that are stored as 0 and as white; ``None`` where the file had none.
+        measure_unit: unit of the original values ("HU"; empty for MR).
         file: where it came from, relative to the dataset's root.
         geometry: JSON text that says how to put the slice back into its volume; empty for plain images.
         scanner: manufacturer or model, where known.
@@ -54,7 +54,7 @@ class Slice:
     spacing: tuple[float, float] | None = None
     thickness: float | None = None
     window: tuple[float, float] | None = None
-    unit: str = ""
+    measure_unit: str = ""
     file: str = ""
     geometry: str = ""
     scanner: str = ""

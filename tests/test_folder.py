@@ -524,7 +524,7 @@ class TestVolumes:
                 "plane": "sagittal",
                 "normalise": "window",
                 "window": [-500, 500],
-                "unit": "HU",
+                "measure_unit": "HU",
             },
             "resize": "none",
         }
@@ -540,7 +540,7 @@ class TestVolumes:
         one = target[3]
         assert one.mask is not None
         assert one.image.shape == (10, 12)
-        assert (one.slice.patient_id, one.slice.unit, one.slice.window) == ("s1", "HU", (-500.0, 500.0))
+        assert (one.slice.patient_id, one.slice.measure_unit, one.slice.window) == ("s1", "HU", (-500.0, 500.0))
         assert one.slice.spacing == (2.0, 1.0)
         assert one.slice.thickness == 1.0
         assert np.flatnonzero(one.mask.any(axis=1)).tolist() == [1, 2, 3, 6, 7, 8]  # superior at the top
@@ -565,7 +565,7 @@ class TestVolumes:
         target = [s for s in of(prepare(tmp_path, params), "target") if s.slice.case_id == "s2"]
         back = put_back((s.image, s.slice) for s in target)
         original = read(tmp_path / "ct/s2/ct.nii.gz")
-        assert (back.axes, back.unit) == ("PIR", "HU")
+        assert (back.axes, back.measure_unit) == ("PIR", "HU")
         assert np.abs(back.array - np.clip(original.array, -500, 500)).max() <= 1000 / 255 / 2 + 1e-3
         masks = put_back(((s.mask, s.slice) for s in target if s.mask is not None), masks=True)
         joined = sum(read(tmp_path / f"ct/s2/segmentations/{n}.nii.gz").array != 0 for n in ("top", "low"))
@@ -665,7 +665,7 @@ def test_ct_has_a_window_and_mr_percentiles_where_nothing_is_said() -> None:
 
     volumes = {"images": "*.nii.gz", "plane": "axial"}
     params = {"source": volumes, "resize": "plain", "size": 64}
-    ct = Config.of({**params, "target": {**volumes, "unit": "HU"}})
+    ct = Config.of({**params, "target": {**volumes, "measure_unit": "HU"}})
     assert (ct.target.normalise, ct.target.window) == ("window", CT_WINDOW)
     assert (ct.source.normalise, ct.source.window) == ("percentile", None)
     narrow = Config.of({**params, "target": {**volumes, "window": [-200, 800]}})

@@ -316,7 +316,7 @@ class TestDicom:
         write_series(tmp_path / "s", [6.0, 2.0, 4.0, 8.0], RescaleSlope=2, RescaleIntercept=-5, Modality="CT")
         volume = read(tmp_path / "s")
         assert volume.array.shape == (7, 5, 4)
-        assert volume.unit == "HU"
+        assert volume.measure_unit == "HU"
         axial = volume.slices("axial")
         assert axial[:, 2, 2].tolist() == [15, 35, -5, 55]  # 2, 4, 6 and 8 mm
         assert (axial[:, 0, 0] == 195).all()

@@ -63,7 +63,7 @@ class TestWhole:
     def test_domains_patients_sides_and_slices(self, lumbar: Path) -> None:
         samples, context = prepare(lumbar)
         assert (context.left_out, context.log) == ([], [])
-        result = {s.slice.patient_id: (s.domain, s.slice.split, s.slice.unit) for s in samples}
+        result = {s.slice.patient_id: (s.domain, s.slice.split, s.slice.measure_unit) for s in samples}
         assert result == {f"p{n}": ("source", "", "") for n in range(4)} | {
             subject: ("target", {"val": "validation"}.get(side, side), "HU")
             for subject, side in replicas.SPLITS.items()

@@ -42,7 +42,7 @@ def inputs(
     gap: int = 1,
 ) -> MetricInputs:
     slices = tuple(
-        Slice(f"s{i}", f"p{i // per_patient}", "c", gap * i, window=window, unit="HU" if window else "")
+        Slice(f"s{i}", f"p{i // per_patient}", "c", gap * i, window=window, measure_unit="HU" if window else "")
         for i in range(len(truth))
     )
     task = Task("toy", paired=True)

@@ -152,7 +152,7 @@ def test_slices_know_their_volume(drawn: tuple[str, list[Sample]]) -> None:
         assert record.thickness is not None
         assert record.thickness > 0
         hounsfield = name == "phantom-lumbar" and sample.domain != "source"
-        assert record.unit == ("HU" if hounsfield else "")
+        assert record.measure_unit == ("HU" if hounsfield else "")
         assert (record.window is not None) == hounsfield
     indices = [s.slice.index for s in of(samples, "source").values()]
     assert indices == [0, 1, 2, 0, 1, 2]

@@ -391,7 +391,7 @@ def test_records_of_a_newer_version_are_refused_clearly(ran: Path, run_cli: Any)
     assert "schema version 99" in problems(mixed)[0].text
     refused = run_cli("results", "show", mixed)
     assert refused.code == 1
-    assert "schema version 2 and 99" in refused.err
+    assert "schema version 3 and 99" in refused.err
 
     def unknown(record: dict[str, Any]) -> None:
         if record["type"] == "row":

@@ -135,20 +135,20 @@ def test_empty_masks() -> None:
 
 def test_units() -> None:
     masks = blobs(4, (20, 20), 0)
-    with pytest.raises(DataError, match=r"2 of 4 slices know their spacing.*unit=pixels"):
+    with pytest.raises(DataError, match=r"2 of 4 slices know their spacing.*measure_unit=pixels"):
         Hausdorff95().compute(inputs(masks, masks, [(1.0, 1.0), None, (1.0, 1.0), None]), Context())
     with pytest.raises(DataError, match="4 of 4 slices have no spacing"):
-        Hausdorff95(unit="mm").compute(inputs(masks, masks), Context())
+        Hausdorff95(measure_unit="mm").compute(inputs(masks, masks), Context())
     with pytest.raises(DataError, match="distance between its slices is not known"):
         Hausdorff95(per="patient").compute(inputs(masks, masks, (1.0, 1.0), per_patient=4), Context())
     gaps = inputs(masks, masks, (1.0, 1.0), thickness=2.0, per_patient=4, gap=2)
     with pytest.raises(DataError, match="without gaps"):
         Hausdorff95(per="patient").compute(gaps, Context())
     with pytest.raises(DataError, match="across the slices"):
-        Hausdorff95(per="patient", unit="pixels").compute(inputs(masks, masks, (1.0, 1.0)), Context())
+        Hausdorff95(per="patient", measure_unit="pixels").compute(inputs(masks, masks, (1.0, 1.0)), Context())
     other = blobs(4, (20, 20), 1)
     (millimetres,) = Hausdorff95().compute(inputs(masks, other, (2.0, 2.0)), Context())
-    (pixels,) = Hausdorff95(unit="pixels").compute(inputs(masks, other, (2.0, 2.0)), Context())
+    (pixels,) = Hausdorff95(measure_unit="pixels").compute(inputs(masks, other, (2.0, 2.0)), Context())
     assert millimetres.value == pytest.approx(2 * pixels.value)
 
 

@@ -105,7 +105,7 @@ def test_columns_come_by_family_and_labels_stand_beside_each_other() -> None:
         scores(
             row("a", 10.0),
             row("a", 3.0, SWD),
-            row("a", 0.9, {**FID, "metric": "mae", "title": "MAE", "family": "paired"}, unit="HU"),
+            row("a", 0.9, {**FID, "metric": "mae", "title": "MAE", "family": "paired"}, measure_unit="HU"),
             row("a", 0.5, DICE, label="breast"),
             row("a", 0.6, patient, label="breast"),
             row("a", 0.7, DICE, label="fgt"),
@@ -510,9 +510,9 @@ def test_transposed_puts_translators_side_by_side() -> None:
 
 
 def test_rows_of_another_schema_version_are_refused() -> None:
-    with pytest.raises(DataError, match="schema version 1 and 2"):
+    with pytest.raises(DataError, match="schema version 1 and 3"):
         build_table(scores(row("a", 1.0), row("b", 1.0, schema_version=1)))
-    with pytest.raises(DataError, match=r"schema version 1\. Expected rows of version 2"):
+    with pytest.raises(DataError, match=r"schema version 1\. Expected rows of version 3"):
         build_table(scores(row("b", 1.0, schema_version=1)))
     with pytest.raises(DataError, match="lacks the column weights_sha256"):
         build_table(scores(row("a", 1.0)).drop_columns(["weights_sha256"]))

@@ -384,7 +384,7 @@ def test_a_wrong_checkpoint_is_told(suite: Path, toys: Path, store: Path, tmp_pa
 
 FOLDER = """
 datasets = [{{ name = "mr-ct", plugin = "folder", root = "{root}", params = {{ size = 24, labels = {{}}, \
-source = {source}, target = {{ images = "ct/*.nii.gz", plane = "sagittal", unit = "HU" }} }} }}]
+source = {source}, target = {{ images = "ct/*.nii.gz", plane = "sagittal", measure_unit = "HU" }} }} }}]
 translators = ["toy-same"]
 metrics = ["toy-mean"]
 """
@@ -439,7 +439,7 @@ def test_a_translator_of_plain_images_takes_a_volume_in_the_plane_that_is_said(t
         "labels = {}, ", ""
     )
     suite.write_text(
-        text.replace('"ct/*.nii.gz", plane = "sagittal", unit = "HU"', """"ct/*.png", patient = '([^/]*)$' """)
+        text.replace('"ct/*.nii.gz", plane = "sagittal", measure_unit = "HU"', """"ct/*.png", patient = '([^/]*)$' """)
     )
     made = trained(suite, toys, tmp_path)
     smooth = np.add.outer(np.add.outer(np.arange(6) * 30, np.arange(48)), 2 * np.arange(48)) * 3.0 - 100

@@ -345,7 +345,7 @@ def test_coarse_masks_fill_holes_and_drop_specks_but_keep_parts_joined_in_anothe
 def test_coarse_masks_of_ct_lie_at_a_fixed_hounsfield_value() -> None:
     stored = np.full((1, 32, 32), 20, dtype=np.uint8)
     stored[0, 8:24, 8:24] = 120
-    ct = Slice("a", "p", "c", window=(-1000.0, 1000.0), unit="HU")
+    ct = Slice("a", "p", "c", window=(-1000.0, 1000.0), measure_unit="HU")
     made = backgrounds(ImageSet(stored, (ct,), None, TASK, "target", "train"), dilation=0)
     assert made[0, 0, 0] == 1
     assert made[0, 16, 16] == 0

@@ -189,7 +189,7 @@ def _seat_guests(averages: Averages) -> None:
         if all(averages.rows[r]["role"] != "translator" for _, r, _ in members):
             entry["protocol"] = ""
         has_value = any(key in averages.numbers for key in members)
-        free = ("protocol",) if has_value else ("label", "caveat", "unit", *DETAILS)
+        free = ("protocol",) if has_value else ("label", "caveat", "measure_unit", *DETAILS)
         seats = [h for h in hosts.get(b, ()) if _fits(entry, averages.columns[h], keys, free)]
         for key in dict.fromkeys(members) if seats else ():
             _move(averages, key, [(b, key[1], host) for host in seats])

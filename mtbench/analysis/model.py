@@ -75,7 +75,7 @@ class TableColumn:
         name: what is printed over it alone ("Breast", "FID* ↓").
         title: both in one, for formats with one header row ("Dice Breast ↑", "FID* ↓").
         dataset, metric, variant, label: identity.
-        higher_is_better, unit: of its values.
+        higher_is_better, measure_unit: of its values.
         caveat: why it stands apart; empty in the main section.
         details: the remaining columns of the scores table that its numbers share.
         notes: numbers of the footnotes that all of its cells share.
@@ -90,7 +90,7 @@ class TableColumn:
     variant: str
     label: str
     higher_is_better: bool
-    unit: str
+    measure_unit: str
     caveat: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[int, ...] = ()

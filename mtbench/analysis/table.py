@@ -197,7 +197,7 @@ def _section(
 def _column(averages: Averages, layout: TableLayout, b: int, c: int, notes: tuple[int, ...]) -> TableColumn:
     entry = averages.columns[c]
     arrow = "↑" if entry["higher_is_better"] else "↓"
-    metric = layout.names[c] + (entry["mark"] or "") + (f" ({entry['unit']})" if entry["unit"] else "")
+    metric = layout.names[c] + (entry["mark"] or "") + (f" ({entry['measure_unit']})" if entry["measure_unit"] else "")
     label = entry["label"]
     title = f"{metric} {label} {arrow}" if label else f"{metric} {arrow}"
     if entry["family"] == "segmentation" and label:
@@ -214,7 +214,7 @@ def _column(averages: Averages, layout: TableLayout, b: int, c: int, notes: tupl
         variant=entry["variant"],
         label=label,
         higher_is_better=bool(entry["higher_is_better"]),
-        unit=entry["unit"],
+        measure_unit=entry["measure_unit"],
         caveat=anonymise(entry["caveat"]),
         details={k: anonymise(entry[k]) if isinstance(entry[k], str) else entry[k] for k in DETAILS},
         notes=notes,

@@ -20,7 +20,7 @@ _ABOUT_VALUES = (
 )
 
 
-def derived_files(files: list[Path], folder: Path, array: NDArray[Any], unit: str) -> Iterator[tuple[str, Any]]:
+def derived_files(files: list[Path], folder: Path, array: NDArray[Any], measure_unit: str) -> Iterator[tuple[str, Any]]:
     """The files of a series with other values: name and data set, in the order of the slices.
 
     They are marked as derived. Their identifiers are new, and the same for the same series and values. The image's
@@ -29,7 +29,7 @@ def derived_files(files: list[Path], folder: Path, array: NDArray[Any], unit: st
     Args:
         files, folder: of the series.
         array: slices x rows x columns, in the order of ``read_series``.
-        unit: of the values, where known ("HU").
+        measure_unit: of the values, where known ("HU").
     """
     digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
     pixels, slope, intercept = _sixteen_bit(array)
@@ -46,8 +46,8 @@ def derived_files(files: list[Path], folder: Path, array: NDArray[Any], unit: st
         item.SeriesDescription = f"{item.get('SeriesDescription', '')[:50]} (translated)".strip()
         item.DerivationDescription = "synthetic image, made by mtbench"
         item.RescaleSlope, item.RescaleIntercept = f"{slope:.10g}", f"{intercept:.10g}"
-        if unit:
-            item.RescaleType = unit
+        if measure_unit:
+            item.RescaleType = measure_unit
         item.SamplesPerPixel, item.PhotometricInterpretation = 1, "MONOCHROME2"
         item.BitsAllocated, item.BitsStored, item.HighBit = 16, 16, 15
         item.PixelRepresentation = int(values.dtype.kind == "i")

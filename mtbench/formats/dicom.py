@@ -59,7 +59,7 @@ def read_series(folder: Path, files: list[Path]) -> Volume:
         affine,
         axis_codes(affine, str(folder)),
         str(folder),
-        unit="HU" if first.item.get("Modality") == "CT" else "",
+        measure_unit="HU" if first.item.get("Modality") == "CT" else "",
         scanner=" ".join(filter(None, words)),
     )
 

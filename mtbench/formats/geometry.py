@@ -124,7 +124,7 @@ def put_back(items: Iterable[tuple[NDArray[Any], Slice]], *, masks: bool = False
     if full is None or first is None or record is None:
         raise DataError("there are no slices to put back")
     affine = np.array(first.affine)
-    return Volume.oriented(full, affine, first.axes, record.file, unit="" if masks else record.unit)
+    return Volume.oriented(full, affine, first.axes, record.file, measure_unit="" if masks else record.measure_unit)
 
 
 def _check(geometry: Geometry, first: Geometry, slice_ids: dict[int, str], shape: tuple[int, ...], where: str) -> None:

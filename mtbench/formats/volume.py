@@ -24,7 +24,7 @@ class Volume:
         spacing: mm between rows and columns (plain images), where the file knows them.
         axes: where the axes of the *file* pointed ("PIR"); empty where it does not say.
         file_affine: 4 x 4, index in the file to RAS millimetres; ``None`` where it does not say.
-        unit: "HU" where the file says so (CT in DICOM), else empty.
+        measure_unit: "HU" where the file says so (CT in DICOM), else empty.
         scanner: manufacturer and model (DICOM), else empty.
     """
 
@@ -33,7 +33,7 @@ class Volume:
     spacing: tuple[float, float] | None = None
     axes: str = ""
     file_affine: NDArray[np.float64] | None = None
-    unit: str = ""
+    measure_unit: str = ""
     scanner: str = ""
 
     @classmethod

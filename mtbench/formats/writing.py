@@ -45,7 +45,7 @@ def write_nifti(volume: Volume, path: Path) -> None:
     nibabel.save(image, path)
 
 
-def write_like(volume: Volume, path: Path, unit: str = "") -> None:
+def write_like(volume: Volume, path: Path, measure_unit: str = "") -> None:
     """Write ``volume`` to ``path`` in the format, axis order and geometry of ``volume.file``, which is read again.
 
     Each file appears whole or not at all. PNG takes 8- and 16-bit grey values; every other format any dtype that
@@ -55,7 +55,7 @@ def write_like(volume: Volume, path: Path, unit: str = "") -> None:
     Args:
         volume: as :func:`mtbench.formats.read` gave it, with other values.
         path: the file, or the folder of a DICOM series.
-        unit: of the values, where known ("HU"); kept in DICOM only.
+        measure_unit: of the values, where known ("HU"); kept in DICOM only.
 
     Raises:
         DataError: the format cannot hold the values.
@@ -63,7 +63,7 @@ def write_like(volume: Volume, path: Path, unit: str = "") -> None:
     """
     source = Path(volume.file)
     if source.is_dir():
-        _series(volume, path, unit)
+        _series(volume, path, measure_unit)
     else:
         write_whole(path, lambda file: _WRITERS[suffix(source)](volume, source, file))
 
@@ -139,7 +139,7 @@ def _metaimage(volume: Volume, source: Path, file: IO[bytes]) -> None:
     file.write(rewritten(source, file_order(volume)))
 
 
-def _series(volume: Volume, folder: Path, unit: str) -> None:
+def _series(volume: Volume, folder: Path, measure_unit: str) -> None:
     from mtbench.formats.derived import derived_files
 
     source = Path(volume.file)
@@ -148,7 +148,7 @@ def _series(volume: Volume, folder: Path, unit: str) -> None:
         temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder.parent))
         try:
             names = []
-            for name, item in derived_files(dicom_files(source), source, file_order(volume), unit):
+            for name, item in derived_files(dicom_files(source), source, file_order(volume), measure_unit):
                 item.save_as(temporary / name, enforce_file_format=True)
                 names.append(name)
             folder.mkdir(exist_ok=True)

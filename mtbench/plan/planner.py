@@ -134,7 +134,7 @@ def _judge(metric: Choice[MetricSpec], suite: Suite, registry: Registry) -> _Jud
         "sampling_params": canonical(sampling) if spec.balanced else "",
         "extractor": ",".join(sorted(caveats)),
         "higher_is_better": spec.higher_is_better,
-        "unit": spec.unit,
+        "measure_unit": spec.measure_unit,
         "decimals": spec.decimals,
         "caveat": "; ".join(sorted(set(caveats.values()) - {""})),
     }

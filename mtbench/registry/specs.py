@@ -216,7 +216,7 @@ class MetricSpec(Spec[contracts.Metric]):
         needs: what ``compute`` reads: roles by name and ``Features``; fixed or a function of the parameters.
         higher_is_better: the direction.
         family: "segmentation", "perceptual" or "paired".
-        unit: of the value; empty for a plain number.
+        measure_unit: of the value; empty for a plain number.
         variant: given the parameters, what must stand in brackets behind the printed name; empty for the
             published definition. Numbers of different variants never share a column.
         balanced: whether candidates and references are drawn to the same number before ``compute``
@@ -233,7 +233,7 @@ class MetricSpec(Spec[contracts.Metric]):
     needs: tuple[Need, ...] | Callable[[Params], tuple[Need, ...]] = field(default=(), kw_only=True)
     higher_is_better: bool = field(default=False, kw_only=True)
     family: Literal["segmentation", "perceptual", "paired"] = field(default="perceptual", kw_only=True)
-    unit: str = field(default="", kw_only=True)
+    measure_unit: str = field(default="", kw_only=True)
     variant: Callable[[Params], str] | None = field(default=None, kw_only=True)
     balanced: bool = field(default=False, kw_only=True)
     interval: Literal["cases", "jackknife", "subsample", "none"] = field(default="none", kw_only=True)

@@ -284,6 +284,6 @@ def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
             f"the journal holds a record that cannot be read: {error.args[0] if error.args else error}",
-            expected=f"records of schema version {SCHEMA_VERSION} or older, whole",
+            expected=f"records of schema version {SCHEMA_VERSION}, whole",
             remedy="Read it with the version of mtbench that made it; `mtbench results verify` names the line",
         ) from error

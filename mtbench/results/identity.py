@@ -8,7 +8,7 @@ BLOCK = ("dataset", "dataset_revision", "dataset_params", "split", "data_sha256"
 ROW = ("role", "translator", "translator_params", "translator_version")
 """Numbers of different translators never share a row."""
 
-BASE = ("metric", "variant", "title", "label", "family", "unit", "caveat")
+BASE = ("metric", "variant", "title", "label", "family", "measure_unit", "caveat")
 DETAILS = (
     "metric_params",
     "metric_version",

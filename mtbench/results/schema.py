@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _S, _I, _F, _B = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -64,7 +64,7 @@ SCORES = pa.schema(
         ("n_patients_translated", _I),
         ("n_patients_target", _I),
         ("higher_is_better", _B),
-        ("unit", _S),
+        ("measure_unit", _S),
         ("decimals", _I),  # null: three significant digits
         ("mark", _S),  # "*" in the header
         ("note", _S),  # a sentence the reader must know; the reason of a failed or skipped row

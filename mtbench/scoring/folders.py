@@ -341,7 +341,7 @@ def _columns(metric: _Metric, pair: _FolderPair, precision: str, seed: int) -> d
         "title": spec.title or spec.name,
         "variant": metric.registration.ask(spec.printed_variant, metric.params),
         "family": spec.family,
-        "unit": spec.unit,
+        "measure_unit": spec.measure_unit,
         "higher_is_better": spec.higher_is_better,
         "decimals": spec.decimals,
         "params": {k: v for k, v in metric.params.items() if spec.params[k].shown},

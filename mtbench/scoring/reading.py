@@ -231,7 +231,7 @@ def _slices(path: Path, base: Path, reading: ReadOptions, mask: bool) -> tuple[A
         spacing=spacing,
         thickness=thickness,
         window=window,
-        unit=volume.unit,
+        measure_unit=volume.measure_unit,
         file=path.relative_to(base).as_posix() if path != base else path.name,
     )
     if len(pixels) == 1:

@@ -118,7 +118,7 @@ class Inputs:
             item.name,
             spacing=cut.frame.spacing(spacing),
             thickness=thickness,
-            unit=volume.unit,
+            measure_unit=volume.measure_unit,
             file=item.path.name,
             scanner=volume.scanner,
         )

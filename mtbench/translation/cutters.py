@@ -56,13 +56,13 @@ class Cutter:
     Attributes:
         cut: of each image or volume.
         depth: how the slices are stored before and after translation.
-        target: the values that 0 and 1 stand for in the target domain, and their unit, where known.
+        target: the values that 0 and 1 stand for in the target domain, and their measure unit, where known.
     """
 
     cut: Callable[[Volume], Cut]
     depth: str = "float32"
     target: Window | None = None
-    unit: str = ""
+    measure_unit: str = ""
 
 
 def by_hand(options: CutOptions) -> Cutter:
@@ -107,7 +107,9 @@ def as_prepared(data: Artefact, registry: Registry, options: CutOptions) -> Cutt
             cutting = replace(cutting, windows=(_window(volume, options),))
         return cutting
 
-    return Cutter(cut, description["depth"], _common([s.window for s in targets]), targets[0].unit if targets else "")
+    return Cutter(
+        cut, description["depth"], _common([s.window for s in targets]), targets[0].measure_unit if targets else ""
+    )
 
 
 def _like(

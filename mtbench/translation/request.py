@@ -125,7 +125,7 @@ def translate(
         model = from_results(registry, name, expand(results), place, dataset, fold, seed)
     cutter = as_prepared(model.data, registry, options) if model.data else by_hand(options)
     if target_window is not None:
-        cutter = replace(cutter, target=target_window, unit="")
+        cutter = replace(cutter, target=target_window, measure_unit="")
     _check_masks(model, masks)
     source, destination = expand(input), expand(output)
     files_to_translate = items(source, destination, expand(masks) if masks else None)
@@ -169,7 +169,7 @@ def _values(cutter: Cutter) -> str:
     if cutter.target is None:
         return "on the scale of the input: what the target's values are is not known"
     low, high = cutter.target
-    return f"black is {low:g} and white {high:g} {cutter.unit}".strip()
+    return f"black is {low:g} and white {high:g} {cutter.measure_unit}".strip()
 
 
 def _run(model: Model, inputs: Inputs, cutter: Cutter, context: Context, report: ProgressReport) -> list[Path]:
@@ -204,7 +204,9 @@ def _write(case: InputSlices, translation: NDArray[np.float32], cutter: Cutter) 
     # PNG holds grey levels and nothing else; the target's unit has no place in it.
     window = None if suffix(case.item.path) == ".png" else cutter.target
     volume = case.cut.put_back(translation, case.volume, window)
-    write_like(replace(volume, array=_as_input_type(volume.array, case.volume, window)), case.item.output, cutter.unit)
+    write_like(
+        replace(volume, array=_as_input_type(volume.array, case.volume, window)), case.item.output, cutter.measure_unit
+    )
 
 
 def _as_input_type(values: NDArray[Any], original: Volume, window: tuple[float, float] | None) -> NDArray[Any]:

@@ -50,7 +50,7 @@ def _column(column: TableColumn) -> dict[str, Any]:
         "variant": column.variant,
         "label": column.label,
         "higher_is_better": column.higher_is_better,
-        "unit": column.unit,
+        "measure_unit": column.measure_unit,
         **column.details,
         "notes": list(column.notes),
     }

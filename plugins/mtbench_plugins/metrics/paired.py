@@ -81,7 +81,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "peak signal-to-noise ratio",
         "Psnr",
         params=volumes,
-        unit="dB",
+        measure_unit="dB",
         higher_is_better=True,
         decimals=2,
     )

@@ -71,17 +71,19 @@ class PairedMetric:
                 where=self.name,
                 expected="a paired image of the same size for every slice",
             )
-        unit = _unit(self.name, paired)
-        if self.preset and unit != "HU":
+        measure_unit = _measure_unit(self.name, paired)
+        if self.preset and measure_unit != "HU":
             raise DataError(
-                f"the images are in {unit or 'no unit'}", where=f"{self.name}[{self.preset}]", expected="CT in HU"
+                f"the images are in {measure_unit or 'no unit'}",
+                where=f"{self.name}[{self.preset}]",
+                expected="CT in HU",
             )
         cases = groups(paired, "patient" if self.preset else self.per)
         values = [self._of_case(candidate, paired, members) for members in cases.members]
         left_out = int(np.isnan(values).sum())
         note = "; ".join(
             [
-                f"in {unit}" if unit else "in stored values, 0 to 1",
+                f"in {measure_unit}" if measure_unit else "in stored values, 0 to 1",
                 self._range_note(paired),
                 *([f"{left_out} of {len(values)} cases have no body"] if left_out else []),
             ]
@@ -202,9 +204,9 @@ def _values(images: ImageSet, paired: ImageSet, index: int) -> Floats:
     return np.asarray(image * (high - low) + low)
 
 
-def _unit(metric: str, paired: ImageSet) -> str:
+def _measure_unit(metric: str, paired: ImageSet) -> str:
     with_window = sum(s.window is not None for s in paired.slices)
-    units = {s.unit for s in paired.slices}
+    units = {s.measure_unit for s in paired.slices}
     if with_window not in (0, len(paired)) or len(units) > 1:
         raise DataError(
             f"{with_window} of {len(paired)} slices know their window, in units {sorted(units)}",

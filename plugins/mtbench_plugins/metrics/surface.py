@@ -11,7 +11,7 @@ _SHARED = {
     "per": mtbench.Param(
         "slice", choices=("slice", "patient"), help="contours of slices, or surfaces of patients' volumes"
     ),
-    "unit": mtbench.Param(
+    "measure_unit": mtbench.Param(
         "auto",
         choices=("auto", "mm", "pixels"),
         help="of distances; auto is mm where every slice knows its spacing, pixels where none does",
@@ -21,8 +21,8 @@ _SHARED = {
 
 def _variant(params: Mapping[str, Any]) -> str:
     parts = [params["per"]]
-    if params["unit"] != "auto":
-        parts.append(params["unit"])
+    if params["measure_unit"] != "auto":
+        parts.append(params["measure_unit"])
     if params.get("missing") == "skip":
         parts.append("missing=skip")
     if "tolerance" in params:

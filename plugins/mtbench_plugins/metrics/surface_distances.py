@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mtbench import Context, DataError, ImageSet, MetricInputs, Score, Slice
 from mtbench_plugins.metrics.regions import Mask, Per, groups, mean_score, region_masks, require_contiguous
 
-Unit = Literal["auto", "mm", "pixels"]
+MeasureUnit = Literal["auto", "mm", "pixels"]
 Spacing = tuple[float, ...]
 Distances = NDArray[np.float64]
 MaskMeasure = Callable[[Mask, Mask, Spacing], float]
@@ -33,12 +33,12 @@ class Hausdorff95:
     Args:
         per: "slice" measures contours; "patient" measures the surface of each case's volume in mm, averaged
             over a patient's cases.
-        unit: of distances. "auto": mm where every slice has a spacing, pixels where none has.
+        measure_unit: of distances. "auto": mm where every slice has a spacing, pixels where none has.
         missing: see above.
     """
 
     per: Per = "slice"
-    unit: Unit = "auto"
+    measure_unit: MeasureUnit = "auto"
     missing: Literal["diagonal", "skip"] = "diagonal"
 
     def compute(self, inputs: MetricInputs, context: Context) -> Sequence[Score]:
@@ -48,7 +48,7 @@ class Hausdorff95:
             DataError: masks do not fit, spacings are there for some slices only or not there though needed,
                 a volume has gaps, or no case has a value.
         """
-        return _scores("hd95", inputs, self.per, self.unit, self.of_masks)
+        return _scores("hd95", inputs, self.per, self.measure_unit, self.of_masks)
 
     def of_masks(self, predicted: Mask, reference: Mask, spacing: Spacing) -> float:
         """The value of one case; NaN where it has none."""
@@ -68,13 +68,13 @@ class SurfaceDice:
     Both masks empty: 1 under ``empty="1"``, left out under ``empty="skip"``. One of them empty: 0.
 
     Args:
-        per, unit: as for :class:`Hausdorff95`.
+        per, measure_unit: as for :class:`Hausdorff95`.
         tolerance: in that unit.
         empty: see above.
     """
 
     per: Per = "slice"
-    unit: Unit = "auto"
+    measure_unit: MeasureUnit = "auto"
     tolerance: float = 2.0
     empty: Literal["1", "skip"] = "1"
 
@@ -84,7 +84,7 @@ class SurfaceDice:
         Raises:
             DataError: as for :class:`Hausdorff95`.
         """
-        return _scores("nsd", inputs, self.per, self.unit, self.of_masks)
+        return _scores("nsd", inputs, self.per, self.measure_unit, self.of_masks)
 
     def of_masks(self, predicted: Mask, reference: Mask, spacing: Spacing) -> float:
         """The value of one case; NaN where it has none."""
@@ -126,11 +126,13 @@ def surface(mask: Mask) -> Mask:
     return mask & ~inside
 
 
-def _scores(metric: str, inputs: MetricInputs, per: Per, unit: Unit, of_masks: MaskMeasure) -> list[Score]:
+def _scores(
+    metric: str, inputs: MetricInputs, per: Per, measure_unit: MeasureUnit, of_masks: MaskMeasure
+) -> list[Score]:
     assert inputs.candidate is not None
     grouping = groups(inputs.candidate, per)
-    unit = _unit(metric, inputs.candidate, per, unit)
-    steps = [_spacing(metric, [inputs.candidate.slices[i] for i in m], per, unit) for m in grouping.members]
+    measure_unit = _measure_unit(metric, inputs.candidate, per, measure_unit)
+    steps = [_spacing(metric, [inputs.candidate.slices[i] for i in m], per, measure_unit) for m in grouping.members]
     scores = []
     for region, predicted, reference in region_masks(inputs, metric):
         values = []
@@ -139,42 +141,44 @@ def _scores(metric: str, inputs: MetricInputs, per: Per, unit: Unit, of_masks: M
             values.append(of_masks(p, r, step) if per == "patient" else of_masks(p[0], r[0], step))
         without = int(np.isnan(values).sum())
         left_out = f"; {without} of {len(values)} cases have no value" if without else ""
-        scores.append(mean_score(metric, region, grouping, values, note=f"distances in {unit}{left_out}"))
+        scores.append(mean_score(metric, region, grouping, values, note=f"distances in {measure_unit}{left_out}"))
     return scores
 
 
-def _unit(metric: str, images: ImageSet, per: Per, unit: Unit) -> Unit:
+def _measure_unit(metric: str, images: ImageSet, per: Per, measure_unit: MeasureUnit) -> MeasureUnit:
     with_spacing = sum(s.spacing is not None for s in images.slices)
-    if per == "patient" and unit == "auto":
-        unit = "mm"
-    if unit == "auto":
+    if per == "patient" and measure_unit == "auto":
+        measure_unit = "mm"
+    if measure_unit == "auto":
         if 0 < with_spacing < len(images):
             raise DataError(
                 f"{with_spacing} of {len(images)} slices know their spacing",
                 where=metric,
                 expected="all of them or none",
-                remedy="Give the others a spacing, or ask for unit=pixels",
+                remedy="Give the others a spacing, or ask for measure_unit=pixels",
             )
-        unit = "mm" if with_spacing else "pixels"
-    if unit == "mm" and with_spacing < len(images):
+        measure_unit = "mm" if with_spacing else "pixels"
+    if measure_unit == "mm" and with_spacing < len(images):
         raise DataError(
             f"{len(images) - with_spacing} of {len(images)} slices have no spacing",
             where=metric,
             expected="the spacing of every slice, for distances in mm",
-            remedy="Use per=slice with unit=pixels",
+            remedy="Use per=slice with measure_unit=pixels",
         )
-    if unit == "pixels" and per == "patient":
+    if measure_unit == "pixels" and per == "patient":
         raise DataError(
-            "pixels measure nothing across the slices of a volume", where=metric, expected="unit=mm, or per=slice"
+            "pixels measure nothing across the slices of a volume",
+            where=metric,
+            expected="measure_unit=mm, or per=slice",
         )
-    return unit
+    return measure_unit
 
 
-def _spacing(metric: str, slices: Sequence[Slice], per: Per, unit: Unit) -> Spacing:
+def _spacing(metric: str, slices: Sequence[Slice], per: Per, measure_unit: MeasureUnit) -> Spacing:
     """Of the axes of one slice, or of one volume."""
     first = slices[0]
     within: Spacing = (1.0, 1.0)
-    if unit == "mm":
+    if measure_unit == "mm":
         assert first.spacing is not None
         within = first.spacing
     if per == "slice":

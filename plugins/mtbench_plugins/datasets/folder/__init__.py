@@ -32,7 +32,7 @@ def mtbench_datasets() -> Iterator[mtbench.DatasetSpec]:
             "source": mtbench.Param(
                 kind="table",
                 help="name, images, masks, labels, from_below, patient or table, plane, slices, every, min_area, crop, "
-                "normalise, window, percentiles, unit",
+                "normalise, window, percentiles, measure_unit",
             ),
             "target": mtbench.Param(kind="table", help="the same for the target domain"),
             "labels": mtbench.Param({}, help='label name to its value(s) in the masks, or to "nonzero"'),

@@ -138,7 +138,7 @@ def samples_of_case(
             spacing=frame.spacing(picture.spacing),
             thickness=picture.thickness,
             window=(low, high),
-            unit=domain.unit or volume.unit,
+            measure_unit=domain.measure_unit or volume.measure_unit,
             file=picture.item.relative,
             geometry=geometry,
             scanner=picture.item.scanner or volume.scanner,

@@ -11,7 +11,7 @@ from mtbench.errors import ParamError, close_matches
 from mtbench.typed import MismatchError, Rule, Wording, read
 
 CT_WINDOW = (-1000.0, 1000.0)
-"""In HU; what becomes 0 and 255 where ``unit = "HU"`` and nothing else is said."""
+"""In HU; what becomes 0 and 255 where ``measure_unit = "HU"`` and nothing else is said."""
 
 _EXPECTED = Wording(ParamError, wrong="it is {value!r}")
 
@@ -132,10 +132,10 @@ class DomainConfig:
         crop: the part of each upright slice that is used: top, bottom, left, right, as fractions of it.
         normalise: which values become 0 and 255: percentiles of the case, a fixed window, the extremes of
             each image, or those of an 8- or 16-bit file as it is. By default a window where ``window`` or
-            ``unit = "HU"`` is given (CT), and percentiles elsewhere (MR).
-        window: low and high for "window", in ``unit``.
+            ``measure_unit = "HU"`` is given (CT), and percentiles elsewhere (MR).
+        window: low and high for "window", in ``measure_unit``.
         percentiles: low and high for "percentile".
-        unit: of the values in the files; empty: as the file says.
+        measure_unit: of the values in the files; empty: as the file says.
     """
 
     domain: Literal["source", "target"]
@@ -154,7 +154,7 @@ class DomainConfig:
     normalise: Literal["percentile", "window", "image", "none"] = "percentile"
     window: Annotated[tuple[float, float], _LOW_HIGH] | None = None
     percentiles: Annotated[tuple[float, float], _LOW_HIGH, _PERCENT] = (0.5, 99.5)
-    unit: Text = ""
+    measure_unit: Text = ""
 
     @property
     def label_maps(self) -> tuple[str, ...]:
@@ -212,9 +212,9 @@ def _domain(role: Literal["source", "target"], value: Any, shared: object, names
         raise ParamError("it does not say where the images are", where=where, expected='images = "folder/*.png"')
     raw = {"name": role, "masks": (), "labels": shared, **value}
     # CT has a scale of its own, MR has none: so a fixed window for the one, percentiles for the other.
-    if "window" in raw or raw.get("unit") == "HU":
+    if "window" in raw or raw.get("measure_unit") == "HU":
         raw.setdefault("normalise", "window")
-    if raw.get("normalise") == "window" and raw.get("unit") == "HU":
+    if raw.get("normalise") == "window" and raw.get("measure_unit") == "HU":
         raw.setdefault("window", CT_WINDOW)
     table = _table(raw["table"], f"{where}.table") if "table" in raw else None
     domain = read(DomainConfig, raw, _EXPECTED, _at(where, DOMAIN_KEYS), DOMAIN_KEYS, domain=role, table=table)

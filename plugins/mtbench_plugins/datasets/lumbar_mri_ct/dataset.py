@@ -88,7 +88,7 @@ class LumbarMriCt:
             "crop": params["crop"],
             "normalise": "window",
             "window": params["window"],
-            "unit": "HU",
+            "measure_unit": "HU",
         }
         sized = {name: params[name] for name in ("resize", "size", "mm")}
         return Config.of({"source": mr, "target": target, "labels": {"bone": "nonzero"}, **sized})

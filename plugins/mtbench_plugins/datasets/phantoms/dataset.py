@@ -102,7 +102,7 @@ class Phantom:
             spacing=(anatomy.slab.spacing, anatomy.slab.spacing),
             thickness=anatomy.slab.thickness,
             window=self.window if windowed else None,
-            unit="HU" if windowed else "",
+            measure_unit="HU" if windowed else "",
             scanner=self.scanners[scanner == "target"],
         )
 

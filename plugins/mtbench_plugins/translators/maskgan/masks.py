@@ -53,7 +53,7 @@ def backgrounds(images: ImageSet, threshold: float | None = None, dilation: int 
 
 def level_of(item: Slice) -> float:
     """The threshold of one slice where none is given."""
-    if item.unit == "HU" and item.window is not None:
+    if item.measure_unit == "HU" and item.window is not None:
         low, high = item.window
         return max(THRESHOLD, (AIR - low) / (high - low))
     return THRESHOLD
