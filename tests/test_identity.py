@@ -203,7 +203,7 @@ def values(built: ResultsTable) -> dict[str, dict[str, float | None]]:
     return {
         row.label: {f"{c.task} {c.title}": cell.value for c, cell in zip(section.columns, row.cells, strict=True)}
         for row in section.rows
-        if not row.reference
+        if row.role == "translator"
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mtbench.analysis.groups import codes, combine, mean_by
+from mtbench.analysis.groups import combine, mean_by
 
-CellIndex = tuple[int, int, int]
+CellIndex = tuple[int, ...]
 """Block, row and column."""
 
 COUNTS = ("n", "n_translated", "n_target", "n_patients_translated", "n_patients_target")
@@ -51,15 +51,14 @@ def average(
     if not table.num_rows:
         return {}
     cell, cell_first = combine([b, r, c])
-    seed, fold = codes(table["seed"]), codes(table["fold"])
+    seed, fold = combine([table["seed"]])[0], combine([table["fold"]])[0]
     run, run_first = combine([cell, fold, seed])
     runs = len(run_first)
-
-    def of_runs(name: str) -> NDArray[np.float64]:
-        column = pc.fill_null(table[name], float("nan"))
-        return mean_by(run, np.asarray(column.to_numpy(), dtype=np.float64), runs)
-
-    value = of_runs("value")
+    of_runs = {
+        name: mean_by(run, np.asarray(pc.fill_null(table[name], float("nan")).to_numpy(), dtype=np.float64), runs)
+        for name in ("value", "ci_low", "ci_high")
+    }
+    value = of_runs["value"]
     # A run of a seed on a fold counts once, however many times it was repeated.
     by_seed, seed_first = combine([cell[run_first], seed[run_first]])
     cell_of_seed = cell[run_first][seed_first]
@@ -77,7 +76,7 @@ def average(
         # theirs add in quadrature.
         half = {}
         for name, sign in (("ci_low", -1.0), ("ci_high", 1.0)):
-            widths = mean_by(by_fold, sign * (of_runs(name) - value), len(fold_first))
+            widths = mean_by(by_fold, sign * (of_runs[name] - value), len(fold_first))
             total = np.bincount(cell_of_run[fold_first], weights=widths**2, minlength=count)
             half[name] = np.sqrt(total) / folds
         low, high = mean - half["ci_low"], mean + half["ci_high"]
@@ -89,50 +88,26 @@ def average(
     }
 
 
-def sentences(
-    table: pa.Table,
-    name: str,
-    places: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
-    mask: NDArray[np.bool_],
-    empty: str = "",
-) -> dict[CellIndex, list[str]]:
-    """The distinct texts of a column in each cell, in order; ``empty`` stands for missing ones."""
-    if not mask.any():
-        return {}
-    b, r, c = (axis[mask] for axis in places)
-    texts = table[name].filter(pa.array(mask))
-    _, first = combine([b, r, c, codes(texts)])
-    by_cell: dict[CellIndex, list[str]] = {}
-    for i, text in zip(first.tolist(), texts.take(pa.array(first)).to_pylist(), strict=True):
-        if text or empty:
-            by_cell.setdefault((int(b[i]), int(r[i]), int(c[i])), []).append(text or empty)
-    return by_cell
+def texts_by(
+    places: Sequence[NDArray[np.int64]], texts: pa.ChunkedArray, mask: NDArray[np.bool_] | None = None, empty: str = ""
+) -> dict[tuple[int, ...], list[str]]:
+    """The distinct texts at each place, in order.
 
-
-def texts_by(of: NDArray[np.int64], texts: pa.ChunkedArray) -> dict[int, list[str]]:
-    """The distinct texts, in order, of each number in ``of``; empty ones left out."""
-    by_number: dict[int, list[str]] = {}
-    _, first = combine([of, codes(texts)])
-    for number, text in zip(of[first].tolist(), texts.take(pa.array(first)).to_pylist(), strict=True):
-        if text:
-            by_number.setdefault(number, []).append(text)
-    return by_number
-
-
-def validation(table: pa.Table, b: NDArray[np.int64]) -> dict[tuple[int, str, str], list[dict[str, float]]]:
-    """The distinct validation Dice, by region, of the segmenters behind translators.
-
-    By block, protocol and segmenter; several where there are folds, or where each translator has its own segmenter.
+    Args:
+        places: the numbers of each row, such as its block, row and column.
+        texts: the text of each row.
+        mask: the rows that count; all where ``None``.
+        empty: stands for a missing text; where empty itself, such texts are left out.
     """
-    mask = pc.and_(pc.not_equal(table["segmenter_validation"], ""), pc.equal(table["role"], "translator"))
-    names = ["protocol", "segmenter", "segmenter_validation"]
-    rows, b = table.select(names).filter(mask), b[np.asarray(mask.to_numpy(zero_copy_only=False))]
-    _, first = combine([b, *(codes(rows[name]) for name in names)])
-    by_segmenter: dict[tuple[int, str, str], list[dict[str, float]]] = {}
-    for block, row in zip(b[first].tolist(), rows.take(pa.array(first)).to_pylist(), strict=True):
-        dice = json.loads(row["segmenter_validation"])
-        by_segmenter.setdefault((block, row["protocol"], row["segmenter"]), []).append(dice)
-    return by_segmenter
+    if mask is not None:
+        places, texts = [numbers[mask] for numbers in places], texts.filter(pa.array(mask))
+    by_place: dict[tuple[int, ...], list[str]] = {}
+    _, first = combine([*places, texts])
+    keys = zip(*(numbers[first].tolist() for numbers in places), strict=True)
+    for key, text in zip(keys, texts.take(pa.array(first)).to_pylist(), strict=True):
+        if text or empty:
+            by_place.setdefault(key, []).append(text or empty)
+    return by_place
 
 
 def counts(

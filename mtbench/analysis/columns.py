@@ -49,16 +49,11 @@ def params(text: str | None) -> dict[str, Any]:
     return {key: anonymise(value) if isinstance(value, str) else value for key, value in values.items()}
 
 
-def row_labels(rows: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> list[str]:
-    """Printed names; where one name stands for several translators, with what sets each apart from the others.
+def row_label(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> str:
+    """The printed name of one of ``rows``, with what sets a translator apart from others of its name.
 
     Reference rows are called by their role.
     """
-    return _number_duplicates([row_label(row, rows, rename) for row in rows])
-
-
-def row_label(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> str:
-    """The printed name of one of ``rows``."""
     name = rename.get(row["translator"], row["translator"])
     if row["role"] != "translator":
         role = rename.get(row["role"], row["role"])
@@ -86,7 +81,7 @@ def block_titles(blocks: Sequence[Mapping[str, Any]], rename: Mapping[str, str])
             if any(b[key] != block[key] for b in others):
                 differences.append(detail(key, block[key], [b[key] for b in others]))
         titles.append(f"{title} [{', '.join(d for d in differences if d)}]" if any(differences) else title)
-    return _number_duplicates(titles)
+    return number_duplicates(titles)
 
 
 def column_names(columns: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> list[str]:
@@ -140,7 +135,7 @@ def _distinctions(key: str, value: str, values: Iterable[str]) -> dict[str, Any]
     return {name: setting for name, setting in params(value).items() if any(o.get(name) != setting for o in others)}
 
 
-def _number_duplicates(labels: list[str]) -> list[str]:
+def number_duplicates(labels: list[str]) -> list[str]:
     """The same labels, numbered where two different things would be printed alike."""
     counts: dict[str, int] = {}
     for position, label in enumerate(labels):

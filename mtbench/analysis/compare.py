@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mtbench.analysis.association import holm
+from mtbench.analysis.cells import CellIndex
 from mtbench.analysis.columns import params, row_label
 from mtbench.analysis.matching import Side, match_blocks, match_columns, match_rows
 from mtbench.analysis.nemenyi import CriticalDifference, critical_difference, shared_places
@@ -202,13 +203,10 @@ def _differences(a: Mapping[str, Any], b: Mapping[str, Any], keys: Sequence[str]
     for key in differences:
         if key.endswith(("_params", "_version")):
             one, other = params(a[key]), params(b[key])
-            common = {name for name, value in one.items() if name in other and other[name] == value}
-            differences[key] = _without(one, common), _without(other, common)
+            for name in [n for n, value in one.items() if n in other and other[n] == value]:
+                del one[name], other[name]
+            differences[key] = one, other
     return differences
-
-
-def _without(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in names}
 
 
 def _translator(a: Side, r: int, b: Side, s: int) -> str:
@@ -222,7 +220,7 @@ def _translator(a: Side, r: int, b: Side, s: int) -> str:
 
 
 def _ranks(side: Side, block: int, column: int, rows: Sequence[int], rule: Rule) -> dict[int, int]:
-    texts = {(block, row, column): side.text(block, row, column) for row in rows}
+    texts: dict[CellIndex, str] = {(block, row, column): side.text(block, row, column) for row in rows}
     return ranked_rows(side.averages, block, column, rows, rule, texts)
 
 

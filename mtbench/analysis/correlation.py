@@ -98,6 +98,14 @@ class Correlations:
     remarks: tuple[str, ...]
 
 
+def panel(items: Sequence[Correlation], absolute: bool) -> tuple[list[str], list[str], list[list[float | None]]]:
+    """Of one task: metrics, segmentation metrics, and Pearson's coefficient of each pair of them."""
+    metrics = list(dict.fromkeys(item.metric for item in items))
+    against = list(dict.fromkeys(item.against for item in items))
+    values = {(item.metric, item.against): item.estimates["pearson"].coefficient(absolute) for item in items}
+    return metrics, against, [[values.get((m, a)) for a in against] for m in metrics]
+
+
 def correlate(
     scores: pa.Table,
     *,

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mtbench.analysis.cells import COUNTS, CellIndex, Number, average, counts, sentences, texts_by, validation
+from mtbench.analysis.cells import COUNTS, CellIndex, Number, average, counts, texts_by
 from mtbench.analysis.columns import ROLES
-from mtbench.analysis.groups import codes, combine
+from mtbench.analysis.groups import combine
 from mtbench.errors import DataError
 from mtbench.results.identity import BLOCK, COLUMN, DETAILS, ROW
 from mtbench.results.schema import SCHEMA_VERSION, SCORES
@@ -29,9 +29,9 @@ class Averages:
         reasons: (status, reason) of the failed and skipped runs of a cell.
         notes: sentences about a cell that has a value.
         counts: for (block, column), the smallest and largest number of images and patients behind it.
-        row_notes: sentences about each translator's row.
-        validation: for (block, protocol, segmenter), the distinct Dice by region of the segmenters on their
-            validation slices.
+        row_notes: sentences about each translator, by (row,).
+        validation: for (block, column), the distinct Dice of translators' segmenters on their validation slices, as
+            JSON by region; several where there are folds, or where each translator has its own segmenter.
         suites, sources: distinct values of those columns.
         runs: the ids of the score rows behind the number of a cell; only where they were asked for.
         cells_with_seeds: the cells whose runs have seeds; only where runs were asked for.
@@ -44,8 +44,8 @@ class Averages:
     reasons: dict[CellIndex, list[tuple[str, str]]] = field(default_factory=dict)
     notes: dict[CellIndex, list[str]] = field(default_factory=dict)
     counts: dict[tuple[int, int], dict[str, tuple[int, int]]] = field(default_factory=dict)
-    row_notes: dict[int, list[str]] = field(default_factory=dict)
-    validation: dict[tuple[int, str, str], list[dict[str, float]]] = field(default_factory=dict)
+    row_notes: dict[tuple[int, ...], list[str]] = field(default_factory=dict)
+    validation: dict[tuple[int, ...], list[str]] = field(default_factory=dict)
     suites: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     runs: dict[CellIndex, list[str]] = field(default_factory=dict)
@@ -101,68 +101,67 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
     table = normalise(scores)
     if not table.num_rows:
         return Averages()
-    block = _Axis(table, BLOCK, ("source_domain", "target_domain"))
-    row = _Axis(table, ROW, ("conditional",))
-    column = _Axis(table, COLUMN, ("higher_is_better", "decimals", "mark"))
     has_value = pc.and_(pc.is_in(table["status"], pa.array(["measured", "published"])), pc.is_valid(table["value"]))
     valid = np.asarray(has_value.to_numpy())
-    _settle(block, valid, BLOCK, open_keys=BLOCK[1:])
-    _settle(row, valid, ROW, open_keys=("translator_version",))
-    for number, notes in texts_by(block.of, table["task_note"]).items():
-        block.entries[number]["task_note"] = "; ".join(note.rstrip(".") for note in notes)
-    places = (block.of, row.of, column.of)
+    block, blocks = _axis(table, BLOCK, ("source_domain", "target_domain"), valid, open_keys=BLOCK[1:])
+    row, rows = _axis(table, ROW, ("conditional",), valid, open_keys=("translator_version",))
+    column, columns = _axis(table, COLUMN, ("higher_is_better", "decimals", "mark"), valid, open_keys=())
+    for (number,), notes in texts_by([block], table["task_note"]).items():
+        blocks[number]["task_note"] = "; ".join(note.rstrip(".") for note in notes)
+    places = (block, row, column)
 
-    averages = Averages(block.entries, row.entries, column.entries)
+    averages = Averages(blocks, rows, columns)
     measures = table.select(["seed", "fold", "value", "ci_low", "ci_high"]).filter(has_value)
     averages.numbers = average(measures, *(axis[valid] for axis in places))
-    averages.notes = sentences(table, "note", places, valid)
+    averages.notes = texts_by(places, table["note"], valid)
     skipped = np.asarray(pc.equal(table["status"], "skipped").to_numpy(zero_copy_only=False))
     for status, mask in (("failed", ~valid & ~skipped), ("skipped", ~valid & skipped)):
-        for key, reasons in sentences(table, "note", places, mask, empty=f"{status}, no reason recorded").items():
+        for key, reasons in texts_by(places, table["note"], mask, f"{status}, no reason recorded").items():
             averages.reasons.setdefault(key, []).extend((status, reason) for reason in reasons)
-    of_translators = valid & np.asarray(pc.equal(table["role"], "translator").to_numpy(zero_copy_only=False))
-    averages.counts = counts(
-        table.select(COUNTS).filter(pa.array(of_translators)), block.of[of_translators], column.of[of_translators]
-    )
-    averages.row_notes = texts_by(row.of, table["translator_note"])
-    averages.validation = validation(table, block.of)
+    translated = np.asarray(pc.equal(table["role"], "translator").to_numpy(zero_copy_only=False))
+    counted = valid & translated
+    averages.counts = counts(table.select(COUNTS).filter(pa.array(counted)), block[counted], column[counted])
+    averages.row_notes = texts_by([row], table["translator_note"])
+    averages.validation = texts_by([block, column], table["segmenter_validation"], translated)
     averages.suites = [s for s in pc.unique(table["suite"]).to_pylist() if s]
     averages.sources = [s for s in pc.unique(table["source"]).to_pylist() if s]
     if runs:
-        averages.runs = sentences(table, "row_id", places, valid)
+        averages.runs = texts_by(places, table["row_id"], valid)
         with_seed = valid & np.asarray(pc.is_valid(table["seed"]).to_numpy(zero_copy_only=False))
-        averages.cells_with_seeds = set(sentences(table, "suite", places, with_seed, empty="-"))
+        averages.cells_with_seeds = set(texts_by(places, table["suite"], with_seed, "-"))
     _seat_guests(averages)
-    _count_missing_folds(averages)
+    most: dict[tuple[int, int], int] = {}
+    for (b, _, c), cell in averages.numbers.items():
+        most[b, c] = max(most.get((b, c), 0), cell.folds)
+    for key, cell in averages.numbers.items():
+        if key in averages.reasons or cell.folds < most[key[0], key[2]]:
+            # It lacks runs that others have: it is shown, but not ranked.
+            averages.numbers[key] = replace(cell, incomplete=True)
     return averages
 
 
-class _Axis:
-    """One axis of the table: its distinct keys in order of appearance, and the number of each score row.
+def _axis(
+    table: pa.Table, keys: Sequence[str], attributes: Sequence[str], valid: NDArray[np.bool_], open_keys: Sequence[str]
+) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
+    """One axis of the table: the number of each score row, and the distinct keys in order of appearance.
 
-    An attribute is the first value that is not empty: a run that failed may not know it.
+    An attribute is the first value that is not empty: a run that failed may not know it. Runs that failed before their
+    data or their plugin's files were read get the place of those that fit, where ``open_keys`` may be unknown.
     """
-
-    def __init__(self, table: pa.Table, keys: Sequence[str], attributes: Sequence[str]) -> None:
-        self.of, first = combine([codes(table[name]) for name in keys])
-        self.entries: list[dict[str, Any]] = table.select(list(keys)).take(pa.array(first)).to_pylist()
-        for name in attributes:
-            _, first = combine([self.of, codes(table[name])])
-            for number, value in zip(
-                self.of[first].tolist(), table[name].take(pa.array(first)).to_pylist(), strict=True
-            ):
-                if not self.entries[number].get(name):
-                    self.entries[number][name] = value
-
-
-def _settle(axis: _Axis, valid: NDArray[np.bool_], keys: Sequence[str], open_keys: Sequence[str]) -> None:
-    """Give runs that failed before their data or their plugin's files were read the place of those that fit."""
-    occupied = set(np.unique(axis.of[valid]).tolist())
-    for number, entry in enumerate(axis.entries):
+    of, first = combine([table[name] for name in keys])
+    entries: list[dict[str, Any]] = table.select(list(keys)).take(pa.array(first)).to_pylist()
+    for name in attributes:
+        _, first = combine([of, table[name]])
+        for number, value in zip(of[first].tolist(), table[name].take(pa.array(first)).to_pylist(), strict=True):
+            if not entries[number].get(name):
+                entries[number][name] = value
+    occupied = set(np.unique(of[valid]).tolist())
+    for number, entry in enumerate(entries if open_keys else ()):
         if number not in occupied:
-            hosts = [n for n in occupied if _fits(entry, axis.entries[n], keys, open_keys)]
+            hosts = [n for n in occupied if _fits(entry, entries[n], keys, open_keys)]
             if len(hosts) == 1:
-                axis.of[axis.of == number] = hosts[0]
+                of[of == number] = hosts[0]
+    return of, entries
 
 
 def _fits(entry: Mapping[str, Any], host: Mapping[str, Any], keys: Sequence[str], open_keys: Sequence[str]) -> bool:
@@ -206,13 +205,3 @@ def _move(averages: Averages, key: CellIndex, places: Sequence[CellIndex]) -> No
                 averages.notes[place] = notes
         if reasons:
             averages.reasons[place] = [*averages.reasons.get(place, ()), *reasons]
-
-
-def _count_missing_folds(averages: Averages) -> None:
-    """Mark numbers that lack runs others have: they are shown, but not ranked."""
-    most: dict[tuple[int, int], int] = {}
-    for (b, _, c), number in averages.numbers.items():
-        most[b, c] = max(most.get((b, c), 0), number.folds)
-    for key, number in averages.numbers.items():
-        if key in averages.reasons or number.folds < most[key[0], key[2]]:
-            averages.numbers[key] = replace(number, incomplete=True)

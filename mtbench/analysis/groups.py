@@ -12,16 +12,11 @@ from numpy.typing import NDArray
 Codes = NDArray[np.int64]
 
 
-def codes(column: pa.ChunkedArray) -> Codes:
-    """Each value of a column as a small integer; null is a value like any other."""
-    encoded = pc.dictionary_encode(column, null_encoding="encode").combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().combine_chunks()
-    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def combine(parts: Sequence[Codes]) -> tuple[Codes, NDArray[np.int64]]:
+def combine(parts: Sequence[Codes | pa.ChunkedArray]) -> tuple[Codes, NDArray[np.int64]]:
     """Number the distinct combinations of ``parts`` in the order in which they first appear.
+
+    Args:
+        parts: columns of a table, where null is a value like any other, or numbers.
 
     Returns:
         The number of each row's combination, and for each combination the first row that has it.
@@ -31,6 +26,9 @@ def combine(parts: Sequence[Codes]) -> tuple[Codes, NDArray[np.int64]]:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     key, size = np.zeros(length, np.int64), 1
     for part in parts:
+        if isinstance(part, pa.ChunkedArray):
+            encoded = pc.dictionary_encode(part, null_encoding="encode").unify_dictionaries().combine_chunks()
+            part = np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
         low, width = int(part.min()), int(part.max()) - int(part.min()) + 1
         if width == 1:
             continue

@@ -20,8 +20,9 @@ class Cell:
         value, std, low, high: mean over seeds and folds; standard deviation over seeds; confidence interval.
         seeds, folds: how many were averaged.
         rank: 1 is best, ties alike at the printed precision; ``None`` where the cell is not ranked.
+        best: whether it is printed in bold: rank 1, by a significant lead where only such are bold.
+        runner_up: whether it is printed underlined: rank 2.
         notes: numbers of the footnotes it carries.
-        unsure: rank 1 by a lead that may be luck, where only significant leads are bold.
     """
 
     text: str = "–"
@@ -34,18 +35,9 @@ class Cell:
     seeds: int = 0
     folds: int = 0
     rank: int | None = None
+    best: bool = False
+    runner_up: bool = False
     notes: tuple[int, ...] = ()
-    unsure: bool = False
-
-    @property
-    def best(self) -> bool:
-        """Printed in bold."""
-        return self.rank == 1 and not self.unsure
-
-    @property
-    def runner_up(self) -> bool:
-        """Printed underlined."""
-        return self.rank == 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +94,7 @@ class TableRow:
 
     Attributes:
         label: what is printed.
-        role: "translator", "ceiling", "floor" or "oracle".
+        role: "translator"; "ceiling", "floor" or "oracle" stand below the rule, to read the other rows by.
         translator, params: identity; ``params`` holds what differs from the defaults.
         conditional: printed with a dagger.
         cells: one for each column of the section.
@@ -116,11 +108,6 @@ class TableRow:
     conditional: bool
     cells: tuple[Cell, ...]
     notes: tuple[int, ...] = ()
-
-    @property
-    def reference(self) -> bool:
-        """Whether it stands below the rule, as something to read the other rows by."""
-        return self.role != "translator"
 
 
 @dataclass(frozen=True)
@@ -167,7 +154,33 @@ class Section:
 
     def grid(self) -> Grid:
         """The section laid out for printing."""
-        return _upright(self) if not self.transposed else _transposed(self)
+        if self.transposed:
+            return _transposed(self)
+        top: list[Head] = []
+        middle: list[Head] = []
+        for i, column in enumerate(self.columns):
+            new_task = i == 0 or column.task != self.columns[i - 1].task
+            if new_task:
+                top.append(Head(column.task))
+            else:
+                top[-1] = Head(column.task, top[-1].span + 1)
+            if new_task or column.group != self.columns[i - 1].group:
+                middle.append(Head(column.group))
+            else:
+                middle[-1] = Head(column.group, middle[-1].span + 1)
+        bottom = tuple(Head(column.name, notes=column.notes) for column in self.columns)
+        body = [
+            GridRow(
+                Head(row.label, notes=row.notes, dagger=row.conditional),
+                row.cells,
+                rule=row.role != "translator" and i > 0 and self.rows[i - 1].role == "translator",
+            )
+            for i, row in enumerate(self.rows)
+        ]
+        ends: list[int] = []
+        for head in top[:-1]:
+            ends.append((ends[-1] if ends else 0) + head.span)
+        return Grid("Method", (tuple(top), tuple(middle), bottom), tuple(body), tuple(ends))
 
 
 @dataclass(frozen=True)
@@ -199,34 +212,6 @@ class ResultsTable:
             rows.append(replace(row, cells=tuple(cells)))
         columns = tuple(column for section in self.sections for column in section.columns)
         return Section("", columns, tuple(rows), any(section.transposed for section in self.sections))
-
-
-def _upright(section: Section) -> Grid:
-    top: list[Head] = []
-    middle: list[Head] = []
-    for i, column in enumerate(section.columns):
-        new_task = i == 0 or column.task != section.columns[i - 1].task
-        if new_task:
-            top.append(Head(column.task))
-        else:
-            top[-1] = Head(column.task, top[-1].span + 1)
-        if new_task or column.group != section.columns[i - 1].group:
-            middle.append(Head(column.group))
-        else:
-            middle[-1] = Head(column.group, middle[-1].span + 1)
-    bottom = tuple(Head(column.name, notes=column.notes) for column in section.columns)
-    body = [
-        GridRow(
-            Head(row.label, notes=row.notes, dagger=row.conditional),
-            row.cells,
-            rule=row.reference and i > 0 and not section.rows[i - 1].reference,
-        )
-        for i, row in enumerate(section.rows)
-    ]
-    ends: list[int] = []
-    for head in top[:-1]:
-        ends.append((ends[-1] if ends else 0) + head.span)
-    return Grid("Method", (tuple(top), tuple(middle), bottom), tuple(body), tuple(ends))
 
 
 def _transposed(section: Section) -> Grid:

@@ -19,7 +19,9 @@ def format_number(value: float, decimals: int | None = None) -> str:
     if decimals is None:
         if value != 0 and abs(value) < 1e-6:
             return f"{value:.{SIGNIFICANT - 1}e}"
-        decimals = SIGNIFICANT - 1 if value == 0 else max(0, SIGNIFICANT - 1 - _exponent(value))
+        # The exponent after rounding: 0.9996 is 1.00, not 1.000.
+        exponent = int(f"{value:.{SIGNIFICANT - 1}e}".partition("e")[2])
+        decimals = max(0, SIGNIFICANT - 1 - exponent)
     text = f"{value:.{decimals}f}"
     return text.lstrip("-") if float(text) == 0 else text
 
@@ -32,8 +34,3 @@ def format_p(value: float | None) -> str:
 def format_coefficient(value: float | None, absolute: bool) -> str:
     """A correlation with two digits, and with its sign unless absolute values are printed."""
     return "–" if value is None else f"{value:.2f}" if absolute else f"{value:+.2f}"
-
-
-def _exponent(value: float) -> int:
-    """The power of ten of the first significant digit, after rounding (0.9996 is 1.00, not 1.000)."""
-    return int(f"{value:.{SIGNIFICANT - 1}e}".partition("e")[2])

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mtbench.analysis.groups import codes
+from mtbench.analysis.groups import combine
 
 
 class PerCase:
@@ -24,7 +24,7 @@ class PerCase:
         self._cases = cases
         self._places: dict[str, NDArray[np.int64]] = {}
         if cases is not None and cases.num_rows:
-            row = codes(cases["row_id"])
+            row, _ = combine([cases["row_id"]])
             order = np.argsort(row, kind="stable")
             starts = np.flatnonzero(np.diff(row[order], prepend=-1))
             names = cases["row_id"].take(pa.array(order[starts])).to_pylist()

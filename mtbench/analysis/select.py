@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 from mtbench.errors import RequestError, close_matches
@@ -24,7 +25,8 @@ def select(patterns: Sequence[str], present: Collection[int], names: Sequence[Co
         return everything
     positions: dict[int, None] = {}
     for pattern in patterns:
-        matching = [i for i in everything if any(_matches(pattern, name) for name in names[i])]
+        expression = ".*".join(map(re.escape, pattern.lower().split("*")))
+        matching = [i for i in everything if any(re.fullmatch(expression, n.lower(), re.DOTALL) for n in names[i])]
         if not matching:
             candidates = list(dict.fromkeys(name for i in everything for name in sorted(names[i])))
             raise RequestError(
@@ -34,19 +36,3 @@ def select(patterns: Sequence[str], present: Collection[int], names: Sequence[Co
             )
         positions.update(dict.fromkeys(matching))
     return list(positions)
-
-
-def _matches(pattern: str, name: str) -> bool:
-    pieces = pattern.lower().split("*")
-    name = name.lower()
-    if len(pieces) == 1:
-        return name == pieces[0]
-    if not (name.startswith(pieces[0]) and name.endswith(pieces[-1])):
-        return False
-    position = len(pieces[0])
-    for piece in pieces[1:-1]:
-        position = name.find(piece, position)
-        if position < 0:
-            return False
-        position += len(piece)
-    return position <= len(name) - len(pieces[-1])

@@ -14,9 +14,10 @@ from mtbench.analysis.cells import CellIndex, Number
 from mtbench.analysis.columns import FAMILIES, anonymise, params
 from mtbench.analysis.gather import Averages, gather
 from mtbench.analysis.layout import TableLayout
-from mtbench.analysis.model import Cell, ResultsTable, Section, TableColumn, TableRow
+from mtbench.analysis.model import Cell, ResultsTable, Section, Status, TableColumn, TableRow
 from mtbench.analysis.numbers import format_number
 from mtbench.analysis.ranking import RULES, Rule, ranked_rows
+from mtbench.analysis.remarks import number_of
 from mtbench.analysis.significance import Lead, significant_leads
 from mtbench.errors import RequestError
 from mtbench.results.identity import DETAILS
@@ -78,83 +79,64 @@ def build_table(
         if value not in choices:
             raise RequestError(f"there is no {option} '{value}'", expected="one of " + ", ".join(choices))
     averages = gather(scores, runs=significant)
-    names = dict(rename or {})
-    style = _Style(rule, spread, ranks, _digits(decimals, averages))
-    layout = TableLayout(averages, names, columns, rows, datasets)
-    if significant:
-        leads = significant_leads(averages, cases, _ranks(averages, layout, style), layout.labels)
-        style = replace(style, leads=leads)
-    notes = remarks.Footnotes()
+    texts = _texts(averages, decimals)
+    layout = TableLayout(averages, rename or {}, columns, rows, datasets)
+    places = {
+        (b, c): {} if averages.columns[c]["caveat"] else ranked_rows(averages, b, c, layout.rows, rule, texts)
+        for b, c in layout.columns
+    }
+    leads = significant_leads(averages, cases, places, layout.labels) if significant else None
+    style = _Style(spread, ranks, texts, places, leads)
+    footnotes: dict[str, int] = {}
     sections = []
     for caveat in dict.fromkeys(averages.columns[c]["caveat"] for _, c in layout.columns):
-        places = [place for place in layout.columns if averages.columns[place[1]]["caveat"] == caveat]
-        section = _section(averages, layout, places, anonymise(caveat), style, notes)
+        section = _section(averages, layout, caveat, style, footnotes)
         sections.append(replace(section, transposed=transposed))
     sections.sort(key=lambda section: section.heading != "")
     return ResultsTable(
         title=title or ", ".join(averages.suites),
         sections=tuple(sections),
-        footnotes=notes.texts,
-        remarks=remarks.remarks(
-            averages, layout.columns, layout.names, layout.titles, sections, rule, spread, significant=significant
-        ),
+        footnotes=tuple(footnotes),
+        remarks=remarks.remarks(averages, layout, sections, rule, spread, significant=significant),
         rule=rule,
     )
 
 
-def _digits(decimals: int | Mapping[str, int] | None, averages: Averages) -> list[int | None]:
-    """Digits after the point of each column."""
-    if isinstance(decimals, Mapping):
-        metrics = {entry["metric"] for entry in averages.columns}
-        for name in decimals:
-            if name not in metrics:
-                raise RequestError(
-                    f"decimals name no metric: '{name}'", expected="one of " + ", ".join(sorted(metrics))
-                )
-        return [decimals.get(entry["metric"], entry["decimals"]) for entry in averages.columns]
-    return [entry["decimals"] if decimals is None else decimals for entry in averages.columns]
+def _texts(averages: Averages, decimals: int | Mapping[str, int] | None) -> dict[CellIndex, str]:
+    """The printed numbers."""
+    by_metric: Mapping[str, int] = decimals if isinstance(decimals, Mapping) else {}
+    metrics = {entry["metric"] for entry in averages.columns}
+    for name in by_metric:
+        if name not in metrics:
+            raise RequestError(f"decimals name no metric: '{name}'", expected="one of " + ", ".join(sorted(metrics)))
+    digits = [
+        decimals if isinstance(decimals, int) else by_metric.get(entry["metric"], entry["decimals"])
+        for entry in averages.columns
+    ]
+    return {key: format_number(number.value, digits[key[2]]) for key, number in averages.numbers.items()}
 
 
 @dataclass(frozen=True)
 class _Style:
-    """How numbers are printed; ``digits`` by column number, ``leads`` by block and column (``None``: not asked for)."""
+    """How cells are printed.
 
-    rule: Rule
+    Attributes:
+        spread, ranks: what stands behind each number.
+        texts: the printed numbers.
+        places: by block and column, the place of each ranked row.
+        leads: by block and column; ``None`` where they were not asked for.
+    """
+
     spread: Spread
     ranks: bool
-    digits: Sequence[int | None]
-    leads: Mapping[tuple[int, int], Lead] | None = None
+    texts: Mapping[CellIndex, str]
+    places: Mapping[tuple[int, int], Mapping[int, int]]
+    leads: Mapping[tuple[int, int], Lead] | None
 
 
-def _ranks(averages: Averages, layout: TableLayout, style: _Style) -> dict[tuple[int, int], dict[int, int]]:
-    """The places of all rows, column by column."""
-    return {
-        (b, c): ranked_rows(averages, b, c, layout.rows, style.rule, _texts(averages, [(b, c)], layout.rows, style))
-        for b, c in layout.columns
-        if not averages.columns[c]["caveat"]
-    }
-
-
-def _texts(
-    averages: Averages, places: Sequence[tuple[int, int]], rows: Sequence[int], style: _Style
-) -> dict[CellIndex, str]:
-    """The printed numbers."""
-    return {
-        (b, r, c): format_number(averages.numbers[b, r, c].value, style.digits[c])
-        for b, c in places
-        for r in rows
-        if (b, r, c) in averages.numbers
-    }
-
-
-def _section(
-    averages: Averages,
-    layout: TableLayout,
-    places: Sequence[tuple[int, int]],
-    caveat: str,
-    style: _Style,
-    notes: remarks.Footnotes,
-) -> Section:
+def _section(averages: Averages, layout: TableLayout, caveat: str, style: _Style, footnotes: dict[str, int]) -> Section:
+    """The columns under one caveat."""
+    places = [place for place in layout.columns if averages.columns[place[1]]["caveat"] == caveat]
     row_numbers = [
         r
         for r in layout.rows
@@ -162,24 +144,13 @@ def _section(
         or any((b, r, c) in averages.numbers or (b, r, c) in averages.reasons for b, c in places)
     ]
     shared = remarks.shared_notes(averages, places, row_numbers)
-    columns = tuple(
-        _column(averages, layout, b, c, tuple(notes.number(text) for text in shared.of_columns.get((b, c), ())))
-        for b, c in places
-    )
-    texts = _texts(averages, places, row_numbers, style)
-    ranks = [{} if caveat else ranked_rows(averages, b, c, row_numbers, style.rule, texts) for b, c in places]
+    columns = tuple(_column(averages, layout, b, c, shared.of_columns.get((b, c), ()), footnotes) for b, c in places)
     rows = []
     for r in row_numbers:
         entry = averages.rows[r]
-        row_notes = tuple(notes.number(text) for text in (*shared.of_rows.get(r, ()), *averages.row_notes.get(r, ())))
-        cells = []
-        for (b, c), rank in zip(places, ranks, strict=True):
-            key = (b, r, c)
-            if key in texts:
-                sentences = shared.of_cells.get(key, ())
-                cells.append(_cell(averages, key, texts[key], rank.get(r), sentences, style, notes))
-            else:
-                cells.append(_empty_cell(averages.reasons.get(key, ()), notes))
+        row_notes = (*shared.of_rows.get(r, ()), *averages.row_notes.get((r,), ()))
+        numbers = tuple(number_of(footnotes, text) for text in row_notes)
+        cells = [_cell(averages, (b, r, c), shared.of_cells.get((b, r, c), ()), style, footnotes) for b, c in places]
         rows.append(
             TableRow(
                 layout.labels[r],
@@ -188,13 +159,16 @@ def _section(
                 params(entry["translator_params"]),
                 bool(entry["conditional"]),
                 tuple(cells),
-                row_notes,
+                numbers,
             )
         )
-    return Section(caveat, columns, tuple(rows))
+    return Section(anonymise(caveat), columns, tuple(rows))
 
 
-def _column(averages: Averages, layout: TableLayout, b: int, c: int, notes: tuple[int, ...]) -> TableColumn:
+def _column(
+    averages: Averages, layout: TableLayout, b: int, c: int, notes: Sequence[str], footnotes: dict[str, int]
+) -> TableColumn:
+    """A column without its cells, and the ``notes`` that they share."""
     entry = averages.columns[c]
     arrow = "↑" if entry["higher_is_better"] else "↓"
     metric = layout.names[c] + (entry["mark"] or "") + (f" ({entry['measure_unit']})" if entry["measure_unit"] else "")
@@ -217,51 +191,44 @@ def _column(averages: Averages, layout: TableLayout, b: int, c: int, notes: tupl
         measure_unit=entry["measure_unit"],
         caveat=anonymise(entry["caveat"]),
         details={k: anonymise(entry[k]) if isinstance(entry[k], str) else entry[k] for k in DETAILS},
-        notes=notes,
+        notes=tuple(number_of(footnotes, text) for text in notes),
     )
 
 
-def _empty_cell(reasons: Sequence[tuple[str, str]], notes: remarks.Footnotes) -> Cell:
-    """A cell without a number: not measured, or failed or skipped for these reasons."""
-    if not reasons:
-        return Cell()
-    status: Literal["failed", "skipped"] = "failed" if any(s == "failed" for s, _ in reasons) else "skipped"
-    return Cell(status, status=status, notes=tuple(notes.number(reason) for _, reason in reasons))
-
-
-def _cell(
-    averages: Averages,
-    key: CellIndex,
-    text: str,
-    rank: int | None,
-    sentences: Sequence[str],
-    style: _Style,
-    notes: remarks.Footnotes,
-) -> Cell:
-    number = averages.numbers[key]
-    texts = list(sentences)
-    if number.incomplete:
-        causes = dict.fromkeys(reason for _, reason in averages.reasons.get(key, ()))
+def _cell(averages: Averages, key: CellIndex, notes: Sequence[str], style: _Style, footnotes: dict[str, int]) -> Cell:
+    """A number with its notes; or why there is none: not measured, failed or skipped."""
+    reasons = averages.reasons.get(key, ())
+    if key not in averages.numbers:
+        if not reasons:
+            return Cell()
+        status: Status = "failed" if any(s == "failed" for s, _ in reasons) else "skipped"
+        return Cell(status, status=status, notes=tuple(number_of(footnotes, reason) for _, reason in reasons))
+    b, r, c = key
+    measure, text, rank = averages.numbers[key], style.texts[key], style.places[b, c].get(r)
+    texts = list(notes)
+    if measure.incomplete:
+        causes = dict.fromkeys(reason for _, reason in reasons)
         texts.append(f"Not ranked: only some of its runs finished ({'; '.join(causes) or 'folds are missing'})")
-    if not math.isfinite(number.value):
+    if not math.isfinite(measure.value):
         texts.append("Not ranked: not a finite number")
-    lead = style.leads[key[0], key[2]] if rank == 1 and style.leads is not None else None
+    lead = style.leads[b, c] if rank == 1 and style.leads is not None else None
     if lead is not None and lead.reason:
         texts.append(lead.reason)
-    suffix = _spread(number, text, style) if style.spread != "none" else ""
+    suffix = _spread(measure, text, style) if style.spread != "none" else ""
     return Cell(
         text=text,
         suffix=f"{suffix} ({rank})" if style.ranks and rank else suffix,
         status="ok",
-        value=number.value,
-        std=number.std,
-        low=number.low,
-        high=number.high,
-        seeds=number.seeds,
-        folds=number.folds,
+        value=measure.value,
+        std=measure.std,
+        low=measure.low,
+        high=measure.high,
+        seeds=measure.seeds,
+        folds=measure.folds,
         rank=rank,
-        notes=tuple(notes.number(sentence) for sentence in texts),
-        unsure=lead is not None and not lead.significant,
+        best=rank == 1 and (lead is None or lead.significant),
+        runner_up=rank == 2,
+        notes=tuple(number_of(footnotes, sentence) for sentence in texts),
     )
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mtbench.analysis.model import Cell, Head, ResultsTable, Section
+from mtbench.analysis.model import Head, ResultsTable, Section
 
 _SUPERSCRIPTS = str.maketrans("0123456789,", "⁰¹²³⁴⁵⁶⁷⁸⁹˒")
 
@@ -24,25 +24,19 @@ def render(table: ResultsTable, console: Console) -> None:
     for section in table.sections:
         if section.heading:
             console.print(Text(section.heading, style="bold yellow"))
-        for part in _parts(section):
-            console.print(_rich(section, *part, plain=not console.is_terminal))
+        parts: dict[str, list[int]] = {}
+        for i, column in enumerate(section.columns):
+            parts.setdefault("" if section.transposed else column.task, []).append(i)
+        for title, columns in parts.items():
+            console.print(_rich(section, title, columns, plain=not console.is_terminal))
     for number, text in enumerate(table.footnotes, 1):
         console.print(Text(f"{_notes((number,))} {text}", style="dim"))
     for text in table.remarks:
         console.print(Text(text, style="dim"))
 
 
-def _parts(section: Section) -> list[tuple[str, list[int]]]:
-    """The tasks of a section with their columns; transposed, everything at once."""
-    if section.transposed:
-        return [("", list(range(len(section.columns))))]
-    parts: dict[str, list[int]] = {}
-    for i, column in enumerate(section.columns):
-        parts.setdefault(column.task, []).append(i)
-    return list(parts.items())
-
-
 def _rich(section: Section, title: str, columns: Sequence[int], plain: bool) -> Table:
+    """One task of a section; transposed, all of it."""
     grid = section.grid()
     rich_table = Table(title=Text(title) if title else None, title_justify="left", title_style="bold", header_style="")
     rich_table.add_column(grid.corner)
@@ -58,19 +52,17 @@ def _rich(section: Section, title: str, columns: Sequence[int], plain: bool) -> 
             rich_table.add_section()
         if row.group:
             rich_table.add_row(Text(row.group, style="italic"))
-        cells = row.cells if section.transposed else [row.cells[i] for i in columns]
-        rich_table.add_row(_head(row.head), *(_cell(cell, plain) for cell in cells))
+        texts = []
+        for cell in row.cells if section.transposed else [row.cells[i] for i in columns]:
+            style = "bold" if cell.best else "underline" if cell.runner_up else "" if cell.status == "ok" else "dim"
+            fence = "**" if plain and cell.best else "__" if plain and cell.runner_up else ""
+            texts.append(Text.assemble(fence, (cell.text, style), fence, cell.suffix, _notes(cell.notes)))
+        rich_table.add_row(_head(row.head), *texts)
     return rich_table
 
 
 def _head(head: Head) -> Text:
     return Text(head.text + "†" * head.dagger + _notes(head.notes))
-
-
-def _cell(cell: Cell, plain: bool) -> Text:
-    style = "bold" if cell.best else "underline" if cell.runner_up else "" if cell.status == "ok" else "dim"
-    fence = "**" if plain and cell.best else "__" if plain and cell.runner_up else ""
-    return Text.assemble(fence, (cell.text, style), fence, cell.suffix, _notes(cell.notes))
 
 
 def _notes(numbers: Sequence[int]) -> str:

@@ -78,7 +78,9 @@ def prepare_cases(
 def _in_order(
     cases: Mapping[str, C], submit: Callable[[C, Path], Future[Conversion]], context: Context, ahead: int, folder: Path
 ) -> Iterator[Sample]:
-    queue = deque((name, case, folder / _file(name)) for name, case in cases.items())
+    queue = deque(
+        (name, case, folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.case") for name, case in cases.items()
+    )
     jobs: deque[tuple[str, Path, Future[Conversion]]] = deque()
     slices, empty = 0, []
     for done in range(len(cases)):
@@ -103,10 +105,6 @@ def _in_order(
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _file(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:32] + ".case"
 
 
 def _convert(read: Callable[[C], list[Sample]], case: C, path: Path) -> Conversion:

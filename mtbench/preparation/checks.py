@@ -68,7 +68,10 @@ def check(prepared: PreparedDataset) -> CheckReport:
     published = prepared.request.choice.spec.published
     observations = _Observations()
     for images in image_sets(prepared):
-        report.counts.append(_count(images, published.get(images.domain, {}).get(images.split)))
+        name = images.task.source if images.domain == "source" else images.task.target
+        expected = published.get(images.domain, {}).get(images.split)
+        patients = len(set(images.patients))
+        report.counts.append(Count(images.domain, name, images.split, len(images), patients, expected))
         report.remarks += observations.add(images)
     # A demonstration split parts a patient on purpose, and every table of it says so.
     demo = prepared.split.info.get("by") == "demo"
@@ -86,11 +89,6 @@ def check(prepared: PreparedDataset) -> CheckReport:
     report.remarks += [remark] if remark else []
     _report_shared_patients(observations.splits, report, apart=bool(prepared.split.info.get("shared")))
     return report
-
-
-def _count(images: ImageSet, published: int | None) -> Count:
-    domain = images.task.source if images.domain == "source" else images.task.target
-    return Count(images.domain, domain, images.split, len(images), len(set(images.patients)), published)
 
 
 class _Observations:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mtbench.analysis.model import ResultsTable
-from mtbench.analysis.table import build_table
+from mtbench.analysis.ranking import Rule
+from mtbench.analysis.table import Spread, build_table
 from mtbench.errors import RequestError, close_matches
 from mtbench.report.choosing import PLACES
 from mtbench.report.evidence import Evidence
@@ -28,7 +28,7 @@ def write_report(
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
     slices: Sequence[str] = (),
-    rule: Any = "default",
+    rule: Rule = "default",
     rename: Mapping[str, str] | None = None,
     title: str = "",
     with_provenance: bool = False,
@@ -60,7 +60,9 @@ def write_report(
     _check_slices(result, slices)
     table = _table(result, rule, title, "interval")
     page = report(result, table, evidence, title=title, with_provenance=with_provenance, slices=slices)
-    path = output or _default_path(os.fspath(results))
+    name = os.fspath(results)
+    published = name.removeprefix("published:")
+    path = output or (Path(name) / "report.html" if published == name else Path(f"{published}.html"))
     write_whole(path, lambda file: file.write(page.encode("utf-8")))
     return path
 
@@ -75,7 +77,7 @@ def write_figure(
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
     slices: Sequence[str] = (),
-    rule: Any = "default",
+    rule: Rule = "default",
     rename: Mapping[str, str] | None = None,
     title: str = "",
     with_provenance: bool = False,
@@ -121,7 +123,7 @@ def _open(
     return result, Evidence(result.attempts, Store(store_folder(store)))
 
 
-def _table(result: Result, rule: Any, title: str, spread: Any) -> ResultsTable:
+def _table(result: Result, rule: Rule, title: str, spread: Spread) -> ResultsTable:
     return build_table(result.scores, rule=rule, spread=spread, rename=result.rename, title=title, **result.selection)
 
 
@@ -134,9 +136,3 @@ def _check_slices(result: Result, slices: Sequence[str]) -> None:
                 matches=close_matches(name, sorted(ids)),
                 expected="worst, median, best, or the id of a test slice",
             )
-
-
-def _default_path(results: str) -> Path:
-    if results.startswith("published:"):
-        return Path(f"{results.partition(':')[2]}.html")
-    return Path(results) / "report.html"

@@ -98,9 +98,7 @@ def failures(attempts: Sequence[Attempt], *, logs: bool) -> list[Failure]:
         Failure(
             name=row["name"],
             status=row["status"],
-            reason=(row["reason"] or "no reason recorded")
-            if logs
-            else anonymise(row["reason"] or "no reason recorded"),
+            reason=(str if logs else anonymise)(row["reason"] or "no reason recorded"),
             error_type=row["error_type"] or "",
             attempts=counts[key],
             dependents=sum(reason.startswith(f"{row['name']} failed") for reason in skipped if reason),

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mtbench.analysis.correlation import Correlation, Correlations
+from mtbench.analysis.correlation import Correlation, Correlations, panel
 from mtbench.analysis.numbers import format_coefficient, format_number
 from mtbench.report.attempts import Cost
 from mtbench.report.curves import Curve
@@ -69,25 +70,15 @@ def correlation_charts(result: Result, correlations: Correlations) -> list[Chart
 
 
 def _heat_map(name: str, task: str, items: Sequence[Correlation], absolute: bool) -> Chart:
-    metrics = list(dict.fromkeys(item.metric for item in items))
-    against = list(dict.fromkeys(item.against for item in items))
-    by_pair = {(item.metric, item.against): item for item in items}
-    z: list[list[float | None]] = []
-    text: list[list[str]] = []
-    hover: list[list[str]] = []
-    for metric in metrics:
-        pairs = [by_pair.get((metric, other)) for other in against]
-        values = [None if pair is None else pair.estimates["pearson"].coefficient(absolute) for pair in pairs]
-        z.append(values)
-        text.append([format_coefficient(v, absolute) for v in values])
-        hover.append([f"{pair.n} translators" if pair else "" for pair in pairs])
+    metrics, against, z = panel(items, absolute)
+    counts = {(item.metric, item.against): f"{item.n} translators" for item in items}
     data = {
         "type": "heatmap",
         "x": [plain(a) for a in against],
         "y": [plain(m) for m in metrics],
         "z": z,
-        "text": text,
-        "customdata": hover,
+        "text": [[format_coefficient(value, absolute) for value in line] for line in z],
+        "customdata": [[counts.get((metric, other), "") for other in against] for metric in metrics],
         "texttemplate": "%{text}",
         "hovertemplate": "%{y}<br>%{x}<br>r = %{text}, %{customdata}<extra></extra>",
         "zmin": 0 if absolute else -1,
@@ -212,7 +203,7 @@ def case_charts(result: Result) -> list[tuple[Chart, list[tuple[str, list[list[s
     return charts
 
 
-def _case_means(result: Result, block: int, column: int) -> dict[int, Any]:
+def _case_means(result: Result, block: int, column: int) -> dict[int, NDArray[np.float64]]:
     """Row to one finite value for each case, seeds averaged."""
     sums: dict[int, dict[tuple[int | None, str], list[float]]] = {}
     for case_values in result.cases:
@@ -224,14 +215,14 @@ def _case_means(result: Result, block: int, column: int) -> dict[int, Any]:
     return {row: np.array([np.mean(v) for v in of.values()]) for row, of in sums.items() if of}
 
 
-def _thin(values: Any) -> Any:
+def _thin(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(values) <= MOST_POINTS:
         return np.round(values, 5)
     places = np.round(np.linspace(0, len(values) - 1, MOST_POINTS)).astype(int)
-    return np.round(np.sort(values)[places], 5)
+    return np.asarray(np.sort(values)[places].round(5), dtype=np.float64)
 
 
-def _quartiles(label: str, values: Any) -> list[str]:
+def _quartiles(label: str, values: NDArray[np.float64]) -> list[str]:
     points = np.percentile(values, [0, 25, 50, 75, 100]).tolist()
     return [label, str(len(values)), *map(format_number, points)]
 

@@ -199,11 +199,11 @@ def _parts(section: Section) -> list[TablePart]:
         of = [i for i, column in enumerate(section.columns) if column.task == task]
         rows = [(row, [row.cells[i] for i in of]) for row in section.rows]
         rows = [
-            (row, cells) for row, cells in rows if not row.reference or any(cell.status != "missing" for cell in cells)
+            (row, cells) for row, cells in rows if row.role == "translator" or any(c.status != "missing" for c in cells)
         ]
         bodies = [
-            ("translators", [pair for pair in rows if not pair[0].reference]),
-            ("reference", [pair for pair in rows if pair[0].reference]),
+            ("translators", [pair for pair in rows if pair[0].role == "translator"]),
+            ("reference", [pair for pair in rows if pair[0].role != "translator"]),
         ]
         columns = [section.columns[i] for i in of]
         parts.append(TablePart(task, section.heading, columns, [body for body in bodies if body[1]]))
@@ -233,7 +233,7 @@ def correlate_result(result: Result, rule: str) -> Correlations:
 
 def _correlation_record(
     correlations: Correlations, agreement: Sequence[charts.Chart]
-) -> list[tuple[str, list[Any], list[Any]]]:
+) -> list[tuple[str, list[charts.Chart], list[list[str]]]]:
     return [
         (
             task,
@@ -301,7 +301,10 @@ def _data_facts(result: Result) -> list[tuple[str, list[str]]]:
         details = (("revision", "dataset_revision"), ("parameters", "dataset_params"), ("split", "split"))
         lines = [f"{word} {_setting_text(block[key])}" for word, key in details if block[key] not in ("", "{}", None)]
         facts.append((f"Data of {block['dataset']}", lines))
-    for name, columns in _by_name(result).items():
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    for _, c in result.layout.columns:
+        by_name.setdefault(result.layout.names[c], []).append(result.averages.columns[c])
+    for name, columns in by_name.items():
         lines = []
         for key in DETAILS:
             values = dict.fromkeys(
@@ -318,10 +321,3 @@ def _setting_text(value: Any) -> str:
     if isinstance(value, str) and value.startswith("{"):
         return ", ".join(f"{name} {setting}" for name, setting in params(value).items() if setting is not None)
     return anonymise(str(value))
-
-
-def _by_name(result: Result) -> dict[str, list[Mapping[str, Any]]]:
-    columns: dict[str, list[Mapping[str, Any]]] = {}
-    for _, c in result.layout.columns:
-        columns.setdefault(result.layout.names[c], []).append(result.averages.columns[c])
-    return columns

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 
 from mtbench.report.attempts import Attempt
 from mtbench.report.evidence import Evidence
-from mtbench.store.artefacts import Artefact
 
 FILE = "losses.parquet"
 MOST_STEPS = 400
@@ -39,15 +38,10 @@ def find_curves(attempts: Sequence[Attempt], evidence: Evidence) -> list[Curve]:
     curves = []
     for key, name in names.items():
         artefact = evidence.of_unit(key)
-        path = None if artefact is None else _file(artefact)
-        if path is not None:
+        # Content or log, as the plugin chose.
+        for path in sorted(artefact.path.rglob(FILE))[:1] if artefact else ():
             curves += _read(path, name)
     return curves
-
-
-def _file(artefact: Artefact) -> Path | None:
-    # Content or log, as the plugin chose.
-    return next(iter(sorted(artefact.path.rglob(FILE))), None)
 
 
 def _read(path: Path, name: str) -> list[Curve]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mtbench.analysis.correlation import Correlations
 from mtbench.analysis.model import Cell, ResultsTable, Section
 from mtbench.errors import RequestError
-from mtbench.report.examples import Example, TaskExamples
+from mtbench.report.examples import Example, Image, TaskExamples
 from mtbench.report.heatmap import draw as draw_heatmap
 from mtbench.report.heatmap import plain, save
 from mtbench.report.pixels import colour, edges
@@ -61,7 +61,9 @@ def draw_examples(tasks: Sequence[TaskExamples], path: Path) -> str:
     return save(figure, path)
 
 
-def _pictures(task: TaskExamples, example: Example, names: Sequence[str]) -> list[tuple[str, Any, Any]]:
+def _pictures(
+    task: TaskExamples, example: Example, names: Sequence[str]
+) -> list[tuple[str, Image | None, Image | None]]:
     views = {view.label: view for view in example.views}
     middle = [
         (name + "†" * view.conditional, view.image, example.source_mask)
@@ -73,7 +75,7 @@ def _pictures(task: TaskExamples, example: Example, names: Sequence[str]) -> lis
     return [first, *middle, (f"target: {task.target}", example.target, example.target_mask)]
 
 
-def _with_outline(image: Any, mask: Any) -> Any:
+def _with_outline(image: Image, mask: Image | None) -> Image:
     """The image as RGB with its labels' outlines, drawn finer than a pixel where the image is small."""
     factor = max(1, 512 // max(image.shape))
     fine = np.repeat(np.repeat(image, factor, 0), factor, 1)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 
-from mtbench.analysis.correlation import Correlations
+from mtbench.analysis.correlation import Correlations, panel
 from mtbench.analysis.numbers import format_coefficient
 from mtbench.errors import RequestError
 
@@ -42,7 +42,7 @@ def draw(correlations: Correlations, path: Path) -> str:
     check(path)
     absolute = correlations.rule == "paper"
     tasks = list(dict.fromkeys(item.task for item in correlations.items))
-    panels = [_panel(correlations, task, absolute) for task in tasks]
+    panels = [panel([item for item in correlations.items if item.task == task], absolute) for task in tasks]
     widths = [max(1.6, 0.95 * len(against)) for _, against, _ in panels]
     rows = max(len(metrics) for metrics, _, _ in panels)
     figure: Any = Figure(figsize=(sum(widths) + 1.7 * len(panels) + 1, 0.5 * rows + 1.9), layout="constrained")
@@ -67,19 +67,6 @@ def draw(correlations: Correlations, path: Path) -> str:
     if descriptive:
         figure.supxlabel(descriptive[0], fontsize=8)
     return save(figure, path)
-
-
-def _panel(
-    correlations: Correlations, task: str, absolute: bool
-) -> tuple[list[str], list[str], list[list[float | None]]]:
-    """Metrics, segmentation metrics, and the value of each pair."""
-    items = [item for item in correlations.items if item.task == task]
-    metrics = list(dict.fromkeys(item.metric for item in items))
-    against = list(dict.fromkeys(item.against for item in items))
-    values: dict[tuple[str, str], float | None] = {}
-    for item in items:
-        values[item.metric, item.against] = item.estimates["pearson"].coefficient(absolute)
-    return metrics, against, [[values.get((m, a)) for a in against] for m in metrics]
 
 
 def plain(text: str) -> str:

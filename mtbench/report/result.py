@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.analysis.gather import gather, normalise
-from mtbench.analysis.groups import codes, combine
+from mtbench.analysis.groups import combine
 from mtbench.analysis.layout import TableLayout
 from mtbench.results.directory import load
 from mtbench.results.identity import BLOCK, COLUMN, ROW
@@ -136,7 +136,7 @@ class Result:
         if not table.num_rows:
             return []
         keys = ["row_id", "label", "by"]
-        of, first = combine([codes(table[k]) for k in keys])
+        of, first = combine([table[k] for k in keys])
         heads = table.select(keys).take(first).to_pylist()
         order = np.argsort(of, kind="stable")
         ends = np.searchsorted(of[order], np.arange(len(first)), side="right")

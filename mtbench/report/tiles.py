@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from mtbench.analysis.numbers import format_number
 from mtbench.report.choosing import PLACES
-from mtbench.report.examples import Example, TaskExamples, View
+from mtbench.report.examples import Example, Image, TaskExamples, View
 from mtbench.report.pixels import areas_uri, colour, image_uri, outlines_uri
 
 LONGEST = 384
@@ -18,14 +17,14 @@ FEW = 120
 """Up to so many images keep ``LONGEST``; with more, all are made smaller, so that the page stays below 15 MB."""
 
 
-def picture_record(tasks: Sequence[TaskExamples]) -> list[dict[str, Any]]:
+def picture_record(tasks: Sequence[TaskExamples]) -> list[dict[str, object]]:
     """Tasks with their slices and tiles, images as data URIs."""
     count = sum(len(example.views) + 3 for task in tasks for example in task.examples)
     longest = max(96, round(LONGEST * min(1.0, math.sqrt(FEW / max(count, 1)))))
     return [_task(task, longest) for task in tasks]
 
 
-def _task(task: TaskExamples, longest: int) -> dict[str, Any]:
+def _task(task: TaskExamples, longest: int) -> dict[str, object]:
     views = [view for example in task.examples for view in example.views]
     return {
         "title": task.title,
@@ -36,12 +35,12 @@ def _task(task: TaskExamples, longest: int) -> dict[str, Any]:
         "some_conditional": any(view.conditional for view in views),
         "has_masks": any(example.source_mask is not None for example in task.examples),
         "has_predictions": any(view.mask is not None for view in views),
-        "legend": [(name, _css(value)) for value, name in task.labels.items()],
+        "legend": [(name, "#{:02x}{:02x}{:02x}".format(*colour(value))) for value, name in task.labels.items()],
         "examples": [_example(task, example, longest) for example in task.examples],
     }
 
 
-def _example(task: TaskExamples, example: Example, longest: int) -> dict[str, Any]:
+def _example(task: TaskExamples, example: Example, longest: int) -> dict[str, object]:
     height, width = example.source.shape
     title = ", ".join(example.reasons)
     value = (
@@ -74,35 +73,24 @@ def _example(task: TaskExamples, example: Example, longest: int) -> dict[str, An
 
 
 def _tile(
-    kind: str, label: str, image: Any, mask: Any, longest: int, lines: Sequence[str] = (), **more: Any
-) -> dict[str, Any]:
+    kind: str, label: str, image: Image | None, mask: Image | None, longest: int, lines: Sequence[str] = ()
+) -> dict[str, object]:
     return {
         "kind": kind,
         "label": label,
         "conditional": False,
-        "image": image_uri(image, longest),
+        "image": "" if image is None else image_uri(image, longest),
         "outline": "" if mask is None else outlines_uri(mask, longest),
         "prediction": "",
         "alt": ", ".join([label, *lines]),
         "lines": list(lines),
-        **more,
     }
 
 
-def _view(view: View, example: Example, longest: int, decimals: int | None) -> dict[str, Any]:
+def _view(view: View, example: Example, longest: int, decimals: int | None) -> dict[str, object]:
     lines = [f"{region or 'value'} {format_number(value, decimals)}" for region, value in view.values.items()]
-    return {
-        "kind": "translation",
-        "label": view.label,
-        "conditional": view.conditional,
-        "image": "" if view.image is None else image_uri(view.image, longest),
-        # The page copies the outlines of the source: the anatomy is the same.
-        "outline": "",
-        "prediction": "" if view.mask is None else areas_uri(view.mask, longest),
-        "alt": ", ".join([f"slice {example.slice_id} translated by {view.label}", *lines]),
-        "lines": lines,
-    }
-
-
-def _css(value: int) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour(value))
+    prediction = "" if view.mask is None else areas_uri(view.mask, longest)
+    alt = ", ".join([f"slice {example.slice_id} translated by {view.label}", *lines])
+    # Without a mask: the page copies the outlines of the source, the anatomy is the same.
+    more = {"conditional": view.conditional, "prediction": prediction, "alt": alt}
+    return {**_tile("translation", view.label, view.image, None, longest, lines), **more}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -174,7 +173,7 @@ def _window(volume: Volume, options: CutOptions) -> Window:
     if options.percentiles:
         low, high = np.percentile(np.asarray(array, np.float32), options.percentiles)
         return float(low), float(high)
-    name: Any = array.dtype.name
+    name = array.dtype.name
     if name == "uint8" or (name == "uint16" and not volume.axes):
         return (0.0, 255.0) if name == "uint8" else (0.0, 65535.0)
     if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:

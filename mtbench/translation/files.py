@@ -55,7 +55,8 @@ def refuse_to_overwrite(items: Sequence[InputFile], output: Path, input: Path) -
     Raises:
         RequestError: naming the first.
     """
-    existing = [item.output for item in items if _occupied(item.output)]
+    outputs = [item.output for item in items]
+    existing = [path for path in outputs if (any(path.iterdir()) if path.is_dir() else path.exists())]
     if existing:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         raise RequestError(
@@ -63,10 +64,6 @@ def refuse_to_overwrite(items: Sequence[InputFile], output: Path, input: Path) -
             expected="an output that does not exist yet",
             remedy="Choose another output, or say --overwrite",
         )
-
-
-def _occupied(path: Path) -> bool:
-    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 def _name(path: Path, base: Path, input: Path) -> str:

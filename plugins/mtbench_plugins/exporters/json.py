@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mtbench.analysis.model import Cell, ResultsTable, TableColumn, TableRow
@@ -32,16 +32,16 @@ class Json:
         )
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def _lines(values: Iterable[Any]) -> str:
+def _lines(values: Iterable[object]) -> str:
     """A list with one entry a line: as readable as an indented one, and a hundred times faster to write."""
     return "[" + ",\n".join(map(_text, values)) + "]"
 
 
-def _column(column: TableColumn) -> dict[str, Any]:
+def _column(column: TableColumn) -> dict[str, object]:
     return {
         "dataset": column.dataset,
         "task": column.task,
@@ -56,7 +56,7 @@ def _column(column: TableColumn) -> dict[str, Any]:
     }
 
 
-def _row(row: TableRow) -> dict[str, Any]:
+def _row(row: TableRow) -> dict[str, object]:
     return {
         "label": row.label,
         "role": row.role,
@@ -68,7 +68,7 @@ def _row(row: TableRow) -> dict[str, Any]:
     }
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
+def _cell(cell: Cell) -> dict[str, object]:
     return {
         "text": cell.text,
         "status": cell.status,
