@@ -99,7 +99,7 @@ def requests(
 
 def lookup(request: DatasetRequest, registry: Registry, store: Store) -> PreparedDataset | None:
     """The data set if it is in the store already, else ``None``. Raw files are hashed, no pixel is decoded."""
-    return _Preparation(request, registry, store).run(make=False)
+    return _prepared(request, registry, store)
 
 
 def prepare(
@@ -116,7 +116,7 @@ def prepare(
         DataError: it cannot be prepared; under ``strict``, also if cases had to be left out.
         DiskFullError: there is no room; what was converted is kept for the next attempt.
     """
-    prepared = _Preparation(request, registry, store, watcher, strict).run(make=True)
+    prepared = _prepared(request, registry, store, watcher, strict=strict)
     assert prepared is not None
     left_out = prepared.data.info.get("left_out", [])
     if strict and left_out:
@@ -129,48 +129,47 @@ def prepare(
     return prepared
 
 
-@dataclass
-class _Preparation:
-    request: DatasetRequest
-    registry: Registry
-    store: Store
-    watcher: Watcher | None = None
-    strict: bool = False
+def _prepared(
+    request: DatasetRequest, registry: Registry, store: Store, watcher: Watcher | None = None, *, strict: bool = False
+) -> PreparedDataset | None:
+    """Data set and split; without a ``watcher``, of a data set that is there already."""
+    plan = request.builder.plan
+    data_unit, split_unit = (plan.units[request.builder.base[part]] for part in ("data", "split"))
+    maker = Maker(plan, registry, store)
+    make = partial(_make, maker, registry, watcher, strict)
+    try:
+        data, data_is_new, trouble = make(data_unit) if watcher else (maker.find(data_unit), False, "")
+        if trouble:
+            raise DataError(trouble)
+        if data is None:
+            return None
+        split, split_is_new, trouble = make(split_unit)
+    finally:
+        maker.close()
+    return PreparedDataset(request, data, split, data_is_new or split_is_new, trouble)
 
-    def run(self, make: bool) -> PreparedDataset | None:
-        plan = self.request.builder.plan
-        data_unit, split_unit = (plan.units[self.request.builder.base[part]] for part in ("data", "split"))
-        maker = Maker(plan, self.registry, self.store)
-        try:
-            data, data_is_new, trouble = self._make(maker, data_unit) if make else (maker.find(data_unit), False, "")
-            if data is None:
-                if trouble:
-                    raise DataError(trouble)
-                return None
-            split, split_is_new, trouble = self._make(maker, split_unit)
-        finally:
-            maker.close()
-        return PreparedDataset(self.request, data, split, data_is_new or split_is_new, trouble)
 
-    def _make(self, maker: Maker, unit: Unit) -> tuple[Artefact | None, bool, str]:
-        """The artefact, whether it was made now, and why it is not there."""
-        while True:
-            state = maker.wait(unit, self.watcher.note if self.watcher else lambda text: None)
-            if isinstance(state, Artefact):
-                return state, False, ""
-            job = replace(maker.job(unit, state), device="cpu", strict=self.strict)
-            if self.watcher is None:
-                outcome = execute(job, self.registry)
-            else:
-                self.watcher.started(unit)
-                outcome = execute(job, self.registry, self.watcher.report)
-                self.watcher.finished(unit, outcome.status, "", outcome.seconds)
-            if outcome.error_type == LeaseLostError.__name__:
-                continue
-            if outcome.error_type == DiskFullError.__name__:
-                raise DiskFullError(outcome.reason)
-            if outcome.status != "ok":
-                return None, False, outcome.reason
-            artefact = maker.settle(unit)
-            maker.release(unit)
-            return artefact, True, ""
+def _make(
+    maker: Maker, registry: Registry, watcher: Watcher | None, strict: bool, unit: Unit
+) -> tuple[Artefact | None, bool, str]:
+    """The artefact, whether it was made now, and why it is not there."""
+    while True:
+        state = maker.wait(unit, watcher.note if watcher else lambda text: None)
+        if isinstance(state, Artefact):
+            return state, False, ""
+        job = replace(maker.job(unit, state), device="cpu", strict=strict)
+        if watcher is None:
+            outcome = execute(job, registry)
+        else:
+            watcher.started(unit)
+            outcome = execute(job, registry, watcher.report)
+            watcher.finished(unit, outcome.status, "", outcome.seconds)
+        if outcome.error_type == LeaseLostError.__name__:
+            continue
+        if outcome.error_type == DiskFullError.__name__:
+            raise DiskFullError(outcome.reason)
+        if outcome.status != "ok":
+            return None, False, outcome.reason
+        artefact = maker.settle(unit)
+        maker.release(unit)
+        return artefact, True, ""

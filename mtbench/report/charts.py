@@ -261,25 +261,23 @@ def cost_charts(costs: Sequence[Cost]) -> list[Chart]:
     seconds: dict[str, float] = {}
     for cost in costs:
         seconds[cost.stage] = seconds.get(cost.stage, 0.0) + cost.seconds
-    drawings = []
-    if seconds:
-        drawings.append(_bars("Seconds by stage", "seconds", seconds.items()))
-    fits = [cost for cost in costs if cost.stage == "fit"]
-    if fits:
-        drawings.append(_bars("Seconds by fit", "seconds", [(c.name, c.seconds) for c in fits]))
+    fits = [(c.name, c.seconds) for c in costs if c.stage == "fit"]
     rates = [(c.name, c.rate) for c in costs if c.stage == "translate" and c.rate]
-    if rates:
-        drawings.append(_bars("Images a second by translation", "images a second", rates))
     memory = [(f"{c.stage} {c.name}", c.memory) for c in costs if c.memory and c.stage in ("fit", "translate")]
-    if memory:
-        drawings.append(_bars("Peak memory of fits and translations", "MB", memory))
+    bars = (
+        ("Seconds by stage", "seconds", list(seconds.items())),
+        ("Seconds by fit", "seconds", fits),
+        ("Images a second by translation", "images a second", rates),
+        ("Peak memory of fits and translations", "MB", memory),
+    )
+    drawings = [_bars(name, axis, values) for name, axis, values in bars if values]
     if not drawings:
         return []
     alt = "Bar chart of cost. The same numbers stand in the table below."
     return [Chart("cost", "Cost", alt, tuple(drawings), "Show")]
 
 
-def _bars(name: str, unit: str, values: Iterable[tuple[str, float]]) -> Drawing:
+def _bars(name: str, axis: str, values: Iterable[tuple[str, float]]) -> Drawing:
     bars = sorted(values, key=lambda pair: -pair[1])[:30]
     data = {
         "type": "bar",
@@ -295,7 +293,7 @@ def _bars(name: str, unit: str, values: Iterable[tuple[str, float]]) -> Drawing:
     layout = {
         "height": 110 + 26 * len(bars),
         "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
-        "xaxis": {"title": {"text": unit}, "rangemode": "tozero", "automargin": True},
+        "xaxis": {"title": {"text": axis}, "rangemode": "tozero", "automargin": True},
     }
     return Drawing(name, [data], layout)
 

@@ -138,13 +138,9 @@ def _tiles(result: Result, unit_costs: Sequence[Cost], failure_count: int) -> li
     rows = [r for r in result.layout.rows if result.averages.rows[r]["role"] == "translator"]
     seeds = {run.seed for run in result.runs if run.seed is not None}
     columns = {result.layout.names[c] for _, c in result.layout.columns}
-    tiles = [
-        (str(len(result.blocks)), "task" if len(result.blocks) == 1 else "tasks"),
-        (str(len(rows)), "translator" if len(rows) == 1 else "translators"),
-        (str(len(columns)), "metric" if len(columns) == 1 else "metrics"),
-    ]
-    if seeds:
-        tiles.append((str(len(seeds)), "seed" if len(seeds) == 1 else "seeds"))
+    counts = [(len(result.blocks), "task"), (len(rows), "translator"), (len(columns), "metric")]
+    counts += [(len(seeds), "seed")] if seeds else []
+    tiles = [(str(count), noun if count == 1 else f"{noun}s") for count, noun in counts]
     if result.attempts:
         tiles.append((_duration(sum(cost.seconds for cost in unit_costs)), "computed"))
         tiles.append((str(failure_count), "failure" if failure_count == 1 else "failures"))

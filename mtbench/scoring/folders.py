@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtbench.compute.context import Context
 from mtbench.compute.inference import prepare_torch, resolve_device
@@ -160,8 +161,8 @@ class _FolderPair:
         self._report = report
         self.folders: dict[str, FolderImages] = {}
         self.paired: ImageSet | None = None
-        self.predicted: Any = None
-        self.reference_masks: Any = None
+        self.predicted: NDArray[Any] | None = None
+        self.reference_masks: NDArray[Any] | None = None
         self.task = Task("folders")
 
     def read(
@@ -204,7 +205,7 @@ class _FolderPair:
             progress=lambda done, total: self._report(f"reading {path.name}", done, total),
         )
 
-    def _masks_for(self, folder: str | Path, images: ImageSet) -> Any:
+    def _masks_for(self, folder: str | Path, images: ImageSet) -> NDArray[Any]:
         path = expand(folder)
         masks = read_folder(path, replace(self._reading, window=None), self._store, mask=True).images
         if masks.size != images.size:
@@ -229,34 +230,32 @@ def _positions(images: ImageSet, others: ImageSet, where: str) -> list[int]:
     return [positions[name] for name in names]
 
 
+@dataclass(frozen=True)
 class _FeatureSource:
     """Features of a folder, from the store where it has them already."""
 
-    def __init__(
-        self, registry: Registry, store: Store, device: str, precision: str, batch_size: int, report: ProgressReport
-    ) -> None:
-        self._registry = registry
-        self._store = store
-        self._device = device
-        self.precision = precision
-        self._batch_size = batch_size
-        self._report = report
+    registry: Registry
+    store: Store
+    device: str
+    precision: str
+    batch_size: int
+    report: ProgressReport
 
     def context(self, task: Task, params: Mapping[str, Any], activity: str = "") -> Context:
         """The surroundings of one piece of work."""
         return Context(
             task=task,
             params=params,
-            device=self._device,
+            device=self.device,
             precision=self.precision,
-            batch_size=self._batch_size,
+            batch_size=self.batch_size,
             find_weights=find,
-            progress=lambda done, total, figures: self._report(activity, done, total),
+            progress=lambda done, total, figures: self.report(activity, done, total),
         )
 
     def get(self, need: Features, folder: FolderImages, weights: Mapping[str, str]) -> tuple[dict[str, Any], str, str]:
         """Arrays by name, the sha256 of the weights, and the extractor's caveat."""
-        registration = self._registry.get(ExtractorSpec, need.extractor)
+        registration = self.registry.get(ExtractorSpec, need.extractor)
         spec = registration.spec
         params = registration.complete(need.params)
         weights_param = spec.param_for("weights")
@@ -272,15 +271,15 @@ class _FeatureSource:
         code = code_identity(registration)
         key = hash_of(["folder-features", spec.name, spec.revision, code, identity, digests, self.precision])
         address = address_of(key, {"images": folder.fingerprint})
-        artefact = self._store.get("extract", address)
+        artefact = self.store.get("extract", address)
         if artefact is None:
             plugin = registration.create(params)
             activity = f"{need.extractor} features of the {need.of} images"
             context = self.context(folder.images.task, params, activity)
             manifest = {"key": key, "stage": "extract", "inputs": {"images": folder.fingerprint}}
-            with self._store.create("extract", address, manifest, {}) as target:
+            with self.store.create("extract", address, manifest, {}) as target:
                 extract(folder.images, plugin, spec.arrays, context, target, f"extractor '{spec.name}'")
-            artefact = self._store.get("extract", address)
+            artefact = self.store.get("extract", address)
             assert artefact is not None
         arrays = {
             name: np.load(artefact.path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in need.arrays

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtbench.data import WHITE, ImageSet, Slice, Task
 from mtbench.errors import DataError, RequestError
@@ -24,12 +25,11 @@ from mtbench.store.images import GrowingArray, read_slices, write_index
 _REVISION = 1
 
 FileProgress = Callable[[int, int], None]
+_Stack = tuple[NDArray[Any], list[Slice]]
+"""Pixels, N x H x W, and their records."""
+
 ProgressReport = Callable[[str, int, int], None]
 """Called with what is going on, what is done and what there is to do."""
-
-
-def _silent(done: int, total: int) -> None:
-    return None
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def read_folder(
     store: Store,
     *,
     mask: bool = False,
-    progress: FileProgress = _silent,
+    progress: FileProgress = lambda done, total: None,
 ) -> FolderImages:
     """All slices of a folder, in the order of their paths.
 
@@ -194,10 +194,12 @@ def _kind(size: tuple[int, int], dtype: Any) -> str:
     return f"{size[0]} x {size[1]} {dtype}"
 
 
-def _in_parallel(paths: list[Path], base: Path, reading: ReadOptions, mask: bool) -> Iterator[tuple[Path, Any]]:
+def _in_parallel(
+    paths: list[Path], base: Path, reading: ReadOptions, mask: bool
+) -> Iterator[tuple[Path, _Stack | DataError]]:
     """Each file's slices, or the error, in order; a few files ahead and no more."""
 
-    def slices_or_error(path: Path) -> Any:
+    def slices_or_error(path: Path) -> _Stack | DataError:
         try:
             return _slices(path, base, reading, mask)
         except DataError as error:
@@ -210,7 +212,7 @@ def _in_parallel(paths: list[Path], base: Path, reading: ReadOptions, mask: bool
             yield from zip(block, pool.map(slices_or_error, block), strict=True)
 
 
-def _slices(path: Path, base: Path, reading: ReadOptions, mask: bool) -> tuple[Any, list[Slice]]:
+def _slices(path: Path, base: Path, reading: ReadOptions, mask: bool) -> _Stack:
     volume = (read_mask if mask else read)(path)
     name = path.relative_to(base).with_name(stem(path)).as_posix() if path != base else path.name
     stack = volume.slices(reading.plane if volume.axes else None)  # type: ignore[arg-type]
@@ -239,7 +241,9 @@ def _slices(path: Path, base: Path, reading: ReadOptions, mask: bool) -> tuple[A
     return pixels, [replace(record, slice_id=f"{name}/{i:04d}", index=i) for i in range(len(pixels))]
 
 
-def _pixels(stack: Any, reading: ReadOptions, where: str, mask: bool) -> tuple[Any, tuple[float, float] | None]:
+def _pixels(
+    stack: NDArray[Any], reading: ReadOptions, where: str, mask: bool
+) -> tuple[NDArray[Any], tuple[float, float] | None]:
     """Pixels as they are scored, and the window that maps them back to the file's unit."""
     if mask:
         if stack.min() < 0 or stack.max() > 255:
