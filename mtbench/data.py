@@ -170,6 +170,10 @@ class ImageSet:
             return images.pin_memory().to(device, non_blocking=True)
         return images.to(device)
 
+    def batch(self, rows: slice, device: str = "cpu", masks: bool = False) -> Batch:
+        """Images as a translator gets them, with their ``masks`` or without."""
+        return Batch(self.tensor(rows, device), self.slices[rows], self.mask_tensor(rows, device) if masks else None)
+
     def mask_tensor(
         self, indices: Sequence[int] | slice | NDArray[Any] = slice(None), device: Any = "cpu"
     ) -> torch.Tensor:
@@ -325,25 +329,20 @@ class MetricInputs:
         references: Sequence[int] | NDArray[Any] | None = None,
     ) -> MetricInputs:
         """The inputs of some slices only, by position; ``None`` keeps all. Used to draw and to resample."""
-
-        def images(item: ImageSet | None, positions: NDArray[Any] | None) -> ImageSet | None:
-            return item if item is None or positions is None else item.subset(positions)
-
-        def rows(item: Any, positions: NDArray[Any] | None) -> Any:
-            return item if item is None or positions is None else item[positions]
-
-        first = None if candidates is None else np.asarray(candidates, dtype=np.int64)
-        second = None if references is None else np.asarray(references, dtype=np.int64)
-        which = {"candidate": first, "reference": second}
-        return MetricInputs(
-            task=self.task,
-            candidate=images(self.candidate, first),
-            reference=images(self.reference, second),
-            paired=images(self.paired, first),
-            predicted_masks=rows(self.predicted_masks, first),
-            reference_masks=rows(self.reference_masks, first),
-            features={
-                of: {name: rows(array, which[of]) for name, array in arrays.items()}
-                for of, arrays in self.features.items()
-            },
-        )
+        of_candidates = ("candidate", "paired", "predicted_masks", "reference_masks")
+        changes: dict[str, Any] = {}
+        features = dict(self.features)
+        for side, chosen, items in (
+            ("candidate", candidates, of_candidates),
+            ("reference", references, ("reference",)),
+        ):
+            if chosen is None:
+                continue
+            positions = np.asarray(chosen, dtype=np.int64)
+            for name in items:
+                item: ImageSet | NDArray[Any] | None = getattr(self, name)
+                if item is not None:
+                    changes[name] = item.subset(positions) if isinstance(item, ImageSet) else item[positions]
+            if side in features:
+                features[side] = {name: array[positions] for name, array in features[side].items()}
+        return replace(self, **changes, features=features)

@@ -57,4 +57,7 @@ class Rows(NDArrayOperatorsMixin):
         positions = np.asarray(indices, dtype=np.int64)
         if isinstance(array, Rows):
             array, positions = array.array, array.indices[positions]
+        if len(positions) and positions[0] >= 0 and (np.diff(positions) == 1).all():
+            # A range is a memory map's own business: nothing is read here either.
+            return array[positions[0] : positions[-1] + 1]
         return cast("NDArray[Any]", Rows(array, positions))

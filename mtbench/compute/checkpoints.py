@@ -4,49 +4,53 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mtbench.errors import StoreError
 from mtbench.store.files import write_whole
 
+_FILE = "checkpoint.pt"
 
+
+@dataclass
 class Checkpoints:
     """One file, replaced whole at each save; it is deleted when the fit's artefact is committed.
 
-    Args:
+    Attributes:
         folder: where the file lives; made at the first save.
         every_seconds: how long :meth:`due` waits after a save.
     """
 
-    def __init__(self, folder: Path, every_seconds: float = 120.0) -> None:
-        self._path = folder / "checkpoint.pt"
-        self._every = every_seconds
-        self._last = time.monotonic()
+    folder: Path
+    every_seconds: float = 120.0
+    _last: float = field(default_factory=time.monotonic, init=False)
 
     def restore(self) -> dict[str, Any] | None:
         """The last saved state, or ``None``. Loaded with ``weights_only=True``: tensors, numbers, text only."""
-        if not self._path.exists():
+        path = self.folder / _FILE
+        if not path.exists():
             return None
         import torch
 
         try:
-            state = torch.load(self._path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             raise StoreError(
                 f"the checkpoint cannot be read: {error}",
-                where=str(self._path),
+                where=str(path),
                 remedy="Delete it to start again",
             ) from error
         return dict(state)
 
     def due(self) -> bool:
         """Whether the last save is long enough ago."""
-        return time.monotonic() - self._last >= self._every
+        return time.monotonic() - self._last >= self.every_seconds
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write ``state`` whole: temporary name, flush, rename."""
         import torch
 
-        write_whole(self._path, lambda file: torch.save(dict(state), file))
+        write_whole(self.folder / _FILE, lambda file: torch.save(dict(state), file))
         self._last = time.monotonic()

@@ -114,10 +114,6 @@ class Context:
         """
         self.left_out.append((str(case), str(reason)))
 
-    def lines(self) -> list[str]:
-        """``log`` as text, whatever a plugin appended."""
-        return [str(line) for line in self.log]
-
     def rng(self, *names: Any) -> np.random.Generator:
         """A NumPy generator for (seed, names); pure, so the order of calls does not matter."""
         return generator(self.seed, *names)

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -17,17 +17,28 @@ from mtbench.errors import RequestError
 from mtbench.rows import Rows
 
 if TYPE_CHECKING:
-    import torch
-
     from mtbench.compute.context import Context
 
 
+GivenT = TypeVar("GivenT")
+ResultT = TypeVar("ResultT")
+
+
 def in_batches(
-    images: ImageSet, context: Context, work: Callable[[range], dict[str, torch.Tensor]]
-) -> Iterator[tuple[range, dict[str, torch.Tensor]]]:
-    """Call ``work`` on ranges of positions and yield what it gives, in order.
+    images: ImageSet,
+    context: Context,
+    give: Callable[[slice, str], GivenT],
+    work: Callable[[GivenT, Context], ResultT],
+) -> Iterator[tuple[range, ResultT]]:
+    """What ``work`` makes of all slices, batch by batch, in order, with their positions.
 
     Out of memory halves the batch and tries the same range again; a single image that does not fit raises.
+
+    Args:
+        images: the slices.
+        context: of the unit; each try starts the slices' noise anew.
+        give: what ``work`` gets of a span of positions, on a device: ``images.tensor`` or ``images.batch``.
+        work: a plugin's method.
     """
     import torch
 
@@ -37,7 +48,8 @@ def in_batches(
         batch = range(position, min(position + size, total))
         try:
             with torch.inference_mode():
-                result = work(batch)
+                context.start_batch()
+                result = work(give(slice(batch.start, batch.stop), context.device), context)
         except (torch.OutOfMemoryError, MemoryError):
             if size == 1:
                 raise
@@ -48,25 +60,14 @@ def in_batches(
             continue
         yield batch, result
         position = batch.stop
-        _let_go(images.images)
+        # The pages of a memory map that have been read would count as ours until the end.
+        array: Any = images.images.array if isinstance(images.images, Rows) else images.images
+        while array is not None and getattr(array, "_mmap", None) is None:
+            array = getattr(array, "base", None)
+        if array is not None and hasattr(mmap, "MADV_DONTNEED"):
+            array._mmap.madvise(mmap.MADV_DONTNEED)
         seconds = time.monotonic() - started
         context.progress(position, total, {"images/s": round(position / seconds, 1) if seconds else 0.0})
-
-
-def _let_go(array: Any) -> None:
-    """Drop the pages of a memory map that have been read: they would count as ours until the end."""
-    if isinstance(array, Rows):
-        array = array.array
-    while array is not None and getattr(array, "_mmap", None) is None:
-        array = getattr(array, "base", None)
-    mapped = getattr(array, "_mmap", None)
-    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
-
-
-def limit_blas(threads: int) -> None:
-    """Have NumPy's and SciPy's BLAS use so many threads; otherwise they take all cores, and sums follow suit."""
-    threadpool_limits(threads, "blas")
 
 
 def prepare_torch(precision: str, threads: int) -> None:
@@ -77,7 +78,8 @@ def prepare_torch(precision: str, threads: int) -> None:
 
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    limit_blas(threads)
+    # BLAS takes all cores otherwise, and sums follow suit.
+    threadpool_limits(threads, "blas")
     set_tf32(precision == "tf32")
     torch.backends.cudnn.benchmark = False
 

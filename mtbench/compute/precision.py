@@ -13,6 +13,17 @@ from typing import Any
 
 import torch
 
+_MATMUL, _CUDNN, _CPU = torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.mkldnn
+_NEW = hasattr(_MATMUL, "fp32_precision")
+_SETTINGS: list[tuple[Any, str]] = (
+    [
+        *((place, "fp32_precision") for place in (_MATMUL, _CUDNN.conv, _CUDNN.rnn)),  # type: ignore[attr-defined]
+        *((place, "fp32_precision") for place in (_CPU.matmul, _CPU.conv, _CPU.rnn)),  # type: ignore[attr-defined]
+    ]
+    if _NEW
+    else [(_MATMUL, "allow_tf32"), (_CUDNN, "allow_tf32")]
+)
+
 
 def set_tf32(on: bool) -> None:
     """Matrix products, cuDNN's convolutions and its recurrent networks in TF32 or in float32.
@@ -20,13 +31,13 @@ def set_tf32(on: bool) -> None:
     oneDNN, which computes on the CPU, is set to float32 either way: a plugin may have set it with the same call.
     """
     precision = "tf32" if on else "ieee"
-    _write([precision] * 3 + ["ieee"] * 3 if _new() else [on, on])
+    _write([precision] * 3 + ["ieee"] * 3 if _NEW else [on, on])
 
 
 @contextmanager
 def tf32(on: bool) -> Iterator[None]:
     """:func:`set_tf32` for a while; what was set before comes back."""
-    values = [getattr(place, name) for place, name in _settings()]
+    values = [getattr(place, name) for place, name in _SETTINGS]
     set_tf32(on)
     try:
         yield
@@ -34,24 +45,12 @@ def tf32(on: bool) -> Iterator[None]:
         _write(values)
 
 
-def _new() -> bool:
-    return hasattr(torch.backends.cuda.matmul, "fp32_precision")
-
-
-def _settings() -> list[tuple[Any, str]]:
-    matmul, cudnn, cpu = torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.mkldnn
-    if not _new():
-        return [(matmul, "allow_tf32"), (cudnn, "allow_tf32")]
-    places: list[Any] = [matmul, cudnn.conv, cudnn.rnn, cpu.matmul, cpu.conv, cpu.rnn]  # type: ignore[attr-defined]
-    return [(place, "fp32_precision") for place in places]
-
-
 def _write(values: list[Any]) -> None:
-    if _new():
+    if _NEW:
         # Some versions warn of the old flags.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.backends.cuda.matmul.allow_tf32 = values[0] == "tf32"
-            torch.backends.cudnn.allow_tf32 = values[1] == "tf32"
-    for (place, name), value in zip(_settings(), values, strict=True):
+            _MATMUL.allow_tf32 = values[0] == "tf32"
+            _CUDNN.allow_tf32 = values[1] == "tf32"
+    for (place, name), value in zip(_SETTINGS, values, strict=True):
         setattr(place, name, value)

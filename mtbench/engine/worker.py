@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mtbench.compute.checkpoints import Checkpoints
 from mtbench.compute.context import Context
-from mtbench.compute.inference import limit_blas, peak_memory_mb, prepare_torch, resolve_device
+from mtbench.compute.inference import peak_memory_mb, prepare_torch, resolve_device
 from mtbench.compute.seeds import derive
 from mtbench.compute.weights import find
 from mtbench.engine.job import Job, Outcome
@@ -62,7 +63,7 @@ def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda
         # Whatever brings a BLAS comes before threads are limited.
         stage = importlib.import_module(f"mtbench.stages.{job.unit.stage}")
         if light:
-            limit_blas(job.unit.threads)
+            threadpool_limits(job.unit.threads, "blas")  # It takes all cores otherwise.
         else:
             import torch
 
@@ -154,7 +155,7 @@ def _run(
             raise StoreError(what, where=str(store.root), remedy="Run again")
         inputs[role] = artefact
     registration = registry.get(unit.kind, unit.plugin) if registry and unit.plugin else None
-    unfinished = store.scratch(job.address)
+    unfinished = store.root / "partial" / job.address
     scratch = Path(tempfile.mkdtemp(prefix=temporary_prefix()))
     context = Context(
         task=unit.task,
@@ -171,11 +172,12 @@ def _run(
         events=Path(job.events) if job.events else None,
         find_weights=find,
     )
-    work: Work[Any, Any] = Work(unit, inputs, registration, context, job.strict)
+    work: Work[Any, Any] = Work(unit, unit.options, inputs, registration, context, job.strict)
     try:
         manifest = job.manifest(registration.spec.revision if registration else "")
         with store.create(unit.stage, job.address, manifest, info, lambda: confirm(job.lease)) as folder:
             info.update(run(work, folder))
+            info["notes"] = [str(line) for line in context.log]
         if context.digests:
             with contextlib.closing(Hashes(store.root / "hashes.sqlite")) as hashes:
                 hashes.remember(context.digests)

@@ -13,6 +13,7 @@ from mtbench.hashing import hash_of
 from mtbench.registry.contracts import FileListing
 from mtbench.registry.registry import Registry
 from mtbench.registry.specs import DatasetSpec
+from mtbench.stages.table import reads
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact, Store, address_of
 from mtbench.store.hashes import Hashes, unread
@@ -129,10 +130,10 @@ def contents(unit: Unit, artefacts: Mapping[str, Artefact]) -> dict[str, str]:
     if "split" not in digests:
         return digests
     split = json.loads((artefacts[unit.inputs["split"]].path / "split.json").read_text(encoding="utf-8"))
-    reads = unit.options.reads()
-    kinds = ("images", "masks") if reads.masks else ("images",)
+    read = reads(unit.options)
+    kinds = ("images", "masks") if read.masks else ("images",)
     subsets = {}
-    for subset in reads.subsets:
+    for subset in read.subsets:
         content = split["contents"][subset.domain][subset.split]
         subsets[f"{subset.domain}/{subset.split}"] = {kind: content[kind] for kind in kinds}
     return {

@@ -14,20 +14,20 @@ from mtbench.compute.inference import in_batches
 from mtbench.data import ImageSet
 from mtbench.errors import PluginError
 from mtbench.registry.contracts import Extractor, WeightsRecord
+from mtbench.registry.registry import Registration
 from mtbench.registry.specs import ExtractorSpec
 from mtbench.stages.table import ImageOptions
 from mtbench.stages.work import Work
 from mtbench.store.images import GrowingArray
 
 
-def run(work: Work[ImageOptions, ExtractorSpec], folder: Path) -> dict[str, Any]:
+def run(work: Work[ImageOptions, Registration[ExtractorSpec]], folder: Path) -> dict[str, Any]:
     """Write one ``NAME.npy`` for each array of the extractor."""
     images = work.images(work.options.candidate, "images")
     extractor = work.registration.create(work.unit.arguments)
-    extract(images, extractor, work.registration.spec.arrays, work.context, folder, work.blame)
+    extract(images, extractor, work.registration.spec.arrays, work.context, folder, work.registration.blame)
     return {
         "images": len(images),
-        "notes": work.context.lines(),
         "weights_sha256": extractor.weights_sha256 if isinstance(extractor, WeightsRecord) else "",
     }
 
@@ -40,30 +40,25 @@ def extract(
     Raises:
         PluginError: the extractor does not give what its spec promises.
     """
-
     import torch
-
-    def work(rows: range) -> dict[str, Any]:
-        features = extractor.extract(images.tensor(slice(rows.start, rows.stop), context.device), context)
-        if not isinstance(features, Mapping) or set(features) != set(names):
-            gave = ", ".join(sorted(map(str, features))) if isinstance(features, Mapping) else type(features).__name__
-            raise PluginError(
-                f"extract() gave {gave or 'nothing'}", where=blame, expected="a dictionary of " + ", ".join(names)
-            )
-        for name, values in features.items():
-            if not isinstance(values, torch.Tensor) or not values.ndim:
-                raise PluginError(
-                    f"extract() gave '{name}' as {type(values).__name__} {values!r:.40}",
-                    where=blame,
-                    expected=f"a torch tensor of {len(rows)} rows",
-                )
-        return dict(features)
 
     with ExitStack() as files:
         arrays: dict[str, GrowingArray] = {}
         shapes: dict[str, tuple[int, ...]] = {}
-        for batch, result in in_batches(images, context, work):
-            for name, values in result.items():
+        for batch, features in in_batches(images, context, images.tensor, extractor.extract):
+            if not isinstance(features, Mapping) or set(features) != set(names):
+                is_dictionary = isinstance(features, Mapping)
+                gave = ", ".join(sorted(map(str, features))) if is_dictionary else type(features).__name__
+                raise PluginError(
+                    f"extract() gave {gave or 'nothing'}", where=blame, expected="a dictionary of " + ", ".join(names)
+                )
+            for name, values in features.items():
+                if not isinstance(values, torch.Tensor) or not values.ndim:
+                    raise PluginError(
+                        f"extract() gave '{name}' as {type(values).__name__} {values!r:.40}",
+                        where=blame,
+                        expected=f"a torch tensor of {len(batch)} rows",
+                    )
                 block = values.float().cpu().numpy()
                 finite = bool(np.isfinite(block).all())
                 if len(block) != len(batch) or not finite:

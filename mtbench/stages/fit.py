@@ -11,22 +11,28 @@ from mtbench.data import ImageSet, TrainingData
 from mtbench.errors import PluginError
 from mtbench.registry.basespec import Spec
 from mtbench.registry.contracts import Trainable
-from mtbench.stages.table import FitOptions, Subset
+from mtbench.registry.registry import Registration
+from mtbench.stages.table import FitOptions, reads
 from mtbench.stages.work import Work
 
 
-def run(work: Work[FitOptions, Spec[Trainable]], folder: Path) -> dict[str, Any]:
+def run(work: Work[FitOptions, Registration[Spec[Trainable]]], folder: Path) -> dict[str, Any]:
     """Write what the plugin's ``save`` writes."""
-    sets = {f"{subset.domain}_{subset.split}": _visible(work, subset) for subset in work.options.reads().subsets}
-    data = TrainingData(work.task, **sets)
+    sets: dict[str, ImageSet] = {}
+    for subset in reads(work.options).subsets:
+        role = f"{subset.domain}_{subset.split}"
+        images = work.images(subset, role)  # A segmenter may learn from translated slices.
+        sets[role] = images if work.options.masks else replace(images, masks=None)
+    data = TrainingData(work.unit.task, **sets)
     plugin = work.registration.create(work.unit.arguments)
     plugin.fit(data, work.context)
     plugin.save(folder)
     if not any(folder.iterdir()):
-        raise PluginError("save() wrote nothing", where=work.blame, expected="files in the folder it is given")
+        raise PluginError(
+            "save() wrote nothing", where=work.registration.blame, expected="files in the folder it is given"
+        )
     info: dict[str, Any] = {
         "images": sum(len(s) for name, s in sets.items() if name.endswith("train")),
-        "notes": work.context.lines(),
         "remarks": list(work.context.remarks),
         "weights": sorted(set(work.context.weights_used)),
     }
@@ -37,9 +43,3 @@ def run(work: Work[FitOptions, Spec[Trainable]], folder: Path) -> dict[str, Any]
     if validation.exists():
         info["validation"] = json.loads(validation.read_text())
     return info
-
-
-def _visible(work: Work[FitOptions, Spec[Trainable]], subset: Subset) -> ImageSet:
-    # A segmenter may learn from translated slices.
-    images = work.images(subset, f"{subset.domain}_{subset.split}")
-    return images if work.options.masks else replace(images, masks=None)

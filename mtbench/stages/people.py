@@ -44,13 +44,6 @@ def draw(patients: Sequence[str], options: SplitOptions, assignments: Mapping[st
     }
 
 
-def draw_shared(patients: Sequence[str], options: SplitOptions) -> dict[str, str]:
-    """The sides of the people whom both domains hold; where they are too few to be divided, all train."""
-    if len(patients) < (options.folds if options.by == "folds" else 3):
-        return dict.fromkeys(patients, "train")
-    return draw(patients, options, {})
-
-
 def held_out(patients: Sequence[str], options: SplitOptions, assignments: Mapping[str, str]) -> set[str]:
     """Of training patients, those that serve for validation where a data set names none; at least one trains."""
     validation = {p for p in patients if assignments.get(p) == "validation"}

@@ -13,13 +13,14 @@ import numpy as np
 from mtbench.data import MetricInputs
 from mtbench.errors import DataError
 from mtbench.hashing import canonical
+from mtbench.registry.registry import Registration
 from mtbench.registry.specs import MetricSpec
-from mtbench.stages.scoring import Scoring, score
+from mtbench.stages.scoring import score
 from mtbench.stages.table import ScoreOptions, Subset
 from mtbench.stages.work import Work
 
 
-def run(work: Work[ScoreOptions, MetricSpec], folder: Path) -> dict[str, Any]:
+def run(work: Work[ScoreOptions, Registration[MetricSpec]], folder: Path) -> dict[str, Any]:
     """Write ``score.json``: scores by label, cases, and how many images and patients entered."""
     options = work.options
     inputs, sizes = gather(work)
@@ -31,16 +32,10 @@ def run(work: Work[ScoreOptions, MetricSpec], folder: Path) -> dict[str, Any]:
         seed=options.sampling_seed,
         draws=options.draws,
         like=len(work.images(options.like)) if options.like else None,
-        blame=work.blame,
+        blame=work.registration.blame,
     )
-    record = {**as_record(scoring), **sizes}
-    (folder / "score.json").write_text(json.dumps(record, sort_keys=True))
-    return {"notes": work.context.lines(), "images": sizes["n_translated"]}
-
-
-def as_record(scoring: Scoring) -> dict[str, Any]:
-    """Scores and their cases as plain JSON values."""
-    return {
+    record = {
+        **sizes,
         "n": scoring.n or None,
         "draws": scoring.draws,
         "scores": [
@@ -68,10 +63,12 @@ def as_record(scoring: Scoring) -> dict[str, Any]:
             if s.cases is not None
         ],
     }
+    (folder / "score.json").write_text(json.dumps(record, sort_keys=True))
+    return {"images": sizes["n_translated"]}
 
 
-def gather(work: Work[ScoreOptions, MetricSpec]) -> tuple[MetricInputs, dict[str, Any]]:
-    """What the metric needs, all of it, and the counts that stand on its row."""
+def gather(work: Work[ScoreOptions, Registration[MetricSpec]]) -> tuple[MetricInputs, dict[str, Any]]:
+    """What the metric needs, all of it, and what stands on its row: counts, and the models behind the number."""
     options = work.options
     candidate = work.images(options.candidate, "candidate_images")
     reference = work.images(options.reference) if options.reference else None
@@ -91,7 +88,7 @@ def gather(work: Work[ScoreOptions, MetricSpec]) -> tuple[MetricInputs, dict[str
         paired = work.images(Subset("paired", options.candidate.split))
         paired = paired.subset(_align([s.slice_id for s in candidate.slices], [s.slice_id for s in paired.slices]))
     inputs = MetricInputs(
-        task=work.task,
+        task=work.unit.task,
         candidate=candidate,
         reference=reference,
         paired=paired,
@@ -99,29 +96,22 @@ def gather(work: Work[ScoreOptions, MetricSpec]) -> tuple[MetricInputs, dict[str
         reference_masks=candidate.masks if "reference_masks" in options.roles else None,
         features=features,
     )
+    segmenter = work.inputs.get("segmenter")
+    # Either the candidates are translations, or their segmenter has learnt from such.
+    source = work.inputs.get("candidate_images", segmenter)
+    translator = source.info.get("translator", {}) if source is not None else {}
+    dice = segmenter.info.get("validation") if segmenter is not None else None
     sizes: dict[str, Any] = {
         "n_translated": len(candidate),
         "n_target": len(reference) if reference is not None else None,
         "n_patients_translated": len(set(candidate.patients)),
         "n_patients_target": len(set(reference.patients)) if reference is not None else None,
         "weights_sha256": ",".join(sorted(weights - {""})),
-        **_models(work),
-    }
-    return inputs, sizes
-
-
-def _models(work: Work[ScoreOptions, MetricSpec]) -> dict[str, Any]:
-    """What must be known of the translator and the segmenter behind the number."""
-    segmenter = work.inputs.get("segmenter")
-    # Either the candidates are translations, or their segmenter has learnt from such.
-    source = work.inputs.get("candidate_images", segmenter)
-    translator = source.info.get("translator", {}) if source is not None else {}
-    dice = segmenter.info.get("validation") if segmenter is not None else None
-    return {
         "translator_note": translator.get("note", ""),
         "translator_weights_sha256": translator.get("weights_sha256", ""),
         "segmenter_validation": canonical(dice) if isinstance(dice, dict) and dice else "",
     }
+    return inputs, sizes
 
 
 def _align(names: Sequence[str], present: Sequence[str]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,16 +79,31 @@ def score(
     """
     blame = blame or f"metric '{spec.name}'"
     samples = list(_draws(inputs, seed, draws, like)) if spec.balanced and balance else [inputs]
-    scores = _mean([_scores(metric, one, context, blame) for one in samples])
+    of_draws = [_scores(metric, one, context, blame) for one in samples]
+    scores = of_draws[0]
+    if len(samples) > 1:
+        scores = [
+            replace(alike[0], value=float(np.mean([s.value for s in alike])), cases=None)
+            for alike in zip(*of_draws, strict=True)
+        ]
     bounds = [Interval()] * len(scores)
     if intervals:
         # With several draws the interval is that of their mean, so it looks at all slices, as they do.
         several = len(samples) > 1 and like is None
         whole = inputs if several else samples[0]
         bounds = _intervals(metric, spec, scores, whole, context, seed, len(samples) if several else 1, blame)
+    for position, (item, interval) in enumerate(zip(scores, bounds, strict=True)):
+        if interval.low is None or interval.high is None:
+            continue
+        ends = (interval.low, interval.high)
+        if spec.interval != "cases":
+            # Resampling may measure on other draws or fewer directions than the printed value: only its width counts.
+            half = (interval.high - interval.low) / 2
+            ends = (item.value - half, item.value + half)
+        scores[position] = replace(item, ci=ends, stderr=interval.stderr)
     images = samples[0].candidate
     return Scoring(
-        scores=[_place(s, interval, spec.interval != "cases") for s, interval in zip(scores, bounds, strict=True)],
+        scores=scores,
         without=[interval.reason for interval in bounds],
         n=len(images) if images is not None else 0,
         draws=len(samples),
@@ -114,34 +129,30 @@ def _draws(inputs: MetricInputs, seed: int, draws: int, like: int | None) -> Ite
 
 
 def _scores(metric: Metric, inputs: MetricInputs, context: Context, blame: str) -> list[Score]:
+    """What a metric gives, checked; with plain floats, whatever number type it used."""
     result = metric.compute(inputs, context)
     scores = [result] if isinstance(result, Score) else list(result) if isinstance(result, Iterable) else []
     if not scores or not all(isinstance(s, Score) for s in scores):
         raise PluginError(f"compute() returned {result!r:.80}", where=blame, expected="mtbench.Score objects")
-    return [_check(item, blame) for item in scores]
-
-
-def _check(item: Score, blame: str) -> Score:
-    """With plain floats, whatever number type the metric used."""
-    about = f" for '{item.label}'" if item.label else ""
-    try:
-        value = float(item.value)
-    except (TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise PluginError(
-            f"the value{about} is {item.value!r}",
-            where=blame,
-            expected="a finite number",
-            remedy="A metric that cannot be computed must raise and say why",
-        )
-    score = replace(item, value=value, cases=_check_cases(item.cases, about, blame))
-    check_fields(score, f"{blame}, score{about}")
-    return replace(
-        score,
-        stderr=None if score.stderr is None else float(score.stderr),
-        ci=None if score.ci is None else (float(score.ci[0]), float(score.ci[1])),
-    )
+    for position, score in enumerate(scores):
+        about = f" for '{score.label}'" if score.label else ""
+        try:
+            value = float(score.value)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not math.isfinite(value):
+            raise PluginError(
+                f"the value{about} is {score.value!r}",
+                where=blame,
+                expected="a finite number",
+                remedy="A metric that cannot be computed must raise and say why",
+            )
+        score = replace(score, value=value, cases=_check_cases(score.cases, about, blame))
+        check_fields(score, f"{blame}, score{about}")
+        stderr = None if score.stderr is None else float(score.stderr)
+        ci = None if score.ci is None else (float(score.ci[0]), float(score.ci[1]))
+        scores[position] = replace(score, stderr=stderr, ci=ci)
+    return scores
 
 
 def _check_cases(value: Any, about: str, blame: str) -> Any:
@@ -161,15 +172,6 @@ def _check_cases(value: Any, about: str, blame: str) -> Any:
         raise PluginError(f"the cases{about} have values that are no numbers", where=blame) from None
     check_fields(cases, f"{blame}, cases{about}")
     return cases
-
-
-def _mean(draws: Sequence[list[Score]]) -> list[Score]:
-    if len(draws) == 1:
-        return draws[0]
-    return [
-        replace(alike[0], value=float(np.mean([s.value for s in alike])), cases=None)
-        for alike in zip(*draws, strict=True)
-    ]
 
 
 def _intervals(
@@ -200,14 +202,3 @@ def _intervals(
         measure = averaged_over_draws(measure, len(inputs.candidate), len(references), seed=seed, draws=draws)
     resample = jackknife if spec.interval == "jackknife" else subsample
     return resample(measure, inputs.candidate.patients, references, seed=seed)
-
-
-def _place(score: Score, interval: Interval, centred: bool) -> Score:
-    if interval.low is None or interval.high is None:
-        return score
-    ends = (interval.low, interval.high)
-    if centred:
-        # Resampling may measure on other draws or fewer directions than the printed value: only its width counts.
-        half = (ends[1] - ends[0]) / 2
-        ends = (score.value - half, score.value + half)
-    return replace(score, ci=ends, stderr=interval.stderr)

@@ -11,13 +11,14 @@ import torch
 
 from mtbench.compute.inference import in_batches
 from mtbench.errors import PluginError
+from mtbench.registry.registry import Registration
 from mtbench.registry.specs import SegmenterSpec
 from mtbench.stages.table import ImageOptions
 from mtbench.stages.work import Work
 from mtbench.store.images import GrowingArray
 
 
-def run(work: Work[ImageOptions, SegmenterSpec], folder: Path) -> dict[str, Any]:
+def run(work: Work[ImageOptions, Registration[SegmenterSpec]], folder: Path) -> dict[str, Any]:
     """Write ``masks.npy``, N x H x W uint8.
 
     Raises:
@@ -26,31 +27,27 @@ def run(work: Work[ImageOptions, SegmenterSpec], folder: Path) -> dict[str, Any]
     images = work.images(work.options.candidate, "images")
     segmenter = work.registration.create(work.unit.arguments)
     segmenter.load(work.inputs["fit"].path)
-    context = work.context
-    values = np.array([0, *work.task.labels], dtype=np.int64)
-
-    def segment(rows: range) -> dict[str, Any]:
-        prediction = segmenter.segment(images.tensor(slice(rows.start, rows.stop), context.device), context)
-        expected = (len(rows), *images.size)
-        if not isinstance(prediction, torch.Tensor) or tuple(prediction.shape) != expected:
-            shape = f" of shape {tuple(prediction.shape)}" if isinstance(prediction, (torch.Tensor, np.ndarray)) else ""
-            raise PluginError(
-                f"segment() returned {type(prediction).__name__}{shape}",
-                where=work.blame,
-                expected=f"a torch tensor of shape {expected}",
-            )
-        return {"masks": prediction}
-
+    values = np.array([0, *work.unit.task.labels], dtype=np.int64)
+    blame = work.registration.blame
     with closing(GrowingArray(folder / "masks.npy", np.zeros(images.size, np.uint8))) as masks:
-        for _, result in in_batches(images, context, segment):
-            labels = result["masks"].cpu().numpy()
+        for rows, prediction in in_batches(images, work.context, images.tensor, segmenter.segment):
+            expected = (len(rows), *images.size)
+            if not isinstance(prediction, torch.Tensor) or tuple(prediction.shape) != expected:
+                is_array = isinstance(prediction, (torch.Tensor, np.ndarray))
+                shape = f" of shape {tuple(prediction.shape)}" if is_array else ""
+                raise PluginError(
+                    f"segment() returned {type(prediction).__name__}{shape}",
+                    where=blame,
+                    expected=f"a torch tensor of shape {expected}",
+                )
+            labels = prediction.cpu().numpy()
             unknown = np.setdiff1d(labels, values)
             if unknown.size:
                 raise PluginError(
                     f"segment() returned the label {unknown[0]}",
-                    where=work.blame,
+                    where=blame,
                     expected=f"one of {values.tolist()}",
                 )
             for mask in labels:
                 masks.add(mask)
-    return {"images": len(images), "notes": context.lines()}
+    return {"images": len(images)}

@@ -9,53 +9,33 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from mtbench.data import SPLITS, Slice
+from mtbench.data import DOMAINS, SPLITS, Slice
 from mtbench.errors import DataError
 from mtbench.hashing import hash_of
-from mtbench.registry.basespec import Spec
-from mtbench.stages.people import draw, draw_shared, held_out, part, share
+from mtbench.stages.people import draw, held_out, part, share
 from mtbench.stages.table import STAGES, SplitOptions
 from mtbench.stages.work import Work
 from mtbench.store.files import sha256_of
 from mtbench.store.images import read_contents, read_slices
 
 
-def run(work: Work[SplitOptions, Spec[Any]], folder: Path) -> dict[str, Any]:
+def run(work: Work[SplitOptions, None], folder: Path) -> dict[str, Any]:
     """Write ``split.json``: for each domain the side of every slice, in the order of its images.
 
     Raises:
         DataError: a patient is on two sides, or there are too few patients.
     """
     data = work.inputs["data"].path
-    slices = {domain: read_slices(data, domain) for domain in ("source", "target", "paired")}
+    slices: dict[str, list[Slice]] = {domain: read_slices(data, domain) for domain in DOMAINS}
     options = work.options
+    dataset = f"dataset '{work.unit.task.dataset}'"
     own = any(s.split for domain in ("source", "target") for s in slices[domain])
     if options.by == "own" and not own:
-        raise DataError(
-            "the data set says of no slice on which side it is",
-            where=f"dataset '{work.task.dataset}'",
-            remedy='Use split = "seed"',
-        )
+        raise DataError("the data set says of no slice on which side it is", where=dataset, remedy='Use split = "seed"')
     if options.by == "auto":
         options = SplitOptions("own" if own else "seed")
     table = _read_file(Path(work.unit.paths["split_file"])) if options.by == "file" else {}
-    both = {s.patient_id for s in slices["source"]} & {s.patient_id for s in slices["target"]}
-    common = sorted(both) if options.same_people and options.by != "demo" else []
-    assignments = draw_shared(common, options) if options.by in ("seed", "folds") else {}
-    splits: dict[str, list[str]] = {}
-    for domain in ("source", "target"):
-        where = f"dataset '{work.task.dataset}', {domain} domain"
-        splits[domain] = divide(slices[domain], options, where, domain, table, assignments)
-        pairs = zip(slices[domain], splits[domain], strict=True)
-        assignments = {**assignments, **{s.patient_id: split for s, split in pairs if s.patient_id in common}}
-    people: dict[str, Any] = {}
-    if common and not any(f"{domain}/{p}" in table for domain in splits for p in common):
-        people = part(slices, splits, common, options.seed, f"dataset '{work.task.dataset}'")
-    for domain in splits:
-        where = f"dataset '{work.task.dataset}', {domain} domain"
-        _check(slices[domain], splits[domain], options.by == "demo", where)
-    split_of = {s.slice_id: split for s, split in zip(slices["source"], splits["source"], strict=True)}
-    splits["paired"] = [split_of[s.slice_id] for s in slices["paired"]]
+    splits, people = assign(slices, options, table, dataset)
     contents = {domain: _contents(data, domain, slices[domain], splits[domain]) for domain in slices}
     task = sha256_of(data / "task.json")
     settings = {"by": options.by, **options.settings}
@@ -67,29 +47,47 @@ def run(work: Work[SplitOptions, Spec[Any]], folder: Path) -> dict[str, Any]:
     else:
         content["data"] = hash_of([contents, task])
     (folder / "split.json").write_text(json.dumps(content, indent=1, sort_keys=True))
-    return {
-        "by": options.by,
-        "shared": people,
-        "remark": _shared_remark(people),
-        "slices": {d: {split: splits[d].count(split) for split in SPLITS} for d in ("source", "target")},
-        "patients": {
-            d: {
-                split: len({s.patient_id for s, own in zip(slices[d], splits[d], strict=True) if own == split})
-                for split in SPLITS
-            }
-            for d in ("source", "target")
-        },
-    }
+    info: dict[str, Any] = {"by": options.by, "shared": people, "remark": "", "slices": {}, "patients": {}}
+    if people:
+        info["remark"] = (
+            f"{people['people']} patient{'s are' if people['people'] != 1 else ' is'} in both domains, on one side in "
+            f"both; of those that train, {people['source']} train as source and {people['target']} as target only. "
+            "Were they different people of the same id: split.same_people = false"
+        )
+    for domain in ("source", "target"):
+        of_split: dict[str, set[str]] = {split: set() for split in SPLITS}
+        for record, side in zip(slices[domain], splits[domain], strict=True):
+            if side:
+                of_split[side].add(record.patient_id)
+        info["slices"][domain] = {split: splits[domain].count(split) for split in SPLITS}
+        info["patients"][domain] = {split: len(patients) for split, patients in of_split.items()}
+    return info
 
 
-def _shared_remark(people: Mapping[str, int]) -> str:
-    if not people:
-        return ""
-    count = f"{people['people']} patient{'s are' if people['people'] != 1 else ' is'}"
-    return (
-        f"{count} in both domains, on one side in both; of those that train, {people['source']} train as source and "
-        f"{people['target']} as target only. Were they different people of the same id: split.same_people = false"
-    )
+def assign(
+    slices: Mapping[str, Sequence[Slice]], options: SplitOptions, table: Mapping[str, str], dataset: str
+) -> tuple[dict[str, list[str]], dict[str, int]]:
+    """The side of every slice by domain, and how many people both domains hold; see :func:`part`."""
+    both = {s.patient_id for s in slices["source"]} & {s.patient_id for s in slices["target"]}
+    common = sorted(both) if options.same_people and options.by != "demo" else []
+    assignments: dict[str, str] = {}
+    if options.by in ("seed", "folds"):
+        # Where the people of both domains are too few to be divided, all train.
+        enough = len(common) >= (options.folds if options.by == "folds" else 3)
+        assignments = draw(common, options, {}) if enough else dict.fromkeys(common, "train")
+    splits: dict[str, list[str]] = {}
+    for domain in ("source", "target"):
+        splits[domain] = divide(slices[domain], options, f"{dataset}, {domain} domain", domain, table, assignments)
+        pairs = zip(slices[domain], splits[domain], strict=True)
+        assignments = {**assignments, **{s.patient_id: split for s, split in pairs if s.patient_id in common}}
+    people: dict[str, int] = {}
+    if common and not any(f"{domain}/{p}" in table for domain in splits for p in common):
+        people = part(slices, splits, common, options.seed, dataset)
+    for domain in splits:
+        _check(slices[domain], splits[domain], options.by == "demo", f"{dataset}, {domain} domain")
+    split_of = {s.slice_id: split for s, split in zip(slices["source"], splits["source"], strict=True)}
+    splits["paired"] = [split_of[s.slice_id] for s in slices["paired"]]
+    return splits, people
 
 
 def _contents(data: Path, domain: str, slices: Sequence[Slice], splits: Sequence[str]) -> dict[str, dict[str, str]]:

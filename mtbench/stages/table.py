@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from mtbench.data import Domain, Role, Split
@@ -49,10 +49,6 @@ class Reads:
 @dataclass(frozen=True)
 class Options(Record):
     """What a stage has to know beside its plugin, parameters and inputs; part of the unit's key."""
-
-    def reads(self) -> Reads:
-        """The part of the data set that the unit reads."""
-        return Reads()
 
 
 @dataclass(frozen=True)
@@ -111,11 +107,6 @@ class FitOptions(Options):
     domains: tuple[Domain, ...] = ()
     masks: bool = False
 
-    def reads(self) -> Reads:
-        """Training and validation slices."""
-        splits: tuple[Split, ...] = ("train", "validation")
-        return Reads(tuple(Subset(domain, split) for domain in self.domains for split in splits), self.masks)
-
 
 @dataclass(frozen=True)
 class ImageOptions(Options):
@@ -127,10 +118,6 @@ class ImageOptions(Options):
 
     candidate: Subset = SOURCE_TEST
 
-    def reads(self) -> Reads:
-        """The candidates."""
-        return Reads((self.candidate,))
-
 
 @dataclass(frozen=True)
 class TranslateOptions(ImageOptions):
@@ -141,10 +128,6 @@ class TranslateOptions(ImageOptions):
     """
 
     conditional: bool = False
-
-    def reads(self) -> Reads:
-        """The source slices, with their masks for a conditional translator."""
-        return replace(super().reads(), masks=self.conditional)
 
 
 @dataclass(frozen=True)
@@ -184,12 +167,23 @@ class ScoreOptions(ImageOptions):
     sampling_seed: int = 0
     like: Subset | None = None
 
-    def reads(self) -> Reads:
-        """Candidates and references, the slices whose number counts, and the paired truth."""
-        subsets = [self.candidate, *(subset for subset in (self.reference, self.like) if subset is not None)]
-        if "paired" in self.roles:
-            subsets.append(Subset("paired", self.candidate.split))
-        return Reads(tuple(subsets), "reference_masks" in self.roles)
+
+def reads(options: Options) -> Reads:
+    """The part of the data set that a unit of these options reads."""
+    match options:
+        case FitOptions():
+            splits: tuple[Split, ...] = ("train", "validation")
+            return Reads(tuple(Subset(domain, split) for domain in options.domains for split in splits), options.masks)
+        case TranslateOptions():
+            return Reads((options.candidate,), masks=options.conditional)
+        case ScoreOptions():
+            counted = (subset for subset in (options.reference, options.like) if subset is not None)
+            paired = (Subset("paired", options.candidate.split),) if "paired" in options.roles else ()
+            return Reads((options.candidate, *counted, *paired), "reference_masks" in options.roles)
+        case ImageOptions():
+            return Reads((options.candidate,))
+        case _:
+            return Reads()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,66 +14,60 @@ from numpy.typing import NDArray
 
 from mtbench.compute.inference import in_batches
 from mtbench.compute.weights import sha256
-from mtbench.data import Batch, ImageSet, encode
+from mtbench.data import ImageSet, encode
 from mtbench.errors import PluginError
 from mtbench.registry.contracts import Trainable, Translator, WholeSetTranslator
+from mtbench.registry.registry import Registration
 from mtbench.registry.specs import TranslatorSpec
 from mtbench.stages.table import TranslateOptions
 from mtbench.stages.work import Work
 from mtbench.store.images import GrowingArray
 
 if TYPE_CHECKING:
-    import torch
-
     from mtbench.compute.context import Context
 
 
-def run(work: Work[TranslateOptions, TranslatorSpec], folder: Path) -> dict[str, Any]:
+def run(work: Work[TranslateOptions, Registration[TranslatorSpec]], folder: Path) -> dict[str, Any]:
     """Write ``images.npy``, N x H x W, in the order of the source slices.
 
     Raises:
         PluginError: the translator gave another shape or number, or NaN or infinite values.
     """
     images = work.images(work.options.candidate)
-    translator = work.registration.create(work.unit.arguments)
-    if "fit" in work.inputs:
+    spec, unit, context = work.registration.spec, work.unit, work.context
+    translator = work.registration.create(unit.arguments)
+    fit = work.inputs.get("fit")
+    if fit is not None:
         assert isinstance(translator, Trainable), "one that trains can load"
-        translator.load(work.inputs["fit"].path)
+        translator.load(fit.path)
     chunks = translate(
         translator,
         images,
-        work.context,
+        context,
         conditional=work.options.conditional,
         depth=images.images.dtype.name,
-        blame=work.blame,
+        blame=work.registration.blame,
     )
     with closing(GrowingArray(folder / "images.npy", np.zeros(images.size, images.images.dtype))) as array:
         for chunk in chunks:
             for image in chunk:
                 array.add(image)
-    return {
-        "images": len(images),
-        "notes": work.context.lines(),
-        "translator": _about(work),
-        "weights": sorted(set(work.context.weights_used)),
-    }
-
-
-def _about(work: Work[TranslateOptions, TranslatorSpec]) -> dict[str, str]:
-    """What stands on every row of this translator: terms of its weights, what was left out, and the files' sha256."""
-    spec = work.registration.spec
-    remarks = [work.registration.ask(spec.note, work.unit.arguments)]
-    if "fit" in work.inputs:
-        remarks += work.inputs["fit"].info.get("remarks", ())
-    remarks += work.context.remarks
+    remarks = [
+        work.registration.ask(spec.note, unit.arguments),
+        *(fit.info.get("remarks", ()) if fit is not None else ()),
+        *context.remarks,
+    ]
     files = [
-        Path(work.unit.paths[name])
-        for name, param in spec.params.items()
-        if param.kind == "path" and work.unit.paths.get(name)
+        Path(unit.paths[name]) for name, param in spec.params.items() if param.kind == "path" and unit.paths.get(name)
     ]
     return {
-        "note": " ".join(dict.fromkeys(filter(None, remarks))),
-        "weights_sha256": ",".join(sha256(file) for file in files if file.is_file()),
+        "images": len(images),
+        # What stands on every row of this translator.
+        "translator": {
+            "note": " ".join(dict.fromkeys(filter(None, remarks))),
+            "weights_sha256": ",".join(sha256(file) for file in files if file.is_file()),
+        },
+        "weights": sorted(set(context.weights_used)),
     }
 
 
@@ -126,28 +121,19 @@ def _by_batches(
 ) -> Iterator[NDArray[np.float32]]:
     import torch
 
-    def work(span: range) -> dict[str, torch.Tensor]:
-        rows = slice(span.start, span.stop)
-        batch = Batch(
-            source=images.tensor(rows, context.device),
-            slices=images.slices[rows],
-            masks=images.mask_tensor(rows, context.device) if conditional else None,
-        )
-        context.start_batch()
-        result = translator.translate(batch, context)
+    give = partial(images.batch, masks=conditional)
+    for rows, result in in_batches(images, context, give, translator.translate):
         if not isinstance(result, torch.Tensor):
             raise PluginError(f"translate() returned {type(result).__name__}", where=blame, expected="a torch tensor")
-        if tuple(result.shape) != tuple(batch.source.shape):
+        expected = (len(rows), images.channels, *images.size)
+        if tuple(result.shape) != expected:
             raise PluginError(
                 f"translate() returned shape {tuple(result.shape)}",
                 where=blame,
-                expected=f"{tuple(batch.source.shape)}, that of the source batch",
+                expected=f"{expected}, that of the source batch",
             )
-        return {"images": result}
-
-    for _, result in in_batches(images, context, work):
         # A copy: the translator may go on writing to its memory after the check.
-        yield np.array(result["images"].float().cpu().numpy()[:, 0])
+        yield np.array(result.float().cpu().numpy()[:, 0])
 
 
 def _all(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mtbench.data import ImageSet, Task
 from mtbench.errors import DataError
-from mtbench.registry.basespec import Spec
 from mtbench.registry.registry import Registration
 from mtbench.rows import Rows
 from mtbench.stages.table import Options, Subset
@@ -25,51 +23,32 @@ if TYPE_CHECKING:
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
-PluginSpecT = TypeVar("PluginSpecT", bound=Spec[Any])
+RegistrationT = TypeVar("RegistrationT", bound=Registration[Any] | None)
 
 
 @dataclass
-class Work(Generic[OptionsT, PluginSpecT]):
+class Work(Generic[OptionsT, RegistrationT]):
     """One unit at work.
 
     Attributes:
         unit: what is to be done.
+        options: what the stage has to know: the unit's, of the stage's own class.
         inputs: artefacts by role.
-        plugin_of: the plugin; ``None`` for a stage that has none.
+        registration: the plugin with its spec; ``None`` for a stage that has none.
         context: as plugins see it.
         strict: whether a data set is refused when cases of it have to be left out.
     """
 
     unit: Unit
+    options: OptionsT
     inputs: Mapping[str, Artefact]
-    plugin_of: Registration[PluginSpecT] | None
+    registration: RegistrationT
     context: Context
     strict: bool = False
 
-    @property
-    def options(self) -> OptionsT:
-        """What the stage has to know."""
-        return cast(OptionsT, self.unit.options)
-
-    @property
-    def task(self) -> Task:
-        """The task that the unit belongs to."""
-        return self.unit.task
-
-    @property
-    def registration(self) -> Registration[PluginSpecT]:
-        """The plugin with its spec."""
-        assert self.plugin_of is not None, f"{self.unit.name} has no plugin"
-        return self.plugin_of
-
-    @property
-    def blame(self) -> str:
-        """Whose code runs: for messages."""
-        return self.registration.blame
-
     def images(self, subset: Subset, role: str = "") -> ImageSet:
         """The slices of a subset; their pixels from the unit in role ``role`` if there is one."""
-        real = read_set(self.inputs["data"], self.inputs["split"], self.task, subset)
+        real = read_set(self.inputs["data"], self.inputs["split"], self.unit.task, subset)
         if not role or role not in self.inputs:
             return real
         pixels = np.load(self.inputs[role].path / "images.npy", mmap_mode="r", allow_pickle=False)
@@ -87,9 +66,9 @@ def read_set(data: Artefact, split: Artefact, task: Task, subset: Subset) -> Ima
     masks_path = data.path / f"masks-{domain}.npy"
     masks = np.load(masks_path, mmap_mode="r", allow_pickle=False) if masks_path.exists() else None
     return ImageSet(
-        images=_rows(images, indices),
+        images=Rows.of(images, indices),
         slices=tuple(slices[i] for i in indices),
-        masks=None if masks is None else _rows(masks, indices),
+        masks=None if masks is None else Rows.of(masks, indices),
         task=task,
         domain=domain,
         split=subset.split,
@@ -100,10 +79,3 @@ def positions(split: Artefact, subset: Subset) -> list[int]:
     """Which of the prepared images of the subset's domain are in its split."""
     splits = json.loads((split.path / "split.json").read_text())["sides"].get(subset.domain, [])
     return [position for position, split_of in enumerate(splits) if split_of == subset.split]
-
-
-def _rows(array: NDArray[Any], indices: list[int]) -> NDArray[Any]:
-    # Either way nothing is read here. A range is a memory map's own business.
-    if indices and indices == list(range(indices[0], indices[-1] + 1)):
-        return array[indices[0] : indices[-1] + 1]
-    return Rows.of(array, indices)

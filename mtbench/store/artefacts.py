@@ -60,23 +60,19 @@ class Artefact:
         return info
 
 
+@dataclass(frozen=True)
 class Store:
     """A folder of artefacts.
 
-    Args:
+    Attributes:
         root: the folder; made at the first write.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    root: Path
 
     def path(self, stage: str, address: str) -> Path:
         """Where an artefact lives or would live."""
         return self.root / "artefacts" / stage / address[:2] / address
-
-    def scratch(self, address: str) -> Path:
-        """A folder for a unit's checkpoints while it is under way."""
-        return self.root / "partial" / address
 
     def get(self, stage: str, address: str) -> Artefact | None:
         """The artefact at that address, or ``None``.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -69,17 +69,15 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """
     with telling(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=temporary_prefix(), dir=path.parent)
+        temporary = path.with_name(f"{temporary_prefix()}{secrets.token_hex(8)}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-            # mkstemp makes files private; results are for sharing.
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, path)
+            temporary.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
 
@@ -95,13 +93,13 @@ def whole_folder(path: Path, check: Callable[[], None] = lambda: None) -> Iterat
     """
     with telling(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=path.parent))
+        temporary = path.with_name(f"{temporary_prefix()}{secrets.token_hex(8)}")
+        temporary.mkdir()
         try:
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _flush(file)
-            os.chmod(temporary, 0o777 & ~_umask())
             check()
             try:
                 os.rename(temporary, path)
@@ -193,9 +191,3 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -10,13 +10,11 @@ from mtbench.paths import cache_folder, expand
 
 def store_folder(folder: str | os.PathLike[str] | None = None) -> Path:
     """The artefact store: ``folder``, else ``MTBENCH_STORE``, else below the user's cache folder."""
-    return _folder(folder or os.environ.get("MTBENCH_STORE"), "store")
+    folder = folder or os.environ.get("MTBENCH_STORE")
+    return expand(folder).resolve() if folder else cache_folder() / "store"
 
 
 def weights_folder() -> Path:
     """Catalogued weight files: ``MTBENCH_WEIGHTS``, else below the user's cache folder."""
-    return _folder(os.environ.get("MTBENCH_WEIGHTS"), "weights")
-
-
-def _folder(folder: str | os.PathLike[str] | None, name: str) -> Path:
-    return expand(folder).resolve() if folder else cache_folder() / name
+    folder = os.environ.get("MTBENCH_WEIGHTS")
+    return expand(folder).resolve() if folder else cache_folder() / "weights"

@@ -42,16 +42,6 @@ class Hashes:
             self._db.close()
             self._db = None
 
-    def sha256(self, path: Path, *, cached_only: bool = False) -> str | None:
-        """The file's sha256; with ``cached_only``, ``None`` where it would have to be read."""
-        stat = path.stat()
-        digest = self._lookup(path, stat)
-        if digest is not None or cached_only:
-            return digest
-        digest = sha256_of(path)
-        self.remember({str(path): (stat.st_size, stat.st_mtime_ns, digest)})
-        return digest
-
     def remember(self, digests: Mapping[str, tuple[int, int, str]]) -> None:
         """Keep hashes that somebody else has made: by path the bytes, time of change (ns) and sha256 of a file."""
         rows = [(path, *digest) for path, digest in digests.items()]

@@ -15,6 +15,14 @@ import pyarrow.parquet as pq
 from mtbench.data import Slice
 
 SLICE_FIELDS = tuple(f.name for f in fields(Slice))
+_PAIR = pa.list_(pa.float64())
+_TYPES = {"index": pa.int64(), "spacing": _PAIR, "thickness": pa.float64(), "window": _PAIR}
+INDEX = pa.schema([(name, _TYPES.get(name, pa.string())) for name in (*SLICE_FIELDS, "image_sha256", "mask_sha256")])
+"""The columns of a domain's index, a Parquet file."""
+ROWS = 4096
+"""How many records wait in memory before they are written."""
+Record = tuple[Slice, str, str]
+"""What is known of a slice, and the :func:`content_of` its image and its mask; empty where there is none."""
 
 
 class GrowingArray:
@@ -32,18 +40,12 @@ class GrowingArray:
         self._shape = first.shape
         self._dtype = first.dtype
         self._count = 0
-        self._header()
-
-    def _header(self) -> None:
-        self._file.seek(0)
-        np.lib.format.write_array_header_1_0(
-            self._file,
-            {
-                "descr": np.lib.format.dtype_to_descr(self._dtype),
-                "fortran_order": False,
-                "shape": (self._count, *self._shape),
-            },
-        )
+        self._header = {
+            "descr": np.lib.format.dtype_to_descr(first.dtype),
+            "fortran_order": False,
+            "shape": (0, *first.shape),
+        }
+        np.lib.format.write_array_header_1_0(self._file, self._header)
 
     def add(self, array: Any) -> None:
         """Append one array, as the dtype of the first.
@@ -59,7 +61,9 @@ class GrowingArray:
     def close(self) -> None:
         """Complete the header."""
         try:
-            self._header()
+            self._file.seek(0)
+            shape = (self._count, *self._shape)
+            np.lib.format.write_array_header_1_0(self._file, {**self._header, "shape": shape})
         finally:
             self._file.close()
 
@@ -71,49 +75,18 @@ def content_of(array: Any) -> str:
     return sha.hexdigest()
 
 
-class GrowingIndex:
-    """A Parquet file with the record of each slice; what waits in memory does not grow with their number.
-
-    Args:
-        path: the file.
-    """
-
-    _ROWS = 4096
-
-    def __init__(self, path: Path) -> None:
-        text, pair = pa.string(), pa.list_(pa.float64())
-        kinds = {"index": pa.int64(), "spacing": pair, "thickness": pa.float64(), "window": pair}
-        names = (*SLICE_FIELDS, "image_sha256", "mask_sha256")
-        self._schema = pa.schema([(name, kinds.get(name, text)) for name in names])
-        self._file = pq.ParquetWriter(path, self._schema)
-        self._waiting: list[dict[str, Any]] = []
-
-    def add(self, record: Slice, image: str = "", mask: str = "") -> None:
-        """Append one slice with the :func:`content_of` its image and its mask."""
-        self._waiting.append({**asdict(record), "image_sha256": image, "mask_sha256": mask})
-        if len(self._waiting) == self._ROWS:
-            self._write()
-
-    def close(self) -> None:
-        """Complete the file."""
-        try:
-            self._write()
-        finally:
-            self._file.close()
-
-    def _write(self) -> None:
-        self._file.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
-        self._waiting = []
+def write_records(file: pq.ParquetWriter, records: list[Record]) -> None:
+    """Append records to an index of the schema ``INDEX``, and forget them."""
+    rows = [{**asdict(record), "image_sha256": image, "mask_sha256": mask} for record, image, mask in records]
+    file.write_table(pa.Table.from_pylist(rows, schema=INDEX))
+    records.clear()
 
 
 def write_index(path: Path, slices: Sequence[Slice]) -> None:
     """Write slices' records as Parquet, without the hashes of what they show."""
-    index = GrowingIndex(path)
-    try:
-        for record in slices:
-            index.add(record)
-    finally:
-        index.close()
+    with pq.ParquetWriter(path, INDEX) as file:
+        for start in range(0, len(slices) + 1, ROWS):
+            write_records(file, [(record, "", "") for record in slices[start : start + ROWS]])
 
 
 def read_slices(folder: Path, domain: str) -> list[Slice]:

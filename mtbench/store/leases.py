@@ -50,7 +50,7 @@ class Leases:
         """Remove leases and signs of life of runs whose process is known to be gone."""
         for file in list(self._root.glob("*/*")):
             with contextlib.suppress(OSError):
-                holder = file.name if file.parent.name == "runs" else _read(file) or ""
+                holder = file.name if file.parent.name == "runs" else file.read_text(encoding="utf-8")
                 if is_gone(holder.rpartition("-")[0]):
                     file.unlink(missing_ok=True)
                     if file.parent.name != "runs":
@@ -60,28 +60,25 @@ class Leases:
         """Lease an address, or ``None`` while another run holds it."""
         folder = self._root / address
         while True:
-            numbers = _numbers(folder)
-            if numbers:
-                top = folder / str(numbers[-1])
-                holder = _read(top)
-                if holder is None:
-                    continue
-                if not self._has_lapsed(holder, top):
-                    return None
+            number, holder = _top(folder)
+            if number and not self._has_lapsed(holder, folder / str(number)):
+                return None
             with telling(folder):
-                self._beat()
+                if self._thread is None:
+                    self.beat.parent.mkdir(parents=True, exist_ok=True)
+                    self.beat.write_text("0", encoding="utf-8")
+                    self._thread = threading.Thread(target=self._go_on_beating, daemon=True)
+                    self._thread.start()
                 folder.mkdir(parents=True, exist_ok=True)
-                mine = folder / str(numbers[-1] + 1 if numbers else 1)
+                mine = folder / str(number + 1)
                 try:
-                    handle = os.open(mine, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+                    with mine.open("x", encoding="utf-8") as file:
+                        file.write(self.run)
                 except (FileExistsError, FileNotFoundError):
                     continue
-                try:
-                    os.write(handle, self.run.encode())
-                finally:
-                    os.close(handle)
-            for number in numbers:
-                (folder / str(number)).unlink(missing_ok=True)
+            for old in folder.iterdir():
+                if old.name.isdigit() and int(old.name) <= number:
+                    old.unlink(missing_ok=True)
             self._files[address] = mine
             return str(mine), self.run
 
@@ -90,7 +87,7 @@ class Leases:
         mine = self._files.pop(address, None)
         if mine is not None:
             with contextlib.suppress(OSError):
-                if _read(mine) == self.run:
+                if mine.read_text(encoding="utf-8") == self.run:
                     mine.unlink()
                 mine.parent.rmdir()
 
@@ -108,7 +105,9 @@ class Leases:
         now = time.monotonic()
         silent = is_gone(holder.rpartition("-")[0])
         if not silent:
-            sign = f"{holder} {_read(self._root / 'runs' / holder) if holder else ''}"
+            sign = f"{holder} "
+            with contextlib.suppress(FileNotFoundError):
+                sign += (self._root / "runs" / holder).read_text(encoding="utf-8") if holder else ""
             last, since = self._signs.get(str(file), ("", now))
             if last != sign:
                 self._signs[str(file)] = (sign, now)
@@ -117,14 +116,6 @@ class Leases:
             with contextlib.suppress(OSError):
                 (self._root / "runs" / holder).unlink(missing_ok=True)
         return silent
-
-    def _beat(self) -> None:
-        """Show that this run is alive, from now on."""
-        if self._thread is None:
-            self.beat.parent.mkdir(parents=True, exist_ok=True)
-            self.beat.write_text("0", encoding="utf-8")
-            self._thread = threading.Thread(target=self._go_on_beating, daemon=True)
-            self._thread.start()
 
     def _go_on_beating(self) -> None:
         count = 0
@@ -144,25 +135,22 @@ def confirm(lease: Lease | None) -> None:
     if lease is None:
         return
     file, holder = Path(lease[0]), lease[1]
-    if _read(file) != holder or _numbers(file.parent)[-1:] != [int(file.name)]:
+    if _top(file.parent) != (int(file.name), holder):
         raise LeaseLostError(
             "another run took this unit over, since this one had shown no sign of life for too long",
             where=str(file.parent),
         )
 
 
-def _numbers(folder: Path) -> list[int]:
-    try:
-        return sorted(int(name) for name in os.listdir(folder) if name.isdigit())
-    except FileNotFoundError:
-        return []
-
-
-def _read(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
+def _top(folder: Path) -> tuple[int, str]:
+    """The lease that owns an address: its number, and what stands in it; 0 where there is none."""
+    while True:
+        try:
+            number = max((int(name) for name in os.listdir(folder) if name.isdigit()), default=0)
+        except FileNotFoundError:
+            return 0, ""
+        with contextlib.suppress(FileNotFoundError):
+            return number, (folder / str(number)).read_text(encoding="utf-8") if number else ""
 
 
 def over(run: str, beat: Path) -> bool:

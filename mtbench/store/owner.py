@@ -11,7 +11,8 @@ from pathlib import Path
 
 def owner() -> str:
     """This process: machine, boot, process namespace, process id and start time, joined by dots."""
-    return _name(os.getpid())
+    pid = os.getpid()
+    return ".".join((*_place(), str(pid), _start_time(pid)))
 
 
 def is_gone(name: str) -> bool:
@@ -28,11 +29,6 @@ def is_gone(name: str) -> bool:
     if space != here[2] or not pid.isdigit():
         return False
     return _start_time(int(pid)) != start
-
-
-@cache
-def _name(pid: int) -> str:
-    return ".".join((*_place(), str(pid), _start_time(pid)))
 
 
 @cache

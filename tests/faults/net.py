@@ -58,7 +58,7 @@ class Net:
         from mtbench.training import Budget, UnpairedSampler, train
 
         assert context.checkpoints is not None
-        often = Checkpoints(context.checkpoints._path.parent, every_seconds=0.01)
+        often = Checkpoints(context.checkpoints.folder, every_seconds=0.01)
         context = dataclasses.replace(context, checkpoints=often)
         self.recipe = self.make(context.seed)
         sampler = UnpairedSampler(data.source_train, data.target_train)
