@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mtbench.errors import StoreError
 
-_PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent
+"""The folder of the package ``mtbench``."""
 
 
 def resource_path(name: str) -> Path:
@@ -15,7 +16,7 @@ def resource_path(name: str) -> Path:
     Raises:
         StoreError: the installation lacks it.
     """
-    for base in (_PACKAGE / "_resources", _PACKAGE.parent):
+    for base in (PACKAGE / "_resources", PACKAGE.parent):
         path = base / name
         if path.exists():
             return path

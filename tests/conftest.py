@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +76,22 @@ def store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     folder = tmp_path_factory.mktemp("store")
     monkeypatch.setenv("MTBENCH_STORE", str(folder))
     return folder
+
+
+@pytest.fixture
+def refuse_writing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Have ``write_text`` on one file fail from now on, as a full disk does."""
+    plain = Path.write_text
+
+    def refuse(file: Path) -> None:
+        def write_text(path: Path, *arguments: Any, **how: Any) -> int:
+            if path == file:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return plain(path, *arguments, **how)
+
+        monkeypatch.setattr(Path, "write_text", write_text)
+
+    return refuse
 
 
 @pytest.fixture

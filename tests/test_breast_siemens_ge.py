@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -37,7 +38,6 @@ STUDY = "01-01-1990-MRI BREAST-98765"
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered of spreadsheets stays in the test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    sheets._precontrast.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,9 @@ class TestWhole:
         with pytest.raises(ParamError, match="percentiles"):
             dataset(percentiles=[99, 1])
 
-    def test_files_are_those_that_are_read(self, duke: Path) -> None:
+    def test_files_are_those_that_are_read(self, tmp_path: Path) -> None:
+        duke = tmp_path / "duke"
+        replicas.write_duke(duke)  # a spreadsheet that this process has read before is not read again
         opened: set[str] = set()
 
         def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -307,16 +309,19 @@ class TestSheets:
         with pytest.raises(DataError, match="the spreadsheet cannot be read"):
             sheets.manufacturers(tmp_path / "a.xlsx")
 
-    def test_the_mapping_names_the_series_and_is_remembered(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_mapping_names_the_series_and_is_remembered(self, tmp_path: Path) -> None:
         path = tmp_path / "mapping.xlsx"
         replicas.write_mapping(path, {"Breast_MRI_001": "3.000000-ax-77"})
         expected = {"Breast_MRI_001": ["3.000000-ax-77", "1.4.1", "1.4.2"]}
         assert sheets.precontrast(path) == expected
-        sheets._precontrast.cache_clear()
-        monkeypatch.setattr(sheets, "_rows", lambda path: pytest.fail("read again"))
-        assert sheets.precontrast(path) == expected
+        # Another process does not read it again: it would find no spreadsheet.
+        before = path.stat()
+        path.write_bytes(bytes(before.st_size))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        code = f"import json, pathlib; from {sheets.__name__} import precontrast as read; "
+        code += f"print(json.dumps(read(pathlib.Path({str(path)!r}))))"
+        again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert json.loads(again.stdout) == expected
 
     def test_the_mapping_saved_as_csv(self, tmp_path: Path) -> None:
         path = tmp_path / "mapping.csv"

@@ -16,8 +16,8 @@ from slurm_cluster import slurm
 
 import mtbench
 from mtbench.errors import RequestError
+from mtbench.registry.discovery import discover
 from mtbench.registry.userconfig import UserConfig
-from mtbench_plugins.executors._settings import from_table
 from mtbench_plugins.executors.slurm import PARAMS
 from mtbench_plugins.executors.slurm.script import batch_script
 
@@ -78,12 +78,14 @@ def test_the_batch_script_says_what_the_user_asked_for(tmp_path: Path) -> None:
 def test_the_users_table_stands_below_the_command_line(tmp_path: Path) -> None:
     config = tmp_path / "mtbench.toml"
     config.write_text('[executors.slurm]\npartition = "long"\ntime = "2-00:00:00"\n')
-    found = from_table("slurm", PARAMS)(options(partition="short"), UserConfig(config))
-    assert found["partition"] == "short"
-    assert found["time"] == "2-00:00:00"
+    configure = discover().get("executor", "slurm").spec.configure
+    assert configure is not None
+    settings = configure(options(partition="short"), UserConfig(config))
+    assert settings["partition"] == "short"
+    assert settings["time"] == "2-00:00:00"
     config.write_text('[executors.slurm]\npartitoin = "long"\n')
     with pytest.raises(RequestError, match="partition"):
-        from_table("slurm", PARAMS)(options(), UserConfig(config))
+        configure(options(), UserConfig(config))
 
 
 def test_without_slurm_the_request_is_refused_before_any_work(

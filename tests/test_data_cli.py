@@ -29,7 +29,6 @@ from mtbench.preparation.sheets import contact_sheet, spread
 from mtbench.registry.discovery import discover
 from mtbench.store.hashes import Hashes
 from mtbench_plugins.datasets.breast_siemens_ge import dataset as breast
-from mtbench_plugins.datasets.breast_siemens_ge import sheets as spreadsheets
 from mtbench_plugins.datasets.folder.config import DOMAIN_KEYS, Config
 
 NAME = "breast-siemens-ge:size=16"
@@ -41,7 +40,6 @@ def quiet_disk(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPat
     """No flushing, and what is remembered of spreadsheets stays in the test."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    spreadsheets._precontrast.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +139,7 @@ class TestPrepare:
             opened.update([str(path)] if path.suffix in (".dcm", ".nrrd") else [])
             return plain(path, *args, **named)
 
-        monkeypatch.setattr("mtbench.preparation.cases._cores", lambda: 1)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
         monkeypatch.setattr(Path, "open", count)
         assert run_cli("data", "prepare", NAME, "--root", duke, ACCEPT).code == 0
         assert len(opened) == len(replicas.DUKE) * (replicas.SHAPE[2] + 2)
@@ -171,7 +169,7 @@ class TestPrepare:
             return volume
 
         with monkeypatch.context() as patch:
-            patch.setattr("mtbench.preparation.cases._cores", lambda: 1)
+            patch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
             patch.setattr(breast, "read", changing)
             ran = run_cli("data", "prepare", NAME, "--root", own, ACCEPT)
         assert ran.code == 1
@@ -250,9 +248,9 @@ class TestPrepare:
 
 
 class TestResume:
-    def test_a_full_disk_half_way(self, duke: Path, run_cli: Any, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_full_disk_half_way(self, own: Path, run_cli: Any, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The disk is full after three patients (a flush that fails stands for it); the next try reads the others."""
-        monkeypatch.setattr("mtbench.preparation.cases._cores", lambda: 1)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
         read: list[str] = []
         plain = breast.read
         monkeypatch.setattr(breast, "read", lambda path: (read.append(Path(path).parts[-3]), plain(path))[1])
@@ -266,7 +264,7 @@ class TestResume:
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
-            ran = run_cli("data", "prepare", NAME, "--root", duke, ACCEPT)
+            ran = run_cli("data", "prepare", NAME, "--root", own, ACCEPT)
         assert ran.code == 1
         assert ran.err.count("the disk is full") == 1
         assert "Traceback" not in ran.err
@@ -274,7 +272,7 @@ class TestResume:
         assert len(kept) == 3
         first = set(read[:3])
         read.clear()
-        again = run_cli("data", "prepare", NAME, "--root", duke)
+        again = run_cli("data", "prepare", NAME, "--root", own)
         assert again.code == 0
         assert "24 source slices of 4 patients, 24 target slices of 4 patients" in again.out
         assert set(read) == set(replicas.DUKE) - first

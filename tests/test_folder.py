@@ -25,6 +25,7 @@ from mtbench.registry.discovery import discover
 from mtbench.registry.params import complete
 from mtbench.store.hashes import Hashes
 from mtbench_plugins.datasets.folder import mtbench_datasets
+from mtbench_plugins.datasets.folder.cases import percentiles_of
 from mtbench_plugins.datasets.folder.dataset import Folder
 
 SPEC = next(iter(mtbench_datasets()))
@@ -121,8 +122,6 @@ class TestPlainImages:
     @pytest.mark.parametrize("kind", ["uint8", "int16", "uint16", "int32", "float32"])
     @pytest.mark.parametrize("wanted", [(0.5, 99.5), (0, 100), (33.3, 50)])
     def test_percentiles_are_those_of_numpy(self, kind: str, wanted: tuple[float, float]) -> None:
-        from mtbench_plugins.datasets.folder.cases import _percentiles
-
         drawn = np.random.default_rng(0).normal(100, 40, (7, 9, 11)) * (1000 if kind == "int32" else 1)
         for values in (
             drawn,
@@ -133,7 +132,7 @@ class TestPlainImages:
         ):
             typed = values.clip(0, 255).astype(kind) if kind == "uint8" else values.astype(kind)
             expected = np.percentile(typed.astype(np.float64), wanted)
-            np.testing.assert_allclose(_percentiles(typed, wanted), expected, rtol=1e-12)
+            np.testing.assert_allclose(percentiles_of(typed, wanted), expected, rtol=1e-12)
 
     @pytest.mark.parametrize(
         ("normalise", "more", "window"),

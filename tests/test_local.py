@@ -148,6 +148,11 @@ def until(happened: Callable[[], bool], process: subprocess.Popen[str] | None = 
         time.sleep(0.01)
 
 
+def children(pid: int) -> set[int]:
+    """The processes that a process has started."""
+    return {int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()}
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
@@ -267,13 +272,14 @@ def test_a_server_that_dies_loses_its_units_and_is_replaced(toys: Path, tmp_path
     registry = discover([toys])
     local = registry.get("executor", "local").create({"jobs": 2, "start": "fork"})
     local.start(Session(unused, lambda *about: None))
+    before = children(os.getpid())
     job = Job(Unit("k", "r", "translate", "none", Task("t"), TranslateOptions()), "a", {}, {}, str(tmp_path))
     try:
         local.submit(job)
-        first = local._server
-        first.send_signal(signal.SIGSTOP)
+        (server,) = children(os.getpid()) - before
+        os.kill(server, signal.SIGSTOP)
         local.submit(job)
-        first.kill()
+        os.kill(server, signal.SIGKILL)
         outcomes = []
         while len(outcomes) < 2:
             outcomes += local.wait(5)
@@ -299,8 +305,8 @@ def test_limits_need_an_executor_that_keeps_them(toys: Path, tmp_path: Path, run
 def test_a_kill_in_a_fit_loses_only_that_unit(whom: str, start: Any, alone: Any, tmp_path: Path, store: Path) -> None:
     process = start(*NARROW, "--jobs", "2", TOY_HANG=str(tmp_path / "fitting"))
     until((tmp_path / "fitting").exists, process)
-    (server,) = [int(c) for c in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-    units = [int(c) for c in Path(f"/proc/{server}/task/{server}/children").read_text().split()]
+    (server,) = children(process.pid)
+    units = children(server)
     assert units
     if "server" in whom:
         os.kill(server, signal.SIGKILL)
@@ -385,7 +391,7 @@ def test_two_runs_at_once_make_each_unit_once(start: Any, alone: Any, tmp_path: 
     assert same(out, alone())
 
 
-def test_a_claim_is_held_until_its_run_falls_silent(tmp_path: Path) -> None:
+def test_a_claim_is_held_until_its_run_falls_silent(tmp_path: Path, refuse_writing: Any) -> None:
     one, two = Leases(tmp_path, patience=0.6), Leases(tmp_path, patience=0.6)
     mine = one.take("unit")
     assert mine is not None
@@ -394,7 +400,7 @@ def test_a_claim_is_held_until_its_run_falls_silent(tmp_path: Path) -> None:
     while time.monotonic() < until_now:
         assert two.take("unit") is None, "it beats"
         time.sleep(0.05)
-    one._stop.set()  # it has stopped to beat, and does not know
+    refuse_writing(one.beat)  # it has stopped to beat, and does not know
     until(lambda: two.take("unit") is not None)
     with pytest.raises(LeaseLostError, match="another run took this unit over"):
         confirm(mine)

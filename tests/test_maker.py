@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from io import StringIO
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -29,7 +30,7 @@ from mtbench.preparation.request import PreparedDataset, lookup, prepare, reques
 from mtbench.registry.discovery import discover
 from mtbench.registry.registry import Registry
 from mtbench.store.artefacts import Artefact, Store
-from mtbench.store.leases import Leases
+from mtbench.store.hashes import Hashes
 
 T = TypeVar("T")
 PLUGIN = '''
@@ -207,8 +208,7 @@ def until(happened: Callable[[], bool]) -> None:
 @pytest.fixture
 def place(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr("mtbench.engine.maker._POLL", 0.02)
-    monkeypatch.setattr("mtbench.engine.scheduler._POLL", 0.02)
+    monkeypatch.setattr("mtbench.engine.maker.POLL", 0.02)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GATE", str(tmp_path / "gate"))
     return Place(tmp_path, store)
@@ -266,14 +266,16 @@ def test_a_preparation_that_was_killed_is_gone_on_with(place: Place) -> None:
     assert not place.partial()
 
 
-def test_one_that_fell_silent_leaves_the_commit_to_the_next(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_fell_silent_leaves_the_commit_to_the_next(
+    place: Place, monkeypatch: pytest.MonkeyPatch, refuse_writing: Callable[[Path], None]
+) -> None:
     """Its process lives, but it shows no sign of life for longer than is waited."""
     monkeypatch.setattr(Maker.__init__, "__defaults__", (0.6,))
     place.hold(MIDDLE)
-    with monkeypatch.context() as patched:
-        patched.setattr(Leases, "_go_on_beating", lambda self: None)
-        silent = Doing(place.prepare)
-        place.reached()
+    silent = Doing(place.prepare)
+    place.reached()
+    (beat,) = (place.store.root / "leases/runs").iterdir()
+    refuse_writing(beat)
     next_ = Doing(place.prepare)
     until(lambda: place.calls()[MIDDLE] == 2)  # it went on with what the other had done
     assert place.calls()[CASES[0]] == 1
@@ -307,16 +309,14 @@ def test_what_was_made_and_not_moved_is_found(place: Place) -> None:
     registry = place.registry()
     (request,) = requests(str(place.folder / "gated.toml"), registry)
     unit = request.builder.plan.units[request.builder.base["data"]]
-    maker = Maker(request.builder.plan, registry, place.store)
-    final = locate(unit, registry, maker._hashes, place.store, {})
+    with closing(Hashes(place.store.root / "hashes.sqlite")) as hashes:
+        final = locate(unit, registry, hashes, place.store, {})
     for path in (place.folder / "raw").rglob("*.npy"):
         os.utime(path, (1, 1))
     shutil.move(place.store.root / "hashes.sqlite", place.folder / "kept.sqlite")
-    maker.close()
-    maker = Maker(request.builder.plan, registry, place.store)
-    provisional = locate(unit, registry, maker._hashes, place.store, {})
+    with closing(Hashes(place.store.root / "hashes.sqlite")) as hashes:
+        provisional = locate(unit, registry, hashes, place.store, {})
     assert (final.provisional, provisional.provisional) == (False, True)
-    maker.close()
     place.store.move("prepare", final.address, provisional.address, {})
     shutil.move(place.folder / "kept.sqlite", place.store.root / "hashes.sqlite")
     place.hold("")

@@ -208,7 +208,7 @@ def mtbench_translators():
     site = make_distribution("acme", {"net": "acme_spec"}, modules, editable=True).parent
 
     def key() -> str:
-        codeid._identity.cache_clear()
+        codeid.identity_of_modules.cache_clear()
         (unit,) = units(plan(toys, translators=["net"], metrics=["toy-mean"]), "translate")
         return unit.key
 
@@ -239,7 +239,7 @@ def test_code_of_a_package_is_followed_through_its_imports(make_distribution: An
         (package / name).write_text(text)
 
     def key() -> str:
-        codeid._identity.cache_clear()
+        codeid.identity_of_modules.cache_clear()
         (unit,) = units(plan(toys, translators=["net"], metrics=["toy-mean"]), "translate")
         return unit.key
 

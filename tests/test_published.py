@@ -113,7 +113,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
 def test_others_are_added_through_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.parquet").write_bytes(resource_path(published()["midl2024"]).read_bytes())
     (tmp_path / "registry.toml").write_text('[published.mine]\nfile = "mine.parquet"\n[published.gone]\nfile = "x"\n')
-    monkeypatch.setattr("mtbench.resources._PACKAGE", tmp_path / "mtbench")
+    monkeypatch.setattr("mtbench.resources.PACKAGE", tmp_path / "mtbench")
     assert sorted(published()) == ["gone", "mine"]
     assert published_scores("mine").num_rows > 50
     with pytest.raises(StoreError, match="lacks the file x"):

@@ -11,22 +11,36 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from rich.console import Console
 from test_bad_results import directory, rows
 
 import mtbench
-from mtbench.engine.adopt import _files
+from mtbench.engine.adopt import adopt
+from mtbench.engine.progress import PlainProgress
 from mtbench.errors import MtbenchError, StoreError
+from mtbench.plan.request import PlanRequest
+from mtbench.preparation.request import prepare, requests
+from mtbench.registry.discovery import discover
 from mtbench.results.directory import Results
 from mtbench.results.merge import merge
 from mtbench.results.schema import ATTEMPTS
 from mtbench.results.unit import unit_details
 from mtbench.results.usage import look, size_of
 from mtbench.results.verify import verify
-from mtbench.store.artefacts import Store
+from mtbench.store.artefacts import MANIFEST, Store
 from mtbench.store.files import irregular_below, open_regular, read_regular
 
 SECRET = "MY-PRIVATE-KEY"
+SHIFT = """
+translators = ["toy-shift"]
+metrics = ["toy-mean"]
+[suite]
+name = "toy"
+[[datasets]]
+name = "toy"
+"""
 KINDS = ["link", "link within", "dangling", "device", "pipe", "socket", "folder"]
 
 
@@ -245,16 +259,27 @@ def test_a_plugin_leaves_files_in_an_artefact(place: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "folder"])
-def test_what_is_adopted_is_in_the_folder_that_was_named(place: Path, kind: str) -> None:
+def test_what_is_adopted_is_in_the_folder_that_was_named(place: Path, kind: str, toys: Path) -> None:
+    registry, store = discover([toys]), Store(place / "store")
+    (place / "toy.toml").write_text(SHIFT)
+    request = PlanRequest("toy.toml")
+    prepare(requests("toy.toml", registry)[0], registry, store, PlainProgress(Console(quiet=True)))
+
+    def adopted(what: Path) -> dict[str, bytes]:
+        fit = adopt(request.plan(registry), registry, store, "translator", what, replace=True).path
+        return {path.name: path.read_bytes() for path in fit.iterdir() if path.name != MANIFEST}
+
     (place / "model").mkdir()
-    (place / "model/weights").write_bytes(b"1")
-    assert list(_files(place / "model")) == ["weights"]
+    np.save(place / "model/step.npy", 0.25)
+    content = (place / "model/step.npy").read_bytes()
+    assert adopted(place / "model") == {"step.npy": content}
     strange(place / "model/more", kind)
     with pytest.raises(StoreError, match="is not read"):
-        _files(place / "model")
+        adopted(place / "model")
     # A file that the user names may be a link: a cache of models keeps them so.
-    (place / "named").symlink_to(place / "model/weights")
-    assert _files(place / "named") == {"named": place / "model/weights"}
+    (place / "named").mkdir()
+    (place / "named/step.npy").symlink_to(place / "model/step.npy")
+    assert adopted(place / "named/step.npy") == {"step.npy": content}
 
 
 def test_what_links_lead_to_is_not_counted(place: Path) -> None:

@@ -704,19 +704,17 @@ def test_a_full_disk_is_one_paragraph_and_loses_nothing(
     where: str, run: Any, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk fills up after some units: a flush that fails stands for it."""
+    disk = store if where == "the store" else Path(OUT).resolve()
     count = 0
 
-    def refuse_after(limit: int) -> None:
+    def full(handle: int) -> None:
         nonlocal count
-        count += 1
-        if count > limit:
+        count += Path(os.readlink(f"/proc/self/fd/{handle}")).is_relative_to(disk)
+        if count > 30:
             raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        if where == "the store":
-            patch.setattr("mtbench.store.files._flush", lambda path: refuse_after(30))
-        else:
-            patch.setattr(os, "fsync", lambda handle: refuse_after(60))
+        patch.setattr(os, "fsync", full)
         ran = run()
     assert ran.code == 1
     assert "Traceback" not in ran.err
@@ -768,7 +766,7 @@ def test_only_refusals_of_the_place_itself_are_blamed_on_it(tmp_path: Path) -> N
             raise error
 
 
-def test_a_journal_on_a_full_disk(run: Any) -> None:
+def test_a_journal_on_a_full_disk(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """/dev/full refuses every write as a full disk does, the flush at closing included."""
     if not Path("/dev/full").is_char_device():
         pytest.skip("this system has no /dev/full")
@@ -779,11 +777,16 @@ def test_a_journal_on_a_full_disk(run: Any) -> None:
     link = Path("full.jsonl")
     link.symlink_to("/dev/full")
 
+    plain = Path.open
+
+    def opened(path: Path, mode: str = "r", **how: Any) -> Any:
+        return plain(link if mode == "a" else path, mode, **how)
+
     def write() -> None:
-        with results.writing():
-            results._journal.close()
-            results._journal = link.open("a")
-            results.append({"type": "row"})
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", opened)
+            with results.writing():
+                results.append({"type": "row"})
 
     with pytest.raises(StoreError, match="the disk is full"):
         write()

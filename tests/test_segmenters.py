@@ -16,7 +16,6 @@ from mtbench.compute.checkpoints import Checkpoints
 from mtbench.compute.context import Context
 from mtbench.data import ImageSet, Slice, Task, TrainingData
 from mtbench.errors import DataError, TrainingError, WeightsError
-from mtbench_plugins.segmenters._base import NetworkSegmenter
 from mtbench_plugins.segmenters._targets import Targets, dice
 from mtbench_plugins.segmenters.unet import mtbench_segmenters
 from mtbench_plugins.segmenters.unet_lab import LabUNetSegmenter, PlainUNet
@@ -230,7 +229,6 @@ def test_a_diverging_rate() -> None:
 
 def test_a_file_of_other_parameters_damaged_or_missing(fitted: UNetSegmenter, tmp_path: Path) -> None:
     fitted.save(tmp_path)
-    other: NetworkSegmenter
     for other in (small(filters=4), small(per="region"), small_lab()):
         with pytest.raises(WeightsError, match="with the same parameters"):
             other.load(tmp_path)

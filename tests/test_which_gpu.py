@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,33 +148,41 @@ def test_new_images_and_folders_are_refused_before_they_are_read(run_cli: Any, t
 def submitted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """What the executor ``local`` asks of its server for four units, where that has found some GPUs."""
 
-    def submit(device: str, found: int) -> list[tuple[str | None, str]]:
+    (tmp_path / "server.py").write_text(SERVER)
+    python, log = tmp_path / "python", tmp_path / "log"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -IS {tmp_path}/server.py {log} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    def submit(device: str, count: int) -> list[tuple[str | None, str]]:
+        monkeypatch.setenv("GPUS", str(count))
         local = Local(4, "fork")
         local.start(Session(unused, lambda *_: None, 1, device))
-        sent: list[dict[str, Any]] = []
-        monkeypatch.setattr(local, "_control", Control(sent), raising=False)
-        monkeypatch.setattr(local, "_folder", tmp_path / "server", raising=False)
-        monkeypatch.setattr(local, "_ensure", lambda: setattr(local, "_gpus", local._usable(found)))
-        for key in "abcd":
-            local.submit(
-                Job(Unit(key, "r", "split", "a unit", Task("t"), SplitOptions()), key, {}, {}, "store", device=device)
-            )
-        units = [json.loads(Path(message["unit"]).read_text()) for message in sent]
-        shutil.rmtree(tmp_path / "server")
-        return [(m["env"].get("CUDA_VISIBLE_DEVICES"), u.get("device", "")) for m, u in zip(sent, units, strict=True)]
+        try:
+            for key in "abcd":
+                unit = Unit(key, "r", "split", "a unit", Task("t"), SplitOptions())
+                local.submit(Job(unit, key, {}, {}, "store", device=device))
+        finally:
+            local.close()
+        requests = [json.loads(line) for line in log.read_text().splitlines()]
+        log.unlink()
+        return [(env.get("CUDA_VISIBLE_DEVICES"), unit.get("device", "")) for env, unit in requests]
 
     return submit
 
 
-class Control:
-    """The server's end of nothing."""
-
-    def __init__(self, sent: list[dict[str, Any]]) -> None:
-        self.sent = sent
-
-    def sendall(self, line: bytes) -> None:
-        """Keep the message."""
-        self.sent.append(json.loads(line))
+SERVER = """
+import json, os, socket, sys
+log, *_, socket_number, folder = sys.argv[1:]
+control = socket.socket(fileno=int(socket_number))
+control.sendall(json.dumps({"gpus": int(os.environ["GPUS"])}).encode() + b"\\n")
+with open(log, "w") as requests:
+    for line in control.makefile():
+        request = json.loads(line)
+        with open(request["unit"]) as unit:
+            print(json.dumps([request["env"], json.load(unit)]), file=requests)
+"""
+"""In the place of the fork server: it has so many GPUs, and keeps the units that it is to start."""
 
 
 @pytest.mark.parametrize(

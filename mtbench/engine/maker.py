@@ -20,7 +20,8 @@ from mtbench.store.artefacts import Artefact, Store
 from mtbench.store.hashes import Hashes
 from mtbench.store.leases import PATIENCE, Lease, Leases
 
-_POLL = 1.0
+POLL = 1.0
+"""Seconds between looks at a unit that another process makes."""
 
 
 class Maker:
@@ -46,7 +47,7 @@ class Maker:
         self._lease_addresses: dict[str, str] = {}
         self.leases = Leases(store.root, patience)
         self.artefacts: dict[str, Artefact] = {}
-        self.poll = min(_POLL, patience / 4)
+        self.poll = min(POLL, patience / 4)
 
     def close(self) -> None:
         """Give all leases back."""

@@ -26,11 +26,12 @@ def code_identity(registration: Registration[Spec[Any]]) -> str | None:
     if plugin.path is not None:
         return plugin.sha256
     factory = registration.spec.factory.partition(":")[0] or plugin.module
-    return _identity(plugin.module, factory)
+    return identity_of_modules(plugin.module, factory)
 
 
 @cache
-def _identity(*modules: str) -> str:
+def identity_of_modules(*modules: str) -> str:
+    """The sha256 of these modules and of what they import from their own folder; read once in a process."""
     own = modules[0].partition(".")[0]
     roots: dict[str, Path | None] = {}
     hashes: dict[str, str] = {}
