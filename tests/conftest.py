@@ -6,23 +6,37 @@ import errno
 import importlib
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from toys import SUITE
 
 from mtbench.openmp import wait_briefly
 from mtbench.registry import probing
+
+if TYPE_CHECKING:
+    from mtbench.engine.executor import Session
+    from mtbench.engine.job import Job, Outcome
 
 wait_briefly()
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A core for each process of the tests. The units that they start set their own number of threads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 TOYS = Path(__file__).with_name("toys.py")
-LONGEST = ("test_readme", "test_three_ways", "test_local", "test_run", "test_translator_training", "test_report")
+LONGEST = (
+    "test_readme",
+    "test_three_ways",
+    "test_kills",
+    "test_local",
+    "test_run",
+    "test_translator_training",
+    "test_report",
+)
 """Files that begin first, so that at the end no process waits for another."""
 
 
@@ -138,6 +152,63 @@ def run_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         return Ran(code if isinstance(code, int) else 0 if code is None else 1, printed.out, printed.err)
 
     return run
+
+
+@pytest.fixture
+def run(run_cli: Callable[..., Ran], toys: Path) -> Callable[..., Ran]:
+    """Write a suite of toys as ``toy.toml`` and run it in this process; arguments go to the command line."""
+
+    def go(*arguments: str | Path, suite: str = SUITE) -> Ran:
+        toys.with_name("toy.toml").write_text(suite)
+        return run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu", "--executor", "inline", *arguments)
+
+    return go
+
+
+@pytest.fixture
+def start(toys: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start ``mtbench run`` on a suite of toys in a process of its own; named arguments go to its environment."""
+
+    def go(*arguments: str, suite: str = SUITE, **env: str) -> subprocess.Popen[str]:
+        toys.with_name("toy.toml").write_text(suite)
+        command = [sys.executable, "-m", "mtbench", "run", "toy.toml", "--plugin", toys.name, "--device", "cpu"]
+        return subprocess.Popen(
+            [*command, *arguments],
+            cwd=toys.parent,
+            env={**os.environ, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return go
+
+
+@pytest.fixture
+def session() -> Callable[..., Session]:
+    """A session for executors that start processes: nothing is executed in this one, and nobody watches."""
+    from mtbench.engine.executor import Session
+
+    def execute(job: Job) -> Outcome:
+        raise AssertionError(job.key)
+
+    return lambda device="": Session(execute, lambda *progress: None, 1, device)
+
+
+@pytest.fixture
+def job() -> Callable[..., Job]:
+    """A translation without inputs, which fails for want of them where it is run."""
+    from mtbench.data import Task
+    from mtbench.engine.job import Job
+    from mtbench.stages.table import TranslateOptions
+    from mtbench.stages.unit import Unit
+
+    def make(key: str = "k", translator: str = "", store: str | Path = "store", **fields: Any) -> Job:
+        kind = "translator" if translator else ""
+        unit = Unit(key, "r", "translate", "same", Task("t"), TranslateOptions(), kind=kind, plugin=translator)
+        return Job(unit, "a", {}, {}, str(store), **fields)
+
+    return make
 
 
 @pytest.fixture

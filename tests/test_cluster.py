@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from slurm_cluster import slurm
+from toys import toy_suite
 
 import mtbench
 from mtbench.errors import RequestError
@@ -21,18 +22,7 @@ from mtbench.registry.userconfig import UserConfig
 from mtbench_plugins.executors.slurm import PARAMS
 from mtbench_plugins.executors.slurm.script import batch_script
 
-SUITE = """
-[suite]
-name = "toy"
-threads = 1
-references = false
-[[datasets]]
-name = "toy"
-[[translators]]
-name = "toy-shift"
-[[metrics]]
-name = "toy-gap"
-"""
+SUITE = toy_suite("threads = 1", "references = false", translators=("toy-shift",), metrics=("toy-gap",))
 
 
 def run(toys: Path, out: str, executor: str, config: Path | None = None, suite: str = SUITE, **env: str) -> Any:

@@ -12,19 +12,16 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
+from toys import toy_suite
 
 import mtbench
 from mtbench import childprocess
-from mtbench.data import Task
-from mtbench.engine.executor import Session
-from mtbench.engine.job import Job, Outcome
 from mtbench.preparation.worker import Workers
 from mtbench.registry.plugin import PluginReference
 from mtbench.registry.probing import Imports, trial
-from mtbench.stages.table import TranslateOptions
-from mtbench.stages.unit import Unit
 from mtbench_plugins.executors.local.client import Local
 from mtbench_plugins.executors.ray.executor import Ray
 from mtbench_plugins.executors.ray.task import work
@@ -32,27 +29,10 @@ from mtbench_plugins.executors.slurm import PARAMS
 from mtbench_plugins.executors.slurm.script import batch_script
 from mtbench_plugins.translators.command.process import run as execute
 
-
-def unused(job: Job) -> Outcome:
-    """Of a session whose executor starts processes."""
-    raise AssertionError(job.key)
-
-
 ROOT = Path(mtbench.__file__).resolve().parent
 PLUGINS = ROOT.parent / "plugins" / "mtbench_plugins"
 SHADOWS = ("torch", "numpy", "json", "selectors", "mtbench_plugins")
-SUITE = """
-[suite]
-name = "toy"
-threads = 1
-references = false
-[[datasets]]
-name = "toy"
-[[translators]]
-name = "toy-same"
-[[metrics]]
-name = "toy-mean"
-"""
+SUITE = toy_suite("threads = 1", "references = false", translators=("toy-same",), metrics=("toy-mean",))
 PROGRAM = """
 import json, os, pathlib, shutil, sys
 given, made, told = map(pathlib.Path, sys.argv[1:])
@@ -235,7 +215,7 @@ def test_a_job_of_slurm(given: str | None, left: str | None, tmp_path: Path) -> 
     assert f"\n{sys.executable} -P -m mtbench worker " in default
 
 
-def test_ray_is_initialised_elsewhere(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_is_initialised_elsewhere(hostile: Path, monkeypatch: pytest.MonkeyPatch, session: Any) -> None:
     """Ray puts the folder in which it is initialised first on its workers' path, where they import the task."""
     seen: list[str] = []
     stand_in = types.SimpleNamespace(
@@ -246,7 +226,7 @@ def test_ray_is_initialised_elsewhere(hostile: Path, monkeypatch: pytest.MonkeyP
     )
     monkeypatch.setitem(sys.modules, "ray", stand_in)  # type: ignore[arg-type]
     executor = Ray("", 1.0, 2)
-    executor.start(Session(unused, lambda key, done, total, figures: None, 1, "cpu"))
+    executor.start(session("cpu"))
     assert seen == ["/"]
     assert os.getcwd() == str(hostile)
 
@@ -260,15 +240,16 @@ folder.joinpath("witness.json").write_text(json.dumps({"path": sys.path, "safe":
 
 
 @pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
-def test_units_of_the_executor_local(start: str, as_in_a_notebook: Path, tmp_path: Path) -> None:
+def test_units_of_the_executor_local(
+    start: str, as_in_a_notebook: Path, tmp_path: Path, session: Any, job: Any
+) -> None:
     (tmp_path / "witness.py").write_text(WITNESS)
     sha256 = hashlib.sha256(WITNESS.encode()).hexdigest()
     plugin = PluginReference("witness", "", "file", path=tmp_path / "witness.py", sha256=sha256)
-    unit = Unit("k", "r", "translate", "same", Task("t"), TranslateOptions(), kind="translator", plugin="witness")
     executor = Local(jobs=1, start=start)
-    executor.start(Session(unused, lambda key, done, total, figures: None, 1, "cpu"))
+    executor.start(session("cpu"))
     try:
-        executor.submit(Job(unit, "a", {}, {}, "s", device="cpu", plugin=plugin))
+        executor.submit(job(translator="witness", device="cpu", plugin=plugin))
         while not (outcomes := executor.wait(60.0)):
             pass
     finally:

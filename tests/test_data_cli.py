@@ -36,9 +36,8 @@ ACCEPT = "--accept-licence"
 
 
 @pytest.fixture(autouse=True)
-def quiet_disk(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No flushing, and what is remembered of spreadsheets stays in the test."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is remembered of spreadsheets stays in the test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toys import toy_suite
 
 import mtbench
 from mtbench.hashing import hash_of
@@ -22,21 +23,7 @@ from mtbench.store.files import sha256_of
 pytestmark = pytest.mark.faults
 
 FAULTS = Path(__file__).with_name("faults")
-SUITE = """
-[suite]
-name = "toy"
-threads = 1
-[[datasets]]
-name = "toy"
-[[translators]]
-name = "toy-net"
-[[segmenters]]
-name = "toy-threshold"
-[[metrics]]
-name = "toy-overlap"
-[[metrics]]
-name = "toy-gap"
-"""
+SUITE = toy_suite("threads = 1", translators=("toy-net",))
 KILLS = 50
 POINTS = (
     ("step", 20),

@@ -11,23 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toys import toy_suite
 
 import mtbench
 from mtbench.results.verify import verify
 
 pytestmark = pytest.mark.faults
 
-SUITE = """
-[suite]
-name = "toy"
-threads = 1
-[[datasets]]
-name = "toy"
-[[translators]]
-name = "toy-shift"
-[[metrics]]
-name = "toy-gap"
-"""
+SUITE = toy_suite("threads = 1", translators=("toy-shift",), metrics=("toy-gap",))
 WRITES = ((os, "fsync"), (os, "rename"), (os, "replace"), (tempfile, "mkstemp"), (tempfile, "mkdtemp"))
 
 
@@ -55,15 +46,9 @@ class Writes:
 
 
 @pytest.fixture
-def run(run_cli: Any, toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def run(run: Any) -> Any:
     """A run in this process, whose folder is ``name``."""
-    (tmp_path / "toy.toml").write_text(SUITE)
-
-    def go(name: str, *arguments: str) -> Any:
-        command = ("run", "toy.toml", "--plugin", toys, "--device", "cpu", "--executor", "inline")
-        return run_cli(*command, "--store", f"{name}/store", "--out", f"{name}/out", *arguments)
-
-    return go
+    return lambda name: run("--store", f"{name}/store", "--out", f"{name}/out", suite=SUITE)
 
 
 def tables(folder: Path) -> list[Any]:
@@ -112,7 +97,6 @@ def test_a_fault_at_any_write_loses_nothing(
 
 def test_a_clock_that_is_set_back_changes_no_order(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The failure was recorded a year later, by the clock, than the success that follows it."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
     monkeypatch.setenv("TOY_FAIL", "score gap")
     real = time.time
     with monkeypatch.context() as patch:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toys import toy_suite
 
 import mtbench
 from mtbench.hashing import hash_of
@@ -23,21 +24,7 @@ from mtbench.store.files import sha256_of
 pytestmark = pytest.mark.faults
 
 HOSTILE = Path(__file__).with_name("faults") / "hostile.py"
-HEAD = """
-[suite]
-name = "toy"
-threads = 1
-[[datasets]]
-name = "toy"
-[[metrics]]
-name = "toy-mean"
-[[metrics]]
-name = "toy-gap"
-[[translators]]
-name = "toy-same"
-[[translators]]
-name = "toy-shift"
-"""
+HEAD = toy_suite("threads = 1", metrics=("toy-mean", "toy-gap"))
 HARMFUL = {
     "hang": ("timeout", "longer than the 8 s"),
     "deaf": ("timeout", "longer than the 8 s"),

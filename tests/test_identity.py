@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toys import toy_suite
 
 import mtbench
 from mtbench.analysis.model import ResultsTable
@@ -25,23 +25,7 @@ from mtbench.results.schema import SCORES
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact
 
-SUITE = """
-[suite]
-name = "toy"
-[[datasets]]
-name = "toy"
-split.by = "seed"
-[[translators]]
-name = "toy-same"
-[[translators]]
-name = "toy-shift"
-[[segmenters]]
-name = "toy-threshold"
-[[metrics]]
-name = "toy-overlap"
-[[metrics]]
-name = "toy-gap"
-"""
+SUITE = toy_suite().replace("[[translators]]", 'split.by = "seed"\n[[translators]]', 1)
 
 SETTINGS = {
     "precision": "precision=bf16",
@@ -176,9 +160,8 @@ def test_files_adopted_fits_and_weights_done_without_are_part_of_the_version(toy
 
 
 @pytest.fixture
-def files(toys: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def files(toys: Path) -> Path:
     """A data set of files, with more target than source patients."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
     for domain, patients in (("source", 6), ("target", 10)):
         folder = toys.parent / "images" / domain
         folder.mkdir(parents=True)

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -17,6 +16,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import pytest
+from processes import until
 from rich.console import Console
 
 from mtbench.api import run as run_suite
@@ -198,16 +198,8 @@ class Doing(Generic[T]):
         return self._got
 
 
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 180
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def place(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
     monkeypatch.setattr("mtbench.engine.maker.POLL", 0.02)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GATE", str(tmp_path / "gate"))

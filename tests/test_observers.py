@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toys import toy_suite
 
 import mtbench
 from mtbench.data import Task
@@ -49,18 +50,7 @@ def mtbench_unit_finished(unit, outcome):
 def mtbench_suite_finished(tables):
     pathlib.Path(__file__).with_suffix(".tables").write_text(" ".join(sorted(tables)))
 """
-SUITE = """
-[suite]
-name = "toy"
-threads = 1
-references = false
-[[datasets]]
-name = "toy"
-[[translators]]
-name = "toy-same"
-[[metrics]]
-name = "toy-mean"
-"""
+SUITE = toy_suite("threads = 1", "references = false", translators=("toy-same",), metrics=("toy-mean",))
 UNIT = Unit("k", "r", "score", "score a", Task("t"), ScoreOptions(), "metric", "m", inputs={"candidate": "c"})
 OUTCOME = Outcome("k", "ok", info={"images": 3})
 

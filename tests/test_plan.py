@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toys import toy_suite
 
 from mtbench.errors import PluginError, RequestError
 from mtbench.plan import Plan, make_plan
@@ -18,25 +19,7 @@ from mtbench.registry import codeid
 from mtbench.registry.discovery import discover
 from mtbench.stages.unit import Unit
 
-SUITE = """
-[suite]
-name = "toy"
-seeds = [0, 1]
-[[datasets]]
-name = "toy"
-[[translators]]
-name = "toy-same"
-[[translators]]
-name = "toy-shift"
-[[segmenters]]
-name = "toy-threshold"
-[[metrics]]
-name = "toy-overlap"
-[[metrics]]
-name = "toy-gap"
-[[metrics]]
-name = "toy-mean"
-"""
+SUITE = toy_suite("seeds = [0, 1]", metrics=("toy-overlap", "toy-gap", "toy-mean"))
 
 
 def plan(toys: Path, text: str = SUITE, *settings: str, **selection: Any) -> Plan:

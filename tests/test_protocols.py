@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toys import toy_suite
 
 import mtbench
 from mtbench.analysis.compare import compare
@@ -20,23 +21,7 @@ from mtbench.plan.suite import parse_suite
 from mtbench.registry.discovery import discover
 from mtbench.stages.table import Subset
 
-SUITE = """
-[suite]
-name = "toy"
-protocols = ["segment-translated", "train-on-translated"]
-[[datasets]]
-name = "toy"
-[[translators]]
-name = "toy-same"
-[[translators]]
-name = "toy-shift"
-[[segmenters]]
-name = "toy-threshold"
-[[metrics]]
-name = "toy-overlap"
-[[metrics]]
-name = "toy-gap"
-"""
+SUITE = toy_suite('protocols = ["segment-translated", "train-on-translated"]')
 REVERSE = 'protocols=["train-on-translated"]'
 OUT = "mtbench-results/toy"
 

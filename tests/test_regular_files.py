@@ -61,7 +61,6 @@ def alarm() -> Iterator[None]:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
     (tmp_path / "private").write_text(SECRET)
     return tmp_path
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -15,6 +14,7 @@ import pandas
 import polars
 import pyarrow.parquet as pq
 import pytest
+from toys import SUITE
 
 import mtbench
 from mtbench.analysis.table import build_table
@@ -25,27 +25,6 @@ from mtbench.results.unit import unit_details
 from mtbench.results.verify import Finding, verify
 
 OUT = Path("mtbench-results/toy")
-SUITE = """
-[suite]
-name = "toy"
-[[datasets]]
-name = "toy"
-[[translators]]
-name = "toy-same"
-[[translators]]
-name = "toy-shift"
-[[segmenters]]
-name = "toy-threshold"
-[[metrics]]
-name = "toy-overlap"
-[[metrics]]
-name = "toy-gap"
-"""
-
-
-@pytest.fixture(autouse=True)
-def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +34,11 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def ran(run_cli: Any, toys: Path, shelf: Path) -> Path:
+def ran(run: Any, toys: Path, shelf: Path) -> Path:
     """A results directory of the test's own, in the working folder, beside its suite."""
     Path("toy.toml").write_text(SUITE)
     if not (shelf / "toy").exists():
-        done = run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu", "--executor", "inline")
+        done = run()
         assert done.code == 0, done.err
         shutil.copytree(OUT, shelf / "toy")
         return OUT.resolve()

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from processes import left_over, until
+from toys import SUITE
 
 import mtbench
 from mtbench.errors import DiskFullError, RequestError, StoreError
@@ -23,22 +25,6 @@ from mtbench.store.files import telling
 
 pytestmark = pytest.mark.usefixtures("log")
 
-SUITE = """
-[suite]
-name = "toy"
-[[datasets]]
-name = "toy"
-[[translators]]
-name = "toy-same"
-[[translators]]
-name = "toy-shift"
-[[segmenters]]
-name = "toy-threshold"
-[[metrics]]
-name = "toy-overlap"
-[[metrics]]
-name = "toy-gap"
-"""
 UNITS = 22
 OUT = "mtbench-results/toy"
 
@@ -55,28 +41,11 @@ class Calls:
         return Counter(line.split(" by=")[0] for line in text.splitlines())
 
 
-@pytest.fixture(autouse=True)
-def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flushing to the disk costs ten milliseconds a file, and nothing here pulls the plug."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.setenv("TOY_LOG", str(tmp_path / "calls.log"))
     monkeypatch.delenv("TOY_FAIL", raising=False)
     return Calls(tmp_path / "calls.log")
-
-
-@pytest.fixture
-def run(run_cli: Any, toys: Path) -> Any:
-    """Write a suite and run it; further arguments go to the command line."""
-
-    def go(*arguments: str | Path, suite: str = SUITE) -> Any:
-        (toys.parent / "toy.toml").write_text(suite)
-        return run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu", "--executor", "inline", *arguments)
-
-    return go
 
 
 def rows(table: str = "scores", path: str | Path = OUT) -> list[dict[str, Any]]:
@@ -92,10 +61,6 @@ def values(path: str | Path = OUT) -> dict[tuple[Any, ...], float]:
         ]
         for r in rows(path=path)
     }
-
-
-def temporary(*folders: Path) -> list[Path]:
-    return [p for folder in folders for p in folder.rglob(".tmp-*")]
 
 
 # -- a run that goes well
@@ -144,7 +109,7 @@ def test_a_run_fills_the_tables(run: Any, log: Calls, store: Path) -> None:
     assert set(shift["fit_digest"].split(",")) <= digests
     (environment,) = {a["environment_id"] for a in tries}
     assert "numpy" in Path(OUT, f"environment-{environment}.json").read_text()
-    assert not temporary(store, Path(OUT))
+    assert not left_over(store, Path(OUT))
 
 
 def test_the_cases_table_has_every_slice(run: Any) -> None:
@@ -373,6 +338,15 @@ def test_a_changed_note_takes_the_place_of_the_old_one(run: Any) -> None:
     assert len(rows()) == 7
 
 
+def test_rerun_makes_a_unit_or_everything_anew(run: Any) -> None:
+    assert run().code == 0
+    assert "1 units done, 21 were there" in run("--rerun", "fit toy toy-shift seed 0").err
+    assert "Nothing to do" in run("--rerun", "failed").err
+    assert "22 units done" in run("--rerun", "all").err
+    ran = run("--rerun", "fit toy toy-shit seed 0")
+    assert (ran.code, "Did you mean 'fit toy toy-shift seed 0'" in ran.err) == (2, True)
+
+
 # -- units that fail
 
 
@@ -576,7 +550,7 @@ def test_what_a_killed_run_left_is_swept_wherever_it_was(run: Any, tmp_path: Pat
     # Killed over the very first file, a run has left that in an otherwise empty folder, which is not a foreign one.
     ran = run("--out", "out", "--store", "store")
     assert ran.code == 0, ran.err
-    assert not temporary(tmp_path / "out", tmp_path / "store")
+    assert not left_over(tmp_path / "out", tmp_path / "store")
 
 
 def test_a_folder_that_is_no_results_directory(run: Any, run_cli: Any, tmp_path: Path) -> None:
@@ -642,23 +616,11 @@ def test_a_damaged_manifest_fails_its_unit_only(run: Any, store: Path) -> None:
 # -- kills and full disks
 
 
-def start(suite: Path, *arguments: str, **env: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "mtbench", "run", suite.name, "--plugin", "toys.py", "--device", "cpu"]
-    command += ["--executor", "inline", *arguments]
-    return subprocess.Popen(
-        command, cwd=suite.parent, env={**os.environ, **env}, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-
-def test_a_killed_run_loses_nothing_that_was_finished(run: Any, log: Calls, toys: Path, store: Path) -> None:
-    suite = toys.with_name("toy.toml")
-    suite.write_text(SUITE)
-    process = start(suite, TOY_HANG=str(toys.with_name("fitting")))
-    deadline = time.monotonic() + 120
-    while not toys.with_name("fitting").exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
+def test_a_killed_run_loses_nothing_that_was_finished(
+    run: Any, start: Any, log: Calls, toys: Path, store: Path
+) -> None:
+    process = start("--executor", "inline", TOY_HANG=str(toys.with_name("fitting")))
+    until(toys.with_name("fitting").exists, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     done = [json.loads(line) for p in (toys.parent / OUT / "journal").iterdir() for line in p.read_text().splitlines()]
@@ -675,18 +637,13 @@ def test_a_killed_run_loses_nothing_that_was_finished(run: Any, log: Calls, toys
     assert "prepare" not in calls
     assert {r["status"] for r in rows()} == {"measured"}
     assert len(rows()) == 7
-    for left in temporary(store):
+    for left in left_over(store):
         assert not (left / "manifest.json").exists()
 
 
-def test_an_interrupted_run_says_that_it_goes_on(run: Any, toys: Path, log: Calls) -> None:
-    suite = toys.with_name("toy.toml")
-    suite.write_text(SUITE)
-    process = start(suite, TOY_HANG=str(toys.with_name("fitting")))
-    deadline = time.monotonic() + 120
-    while not toys.with_name("fitting").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def test_an_interrupted_run_says_that_it_goes_on(start: Any, toys: Path) -> None:
+    process = start("--executor", "inline", TOY_HANG=str(toys.with_name("fitting")))
+    until(toys.with_name("fitting").exists, process)
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
     assert process.poll() is None, "the first one waits for the unit at work"
@@ -696,7 +653,7 @@ def test_an_interrupted_run_says_that_it_goes_on(run: Any, toys: Path, log: Call
     assert "Press Ctrl-C again to stop at once" in err
     assert "What was finished is kept" in err
     assert "Traceback" not in err
-    assert not temporary(toys.parent)
+    assert not left_over(toys.parent)
 
 
 @pytest.mark.parametrize("where", ["the store", "the results"])
@@ -723,7 +680,7 @@ def test_a_full_disk_is_one_paragraph_and_loses_nothing(
     assert "free some space and run the same command again" in ran.err
     kept = len(list((store / "artefacts").rglob("manifest.json")))
     assert 3 <= kept < UNITS
-    assert not temporary(store, Path(OUT))
+    assert not left_over(store, Path(OUT))
     again = run()
     assert again.code == 0
     assert f"{UNITS - kept} units done, {kept} were there already" in again.err

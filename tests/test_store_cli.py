@@ -6,34 +6,21 @@ import json
 import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from toys import toy_suite
 
 import mtbench
 
-SUITE = """
-[suite]
-name = "toy"
-[[datasets]]
-name = "toy"
-[[translators]]
-name = "toy-shift"
-[[segmenters]]
-name = "toy-threshold"
-[[metrics]]
-name = "toy-overlap"
-"""
+SUITE = toy_suite(translators=("toy-shift",), metrics=("toy-overlap",))
 
 
 @pytest.fixture
-def run(run_cli: Any, toys: Path, store: Path) -> Any:
-    def go(*arguments: str | Path, suite: str = SUITE) -> Any:
-        (toys.parent / "toy.toml").write_text(suite)
-        return run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu", "--executor", "inline", *arguments)
-
-    return go
+def run(run: Any) -> Any:
+    return partial(run, suite=SUITE)
 
 
 def age(store: Path, hours: float = 2) -> None:

@@ -11,19 +11,8 @@ import pytest
 
 import mtbench
 from mtbench.compute.inference import resolve_device
-from mtbench.data import Task
-from mtbench.engine.executor import Session
-from mtbench.engine.job import Job, Outcome
 from mtbench.errors import RequestError
-from mtbench.stages.table import SplitOptions
-from mtbench.stages.unit import Unit
 from mtbench_plugins.executors.local.client import Local
-
-
-def unused(job: Job) -> Outcome:
-    """Of a session whose executor starts processes."""
-    raise AssertionError(job.key)
-
 
 NONE = "none is visible to PyTorch"
 TWO = "2 are visible to PyTorch"
@@ -145,7 +134,7 @@ def test_new_images_and_folders_are_refused_before_they_are_read(run_cli: Any, t
 
 
 @pytest.fixture
-def submitted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+def submitted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session: Any, job: Any) -> Any:
     """What the executor ``local`` asks of its server for four units, where that has found some GPUs."""
 
     (tmp_path / "server.py").write_text(SERVER)
@@ -157,11 +146,10 @@ def submitted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     def submit(device: str, count: int) -> list[tuple[str | None, str]]:
         monkeypatch.setenv("GPUS", str(count))
         local = Local(4, "fork")
-        local.start(Session(unused, lambda *_: None, 1, device))
+        local.start(session(device))
         try:
             for key in "abcd":
-                unit = Unit(key, "r", "split", "a unit", Task("t"), SplitOptions())
-                local.submit(Job(unit, key, {}, {}, "store", device=device))
+                local.submit(job(key, device=device))
         finally:
             local.close()
         requests = [json.loads(line) for line in log.read_text().splitlines()]

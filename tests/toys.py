@@ -1,5 +1,7 @@
 """Tiny plugins of every kind, copied to a temporary folder and loaded with ``--plugin``. NumPy, and torch when run.
 
+Tests import :func:`toy_suite` for suites of these plugins.
+
 ``TOY_LOG`` names a file that gets one line for every call that costs something; ``TOY_FAIL`` makes the calls whose
 line holds that text fail; ``TOY_HANG`` makes a fit sleep (``TOY_HANG_SECONDS``, or a minute) after it has made the file
 of that name.
@@ -10,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,22 @@ def record(line: str) -> None:
             file.write(line + "\n")
     if os.environ.get("TOY_FAIL") and os.environ["TOY_FAIL"] in line:
         raise ValueError(f"asked to fail at {line}")
+
+
+def toy_suite(
+    *settings: str,
+    translators: Sequence[str] = ("toy-same", "toy-shift"),
+    metrics: Sequence[str] = ("toy-overlap", "toy-gap"),
+) -> str:
+    """A suite of the data set ``toy``; ``settings`` are lines of ``[suite]``, ``toy-overlap`` brings a segmenter."""
+    segmenters = ("toy-threshold",) if "toy-overlap" in metrics else ()
+    entries = {"translators": translators, "segmenters": segmenters, "metrics": metrics}
+    lines = ["", "[suite]", 'name = "toy"', *settings, "[[datasets]]", 'name = "toy"']
+    lines += [line for kind, names in entries.items() for name in names for line in (f"[[{kind}]]", f'name = "{name}"')]
+    return "\n".join([*lines, ""])
+
+
+SUITE = toy_suite()
 
 
 @mtbench.hookimpl
