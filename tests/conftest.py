@@ -75,8 +75,8 @@ def tried_toys() -> Iterator[None]:
 
     def trial(wanted: Sequence[probing.Imports]) -> dict[int, str]:
         others = [position for position, each in enumerate(wanted) if not is_toys(each)]
-        found = probing.trial([wanted[position] for position in others])
-        return {others[position]: problem for position, problem in found.items()}
+        problems = probing.trial([wanted[position] for position in others])
+        return {others[position]: problem for position, problem in problems.items()}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mtbench.registry.discovery.trial", trial)
@@ -111,12 +111,12 @@ def refuse_writing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 @pytest.fixture
 def data_folder() -> Path:
     """The folder of real test data; skips where there is none."""
-    given = os.environ.get("MTBENCH_TEST_DATA")
-    if not given:
+    folder_name = os.environ.get("MTBENCH_TEST_DATA")
+    if not folder_name:
         pytest.skip("MTBENCH_TEST_DATA is not set: it names a folder with real images in data/")
-    folder = Path(given) / "data"
+    folder = Path(folder_name) / "data"
     if not folder.is_dir():
-        pytest.skip(f"MTBENCH_TEST_DATA is {given}, which has no folder data/")
+        pytest.skip(f"MTBENCH_TEST_DATA is {folder_name}, which has no folder data/")
     return folder
 
 

@@ -54,5 +54,5 @@ def same(one: Path, two: Path) -> bool:
 
 def rows(results: Path, table: str = "scores") -> list[dict[str, Any]]:
     """The rows of a table of results."""
-    found: list[dict[str, Any]] = mtbench.load(results, table).to_pylist()
-    return found
+    records: list[dict[str, Any]] = mtbench.load(results, table).to_pylist()
+    return records

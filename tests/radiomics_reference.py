@@ -31,13 +31,13 @@ def inside(image: NDArray[Any], y: int, x: int) -> bool:
 
 def cooccurrence(image: NDArray[Any], step: tuple[int, int]) -> Matrix:
     """p(i, j), symmetric; index 0 is level 1."""
-    found = np.zeros((image.max(), image.max()))
+    matrix = np.zeros((image.max(), image.max()))
     for y, x in np.ndindex(image.shape):
         if inside(image, y + step[0], x + step[1]):
             i, j = image[y, x] - 1, image[y + step[0], x + step[1]] - 1
-            found[i, j] += 1
-            found[j, i] += 1
-    return np.asarray(found / found.sum())
+            matrix[i, j] += 1
+            matrix[j, i] += 1
+    return np.asarray(matrix / matrix.sum())
 
 
 def glcm(image: NDArray[Any]) -> dict[str, float]:
@@ -85,7 +85,7 @@ def glcm_direction(p: Matrix) -> dict[str, float]:
 
 def run_lengths(image: NDArray[Any], step: tuple[int, int]) -> Matrix:
     """Runs by level and length; index 0 is level 1 and length 1."""
-    found = np.zeros((image.max(), max(image.shape)))
+    matrix = np.zeros((image.max(), max(image.shape)))
     for y, x in np.ndindex(image.shape):
         before = (y - step[0], x - step[1])
         if inside(image, *before) and image[before] == image[y, x]:
@@ -95,13 +95,13 @@ def run_lengths(image: NDArray[Any], step: tuple[int, int]) -> Matrix:
             image[y + length * step[0], x + length * step[1]] == image[y, x]
         ):
             length += 1
-        found[image[y, x] - 1, length - 1] += 1
-    return found
+        matrix[image[y, x] - 1, length - 1] += 1
+    return matrix
 
 
 def zone_sizes(image: NDArray[Any]) -> Matrix:
     """Zones by level and size, grown over eight neighbours."""
-    found = np.zeros((image.max(), image.size))
+    matrix = np.zeros((image.max(), image.size))
     seen = np.zeros(image.shape, bool)
     for start in np.ndindex(image.shape):
         if seen[start]:
@@ -116,26 +116,26 @@ def zone_sizes(image: NDArray[Any]) -> Matrix:
                 if inside(image, *there) and not seen[there] and image[there] == image[start]:
                     seen[there] = True
                     waiting.append(there)
-        found[image[start] - 1, size - 1] += 1
-    return found
+        matrix[image[start] - 1, size - 1] += 1
+    return matrix
 
 
-def region_formulas(found: Matrix, pixels: int) -> list[float]:
+def region_formulas(matrix: Matrix, pixels: int) -> list[float]:
     """The sixteen formulas of GLRLM and GLSZM, in the order in which the documentation numbers them."""
-    total = found.sum()
-    p = found / total
-    i, j = np.indices(found.shape) + 1.0
+    total = matrix.sum()
+    p = matrix / total
+    i, j = np.indices(matrix.shape) + 1.0
 
     def weighted(weights: Matrix) -> float:
-        return float((found * weights).sum() / total)
+        return float((matrix * weights).sum() / total)
 
     return [
         weighted(1 / j**2),
         weighted(j**2),
-        float((found.sum(1) ** 2).sum() / total),
-        float((found.sum(1) ** 2).sum() / total**2),
-        float((found.sum(0) ** 2).sum() / total),
-        float((found.sum(0) ** 2).sum() / total**2),
+        float((matrix.sum(1) ** 2).sum() / total),
+        float((matrix.sum(1) ** 2).sum() / total**2),
+        float((matrix.sum(0) ** 2).sum() / total),
+        float((matrix.sum(0) ** 2).sum() / total**2),
         float(total / pixels),
         float((p * (i - (p * i).sum()) ** 2).sum()),
         float((p * (j - (p * j).sum()) ** 2).sum()),

@@ -225,10 +225,10 @@ def write_duke(root: Path, patients: Mapping[str, int] = DUKE) -> None:
 
 def write_masks(masks: Path, patient: str, **how: Any) -> None:
     """Both mask files of a patient; ``how`` goes to that of dense tissue and vessels."""
-    found = breast_labels()
+    labels = breast_labels()
     shared = {key: how[key] for key in ("prone", "space") if key in how}
-    write_segments(masks / patient / f"Segmentation_{patient}_Breast.seg.nrrd", {"Breast": found["Breast"]}, **shared)
-    tissue = {"Vessels": found["Vessels"], "Dense": found["Dense"]}
+    write_segments(masks / patient / f"Segmentation_{patient}_Breast.seg.nrrd", {"Breast": labels["Breast"]}, **shared)
+    tissue = {"Vessels": labels["Vessels"], "Dense": labels["Dense"]}
     write_segments(masks / patient / f"Segmentation_{patient}_Dense_and_Vessels.seg.nrrd", tissue, **how)
 
 
@@ -245,11 +245,11 @@ def write_nifti(path: Path, ras: Volume, axes: str = "RAS", *, offset: float = 0
 def bones(shape: tuple[int, int, int] = SHAPE) -> dict[str, NDArray[np.bool_]]:
     """L1..L5 and the sacrum in a RAS+ volume: one below the other, behind the centre, in some sagittal slices."""
     names = ["vertebrae_L1", "vertebrae_L2", "vertebrae_L3", "vertebrae_L4", "vertebrae_L5", "sacrum"]
-    found = {}
+    shapes = {}
     for place, name in enumerate(names):
-        found[name] = np.zeros(shape, bool)
-        found[name][3:9, 2:7, shape[2] - 1 - place] = True
-    return found
+        shapes[name] = np.zeros(shape, bool)
+        shapes[name][3:9, 2:7, shape[2] - 1 - place] = True
+    return shapes
 
 
 def write_subject(
@@ -257,10 +257,10 @@ def write_subject(
 ) -> None:
     """A TotalSegmentator subject: ct.nii.gz in HU and one binary file for each class."""
     image = body(seed) - 500
-    found = bones() if masks is None else masks
+    shapes = bones() if masks is None else masks
     write_nifti(folder / "ct.nii.gz", image, axes)
-    for name in ("liver", *found):
-        mask = found.get(name, np.zeros(image.shape, bool))
+    for name in ("liver", *shapes):
+        mask = shapes.get(name, np.zeros(image.shape, bool))
         write_nifti(folder / f"segmentations/{name}.nii.gz", mask, axes, dtype=np.uint8)
 
 

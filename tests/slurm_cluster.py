@@ -94,14 +94,14 @@ def slurm(folder: Path) -> Iterator[None]:
 
 def _await_idle() -> None:
     for _ in range(60):
-        found = subprocess.run(["sinfo", "--noheader", "--format=%T"], capture_output=True, text=True, check=False)
-        if found.stdout.strip() == "idle":
+        states = subprocess.run(["sinfo", "--noheader", "--format=%T"], capture_output=True, text=True, check=False)
+        if states.stdout.strip() == "idle":
             return
         time.sleep(0.5)
-    pytest.fail(f"the cluster does not come up: {found.stdout} {found.stderr}")
+    pytest.fail(f"the cluster does not come up: {states.stdout} {states.stderr}")
 
 
 def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -43,16 +43,16 @@ class _Strict(TorchFunctionMode):
             raise RuntimeError(f"{func.__name__}() of tensors on {DEVICE} and on the CPU")
         if "device" in kwargs or func in _MOVES:
             there, args, kwargs = _wanted(func, args, kwargs, there)
-        made = func(*args, **kwargs)
+        result = func(*args, **kwargs)
         if func in _MOVES and there != _marked(args[0]):
-            made = made.clone() if made is args[0] else made
+            result = result.clone() if result is args[0] else result
         if func == Tensor.data.__set__:
             made_here = [args[0]] if (there := _marked(args[1])) else []
         else:
-            made_here = list(_tensors(made))
+            made_here = list(_tensors(result))
         for tensor in made_here:
             tensor._strict = there
-        return made
+        return result
 
 
 def _wanted(func: Any, args: Any, kwargs: dict[str, Any], there: bool) -> tuple[bool, Any, dict[str, Any]]:

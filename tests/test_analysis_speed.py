@@ -59,8 +59,8 @@ def test_a_million_rows_are_exported_and_correlated_in_under_ten_seconds() -> No
     exporter = discover(third_party=False).get("exporter", "tex").create({})
     start = time.process_time()
     text = exporter.export(build_table(scores))
-    found = correlate(scores)
+    correlations = correlate(scores)
     spent = time.process_time() - start
     assert text.count("\n") > TRANSLATORS
-    assert len(found.items) == DATASETS * 3 * (METRICS - 3)
+    assert len(correlations.items) == DATASETS * 3 * (METRICS - 3)
     assert spent < 10, f"{spent:.1f} s of processor time"

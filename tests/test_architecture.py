@@ -36,13 +36,13 @@ OWN_WORDS = {
 
 
 def imports(path: Path) -> set[str]:
-    found: set[str] = set()
+    modules: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return modules
 
 
 def texts(path: Path) -> list[str]:
@@ -186,12 +186,12 @@ def test_every_hook_is_documented() -> None:
 
 @pytest.mark.parametrize("name", mtbench.__all__)
 def test_every_public_name_is_documented(name: str) -> None:
-    found = getattr(mtbench, name)
-    if inspect.isclass(found) or inspect.isfunction(found):
-        assert found.__doc__
-        assert not found.__doc__.startswith(f"{found.__name__}("), "only the docstring that dataclasses make up"
-    if inspect.isclass(found):
-        for method, value in vars(found).items():
+    result = getattr(mtbench, name)
+    if inspect.isclass(result) or inspect.isfunction(result):
+        assert result.__doc__
+        assert not result.__doc__.startswith(f"{result.__name__}("), "only the docstring that dataclasses make up"
+    if inspect.isclass(result):
+        for method, value in vars(result).items():
             if inspect.isfunction(value) and not value.__name__.startswith("_"):
                 assert value.__doc__, f"{name}.{method}"
 

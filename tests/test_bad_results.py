@@ -70,8 +70,8 @@ def test_one_translator_is_shown_and_neither_ranked_nor_correlated(run_cli: Any)
     one = directory("one", rows({"t": (0.5, 9.0)}))
     table = json.loads(run_cli("export", one, "--format", "json").out)
     assert [c["rank"] for c in table["sections"][0]["rows"][0]["cells"]] == [None, None]
-    found = json.loads(run_cli("correlate", one, "--json").out)["correlations"][0]
-    assert (found["n"], found["pearson"]["value"], found["pearson"]["p"]) == (1, None, None)
+    correlation = json.loads(run_cli("correlate", one, "--json").out)["correlations"][0]
+    assert (correlation["n"], correlation["pearson"]["value"], correlation["pearson"]["p"]) == (1, None, None)
     assert "No correlation with fewer than 3" in run_cli("correlate", one).out
     assert run_cli("compare", one, one).code == 0
 
@@ -101,8 +101,8 @@ def test_values_that_are_not_finite_take_no_part(value: float, run_cli: Any) -> 
     table = json.loads(run_cli("export", odd, "--format", "json").out, parse_constant=pytest.fail)
     cell = table["sections"][0]["rows"][4]["cells"][0]
     assert (cell["text"], cell["value"], cell["rank"]) == (str(value), None, None)
-    found = json.loads(run_cli("correlate", odd, "--json").out, parse_constant=pytest.fail)["correlations"][0]
-    assert found["translators"] == ["a", "b", "c", "d"]
+    correlation = json.loads(run_cli("correlate", odd, "--json").out, parse_constant=pytest.fail)["correlations"][0]
+    assert correlation["translators"] == ["a", "b", "c", "d"]
     compared = json.loads(run_cli("compare", odd, odd, "--json").out, parse_constant=pytest.fail)
     assert [i["rank_a"] for i in compared["items"] if i["metric_name"] == "dice"] == [4, 3, 2, 1, None]
     assert not [f for f in verify(Path(odd)) if "tables" in f.where]
@@ -113,9 +113,9 @@ def test_odd_names_reach_terminal_json_and_figures_as_they_are(run_cli: Any, tmp
     values = {name: (0.1 * i, float(i % 5)) for i, name in enumerate(names)}
     odd = directory("odd", rows(values, dataset=names[0]))
     shown = run_cli("results", "show", odd).out
-    found = json.loads(run_cli("correlate", odd, "--json").out)["correlations"][0]
-    assert found["translators"] == names
-    assert found["dataset"] == names[0]
+    correlation = json.loads(run_cli("correlate", odd, "--json").out)["correlations"][0]
+    assert correlation["translators"] == names
+    assert correlation["dataset"] == names[0]
     compared = run_cli("compare", odd, odd)
     for name in names:
         assert name in shown
@@ -132,9 +132,9 @@ def test_other_data_under_one_name_are_never_mixed(run_cli: Any) -> None:
     both = directory("both", [*first, *second])
     cells = json.loads(run_cli("export", both, "--format", "json").out)["sections"][0]["rows"][0]["cells"]
     assert [c["value"] for c in cells] == [0.1, 4.0, 0.6, 1.0]
-    found = json.loads(run_cli("correlate", both, "--json").out)["correlations"]
-    assert len({item["task"] for item in found}) == 2
-    assert [item["n"] for item in found] == [3, 3]
+    correlation = json.loads(run_cli("correlate", both, "--json").out)["correlations"]
+    assert len({item["task"] for item in correlation}) == 2
+    assert [item["n"] for item in correlation] == [3, 3]
     one, two = directory("one", first), directory("two", second)
     compared = json.loads(run_cli("compare", one, two, "--json").out)
     assert {item["same"] for item in compared["items"]} == {False}

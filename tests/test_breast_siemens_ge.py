@@ -49,8 +49,8 @@ def duke(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def dataset(**params: Any) -> BreastSiemensGe:
-    given = complete({"size": 16, "percentiles": [0, 100], **params}, SPEC.params, "breast-siemens-ge")
-    return BreastSiemensGe(**given)
+    values = complete({"size": 16, "percentiles": [0, 100], **params}, SPEC.params, "breast-siemens-ge")
+    return BreastSiemensGe(**values)
 
 
 def prepare(root: Path, **params: Any) -> tuple[list[Sample], Context]:

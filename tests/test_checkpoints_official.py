@@ -31,14 +31,14 @@ NAMES = ("cyclegan", "maskgan", "unsb", "spade")
 
 
 def spec(name: str) -> TranslatorSpec:
-    (found,) = import_module(f"mtbench_plugins.translators.{name}").mtbench_translators()
-    assert isinstance(found, TranslatorSpec)
-    return found
+    (entry,) = import_module(f"mtbench_plugins.translators.{name}").mtbench_translators()
+    assert isinstance(entry, TranslatorSpec)
+    return entry
 
 
-def translator(name: str, **given: Any) -> Any:
+def translator(name: str, **params: Any) -> Any:
     module, _, attribute = spec(name).factory.partition(":")
-    return getattr(import_module(module), attribute)(**complete(given, spec(name).params, name))
+    return getattr(import_module(module), attribute)(**complete(params, spec(name).params, name))
 
 
 def generator(name: str, channels: int = 1, blocks: int = 2) -> nn.Module:
@@ -59,9 +59,9 @@ def batch(n: int = 2, size: int = 32) -> Batch:
     return Batch(images, slices, torch.from_numpy(rng.integers(0, 3, (n, size, size))))
 
 
-def translate(name: str, path: Path, **given: Any) -> Tensor:
-    made: Tensor = translator(name, checkpoint=str(path), **given).translate(batch(), Context(task=TASK, seed=3))
-    return made
+def translate(name: str, path: Path, **params: Any) -> Tensor:
+    output: Tensor = translator(name, checkpoint=str(path), **params).translate(batch(), Context(task=TASK, seed=3))
+    return output
 
 
 def saved(state: Any, path: Path) -> Path:

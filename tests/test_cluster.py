@@ -36,8 +36,8 @@ def run(toys: Path, out: str, executor: str, config: Path | None = None, suite: 
 
 def numbers(folder: Path) -> list[dict[str, Any]]:
     table = mtbench.load(folder).select(["dataset", "role", "translator", "metric", "label", "value", "input_digest"])
-    found: list[dict[str, Any]] = table.to_pylist()
-    return found
+    records: list[dict[str, Any]] = table.to_pylist()
+    return records
 
 
 def statuses(folder: Path) -> list[str]:
@@ -53,15 +53,15 @@ def options(**changed: Any) -> dict[str, Any]:
 
 def test_the_batch_script_says_what_the_user_asked_for(tmp_path: Path) -> None:
     folder = tmp_path / "a b"
-    asked = options(partition="gpu", gres="gpu:1", setup=["module load cuda"], at_once=3, python="/opt/my python")
-    text = batch_script(folder, 5, asked, threads=2, gpu=True)
+    settings = options(partition="gpu", gres="gpu:1", setup=["module load cuda"], at_once=3, python="/opt/my python")
+    text = batch_script(folder, 5, settings, threads=2, gpu=True)
     assert "#SBATCH --array=0-4%3" in text
     assert "#SBATCH --partition=gpu" in text
     assert "#SBATCH --gres=gpu:1" in text
     assert "\nmodule load cuda\n" in text
     assert f"'/opt/my python' -P -m mtbench worker '{folder}'/$SLURM_ARRAY_TASK_ID.json &" in text
     assert "account" not in text
-    assert "gres" not in batch_script(folder, 5, asked, threads=2, gpu=False)
+    assert "gres" not in batch_script(folder, 5, settings, threads=2, gpu=False)
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
 
 
@@ -158,8 +158,8 @@ def test_a_job_that_is_queued_again_costs_nothing_but_time(
     flag = tmp_path / "hanging"
 
     def requeue() -> None:
-        found = subprocess.run(["squeue", "--noheader", "--format=%A"], capture_output=True, text=True, check=True)
-        for job in found.stdout.split():
+        queue = subprocess.run(["squeue", "--noheader", "--format=%A"], capture_output=True, text=True, check=True)
+        for job in queue.stdout.split():
             subprocess.run(["scontrol", "requeue", job], check=False)
 
     helper = meanwhile(flag, requeue)

@@ -118,33 +118,33 @@ def command(program: Path, mode: str, more: str = "", **params: Any) -> Any:
     )
 
 
-def translated(made: Any, images: ImageSet, tmp_path: Path, seed: int = 0) -> np.ndarray[Any, Any]:
+def translated(translator: Any, images: ImageSet, tmp_path: Path, seed: int = 0) -> np.ndarray[Any, Any]:
     context = Context(scratch=tmp_path, seed=seed)
-    return np.stack(list(made.translate_all(images, context)))
+    return np.stack(list(translator.translate_all(images, context)))
 
 
 @pytest.mark.parametrize("form", ["auto", "png", "npy", "nifti"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_the_program_is_run_once_on_all_slices(dtype: Any, form: str, program: Path, tmp_path: Path) -> None:
     images = slices(dtype=dtype)
-    made = command(program, "inverts", format=form, env={"CALLS": str(tmp_path / "calls")})
+    translator = command(program, "inverts", format=form, env={"CALLS": str(tmp_path / "calls")})
     if form == "png" and dtype is np.float32:
         with pytest.raises(DataError, match="floating-point images cannot be written as PNG"):
-            translated(made, images, tmp_path)
+            translated(translator, images, tmp_path)
         return
-    found = translated(made, images, tmp_path)
-    np.testing.assert_allclose(found, 1 - images.floats()[:, 0], atol=1e-6)
+    output = translated(translator, images, tmp_path)
+    np.testing.assert_allclose(output, 1 - images.floats()[:, 0], atol=1e-6)
     assert len((tmp_path / "calls").read_text().splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith("command-")] == []
 
 
 def test_masks_and_seed_reach_the_program(program: Path, tmp_path: Path) -> None:
     images = slices()
-    found = translated(command(program, "masks", "{masks}"), images, tmp_path)
+    output = translated(command(program, "masks", "{masks}"), images, tmp_path)
     assert images.masks is not None
-    np.testing.assert_allclose(found, images.masks * np.float32(200 / 255))
-    found = translated(command(program, "seed", "{seed}"), images, tmp_path, seed=7)
-    np.testing.assert_allclose(found, 70 / 255)
+    np.testing.assert_allclose(output, images.masks * np.float32(200 / 255))
+    output = translated(command(program, "seed", "{seed}"), images, tmp_path, seed=7)
+    np.testing.assert_allclose(output, 70 / 255)
     spec = discover(third_party=False).get("translator", "command").spec
     for text, drawn, conditional in (("", False, False), ("{seed}", True, False), ("{masks}", False, True)):
         params = {"run": f"p {{input}} {{output}} {text}"}
@@ -179,9 +179,9 @@ def test_integers_of_no_known_range_are_refused(program: Path, tmp_path: Path) -
 def test_a_program_that_does_not_exist(tmp_path: Path) -> None:
     params = {"name": None, "env": {}, "format": "auto", "timeout": 5.0, "revision": "1"}
     spec = discover(third_party=False).get("translator", "command")
-    made = spec.create({"run": "/nowhere/python {input} {output}", **params})
+    translator = spec.create({"run": "/nowhere/python {input} {output}", **params})
     with pytest.raises(PluginError, match="'/nowhere/python' cannot be started: No such file"):
-        translated(made, slices(), tmp_path)
+        translated(translator, slices(), tmp_path)
 
 
 def test_megabytes_of_output_do_no_harm(program: Path, tmp_path: Path) -> None:
@@ -208,12 +208,12 @@ def _runs(pid: int) -> bool:
 
 def test_a_program_that_hangs_is_stopped_with_its_children(program: Path, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    made = command(program, "hangs", env={"PIDS": str(pids)}, timeout=1.5)
+    translator = command(program, "hangs", env={"PIDS": str(pids)}, timeout=1.5)
     with pytest.raises(PluginError, match=r"stopped after 1\.5 seconds.*timeout"):
-        translated(made, slices(), tmp_path)
+        translated(translator, slices(), tmp_path)
     assert alive(pids) == []
-    made = command(program, "leaves-child", env={"PIDS": str(pids)})
-    translated(made, slices(), tmp_path)
+    translator = command(program, "leaves-child", env={"PIDS": str(pids)})
+    translated(translator, slices(), tmp_path)
     assert alive(pids) == []
 
 
@@ -286,8 +286,8 @@ def test_mtbench_toml_is_found_where_the_user_says_and_never_beside_a_suite(
             named.names("commands")
 
 
-def parameters(config: Path, **given: Any) -> dict[str, Any]:
-    return discover(third_party=False, config=config).get("translator", "command").complete(given)
+def parameters(config: Path, **params: Any) -> dict[str, Any]:
+    return discover(third_party=False, config=config).get("translator", "command").complete(params)
 
 
 def test_what_is_given_by_hand_goes_over_the_table(config: Path) -> None:
@@ -419,12 +419,12 @@ def test_what_translate_all_yields_is_checked(wrong: str, tmp_path: Path) -> Non
     class Odd:
         def translate_all(self, images: ImageSet, context: Context) -> Any:
             assert images.masks is None, "only a conditional translator is shown masks"
-            made = list(images.floats()[:, 0])
+            translator = list(images.floats()[:, 0])
             yield from {
-                "too-few": made[:-1],
-                "too-many": [*made, made[0]],
-                "shape": [made[0][:-1]],
-                "nan": [made[0], made[1] * np.nan, *made[2:]],
+                "too-few": translator[:-1],
+                "too-many": [*translator, translator[0]],
+                "shape": [translator[0][:-1]],
+                "nan": [translator[0], translator[1] * np.nan, *translator[2:]],
             }[wrong]
 
     texts = {"too-few": "3 images", "too-many": "more images", "shape": "'case/0: a b'", "nan": "'case/1: a b'"}

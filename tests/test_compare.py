@@ -79,22 +79,22 @@ def run(a: tuple[pa.Table, pa.Table], b: tuple[pa.Table, pa.Table], **options: A
 def test_the_interval_is_that_of_patient_means_where_all_patients_have_as_many_slices() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(0.3, 1, size=(12, 4)) + rng.normal(size=(12, 1))
-    found = paired_difference(values.ravel().tolist(), np.repeat([f"p{i}" for i in range(12)], 4).tolist())
-    assert found is not None
+    comparison = paired_difference(values.ravel().tolist(), np.repeat([f"p{i}" for i in range(12)], 4).tolist())
+    assert comparison is not None
     means = values.mean(axis=1)
     expected = stats.ttest_1samp(means, 0).confidence_interval()
-    assert found.value == pytest.approx(means.mean())
-    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
-    assert (found.patients, found.cases) == (12, 48)
+    assert comparison.value == pytest.approx(means.mean())
+    assert (comparison.low, comparison.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert (comparison.patients, comparison.cases) == (12, 48)
 
 
 def test_p_is_that_of_flipping_whole_patients() -> None:
     rng = np.random.default_rng(1)
     sums = rng.normal(0.5, 1, size=11)
-    found = paired_difference(sums.tolist(), [f"p{i}" for i in range(11)])
+    comparison = paired_difference(sums.tolist(), [f"p{i}" for i in range(11)])
     expected = stats.permutation_test((sums,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
-    assert found is not None
-    assert found.p == pytest.approx(expected)
+    assert comparison is not None
+    assert comparison.p == pytest.approx(expected)
     many = rng.normal(0.2, 1, size=60)
     drawn = paired_difference(many.tolist(), [f"p{i}" for i in range(60)])
     assert drawn is not None
@@ -109,22 +109,22 @@ def test_under_a_null_p_is_uniform_and_the_interval_holds_with_correlated_slices
         sizes = rng.integers(2, 10, size=12)
         patients = np.repeat(np.arange(12), sizes)
         values = rng.normal(size=12)[patients] + 0.5 * rng.normal(size=len(patients))
-        found = paired_difference(values.tolist(), patients.astype(str).tolist())
-        assert found is not None
-        assert found.p is not None
-        assert found.low is not None
-        assert found.high is not None
-        p.append(found.p)
-        held += found.low <= 0 <= found.high
+        comparison = paired_difference(values.tolist(), patients.astype(str).tolist())
+        assert comparison is not None
+        assert comparison.p is not None
+        assert comparison.low is not None
+        assert comparison.high is not None
+        p.append(comparison.p)
+        held += comparison.low <= 0 <= comparison.high
     assert stats.kstest(p, "uniform").pvalue > 0.01
     assert 0.90 <= held / 1_000 <= 0.98
 
 
 def test_few_patients_have_no_interval_and_no_case_no_difference() -> None:
-    found = paired_difference([0.1] * 9, [f"p{i}" for i in range(9)])
-    assert found is not None
-    assert found.value == pytest.approx(0.1)
-    assert (found.low, found.high, found.p) == (None, None, None)
+    comparison = paired_difference([0.1] * 9, [f"p{i}" for i in range(9)])
+    assert comparison is not None
+    assert comparison.value == pytest.approx(0.1)
+    assert (comparison.low, comparison.high, comparison.p) == (None, None, None)
     assert paired_difference([], []) is None
 
 
@@ -134,9 +134,9 @@ def test_few_patients_have_no_interval_and_no_case_no_difference() -> None:
 def test_the_same_data_give_differences_with_intervals_and_holms_p() -> None:
     a = result({"x": [0.5, 0.52], "y": [0.6, 0.6], "z": [0.4, 0.4]})
     b = result({"x": [0.7, 0.74], "y": [0.6, 0.6], "w": [0.1, 0.1]})
-    found = run(a, b)
-    x, y = found.items
-    assert [item.translator for item in found.items] == ["x", "y"]
+    comparison = run(a, b)
+    x, y = comparison.items
+    assert [item.translator for item in comparison.items] == ["x", "y"]
     assert x.same
     assert x.difference == pytest.approx(0.21)
     assert x.paired is not None
@@ -150,24 +150,24 @@ def test_the_same_data_give_differences_with_intervals_and_holms_p() -> None:
 
 
 def test_one_seed_speaks_of_this_checkpoint_only() -> None:
-    found = run(result({"x": [0.5], "y": [0.6]}), result({"x": [0.7], "y": [0.6]}))
-    assert all(item.one_checkpoint for item in found.items)
-    assert any(remark.startswith("‡") for remark in found.remarks)
+    comparison = run(result({"x": [0.5], "y": [0.6]}), result({"x": [0.7], "y": [0.6]}))
+    assert all(item.one_checkpoint for item in comparison.items)
+    assert any(remark.startswith("‡") for remark in comparison.remarks)
     unseeded = run(result({"x": [0.5]}, seed=None), result({"x": [0.7]}, seed=None))
     assert not unseeded.items[0].one_checkpoint
 
 
 def test_fewer_than_ten_patients_have_a_difference_without_an_interval() -> None:
-    found = run(result({"x": [0.5]}, patients=9), result({"x": [0.7]}, patients=9))
-    assert found.items[0].difference == pytest.approx(0.2)
-    assert found.items[0].p_holm is None
-    assert "No interval with fewer than 10 patients." in found.remarks
+    comparison = run(result({"x": [0.5]}, patients=9), result({"x": [0.7]}, patients=9))
+    assert comparison.items[0].difference == pytest.approx(0.2)
+    assert comparison.items[0].p_holm is None
+    assert "No interval with fewer than 10 patients." in comparison.remarks
 
 
 def test_without_cases_the_difference_is_that_of_the_numbers() -> None:
-    found = compare(result({"x": [10.0]}, metric="fid")[0], result({"x": [12.5]}, metric="fid")[0])
-    assert found.items[0].difference == pytest.approx(2.5)
-    assert found.items[0].paired is None
+    comparison = compare(result({"x": [10.0]}, metric="fid")[0], result({"x": [12.5]}, metric="fid")[0])
+    assert comparison.items[0].difference == pytest.approx(2.5)
+    assert comparison.items[0].paired is None
 
 
 def test_only_cases_that_both_have_are_compared() -> None:
@@ -182,10 +182,10 @@ def test_only_cases_that_both_have_are_compared() -> None:
 )
 def test_what_is_not_the_same_is_compared_by_rank_only(change: dict[str, Any]) -> None:
     values = {"x": [0.5, 0.5], "y": [0.6, 0.6]}
-    found = run(result(values), result({"x": [0.7, 0.7], "y": [0.6, 0.6]}, **change))
-    assert [item.same for item in found.items] == [False, False]
-    assert [item.difference for item in found.items] == [None, None]
-    assert [(item.rank_a, item.rank_b) for item in found.items] == [(2, 1), (1, 2)]
+    comparison = run(result(values), result({"x": [0.7, 0.7], "y": [0.6, 0.6]}, **change))
+    assert [item.same for item in comparison.items] == [False, False]
+    assert [item.difference for item in comparison.items] == [None, None]
+    assert [(item.rank_a, item.rank_b) for item in comparison.items] == [(2, 1), (1, 2)]
 
 
 @pytest.mark.parametrize(
@@ -257,10 +257,10 @@ def test_against_published_numbers_there_are_ranks_and_no_differences() -> None:
         row.update(status="measured", dataset_revision="9", variant="slice" if row["metric"] == "dice" else "new")
         row["label"] = row["label"].lower()
         row["value"] = -row["value"] if row["translator"] == "cyclegan" else row["value"]
-    found = compare(table(rows, SCORES), published_scores("midl2024"))
-    assert len(found.items) == 55
-    assert not any(item.same or item.difference is not None for item in found.items)
-    swd = [item for item in found.items if item.metric == "SWD[new] / SWD" and item.task.startswith("lumbar")]
+    comparison = compare(table(rows, SCORES), published_scores("midl2024"))
+    assert len(comparison.items) == 55
+    assert not any(item.same or item.difference is not None for item in comparison.items)
+    swd = [item for item in comparison.items if item.metric == "SWD[new] / SWD" and item.task.startswith("lumbar")]
     assert [(i.translator, i.rank_a, i.rank_b) for i in swd] == [
         ("identity", 4, 4),
         ("cyclegan", 1, 2),
@@ -272,10 +272,10 @@ def test_against_published_numbers_there_are_ranks_and_no_differences() -> None:
 
 def test_ranks_are_averaged_over_tasks_metric_by_metric() -> None:
     rows = published_scores("midl2024")
-    found = {(r.metric, r.translator): r for r in compare(rows, rows, rule="paper").average_ranks}
-    kid = found["kid", "cyclegan"]
+    comparison = {(r.metric, r.translator): r for r in compare(rows, rows, rule="paper").average_ranks}
+    kid = comparison["kid", "cyclegan"]
     assert (kid.a, kid.b, kid.tasks) == (1.0, 1.0, 2)
-    assert found["kid", "spade"].a == 3.0  # second of five on breast, fourth on lumbar
+    assert comparison["kid", "spade"].a == 3.0  # second of five on breast, fourth on lumbar
     one = run(result({"x": [0.5], "y": [0.6]}), result({"x": [0.5], "y": [0.6]}))
     assert one.average_ranks == ()
 

@@ -22,8 +22,8 @@ from mtbench.results.schema import SCHEMA_VERSION, SCORES, table
 BREAST, LUMBAR = "breast-siemens-ge", "lumbar-mri-ct"
 
 
-def pick(found: Correlations, dataset: str, metric: str, against: str) -> Correlation:
-    return next(i for i in found.items if (i.dataset, i.metric, i.against) == (dataset, metric, against))
+def pick(correlations: Correlations, dataset: str, metric: str, against: str) -> Correlation:
+    return next(i for i in correlations.items if (i.dataset, i.metric, i.against) == (dataset, metric, against))
 
 
 def row(translator: str, value: float | None, metric: str = "fid", **more: Any) -> dict[str, Any]:
@@ -55,20 +55,20 @@ def row(translator: str, value: float | None, metric: str = "fid", **more: Any) 
     ],
 )
 def test_the_published_numbers_give_the_known_correlations(dataset: str, metric: str, against: str, raw: float) -> None:
-    found = pick(correlate(published_scores("midl2024"), rule="paper"), dataset, metric, against)
-    pearson = found.estimates["pearson"]
-    assert found.n == 5
+    correlations = pick(correlate(published_scores("midl2024"), rule="paper"), dataset, metric, against)
+    pearson = correlations.estimates["pearson"]
+    assert correlations.n == 5
     assert pearson.value == pytest.approx(raw, abs=0.005)
     assert pearson.agreement == pytest.approx(-raw, abs=0.005)
 
 
 def test_one_of_the_papers_twelve_has_a_small_p_and_none_survives_holm() -> None:
-    found = correlate(published_scores("midl2024"), conditional=True)
-    assert len(found.items) == 12
-    small = [i for i in found.items if (i.estimates["pearson"].p or 1) < 0.05]
+    correlations = correlate(published_scores("midl2024"), conditional=True)
+    assert len(correlations.items) == 12
+    small = [i for i in correlations.items if (i.estimates["pearson"].p or 1) < 0.05]
     assert [(i.dataset, i.metric, i.against) for i in small] == [(BREAST, "SWD", "Dice Breast")]
     assert small[0].estimates["pearson"].p == pytest.approx(4 / 120)
-    assert all((i.estimates["pearson"].p_holm or 0) > 0.05 for i in found.items)
+    assert all((i.estimates["pearson"].p_holm or 0) > 0.05 for i in correlations.items)
 
 
 def test_one_row_flips_a_published_result() -> None:
@@ -194,9 +194,9 @@ def test_only_comparable_finite_and_complete_numbers_are_points() -> None:
 
 def test_too_few_translators_and_constant_metrics_have_no_correlation() -> None:
     two = [row(n, v, m) for n, v in (("a", 1.0), ("b", 2.0)) for m in ("fid", "dice")]
-    found = correlate(table(two, SCORES))
-    assert found.items[0].estimates["pearson"].value is None
-    assert any("fewer than 3" in remark for remark in found.remarks)
+    correlations = correlate(table(two, SCORES))
+    assert correlations.items[0].estimates["pearson"].value is None
+    assert any("fewer than 3" in remark for remark in correlations.remarks)
     values = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 5.0}
     constant = [row(n, 0.1 if m == "fid" else v, m) for n, v in values.items() for m in ("fid", "dice")]
     (item,) = correlate(table(constant, SCORES)).items
@@ -209,10 +209,10 @@ def test_any_metric_takes_part_and_caveats_are_told() -> None:
     for r in rows:
         if r["metric"] == "mine":
             r["caveat"] = "random features"
-    found = correlate(table(rows, SCORES))
-    assert [(i.metric, i.caveat) for i in found.items] == [("FID", ""), ("MINE", "random features")]
-    assert "MINE: random features." in found.remarks
-    assert [i.estimates["pearson"].agreement for i in found.items] == pytest.approx([-1.0, -1.0])
+    correlations = correlate(table(rows, SCORES))
+    assert [(i.metric, i.caveat) for i in correlations.items] == [("FID", ""), ("MINE", "random features")]
+    assert "MINE: random features." in correlations.remarks
+    assert [i.estimates["pearson"].agreement for i in correlations.items] == pytest.approx([-1.0, -1.0])
 
 
 # -- the command

@@ -35,10 +35,10 @@ SHADOWS = ("torch", "numpy", "json", "selectors", "mtbench_plugins")
 SUITE = toy_suite("threads = 1", "references = false", translators=("toy-same",), metrics=("toy-mean",))
 PROGRAM = """
 import json, os, pathlib, shutil, sys
-given, made, told = map(pathlib.Path, sys.argv[1:])
-for file in given.iterdir():
-    shutil.copy(file, made)
-told.write_text(json.dumps({"environment": dict(os.environ), "safe": sys.flags.safe_path}))
+source, target, report = map(pathlib.Path, sys.argv[1:])
+for file in source.iterdir():
+    shutil.copy(file, target)
+report.write_text(json.dumps({"environment": dict(os.environ), "safe": sys.flags.safe_path}))
 """
 
 
@@ -196,15 +196,15 @@ def test_a_task_of_ray(as_in_a_notebook: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "left"), [(None, None), ("", ""), (":", ""), (":/a b::/c:", "/a b:/c"), ("/a:.", "/a:.")]
+    ("pythonpath", "left"), [(None, None), ("", ""), (":", ""), (":/a b::/c:", "/a b:/c"), ("/a:.", "/a:.")]
 )
-def test_a_job_of_slurm(given: str | None, left: str | None, tmp_path: Path) -> None:
+def test_a_job_of_slurm(pythonpath: str | None, left: str | None, tmp_path: Path) -> None:
     """The script with a stand-in for Python: what it is started with, and in which environment."""
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\nenv > {tmp_path}/environment\n')
     python.chmod(0o755)
     options = {name: param.default for name, param in PARAMS.items()}
-    setup = [] if given is None else [f"export PYTHONPATH='{given}'"]  # as `module load` does
+    setup = [] if pythonpath is None else [f"export PYTHONPATH='{pythonpath}'"]  # as `module load` does
     script = batch_script(tmp_path, 1, {**options, "setup": setup, "python": str(python)}, threads=1, gpu=False)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     subprocess.run(["bash", "-u", "-c", script], env={**env, "SLURM_ARRAY_TASK_ID": "0"}, check=True)

@@ -284,7 +284,9 @@ class TestResume:
         for name in ("whole", "resumed"):
             if name == "resumed":
                 with monkeypatch.context() as patch:
-                    patch.setattr(breast, "samples_of_case", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+                    patch.setattr(
+                        breast, "samples_of_case", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt)
+                    )
                     run_cli("data", "prepare", NAME, "--root", duke, ACCEPT, "--store", tmp_path / name)
             run_cli("data", "prepare", NAME, "--root", duke, ACCEPT, "--store", tmp_path / name)
             (folder,) = artefacts(tmp_path / name, "prepare")
@@ -300,13 +302,13 @@ class TestCases:
         reports: list[tuple[int, int]] = []
         context = Context(progress=lambda done, total, figures: reports.append((done, total)))
         cases = {name: name for name in self.names}
-        found = list(
+        samples = list(
             prepare_cases(cases, partial(replicas.read_case, str(tmp_path)), context, processes=processes, workers=2)
         )
-        assert [s.slice.slice_id for s in found] == [f"case{i}_{j}" for i in range(9) for j in (0, 1)]
-        assert found[0].slice == replicas.sample("case0").slice
-        np.testing.assert_array_equal(found[1].image, np.full((4, 5), 6))
-        np.testing.assert_array_equal(found[0].mask, np.ones((4, 5)))
+        assert [s.slice.slice_id for s in samples] == [f"case{i}_{j}" for i in range(9) for j in (0, 1)]
+        assert samples[0].slice == replicas.sample("case0").slice
+        np.testing.assert_array_equal(samples[1].image, np.full((4, 5), 6))
+        np.testing.assert_array_equal(samples[0].mask, np.ones((4, 5)))
         assert context.left_out == [
             ("bad", "bad: it is damaged."),
             ("gone", "gone.dcm cannot be read: No such file."),
@@ -392,9 +394,9 @@ class TestCheck:
             "params = { size = 32, patients_source = 3, patients_target = 1, slices = 6 }\n"
         )
         # Nothing but data sets is asked of a suite here.
-        made = run_cli("data", "prepare", "demo.toml")
-        assert made.code == 0, made.err
-        assert "18 source slices of 3 patients, 6 target slices of 1 patient; 0 cases left out" in made.out
+        preparation = run_cli("data", "prepare", "demo.toml")
+        assert preparation.code == 0, preparation.err
+        assert "18 source slices of 3 patients, 6 target slices of 1 patient; 0 cases left out" in preparation.out
         ran = run_cli("data", "check", "demo.toml")
         assert ran.code == 0, ran.out
         assert "is on 3 sides: test, train, validation, as split = 'demo' has it: no result" in ran.out
@@ -473,11 +475,11 @@ def test_a_sheet_shows_masks_where_they_are(tmp_path: Path) -> None:
     masks[:, 4:12, 20:28] = 1
     slices = tuple(Slice(f"s{i}", f"p{i // 6}", f"p{i // 6}", i) for i in range(30))
     task = Task("made", labels={1: "organ"}, masks=frozenset({"source"}))
-    found = ImageSet(images, slices, masks, task, "source", "train")
-    chosen = spread(found)
+    samples = ImageSet(images, slices, masks, task, "source", "train")
+    chosen = spread(samples)
     assert len(chosen) == 24
     assert {i // 6 for i in chosen} == set(range(5))
-    contact_sheet(found, tmp_path / "sheet.png")
+    contact_sheet(samples, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         page = np.asarray(sheet).astype(int)
     assert page.shape == (14 + 4 * (192 + 14), 6 * 192, 3)
@@ -489,10 +491,10 @@ def test_a_sheet_shows_masks_where_they_are(tmp_path: Path) -> None:
 
 
 def test_a_sheet_of_few_images_without_masks(tmp_path: Path) -> None:
-    found = ImageSet(
+    samples = ImageSet(
         np.zeros((2, 8, 20), np.uint8), (Slice("a", "a", "a"), Slice("b", "b", "b")), None, Task("x"), "target", "test"
     )
-    contact_sheet(found, tmp_path / "deep/sheet.png")
+    contact_sheet(samples, tmp_path / "deep/sheet.png")
     with Image.open(tmp_path / "deep/sheet.png") as sheet:
         assert sheet.size == (2 * 192, 14 + 192 + 14)
 

@@ -38,15 +38,15 @@ def here(tmp_path: Path) -> Path:
 @pytest.fixture
 def opened() -> Iterator[list[str]]:
     """The files that are opened, whoever opens them."""
-    found: list[str] = []
+    paths: list[str] = []
     listening = True
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         if listening and event == "open":
-            found.append(str(args[0]))
+            paths.append(str(args[0]))
 
     sys.addaudithook(hook)
-    yield found
+    yield paths
     listening = False
 
 

@@ -56,19 +56,19 @@ def test_segmenters(make: Any, tmp_path: Path) -> None:
         fitted.save(tmp_path)
         loaded = make()
         loaded.load(tmp_path)
-        found = loaded.segment(images.to(device), context(device=device))
+        masks = loaded.segment(images.to(device), context(device=device))
         again = fitted.segment(images, context(device=device))
-        assert (found.device.type, again.device.type) == ("cuda", "cuda")
-        found, again = found.cpu(), again.cpu()
+        assert (masks.device.type, again.device.type) == ("cuda", "cuda")
+        masks, again = masks.cpu(), again.cpu()
     plain = make()
     plain.load(tmp_path)
-    assert torch.equal(found, plain.segment(images, context()))
-    assert torch.equal(found, again)
+    assert torch.equal(masks, plain.segment(images, context()))
+    assert torch.equal(masks, again)
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_translators(name: str, tmp_path: Path) -> None:
-    given = batch(size(name))
+    inputs = batch(size(name))
     here = Context(task=TASK, seed=1, threads=1)
     with strict_device() as device:
         there = replace(here, device=device)
@@ -77,37 +77,37 @@ def test_translators(name: str, tmp_path: Path) -> None:
         fitted.save(tmp_path)
         loaded = translator(name)
         loaded.load(tmp_path)
-        masks = None if given.masks is None else given.masks.to(device)
-        moved = Batch(given.source.to(device), given.slices, masks)
+        masks = None if inputs.masks is None else inputs.masks.to(device)
+        moved = Batch(inputs.source.to(device), inputs.slices, masks)
         there.start_batch()
-        made = loaded.translate(moved, there)
-        assert made.device.type == "cuda"
-        made = made.cpu()
+        output = loaded.translate(moved, there)
+        assert output.device.type == "cuda"
+        output = output.cpu()
     plain = translator(name)
     plain.load(tmp_path)
     here.start_batch()
-    torch.testing.assert_close(made, plain.translate(given, here), atol=1e-4, rtol=0)
+    torch.testing.assert_close(output, plain.translate(inputs, here), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["inception-random", "radiomics"])
 def test_extractors(name: str) -> None:
-    found = discover().get("extractor", name)
+    registration = discover().get("extractor", name)
     images, here = discs(2).tensor(), Context(threads=1)
-    extractor = found.create(complete({}, found.spec.params, name))
+    extractor = registration.create(complete({}, registration.spec.params, name))
     with strict_device() as device:
-        made = extractor.extract(images.to(device), replace(here, device=device))
-        made = {key: value.cpu() for key, value in made.items()}
+        output = extractor.extract(images.to(device), replace(here, device=device))
+        output = {key: value.cpu() for key, value in output.items()}
     # The same object again: what it keeps belongs to the device that it was used on.
     for key, value in extractor.extract(images, here).items():
-        torch.testing.assert_close(made[key], value, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(output[key], value, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["tf1", "bilinear", "clean"])
 def test_resizing(kind: str) -> None:
     images = discs(1).tensor() * 255
     with strict_device() as device:
-        made = resize(images.to(device), kind, 40).cpu()
-    torch.testing.assert_close(made, resize(images, kind, 40))
+        output = resize(images.to(device), kind, 40).cpu()
+    torch.testing.assert_close(output, resize(images, kind, 40))
 
 
 SUITE = """

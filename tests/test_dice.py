@@ -24,8 +24,8 @@ def inputs(
         Slice(f"s{i}", f"p{i // per_patient}", f"c{i // per_patient}-{i % cases}", i // cases) for i in range(n)
     )
     images = ImageSet(np.zeros((n, *predicted.shape[1:]), np.uint8), slices, None, task, "source", "test")
-    found, true = predicted.astype(np.uint8), reference.astype(np.uint8)
-    return MetricInputs(task, images, predicted_masks=found, reference_masks=true)
+    guess, true = predicted.astype(np.uint8), reference.astype(np.uint8)
+    return MetricInputs(task, images, predicted_masks=guess, reference_masks=true)
 
 
 def by_label(scores: list[Score] | Any) -> dict[str, Score]:

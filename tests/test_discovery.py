@@ -99,9 +99,9 @@ def test_the_list_of_plugins_names_distribution_problem_and_remedy(make_distribu
     assert "libfoo" in ran.out
     assert "reinstall or uninstall acme-broken" in ran.out
     assert "identity" in ran.out
-    told = json.loads(run_cli("plugins", "--json").out)
-    assert [p["name"] for p in told["set_aside"]] == ["broken"]
-    assert "identity" in [p["name"] for p in told["plugins"]]
+    listing = json.loads(run_cli("plugins", "--json").out)
+    assert [p["name"] for p in listing["set_aside"]] == ["broken"]
+    assert "identity" in [p["name"] for p in listing["plugins"]]
 
 
 def test_a_missing_name_says_which_broken_plugin_had_it(make_distribution: Any) -> None:
@@ -171,19 +171,19 @@ def test_a_class_that_cannot_be_made_is_an_error_that_names_the_plugin(make_dist
         ("refuses", "does not take the declared parameters.*whose __init__ takes a"),
         ("raises", "no licence key"),
     ):
-        found = registry.get("translator", name)
+        registration = registry.get("translator", name)
         with pytest.raises(PluginError, match=rf"translator '{name}' of acme 1\.0: .*{text}"):
-            found.create({n: p.default for n, p in found.spec.params.items()})
+            registration.create({n: p.default for n, p in registration.spec.params.items()})
 
 
 def test_a_plugin_file_is_loaded_with_its_own_classes(tmp_path: Path) -> None:
     path = tmp_path / "my-plugin.py"
     path.write_text(GOOD.format("file"))
     registry = discover([path])
-    found = registry.get("translator", "good-file")
-    assert found.plugin.path == path
-    assert found.plugin.editable
-    assert found.create({}).translate.__func__.__code__.co_filename == str(path)
+    registration = registry.get("translator", "good-file")
+    assert registration.plugin.path == path
+    assert registration.plugin.editable
+    assert registration.create({}).translate.__func__.__code__.co_filename == str(path)
 
 
 def test_plugin_files_of_one_name_do_not_meet(tmp_path: Path) -> None:

@@ -70,8 +70,8 @@ def test_fid_is_the_definition_on_either_side_of_full_rank(counts: tuple[int, in
     # A factor made of the features and one made of the covariance are the same to the trace.
     a, b = moments(first), moments(second)
     covariances = a.factor.T @ a.factor, b.factor.T @ b.factor
-    for factor, given in ((covariances[0], first), (covariances[1], second)):
-        assert np.allclose(factor.numpy(), np.cov(given.astype(float), rowvar=False), atol=1e-12)
+    for factor, inputs in ((covariances[0], first), (covariances[1], second)):
+        assert np.allclose(factor.numpy(), np.cov(inputs.astype(float), rowvar=False), atol=1e-12)
     roots = [torch.linalg.eigh(c) for c in covariances]
     factors = [values.clamp_min(0).sqrt()[:, None] * vectors.T for values, vectors in roots]
     assert root_trace(a, b) == pytest.approx(float(torch.linalg.svdvals(factors[0] @ factors[1].T).sum()), rel=1e-7)
@@ -87,14 +87,14 @@ def test_fid_of_known_gaussians() -> None:
 
 @pytest.mark.parametrize("count", [2, 31, 32, 33, 34, 500])
 def test_fid_of_a_set_to_itself_is_zero(count: int) -> None:
-    given = features(count, 32, 0) * 10
-    assert frechet_distance(given, given) < 1e-9
-    assert frechet_distance(given, given[::-1]) < 1e-9
+    values = features(count, 32, 0) * 10
+    assert frechet_distance(values, values) < 1e-9
+    assert frechet_distance(values, values[::-1]) < 1e-9
 
 
 def test_fid_of_network_width_to_itself_is_zero() -> None:
-    given = features(300, 2048, 0)
-    assert frechet_distance(given, given) < 1e-9
+    values = features(300, 2048, 0)
+    assert frechet_distance(values, values) < 1e-9
 
 
 def test_fid_hard_cases() -> None:
@@ -128,12 +128,12 @@ def test_unusable_features_are_refused(kernel: Any) -> None:
 
 
 def test_fid_takes_read_only_memory_maps(tmp_path: Path) -> None:
-    given = features(20, 16, 0)
-    np.save(tmp_path / "f.npy", given)
+    values = features(20, 16, 0)
+    np.save(tmp_path / "f.npy", values)
     mapped = np.load(tmp_path / "f.npy", mmap_mode="r")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert frechet_distance(mapped, mapped[:10]) == frechet_distance(given, given[:10])
+        assert frechet_distance(mapped, mapped[:10]) == frechet_distance(values, values[:10])
 
 
 def test_fid_is_the_peers_on_the_same_features() -> None:
@@ -155,12 +155,12 @@ def test_fid_is_the_peers_on_the_same_features() -> None:
 
 def test_fid_is_nearer_the_truth_than_the_peer_at_small_n() -> None:
     # Fewer images than features: the peer's eigenvalues of a singular product lose digits, ours do not.
-    given = features(60, 256, 0)
-    assert frechet_distance(given, given) < 1e-9
+    values = features(60, 256, 0)
+    assert frechet_distance(values, values) < 1e-9
     with peer("torch_fidelity"):
         from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-        statistics = fid_features_to_statistics(torch.from_numpy(given))
+        statistics = fid_features_to_statistics(torch.from_numpy(values))
         theirs = fid_statistics_to_metric(statistics, statistics, verbose=False)["frechet_inception_distance"]
     assert abs(theirs) > 1e-9
 
@@ -234,11 +234,11 @@ def test_kid_hard_cases(registry: Registry) -> None:
     constant = np.full((5, 16), 0.25, np.float32)
     same = discrepancy(constant, constant)
     assert (same.value, same.stderr) == (pytest.approx(0, abs=1e-12), pytest.approx(0, abs=1e-12))
-    given = {"candidate": features(40, 8, 0), "reference": features(30, 8, 1)}
+    values = {"candidate": features(40, 8, 0), "reference": features(30, 8, 1)}
     with pytest.raises(DataError, match=r"subsets of 1000 images; there are 40 and 30.*subset_size"):
-        score(registry, "kid", given, preset="torch-fidelity")
+        score(registry, "kid", values, preset="torch-fidelity")
     with pytest.raises(ParamError, match="subset_size is given without subsets"):
-        score(registry, "kid", given, subset_size=10)
+        score(registry, "kid", values, subset_size=10)
 
 
 def test_kid_subsets_are_torch_fidelitys(registry: Registry) -> None:
@@ -293,14 +293,14 @@ def logits(count: int, classes: int = 40, seed: int = 0) -> Features:
 
 @pytest.mark.parametrize("count", [10, 57, 200])
 def test_is_is_torch_fidelitys(count: int, registry: Registry) -> None:
-    given = logits(count, 1008)
-    mine = score(registry, "is", {"candidate": given})
+    values = logits(count, 1008)
+    mine = score(registry, "is", {"candidate": values})
     with peer("torch_fidelity"):
         from torch_fidelity.metric_isc import isc_features_to_metric
 
-        theirs = isc_features_to_metric(torch.from_numpy(given))
+        theirs = isc_features_to_metric(torch.from_numpy(values))
     assert mine.value == pytest.approx(theirs["inception_score_mean"], rel=1e-12)
-    assert split_scores(given, 10).std() == pytest.approx(theirs["inception_score_std"], rel=1e-9, abs=1e-12)
+    assert split_scores(values, 10).std() == pytest.approx(theirs["inception_score_std"], rel=1e-9, abs=1e-12)
 
 
 def test_is_of_known_answers() -> None:
@@ -314,16 +314,16 @@ def test_is_of_known_answers() -> None:
 
 
 def test_is_splits_and_shuffle(registry: Registry) -> None:
-    given = logits(40)
-    whole = score(registry, "is", {"candidate": given}, splits=1).value
-    assert score(registry, "is", {"candidate": given[::-1].copy()}, splits=1).value == pytest.approx(whole, rel=1e-12)
-    parts = score(registry, "is", {"candidate": given}, splits=4, shuffle=False)
-    assert parts.value == pytest.approx(np.mean([split_scores(given[i : i + 10], 1)[0] for i in range(0, 40, 10)]))
+    values = logits(40)
+    whole = score(registry, "is", {"candidate": values}, splits=1).value
+    assert score(registry, "is", {"candidate": values[::-1].copy()}, splits=1).value == pytest.approx(whole, rel=1e-12)
+    parts = score(registry, "is", {"candidate": values}, splits=4, shuffle=False)
+    assert parts.value == pytest.approx(np.mean([split_scores(values[i : i + 10], 1)[0] for i in range(0, 40, 10)]))
     assert "cannot exceed 10" in parts.note
     assert parts.value <= 10
     with pytest.raises(DataError, match=r"in 10 splits; there are 7 images.*at most 7"):
-        score(registry, "is", {"candidate": given[:7]})
-    broken = given.copy()
+        score(registry, "is", {"candidate": values[:7]})
+    broken = values.copy()
     broken[0, 0] = np.inf
     with pytest.raises(DataError, match="NaN or infinite"):
         score(registry, "is", {"candidate": broken})
@@ -376,8 +376,8 @@ def test_needs_ask_extractors_for_what_was_asked(registry: Registry) -> None:
     assert dict(needs[0].params) == {"resize": "bilinear", "scaling": "symmetric", "quantise": False}
     # What metrics ask for, extractors know; the same convention in other words is the same features.
     for preset in ("torch-fidelity", None):
-        asked = spec.needs_for(registry.get("metric", "fid").complete({"preset": preset}))[0].params
-        assert registry.get("extractor", "inception-fid").complete(asked) == registry.get(
+        params = spec.needs_for(registry.get("metric", "fid").complete({"preset": preset}))[0].params
+        assert registry.get("extractor", "inception-fid").complete(params) == registry.get(
             "extractor", "inception-fid"
         ).complete({})
     need = registry.get("metric", "is").spec.needs_for(registry.get("metric", "is").complete({}))

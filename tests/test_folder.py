@@ -42,8 +42,8 @@ def png(path: Path, array: np.ndarray) -> None:
 
 def side(name: str, /, **changes: Any) -> dict[str, Any]:
     """The parameters of one domain of the PNG layout below."""
-    given = {key: text.format(name) for key, text in PNG.items()} | {"normalise": "none"} | changes
-    return {key: value for key, value in given.items() if value is not None}
+    keys = {key: text.format(name) for key, text in PNG.items()} | {"normalise": "none"} | changes
+    return {key: value for key, value in keys.items() if value is not None}
 
 
 def build(root: Path) -> dict[str, Any]:
@@ -61,8 +61,8 @@ def build(root: Path) -> dict[str, Any]:
 
 
 def prepare(root: Path, params: Mapping[str, Any]) -> list[Sample]:
-    given = complete(params, SPEC.params, "dataset 'folder'")
-    return list(Folder(**given).prepare(root, Context()))
+    values = complete(params, SPEC.params, "dataset 'folder'")
+    return list(Folder(**values).prepare(root, Context()))
 
 
 def task(params: Mapping[str, Any]) -> Task:
@@ -91,10 +91,10 @@ class TestPlainImages:
 
     def test_the_task_follows_the_parameters(self, tmp_path: Path) -> None:
         params = build(tmp_path)
-        found = task(params | {"source": side("a", name="GE"), "target": side("b", masks=None)})
-        assert (found.source, found.target) == ("GE", "target")
-        assert found.labels == {1: "organ", 2: "lesion"}
-        assert found.masks == {"source"}
+        result = task(params | {"source": side("a", name="GE"), "target": side("b", masks=None)})
+        assert (result.source, result.target) == ("GE", "target")
+        assert result.labels == {1: "organ", 2: "lesion"}
+        assert result.masks == {"source"}
 
     def test_files_are_exactly_those_that_are_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         params = build(tmp_path)
@@ -427,12 +427,12 @@ class TestBadInput:
     def test_tables_that_do_not_fit(self, tmp_path: Path) -> None:
         params = build(tmp_path)
         rows = [f"{p}_{i}.png,{p},train" for p in (1, 2) for i in (9, 10)]
-        for name, lines, given, words in (
+        for name, lines, values, words in (
             ("column.csv", ["file,pateint,side", *rows], {}, ("no column 'patient'", "pateint")),
             ("split.csv", ["file,patient,side", *rows, "x,7,train"], {"split": "patient"}, ("the split of", "'1'")),
         ):
             (tmp_path / name).write_text("\n".join(lines))
-            params["source"] = side("a", patient=None, table={"file": name, **given})
+            params["source"] = side("a", patient=None, table={"file": name, **values})
             self.refused(tmp_path, params, name, *words)
         for name, lines, case, text in (
             ("row.csv", rows[:-1], "source 2_10", "names no patient for a/images/2_10.png"),
@@ -603,8 +603,8 @@ class TestRealFiles:
         return prepare(suite.path(str(entry.root)), entry.params), task(entry.params)
 
     def test_lumbar_t2_to_t1(self) -> None:
-        samples, found = self.example("lumbar-t2-to-t1")
-        assert found.labels == {1: "vertebra"}
+        samples, result = self.example("lumbar-t2-to-t1")
+        assert result.labels == {1: "vertebra"}
         source, target = of(samples, "source"), of(samples, "target")
         assert len(source) == 172
         assert (len({s.slice.patient_id for s in source}), len({s.slice.patient_id for s in target})) == (17, 50)
@@ -614,9 +614,9 @@ class TestRealFiles:
         assert all(s.image.shape == (64, 64) and s.image.max() > 100 for s in samples)
 
     def test_lumbar_mr_to_ct(self) -> None:
-        samples, found = self.example("lumbar-mr-to-ct")
+        samples, result = self.example("lumbar-mr-to-ct")
         target = of(samples, "target")
-        assert found.masks == {"source", "target"}
+        assert result.masks == {"source", "target"}
         assert len(target) == 18
         assert {s.slice.patient_id for s in target} == {"s0001"}
         for s in target:

@@ -66,9 +66,9 @@ class TestGrey:
         Image.fromarray(image).save(tmp_path / "a.png")
         tifffile.imwrite(tmp_path / "a.tif", image)
         for name in ("a.png", "a.tif"):
-            found = read(tmp_path / name).array
-            assert found.dtype == dtype
-            np.testing.assert_array_equal(found, image)
+            values = read(tmp_path / name).array
+            assert values.dtype == dtype
+            np.testing.assert_array_equal(values, image)
 
     @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
     def test_equal_channels_are_grey(self, tmp_path: Path, mode: str) -> None:

@@ -251,8 +251,8 @@ def rows() -> NDArray[np.float32]:
 def frd(registry: Registry) -> Callable[..., Score]:
     def call(candidate: NDArray[Any], reference: NDArray[Any], **params: Any) -> Score:
         metric = registry.get("metric", "frd").create(registry.get("metric", "frd").complete(params))
-        given = {"candidate": {"features": candidate}, "reference": {"features": reference}}
-        score = metric.compute(MetricInputs(Task("t"), features=given), Context())
+        inputs = {"candidate": {"features": candidate}, "reference": {"features": reference}}
+        score = metric.compute(MetricInputs(Task("t"), features=inputs), Context())
         assert isinstance(score, Score)
         return score
 
@@ -300,8 +300,8 @@ def test_few_images_are_marked(frd: Callable[..., Score], rows: NDArray[np.float
 
 def test_resampling_computes_anew(frd: Callable[..., Score], registry: Registry, rows: NDArray[np.float32]) -> None:
     metric = registry.get("metric", "frd").create({"paper_log": False, "laplacian": False})
-    given = {"candidate": {"features": rows[12:]}, "reference": {"features": rows[:12]}}
-    measure = metric.resample(MetricInputs(Task("t"), features=given), Context())
+    inputs = {"candidate": {"features": rows[12:]}, "reference": {"features": rows[:12]}}
+    measure = metric.resample(MetricInputs(Task("t"), features=inputs), Context())
     some, others = np.array([0, 2, 3, 7]), np.array([1, 4, 5, 9, 11])
     assert measure(None, None) == pytest.approx(frd(rows[12:], rows[:12]).value, rel=1e-5)
     assert measure(some, others) == pytest.approx(frd(rows[12:][some], rows[:12][others]).value, rel=1e-5)

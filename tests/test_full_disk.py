@@ -56,14 +56,14 @@ def tables(folder: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("number", "part", "told", "count"),
+    ("number", "part", "message", "count"),
     [
         (errno.ENOSPC, "", "the disk is full", 24),
         (errno.EROFS, "out", "no permission to write", 6),
     ],
 )
 def test_a_fault_at_any_write_loses_nothing(
-    number: int, part: str, told: str, count: int, run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    number: int, part: str, message: str, count: int, run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Refused from one write on: ``count`` times, at writes spread evenly from the first to the last."""
     with pytest.MonkeyPatch.context() as patch:
@@ -82,7 +82,7 @@ def test_a_fault_at_any_write_loses_nothing(
         assert "Traceback" not in ran.err, where
         assert "did not expect" not in ran.err, where
         if ran.code:
-            assert ran.err.count(told) >= 1, where
+            assert ran.err.count(message) >= 1, where
         else:
             # Only a view of the journal could not be written; it is made anew when it is read.
             assert tables(tmp_path / name)[0].equals(expected[0]), where

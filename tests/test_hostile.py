@@ -87,8 +87,8 @@ class Place:
         )
 
     def rows(self, table: str = "scores") -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = mtbench.load(self.folder / "out", table).to_pylist()
-        return found
+        records: list[dict[str, Any]] = mtbench.load(self.folder / "out", table).to_pylist()
+        return records
 
     def values(self) -> dict[tuple[str, ...], Any]:
         """Every number by what it is of."""
@@ -97,14 +97,14 @@ class Place:
 
     def processes(self) -> list[str]:
         """What still runs of all that was started here."""
-        found = []
+        pids = []
         for folder in Path("/proc").iterdir():
             try:
                 if self.mark.encode() in (folder / "environ").read_bytes():
-                    found.append((folder / "cmdline").read_text())
+                    pids.append((folder / "cmdline").read_text())
             except OSError:
                 continue
-        return found
+        return pids
 
     def check(self) -> None:
         """No process and no temporary file is left, and no artefact is half-written."""
@@ -156,11 +156,11 @@ def test_each_hostile_plugin_hurts_only_its_own_units(clean: Place, toys: Path, 
         if a["stage"] == "translate" and "does=" in a["name"]
     }
     assert tries.keys() == set(does)
-    found = {name: (tries[name]["status"], tries[name]["reason"]) for name in does}
+    outcomes = {name: (tries[name]["status"], tries[name]["reason"]) for name in does}
     for name, (status, reason) in HARMFUL.items():
-        assert found[name][0] == status, (name, found[name])
-        assert reason in found[name][1], (name, found[name])
-    assert {name: found[name] for name in (*HARMLESS, "change")} == dict.fromkeys((*HARMLESS, "change"), ("ok", ""))
+        assert outcomes[name][0] == status, (name, outcomes[name])
+        assert reason in outcomes[name][1], (name, outcomes[name])
+    assert {name: outcomes[name] for name in (*HARMLESS, "change")} == dict.fromkeys((*HARMLESS, "change"), ("ok", ""))
     assert max(len(a["log"] or "") for a in tries.values()) < 100_000
 
     expected, values = clean.values(), place.values()
@@ -173,26 +173,26 @@ def test_each_hostile_plugin_hurts_only_its_own_units(clean: Place, toys: Path, 
     others = {key: value for key, value in expected.items() if key[1] != "hostile"}
     assert len(others) >= 6
     assert {key: value for key, value in values.items() if key[1] != "hostile"} == others
-    told = [r for r in place.rows() if r["status"] != "measured"]
-    assert len(told) == 2 * len(HARMFUL)
-    assert all(r["translator"] == "hostile" and r["note"] for r in told)
+    failures = [r for r in place.rows() if r["status"] != "measured"]
+    assert len(failures) == 2 * len(HARMFUL)
+    assert all(r["translator"] == "hostile" and r["note"] for r in failures)
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ("import time; time.sleep(600)", "it did not end within 3 s"),
         ("import os; os._exit(3)", "it ended the process (exit code 3)"),
         ("raise SystemExit(0)", "SystemExit: 0"),
     ],
 )
-def test_a_plugin_file_whose_import_does_harm(body: str, told: str, toys: Path, tmp_path: Path) -> None:
+def test_a_plugin_file_whose_import_does_harm(body: str, message: str, toys: Path, tmp_path: Path) -> None:
     """It is named on the command line, so it is told and nothing is begun; an installed one is set aside."""
     place = Place(tmp_path / "import", toys)
     (place.folder / "bad.py").write_text(body + "\n")
     ran = place.run("--plugin", "bad.py", MTBENCH_IMPORT_SECONDS="3")
     assert ran.returncode == 2
-    assert f"bad.py: its import failed: {told}" in ran.stderr
+    assert f"bad.py: its import failed: {message}" in ran.stderr
     assert "Traceback" not in ran.stderr
     assert not (place.folder / "out").exists()
     place.check()
@@ -208,24 +208,24 @@ def test_a_translation_is_what_was_checked(monkeypatch: pytest.MonkeyPatch) -> N
 
     class Late:
         def translate(self, batch: Any, context: Any) -> Any:
-            self.made = batch.source.clone()
-            return self.made
+            self.output = batch.source.clone()
+            return self.output
 
     late, real = Late(), np.isfinite
 
     def check(values: Any) -> Any:
-        found = real(values)
+        verdict = real(values)
         with torch.inference_mode():
-            late.made.fill_(torch.nan)
-        return found
+            late.output.fill_(torch.nan)
+        return verdict
 
     monkeypatch.setattr(np, "isfinite", check)
     pixels = np.full((2, 4, 4), 0.5, np.float32)
     slices = tuple(Slice(f"s{n}", f"p{n}", f"p{n}", 0) for n in range(2))
     images = ImageSet(pixels, slices, None, None, "source", "test")  # type: ignore[arg-type]
     context = Context()
-    made = np.concatenate(list(translate(late, images, context, conditional=False, depth="float32", blame="it")))
-    assert (made == 0.5).all()
+    output = np.concatenate(list(translate(late, images, context, conditional=False, depth="float32", blame="it")))
+    assert (output == 0.5).all()
 
 
 def test_a_plugin_that_fills_the_disk_pauses_the_run(clean: Place, toys: Path, tmp_path: Path) -> None:

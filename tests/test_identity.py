@@ -71,22 +71,22 @@ def plan(toys: Path, text: str = SUITE, *settings: str, **selection: Any) -> Pla
     return make_plan(suite, discover([toys]))
 
 
-def behind(made: Plan, key: str) -> list[Unit]:
-    found, waiting = [], [key]
+def behind(graph: Plan, key: str) -> list[Unit]:
+    units, waiting = [], [key]
     while waiting:
-        unit = made.units[waiting.pop()]
-        found.append(unit)
+        unit = graph.units[waiting.pop()]
+        units.append(unit)
         waiting += unit.inputs.values()
-    return found
+    return units
 
 
-def requests(made: Plan) -> dict[str, str]:
+def requests(graph: Plan) -> dict[str, str]:
     """The score unit of every row, by all that tables tell numbers apart by."""
-    found = {}
-    for row in made.rows:
-        columns = {**row.columns, **origin_columns(behind(made, row.unit), {})}
-        assert found.setdefault(json.dumps([columns.get(name) for name in (*IDENTITY, "title")]), row.unit) == row.unit
-    return found
+    places = {}
+    for row in graph.rows:
+        columns = {**row.columns, **origin_columns(behind(graph, row.unit), {})}
+        assert places.setdefault(json.dumps([columns.get(name) for name in (*IDENTITY, "title")]), row.unit) == row.unit
+    return places
 
 
 def test_every_column_of_the_scores_table_is_in_a_key_or_said_to_be_in_none() -> None:
@@ -137,16 +137,16 @@ def artefact(folder: Path, stage: str, info: Mapping[str, Any], files: str = "")
 
 def test_files_adopted_fits_and_weights_done_without_are_part_of_the_version(toys: Path, tmp_path: Path) -> None:
     text = SUITE.replace('"toy-shift"', '"toy-noted"\nparams.weights = "some.pt"')
-    made = plan(toys, text, translators=["toy-noted"], metrics=["toy-gap"])
-    (row,) = (row for row in made.rows if row.columns["role"] == "translator")
-    units = behind(made, row.unit)
+    graph = plan(toys, text, translators=["toy-noted"], metrics=["toy-gap"])
+    (row,) = (row for row in graph.rows if row.columns["role"] == "translator")
+    units = behind(graph, row.unit)
 
     def version(fit: Mapping[str, Any], files: str) -> str:
         infos = {"fit": fit}
         done = {u.key: artefact(tmp_path, u.stage, infos.get(u.stage, {}), files) for u in units}
-        found = origin_columns(units, done)
-        assert found["data_sha256"] == "d" * 64
-        return found["translator_version"]
+        columns = origin_columns(units, done)
+        assert columns["data_sha256"] == "d" * 64
+        return columns["translator_version"]
 
     assert origin_columns(units, {})["translator_version"] == ""  # nobody has read the files yet
     adopted = {"adopted": {"step.npy": "a" * 64}}
@@ -191,12 +191,12 @@ def values(built: ResultsTable) -> dict[str, dict[str, float | None]]:
 
 
 def score(folder: Path, metric: str, translator: str = "toy-shift") -> float:
-    (found,) = {
+    (value,) = {
         row["value"]
         for row in mtbench.load(folder).to_pylist()
         if (row["metric"], row["translator"]) == (metric, translator)
     }
-    return float(found)
+    return float(value)
 
 
 def test_other_draws_are_other_columns_and_nothing_is_averaged(files: Path, run_cli: Any) -> None:
@@ -263,11 +263,11 @@ def test_other_files_under_one_name_are_another_row_and_the_same_files_elsewhere
         Path(folder).mkdir(parents=True)
         (Path(folder) / "weights.txt").write_text(content)
     text = Path("toy.toml").read_text().replace('"toy-same"', '"toy-folder"\nparams.folder = "FOLDER"')
-    made = []
+    folders = []
     for i, folder in enumerate(("one", "two", "elsewhere/one")):
         Path("toy.toml").write_text(text.replace("FOLDER", folder))
-        made.append(ran(run_cli, files, f"r{i}", "-m", "toy-gap", "-t", "toy-folder", "--set", "references=false"))
-    done = merge(made, Path("all"))
+        folders.append(ran(run_cli, files, f"r{i}", "-m", "toy-gap", "-t", "toy-folder", "--set", "references=false"))
+    done = merge(folders, Path("all"))
     assert (done.apart, done.replicates, done.same) == (1, 0, 1)
     labels = list(values(build_table(mtbench.load("all"))))
     assert len(labels) == 2

@@ -245,15 +245,15 @@ def test_files_that_are_no_weights_are_refused(weights: Path, tmp_path: Path) ->
 
 
 def test_catalogued_weights_come_through_the_context(weights: Path) -> None:
-    asked: list[str] = []
+    names: list[str] = []
 
     def find(name: str) -> Path:
-        asked.append(name)
+        names.append(name)
         return weights
 
     extractor = InceptionFid("tf1", "tf", True)
     extractor.extract(torch.zeros(1, 1, 8, 8), Context(find_weights=find))
-    assert asked == ["inception-fid"]
+    assert names == ["inception-fid"]
     assert len(extractor.weights_sha256) == 64
 
 

@@ -49,13 +49,13 @@ def mean_difference(x: NDArray[Any], y: NDArray[Any]) -> Measure:
 
 def test_one_case_a_patient_has_the_textbook_standard_error() -> None:
     values = np.random.default_rng(0).normal(0.7, 0.1, 25)
-    found = cases_interval(cases(values))
-    assert found.stderr == pytest.approx(values.std(ddof=1) / 5)
-    assert found.low is not None
-    assert found.high is not None
+    interval = cases_interval(cases(values))
+    assert interval.stderr == pytest.approx(values.std(ddof=1) / 5)
+    assert interval.low is not None
+    assert interval.high is not None
     half = stats.t.ppf(0.975, 24) * values.std(ddof=1) / 5
-    assert found.low == pytest.approx(values.mean() - half, abs=0.01)
-    assert found.high == pytest.approx(values.mean() + half, abs=0.01)
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.01)
+    assert interval.high == pytest.approx(values.mean() + half, abs=0.01)
 
 
 def test_slices_of_a_patient_count_as_one_patient() -> None:
@@ -79,23 +79,23 @@ def test_cases_without_a_value_are_left_out() -> None:
 
 def test_seeded_and_inside_the_range_of_values() -> None:
     values = np.array([1.0] * 11 + [0.2])
-    found = cases_interval(cases(values), seed=3)
-    assert found == cases_interval(cases(values), seed=3)
-    assert found != cases_interval(cases(np.random.default_rng(1).uniform(size=12)), seed=3)
-    assert found.low is not None
-    assert found.high is not None
-    assert 0.2 <= found.low < 0.8
-    assert found.high == 1.0
+    interval = cases_interval(cases(values), seed=3)
+    assert interval == cases_interval(cases(values), seed=3)
+    assert interval != cases_interval(cases(np.random.default_rng(1).uniform(size=12)), seed=3)
+    assert interval.low is not None
+    assert interval.high is not None
+    assert 0.2 <= interval.low < 0.8
+    assert interval.high == 1.0
 
 
 def test_equal_values_have_no_width() -> None:
-    found = cases_interval(cases(np.ones(15)))
-    assert (found.low, found.high, found.stderr) == (1.0, 1.0, 0.0)
+    interval = cases_interval(cases(np.ones(15)))
+    assert (interval.low, interval.high, interval.stderr) == (1.0, 1.0, 0.0)
 
 
 def test_a_higher_level_is_wider() -> None:
-    given = cases(np.random.default_rng(0).uniform(size=30))
-    narrow, wide = cases_interval(given, level=0.8), cases_interval(given, level=0.99)
+    values = cases(np.random.default_rng(0).uniform(size=30))
+    narrow, wide = cases_interval(values, level=0.8), cases_interval(values, level=0.99)
     assert narrow.low is not None
     assert narrow.high is not None
     assert wide.low is not None
@@ -113,8 +113,8 @@ def test_jackknife_of_a_mean_difference_is_exact() -> None:
     stderr = np.sqrt(means_x.var(ddof=1) / 12 + means_y.var(ddof=1) / 20)
     for pairs in (0, 40):
         # A mean has no second-order part: the correction finds none.
-        (found,) = jackknife(mean_difference(x, y), owners(12), owners(20, prefix="r"), pairs=pairs)
-        assert found.stderr == pytest.approx(stderr)
+        (interval,) = jackknife(mean_difference(x, y), owners(12), owners(20, prefix="r"), pairs=pairs)
+        assert interval.stderr == pytest.approx(stderr)
     (plain,) = jackknife(mean_difference(x, y), owners(12), owners(20, prefix="r"), pairs=0)
     assert plain.low == pytest.approx(x.mean() - y.mean() - stats.t.ppf(0.975, 11) * stderr)
 
@@ -131,10 +131,10 @@ def test_correction_takes_off_half_of_what_the_jackknife_counts_twice() -> None:
             return float(np.sum((of(x, c).mean(axis=0) - of(y, r).mean(axis=0)) ** 2))
 
         values.append(measure(None, None))
-        for pairs, found in errors.items():
+        for pairs, result in errors.items():
             (interval,) = jackknife(measure, owners(12, 1), owners(12, 1, "r"), pairs=pairs)
             assert interval.stderr is not None
-            found.append(interval.stderr**2)
+            result.append(interval.stderr**2)
     true = float(np.var(values))
     assert np.mean(errors[0]) > 1.6 * true
     assert 1.2 * true < np.mean(errors[40]) < 1.8 * true
@@ -155,18 +155,18 @@ def test_a_patient_on_both_sides_is_left_out_of_both_at_once() -> None:
 
 def test_one_sided_and_several_numbers() -> None:
     x = np.random.default_rng(0).normal(size=(30, 2))
-    found = jackknife(lambda c, r: of(x, c).mean(axis=0), owners(10))
-    assert len(found) == 2
-    for interval, column in zip(found, x.T, strict=True):
+    result = jackknife(lambda c, r: of(x, c).mean(axis=0), owners(10))
+    assert len(result) == 2
+    for interval, column in zip(result, x.T, strict=True):
         assert interval.stderr == pytest.approx(column.reshape(10, 3).mean(axis=1).std(ddof=1) / np.sqrt(10))
 
 
 def test_subsample_of_a_mean_difference() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=90), rng.normal(size=60)
-    (found,) = subsample(mean_difference(x, y), owners(30), owners(20, prefix="r"), draws=2000)
+    (interval,) = subsample(mean_difference(x, y), owners(30), owners(20, prefix="r"), draws=2000)
     (exact,) = jackknife(mean_difference(x, y), owners(30), owners(20, prefix="r"))
-    assert found.stderr == pytest.approx(exact.stderr, rel=0.1)
+    assert interval.stderr == pytest.approx(exact.stderr, rel=0.1)
     assert subsample(mean_difference(x, y), owners(30), owners(20, prefix="r"), draws=50, seed=1) == subsample(
         mean_difference(x, y), owners(30), owners(20, prefix="r"), draws=50, seed=1
     )
@@ -189,9 +189,9 @@ def test_a_metric_that_fails_without_some_patients_has_no_interval() -> None:
             raise DataError("needs them all")
         return 1.0
 
-    (found,) = jackknife(measure, owners(10), owners(10, prefix="r"))
-    assert found.low is None
-    assert "needs them all" in found.reason
+    (interval,) = jackknife(measure, owners(10), owners(10, prefix="r"))
+    assert interval.low is None
+    assert "needs them all" in interval.reason
     (endless,) = jackknife(lambda c, r: 1.0 if c is None else np.nan, owners(10))
     assert "not finite" in endless.reason
 
@@ -233,7 +233,7 @@ def images(patients: int, prefix: str, seed: int) -> ImageSet:
 def test_through_the_inputs_of_a_metric_and_its_faster_resampling() -> None:
     inputs = MetricInputs(Task("toy"), candidate=images(10, "c", 0), reference=images(12, "r", 1))
     metric, context = SlicedWasserstein(directions=32, patches=32), Context(threads=1)
-    anew = measure_of(inputs, lambda given: metric.compute(given, context))
+    anew = measure_of(inputs, lambda part: metric.compute(part, context))
     fast = metric.resample(inputs, context)
     for c, r in ((None, None), (np.arange(3, 30), None), (None, np.arange(30)), (np.arange(20), np.arange(6, 36))):
         assert fast(c, r) == pytest.approx(float(np.asarray(anew(c, r))[0]), rel=1e-5)

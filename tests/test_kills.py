@@ -47,7 +47,9 @@ def start(start: Any) -> Any:
 
 
 @pytest.mark.parametrize("whom", ["the run", "the run and its server", "the server"])
-def test_a_kill_in_a_fit_loses_only_that_unit(whom: str, start: Any, alone: Any, tmp_path: Path, store: Path) -> None:
+def test_a_kill_in_a_fit_loses_only_that_unit(
+    whom: str, start: Any, run: Any, alone: Any, tmp_path: Path, store: Path
+) -> None:
     process = start(*NARROW, "--jobs", "2", TOY_HANG=str(tmp_path / "fitting"))
     until((tmp_path / "fitting").exists, process)
     (server,) = children(process.pid)
@@ -63,9 +65,8 @@ def test_a_kill_in_a_fit_loses_only_that_unit(whom: str, start: Any, alone: Any,
         assert "processes died" in ended(process)
         assert process.returncode == 1
     out = tmp_path / "mtbench-results/toy"
-    again = start(*NARROW, "--jobs", "2")
-    err = ended(again)
-    assert again.returncode == 0, err
+    again = run(*NARROW, suite=SUITE)
+    assert again.code == 0, again.err
     tries = [a for a in rows(out, "attempts") if a["name"] == "fit toy toy-shift seed 0"]
     assert [(a["attempt"], a["status"]) for a in tries] == [(1, "lost"), (2, "ok")]
     assert Counter(a["status"] for a in rows(out, "attempts") if a["stage"] == "prepare") == {"ok": 1}
@@ -115,10 +116,10 @@ def test_two_runs_at_once_make_each_unit_once(start: Any, alone: Any, tmp_path: 
     tries = Counter((a["name"], a["status"]) for a in rows(out, "attempts"))
     assert {status for _, status in tries} <= {"ok", "cached"}
     assert Counter(status for name, status in tries.elements())["ok"] == UNITS
-    made = Counter(calls.read_text().splitlines())
-    assert made["prepare"] == 1
-    assert made["fit shift by=1 seed=0"] == 1
-    assert made["extract"] == 4
+    calls_by_name = Counter(calls.read_text().splitlines())
+    assert calls_by_name["prepare"] == 1
+    assert calls_by_name["fit shift by=1 seed=0"] == 1
+    assert calls_by_name["extract"] == 4
     assert {r["status"] for r in rows(out)} == {"measured"}
     assert not left_over(tmp_path, store)
     assert not [p for p in (store / "leases").rglob("*") if p.is_file()]

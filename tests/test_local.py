@@ -91,8 +91,8 @@ def test_batch_size_changes_at_most_a_grey_level_here_and_there(
     for size in ("1", "8"):
         monkeypatch.setenv("MTBENCH_STORE", str(tmp_path / f"store-{size}"))
         assert run_cli(*command, "-t", "toy-net", "--batch-size", size, "--out", f"out-{size}").code == 0
-        (made,) = (tmp_path / f"store-{size}/artefacts/translate").rglob("images.npy")
-        pixels.append(np.load(made).astype(int))
+        (file,) = (tmp_path / f"store-{size}/artefacts/translate").rglob("images.npy")
+        pixels.append(np.load(file).astype(int))
         values.append([r["value"] for r in rows(tmp_path / f"out-{size}")])
     apart = np.abs(pixels[0] - pixels[1])
     assert apart.max() <= 1
@@ -123,18 +123,18 @@ def test_each_failure_is_recorded_and_the_suite_goes_on(
         for a in rows(out, "attempts")
         if "does=" in a["name"] and a["stage"] == "translate"
     }
-    found = {mode: (tries[mode]["status"], tries[mode]["reason"]) for mode in modes}
-    assert found["hang"] == ("timeout", "It took longer than the 6 s that --timeout allows.")
-    assert found["die"] == ("lost", "Its process died of SIGSEGV.")
-    assert found["exit"][0] == "lost"
-    assert "exit code 7" in found["exit"][1]
-    assert found["eat"][0] == "oom"
-    assert "--memory allows 1144 MB" in found["eat"][1]
-    assert found["shout"][0] == "error"
-    assert "hoarse" in found["shout"][1]
+    outcomes = {mode: (tries[mode]["status"], tries[mode]["reason"]) for mode in modes}
+    assert outcomes["hang"] == ("timeout", "It took longer than the 6 s that --timeout allows.")
+    assert outcomes["die"] == ("lost", "Its process died of SIGSEGV.")
+    assert outcomes["exit"][0] == "lost"
+    assert "exit code 7" in outcomes["exit"][1]
+    assert outcomes["eat"][0] == "oom"
+    assert "--memory allows 1144 MB" in outcomes["eat"][1]
+    assert outcomes["shout"][0] == "error"
+    assert "hoarse" in outcomes["shout"][1]
     assert "bytes left out" in tries["shout"]["log"]
     assert len(tries["shout"]["log"]) < 100_000
-    assert found["litter"] == ("ok", "")
+    assert outcomes["litter"] == ("ok", "")
     status = {(r["translator"], r["translator_params"]): r["status"] for r in rows(out) if r["role"] == "translator"}
     assert Counter(status.values()) == {"measured": 2, "failed": 5}
     assert status["toy-same", "{}"] == "measured"

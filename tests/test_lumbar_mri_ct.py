@@ -37,13 +37,13 @@ def own(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def given(**params: Any) -> dict[str, Any]:
+def complete_params(**params: Any) -> dict[str, Any]:
     return complete({"size": 16, "source_structure": "vertebrae", **params}, SPEC.params, "lumbar-mri-ct")
 
 
 def prepare(root: Path, **params: Any) -> tuple[list[Sample], Context]:
     context = Context()
-    return list(LumbarMriCt(**given(**params)).prepare(root, context)), context
+    return list(LumbarMriCt(**complete_params(**params)).prepare(root, context)), context
 
 
 def of(samples: list[Sample], patient: str) -> list[Sample]:
@@ -114,7 +114,9 @@ class TestWhole:
         assert not np.array_equal(cropped[-1].image, plain[-1].image)
 
     def test_files_are_those_of_the_task(self, lumbar: Path) -> None:
-        files = {p.relative_to(lumbar).as_posix() for p in LumbarMriCt(**given(leave_out=["s0004"])).files(lumbar)}
+        files = {
+            p.relative_to(lumbar).as_posix() for p in LumbarMriCt(**complete_params(leave_out=["s0004"])).files(lumbar)
+        }
         assert files == {
             "ct/meta.csv",
             *(f"mr/{kind}/p{n}.nii.gz" for kind in ("images", "masks") for n in range(4)),
@@ -255,16 +257,16 @@ class TestBadInput:
     )
     def test_parameters(self, params: dict[str, Any], text: str) -> None:
         with pytest.raises(ParamError, match=text):
-            LumbarMriCt(**given(**params))
+            LumbarMriCt(**complete_params(**params))
 
 
 class TestStructures:
     def test_two_definitions_of_bone_are_warned_of(self, own: Path) -> None:
         _, context = prepare(own, source_structure="bodies")
         assert context.log[0].startswith("warning: Bone means vertebral bodies in the MR masks and whole vertebrae")
-        assert "Dice cannot reach 1" in SPEC.task(given(source_structure="bodies"), "x").note
-        assert "Nobody said what the MR masks show" in SPEC.task(given(source_structure="unknown"), "x").note
-        assert SPEC.task(given(), "x").note == ""
+        assert "Dice cannot reach 1" in SPEC.task(complete_params(source_structure="bodies"), "x").note
+        assert "Nobody said what the MR masks show" in SPEC.task(complete_params(source_structure="unknown"), "x").note
+        assert SPEC.task(complete_params(), "x").note == ""
 
     def test_masks_of_bodies_in_the_ct(self, own: Path) -> None:
         for subject in ("s0001", "s0004"):

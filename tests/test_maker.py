@@ -152,15 +152,15 @@ class Place:
     def adopt(self, what: Path, *, replace: bool = False) -> Callable[[Console], Artefact]:
         def go(console: Console) -> Artefact:
             registry = self.registry()
-            made = PlanRequest(str(self.folder / "gated.toml")).plan(registry)
-            return adopt(made, registry, self.store, "translator", what, replace=replace, note=console.print)
+            plan = PlanRequest(str(self.folder / "gated.toml")).plan(registry)
+            return adopt(plan, registry, self.store, "translator", what, replace=replace, note=console.print)
 
         return go
 
     def partial(self) -> list[Path]:
         return sorted(self.store.root.glob("partial/*/*.case"))
 
-    def made(self, stage: str) -> list[Path]:
+    def manifests(self, stage: str) -> list[Path]:
         return sorted(self.store.root.glob(f"artefacts/{stage}/*/*/manifest.json"))
 
     def claims(self) -> list[Path]:
@@ -218,7 +218,7 @@ def test_two_preparations_at_once_read_each_case_once(place: Place) -> None:
     assert place.calls() == Counter(CASES)
     assert (one.is_new, two.is_new) == (True, False)
     assert one.data.path == two.data.path
-    assert len(place.made("prepare")) == 1
+    assert len(place.manifests("prepare")) == 1
     assert not place.partial()
     assert not place.claims()
 
@@ -234,10 +234,10 @@ def test_a_run_and_a_preparation_at_once_read_each_case_once(place: Place, first
     place.open()
     prepared = doing["prepare"].result()
     assert isinstance(prepared, PreparedDataset)
-    assert str(prepared.data.path / "manifest.json") == str(place.made("prepare")[0])
+    assert str(prepared.data.path / "manifest.json") == str(place.manifests("prepare")[0])
     assert doing["run"].result()
     assert {case: place.calls()[case] for case in CASES} == dict.fromkeys(CASES, 1)
-    assert len(place.made("prepare")) == 1
+    assert len(place.manifests("prepare")) == 1
     assert not place.claims()
 
 
@@ -274,7 +274,7 @@ def test_one_that_fell_silent_leaves_the_commit_to_the_next(
     place.open()
     one, two = silent.result(), next_.result()
     assert one.data.path == two.data.path
-    assert len(place.made("prepare")) == 1
+    assert len(place.manifests("prepare")) == 1
 
 
 def test_a_preparation_that_fails_lets_the_next_try(place: Place) -> None:
@@ -297,7 +297,7 @@ def test_a_preparation_that_fails_lets_the_next_try(place: Place) -> None:
 def test_what_was_made_and_not_moved_is_found(place: Place) -> None:
     """Whoever made it was killed before it could give it its address, which is known to all others meanwhile."""
     console = Console(file=StringIO())
-    made = place.prepare(console).data
+    data = place.prepare(console).data
     registry = place.registry()
     (request,) = requests(str(place.folder / "gated.toml"), registry)
     unit = request.builder.plan.units[request.builder.base["data"]]
@@ -313,7 +313,7 @@ def test_what_was_made_and_not_moved_is_found(place: Place) -> None:
     shutil.move(place.folder / "kept.sqlite", place.store.root / "hashes.sqlite")
     place.hold("")
     again = place.prepare(console)
-    assert (again.is_new, again.data.path, again.data.digest) == (False, made.path, made.digest)
+    assert (again.is_new, again.data.path, again.data.digest) == (False, data.path, data.digest)
     assert not place.calls()
     assert lookup(request, registry, place.store) is not None
 
@@ -325,7 +325,7 @@ def test_a_copy_that_is_settled_at_the_same_time_is_dropped(place: Place, monkey
     monkeypatch.setattr(Path, "exists", lambda path: path.name == "aa1")  # the other came after the look
     place.store.move("prepare", "aa1", "bb2", {})
     monkeypatch.undo()
-    assert [path.parent.name for path in place.made("prepare")] == ["bb2"]
+    assert [path.parent.name for path in place.manifests("prepare")] == ["bb2"]
 
 
 # -- adopt
@@ -346,7 +346,7 @@ def test_adoption_waits_for_a_run_that_fits(place: Place) -> None:
     assert (adopted.path / "weights.bin").read_bytes() == b"trained elsewhere"
     with pytest.raises(RequestError, match="in the store already"):
         refused.result()
-    assert len(place.made("fit")) == 1
+    assert len(place.manifests("fit")) == 1
     assert not place.claims()
 
 
@@ -371,6 +371,6 @@ def test_a_replacement_that_cannot_be_loaded_costs_nothing(place: Place) -> None
     what.write_bytes(b"no")
     with pytest.raises(DataError, match="cannot load it"):
         Doing(place.adopt(what, replace=True)).result()
-    (fit,) = place.made("fit")
+    (fit,) = place.manifests("fit")
     assert (fit.parent / "weights.bin").read_bytes() == b"trained here"
     assert not place.claims()

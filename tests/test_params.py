@@ -28,14 +28,14 @@ def one(name: str, value: object) -> object:
 
 
 def test_defaults_are_filled_in() -> None:
-    found = complete({"epochs": 3}, DECLARED, "translator 'net'")
-    assert found["epochs"] == 3
-    assert (found["lr"], found["flip"], found["folder"]) == (1e-4, True, None)
-    assert list(found) == list(DECLARED)
+    values = complete({"epochs": 3}, DECLARED, "translator 'net'")
+    assert values["epochs"] == 3
+    assert (values["lr"], values["flip"], values["folder"]) == (1e-4, True, None)
+    assert list(values) == list(DECLARED)
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "expected"),
+    ("name", "value", "expected"),
     [
         ("epochs", 5.0, 5),
         ("epochs", "5", 5),
@@ -47,14 +47,14 @@ def test_defaults_are_filled_in() -> None:
         ("extra", {"b": 2}, {"b": 2}),
     ],
 )
-def test_values_become_the_declared_type(name: str, given: object, expected: object) -> None:
-    found = one(name, given)
-    assert found == expected
-    assert type(found) is type(expected)
+def test_values_become_the_declared_type(name: str, value: object, expected: object) -> None:
+    values = one(name, value)
+    assert values == expected
+    assert type(values) is type(expected)
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "text"),
+    ("name", "value", "text"),
     [
         ("epochs", 5.5, "'epochs' is 5.5. Expected a value of type int"),
         ("epochs", True, "'epochs' is True. Expected a value of type int"),
@@ -70,9 +70,9 @@ def test_values_become_the_declared_type(name: str, given: object, expected: obj
         ("epoch", 3, "there is no parameter 'epoch'. Did you mean 'epochs'? Expected one of epochs, lr"),
     ],
 )
-def test_what_does_not_fit_names_the_parameter_and_its_owner(name: str, given: object, text: str) -> None:
+def test_what_does_not_fit_names_the_parameter_and_its_owner(name: str, value: object, text: str) -> None:
     with pytest.raises(ParamError) as caught:
-        one(name, given)
+        one(name, value)
     assert text in str(caught.value)
     assert str(caught.value).startswith("translator 'net': ")
 

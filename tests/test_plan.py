@@ -27,26 +27,28 @@ def plan(toys: Path, text: str = SUITE, *settings: str, **selection: Any) -> Pla
     return make_plan(suite, discover([toys]))
 
 
-def units(made: Plan, stage: str, plugin: str = "") -> list[Unit]:
-    return [u for u in made.units.values() if u.stage == stage and plugin in ("", u.plugin)]
+def units(graph: Plan, stage: str, plugin: str = "") -> list[Unit]:
+    return [u for u in graph.units.values() if u.stage == stage and plugin in ("", u.plugin)]
 
 
-def keys(made: Plan) -> set[str]:
-    return set(made.units)
+def keys(graph: Plan) -> set[str]:
+    return set(graph.units)
 
 
 def test_the_graph_of_a_suite(toys: Path) -> None:
-    made = plan(toys)
-    count = {stage: len(units(made, stage)) for stage in ("prepare", "split", "fit", "translate", "extract", "segment")}
+    graph = plan(toys)
+    count = {
+        stage: len(units(graph, stage)) for stage in ("prepare", "split", "fit", "translate", "extract", "segment")
+    }
     # Fits: the translator for two seeds, the segmenter on the target and, for the oracle, on the source. Subjects:
     # one translator without a seed, one with two; target test slices are the ceiling and the reference.
     assert count == {"prepare": 1, "split": 1, "fit": 4, "translate": 3, "extract": 5, "segment": 5}
     seen: set[str] = set()
-    for key, unit in made.units.items():
+    for key, unit in graph.units.items():
         assert set(unit.inputs.values()) <= seen
         seen.add(key)
-    assert {row.unit for row in made.rows} <= seen
-    assert len({row.id for row in made.rows}) == len(made.rows)
+    assert {row.unit for row in graph.rows} <= seen
+    assert len({row.id for row in graph.rows}) == len(graph.rows)
 
 
 def test_reference_rows(toys: Path) -> None:
@@ -61,9 +63,9 @@ def test_reference_rows(toys: Path) -> None:
 
 
 def test_seeds_only_where_something_is_drawn(toys: Path) -> None:
-    made = plan(toys, translators=["toy-same", "toy-shift", "toy-fixed", "toy-noisy"], seeds=[3, 4])
+    graph = plan(toys, translators=["toy-same", "toy-shift", "toy-fixed", "toy-noisy"], seeds=[3, 4])
     seeds: dict[str, set[Any]] = {}
-    for row in made.rows:
+    for row in graph.rows:
         seeds.setdefault(row.columns["translator"], set()).add(row.columns["seed"])
     assert seeds == {
         "toy-same": {None},
@@ -72,9 +74,9 @@ def test_seeds_only_where_something_is_drawn(toys: Path) -> None:
         "toy-noisy": {3, 4},
         "": {None},
     }
-    assert not units(made, "fit", "toy-noisy")
-    assert {u.seed for u in units(made, "fit", "toy-threshold")} == {0}
-    assert {u.seed for u in made.units.values() if u.stage in ("prepare", "split", "extract", "segment", "score")} == {
+    assert not units(graph, "fit", "toy-noisy")
+    assert {u.seed for u in units(graph, "fit", "toy-threshold")} == {0}
+    assert {u.seed for u in graph.units.values() if u.stage in ("prepare", "split", "extract", "segment", "score")} == {
         None
     }
     own = SUITE.replace('name = "toy-shift"', 'name = "toy-shift"\nseeds = [9]')
@@ -82,15 +84,15 @@ def test_seeds_only_where_something_is_drawn(toys: Path) -> None:
 
 
 def test_rows_that_cannot_be_made_say_why(toys: Path) -> None:
-    made = plan(toys, datasets=["toy-bare"], translators=["toy-masked", "toy-never", "toy-same"], metrics=["toy-mean"])
-    reasons = {r.columns["translator"]: r.skipped for r in made.rows}
+    graph = plan(toys, datasets=["toy-bare"], translators=["toy-masked", "toy-never", "toy-same"], metrics=["toy-mean"])
+    reasons = {r.columns["translator"]: r.skipped for r in graph.rows}
     assert reasons == {
         "toy-masked": "toy-masked: it needs masks of the source slices, which this dataset lacks",
         "toy-never": "toy-never: it never takes part",
         "toy-same": "",
         "": "",
     }
-    assert {u.plugin for u in units(made, "translate")} == {"toy-same"}
+    assert {u.plugin for u in units(graph, "translate")} == {"toy-same"}
     bare = plan(toys, datasets=["toy-bare"], translators=["toy-same"], metrics=["toy-overlap", "toy-error"])
     assert {(r.columns["metric"], r.skipped) for r in bare.rows if r.columns["translator"]} == {
         ("toy-overlap", "the target domain has no masks to train a segmenter on"),
@@ -247,8 +249,8 @@ def test_the_shape_does_not_depend_on_the_data(toys: Path, run_cli: Any) -> None
     assert list(before.units) == list(after.units)
     assert before.rows == after.rows
     (toys.parent / "toy.toml").write_text(text)
-    told = json.loads(run_cli("plan", "toy.toml", "--plugin", toys, "--json").out)
-    states = {unit["state"] for unit in told["units"] if unit["stage"] != "prepare"}
+    listing = json.loads(run_cli("plan", "toy.toml", "--plugin", toys, "--json").out)
+    states = {unit["state"] for unit in listing["units"] if unit["stage"] != "prepare"}
     assert states == {"pending"}
 
 
@@ -299,7 +301,7 @@ def mtbench_metrics():
 def test_ten_thousand_units_are_planned_in_seconds(toys: Path) -> None:
     text = SUITE.replace('name = "toy-shift"', f'name = "toy-shift"\nparams.by = {[n / 8 for n in range(170)]}')
     started = time.process_time()
-    made = plan(toys, text, "seeds=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]")
+    graph = plan(toys, text, "seeds=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]")
     seconds = time.process_time() - started
-    assert len(made.units) > 10_000
+    assert len(graph.units) > 10_000
     assert seconds < 5

@@ -35,13 +35,13 @@ def state() -> set[Any]:
 
 def old_flags() -> tuple[bool, bool, str]:
     """What other libraries may ask for; PyTorch raises where its two interfaces disagree."""
-    found = (
+    flags = (
         torch.backends.cuda.matmul.allow_tf32,
         torch.backends.cudnn.allow_tf32,
         torch.get_float32_matmul_precision(),
     )
     with torch.backends.cudnn.flags(enabled=False):
-        return found
+        return flags
 
 
 def step() -> None:

@@ -36,25 +36,25 @@ def test_suites_and_the_planner_know_the_same_protocols() -> None:
 
 
 def test_the_reverse_protocol_trains_on_translated_slices_and_tests_on_real_ones(toys: Path) -> None:
-    made = plan(toys, REVERSE)
-    assert {(r.columns["role"], r.columns["metric"], r.columns["protocol"]) for r in made.rows} == {
+    graph = plan(toys, REVERSE)
+    assert {(r.columns["role"], r.columns["metric"], r.columns["protocol"]) for r in graph.rows} == {
         ("translator", "toy-overlap", "train-on-translated"),
         ("ceiling", "toy-overlap", "train-on-translated"),
     }
-    for row in made.rows:
-        score = made.units[row.unit]
+    for row in graph.rows:
+        score = graph.units[row.unit]
         assert score.options.candidate == Subset("target", "test")
         assert "candidate_images" not in score.inputs
-        fit = made.units[score.inputs["segmenter"]]
+        fit = graph.units[score.inputs["segmenter"]]
         if row.columns["role"] == "ceiling":
             assert fit.options.domains == ("target",)
             assert not {"target_train", "target_validation"} & set(fit.inputs)
             continue
         # The target's masks are seen in the test alone.
         assert fit.options.domains == ("source",)
-        sides = {role: made.units[fit.inputs[f"source_{role}"]].options.candidate for role in ("train", "validation")}
+        sides = {role: graph.units[fit.inputs[f"source_{role}"]].options.candidate for role in ("train", "validation")}
         assert sides == {split: Subset("source", split) for split in ("train", "validation")}
-        assert {made.units[fit.inputs[f"source_{side}"]].plugin for side in sides} == {row.columns["translator"]}
+        assert {graph.units[fit.inputs[f"source_{side}"]].plugin for side in sides} == {row.columns["translator"]}
 
 
 def test_protocols_share_what_they_can_and_make_nothing_that_no_metric_looks_at(toys: Path) -> None:
@@ -84,11 +84,11 @@ def test_tables_never_mix_protocols(toys: Path, run_cli: Any, store: Path) -> No
     assert ran.code == 0, ran.err
     scores = mtbench.load(OUT)
     rows = [r for r in scores.to_pylist() if r["metric"] == "toy-overlap"]
-    found = {(r["protocol"], r["role"], r["translator"]): r["value"] for r in rows}
+    values = {(r["protocol"], r["role"], r["translator"]): r["value"] for r in rows}
     reverse = "train-on-translated"
     # Learnt from dim slices as they are, a threshold calls everything in bright ones a blob.
-    assert found[reverse, "translator", "toy-same"] < 0.6 < 0.95 < found[reverse, "translator", "toy-shift"]
-    assert found[reverse, "ceiling", ""] == found["segment-translated", "ceiling", ""]
+    assert values[reverse, "translator", "toy-same"] < 0.6 < 0.95 < values[reverse, "translator", "toy-shift"]
+    assert values[reverse, "ceiling", ""] == values["segment-translated", "ceiling", ""]
 
     built = build_table(scores)
     titles = [c.title for c in built.sections[0].columns]
@@ -98,9 +98,9 @@ def test_tables_never_mix_protocols(toys: Path, run_cli: Any, store: Path) -> No
     ]
     cells = {r.label: [c.value for c in r.cells] for r in built.sections[0].rows}
     for column, protocol in enumerate(("segment-translated", reverse)):
-        assert cells["ceiling"][column] == found[protocol, "ceiling", ""]
+        assert cells["ceiling"][column] == values[protocol, "ceiling", ""]
         for name in ("toy-same", "toy-shift"):
-            assert cells[name][column] == found[protocol, "translator", name]
+            assert cells[name][column] == values[protocol, "translator", name]
 
     alone = run_cli(
         "run",
@@ -131,15 +131,15 @@ def test_tables_never_mix_protocols(toys: Path, run_cli: Any, store: Path) -> No
 def test_the_segmenters_own_dice_stands_beside_the_table(toys: Path, run_cli: Any, store: Path) -> None:
     (toys.parent / "toy.toml").write_text(SUITE)
     ran = run_cli("run", "toy.toml", "--plugin", toys, "--device", "cpu", "--executor", "inline")
-    told = {
+    dice = {
         (r["protocol"], r["role"], r["translator"]): json.loads(r["segmenter_validation"])
         for r in mtbench.load(OUT).to_pylist()
         if r["metric"] == "toy-overlap"
     }
     kept = {json.loads(p.read_text())["blob"] for p in store.glob("artefacts/fit/*/*/validation.json")}
-    assert {one["blob"] for one in told.values()} == kept
-    first = told["segment-translated", "translator", "toy-same"]
-    assert first == told["segment-translated", "ceiling", ""]
+    assert {one["blob"] for one in dice.values()} == kept
+    first = dice["segment-translated", "translator", "toy-same"]
+    assert first == dice["segment-translated", "ceiling", ""]
     assert {r["segmenter_validation"] for r in mtbench.load(OUT).to_pylist() if r["metric"] == "toy-gap"} == {""}
     wanted = (
         f"toy: dim → bright: segmenter toy-threshold: Dice on real target validation images blob {first['blob']:.3f}",

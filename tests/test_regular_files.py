@@ -173,8 +173,8 @@ def test_merging_copies_files_and_nothing_that_they_lead_to(place: Path, name: s
         merge([good, bad], Path("merged"))
     assert caught.value.where == str(path)
     assert not Path("merged").exists()
-    found = [finding for finding in verify(bad) if finding.where == name]
-    assert [finding.problem for finding in found] == ([] if kind == "folder" and "e1" not in name else [True])
+    findings = [finding for finding in verify(bad) if finding.where == name]
+    assert [finding.problem for finding in findings] == ([] if kind == "folder" and "e1" not in name else [True])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -225,13 +225,13 @@ def test_an_artefact_that_leads_elsewhere_is_none(place: Path, kind: str, name: 
     store = Store(place / "store")
     with store.create("fit", "aa1", {"unit": {"name": "fit x"}}, {}) as folder:
         (folder / "weights").write_bytes(b"1")
-    made = store.get("fit", "aa1")
-    assert made is not None
-    strange(made.path / name, kind)
+    output = store.get("fit", "aa1")
+    assert output is not None
+    strange(output.path / name, kind)
     with pytest.raises(StoreError, match="is not read"):
         store.get("fit", "aa1")
     assert all(artefact.bytes < 10_000 for artefact in look(store).artefacts)
-    (made.path / name).unlink()
+    (output.path / name).unlink()
 
 
 def test_an_artefact_that_is_a_link_is_none(place: Path) -> None:

@@ -95,17 +95,17 @@ class Reader(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        given = dict(attributes)
+        values = dict(attributes)
         self.tags.append(tag)
         self._inside.append(tag)
-        self.ids += [given["id"] or ""] if "id" in given else []
-        self.loads += [given[name] or "" for name in ("src", "srcset", "data", "poster") if name in given]
+        self.ids += [values["id"] or ""] if "id" in values else []
+        self.loads += [values[name] or "" for name in ("src", "srcset", "data", "poster") if name in values]
         if tag == "link":
-            self.loads.append(given.get("href") or "")
+            self.loads.append(values.get("href") or "")
         if tag == "a":
-            self.links.append(given.get("href") or "")
-        if tag == "img" and "alt" not in given:
-            self.unlabelled.append(str(given)[:80])
+            self.links.append(values.get("href") or "")
+        if tag == "img" and "alt" not in values:
+            self.unlabelled.append(str(values)[:80])
         if tag in ("meta", "img", "input", "link", "br"):
             self._inside.pop()
 
@@ -154,17 +154,17 @@ def distance(translator: str, value: float | None, **more: Any) -> dict[str, Any
 
 
 def test_the_page_shows_everything_and_loads_nothing(page: Path) -> None:
-    found = read(page)
+    document = read(page)
     assert page.stat().st_size < 7e6
-    assert set(found.ids) >= {
+    assert set(document.ids) >= {
         *("summary", "table", "images", "correlation", "cases", "training", "cost", "failures", "provenance")
     }
-    assert all(load.startswith("data:image/png;base64,") for load in found.loads)
-    assert all(link.startswith("#") and link[1:] in found.ids for link in found.links)
-    assert len(found.ids) == len(set(found.ids))
-    assert found.unlabelled == []
+    assert all(load.startswith("data:image/png;base64,") for load in document.loads)
+    assert all(link.startswith("#") and link[1:] in document.ids for link in document.links)
+    assert len(document.ids) == len(set(document.ids))
+    assert document.unlabelled == []
     for name in ("toy-same", "toy-shift", "toy-masked", "toy: dim → bright", "worst of toy-shift", "toy-overlap"):
-        assert name in found.text
+        assert name in document.text
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page.read_text())
     assert policy
     assert "default-src &#39;none&#39;" in policy[1]
@@ -183,10 +183,10 @@ def test_pictures_are_those_of_the_store(ran: Path, page: Path) -> None:
 
 
 def test_failures_are_told_with_their_reasons(page: Path) -> None:
-    found = read(page)
-    assert "translate toy toy-odd[mode=raises]" in found.text
-    assert "it has no such key" in found.text
-    assert re.search(r"\d units could not run because of it", found.text)
+    document = read(page)
+    assert "translate toy toy-odd[mode=raises]" in document.text
+    assert "it has no such key" in document.text
+    assert re.search(r"\d units could not run because of it", document.text)
 
 
 def test_no_host_no_folder_and_no_log_unless_asked_for(ran: Path, page: Path, tmp_path: Path) -> None:
@@ -205,29 +205,29 @@ def test_the_command_writes_beside_the_results(ran: Path, run_cli: Any, monkeypa
     )
     assert said.code == 0, said.err
     assert re.search(r"wrote .*report\.html \(\d\.\d MB\)", said.err)
-    found = read(ran / "results" / "report.html")
-    assert "The same" in found.text
-    assert "toy: dim → bright" in found.text
-    assert "toy-paired: " not in found.text
+    document = read(ran / "results" / "report.html")
+    assert "The same" in document.text
+    assert "toy: dim → bright" in document.text
+    assert "toy-paired: " not in document.text
     assert run_cli("export", ran / "results").code == 0
 
 
 def test_images_that_have_gone_are_said_to(ran: Path, tmp_path: Path) -> None:
-    found = read(write_report(ran / "results", tmp_path / "r.html", store=str(tmp_path / "nothing")))
-    assert "No translated test image of this task is in the store" in found.text
-    assert "toy-overlap" in found.text
+    document = read(write_report(ran / "results", tmp_path / "r.html", store=str(tmp_path / "nothing")))
+    assert "No translated test image of this task is in the store" in document.text
+    assert "toy-overlap" in document.text
     lost = tmp_path / "store"
     shutil.copytree(ran / "store", lost)
     for manifest in list((lost / "artefacts" / "translate").rglob("manifest.json")):
         if json.loads(manifest.read_text())["unit"]["plugin"] == "toy-shift":
             shutil.rmtree(manifest.parent)
-    found = read(write_report(ran / "results", tmp_path / "r.html", store=str(lost)))
-    assert "no longer in the store" in found.text
+    document = read(write_report(ran / "results", tmp_path / "r.html", store=str(lost)))
+    assert "no longer in the store" in document.text
     for pixels in (lost / "artefacts" / "prepare").rglob("images-source.npy"):
         pixels.write_bytes(b"not an array")
     damaged = read(write_report(ran / "results", tmp_path / "r.html", store=str(lost)))
     assert "cannot be read in the store" in damaged.text
-    assert "worst of toy-same" in found.text
+    assert "worst of toy-same" in document.text
 
 
 def test_chosen_slices(ran: Path, tmp_path: Path) -> None:
@@ -239,10 +239,10 @@ def test_chosen_slices(ran: Path, tmp_path: Path) -> None:
 
 
 def test_published_numbers_have_a_report_without_images(tmp_path: Path) -> None:
-    found = read(write_report("published:midl2024", tmp_path / "p.html", rule="paper"))
-    assert "Published numbers come without images" in found.text
-    assert "0.950" in found.text
-    assert "cyclegan" in found.text
+    document = read(write_report("published:midl2024", tmp_path / "p.html", rule="paper"))
+    assert "Published numbers come without images" in document.text
+    assert "0.950" in document.text
+    assert "cyclegan" in document.text
 
 
 # -- results nobody would wish for
@@ -273,12 +273,12 @@ NASTY = [
 )
 def test_bad_results_break_nothing(rows: list[dict[str, Any]], tmp_path: Path) -> None:
     results = rows_into(tmp_path / "results", rows)
-    found = read(write_report(results, tmp_path / "r.html"))
-    assert found.tags.count("script") in (2, 3)
-    assert not found.loads
+    document = read(write_report(results, tmp_path / "r.html"))
+    assert document.tags.count("script") in (2, 3)
+    assert not document.loads
     for row in rows:
         if row["role"] != "ceiling" if "role" in row else True:
-            assert " ".join(row["translator"].split()) in found.text
+            assert " ".join(row["translator"].split()) in document.text
     for figure, says in (("table", "no scores"), ("correlation", "nothing to correlate"), ("examples", "no images")):
         for ending in (".png", ".svg", ".pdf"):
             said = ""

@@ -183,14 +183,14 @@ def test_other_values_on_the_same_inputs_are_a_conflict_and_none_is_dropped(ran:
     assert merged.code == 1
     assert "conflict: toy, toy-shift, toy-overlap, seed 0" in merged.out
     assert merged.out.count("environment ") >= 2
-    found = values(Path("both"))
-    assert found == [values(ran)[0], values(other)[0]]
+    numbers = values(Path("both"))
+    assert numbers == [values(ran)[0], values(other)[0]]
     assert "contradict each other" in run_cli("results", "show", "both").out
     assert verify(Path("both")) == []
     # Merging once more finds nothing new.
     for i, side in enumerate((ran, other)):
         again = merge([Path("both"), side], Path(f"thrice{i}"))
-        assert values(Path(f"thrice{i}")) == found
+        assert values(Path(f"thrice{i}")) == numbers
         assert not again.conflicts
 
 
@@ -309,7 +309,7 @@ def test_an_altered_or_truncated_table_is_found(ran: Path, table: str) -> None:
     whole = path.read_bytes()
     # The last byte of the largest column's values: a page's header also holds bytes that nobody reads.
     group = pq.ParquetFile(path).metadata.row_group(0)
-    column = max((group.column(i) for i in range(group.num_columns)), key=lambda found: found.total_compressed_size)
+    column = max((group.column(i) for i in range(group.num_columns)), key=lambda column_: column_.total_compressed_size)
     last = (
         min(filter(None, (column.dictionary_page_offset, column.data_page_offset))) + column.total_compressed_size - 1
     )
@@ -350,7 +350,7 @@ def test_orphans_and_half_rows_are_found(ran: Path) -> None:
     edit(ran, hurt)
     next(ran.glob("environment-*.json")).unlink()
     (ran / ".tmp-left").touch()
-    told = "\n".join(f.text for f in verify(ran))
+    texts = "\n".join(f.text for f in verify(ran))
     for text in (
         "is measured and has no score",
         "no try of its unit succeeded",
@@ -358,7 +358,7 @@ def test_orphans_and_half_rows_are_found(ran: Path) -> None:
         "the file is missing",
         "half-written file",
     ):
-        assert text in told
+        assert text in texts
 
 
 def test_records_of_a_newer_version_are_refused_clearly(ran: Path, run_cli: Any) -> None:

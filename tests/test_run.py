@@ -49,8 +49,8 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
 
 
 def rows(table: str = "scores", path: str | Path = OUT) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = mtbench.load(path, table).to_pylist()
-    return found
+    records: list[dict[str, Any]] = mtbench.load(path, table).to_pylist()
+    return records
 
 
 def values(path: str | Path = OUT) -> dict[tuple[Any, ...], float]:
@@ -81,17 +81,17 @@ def test_a_run_fills_the_tables(run: Any, log: Calls, store: Path) -> None:
         "score overlap": 4,
         "score gap": 7,  # once for each translator, and five draws for the floor
     }
-    found = {(r["role"], r["translator"], r["metric"]): r for r in rows()}
-    assert {r["status"] for r in found.values()} == {"measured"}
-    assert set(found) == {
+    by_place = {(r["role"], r["translator"], r["metric"]): r for r in rows()}
+    assert {r["status"] for r in by_place.values()} == {"measured"}
+    assert set(by_place) == {
         *(("translator", t, m) for t in ("toy-same", "toy-shift") for m in ("toy-overlap", "toy-gap")),
         ("ceiling", "", "toy-overlap"),
         ("floor", "", "toy-gap"),
         ("oracle", "", "toy-overlap"),
     }
-    shift = found["translator", "toy-shift", "toy-overlap"]
+    shift = by_place["translator", "toy-shift", "toy-overlap"]
     assert shift["value"] > 0.9
-    assert shift["value"] > found["translator", "toy-same", "toy-overlap"]["value"] + 0.2
+    assert shift["value"] > by_place["translator", "toy-same", "toy-overlap"]["value"] + 0.2
     assert (shift["label"], shift["seed"], shift["segmenter"], shift["segmenter_seed"]) == (
         "blob",
         0,
@@ -99,12 +99,12 @@ def test_a_run_fills_the_tables(run: Any, log: Calls, store: Path) -> None:
         0,
     )
     assert (shift["n_translated"], shift["n_patients_translated"], shift["n"]) == (2, 1, 2)
-    assert found["translator", "toy-same", "toy-overlap"]["seed"] is None
+    assert by_place["translator", "toy-same", "toy-overlap"]["seed"] is None
     tries = rows("attempts")
     assert {a["status"] for a in tries} == {"ok"}
     assert len(tries) == UNITS
     keys = {a["unit_key"] for a in tries}
-    assert {r["unit_key"] for r in found.values()} <= keys
+    assert {r["unit_key"] for r in by_place.values()} <= keys
     digests = {a["digest"] for a in tries}
     assert set(shift["fit_digest"].split(",")) <= digests
     (environment,) = {a["environment_id"] for a in tries}
@@ -221,9 +221,9 @@ def test_a_corrected_training_mask_trains_what_reads_it(run: Any, log: Calls, im
     log.new()
     draw(images, "train")
     assert run(suite=FILES).code == 0
-    found = log.new()
-    assert found["fit threshold on source"] == 1
-    assert "fit shift" not in found
+    calls = log.new()
+    assert calls["fit threshold on source"] == 1
+    assert "fit shift" not in calls
 
 
 def test_an_edit_that_changes_no_data_runs_nothing_below_it(run: Any, log: Calls, images: Path) -> None:
@@ -241,13 +241,13 @@ def test_results_do_not_depend_on_the_batch_size(run: Any, tmp_path: Path, monke
     suite = SUITE.replace('"toy-same"', '"toy-noisy"').replace(
         'name = "toy"\n[[tr', 'name = "toy"\nparams.slices = 5\n[[tr'
     )
-    found = []
+    results = []
     for size in ("1", "3", "8"):
         monkeypatch.setenv("MTBENCH_STORE", str(tmp_path / f"store-{size}"))
         assert run("--batch-size", size, "--out", f"out-{size}", suite=suite).code == 0
         images = (tmp_path / f"store-{size}/artefacts/translate").rglob("images.npy")
-        found.append((values(f"out-{size}"), sorted(p.read_bytes() for p in images)))
-    assert found[0] == found[1] == found[2]
+        results.append((values(f"out-{size}"), sorted(p.read_bytes() for p in images)))
+    assert results[0] == results[1] == results[2]
 
 
 def test_memory_that_does_not_suffice_halves_the_batch_and_changes_no_score(run: Any, tmp_path: Path) -> None:
@@ -269,11 +269,11 @@ def test_memory_that_does_not_suffice_halves_the_batch_and_changes_no_score(run:
 
 def test_seeds_are_drawn_from_and_told_apart(run: Any) -> None:
     run("--seed", "0", "--seed", "1", "-t", "toy-noisy", "-t", "toy-shift", "-t", "toy-same", "-m", "toy-gap")
-    found = values()
+    numbers = values()
     for translator in ("toy-noisy", "toy-shift"):
-        one, two = (v for k, v in found.items() if k[3] == translator)
+        one, two = (v for k, v in numbers.items() if k[3] == translator)
         assert one != two
-    assert len([k for k in found if k[3] == "toy-same"]) == 1
+    assert len([k for k in numbers if k[3] == "toy-same"]) == 1
 
 
 def test_fresh_makes_a_stage_anew_and_nothing_else(run: Any, log: Calls) -> None:
@@ -390,10 +390,10 @@ def test_attempts_are_in_the_order_of_time_whatever_the_journals_are_called(run:
     (first,) = (Path(OUT) / "journal").glob("*.jsonl")
     assert run("--rerun", "all").code == 0
     first.rename(first.with_name("z.jsonl"))
-    made: dict[str, list[int]] = {}
+    attempts: dict[str, list[int]] = {}
     for attempt in rows("attempts"):
-        made.setdefault(attempt["name"], []).append(attempt["attempt"])
-    assert set(map(tuple, made.values())) == {(1, 2)}
+        attempts.setdefault(attempt["name"], []).append(attempt["attempt"])
+    assert set(map(tuple, attempts.values())) == {(1, 2)}
 
 
 def test_a_failing_metric_costs_no_translation(run: Any, log: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,8 +431,8 @@ def test_a_translator_that_breaks_its_contract(mode: str, message: str, run: Any
 
 def test_what_leaves_the_range_is_clamped_and_noted(run: Any, store: Path) -> None:
     assert run("-t", "toy-odd:mode=wide", "-m", "toy-mean").code == 0
-    (made,) = (store / "artefacts/translate").rglob("manifest.json")
-    assert json.loads(made.read_text())["info"]["notes"] == ["2 of 2 images left [0, 1] and were clamped"]
+    (manifest,) = (store / "artefacts/translate").rglob("manifest.json")
+    assert json.loads(manifest.read_text())["info"]["notes"] == ["2 of 2 images left [0, 1] and were clamped"]
 
 
 @pytest.mark.parametrize(

@@ -26,15 +26,15 @@ def folder(tmp_path: Path) -> Make:
     """Make a folder of grey PNGs, ``patients`` x ``slices``."""
 
     def make(name: str, patients: int = 4, slices: int = 3, size: int = 16, shift: int = 0, bits: int = 8) -> Path:
-        made = tmp_path / name
-        made.mkdir()
+        path = tmp_path / name
+        path.mkdir()
         for patient in range(patients):
             rng = np.random.default_rng([patient, shift])
             for index in range(slices):
                 image = rng.integers(20, 200, (size, size)) + shift
                 pixels = (image * 257).astype(np.uint16) if bits == 16 else image.astype(np.uint8)
-                Image.fromarray(pixels).save(made / f"P{patient:02d}_{index}.png")
-        return made
+                Image.fromarray(pixels).save(path / f"P{patient:02d}_{index}.png")
+        return path
 
     return make
 
@@ -78,11 +78,11 @@ def test_neither_batch_size_nor_repetition_changes_a_value(folder: Make, score: 
 def test_the_batch_size_changes_no_score_of_a_network_beyond_rounding(folder: Make, score: Any, tmp_path: Path) -> None:
     a, b = (folder(name, patients=2, size=32, shift=shift) for name, shift in (("a", 0), ("b", 30)))
     metrics = [f"{start}extractor=inception-random" for start in ("fid:", "kid:", "is:splits=2,")]
-    found = [
+    scores = [
         [row["value"] for row in score(a, b, *metrics, batch_size=size, store=str(tmp_path / f"store-{size}"))]
         for size in (1, 5)
     ]
-    assert found[0] == pytest.approx(found[1], rel=1e-6, abs=1e-8)
+    assert scores[0] == pytest.approx(scores[1], rel=1e-6, abs=1e-8)
 
 
 def test_the_targets_features_are_used_again(
@@ -164,17 +164,17 @@ def test_every_format_gives_the_same_value(folder: Make, score: Any, tmp_path: P
     stacks = []
     for images in (a, b):
         stack = np.stack([np.asarray(Image.open(path)) for path in sorted(images.glob("*.png"))])
-        made = tmp_path / f"{images.name}{ending}"
+        copies = tmp_path / f"{images.name}{ending}"
         if ending == ".tif":
-            tifffile.imwrite(made, stack)
+            tifffile.imwrite(copies, stack)
         elif ending == ".npy":
-            np.save(made, stack)
+            np.save(copies, stack)
         elif ending == ".npz":
-            np.savez(made, image=stack)
+            np.savez(copies, image=stack)
         else:
             # Stored so that axial slices show the stack's rows and columns.
-            nibabel.Nifti1Image(stack.transpose(2, 1, 0), np.diag([-1, -1, 1, 1])).to_filename(made)
-        stacks.append(made)
+            nibabel.Nifti1Image(stack.transpose(2, 1, 0), np.diag([-1, -1, 1, 1])).to_filename(copies)
+        stacks.append(copies)
     assert score(*stacks, "toy-gap", plane="axial")[0]["value"] == pytest.approx(expected, rel=1e-6)
 
 
@@ -359,9 +359,9 @@ def test_a_corrupt_file_among_many_is_left_out_on_request(folder: Make, score: A
     rows = score(a, b, "toy-gap", skip_unreadable=True)
     assert rows[0]["n_translated"] == 999
     assert rows[0]["unreadable"] == 1
-    told = run_cli("score", a, b, "-m", "toy-gap", "--plugin", toys, "--skip-unreadable")
-    assert told.code == 0
-    assert "1 files could not be read" in told.err
+    ran = run_cli("score", a, b, "-m", "toy-gap", "--plugin", toys, "--skip-unreadable")
+    assert ran.code == 0
+    assert "1 files could not be read" in ran.err
 
 
 def test_empty_folder_one_image_no_folder(folder: Make, score: Any, tmp_path: Path) -> None:
@@ -379,8 +379,8 @@ def test_the_command_prints_a_table_or_json(folder: Make, run_cli: Any, toys: Pa
     shown = run_cli("score", a, b, "-m", "toy-gap", "-m", "swd:koshian2", "--plugin", toys)
     assert shown.code == 0
     assert "SWD[koshian2] ↓" in shown.out
-    told = run_cli("score", a, b, "-m", "toy-gap", "--plugin", toys, "--json")
-    (row,) = json.loads(told.out)
+    ran = run_cli("score", a, b, "-m", "toy-gap", "--plugin", toys, "--json")
+    (row,) = json.loads(ran.out)
     assert row["metric"] == "toy-gap"
 
 

@@ -74,8 +74,8 @@ def test_it_learns(make: Any, tmp_path: Path) -> None:
     segmenter.fit(data(discs(32), discs(8, 1)), here)
     segmenter.save(tmp_path)
     test = discs(12, 2)
-    found = dice(segmenter.segment(test.tensor(), here), test.mask_tensor(), TASK.regions)
-    assert min(found.values()) > 0.9, found
+    overlap = dice(segmenter.segment(test.tensor(), here), test.mask_tensor(), TASK.regions)
+    assert min(overlap.values()) > 0.9, overlap
     validation = json.loads((tmp_path / "validation.json").read_text())
     assert set(validation) == {"all", "core"}
     assert min(validation.values()) > 0.9
@@ -107,8 +107,8 @@ def test_any_size(fitted: UNetSegmenter, size: tuple[int, int]) -> None:
 
 def test_padding_does_not_move_the_labels(fitted: UNetSegmenter) -> None:
     odd = discs(8, 5, size=(37, 41))
-    found = dice(fitted.segment(odd.tensor(), context()), odd.mask_tensor(), TASK.regions)
-    assert min(found.values()) > 0.85, found
+    overlap = dice(fitted.segment(odd.tensor(), context()), odd.mask_tensor(), TASK.regions)
+    assert min(overlap.values()) > 0.85, overlap
 
 
 @pytest.mark.parametrize("make", [small, small_lab])
@@ -139,12 +139,12 @@ def test_a_killed_fit_goes_on_to_the_same_networks(make: Any, tmp_path: Path) ->
             if self.saves == 8:  # in the second network
                 raise KeyboardInterrupt
 
-    given = data(discs(10), discs(4, 1))
+    training = data(discs(10), discs(4, 1))
     whole, again = make(), make()
-    whole.fit(given, context())
+    whole.fit(training, context())
     with pytest.raises(KeyboardInterrupt):
-        make().fit(given, context(checkpoints=Killed(tmp_path, 0.0)))
-    again.fit(given, context(checkpoints=Checkpoints(tmp_path, 0.0)))
+        make().fit(training, context(checkpoints=Killed(tmp_path, 0.0)))
+    again.fit(training, context(checkpoints=Checkpoints(tmp_path, 0.0)))
     assert set(whole.networks) == {"all", "core"}
     for name, network in whole.networks.items():
         for key, value in network.state_dict().items():
@@ -271,11 +271,11 @@ def test_the_lab_network_has_the_shape_of_the_published_unet() -> None:
 def test_the_lab_loss_is_a_softmax_over_pixels() -> None:
     logits, classes = torch.randn(2, 1, 3, 4), torch.randint(0, 2, (2, 3, 4))
     expected = -(logits.reshape(2, 12).log_softmax(1) * classes.reshape(2, 12)).sum(1).mean()
-    found = small_lab().losses(logits, classes)
-    torch.testing.assert_close(found["ce"], expected)
+    losses = small_lab().losses(logits, classes)
+    torch.testing.assert_close(losses["ce"], expected)
     p = logits.sigmoid()[:, 0]
     overlap = (2 * (p * classes).sum((1, 2))) / (p.sum((1, 2)) + classes.sum((1, 2)))
-    torch.testing.assert_close(found["dice"], (1 - overlap).mean(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(losses["dice"], (1 - overlap).mean(), atol=1e-4, rtol=1e-4)
 
 
 def test_the_specs_name_the_classes_and_their_defaults() -> None:

@@ -18,9 +18,9 @@ SUITE = """
 translators = ["identity"]
 metrics = ["swd"]
 [[datasets]]
-name = "made"
+name = "images"
 plugin = "folder"
-root = "made"
+root = "images"
 split = {split}
 [datasets.params]
 size = 8
@@ -31,42 +31,42 @@ ID = 'patient = "([a-z][0-9])_"'
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     """Two slices of each patient in each of their domains."""
     for domain, patients in (("source", ONLY_SOURCE + SHARED), ("target", SHARED + ONLY_TARGET)):
-        (tmp_path / "made" / domain).mkdir(parents=True)
+        (tmp_path / "images" / domain).mkdir(parents=True)
         for number, patient in enumerate(patients):
             for index in range(2):
                 image = np.full((8, 8), 10 * number + index, np.uint8)
-                Image.fromarray(image).save(tmp_path / "made" / domain / f"{patient}_{index}.png")
+                Image.fromarray(image).save(tmp_path / "images" / domain / f"{patient}_{index}.png")
     return tmp_path
 
 
-def sides(made: Path, run_cli: Any, split: str, table: str = ID) -> tuple[dict[str, dict[str, str]], str]:
+def sides(folder: Path, run_cli: Any, split: str, table: str = ID) -> tuple[dict[str, dict[str, str]], str]:
     """The side of each patient, by domain, and what the preparation said."""
-    (made / "suite.toml").write_text(SUITE.format(split=split, table=table))
-    store = made / f"store{len(list(made.glob('store*')))}"
-    ran = run_cli("data", "prepare", made / "suite.toml", "--store", store)
+    (folder / "suite.toml").write_text(SUITE.format(split=split, table=table))
+    store = folder / f"store{len(list(folder.glob('store*')))}"
+    ran = run_cli("data", "prepare", folder / "suite.toml", "--store", store)
     assert ran.code == 0, ran.err
-    found: dict[str, dict[str, str]] = {"source": {}, "target": {}}
+    division: dict[str, dict[str, str]] = {"source": {}, "target": {}}
     splits = list(store.glob("artefacts/split/*/*/split.json"))
     if not splits:
-        return found, ran.out + ran.err
+        return division, ran.out + ran.err
     of = json.loads(splits[0].read_text())["sides"]
-    for domain in found:
-        names = sorted(p.stem for p in (made / "made" / domain).glob("*.png"))
+    for domain in division:
+        names = sorted(p.stem for p in (folder / "images" / domain).glob("*.png"))
         for name, side in zip(names, of[domain], strict=True):
-            assert found[domain].setdefault(name[:2], side) == side
-    return found, ran.out + ran.err
+            assert division[domain].setdefault(name[:2], side) == side
+    return division, ran.out + ran.err
 
 
-def halves(found: dict[str, dict[str, str]]) -> tuple[set[str], set[str]]:
+def halves(division: dict[str, dict[str, str]]) -> tuple[set[str], set[str]]:
     """The shared people who train as source, and as target; everybody is on one side."""
     for patient in SHARED:
-        both = {found[domain][patient] for domain in found} - {""}
+        both = {division[domain][patient] for domain in division} - {""}
         assert len(both) == 1, patient
-        assert {found[domain][patient] for domain in found} != {""}
-    training = [{p for p in SHARED if found[domain][p] == "train"} for domain in ("source", "target")]
+        assert {division[domain][patient] for domain in division} != {""}
+    training = [{p for p in SHARED if division[domain][p] == "train"} for domain in ("source", "target")]
     assert not training[0] & training[1]
     assert abs(len(training[0]) - len(training[1])) <= 1
     assert training[0]
@@ -74,31 +74,31 @@ def halves(found: dict[str, dict[str, str]]) -> tuple[set[str], set[str]]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_by_seed(made: Path, run_cli: Any, seed: int) -> None:
-    found, told = sides(made, run_cli, f'{{ by = "seed", seed = {seed} }}')
-    source, target = halves(found)
-    assert "8 patients are in both domains, on one side in both" in told
-    assert f"{len(source)} train as source and {len(target)} as target only" in told
+def test_by_seed(folder: Path, run_cli: Any, seed: int) -> None:
+    division, output = sides(folder, run_cli, f'{{ by = "seed", seed = {seed} }}')
+    source, target = halves(division)
+    assert "8 patients are in both domains, on one side in both" in output
+    assert f"{len(source)} train as source and {len(target)} as target only" in output
     for domain, count in (("source", 14), ("target", 13)):
-        shares = [list(found[domain].values()).count(side) for side in ("validation", "test")]
+        shares = [list(division[domain].values()).count(side) for side in ("validation", "test")]
         assert shares == [round(count * 0.15), round(count * 0.2)]
 
 
-def test_another_seed_draws_other_halves(made: Path, run_cli: Any) -> None:
-    drawn = {frozenset(halves(sides(made, run_cli, f'{{ by = "seed", seed = {n} }}')[0])[0]) for n in range(3)}
+def test_another_seed_draws_other_halves(folder: Path, run_cli: Any) -> None:
+    drawn = {frozenset(halves(sides(folder, run_cli, f'{{ by = "seed", seed = {n} }}')[0])[0]) for n in range(3)}
     assert len(drawn) > 1
 
 
-def test_in_folds_everybody_is_tested_once(made: Path, run_cli: Any) -> None:
-    found, _ = sides(made, run_cli, '{ by = "folds", folds = 3 }')
-    halves(found)
-    tested = [p for domain in found for p, side in found[domain].items() if side == "test"]
+def test_in_folds_everybody_is_tested_once(folder: Path, run_cli: Any) -> None:
+    division, _ = sides(folder, run_cli, '{ by = "folds", folds = 3 }')
+    halves(division)
+    tested = [p for domain in division for p, side in division[domain].items() if side == "test"]
     assert {p for p in tested if tested.count(p) == 2} <= set(SHARED)
-    assert 3 <= len({p for p, side in found["source"].items() if side == "test"}) <= 6
+    assert 3 <= len({p for p, side in division["source"].items() if side == "test"}) <= 6
 
 
-def write_table(made: Path, name: str, split_of: dict[str, str]) -> str:
-    with (made / "made" / name).open("w", newline="") as file:
+def write_table(folder: Path, name: str, split_of: dict[str, str]) -> str:
+    with (folder / "images" / name).open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["file", "patient", "split"])
         for patient, side in split_of.items():
@@ -111,46 +111,46 @@ OWN = {
 }
 
 
-def test_the_data_sets_own_split_without_validation(made: Path, run_cli: Any) -> None:
-    found, _ = sides(made, run_cli, '"own"', write_table(made, "table.csv", OWN))
-    halves(found)
-    assert "validation" in found["source"].values()
-    assert "validation" in found["target"].values()
+def test_the_data_sets_own_split_without_validation(folder: Path, run_cli: Any) -> None:
+    division, _ = sides(folder, run_cli, '"own"', write_table(folder, "table.csv", OWN))
+    halves(division)
+    assert "validation" in division["source"].values()
+    assert "validation" in division["target"].values()
 
 
-def test_one_person_on_two_sides_is_told(made: Path, run_cli: Any) -> None:
+def test_one_person_on_two_sides_is_told(folder: Path, run_cli: Any) -> None:
     """The data set's own split tests somebody as target who trains as source."""
     rows = {**OWN, "a5": "validation", "b4": "validation", "s1": "train"}
-    table = write_table(made, "source.csv", rows)
-    write_table(made, "target.csv", {**rows, "s1": "test"})
+    table = write_table(folder, "source.csv", rows)
+    write_table(folder, "target.csv", {**rows, "s1": "test"})
     suite = SUITE.replace('target = {{ images = "target/*.png", normalise = "none", {table} }}', "").format(
         split='"own"', table=table
     )
     target = table.replace("source.csv", "target.csv")
-    (made / "suite.toml").write_text(f'{suite}target = {{ images = "target/*.png", normalise = "none", {target} }}\n')
-    ran = run_cli("data", "prepare", made / "suite.toml")
+    (folder / "suite.toml").write_text(f'{suite}target = {{ images = "target/*.png", normalise = "none", {target} }}\n')
+    ran = run_cli("data", "prepare", folder / "suite.toml")
     for text in ("patient 's1' is on the train side as source and on the test side as target", "same_people = false"):
         assert text in ran.out
-    (made / "suite.toml").write_text(
-        (made / "suite.toml").read_text().replace('split = "own"', 'split = { by = "own", same_people = false }')
+    (folder / "suite.toml").write_text(
+        (folder / "suite.toml").read_text().replace('split = "own"', 'split = { by = "own", same_people = false }')
     )
-    assert "cannot be divided" not in run_cli("data", "prepare", made / "suite.toml").out
+    assert "cannot be divided" not in run_cli("data", "prepare", folder / "suite.toml").out
 
 
-def test_by_file(made: Path, run_cli: Any) -> None:
+def test_by_file(folder: Path, run_cli: Any) -> None:
     everybody = {**OWN, "s0": "validation", "a0": "validation", "b0": "validation"}
     lines = [f"{patient},{side}" for patient, side in everybody.items()]
-    (made / "split.csv").write_text("\n".join(["patient,split", *lines]))
-    found, _ = sides(made, run_cli, '{ by = "file", file = "split.csv" }')
-    halves(found)
+    (folder / "split.csv").write_text("\n".join(["patient,split", *lines]))
+    division, _ = sides(folder, run_cli, '{ by = "file", file = "split.csv" }')
+    halves(division)
     lines = [f"{p},{side},{domain}" for p, side in everybody.items() for domain in ("source", "target")]
-    (made / "split.csv").write_text("\n".join(["patient,split,domain", *lines]))
-    found, told = sides(made, run_cli, '{ by = "file", file = "split.csv" }')
-    assert found["source"]["s1"] == found["target"]["s1"] == "train"
-    assert "in both domains" not in told
+    (folder / "split.csv").write_text("\n".join(["patient,split,domain", *lines]))
+    division, output = sides(folder, run_cli, '{ by = "file", file = "split.csv" }')
+    assert division["source"]["s1"] == division["target"]["s1"] == "train"
+    assert "in both domains" not in output
 
 
-def test_different_people_of_the_same_id(made: Path, run_cli: Any) -> None:
-    found, told = sides(made, run_cli, '{ by = "seed", same_people = false }')
-    assert "" not in {side for of in found.values() for side in of.values()}
-    assert "in both domains" not in told
+def test_different_people_of_the_same_id(folder: Path, run_cli: Any) -> None:
+    division, output = sides(folder, run_cli, '{ by = "seed", same_people = false }')
+    assert "" not in {side for of in division.values() for side in of.values()}
+    assert "in both domains" not in output

@@ -30,8 +30,8 @@ from mtbench.results.schema import CASES, table
 ENDINGS = [".png", ".svg", ".pdf"]
 
 
-def bold(found: tuple[pa.Table, pa.Table], **options: Any) -> dict[str, bool]:
-    table = build_table(found[0], cases=found[1], significant=True, **options)
+def bold(tables: tuple[pa.Table, pa.Table], **options: Any) -> dict[str, bool]:
+    table = build_table(tables[0], cases=tables[1], significant=True, **options)
     return {row.label: row.cells[0].best for row in table.sections[0].rows}
 
 
@@ -91,13 +91,13 @@ NOISY = [value + wiggle for value, wiggle in zip(BEST, [0.15, -0.35] * 6, strict
 FAR = [value - 0.3 for value in BEST]
 
 
-def leads(found: tuple[pa.Table, pa.Table]) -> tuple[float, str]:
+def leads(tables: tuple[pa.Table, pa.Table]) -> tuple[float, str]:
     """The lead in the one column there is."""
-    averages = gather(found[0], runs=True)
+    averages = gather(tables[0], runs=True)
     layout = TableLayout(averages, {}, (), (), ())
     values = {r: number.value for (_, r, _), number in averages.numbers.items()}
     places = {r: 1 + sum(other > value for other in values.values()) for r, value in values.items()}
-    (lead,) = significant_leads(averages, found[1], {(0, 0): places}, layout.labels).values()
+    (lead,) = significant_leads(averages, tables[1], {(0, 0): places}, layout.labels).values()
     return lead.p, lead.reason
 
 
@@ -135,15 +135,15 @@ def test_a_row_that_is_better_on_the_cases_is_not_beaten() -> None:
     assert not bold((scores, cases))["best"]
 
 
-def notes(found: tuple[pa.Table, pa.Table]) -> tuple[bool, list[str]]:
+def notes(tables: tuple[pa.Table, pa.Table]) -> tuple[bool, list[str]]:
     """Whether the first row is bold, and its footnotes."""
-    table = build_table(found[0], cases=found[1], significant=True)
+    table = build_table(tables[0], cases=tables[1], significant=True)
     cell = table.sections[0].rows[0].cells[0]
     return cell.best, [table.footnotes[n - 1] for n in cell.notes]
 
 
-def without(found: tuple[pa.Table, pa.Table], row: str) -> tuple[pa.Table, pa.Table]:
-    return found[0], found[1].filter(pc.not_equal(found[1]["row_id"], row))
+def without(tables: tuple[pa.Table, pa.Table], row: str) -> tuple[pa.Table, pa.Table]:
+    return tables[0], tables[1].filter(pc.not_equal(tables[1]["row_id"], row))
 
 
 def test_what_cannot_be_tested_is_not_bold_and_says_which_row_and_why() -> None:
@@ -223,13 +223,13 @@ def test_nemenyi_has_demsars_constants(methods: int, q: float) -> None:
 
 def test_mean_ranks_and_groups_by_hand() -> None:
     ranks = {"worst": [3.0] * 8, "best": [1.0] * 8, "middle": [2.0] * 8}
-    found = critical_difference("a", "dice", ranks)
-    assert found is not None
-    assert list(found.ranks) == ["best", "middle", "worst"]
-    assert found.difference == pytest.approx(2.343 * np.sqrt(12 / 48), abs=1e-3)
+    diagram = critical_difference("a", "dice", ranks)
+    assert diagram is not None
+    assert list(diagram.ranks) == ["best", "middle", "worst"]
+    assert diagram.difference == pytest.approx(2.343 * np.sqrt(12 / 48), abs=1e-3)
     # 1.17: neighbours, one apart, are not told apart; the ends are.
-    assert found.groups == (("best", "middle"), ("middle", "worst"))
-    assert found.friedman_p == pytest.approx(np.exp(-8), rel=1e-6)  # chi squared of 16 with two degrees of freedom
+    assert diagram.groups == (("best", "middle"), ("middle", "worst"))
+    assert diagram.friedman_p == pytest.approx(np.exp(-8), rel=1e-6)  # chi squared of 16 with two degrees of freedom
     assert critical_difference("a", "dice", {name: values[:4] for name, values in ranks.items()}) is None
     assert critical_difference("a", "dice", {"a": [1.0] * 9, "b": [2.0] * 9}) is None
     ties = critical_difference("a", "dice", {name: [2.0] * 6 for name in "abc"})
@@ -238,22 +238,22 @@ def test_mean_ranks_and_groups_by_hand() -> None:
 
 
 def tasks(count: int) -> tuple[pa.Table, pa.Table]:
-    made = [result({"a": [0.9], "b_1 $x": [0.7], "c": [0.3]}, 2, dataset=f"d{i}") for i in range(count)]
-    return pa.concat_tables(m[0] for m in made), pa.concat_tables(m[1] for m in made)
+    results = [result({"a": [0.9], "b_1 $x": [0.7], "c": [0.3]}, 2, dataset=f"d{i}") for i in range(count)]
+    return pa.concat_tables(m[0] for m in results), pa.concat_tables(m[1] for m in results)
 
 
 def test_results_with_enough_tasks_are_compared_over_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores, cases = tasks(6)
-    found = compare(scores, scores, cases, cases)
-    assert [(one.side, one.tasks) for one in found.critical] == [("a", 6), ("b", 6)]
-    assert dict(found.critical[0].ranks) == {"a": 1.0, "b_1 $x": 2.0, "c": 3.0}
+    comparison = compare(scores, scores, cases, cases)
+    assert [(one.side, one.tasks) for one in comparison.critical] == [("a", 6), ("b", 6)]
+    assert dict(comparison.critical[0].ranks) == {"a": 1.0, "b_1 $x": 2.0, "c": 3.0}
     few = tasks(4)[0]
     assert compare(few, few).critical == ()
     for ending in ENDINGS:
-        draw(found.critical[:1], tmp_path / f"cd{ending}")
+        draw(comparison.critical[:1], tmp_path / f"cd{ending}")
         assert (tmp_path / f"cd{ending}").stat().st_size > 2_000
     with pytest.raises(RequestError, match="a diagram cannot be written"):
-        draw(found.critical, tmp_path / "cd.gif")
+        draw(comparison.critical, tmp_path / "cd.gif")
 
     def invoke(*arguments: str) -> Any:
         return CliRunner(env={"COLUMNS": "200"}).invoke(command, ["x", "y", *arguments])

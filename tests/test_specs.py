@@ -18,20 +18,20 @@ from mtbench.registry.registry import Registry
 from mtbench.translation.models import from_checkpoint
 
 
-def metric(**given: Any) -> mtbench.MetricSpec:
-    return mtbench.MetricSpec("m", ":M", **{"needs": ("candidate",), **given})
+def metric(**fields: Any) -> mtbench.MetricSpec:
+    return mtbench.MetricSpec("m", ":M", **{"needs": ("candidate",), **fields})
 
 
-def translator(**given: Any) -> mtbench.TranslatorSpec:
-    return mtbench.TranslatorSpec("t", ":T", **given)
+def translator(**fields: Any) -> mtbench.TranslatorSpec:
+    return mtbench.TranslatorSpec("t", ":T", **fields)
 
 
 def a_file() -> mtbench.Param:
     return mtbench.Param(None, "path", role="checkpoint")
 
 
-def dataset(**given: Any) -> mtbench.DatasetSpec:
-    return mtbench.DatasetSpec("d", ":D", **given)
+def dataset(**fields: Any) -> mtbench.DatasetSpec:
+    return mtbench.DatasetSpec("d", ":D", **fields)
 
 
 @pytest.mark.parametrize(
@@ -121,15 +121,16 @@ def test_labels_regions_and_masks_go_together(fields: dict[str, Any], words: lis
 
 
 @pytest.mark.parametrize(
-    "asked", [("plugins", "toy"), ("data", "list", "toy"), ("data", "prepare", "toy"), ("plan", "phantom", "-d", "toy")]
+    "command",
+    [("plugins", "toy"), ("data", "list", "toy"), ("data", "prepare", "toy"), ("plan", "phantom", "-d", "toy")],
 )
-def test_who_asks_for_it_reads_what_is_wrong(asked: tuple[str, ...], tmp_path: Path, run_cli: Any) -> None:
+def test_who_asks_for_it_reads_what_is_wrong(command: tuple[str, ...], tmp_path: Path, run_cli: Any) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         "import mtbench\n@mtbench.hookimpl\ndef mtbench_datasets():\n"
         "    yield mtbench.DatasetSpec('toy', ':Toy', depth='uint32')\n"
     )
-    ran = run_cli(*asked, "--plugin", file)
+    ran = run_cli(*command, "--plugin", file)
     assert ran.code in (1, 2)
     assert "mine.py was set aside: mtbench_datasets failed: DatasetSpec 'toy': depth is 'uint32'" in ran.err
 
@@ -161,27 +162,27 @@ def test_what_a_class_must_have_is_looked_for_before_it_works(
         f"    yield mtbench.{name}('mine', ':Mine'{', trains=lambda params: True' if trains else ''})\n"
         "class Mine:\n    pass\n" + "".join(f"    def {method}(self): pass\n" for method in methods)
     )
-    found = discover([file]).get(hook[:-1], "mine")
+    registration = discover([file]).get(hook[:-1], "mine")
     if not lacking:
-        found.create({})
+        registration.create({})
         return
     with pytest.raises(PluginError) as caught:
-        found.create({})
+        registration.create({})
     assert f"Mine has no method {lacking}" in str(caught.value)
     assert str(file) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("fields", "words"),
     [
         ({"role": "weight"}, ["role 'weight'", "checkpoint, weights, preset, jobs"]),
         ({"role": "checkpoint"}, ["kind='path'"]),
         ({"role": "weights", "kind": "list"}, ["kind='path'"]),
     ],
 )
-def test_a_role_that_there_is_not_is_refused(given: dict[str, Any], words: list[str]) -> None:
+def test_a_role_that_there_is_not_is_refused(fields: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(TypeError) as caught:
-        mtbench.Param(None, **{"kind": "str", **given})
+        mtbench.Param(None, **{"kind": "str", **fields})
     for word in words:
         assert word in str(caught.value)
 
@@ -251,8 +252,8 @@ def test_a_call_is_read_in_one_place(calls: Registry) -> None:
 
 
 def test_jobs_fill_the_parameter_of_that_role(calls: Registry) -> None:
-    made: Any = RunRequest("suite", executor="mine:jobs=7", jobs=3).make_executor(calls)
-    assert made.params == {"jobs": 7, "many": 3}
+    executor: Any = RunRequest("suite", executor="mine:jobs=7", jobs=3).make_executor(calls)
+    assert executor.params == {"jobs": 7, "many": 3}
     with pytest.raises(RequestError, match="executor 'eager': there is no parameter 'jobs'"):
         RunRequest("suite", executor="eager", jobs=3).make_executor(calls)
 
@@ -277,11 +278,11 @@ def test_a_weight_file_fills_the_parameter_of_that_role(calls: Registry, tmp_pat
 
 
 def test_what_fails_in_a_spec_names_its_plugin(calls: Registry, tmp_path: Path) -> None:
-    found = calls.get("translator", "unsure")
+    registration = calls.get("translator", "unsure")
     where = r"translator 'unsure' of .*calls.py: its spec cannot answer: KeyError: 'no such'.*correct the plugin"
     for ask in (
-        lambda: found.create({}),
-        lambda: found.ask(found.spec.whether, "trains", {}),
+        lambda: registration.create({}),
+        lambda: registration.ask(registration.spec.whether, "trains", {}),
         lambda: from_checkpoint(calls, "unsure", None, "fp32"),
     ):
         with pytest.raises(PluginError, match=where):

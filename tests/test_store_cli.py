@@ -31,23 +31,23 @@ def age(store: Path, hours: float = 2) -> None:
 
 
 def shown(run_cli: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(run_cli("store", "show", "--json").out)
-    return found
+    report: dict[str, Any] = json.loads(run_cli("store", "show", "--json").out)
+    return report
 
 
 def test_what_is_used_is_shown_with_its_cost_and_never_goes(run: Any, run_cli: Any, store: Path) -> None:
     assert run().code == 0
     age(store)
-    found = shown(run_cli)["artefacts"]
-    assert found
-    assert all(a["users"] == [str(Path("mtbench-results/toy").resolve())] for a in found)
-    assert not any(a["can_go"] for a in found)
-    assert all(a["bytes"] > 0 and a["seconds"] > 0 for a in found)
+    artefacts = shown(run_cli)["artefacts"]
+    assert artefacts
+    assert all(a["users"] == [str(Path("mtbench-results/toy").resolve())] for a in artefacts)
+    assert not any(a["can_go"] for a in artefacts)
+    assert all(a["bytes"] > 0 and a["seconds"] > 0 for a in artefacts)
     text = run_cli("store", "show", "--all")
     assert "fit" in text.out
     assert "mtbench-results" in text.out
     assert "Nothing can go" in run_cli("store", "prune", "--yes").out
-    assert len(shown(run_cli)["artefacts"]) == len(found)
+    assert len(shown(run_cli)["artefacts"]) == len(artefacts)
 
 
 def test_what_a_changed_suite_left_behind_goes(run: Any, run_cli: Any, store: Path) -> None:

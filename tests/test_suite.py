@@ -163,13 +163,13 @@ def test_an_unknown_plugin_or_parameter_is_told_with_its_line(case: str, registr
 
 def test_a_grid_makes_one_choice_for_each_point(registry: Registry) -> None:
     text = GOOD.replace("params.size = 16", "params.size = [8, 16]\nparams.patients = [6, 9]")
-    made = plan(text, registry)
-    assert len([u for u in made.units.values() if u.stage == "prepare"]) == 4
-    fits = [u for u in made.units.values() if u.stage == "fit" and u.plugin == "toy-shift"]
+    graph = plan(text, registry)
+    assert len([u for u in graph.units.values() if u.stage == "prepare"]) == 4
+    fits = [u for u in graph.units.values() if u.stage == "fit" and u.plugin == "toy-shift"]
     assert len(fits) == 4 * 2 * 2
-    rows = [r.columns for r in made.rows if r.columns["translator"] == "toy-shift"]
+    rows = [r.columns for r in graph.rows if r.columns["translator"] == "toy-shift"]
     assert {r["translator_params"] for r in rows} == {'{"by":0.5}', "{}"}
-    assert len({r.id for r in made.rows}) == len(made.rows)
+    assert len({r.id for r in graph.rows}) == len(graph.rows)
 
 
 def test_settings_go_over_the_file(registry: Registry) -> None:
@@ -204,8 +204,8 @@ def test_selection_narrows_and_changes(registry: Registry) -> None:
     (shift,) = suite.select(translators=["toy-shift:by=2"]).translators
     assert shift.params == {"by": 2}
     (positional,) = suite.select(translators=["toy-shift:3"]).translators
-    made = make_plan(Suite(**{**vars(suite), "translators": (positional,)}), registry)
-    assert {u.params["by"] for u in made.units.values() if u.plugin == "toy-shift"} == {3.0}
+    graph = make_plan(Suite(**{**vars(suite), "translators": (positional,)}), registry)
+    assert {u.params["by"] for u in graph.units.values() if u.plugin == "toy-shift"} == {3.0}
     added = suite.select(translators=["toy-noisy"], metrics=["toy-mean"], seeds=[7], precision="tf32")
     assert [t.plugin for t in added.translators] == ["toy-noisy"]
     assert (added.seeds, added.precision) == ((7,), "tf32")

@@ -38,8 +38,8 @@ def inputs(
         for i in range(n)
     )
     images = ImageSet(np.zeros(predicted.shape, np.uint8), slices, None, TASK, "source", "test")
-    found, true = predicted.astype(np.uint8), reference.astype(np.uint8)
-    return MetricInputs(TASK, images, predicted_masks=found, reference_masks=true)
+    guess, true = predicted.astype(np.uint8), reference.astype(np.uint8)
+    return MetricInputs(TASK, images, predicted_masks=guess, reference_masks=true)
 
 
 def blobs(n: int, shape: tuple[int, ...], seed: int, cut: float = 0.1) -> NDArray[np.bool_]:

@@ -188,11 +188,11 @@ def test_reference_rows_stand_below_a_rule_in_their_order_and_are_not_ranked() -
 def test_seeds_are_averaged_over_folds_first_and_their_deviation_can_be_shown() -> None:
     values = {(0, 0): 1.0, (0, 1): 3.0, (1, 0): 2.0, (1, 1): 6.0}
     rows = scores(*(row("a", v, seed=s, fold=f, decimals=2) for (s, f), v in values.items()))
-    found = cell(build_table(rows, spread="std"), "a")
-    assert found.value == pytest.approx(3.0)
-    assert found.std == pytest.approx(math.sqrt(2))  # of the seeds' means, 2 and 4
-    assert (found.seeds, found.folds) == (2, 2)
-    assert found.text + found.suffix == "3.00 ± 1.41"
+    number = cell(build_table(rows, spread="std"), "a")
+    assert number.value == pytest.approx(3.0)
+    assert number.std == pytest.approx(math.sqrt(2))  # of the seeds' means, 2 and 4
+    assert (number.seeds, number.folds) == (2, 2)
+    assert number.text + number.suffix == "3.00 ± 1.41"
     remarks = build_table(rows).remarks
     assert "Means over 2 folds of patients." in remarks
     assert "Means over 2 seeds." in remarks
@@ -200,13 +200,13 @@ def test_seeds_are_averaged_over_folds_first_and_their_deviation_can_be_shown() 
 
 def test_intervals_of_seeds_are_averaged_and_those_of_folds_add_in_quadrature() -> None:
     seeds = scores(row("a", 10.0, seed=0, ci_low=8.0, ci_high=13.0), row("a", 12.0, seed=1, ci_low=8.0, ci_high=13.0))
-    found = cell(build_table(seeds, spread="interval"), "a")
-    assert (found.low, found.high) == (pytest.approx(8.0), pytest.approx(13.0))
-    assert found.suffix == " [8.0, 13.0]"
+    number = cell(build_table(seeds, spread="interval"), "a")
+    assert (number.low, number.high) == (pytest.approx(8.0), pytest.approx(13.0))
+    assert number.suffix == " [8.0, 13.0]"
     folds = scores(row("a", 10.0, fold=0, ci_low=7.0, ci_high=13.0), row("a", 10.0, fold=1, ci_low=6.0, ci_high=14.0))
-    found = cell(build_table(folds), "a")
-    assert found.low == pytest.approx(10 - 2.5)  # sqrt(3² + 4²) / 2
-    assert found.suffix == ""
+    number = cell(build_table(folds), "a")
+    assert number.low == pytest.approx(10 - 2.5)  # sqrt(3² + 4²) / 2
+    assert number.suffix == ""
 
 
 def test_a_run_that_was_repeated_counts_once() -> None:
@@ -283,8 +283,8 @@ def test_numbers_that_are_not_comparable_never_share_a_column(
     one: dict[str, Any], other: dict[str, Any], headers: list[str]
 ) -> None:
     built = build_table(scores(row("a", 1.0, **one), row("b", 2.0, **one), row("c", 0.5, **other)))
-    found = [t.replace("[fp32, ", "[").replace("[fp32]", "") for t in titles(built)]
-    assert found == headers
+    headings = [t.replace("[fp32, ", "[").replace("[fp32]", "") for t in titles(built)]
+    assert headings == headers
     assert lines(built) == {"a": ["1.00", "–"], "b": ["2.00", "–"], "c": ["–", "0.500"]}
     assert cell(built, "a").best
 

@@ -447,11 +447,11 @@ def test_the_linear_rate_is_that_of_cyclegan() -> None:
 
 def test_the_image_pool_gives_old_images_half_of_the_time() -> None:
     pool, rng = ImagePool(10), np.random.default_rng(0)
-    given = [float(pool.query(torch.full((1, 1, 1, 1), float(i)), rng)) for i in range(2000)]
-    assert given[:10] == [float(i) for i in range(10)]
-    fresh = sum(g == i for i, g in enumerate(given[10:], 10)) / 1990
+    values = [float(pool.query(torch.full((1, 1, 1, 1), float(i)), rng)) for i in range(2000)]
+    assert values[:10] == [float(i) for i in range(10)]
+    fresh = sum(g == i for i, g in enumerate(values[10:], 10)) / 1990
     assert 0.45 < fresh < 0.55
-    assert all(g <= i for i, g in enumerate(given))
+    assert all(g <= i for i, g in enumerate(values))
     assert len(pool.images) == 10
     other = ImagePool(10)
     other.load_state_dict(pool.state_dict())
@@ -634,6 +634,6 @@ def test_tensorboard_gets_losses_and_images(tmp_path: Path) -> None:
     history = train(Fit(), paired(), here, Budget(epochs=1), samples_every=1)
     events = EventAccumulator(str(tmp_path)).Reload()
     (name,) = {e.name for e in history.entries}
-    told = [e.value for e in events.Scalars(f"fit/train/{name}")]
-    assert told == pytest.approx([e.value for e in history.entries])
+    values = [e.value for e in events.Scalars(f"fit/train/{name}")]
+    assert values == pytest.approx([e.value for e in history.entries])
     assert events.Tags()["images"] == [f"fit/{history.samples[0].name}"]

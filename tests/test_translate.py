@@ -118,10 +118,10 @@ def test_every_format_comes_back_with_its_geometry(kind: str, odd: Path, tmp_pat
     if not kind.startswith(PLAIN) or kind == "nrrd:stack":
         low, high = -100.0, 1000.0
         options = {"window": (low, high), "plane": None if kind == "nrrd:stack" else "coronal"}
-    made = tmp_path / "made" / path.name
-    report = translate("negative", path, made, plugin_files=[str(odd)], **options)
-    assert report.files == (made,)
-    after = read(made)
+    copy = tmp_path / "made" / path.name
+    report = translate("negative", path, copy, plugin_files=[str(odd)], **options)
+    assert report.files == (copy,)
+    after = read(copy)
     assert (after.axes, after.array.shape, after.spacing) == (before.axes, before.array.shape, before.spacing)
     assert after.array.dtype == before.array.dtype or kind == "dicom"
     if before.file_affine is not None:
@@ -130,7 +130,7 @@ def test_every_format_comes_back_with_its_geometry(kind: str, odd: Path, tmp_pat
     exact = 1e-3 * (high - low) / 1000 if before.array.dtype.kind == "f" else 0.51
     np.testing.assert_allclose(after.array, low + high - before.array.astype(float), atol=exact)
     again = tmp_path / "again" / path.name
-    translate("negative", made, again, plugin_files=[str(odd)], **options)
+    translate("negative", copy, again, plugin_files=[str(odd)], **options)
     np.testing.assert_allclose(read(again).array, before.array.astype(float), atol=2 * exact)
     assert not list(tmp_path.rglob(".tmp-*"))
 
@@ -178,10 +178,10 @@ def test_slices_are_resized_for_the_translator_and_back(tmp_path: Path) -> None:
     smooth = (100 + rows + 1.5 * columns).astype(np.uint8)
     Image.fromarray(smooth).save(tmp_path / "a.png")
     translate("identity", tmp_path / "a.png", tmp_path / "b.png", size=32)
-    made = read(tmp_path / "b.png").array
-    assert made.shape == smooth.shape
+    output = read(tmp_path / "b.png").array
+    assert output.shape == smooth.shape
     # Inside; at the rim a resized image is extended by its last pixel.
-    assert np.abs(made[3:-3, 3:-3].astype(float) - smooth[3:-3, 3:-3]).max() <= 1.5
+    assert np.abs(output[3:-3, 3:-3].astype(float) - smooth[3:-3, 3:-3]).max() <= 1.5
 
 
 def test_a_folder_is_mirrored_whatever_its_sizes(odd: Path, tmp_path: Path) -> None:
@@ -202,10 +202,10 @@ def test_the_target_has_values_of_its_own(tmp_path: Path) -> None:
     write_nifti(tmp_path / "mr.nii.gz", volume(), dtype=np.uint16)
     options: Any = {"plane": "axial", "window": (0, 900), "target_window": (-1000, 1000)}
     report = translate("identity", tmp_path / "mr.nii.gz", tmp_path / "ct.nii.gz", **options)
-    made = read(tmp_path / "ct.nii.gz").array
+    output = read(tmp_path / "ct.nii.gz").array
     # Hounsfield units do not fit into unsigned integers, but into signed ones.
-    assert made.dtype == np.int16
-    np.testing.assert_allclose(made, volume() / 900 * 2000 - 1000, atol=0.51)
+    assert output.dtype == np.int16
+    np.testing.assert_allclose(output, volume() / 900 * 2000 - 1000, atol=0.51)
     assert report.values == "black is -1000 and white 1000"
     percentiles: Any = {"plane": "axial", "percentiles": (0, 100), "target_window": (0, 1)}
     translate("identity", tmp_path / "mr.nii.gz", tmp_path / "p.nii.gz", **percentiles)
@@ -250,8 +250,8 @@ def trained(suite: Path, toys: Path, tmp_path: Path, **options: Any) -> dict[str
 
 def test_a_trained_translator_makes_what_the_run_made(suite: Path, toys: Path, store: Path, tmp_path: Path) -> None:
     """The source slices of the run, as files, give the pixels that the run stored."""
-    made = trained(suite, toys, tmp_path)
-    attempts = mtbench.load(made["results"], "attempts").to_pylist()
+    training = trained(suite, toys, tmp_path)
+    attempts = mtbench.load(training["results"], "attempts").to_pylist()
     unit = next(a for a in attempts if a["name"] == "translate toy shifted[by=2] seed 1")
     artefact = Store(store).get("translate", unit["artefact"])
     assert artefact is not None
@@ -260,15 +260,15 @@ def test_a_trained_translator_makes_what_the_run_made(suite: Path, toys: Path, s
     for index, image in enumerate(images):
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.fromarray(image).save(tmp_path / "in" / f"{index:02d}.png")
-    translate("shifted:by=2", tmp_path / "in", tmp_path / "out", dataset="toy", seed=1, **made)
+    translate("shifted:by=2", tmp_path / "in", tmp_path / "out", dataset="toy", seed=1, **training)
     output = {read(path).array.tobytes() for path in (tmp_path / "out").iterdir()}
     assert {image.tobytes() for image in np.load(artefact.path / "images.npy")} <= output
 
 
 def test_several_trainings_are_listed_and_one_is_chosen(suite: Path, toys: Path, tmp_path: Path, run_cli: Any) -> None:
-    made = trained(suite, toys, tmp_path)
+    training = trained(suite, toys, tmp_path)
     Image.fromarray(volume((16, 16), 255).astype(np.uint8)).save(tmp_path / "a.png")
-    arguments = (tmp_path / "a.png", tmp_path / "b.png", "--from", made["results"], "--plugin", toys)
+    arguments = (tmp_path / "a.png", tmp_path / "b.png", "--from", training["results"], "--plugin", toys)
     ran = run_cli("translate", "shifted", *arguments)
     assert ran.code == 2
     for text in (
@@ -291,21 +291,23 @@ def test_several_trainings_are_listed_and_one_is_chosen(suite: Path, toys: Path,
 
 def test_folds_are_told_apart(suite: Path, toys: Path, tmp_path: Path, run_cli: Any) -> None:
     setting = ['datasets.toy.split={by="folds",folds=2}']
-    made = trained(suite, toys, tmp_path, settings=setting, datasets=["toy"], translators=["shifted:by=1"], seeds=[0])
+    training = trained(
+        suite, toys, tmp_path, settings=setting, datasets=["toy"], translators=["shifted:by=1"], seeds=[0]
+    )
     Image.fromarray(volume((16, 16), 255).astype(np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(RequestError, match=r"2 of its .* dataset toy, fold 0, seed 0; .* fold 1"):
-        translate("shifted", tmp_path / "a.png", tmp_path / "b.png", **made)
-    translate("shifted", tmp_path / "a.png", tmp_path / "b.png", fold=1, **made)
+        translate("shifted", tmp_path / "a.png", tmp_path / "b.png", **training)
+    translate("shifted", tmp_path / "a.png", tmp_path / "b.png", fold=1, **training)
 
 
 def test_what_results_do_not_hold_is_told(suite: Path, toys: Path, store: Path, tmp_path: Path) -> None:
-    made = trained(suite, toys, tmp_path, translators=["toy-same"], datasets=["toy"])
+    training = trained(suite, toys, tmp_path, translators=["toy-same"], datasets=["toy"])
     image = tmp_path / "a.png"
     Image.fromarray(volume((16, 16), 255).astype(np.uint8)).save(image)
 
     def refused(name: str, **options: Any) -> str:
         with pytest.raises(MtbenchError) as error:
-            translate(name, image, tmp_path / "b.png", **{**made, **options})
+            translate(name, image, tmp_path / "b.png", **{**training, **options})
         assert not (tmp_path / "b.png").exists()
         return str(error.value)
 
@@ -315,7 +317,7 @@ def test_what_results_do_not_hold_is_told(suite: Path, toys: Path, store: Path, 
     assert "both a checkpoint and results" in refused("toy-same", checkpoint=image)
     assert "--from RESULTS" in refused("toy-same", results=None, dataset="toy")
     with pytest.raises(StoreError, match=r"not in the store .*--store"):
-        translate("toy-same", image, tmp_path / "b.png", store=str(tmp_path / "elsewhere"), **made)
+        translate("toy-same", image, tmp_path / "b.png", store=str(tmp_path / "elsewhere"), **training)
 
 
 def network(folder: Path, name: str = "latest_net_G_A.pth") -> Path:
@@ -368,8 +370,8 @@ def test_a_wrong_checkpoint_is_told(suite: Path, toys: Path, store: Path, tmp_pa
     assert "takes no weight file" in refused("toy-shift", weights, RequestError)
     assert "needs no training" in refused("toy-same", weights, RequestError)
     assert "step.npy" in refused("toy-shift", weights.parent, WeightsError)
-    made = trained(suite, toys, tmp_path, translators=["shifted:by=2"], datasets=["toy"], seeds=[0])
-    attempts = mtbench.load(made["results"], "attempts").to_pylist()
+    training = trained(suite, toys, tmp_path, translators=["shifted:by=2"], datasets=["toy"], seeds=[0])
+    attempts = mtbench.load(training["results"], "attempts").to_pylist()
     fit = Store(store).path("fit", next(a for a in attempts if a["stage"] == "fit")["artefact"])
     assert "this is a fit of translator 'toy-shift'" in refused("toy-fixed", fit, RequestError)
     # A fit of the store knows its parameters.
@@ -403,27 +405,29 @@ def test_images_are_cut_and_scaled_as_the_data_set_did(how: str, toys: Path, sto
         write_nifti(tmp_path / "data" / "ct" / f"c{patient}.nii.gz", rng.integers(-900, 900, (6, 24, 20)), "LAS")
     suite = tmp_path / "suite.toml"
     suite.write_text(FOLDER.format(root=tmp_path / "data", source=SOURCES[how]).replace("labels = {}, ", ""))
-    made = trained(suite, toys, tmp_path)
-    given = tmp_path / "data" / "mr" / "m3.nii.gz"
-    report = translate("toy-same", given, tmp_path / "out.nii.gz", **made)
+    training = trained(suite, toys, tmp_path)
+    image = tmp_path / "data" / "mr" / "m3.nii.gz"
+    report = translate("toy-same", image, tmp_path / "out.nii.gz", **training)
     assert report.values == "black is -1000 and white 1000 HU"
     output = read(tmp_path / "out.nii.gz")
     assert output.array.dtype == np.int16
     # Cut again as the data set is, the result shows the stored slices, blurred by the way back and forth.
-    attempts = mtbench.load(made["results"], "attempts").to_pylist()
+    attempts = mtbench.load(training["results"], "attempts").to_pylist()
     data = Store(store).path("prepare", next(a for a in attempts if a["stage"] == "prepare")["artefact"])
     slices = mtbench.store.images.read_slices(data, "source")
     stored = np.load(data / "images-source.npy")[[s.case_id == "m3" for s in slices]]
     params = json.loads((data / "manifest.json").read_text())["unit"]["params"]
-    cut = discover().get("dataset", "folder").create(params).cut(read(given))
-    np.testing.assert_array_equal(mtbench.data.encode(cut.images(read(given)), "uint8"), stored)
-    back = cut.put_back(mtbench.data.decode(stored), read(given), (-1000.0, 1000.0))
+    cut = discover().get("dataset", "folder").create(params).cut(read(image))
+    np.testing.assert_array_equal(mtbench.data.encode(cut.images(read(image)), "uint8"), stored)
+    back = cut.put_back(mtbench.data.decode(stored), read(image), (-1000.0, 1000.0))
     np.testing.assert_allclose(output.array, back.array, atol=0.51)
     assert not np.allclose(back.array[::-1], back.array, atol=50), "the check would see a mirrored volume"
     # What the user says goes over it; another plane does not go.
     with pytest.raises(RequestError, match=r"--plane axial\. Expected sagittal"):
-        translate("toy-same", given, tmp_path / "b.nii.gz", plane="axial", **made)
-    assert translate("toy-same", given, tmp_path / "b.nii.gz", target_window=(0, 255), **made).values.endswith("255")
+        translate("toy-same", image, tmp_path / "b.nii.gz", plane="axial", **training)
+    assert translate("toy-same", image, tmp_path / "b.nii.gz", target_window=(0, 255), **training).values.endswith(
+        "255"
+    )
 
 
 def test_a_translator_of_plain_images_takes_a_volume_in_the_plane_that_is_said(toys: Path, tmp_path: Path) -> None:
@@ -441,16 +445,16 @@ def test_a_translator_of_plain_images_takes_a_volume_in_the_plane_that_is_said(t
     suite.write_text(
         text.replace('"ct/*.nii.gz", plane = "sagittal", measure_unit = "HU"', """"ct/*.png", patient = '([^/]*)$' """)
     )
-    made = trained(suite, toys, tmp_path)
+    training = trained(suite, toys, tmp_path)
     smooth = np.add.outer(np.add.outer(np.arange(6) * 30, np.arange(48)), 2 * np.arange(48)) * 3.0 - 100
-    given = tmp_path / "new.nii.gz"
-    write_nifti(given, smooth, "PIR")
+    image = tmp_path / "new.nii.gz"
+    write_nifti(image, smooth, "PIR")
     with pytest.raises(DataError, match=r"nothing says how to cut it.*--plane"):
-        translate("toy-same", given, tmp_path / "out.nii.gz", **made)
+        translate("toy-same", image, tmp_path / "out.nii.gz", **training)
     with pytest.raises(DataError, match=r"which are black and white.*--window"):
-        translate("toy-same", given, tmp_path / "out.nii.gz", plane="sagittal", **made)
-    report = translate("toy-same", given, tmp_path / "out.nii.gz", plane="sagittal", percentiles=(0, 100), **made)
-    before, after = read(given), read(report.files[0])
+        translate("toy-same", image, tmp_path / "out.nii.gz", plane="sagittal", **training)
+    report = translate("toy-same", image, tmp_path / "out.nii.gz", plane="sagittal", percentiles=(0, 100), **training)
+    before, after = read(image), read(report.files[0])
     np.testing.assert_allclose(after.file_affine, before.file_affine)
     # Made smaller to 24 x 24 pixels, and back.
     assert np.abs(after.array - before.array).mean() < 0.01 * np.ptp(before.array)
@@ -522,8 +526,8 @@ def test_outputs_are_not_replaced_unasked(tmp_path: Path, run_cli: Any) -> None:
     write_series(tmp_path / "series", volume())
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.png").write_text("precious")
-    for given, more in (("a.png", ()), ("series", ("--plane", "axial", "--window", "0,900"))):
-        ran = run_cli("translate", "identity", tmp_path / given, tmp_path / "out", *more)
+    for image, more in (("a.png", ()), ("series", ("--plane", "axial", "--window", "0,900"))):
+        ran = run_cli("translate", "identity", tmp_path / image, tmp_path / "out", *more)
         assert ran.code == 2
         assert "exists already" in ran.err
         assert "--overwrite" in ran.err
@@ -614,12 +618,12 @@ def test_results_and_stores_bring_no_program_along(
         config.write_text(f'''[commands.copy]\nrun = ["{sys.executable}", "-c", "{code}", "{{input}}", "{{output}}"]''')
 
     program("theirs")
-    made = trained(suite, toys, tmp_path, translators=["command:copy"], datasets=["toy"], config=str(config))
+    training = trained(suite, toys, tmp_path, translators=["command:copy"], datasets=["toy"], config=str(config))
     (tmp_path / "theirs").unlink()
     with pytest.raises(RequestError, match=r"mtbench\.toml"):
-        translate("command", tmp_path / "a.png", tmp_path / "b.png", **made)
+        translate("command", tmp_path / "a.png", tmp_path / "b.png", **training)
     program("mine")
-    translate("command", tmp_path / "a.png", tmp_path / "b.png", config=str(config), **made)
+    translate("command", tmp_path / "a.png", tmp_path / "b.png", config=str(config), **training)
     assert (tmp_path / "mine").exists()
     assert not (tmp_path / "theirs").exists()
 
@@ -630,19 +634,19 @@ def test_the_batch_size_changes_nothing_and_noise_goes_by_name(toys: Path, tmp_p
         Image.fromarray(volume((8, 8), 255).astype(np.uint8)).save(tmp_path / "in" / f"{name}.png")
     shutil.copytree(tmp_path / "in", tmp_path / "one")
     (tmp_path / "one" / "a.png").unlink()
-    made = []
-    for given, out, options in (
+    outputs = []
+    for image, out, options in (
         ("in", "o1", {"batch_size": 1}),
         ("in", "o2", {}),
         ("one", "o3", {}),
         ("in", "o4", {"seed": 1}),
     ):
-        translate("toy-noisy", tmp_path / given, tmp_path / out, plugin_files=[str(toys)], **options)  # type: ignore[arg-type]
-        made.append({p.name: read(p).array.tobytes() for p in (tmp_path / out).iterdir()})
-    assert made[0] == made[1]
-    assert made[2] == {name: made[0][name] for name in ("b.png", "c.png")}
-    assert not set(made[3].values()) & set(made[0].values())
-    assert len(set(made[0].values())) == 3
+        translate("toy-noisy", tmp_path / image, tmp_path / out, plugin_files=[str(toys)], **options)  # type: ignore[arg-type]
+        outputs.append({p.name: read(p).array.tobytes() for p in (tmp_path / out).iterdir()})
+    assert outputs[0] == outputs[1]
+    assert outputs[2] == {name: outputs[0][name] for name in ("b.png", "c.png")}
+    assert not set(outputs[3].values()) & set(outputs[0].values())
+    assert len(set(outputs[0].values())) == 3
 
 
 def test_the_command_line_and_python_have_the_same_names() -> None:
@@ -653,13 +657,13 @@ def test_the_command_line_and_python_have_the_same_names() -> None:
 
 
 def test_on_real_files(data_folder: Path, tmp_path: Path, odd: Path) -> None:
-    for given, options in (
+    for image, options in (
         ("spine_crops/sample_ct/sub-ct_label-22_ct.nii.gz", {"plane": "sagittal", "window": (-1100, 2000)}),
         ("dicom_mr_series", {"plane": "coronal", "percentiles": (0, 100)}),
     ):
-        made = tmp_path / Path(given).name
-        translate("negative", data_folder / given, made, plugin_files=[str(odd)], **options)  # type: ignore[arg-type]
-        before, after = read(data_folder / given), read(made)
+        output = tmp_path / Path(image).name
+        translate("negative", data_folder / image, output, plugin_files=[str(odd)], **options)  # type: ignore[arg-type]
+        before, after = read(data_folder / image), read(output)
         total = before.array.astype(int) + after.array
         assert total.min() == total.max()
         np.testing.assert_array_equal(before.file_affine, after.file_affine)

@@ -74,11 +74,11 @@ def test_maskgan_generator(parity: ModuleType, channels: int) -> None:
 def test_unsb_sampler_with_given_noise(parity: ModuleType, channels: int) -> None:
     name = f"unsb_{channels}ch"
     network = loaded(BridgeGenerator(channels), parity, name)
-    given, expected = parity.inputs(name, 1), parity.expected(name)
+    inputs, expected = parity.inputs(name, 1), parity.expected(name)
     # The walk draws z, then for each later step first the bridge's noise and then z.
-    stream = [given["z"][0]]
+    stream = [inputs["z"][0]]
     for t in range(1, 5):
-        stream += [given["noise"][t], given["z"][t]]
+        stream += [inputs["noise"][t], inputs["z"][t]]
 
     def walk(source: Tensor) -> list[Tensor]:
         draws = iter(stream)
@@ -91,12 +91,12 @@ def test_unsb_sampler_with_given_noise(parity: ModuleType, channels: int) -> Non
         with torch.inference_mode():
             return [predicted for _, predicted in Bridge().walk(network, source, 5, draw)]
 
-    steps = walk(given["x"])
-    nudged = given["x"].clone()
+    steps = walk(inputs["x"])
+    nudged = inputs["x"].clone()
     nudged[:, :, 32, 32] = torch.nextafter(nudged[:, :, 32, 32], torch.tensor(2.0))
     moved = walk(nudged)
     network.double()
-    exact = walk(given["x"].double())
+    exact = walk(inputs["x"].double())
     assert worst(steps[0], expected["step1"]) < TOLERANCE
     # In float32 the fifth step is not determined to 2e-5: the last bit of one input pixel moves it by more, and the
     # original's own is further than that from what float64 gives. So ours may be as far from float64 as theirs is.
@@ -247,5 +247,5 @@ def test_a_kept_spectral_weight_is_made_anew_when_what_it_is_made_of_changes() -
     with torch.no_grad():
         assert not torch.equal(layer.weight(), before)
     with torch.inference_mode():
-        made = SpectralConv2d(2, 3, 3).eval()
-        assert made.weight() is made.weight()
+        output = SpectralConv2d(2, 3, 3).eval()
+        assert output.weight() is output.weight()

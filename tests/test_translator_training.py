@@ -35,14 +35,14 @@ TASK = Task("toy", labels={1: "disc"}, masks=frozenset({"source", "target"}))
 
 
 def spec(name: str) -> TranslatorSpec:
-    (found,) = import_module(f"mtbench_plugins.translators.{name}").mtbench_translators()
-    assert isinstance(found, TranslatorSpec)
-    return found
+    (entry,) = import_module(f"mtbench_plugins.translators.{name}").mtbench_translators()
+    assert isinstance(entry, TranslatorSpec)
+    return entry
 
 
-def translator(name: str, **given: Any) -> Any:
+def translator(name: str, **fields: Any) -> Any:
     module, _, attribute = spec(name).factory.partition(":")
-    params = complete({**SMALL[name], **given}, spec(name).params, name)
+    params = complete({**SMALL[name], **fields}, spec(name).params, name)
     return getattr(import_module(module), attribute)(**params)
 
 
@@ -76,19 +76,19 @@ def data(name: str, n: int = 4, side: int | None = None) -> TrainingData:
 
 
 def batch(side: int, n: int = 3) -> Batch:
-    found = images("source", n, side, 2, "test")
-    return Batch(found.tensor(), found.slices, found.mask_tensor())
+    slices = images("source", n, side, 2, "test")
+    return Batch(slices.tensor(), slices.slices, slices.mask_tensor())
 
 
-def context(**given: Any) -> Context:
-    return Context(task=TASK, seed=5, **given)
+def context(**fields: Any) -> Context:
+    return Context(task=TASK, seed=5, **fields)
 
 
 @pytest.fixture(scope="module", params=list(SMALL))
 def fitted(request: pytest.FixtureRequest) -> Any:
-    made = translator(request.param, steps=3)
-    made.fit(data(request.param), context())
-    return made
+    model = translator(request.param, steps=3)
+    model.fit(data(request.param), context())
+    return model
 
 
 def test_a_few_steps_leave_finite_losses_and_images(fitted: Any) -> None:
@@ -108,31 +108,31 @@ def test_a_few_steps_leave_finite_losses_and_images(fitted: Any) -> None:
     )
     assert all(math.isfinite(entry.value) for entry in fitted.history.entries)
     assert len(fitted.history.samples) >= 2
-    made = fitted.translate(batch(size(fitted.name)), context())
-    assert made.shape == (3, 1, size(fitted.name), size(fitted.name))
-    assert bool(((made >= 0) & (made <= 1)).all())
+    output = fitted.translate(batch(size(fitted.name)), context())
+    assert output.shape == (3, 1, size(fitted.name), size(fitted.name))
+    assert bool(((output >= 0) & (output <= 1)).all())
 
 
 def test_save_and_load_give_identical_images(fitted: Any, tmp_path: Path) -> None:
     fitted.save(tmp_path)
-    given = batch(size(fitted.name))
-    expected = fitted.translate(given, context())
+    inputs = batch(size(fitted.name))
+    expected = fitted.translate(inputs, context())
     again = translator(fitted.name)
     again.load(tmp_path)
-    assert torch.equal(again.translate(given, context()), expected)
+    assert torch.equal(again.translate(inputs, context()), expected)
     assert (tmp_path / "losses.parquet").is_file()
     # What was trained is a file as the original writes it.
     (file,) = tmp_path.glob("*.pth")
     official = translator(fitted.name, checkpoint=str(file))
-    assert torch.equal(official.translate(given, context()), expected)
+    assert torch.equal(official.translate(inputs, context()), expected)
 
 
 def test_a_slice_is_translated_alike_at_any_batch_size(fitted: Any) -> None:
-    given = batch(size(fitted.name))
-    together = fitted.translate(given, context())
-    assert given.masks is not None
+    inputs = batch(size(fitted.name))
+    together = fitted.translate(inputs, context())
+    assert inputs.masks is not None
     for i in range(3):
-        alone = Batch(given.source[i : i + 1], given.slices[i : i + 1], given.masks[i : i + 1])
+        alone = Batch(inputs.source[i : i + 1], inputs.slices[i : i + 1], inputs.masks[i : i + 1])
         torch.testing.assert_close(fitted.translate(alone, context()), together[i : i + 1], atol=1e-5, rtol=0)
 
 
@@ -141,8 +141,8 @@ def test_sizes_that_are_no_multiple_are_padded_and_cut_back(fitted: Any, side: t
     rng = np.random.default_rng(0)
     source = torch.from_numpy(rng.random((1, 1, *side), dtype=np.float32))
     masks = torch.from_numpy(rng.integers(0, 2, (1, *side)))
-    made = fitted.translate(Batch(source, (Slice("a", "p", "c"),), masks), context())
-    assert made.shape == source.shape
+    output = fitted.translate(Batch(source, (Slice("a", "p", "c"),), masks), context())
+    assert output.shape == source.shape
 
 
 def test_images_that_are_too_small_are_refused(fitted: Any) -> None:
@@ -204,17 +204,17 @@ translator("cyclegan", steps=6).fit(data("cyclegan", n=2), context(checkpoints=k
 def test_masks_are_not_needed(name: str) -> None:
     bare = data(name, n=2)
     sides = {key: replace(value, masks=None) for key, value in vars(bare).items() if isinstance(value, ImageSet)}
-    made = translator(name, steps=1)
-    made.fit(replace(bare, **sides), context())
-    given = batch(size(name), 1)
-    assert made.translate(Batch(given.source, given.slices), context()).shape == given.source.shape
+    model = translator(name, steps=1)
+    model.fit(replace(bare, **sides), context())
+    inputs = batch(size(name), 1)
+    assert model.translate(Batch(inputs.source, inputs.slices), context()).shape == inputs.source.shape
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_one_training_image_is_enough(name: str) -> None:
-    made = translator(name, steps=1)
-    made.fit(data(name, n=1), context())
-    assert bool(torch.isfinite(made.translate(batch(size(name), 1), context())).all())
+    model = translator(name, steps=1)
+    model.fit(data(name, n=1), context())
+    assert bool(torch.isfinite(model.translate(batch(size(name), 1), context())).all())
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -225,17 +225,17 @@ def test_a_diverging_learning_rate_is_stopped(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cyclegan", "maskgan", "unsb"])
 def test_three_channels_inside_are_one_outside(name: str) -> None:
-    made = translator(name, steps=1, channels=3)
-    made.fit(data(name, n=1), context())
-    assert made.translate(batch(32, 1), context()).shape == (1, 1, 32, 32)
+    model = translator(name, steps=1, channels=3)
+    model.fit(data(name, n=1), context())
+    assert model.translate(batch(32, 1), context()).shape == (1, 1, 32, 32)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_half_precision_changes_little(name: str) -> None:
-    made = translator(name, steps=1)
-    made.fit(data(name, n=1), context(precision="bf16"))
-    given = batch(size(name), 1)
-    full, half = (made.translate(given, context(precision=p)) for p in ("fp32", "bf16"))
+    model = translator(name, steps=1)
+    model.fit(data(name, n=1), context(precision="bf16"))
+    inputs = batch(size(name), 1)
+    full, half = (model.translate(inputs, context(precision=p)) for p in ("fp32", "bf16"))
     torch.testing.assert_close(full, half, atol=0.05, rtol=0)
 
 
@@ -250,12 +250,12 @@ def test_data_that_cannot_be_trained_on(name: str) -> None:
 
 
 def test_unsb_is_seeded_and_refuses_more_steps_than_it_has() -> None:
-    made = translator("unsb", steps=2, time_conditioning="corrected", nce_layers=[0, 4, 99])
-    made.fit(data("unsb"), context())
-    given = batch(32)
-    first = made.translate(given, context())
-    assert torch.equal(first, made.translate(given, context()))
-    assert not torch.equal(first, made.translate(given, Context(task=TASK, seed=6)))
+    model = translator("unsb", steps=2, time_conditioning="corrected", nce_layers=[0, 4, 99])
+    model.fit(data("unsb"), context())
+    inputs = batch(32)
+    first = model.translate(inputs, context())
+    assert torch.equal(first, model.translate(inputs, context()))
+    assert not torch.equal(first, model.translate(inputs, Context(task=TASK, seed=6)))
     with pytest.raises(ParamError, match="nfe is 6"):
         translator("unsb", nfe=6)
     with pytest.raises(ParamError, match="nce_layers"):
@@ -263,15 +263,15 @@ def test_unsb_is_seeded_and_refuses_more_steps_than_it_has() -> None:
 
 
 def test_spade_refuses_labels_beyond_the_table() -> None:
-    given = data("spade")
-    assert given.target_train is not None
-    assert given.target_train.masks is not None
-    given.target_train.masks[given.target_train.masks == 1] = 255
+    training = data("spade")
+    assert training.target_train is not None
+    assert training.target_train.masks is not None
+    training.target_train.masks[training.target_train.masks == 1] = 255
     with pytest.raises(DataError, match=r"value 255.*black and white masks"):
-        translator("spade", steps=1).fit(given, context())
-    given.target_train.masks[given.target_train.masks == 255] = 3
+        translator("spade", steps=1).fit(training, context())
+    training.target_train.masks[training.target_train.masks == 255] = 3
     with pytest.raises(DataError, match=r"value 3.*label values 0, 1"):
-        translator("spade", steps=1).fit(given, context())
+        translator("spade", steps=1).fit(training, context())
     labels = Labels(TASK)
     with pytest.raises(DataError, match="source domain hold the value 300"):
         labels.one_hot(torch.tensor([[[0, 300]]]), "source")
@@ -289,11 +289,11 @@ def test_spade_takes_no_part_without_masks() -> None:
     assert supports(TASK) is None
     assert "source and target domain has none" in str(supports(Task("bare")))
     assert "target domain has none" in str(supports(Task("half", labels={1: "a"}, masks=frozenset({"source"}))))
-    made = translator("spade", steps=1)
-    made.fit(data("spade"), context())
+    model = translator("spade", steps=1)
+    model.fit(data("spade"), context())
     bare = Batch(torch.rand(1, 1, 64, 64), (Slice("a", "p", "c"),))
     with pytest.raises(DataError, match="there are none"):
-        made.translate(bare, context())
+        model.translate(bare, context())
 
 
 def test_spade_says_when_the_vgg_loss_is_left_out_and_uses_it_when_not(tmp_path: Path) -> None:
@@ -308,23 +308,23 @@ def test_spade_says_when_the_vgg_loss_is_left_out_and_uses_it_when_not(tmp_path:
         shapes = {k: v.shape for k, v in vgg19(weights=None).features.state_dict().items()}
     torch.manual_seed(0)
     torch.save({f"features.{k}": 0.05 * torch.randn(s) for k, s in shapes.items()}, file)
-    found = context(find_weights=lambda name: file if name == "vgg19-imagenet" else tmp_path)
-    made = translator("spade", steps=1)
-    made.fit(data("spade", n=1), found)
-    assert found.log == []
-    assert made.history.values("VGG")[0] > 0
+    here = context(find_weights=lambda name: file if name == "vgg19-imagenet" else tmp_path)
+    model = translator("spade", steps=1)
+    model.fit(data("spade", n=1), here)
+    assert here.log == []
+    assert model.history.values("VGG")[0] > 0
 
 
 def test_coarse_masks_cover_the_anatomy_and_little_else() -> None:
-    given = images("source", 4, 64)
-    assert given.masks is not None
-    made = backgrounds(given)
-    assert made.dtype == np.uint8
-    assert not (made[given.masks == 1]).any()
-    assert 0.5 < made.mean() < 1 - given.masks.mean()
-    exact = backgrounds(given, dilation=0)
+    images_ = images("source", 4, 64)
+    assert images_.masks is not None
+    masks = backgrounds(images_)
+    assert masks.dtype == np.uint8
+    assert not (masks[images_.masks == 1]).any()
+    assert 0.5 < masks.mean() < 1 - images_.masks.mean()
+    exact = backgrounds(images_, dilation=0)
     # Opening with a cross takes at most single pixels off a disc.
-    assert np.mean(exact == 1 - given.masks) > 0.99
+    assert np.mean(exact == 1 - images_.masks) > 0.99
 
 
 def test_coarse_masks_fill_holes_and_drop_specks_but_keep_parts_joined_in_another_slice() -> None:
@@ -334,21 +334,21 @@ def test_coarse_masks_fill_holes_and_drop_specks_but_keep_parts_joined_in_anothe
     stored[1, 4:28, 4:12] = stored[1, 4:28, 20:28] = 100
     stored[1, 30, 30] = 100
     slices = tuple(Slice(str(i), "p", "c", i) for i in range(2))
-    made = backgrounds(ImageSet(stored, slices, None, TASK, "source", "train"), dilation=0)
-    assert not made[0, 5:27, 5:27].any()
-    assert not made[1, 5:27, 5:11].any()
-    assert not made[1, 5:27, 21:27].any()
-    assert made[1, 30, 30] == 1
-    assert made[1, 5:27, 13:19].all()
+    masks = backgrounds(ImageSet(stored, slices, None, TASK, "source", "train"), dilation=0)
+    assert not masks[0, 5:27, 5:27].any()
+    assert not masks[1, 5:27, 5:11].any()
+    assert not masks[1, 5:27, 21:27].any()
+    assert masks[1, 30, 30] == 1
+    assert masks[1, 5:27, 13:19].all()
 
 
 def test_coarse_masks_of_ct_lie_at_a_fixed_hounsfield_value() -> None:
     stored = np.full((1, 32, 32), 20, dtype=np.uint8)
     stored[0, 8:24, 8:24] = 120
     ct = Slice("a", "p", "c", window=(-1000.0, 1000.0), measure_unit="HU")
-    made = backgrounds(ImageSet(stored, (ct,), None, TASK, "target", "train"), dilation=0)
-    assert made[0, 0, 0] == 1
-    assert made[0, 16, 16] == 0
+    masks = backgrounds(ImageSet(stored, (ct,), None, TASK, "target", "train"), dilation=0)
+    assert masks[0, 0, 0] == 1
+    assert masks[0, 16, 16] == 0
 
 
 def test_maskgan_pairs_slices_of_like_position() -> None:

@@ -48,10 +48,10 @@ def target() -> mtbench.ImageSet:
     return image_set((255 * rng.beta(4, 2, (5, 40, 32))).astype(np.uint8), "target")
 
 
-def fitted(found: Registration, target: mtbench.ImageSet, **params: Any) -> Any:
-    made = found.create(params)
-    made.fit(mtbench.TrainingData(TASK, target_train=target), Context())
-    return made
+def fitted(registration: Registration, target: mtbench.ImageSet, **params: Any) -> Any:
+    translator = registration.create(params)
+    translator.fit(mtbench.TrainingData(TASK, target_train=target), Context())
+    return translator
 
 
 def test_identity_changes_nothing(translators: dict[str, Registration], source: mtbench.ImageSet) -> None:
@@ -67,9 +67,9 @@ def test_histogram_matching_agrees_with_scikit_image(
     scikit-image puts a grey value at the upper end of its ranks, we at the middle; on 8-bit images the two agree to
     one grey level for nearly all pixels. In the sparse tail of the target one rank more or less is several levels.
     """
-    made = fitted(translators["histogram"], target, levels=4096).translate(batch_of(source), Context()).numpy()[:, 0]
+    output = fitted(translators["histogram"], target, levels=4096).translate(batch_of(source), Context()).numpy()[:, 0]
     pooled = target.images.reshape(1, -1)
-    for ours, image in zip(255 * made, source.images, strict=True):
+    for ours, image in zip(255 * output, source.images, strict=True):
         theirs = match_histograms(image.reshape(1, -1), pooled).reshape(image.shape)
         difference = np.abs(ours - theirs)
         assert np.median(difference) < 0.6
@@ -83,10 +83,10 @@ def test_histogram_matching_agrees_with_scikit_image(
 def test_histogram_keeps_order_ties_and_range(
     translators: dict[str, Registration], source: mtbench.ImageSet, target: mtbench.ImageSet
 ) -> None:
-    made = fitted(translators["histogram"], target, levels=64).translate(batch_of(source), Context()).numpy()[:, 0]
-    assert made.dtype == np.float32
-    assert 0 <= made.min() <= made.max() <= 1
-    for ours, image in zip(made, source.images, strict=True):
+    output = fitted(translators["histogram"], target, levels=64).translate(batch_of(source), Context()).numpy()[:, 0]
+    assert output.dtype == np.float32
+    assert 0 <= output.min() <= output.max() <= 1
+    for ours, image in zip(output, source.images, strict=True):
         by_value = [ours[image == value] for value in np.unique(image)]
         assert all(np.ptp(group) == 0 for group in by_value)
         assert (np.diff([group[0] for group in by_value]) >= 0).all()
@@ -94,8 +94,8 @@ def test_histogram_keeps_order_ties_and_range(
 
 def test_histogram_of_constant_images(translators: dict[str, Registration], target: mtbench.ImageSet) -> None:
     flat = image_set(np.full((2, 8, 8), 7, np.uint8), "source")
-    made = fitted(translators["histogram"], target, levels=64).translate(batch_of(flat), Context())
-    assert torch.isfinite(made).all()
+    output = fitted(translators["histogram"], target, levels=64).translate(batch_of(flat), Context())
+    assert torch.isfinite(output).all()
     onto = fitted(translators["histogram"], flat, levels=64).translate(batch_of(target), Context())
     np.testing.assert_allclose(onto.numpy(), 7 / 255, atol=1e-6)
 
@@ -103,12 +103,12 @@ def test_histogram_of_constant_images(translators: dict[str, Registration], targ
 def test_histogram_is_saved_and_loaded(
     translators: dict[str, Registration], source: mtbench.ImageSet, target: mtbench.ImageSet, tmp_path: Path
 ) -> None:
-    made = fitted(translators["histogram"], target, levels=64)
-    made.save(tmp_path)
+    translator = fitted(translators["histogram"], target, levels=64)
+    translator.save(tmp_path)
     again = translators["histogram"].create({"levels": 64})
     again.load(tmp_path)
     batch = batch_of(source)
-    assert torch.equal(made.translate(batch, Context()), again.translate(batch, Context()))
+    assert torch.equal(translator.translate(batch, Context()), again.translate(batch, Context()))
 
 
 def precomputed(translators: dict[str, Registration], folder: Path | None) -> Any:
@@ -120,8 +120,8 @@ def precomputed(translators: dict[str, Registration], folder: Path | None) -> An
 def test_precomputed_finds_images_by_slice_or_by_file(
     naming: str, ending: str, translators: dict[str, Registration], source: mtbench.ImageSet, tmp_path: Path
 ) -> None:
-    made = 255 - np.asarray(source.images)
-    for n, image in enumerate(made):
+    output = 255 - np.asarray(source.images)
+    for n, image in enumerate(output):
         path = tmp_path / (naming.format(n=n) + ending)
         path.parent.mkdir(exist_ok=True)
         if ending == ".npy":
@@ -130,7 +130,7 @@ def test_precomputed_finds_images_by_slice_or_by_file(
             Image.fromarray(image).save(path)
     result = precomputed(translators, tmp_path).translate(batch_of(source), Context())
     assert result.dtype == torch.float32
-    np.testing.assert_allclose(result.numpy()[:, 0], made / 255, atol=1e-6)
+    np.testing.assert_allclose(result.numpy()[:, 0], output / 255, atol=1e-6)
 
 
 def test_precomputed_reads_sixteen_bits(

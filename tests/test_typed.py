@@ -50,12 +50,12 @@ def test_raw_values_get_the_types_of_the_declaration() -> None:
         "span": [1, 2], "twice": 4, "words": ["a", "b"], "file": "x/y", "labels": {"3": "bone"}, "sides": ["s", "s"],
         "ratio": 2, "inner": {"share": 0.25},
     }  # fmt: skip
-    made = table(**raw)
-    assert made == Table(
+    record = table(**raw)
+    assert record == Table(
         "x", span=(1, 2), twice=8, words=("a", "b"), file=Path("x/y"), labels={3: "bone"}, sides=frozenset({"s"}),
         ratio=2.0, inner=Inner(0.25),
     )  # fmt: skip
-    assert isinstance(made.ratio, float)
+    assert isinstance(record.ratio, float)
 
 
 @pytest.mark.parametrize(
@@ -87,20 +87,20 @@ def test_what_does_not_fit_is_named_with_its_place(raw: dict[str, Any], message:
 
 
 def test_only_some_fields_may_be_there() -> None:
-    made = read(Table, {"name": "x"}, SAYS, lambda key: "file", ("name", "size"), ratio=0.5)
-    assert made == Table("x", ratio=0.5)
+    record = read(Table, {"name": "x"}, SAYS, lambda key: "file", ("name", "size"), ratio=0.5)
+    assert record == Table("x", ratio=0.5)
     with pytest.raises(RequestError, match=r"no key 'kind'\. Expected one of name, size\."):
         read(Table, {"name": "x", "kind": "fancy"}, SAYS, lambda key: "file", ("name", "size"))
 
 
 def test_records_come_back_from_json() -> None:
-    made = Table("x", "fancy", span=(1, 2), labels={3: "bone"}, sides=frozenset("ab"), inner=Inner(0.75))
-    written = made.to_json()
+    record = Table("x", "fancy", span=(1, 2), labels={3: "bone"}, sides=frozenset("ab"), inner=Inner(0.75))
+    written = record.to_json()
     assert written == {
         "name": "x", "kind": "fancy", "span": [1, 2], "labels": {"3": "bone"}, "sides": ["a", "b"],
         "inner": {"share": 0.75},
     }  # fmt: skip
-    assert Table.from_json(written) == made
+    assert Table.from_json(written) == record
     for raw, message in (
         ({"name": "x", "nome": 1}, "Table has no field 'nome'"),
         ({"name": "x", "size": "1"}, "Table.size is '1', expected a value of type int"),

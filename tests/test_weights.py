@@ -39,7 +39,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.cut_after = []
-        self.asked: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, str | None]] = []
 
     @property
     def url(self) -> str:
@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = self.server
         wanted = self.headers.get("Range")
-        server.asked.append((self.path, wanted))
+        server.requests.append((self.path, wanted))
         if server.status != 200 or self.path.startswith("/gone"):
             self.send_error(server.status if server.status != 200 else 404)
             return
@@ -170,16 +170,16 @@ def test_fetch_puts_a_checked_file_in_place(catalogued: Path, folder: Path, serv
     assert weights.find("whole") == path
     assert seen[-1] == (len(CONTENT), len(CONTENT))
     # The first address is gone, the second one answered; nothing half-done stays.
-    assert [asked for asked, _ in server.asked] == ["/gone/whole.pth", "/whole.pth"]
+    assert [request for request, _ in server.requests] == ["/gone/whole.pth", "/whole.pth"]
     assert [p.name for p in folder.iterdir()] == ["whole-file.pth"]
     weights.fetch("whole")
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_a_broken_connection_is_taken_up_where_it_stopped(catalogued: Path, server: Server) -> None:
     server.cut_after = [300_000, 400_000]
     assert weights.fetch("prefix").read_bytes() == CONTENT
-    assert [wanted for _, wanted in server.asked] == [None, "bytes=300000-", "bytes=700000-"]
+    assert [wanted for _, wanted in server.requests] == [None, "bytes=300000-", "bytes=700000-"]
 
 
 def test_the_next_call_goes_on_with_what_came(catalogued: Path, folder: Path, server: Server) -> None:
@@ -187,14 +187,14 @@ def test_the_next_call_goes_on_with_what_came(catalogued: Path, folder: Path, se
     with pytest.raises(WeightsError, match=r"broke off 3 times, after 3,000 bytes.*Try again"):
         weights.fetch("prefix")
     assert weights.fetch("prefix").read_bytes() == CONTENT
-    assert server.asked[-1][1] == "bytes=3000-"
+    assert server.requests[-1][1] == "bytes=3000-"
 
 
 def test_a_server_without_ranges_starts_anew(catalogued: Path, folder: Path, server: Server) -> None:
     server.ranges = False
     server.cut_after = [300_000]
     assert weights.fetch("prefix").read_bytes() == CONTENT
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_a_part_that_is_already_whole_is_used(catalogued: Path, folder: Path, server: Server) -> None:
@@ -419,7 +419,7 @@ def test_what_one_address_sent_is_not_gone_on_with_at_the_next(
     monkeypatch.setattr(weights, "resource_path", lambda name: path)
     assert weights.fetch("two").read_bytes() == CONTENT
     liar.close()
-    assert server.asked == [("/two", None)]
+    assert server.requests == [("/two", None)]
     assert [p.name for p in folder.iterdir()] == ["two.pth"]
 
 

@@ -35,7 +35,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("asked", "count", "found"),
+    ("name", "count", "device"),
     [
         (None, 0, "cpu"),
         (None, 2, "cuda:0"),
@@ -47,13 +47,13 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Any:
         ("cuda:11", 12, "cuda:11"),
     ],
 )
-def test_what_a_device_stands_for(gpus: Any, asked: str | None, count: int, found: str) -> None:
+def test_what_a_device_stands_for(gpus: Any, name: str | None, count: int, device: str) -> None:
     gpus(count)
-    assert resolve_device(asked) == found
+    assert resolve_device(name) == device
 
 
 @pytest.mark.parametrize(
-    ("asked", "count", "visible", "message"),
+    ("name", "count", "visible", "message"),
     [
         ("cuda:7", 2, None, rf"no GPU 'cuda:7' on this machine: {TWO}. Expected cuda, or one of cuda:0 to cuda:1\.$"),
         ("cuda:2", 2, "3,5", rf"no GPU 'cuda:2' .*: {TWO} with CUDA_VISIBLE_DEVICES='3,5'. Expected cuda, or one of"),
@@ -71,10 +71,10 @@ def test_what_a_device_stands_for(gpus: Any, asked: str | None, count: int, foun
         ),
     ],
 )
-def test_a_device_that_is_refused(gpus: Any, asked: str, count: int, visible: str | None, message: str) -> None:
+def test_a_device_that_is_refused(gpus: Any, name: str, count: int, visible: str | None, message: str) -> None:
     gpus(count, visible)
     with pytest.raises(RequestError, match=message):
-        resolve_device(asked)
+        resolve_device(name)
 
 
 @pytest.mark.parametrize("executor", ["local", "local:start=spawn", "inline"])
@@ -174,7 +174,7 @@ with open(log, "w") as requests:
 
 
 @pytest.mark.parametrize(
-    ("device", "found", "visible", "given"),
+    ("device", "count", "visible", "expected"),
     [
         ("cuda:1", 2, None, ["1", "1", "1", "1"]),
         ("cuda:1", 3, "4,GPU-7, 6", ["GPU-7"] * 4),
@@ -184,18 +184,18 @@ with open(log, "w") as requests:
     ],
 )
 def test_the_gpus_of_local_units(
-    submitted: Any, gpus: Any, device: str, found: int, visible: str | None, given: list[str]
+    submitted: Any, gpus: Any, device: str, count: int, visible: str | None, expected: list[str]
 ) -> None:
-    gpus(found, visible)
-    assert submitted(device, found) == [(name, "cuda:0") for name in given]
+    gpus(count, visible)
+    assert submitted(device, count) == [(name, "cuda:0") for name in expected]
 
 
 def test_local_units_without_a_gpu(submitted: Any, gpus: Any) -> None:
     assert submitted("", 0) == [(None, "")] * 4
     assert submitted("cpu", 2) == [(None, "cpu")] * 4
-    for device, found in (("cuda:7", 2), ("cuda", 0)):
+    for device, count in (("cuda:7", 2), ("cuda", 0)):
         with pytest.raises(RequestError, match=f"no GPU '{device}'"):
-            submitted(device, found)
+            submitted(device, count)
 
 
 def test_other_verbs_in_python(gpus: Any, tmp_path: Path) -> None:

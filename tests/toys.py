@@ -298,10 +298,10 @@ class Greedy(Noisy):
     def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> Any:
         import torch
 
-        made = super().translate(batch, context)
+        output = super().translate(batch, context)
         if len(batch) > self.room:
             raise torch.OutOfMemoryError("out of memory (simulated)")
-        return made
+        return output
 
 
 class Masked:
@@ -337,8 +337,8 @@ class Threshold:
         record(f"fit threshold on {data.train.domain}")
         images, masks = data.train.floats()[:, 0], np.asarray(data.train.masks)
         self.at = float(images[masks == 1].mean() + images[masks == 0].mean()) / 2
-        found, true = data.validation.floats()[:, 0] > self.at, np.asarray(data.validation.masks) == 1
-        self.dice = float((2 * (found & true).sum((1, 2)) / (found.sum((1, 2)) + true.sum((1, 2)))).mean())
+        guess, true = data.validation.floats()[:, 0] > self.at, np.asarray(data.validation.masks) == 1
+        self.dice = float((2 * (guess & true).sum((1, 2)) / (guess.sum((1, 2)) + true.sum((1, 2)))).mean())
 
     def save(self, folder: Path) -> None:
         np.save(folder / "at.npy", self.at)
@@ -369,8 +369,8 @@ class Overlap:
         assert inputs.predicted_masks is not None
         assert inputs.reference_masks is not None
         assert inputs.candidate is not None
-        found, true = np.asarray(inputs.predicted_masks) == 1, np.asarray(inputs.reference_masks) == 1
-        values = 2 * (found & true).sum((1, 2)) / (found.sum((1, 2)) + true.sum((1, 2)))
+        guess, true = np.asarray(inputs.predicted_masks) == 1, np.asarray(inputs.reference_masks) == 1
+        values = 2 * (guess & true).sum((1, 2)) / (guess.sum((1, 2)) + true.sum((1, 2)))
         ids = tuple(s.slice_id for s in inputs.candidate.slices)
         cases = mtbench.Cases("slice", ids, inputs.candidate.patients, values)
         return mtbench.Score(float(values.mean()), "blob", cases)

@@ -33,8 +33,8 @@ class Hostile:
         self.buffer: Any = None
 
     def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> Any:
-        made = self.does(batch, context)
-        return batch.source if made is None else made
+        output = self.does(batch, context)
+        return batch.source if output is None else output
 
     def nothing(self, batch: Any, context: Any) -> None:
         """Its work only."""
@@ -128,15 +128,15 @@ class Hostile:
         """Memory that a thread goes on writing to."""
         import torch
 
-        made = batch.source.clone()
+        output = batch.source.clone()
 
         def write() -> None:
             with torch.inference_mode():
                 while True:
-                    made.uniform_(0, 1)
+                    output.uniform_(0, 1)
 
         threading.Thread(target=write, daemon=True).start()
-        return made
+        return output
 
     def patch(self, batch: Any, context: Any) -> None:
         import numpy as np

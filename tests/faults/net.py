@@ -46,8 +46,8 @@ class Net:
 
             def step(self, step: Any) -> None:
                 def loss(part: Any) -> Any:
-                    made = self.networks["G"](part["source"])
-                    return {"G": (made.mean((1, 2, 3)) - part["target"].mean((1, 2, 3))).square().mean()}
+                    output = self.networks["G"](part["source"])
+                    return {"G": (output.mean((1, 2, 3)) - part["target"].mean((1, 2, 3))).square().mean()}
 
                 step.update("G", loss)
 
