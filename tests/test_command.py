@@ -419,12 +419,12 @@ def test_what_translate_all_yields_is_checked(wrong: str, tmp_path: Path) -> Non
     class Odd:
         def translate_all(self, images: ImageSet, context: Context) -> Any:
             assert images.masks is None, "only a conditional translator is shown masks"
-            translator = list(images.floats()[:, 0])
+            outputs = list(images.floats()[:, 0])
             yield from {
-                "too-few": translator[:-1],
-                "too-many": [*translator, translator[0]],
-                "shape": [translator[0][:-1]],
-                "nan": [translator[0], translator[1] * np.nan, *translator[2:]],
+                "too-few": outputs[:-1],
+                "too-many": [*outputs, outputs[0]],
+                "shape": [outputs[0][:-1]],
+                "nan": [outputs[0], outputs[1] * np.nan, *outputs[2:]],
             }[wrong]
 
     texts = {"too-few": "3 images", "too-many": "more images", "shape": "'case/0: a b'", "nan": "'case/1: a b'"}

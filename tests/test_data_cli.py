@@ -475,11 +475,11 @@ def test_a_sheet_shows_masks_where_they_are(tmp_path: Path) -> None:
     masks[:, 4:12, 20:28] = 1
     slices = tuple(Slice(f"s{i}", f"p{i // 6}", f"p{i // 6}", i) for i in range(30))
     task = Task("made", labels={1: "organ"}, masks=frozenset({"source"}))
-    samples = ImageSet(images, slices, masks, task, "source", "train")
-    chosen = spread(samples)
+    image_set = ImageSet(images, slices, masks, task, "source", "train")
+    chosen = spread(image_set)
     assert len(chosen) == 24
     assert {i // 6 for i in chosen} == set(range(5))
-    contact_sheet(samples, tmp_path / "sheet.png")
+    contact_sheet(image_set, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         page = np.asarray(sheet).astype(int)
     assert page.shape == (14 + 4 * (192 + 14), 6 * 192, 3)
@@ -491,10 +491,10 @@ def test_a_sheet_shows_masks_where_they_are(tmp_path: Path) -> None:
 
 
 def test_a_sheet_of_few_images_without_masks(tmp_path: Path) -> None:
-    samples = ImageSet(
+    image_set = ImageSet(
         np.zeros((2, 8, 20), np.uint8), (Slice("a", "a", "a"), Slice("b", "b", "b")), None, Task("x"), "target", "test"
     )
-    contact_sheet(samples, tmp_path / "deep/sheet.png")
+    contact_sheet(image_set, tmp_path / "deep/sheet.png")
     with Image.open(tmp_path / "deep/sheet.png") as sheet:
         assert sheet.size == (2 * 192, 14 + 192 + 14)
 

@@ -48,9 +48,9 @@ def test_defaults_are_filled_in() -> None:
     ],
 )
 def test_values_become_the_declared_type(name: str, value: object, expected: object) -> None:
-    values = one(name, value)
-    assert values == expected
-    assert type(values) is type(expected)
+    result = one(name, value)
+    assert result == expected
+    assert type(result) is type(expected)
 
 
 @pytest.mark.parametrize(

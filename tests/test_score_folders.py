@@ -164,17 +164,17 @@ def test_every_format_gives_the_same_value(folder: Make, score: Any, tmp_path: P
     stacks = []
     for images in (a, b):
         stack = np.stack([np.asarray(Image.open(path)) for path in sorted(images.glob("*.png"))])
-        copies = tmp_path / f"{images.name}{ending}"
+        copy = tmp_path / f"{images.name}{ending}"
         if ending == ".tif":
-            tifffile.imwrite(copies, stack)
+            tifffile.imwrite(copy, stack)
         elif ending == ".npy":
-            np.save(copies, stack)
+            np.save(copy, stack)
         elif ending == ".npz":
-            np.savez(copies, image=stack)
+            np.savez(copy, image=stack)
         else:
             # Stored so that axial slices show the stack's rows and columns.
-            nibabel.Nifti1Image(stack.transpose(2, 1, 0), np.diag([-1, -1, 1, 1])).to_filename(copies)
-        stacks.append(copies)
+            nibabel.Nifti1Image(stack.transpose(2, 1, 0), np.diag([-1, -1, 1, 1])).to_filename(copy)
+        stacks.append(copy)
     assert score(*stacks, "toy-gap", plane="axial")[0]["value"] == pytest.approx(expected, rel=1e-6)
 
 
