@@ -173,19 +173,19 @@ def from_folder(name: str) -> Figures:
 def extractor(name: str) -> Figures:
     """Features of two slices; a network's with weights by formula in place of its file."""
     registration = REGISTRY.get(ExtractorSpec, name)
-    params = registration.complete({})
-    here = replace(context(), params=params)
-    model: Any = registration.create(params)
-    if name.startswith("inception"):
-        from mtbench_plugins.extractors.inception_weights import random_state
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        weights = {}
+        if "weights" in registration.spec.params:
+            from mtbench_plugins.extractors.inception_weights import random_state
 
-        state = random_state(0)
-        if name == "inception-imagenet":
-            state = dict(state)
-            state["fc.weight"], state["fc.bias"] = state["fc.weight"][:1000], state["fc.bias"][:1000]
-        model._state = lambda context: state
-    with torch.inference_mode():
-        arrays = model.extract(images("source", 2, split="test").tensor(), here)
+            state = dict(random_state(0))
+            if name == "inception-imagenet":
+                state["fc.weight"], state["fc.bias"] = state["fc.weight"][:1000], state["fc.bias"][:1000]
+            weights["weights"] = f"{folder}/weights.pth"
+            torch.save(state, weights["weights"])
+        params = registration.complete(weights)
+        model: Any = registration.create(params)
+        arrays = model.extract(images("source", 2, split="test").tensor(), replace(context(), params=params))
     figures: Figures = {}
     for array, values in arrays.items():
         figures |= summary(array, np.nan_to_num(np.asarray(values, np.float64)))
