@@ -27,7 +27,9 @@ def combine(parts: Sequence[Codes | pa.ChunkedArray]) -> tuple[Codes, NDArray[np
     key, size = np.zeros(length, np.int64), 1
     for part in parts:
         if isinstance(part, pa.ChunkedArray):
-            encoded = pc.dictionary_encode(part, null_encoding="encode").unify_dictionaries().combine_chunks()
+            encoded = pc.dictionary_encode(part, null_encoding="encode").combine_chunks()
+            if isinstance(encoded, pa.ChunkedArray):
+                encoded = encoded.unify_dictionaries().combine_chunks()
             part = np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
         low, width = int(part.min()), int(part.max()) - int(part.min()) + 1
         if width == 1:
