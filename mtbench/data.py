@@ -262,7 +262,7 @@ class Score:
         value: the number; a metric that cannot be computed raises, it does not return NaN.
         label: the region it is about (Dice); empty for whole images.
         cases: the values it is the mean of, where it is one.
-        stderr: its standard error where the metric itself knows one (KID's U-statistic).
+        stderr: its standard error where the metric itself knows one (KID's U-statistic), slices taken as independent.
         ci: a confidence interval where the metric itself knows one.
         mark: a mark for the table's header ("*"), explained by ``note``.
         note: one sentence a reader must know.

@@ -13,11 +13,12 @@ import torch
 from inception_peers import peer, save_png, shared_state, slices, tensor
 from numpy.typing import NDArray
 
-from mtbench import DataError, MetricInputs, Score, Task
+from mtbench import DataError, ImageSet, MetricInputs, Score, Slice, Task
 from mtbench.compute.context import Context
 from mtbench.errors import ParamError
 from mtbench.registry.discovery import discover
 from mtbench.registry.registry import Registry
+from mtbench.stages import scoring
 from mtbench_plugins.extractors.inception_extractors import InceptionFid
 from mtbench_plugins.metrics.class_spread import split_scores
 from mtbench_plugins.metrics.frechet import frechet_distance, moments, root_trace
@@ -190,7 +191,8 @@ def test_kid_is_the_definition() -> None:
     first, second = features(12, 8, 0), features(9, 8, 1, 0.2)
     assert discrepancy(first, second).value == pytest.approx(naive_kid(first, second), rel=1e-12)
     assert discrepancy(first[:2], second[:2]).value == pytest.approx(naive_kid(first[:2], second[:2]), rel=1e-12)
-    assert discrepancy(first[:2], second).stderr is None
+    assert discrepancy(first[:3], second).stderr is None
+    assert discrepancy(first[:4], second).stderr is not None
 
 
 def test_kid_does_not_depend_on_how_it_is_cut_into_bands(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,23 +207,74 @@ def test_kid_does_not_depend_on_how_it_is_cut_into_bands(monkeypatch: pytest.Mon
     assert np.allclose(subset_discrepancies(first, second, 5, 20, 1), subsets, rtol=1e-12)
 
 
-def test_kid_standard_error_is_the_jackknife() -> None:
+def test_kid_variance_is_the_jackknifes_less_what_it_counts_twice() -> None:
     first, second = features(12, 8, 0), features(9, 8, 1, 0.2)
-    variance = 0.0
+    jackknife = 0.0
     for side, count in ((0, 12), (1, 9)):
         without = []
         for left_out in range(count):
             pair = [first, second]
             pair[side] = np.delete(pair[side], left_out, axis=0)
             without.append(naive_kid(*pair))
-        variance += (count - 1) / count * float(np.square(np.array(without) - np.mean(without)).sum())
-    assert discrepancy(first, second).stderr == pytest.approx(variance**0.5, rel=1e-9)
+        jackknife += (count - 1) / count * float(np.square(np.array(without) - np.mean(without)).sum())
+    stderr = discrepancy(first, second).stderr
+    assert stderr is not None
+    surplus = jackknife - stderr**2
+    # <A, B> of two covariances as a mean over quadruples (two and two), |A|^2 as one over four different images.
+    x, y = first.astype(float), second.astype(float)
+    k = [(u @ v.T / 8 + 1) ** 3 for u, v in ((x, x), (y, y), (x, y))]
+
+    def norm(m: Any) -> float:
+        fours = np.array(list(itertools.permutations(range(len(m)), 4))).T
+        i, j, q, r = fours
+        return float((m[i, j] * (m[i, j] + m[q, r] - 2 * m[i, q])).mean())
+
+    rows = np.array(list(itertools.permutations(range(12), 2))).T
+    columns = np.array(list(itertools.permutations(range(9), 2))).T
+    (i, p), (j, q) = rows[:, :, None], columns[:, None, :]
+    between = float((k[2][i, j] * (k[2][i, j] - k[2][i, q] - k[2][p, j] + k[2][p, q])).mean())
+    a, b = norm(k[0]), norm(k[1])
+    expected = a * (4 / 120 - 2 / 132) + b * (4 / 63 - 2 / 72) + 4 * between / 108
+    assert surplus == pytest.approx(expected, rel=1e-7)
 
 
-def test_kid_standard_error_is_the_spread_of_repeated_samples() -> None:
-    estimates = [discrepancy(features(60, 8, 2 * s), features(60, 8, 2 * s + 1, 0.2)) for s in range(300)]
+@pytest.mark.parametrize(("shift", "width", "within"), [(0.0, 64, 0.1), (0.0, 8, 0.1), (0.3, 64, 0.1), (0.3, 8, 0.15)])
+def test_kid_standard_error_is_the_spread_of_repeated_samples(shift: float, width: int, within: float) -> None:
+    # Without a shift all variance comes from pairs, with the larger ones most of it from single images.
+    sizes = (40, 60)
+    estimates = [
+        discrepancy(features(sizes[0], width, 2 * s), features(sizes[1], width, 2 * s + 1, shift)) for s in range(600)
+    ]
     spread = np.std([e.value for e in estimates], ddof=1)
-    assert np.mean([e.stderr for e in estimates if e.stderr]) == pytest.approx(spread, rel=0.2)
+    assert np.mean([e.stderr for e in estimates if e.stderr is not None]) == pytest.approx(spread, rel=within)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_kid_standard_error_is_that_of_the_mean_over_draws_and_subsets(registry: Registry, shift: float) -> None:
+    plugin = registry.get("metric", "kid")
+    task = Task("t")
+    candidate, reference = (
+        ImageSet(
+            np.zeros((n, 1, 1), np.uint8), tuple(Slice(f"{i}", "", "c", i) for i in range(n)), None, task, of, "test"
+        )
+        for n, of in ((30, "source"), (90, "target"))
+    )
+
+    def spread_and_error(**params: Any) -> tuple[float, float]:
+        metric = plugin.create(plugin.complete(params))
+        results = []
+        for s in range(300):
+            pools = features(30, 64, 2 * s), features(90, 64, 2 * s + 1, shift)
+            arrays = {side: {"pool": pool} for side, pool in zip(("candidate", "reference"), pools, strict=True)}
+            inputs = MetricInputs(task, candidate, reference, features=arrays)
+            results += scoring.score(metric, plugin.spec, inputs, Context(), seed=s, draws=3, intervals=False).scores
+        return float(np.std([r.value for r in results], ddof=1)), float(np.mean([r.stderr or 0 for r in results]))
+
+    spread, error = spread_and_error()
+    assert error == pytest.approx(spread, rel=0.12)
+    spread, error = spread_and_error(subsets=5, subset_size=15)
+    # The noise of the subsets is counted a second time in what is common to the draws: never too narrow.
+    assert 0.95 < error / spread < 1.3
 
 
 def test_kid_is_unbiased() -> None:

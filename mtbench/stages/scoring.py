@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,13 +79,8 @@ def score(
     """
     blame = blame or f"metric '{spec.name}'"
     samples = list(_draws(inputs, seed, draws, like)) if spec.balanced and balance else [inputs]
-    of_draws = [_scores(metric, one, context, blame) for one in samples]
-    scores = of_draws[0]
-    if len(samples) > 1:
-        scores = [
-            replace(alike[0], value=float(np.mean([s.value for s in alike])), cases=None)
-            for alike in zip(*of_draws, strict=True)
-        ]
+    drawn = [_scores(metric, one, context, blame) for one in samples]
+    scores = _mean(drawn, lambda: _scores(metric, inputs, context, blame))
     bounds = [Interval()] * len(scores)
     if intervals:
         # With several draws the interval is that of their mean, so it looks at all slices, as they do.
@@ -172,6 +167,37 @@ def _check_cases(value: Any, about: str, blame: str) -> Any:
         raise PluginError(f"the cases{about} have values that are no numbers", where=blame) from None
     check_fields(cases, f"{blame}, cases{about}")
     return cases
+
+
+def _mean(draws: Sequence[list[Score]], whole: Callable[[], list[Score]]) -> list[Score]:
+    """The mean over draws, with the standard error of that mean where the metric states one of a draw.
+
+    Draws share slices, so their errors do not average out. The mean of D draws has the variance V + (W - V) / D, with
+    W that of one draw and V that of the metric on all slices, if the latter is what draws are on average (KID).
+
+    Args:
+        whole: computes the metric on all slices; asked only where a draw has a standard error.
+    """
+    if len(draws) == 1:
+        return draws[0]
+    groups = list(zip(*draws, strict=True))
+    error = [all(s.stderr is not None for s in alike) for alike in groups]
+    complete = whole() if any(error) else draws[0]
+    return [
+        replace(
+            alike[0],
+            value=float(np.mean([s.value for s in alike])),
+            cases=None,
+            stderr=_stderr([s.stderr or 0.0 for s in alike], one.stderr) if known else None,
+        )
+        for alike, known, one in zip(groups, error, complete, strict=True)
+    ]
+
+
+def _stderr(draws: Sequence[float], whole: float | None) -> float | None:
+    if whole is None:
+        return None
+    return math.sqrt(whole**2 + max(float(np.square(draws).mean()) - whole**2, 0.0) / len(draws))
 
 
 def _intervals(

@@ -50,6 +50,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
             ),
         },
         shorthand="extractor",
+        revision="2",
         needs=_needs,
         variant=_variant,
         balanced=True,
