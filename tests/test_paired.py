@@ -87,13 +87,14 @@ def test_in_the_own_unit() -> None:
 
 
 def plain_ms_ssim(first: NDArray[Any], second: NDArray[Any], scales: int) -> float:
-    """MS-SSIM by torch convolutions with an 11 x 11 window, valid positions only."""
+    """MS-SSIM by torch convolutions with an 11 x 11 window, valid positions only; the rest as in Wang's msssim.m."""
     line = torch.exp(-0.5 * (torch.arange(-5, 6, dtype=torch.float64) / 1.5) ** 2)
     window = torch.outer(line, line)[None, None] / line.sum() ** 2
     weights = torch.tensor([0.0448, 0.2856, 0.3001, 0.2363, 0.1333], dtype=torch.float64)[:scales]
     x, y = (torch.from_numpy(v.astype(float))[None, None] for v in (first, second))
     value = torch.ones(())
-    for scale, weight in enumerate(weights / weights.sum()):
+    # At five scales the weights are those printed, whose sum is 1.0001.
+    for scale, weight in enumerate(weights if scales == 5 else weights / weights.sum()):
 
         def local(v: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.conv2d(v, window)
@@ -104,7 +105,8 @@ def plain_ms_ssim(first: NDArray[Any], second: NDArray[Any], scales: int) -> flo
         if scale == scales - 1:
             cs = cs * (2 * mx * my + 0.0001) / (mx * mx + my * my + 0.0001)
         value = value * cs.mean().clamp_min(0) ** weight
-        x, y = torch.nn.functional.avg_pool2d(x, 2), torch.nn.functional.avg_pool2d(y, 2)
+        odd = (0, x.shape[3] % 2, 0, x.shape[2] % 2)
+        x, y = (torch.nn.functional.avg_pool2d(torch.nn.functional.pad(v, odd, "replicate"), 2) for v in (x, y))
     return float(value)
 
 
@@ -114,8 +116,21 @@ def test_ms_ssim_against_a_second_reading(size: int, scales: int) -> None:
     score = MsSsim(scales=scales).compute(inputs(image, truth), Context())
     expected = [plain_ms_ssim(f, t, scales) for f, t in zip(image, truth, strict=True)]
     assert score.cases is not None
-    np.testing.assert_allclose(score.cases.values, expected, rtol=1e-6)
+    np.testing.assert_allclose(score.cases.values, expected, rtol=1e-9)
     assert 0.2 < score.value < 0.99
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning:monai")
+def test_ms_ssim_is_monais() -> None:
+    from monai.metrics.regression import compute_ms_ssim
+
+    image, truth = pair(2, 176, 0.2)
+    score = MsSsim().compute(inputs(image, truth), Context())
+    doubles = [torch.from_numpy(v.astype(float))[:, None] for v in (image, truth)]
+    theirs = compute_ms_ssim(*doubles, 2, data_range=1.0, kernel_size=[11] * 2, kernel_sigma=[1.5] * 2)
+    assert score.cases is not None
+    # Its weights are in float32; with weights divided by their sum the values would differ by 2e-5.
+    np.testing.assert_allclose(score.cases.values, theirs[:, 0].numpy(), rtol=1e-6)
 
 
 def test_inside_a_body() -> None:

@@ -100,6 +100,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "structural similarity over several scales",
         "MsSsim",
         params={**with_preset, "scales": mtbench.Param(5, minimum=1, maximum=5, help="halvings, plus one")},
+        revision="2",
         higher_is_better=True,
         decimals=3,
         citation="Wang et al., Multiscale structural similarity for image quality assessment, Asilomar 2003",

@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Of the five scales (Wang et al. 2003)."""
+"""Of the five scales (Wang et al. 2003). They add up to 1.0001, and the authors' code takes them as printed."""
 
 CAP = 100.0
 """dB; what identical images get, whose ratio has no end."""
@@ -58,10 +58,13 @@ def ssim(first: Floats, second: Floats, data_range: float, mask: Mask) -> float:
 def ms_ssim(first: Floats, second: Floats, data_range: float, mask: Mask, scales: int = 5) -> float:
     """Contrast and structure at every scale, luminance at the coarsest (Wang et al. 2003, eq. 7).
 
-    Between scales, means of 2 x 2 pixels; of the mask, every second pixel. A negative mean counts as 0. Fewer
-    scales than five: the first weights, scaled to a sum of 1. NaN where a scale has no pixel to look at.
+    Between scales, means of 2 x 2 pixels; of the mask, every second pixel. A negative mean counts as 0. Five
+    scales have the published weights, as in the authors' ``msssim.m``; fewer have the first of them, scaled to a
+    sum of 1. NaN where a scale has no pixel to look at.
     """
-    weights = np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
+    weights = np.array(WEIGHTS[:scales])
+    if scales < len(WEIGHTS):
+        weights /= weights.sum()
     value = 1.0
     for scale, weight in enumerate(weights):
         luminance, structure = comparison(first, second, data_range)
@@ -69,15 +72,17 @@ def ms_ssim(first: Floats, second: Floats, data_range: float, mask: Mask, scales
         mean = _mean(luminance * structure if last else structure, mask)
         value *= max(mean, 0.0) ** weight if not np.isnan(mean) else np.nan
         first, second = halved(first), halved(second)
-        mask = mask[tuple(slice(0, n // 2 * 2, 2) for n in mask.shape)]
+        mask = mask[(slice(None, None, 2),) * mask.ndim]
     return float(value)
 
 
 def halved(image: Floats) -> Floats:
-    """Means of neighbouring pairs along each axis; the last line of an odd side has no neighbour and goes."""
-    for axis in range(image.ndim):
-        pairs = np.moveaxis(image, axis, 0)[: image.shape[axis] // 2 * 2]
-        image = np.moveaxis((pairs[::2] + pairs[1::2]) / 2, 0, axis)
+    """Means of neighbouring pairs along each axis; the last line of an odd side is its own neighbour."""
+    for axis, side in enumerate(image.shape):
+        lines = np.moveaxis(image, axis, 0)
+        first = lines[::2]
+        second = lines[1::2] if side % 2 == 0 else np.concatenate([lines[1::2], lines[-1:]])
+        image = np.moveaxis((first + second) / 2, 0, axis)
     return image
 
 
