@@ -1,4 +1,4 @@
-"""HD95 and surface Dice against MONAI and against shapes whose distances are known."""
+"""HD95 and surface Dice against MONAI, DeepMind's surface-distance and shapes whose distances are known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from mtbench import DataError, ImageSet, MetricInputs, Slice, Task
 from mtbench.compute.context import Context
 from mtbench.registry.params import complete
 from mtbench_plugins.metrics import surface as surface_spec
-from mtbench_plugins.metrics.surface_distances import Hausdorff95, SurfaceDice, surface, surface_distances
+from mtbench_plugins.metrics.surface_distances import (
+    Hausdorff95,
+    SurfaceDice,
+    element_distances,
+    surface,
+    surface_distances,
+)
+from mtbench_plugins.metrics.surface_elements import sizes
 
 # MONAI announces a change of its own.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:monai")
@@ -64,7 +71,7 @@ def test_agrees_with_monai_on_slices(spacing: tuple[float, float]) -> None:
     assert ours.cases is not None
     np.testing.assert_allclose(ours.cases.values, theirs[:, 0].numpy(), rtol=1e-5)
     shares = compute_surface_dice(p, t, [1.5], include_background=True, spacing=spacing)
-    (ours,) = SurfaceDice(tolerance=1.5).compute(metric_inputs, Context())
+    (ours,) = SurfaceDice(count="voxels", tolerance=1.5).compute(metric_inputs, Context())
     assert ours.cases is not None
     np.testing.assert_allclose(ours.cases.values, shares[:, 0].numpy(), rtol=1e-5)
     assert ours.value == pytest.approx(float(shares.mean()))
@@ -85,8 +92,72 @@ def test_agrees_with_monai_on_volumes() -> None:
     assert ours.cases.by == "patient"
     np.testing.assert_allclose(ours.cases.values, theirs[:, 0].numpy(), rtol=1e-5)
     shares = compute_surface_dice(p, t, [1.0], include_background=True, spacing=step)
-    (ours,) = SurfaceDice(per="patient", tolerance=1.0).compute(metric_inputs, Context())
+    (ours,) = SurfaceDice(per="patient", count="voxels", tolerance=1.0).compute(metric_inputs, Context())
     assert ours.value == pytest.approx(float(shares.mean()), rel=1e-6)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.7, 2.5)])
+def test_area_is_monais_with_subvoxels_on_slices(spacing: tuple[float, float]) -> None:
+    from monai.metrics import compute_surface_dice
+
+    predicted, reference = blobs(12, (40, 33), 0), blobs(12, (40, 33), 1, 0.15)
+    p, t = (torch.from_numpy(m)[:, None].float() for m in (predicted, reference))
+    shares = compute_surface_dice(p, t, [1.5], include_background=True, spacing=spacing, use_subvoxels=True)
+    (ours,) = SurfaceDice(tolerance=1.5).compute(inputs(predicted, reference, spacing), Context())
+    assert ours.cases is not None
+    np.testing.assert_allclose(ours.cases.values, shares[:, 0].numpy(), rtol=1e-5)
+    (voxels,) = SurfaceDice(tolerance=1.5, count="voxels").compute(inputs(predicted, reference, spacing), Context())
+    assert abs(voxels.value - ours.value) > 0.005
+
+
+def test_area_is_monais_with_subvoxels_on_volumes() -> None:
+    from monai.metrics import compute_surface_dice
+
+    predicted, reference = blobs(3, (8, 24, 20), 0), blobs(3, (8, 24, 20), 1)
+    p, t = (torch.from_numpy(m)[:, None].float() for m in (predicted, reference))
+    shares = compute_surface_dice(p, t, [1.0], include_background=True, spacing=(3.0, 0.5, 0.9), use_subvoxels=True)
+    stack = (predicted.reshape(24, 24, 20), reference.reshape(24, 24, 20))
+    metric_inputs = inputs(*stack, spacing=(0.5, 0.9), thickness=3.0, per_patient=8)
+    (ours,) = SurfaceDice(per="patient", tolerance=1.0).compute(metric_inputs, Context())
+    assert ours.cases is not None
+    np.testing.assert_allclose(ours.cases.values, shares[:, 0].numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.7, 2.5), (1.0, 1.0, 1.0), (3.0, 0.5, 0.9)])
+def test_area_of_every_cell_is_deepminds(spacing: tuple[float, ...]) -> None:
+    tables = pytest.importorskip(
+        "surface_distance.lookup_tables", reason="surface-distance is not installed (extra [bench])"
+    )
+    flat = len(spacing) == 2
+    make = "create_table_neighbour_code_to_" + ("contour_length" if flat else "surface_area")
+    theirs, bits = getattr(tables, make)(spacing), 4 if flat else 8
+    # Their highest bit is our lowest.
+    expected = [theirs[int(f"{number:0{bits}b}"[::-1], 2)] for number in range(2**bits)]
+    np.testing.assert_allclose(sizes(spacing), expected, rtol=1e-12)
+
+
+def test_area_of_known_shapes() -> None:
+    # A block of voxels: six faces, twelve edges and eight corners that are cut off halfway.
+    solid = np.zeros((9, 9, 9), bool)
+    solid[2:6, 2:7, 3:6] = True
+    (_, size), _ = element_distances(solid, solid, (1.0, 1.0, 1.0))
+    faces = 2 * (3 * 4 + 3 * 2 + 4 * 2)
+    edges = 4 * (3 + 4 + 2) * math.sqrt(0.5)
+    corners = 8 * math.sqrt(3) / 8
+    assert size.sum() == pytest.approx(faces + edges + corners)
+    # One pixel is a diamond; a slanted edge is as long as it is, where pixels would count it shorter.
+    pixel, slope = np.zeros((3, 3), bool), np.tri(40, dtype=bool)
+    pixel[1, 1] = True
+    (_, size), _ = element_distances(pixel, pixel, (2.0, 2.0))
+    assert size.sum() == pytest.approx(4 * math.sqrt(2))
+    (_, size), _ = element_distances(slope, slope, (1.0, 1.0))
+    assert size.sum() == pytest.approx(39 * math.sqrt(2) + 2 * 39 + 4 * math.sqrt(0.5))
+    # Two squares side by side, seven apart: the inner edges are six apart, half of the rest too far.
+    one, other = np.zeros((20, 30), bool), np.zeros((20, 30), bool)
+    one[5:10, 5:10] = True
+    other[5:10, 12:17] = True
+    assert SurfaceDice(tolerance=6.9).of_masks(one, other, (1.0, 1.0)) < 1
+    assert SurfaceDice(tolerance=7.0).of_masks(one, other, (1.0, 1.0)) == 1.0
 
 
 def test_shapes_with_known_distances() -> None:
@@ -155,7 +226,8 @@ def test_units() -> None:
 def test_specs() -> None:
     hd95, nsd = surface_spec.mtbench_metrics()
     assert hd95.printed_variant(complete({}, hd95.params, "hd95")) == "slice"
-    assert nsd.printed_variant(complete({"tolerance": 1.5, "per": "patient"}, nsd.params, "nsd")) == "patient,1.5"
+    assert nsd.printed_variant(complete({"tolerance": 1.5, "per": "patient"}, nsd.params, "nsd")) == "patient,1.5,area"
+    assert nsd.printed_variant(complete({"count": "voxels"}, nsd.params, "nsd")) == "slice,2,voxels"
     assert not hd95.higher_is_better
     assert nsd.higher_is_better
     assert Hausdorff95(**complete({}, hd95.params, "hd95")) == Hausdorff95()

@@ -27,6 +27,7 @@ def _variant(params: Mapping[str, Any]) -> str:
         parts.append("missing=skip")
     if "tolerance" in params:
         parts.append(f"{params['tolerance']:g}")
+        parts.append(params["count"])
         if params["empty"] == "skip":
             parts.append("skip")
     return ",".join(parts)
@@ -60,15 +61,21 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "nsd",
         "mtbench_plugins.metrics.surface_distances:SurfaceDice",
         title="NSD",
-        description="share of both masks' surfaces that lies within a tolerance of the other's",
+        description="share of both masks' surfaces, by area or in voxels, that lies within a tolerance of the other's",
         citation="Nikolov et al., Clinically applicable segmentation of head and neck anatomy, JMIR 2021",
         params={
             **_SHARED,
+            "count": mtbench.Param(
+                "area",
+                choices=("area", "voxels"),
+                help="what the share is of: the surface's area (a contour's length), as published, or its voxels",
+            ),
             "tolerance": mtbench.Param(2.0, minimum=0.0, help="in the unit of the distances"),
             "empty": mtbench.Param(
                 "1", choices=("1", "skip"), help="value of a case with both masks empty; skip leaves it out"
             ),
         },
+        revision="2",
         shorthand="per",
         needs=("predicted_masks", "reference_masks", "candidate"),
         higher_is_better=True,

@@ -2,6 +2,9 @@
 
 The surface of a mask is those of its pixels that have a neighbour (4 in a slice, 6 in a volume) outside of it;
 beyond the image is outside. Distances are between centres of surface pixels. MONAI's definitions are the same.
+
+Surface Dice by area, as it was published, has pieces of surface between the pixels in their place, each with its
+size: :mod:`mtbench_plugins.metrics.surface_elements`.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 
 from mtbench import Context, DataError, ImageSet, MetricInputs, Score, Slice
 from mtbench_plugins.metrics.regions import Mask, Per, groups, mean_score, region_masks, require_contiguous
+from mtbench_plugins.metrics.surface_elements import cells, sizes
 
 MeasureUnit = Literal["auto", "mm", "pixels"]
 Spacing = tuple[float, ...]
@@ -69,12 +73,16 @@ class SurfaceDice:
 
     Args:
         per, measure_unit: as for :class:`Hausdorff95`.
+        count: what the share is of. "area": the area of the surface between the pixels (of a slice: the length of
+            the contour), as Nikolov et al. 2021 define it. "voxels": the number of surface pixels or voxels, which
+            depends on how the surface runs across the grid.
         tolerance: in that unit.
         empty: see above.
     """
 
     per: Per = "slice"
     measure_unit: MeasureUnit = "auto"
+    count: Literal["area", "voxels"] = "area"
     tolerance: float = 2.0
     empty: Literal["1", "skip"] = "1"
 
@@ -93,6 +101,10 @@ class SurfaceDice:
             return 1.0 if self.empty == "1" else float("nan")
         if not in_predicted or not in_reference:
             return 0.0
+        if self.count == "area":
+            elements = element_distances(predicted, reference, spacing)
+            near = sum(float(size[distances <= self.tolerance].sum()) for distances, size in elements)
+            return near / sum(float(size.sum()) for _, size in elements)
         distances = surface_distances(predicted, reference, spacing)
         return float(sum((d <= self.tolerance).sum() for d in distances) / sum(map(len, distances)))
 
@@ -106,12 +118,38 @@ def surface_distances(first: Mask, second: Mask, spacing: Spacing) -> tuple[Dist
     """
     from scipy.ndimage import distance_transform_edt
 
-    # What lies outside the box around both masks changes no distance between them.
-    box = tuple(slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(first | second))
+    box = _box(first, second)
     first_surface, second_surface = surface(first[box]), surface(second[box])
     to_second = distance_transform_edt(~second_surface, sampling=spacing)[first_surface]
     to_first = distance_transform_edt(~first_surface, sampling=spacing)[second_surface]
     return to_second, to_first
+
+
+def element_distances(
+    first: Mask, second: Mask, spacing: Spacing
+) -> tuple[tuple[Distances, Distances], tuple[Distances, Distances]]:
+    """From each piece of one mask's surface to the nearest of the other, with the pieces' sizes, both ways.
+
+    Args:
+        first, second: bool, of one shape in two or three dimensions, neither empty.
+        spacing: of each axis.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    box = _box(first, second)
+    numbers = [cells(mask[box]) for mask in (first, second)]
+    table = sizes(spacing)
+    pieces = [(number > 0) & (number < len(table) - 1) for number in numbers]
+    to_first, to_second = (distance_transform_edt(~there, sampling=spacing) for there in pieces)
+    return (
+        (to_second[pieces[0]], table[numbers[0][pieces[0]]]),
+        (to_first[pieces[1]], table[numbers[1][pieces[1]]]),
+    )
+
+
+def _box(first: Mask, second: Mask) -> tuple[slice, ...]:
+    """Around both masks: what lies outside of it changes no distance between them."""
+    return tuple(slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(first | second))
 
 
 def surface(mask: Mask) -> Mask:
