@@ -86,6 +86,31 @@ PEER: dict[str, float] = {
     "wavelet-HL_ngtdm_Coarseness": 0.0131878313,
     "wavelet-HL_ngtdm_Contrast": 0.298574575,
 }
+PEER_FLAT: dict[str, tuple[float, float]] = {
+    # picture(3) amid 30 and 20 pixels of black, through pyradiomics 3.0.1 with frd-score's settings: with its sub-bands
+    # rounded to six digits, and as it is.
+    "wavelet-LH_firstorder_Entropy": (2.452806303, 2.609239234),
+    "wavelet-LH_glcm_ClusterShade": (-173.5726559, -75.44614931),
+    "wavelet-LH_glcm_Imc1": (-0.3749713005, -0.3416240726),
+    "wavelet-LH_glrlm_RunVariance": (19.65394197, 9.550142857),
+    "wavelet-LH_glszm_ZoneVariance": (3776.088379, 1847.46667),
+    "wavelet-LH_ngtdm_Busyness": (0.0363113692, 0.04837051418),
+    "wavelet-LH_ngtdm_Strength": (16.40872178, 15.74199016),
+    "wavelet-HL_firstorder_Entropy": (2.491504964, 2.662232491),
+    "wavelet-HL_glcm_ClusterShade": (-434.6565685, -326.7297889),
+    "wavelet-HL_glcm_Imc1": (-0.3832707276, -0.3512311201),
+    "wavelet-HL_glrlm_RunVariance": (19.17160467, 9.57254588),
+    "wavelet-HL_glszm_ZoneVariance": (3541.906568, 1121.586851),
+    "wavelet-HL_ngtdm_Busyness": (0.02581330379, 0.03513103388),
+    "wavelet-HL_ngtdm_Strength": (16.28050348, 15.67868039),
+    "wavelet-HH_firstorder_Entropy": (2.054971022, 2.23543116),
+    "wavelet-HH_glcm_ClusterShade": (-90.92560821, -65.48925437),
+    "wavelet-HH_glcm_Imc1": (-0.2563593457, -0.217725836),
+    "wavelet-HH_glrlm_RunVariance": (15.7197991, 3.186044504),
+    "wavelet-HH_glszm_ZoneVariance": (4728.608229, 2977.08572),
+    "wavelet-HH_ngtdm_Busyness": (0.04981764735, 0.08336998735),
+    "wavelet-HH_ngtdm_Strength": (12.38885582, 10.99048785),
+}
 PEER_FRD = (6.918988554757592, 8.299739361140446)
 """frd-score of pictures 0-11 and 12-23, and the other way round; the first set is its reference."""
 PEER_FRD_WITHOUT_NOISE = (6.914016636, 8.297752033)
@@ -208,6 +233,19 @@ def test_laplacian_of_a_wave() -> None:
         product = (sigma / 2 * frequency) ** 2
         centre = result[f"log-sigma-{sigma:g}"][32, 24:40]
         assert centre == pytest.approx(-product * math.exp(-product / 2) * wave[32, 24:40], abs=1.5)
+
+
+def test_what_parts_us_from_pyradiomics_on_a_flat_background_is_the_bin_of_zero(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = np.pad(picture(3), (30, 20))
+    ours = features(image)
+    assert any(abs(ours[name] / unrounded - 1) > 0.01 for name, (_, unrounded) in PEER_FLAT.items())
+    monkeypatch.setattr(radiomics_images, "DIGITS", 6)
+    rounded = features(image)
+    for name, (peer, unrounded) in PEER_FLAT.items():
+        assert rounded[name] == pytest.approx(peer, rel=1e-6), name
+        assert abs(peer / unrounded - 1) > 0.01 or "Strength" in name, name
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ _SLACK = 1e-9
 
 
 def pearson(x: Matrix, y: Matrix) -> Matrix:
-    """Pearson's r between columns: n x p and n x q to p x q; NaN where a column is constant."""
+    """Pearson's r between columns: n x p and n x q to p x q; NaN where a column is constant up to rounding."""
     return _standard(x).T @ _standard(y)
 
 

@@ -3,8 +3,10 @@
 As pyradiomics prepares 2-D images under the settings of frd-score's version 1: brought to mean 0 and standard
 deviation 100, sampled at every second pixel by a cubic spline, filtered, and cut into bins of width 5.
 
-One thing is done otherwise. A high-pass sub-band is zero on a flat background, zero is the border of two bins, and
-in which of them such a background lands is left to the last bit of a sum in pyradiomics. Here it is the upper one.
+One thing is done otherwise. A high-pass sub-band is zero on a flat background but for what is left of the spline
+(1e-13 to 1e-7 of either sign), and zero is the border of two bins. In pyradiomics these remains decide in which of
+them a pixel of the background lands. Here values are rounded first, which leaves out those below 1e-9; the others
+differ from those of pyradiomics' spline in the ninth digit.
 """
 
 from __future__ import annotations
