@@ -201,7 +201,26 @@ def test_too_few_translators_and_constant_metrics_have_no_correlation() -> None:
     constant = [row(n, 0.1 if m == "fid" else v, m) for n, v in values.items() for m in ("fid", "dice")]
     (item,) = correlate(table(constant, SCORES)).items
     assert [item.estimates[m].value for m in METHODS] == [None, None, None]
+    assert item.undefined == "FID: the same for all translators"
     assert correlate(SCORES.empty_table()).items == ()
+
+
+def test_what_is_constant_or_tied_but_for_the_rounding_of_means_is_so() -> None:
+    fid = {"a": [0.1], "b": [0.1] * 3, "c": [0.1, 0.1], "d": [0.1] * 6}
+    assert len({float(np.mean(values)) for values in fid.values()}) > 1
+    dice = [row(n, v, "dice", seed=0) for n, v in zip("abcd", (0.3, 0.5, 0.4, 0.9), strict=True)]
+    rows = [row(n, v, seed=s) for n, values in fid.items() for s, v in enumerate(values)]
+    found = correlate(table(rows + dice, SCORES))
+    assert [found.items[0].estimates[m].value for m in METHODS] == [None, None, None]
+    assert found.items[0].undefined == "FID: the same for all translators"
+    assert any("FID: the same for all translators" in remark for remark in found.remarks)
+    # With a fifth translator that differs, the four are ties and no order.
+    more = [row("e", 0.7, seed=0), row("e", 0.1, "dice", seed=0)]
+    estimates = correlate(table(rows + dice + more, SCORES)).items[0].estimates
+    x, y = [0.1, 0.1, 0.1, 0.1, 0.7], [0.3, 0.5, 0.4, 0.9, 0.1]
+    assert estimates["spearman"].value == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert estimates["kendall"].value == pytest.approx(stats.kendalltau(x, y).statistic)
+    assert estimates["pearson"].value == pytest.approx(stats.pearsonr(x, y).statistic)
 
 
 def test_any_metric_takes_part_and_caveats_are_told() -> None:

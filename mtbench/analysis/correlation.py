@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mtbench.analysis.association import METHODS, holm, leave_one_out, p_values
+from mtbench.analysis.association import METHODS, holm, leave_one_out, p_values, without_rounding
 from mtbench.analysis.gather import Averages, gather
 from mtbench.analysis.layout import TableLayout
 from mtbench.analysis.numbers import format_coefficient
@@ -62,6 +62,7 @@ class Correlation:
         translators: printed names of the points.
         estimates: by method: "pearson", "spearman", "kendall".
         caveat: why the metric's numbers are not comparable with anybody's; mostly empty.
+        undefined: why there is no coefficient, though there are enough translators; mostly empty.
     """
 
     task: str
@@ -71,6 +72,7 @@ class Correlation:
     translators: tuple[str, ...]
     estimates: Mapping[str, Estimate]
     caveat: str = ""
+    undefined: str = ""
 
     @property
     def n(self) -> int:
@@ -178,23 +180,32 @@ def _task(
     for xs, ys in batches.values():
         indices = np.flatnonzero(mask[:, xs[0]] & mask[:, ys[0]]).tolist()
         names = tuple(layout.labels[points[i]] for i in indices)
-        x, y = values[indices][:, xs], values[indices][:, ys]
+        x, y = without_rounding(values[indices][:, xs]), without_rounding(values[indices][:, ys])
         sign_x = np.array([[1.0 if averages.columns[columns[j]]["higher_is_better"] else -1.0 for j in xs]])
         sign_y = np.array([[1.0 if averages.columns[columns[k]]["higher_is_better"] else -1.0 for k in ys]])
         estimates = {method: _estimates(method, x, y, sign_x.T * sign_y, names) for method in METHODS}
         for i, j in enumerate(xs):
             for m, k in enumerate(ys):
                 cx, cy = averages.columns[columns[j]], averages.columns[columns[k]]
+                metric = f"{layout.names[columns[j]]} {cx['label']}".strip()
+                against = f"{layout.names[columns[k]]} {cy['label']}".strip()
                 items[j, k] = Correlation(
                     layout.titles[b],
                     averages.blocks[b]["dataset"],
-                    f"{layout.names[columns[j]]} {cx['label']}".strip(),
-                    f"{layout.names[columns[k]]} {cy['label']}".strip(),
+                    metric,
+                    against,
                     names,
                     {method: estimates[method][i][m] for method in METHODS},
                     cx["caveat"],
+                    _constant({metric: x[:, i], against: y[:, m]}),
                 )
     return [items[key] for key in sorted(items)]
+
+
+def _constant(columns: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    """Which of two columns hold one value for all translators, and leave nothing to correlate."""
+    same = [name for name, values in columns.items() if len(values) >= FEWEST and np.ptp(values) == 0]
+    return f"{' and '.join(same)}: the same for all translators" if same else ""
 
 
 def _estimates(
@@ -249,6 +260,8 @@ def _remarks(items: Sequence[Correlation], rule: Rule, circular: Sequence[str]) 
         texts.append(
             f"Left out: {', '.join(circular)} (conditional: its input is the reference mask, so its Dice is circular)."
         )
+    undefined = dict.fromkeys(f"{item.task}: {item.undefined}" for item in items if item.undefined)
+    texts += [f"Not defined on {text}." for text in undefined]
     caveats = dict.fromkeys((item.metric, item.caveat) for item in items if item.caveat)
     texts += [f"{metric}: {caveat}." for metric, caveat in caveats]
     return tuple(texts)

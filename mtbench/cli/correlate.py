@@ -85,6 +85,7 @@ def as_record(correlations: Correlations) -> dict[str, object]:
                 "translators": list(item.translators),
                 "descriptive_only": item.descriptive,
                 "caveat": item.caveat,
+                "undefined": item.undefined,
                 **{
                     method: {
                         "value": e.value,
