@@ -440,6 +440,18 @@ def test_counts_and_task_notes_stand_below() -> None:
     assert f"phantom: MR → CT: {counts}." in built.remarks
 
 
+def test_the_floor_says_how_many_images_and_patients_it_is_drawn_from() -> None:
+    floor = row("", 9.0, role="floor", n_translated=240, n_patients_translated=30)
+    built = build_table(scores(row("a", 1.0), floor))
+    assert "phantom: MR → CT: floor: N = 40 drawn from 240 target training images of 30 patients." in built.remarks
+    whole = row("", 9.0, role="floor", n_translated=40, n_patients_translated=1)
+    built = build_table(scores(row("a", 1.0), whole))
+    assert "phantom: MR → CT: floor: 40 target training images of 1 patient." in built.remarks
+    assert not any("training images of" in text for text in build_table(scores(row("a", 1.0))).remarks)
+    unshown = build_table(scores(row("a", 1.0), floor), rows=["a"])
+    assert not any("training images of" in text for text in unshown.remarks)
+
+
 def test_no_path_reaches_a_table() -> None:
     secret = "/home/jane/private"
     built = build_table(

@@ -29,6 +29,7 @@ class Averages:
         reasons: (status, reason) of the failed and skipped runs of a cell.
         notes: sentences about a cell that has a value.
         counts: for (block, column), the smallest and largest number of images and patients behind it.
+        floors: the same of floor rows, whose "translated" images are the target's training images.
         row_notes: sentences about each translator, by (row,).
         validation: for (block, column), the distinct Dice of translators' segmenters on their validation slices, as
             JSON by region; several where there are folds, or where each translator has its own segmenter.
@@ -44,6 +45,7 @@ class Averages:
     reasons: dict[CellIndex, list[tuple[str, str]]] = field(default_factory=dict)
     notes: dict[CellIndex, list[str]] = field(default_factory=dict)
     counts: dict[tuple[int, int], dict[str, tuple[int, int]]] = field(default_factory=dict)
+    floors: dict[tuple[int, int], dict[str, tuple[int, int]]] = field(default_factory=dict)
     row_notes: dict[tuple[int, ...], list[str]] = field(default_factory=dict)
     validation: dict[tuple[int, ...], list[str]] = field(default_factory=dict)
     suites: list[str] = field(default_factory=list)
@@ -121,6 +123,8 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
     translated = np.asarray(pc.equal(table["role"], "translator").to_numpy(zero_copy_only=False))
     counted = valid & translated
     averages.counts = counts(table.select(COUNTS).filter(pa.array(counted)), block[counted], column[counted])
+    of_floors = valid & np.asarray(pc.equal(table["role"], "floor").to_numpy(zero_copy_only=False))
+    averages.floors = counts(table.select(COUNTS).filter(pa.array(of_floors)), block[of_floors], column[of_floors])
     averages.row_notes = texts_by([row], table["translator_note"])
     averages.validation = texts_by([block, column], table["segmenter_validation"], translated)
     averages.suites = [s for s in pc.unique(table["suite"]).to_pylist() if s]

@@ -95,6 +95,9 @@ def remarks(
     if spread == "interval":
         texts.append("[ ]: 95 % confidence interval over patients, where there is one")
     texts += _tasks(averages, layout)
+    if any(row.role == "floor" for row in rows):
+        shown = dict.fromkeys(b for b, _ in layout.columns)
+        texts += [f"{layout.titles[b]}: floor: {text}" for b in shown if (text := _floor(averages, b))]
     texts += [f"Source: {source}" for source in averages.sources]
     sentences: dict[str, int] = {}
     for text in texts:
@@ -141,14 +144,31 @@ def _tasks(averages: Averages, layout: TableLayout) -> list[str]:
         parts = []
         for kind in ("translated", "target"):
             if f"n_{kind}" in counts:
-                patients = _span(counts.get(f"n_patients_{kind}", ()))
-                of = f"of {patients} patient{'s' * (patients != '1')}" if patients else "(patients not stated)"
+                of = _of_patients(counts.get(f"n_patients_{kind}", ()))
                 parts.append(f"{_span(counts[f'n_{kind}'])} {kind} test images {of}")
         sample_sizes = "; ".join(f"N = {n} for {', '.join(metrics)}" for n, metrics in metrics_by_n.items())
         facts = "; ".join(filter(None, [", ".join(parts), sample_sizes]))
         parts = [facts, *_segmenters(averages, b, columns), averages.blocks[b].get("task_note") or ""]
         texts += [f"{layout.titles[b]}: {part}" for part in parts if part]
     return texts
+
+
+def _floor(averages: Averages, b: int) -> str:
+    """What a task's floor is drawn from, which is often more patients than stand on the other side."""
+    counts: dict[str, list[int]] = {}
+    for (block, _), spans in averages.floors.items():
+        for name, span in spans.items() if block == b else ():
+            counts.setdefault(name, []).extend(span)
+    if "n_translated" not in counts:
+        return ""
+    images, n = _span(counts["n_translated"]), _span(counts.get("n", ()))
+    drawn = f"N = {n} drawn from " if n not in ("", images) else ""
+    return f"{drawn}{images} target training images {_of_patients(counts.get('n_patients_translated', ()))}"
+
+
+def _of_patients(numbers: Collection[int]) -> str:
+    patients = _span(numbers)
+    return f"of {patients} patient{'s' * (patients != '1')}" if patients else "(patients not stated)"
 
 
 def _segmenters(averages: Averages, b: int, columns: Sequence[int]) -> list[str]:
