@@ -15,7 +15,7 @@ from toys import toy_suite
 import mtbench
 from mtbench.analysis.model import ResultsTable
 from mtbench.analysis.table import build_table
-from mtbench.engine.origin import origin_columns
+from mtbench.engine.origin import origin
 from mtbench.plan import Plan, make_plan
 from mtbench.plan.suite import Entry, Suite, parse_suite
 from mtbench.registry.discovery import discover
@@ -61,7 +61,9 @@ DESCRIPTIVE = {
     # These say more of a number.
     *("value", "stderr", "ci_low", "ci_high", "without_interval", "mark", "note", "translator_note"),
     *("n", "draws", "n_translated", "n_target", "n_patients_translated", "n_patients_target"),
-    *("translator_weights_sha256", "segmenter_validation"),
+    *("translator_weights_sha256", "segmenter_validation", "left_out", "clamped"),
+    # A row of its own in tables, never averaged with current numbers.
+    "stale",
 }
 """Columns that are in no key."""
 
@@ -84,7 +86,7 @@ def requests(graph: Plan) -> dict[str, str]:
     """The score unit of every row, by all that tables tell numbers apart by."""
     places = {}
     for row in graph.rows:
-        columns = {**row.columns, **origin_columns(behind(graph, row.unit), {})}
+        columns = {**row.columns, **origin(graph, row, behind(graph, row.unit), {}).columns()}
         assert places.setdefault(json.dumps([columns.get(name) for name in (*IDENTITY, "title")]), row.unit) == row.unit
     return places
 
@@ -129,10 +131,12 @@ def test_a_name_that_the_user_gave_to_two_plugins_does_not_make_them_one(toys: P
 # -- what a run finds out
 
 
-def artefact(folder: Path, stage: str, info: Mapping[str, Any], files: str = "") -> Artefact:
+def artefact(folder: Path, stage: str, info: Mapping[str, Any], files: str, code: str | None) -> Artefact:
     (folder / stage).mkdir(parents=True, exist_ok=True)
-    (folder / stage / "split.json").write_text(json.dumps({"data": "d" * 64}))
-    return Artefact(folder / stage, {"info": info, "files_fingerprint": files})
+    parts = {split: {"images": split, "masks": split} for split in ("train", "validation", "test")}
+    content = {"task": "t", "contents": dict.fromkeys(("source", "target", "paired"), parts)}
+    (folder / stage / "split.json").write_text(json.dumps(content))
+    return Artefact(folder / stage, {"info": info, "files_fingerprint": files, "digest": stage, "code": code})
 
 
 def test_files_adopted_fits_and_weights_done_without_are_part_of_the_version(toys: Path, tmp_path: Path) -> None:
@@ -143,12 +147,13 @@ def test_files_adopted_fits_and_weights_done_without_are_part_of_the_version(toy
 
     def version(fit: Mapping[str, Any], files: str) -> str:
         infos = {"fit": fit}
-        done = {u.key: artefact(tmp_path, u.stage, infos.get(u.stage, {}), files) for u in units}
-        columns = origin_columns(units, done)
-        assert columns["data_sha256"] == "d" * 64
-        return columns["translator_version"]
+        codes = {u.key: graph.codes.get((u.kind, u.plugin)) for u in units}
+        done = {u.key: artefact(tmp_path, u.stage, infos.get(u.stage, {}), files, codes[u.key]) for u in units}
+        columns = origin(graph, row, units, done).columns()
+        assert len(str(columns["data_sha256"])) == 64
+        return str(columns["translator_version"])
 
-    assert origin_columns(units, {})["translator_version"] == ""  # nobody has read the files yet
+    assert origin(graph, row, units, {}).columns()["translator_version"] == ""  # nobody has read the files yet
     adopted = {"adopted": {"step.npy": "a" * 64}}
     versions = [version({}, "f"), version({}, "g"), version({"weights": ["vgg"]}, "f"), version(adopted, "f")]
     assert len(set(versions)) == 4

@@ -15,7 +15,6 @@ from toys import toy_suite
 from mtbench.errors import PluginError, RequestError
 from mtbench.plan import Plan, make_plan
 from mtbench.plan.suite import parse_suite
-from mtbench.registry import codeid
 from mtbench.registry.discovery import discover
 from mtbench.stages.unit import Unit
 
@@ -193,7 +192,6 @@ def mtbench_translators():
     site = make_distribution("acme", {"net": "acme_spec"}, modules, editable=True).parent
 
     def key() -> str:
-        codeid.identity_of_modules.cache_clear()
         (unit,) = units(plan(toys, translators=["net"], metrics=["toy-mean"]), "translate")
         return unit.key
 
@@ -224,7 +222,6 @@ def test_code_of_a_package_is_followed_through_its_imports(make_distribution: An
         (package / name).write_text(text)
 
     def key() -> str:
-        codeid.identity_of_modules.cache_clear()
         (unit,) = units(plan(toys, translators=["net"], metrics=["toy-mean"]), "translate")
         return unit.key
 

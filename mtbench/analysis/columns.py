@@ -55,14 +55,15 @@ def row_label(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], rename:
     Reference rows are called by their role.
     """
     name = rename.get(row["translator"], row["translator"])
+    stale = " (stale)" if row.get("currency") else ""
     if row["role"] != "translator":
         role = rename.get(row["role"], row["role"])
-        return f"{role} ({name})" if name else role
+        return (f"{role} ({name})" if name else role) + stale
     siblings = [other for other in rows if (other["role"], other["translator"]) == ("translator", row["translator"])]
     distinctions: dict[str, Any] = {}
     for key in ("translator_version", "translator_params"):
         distinctions |= _distinctions(key, row[key], [sibling[key] for sibling in siblings])
-    return format_call(name, distinctions)
+    return format_call(name, distinctions) + stale
 
 
 def block_titles(blocks: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> list[str]:
@@ -94,6 +95,8 @@ def column_names(columns: Sequence[Mapping[str, Any]], rename: Mapping[str, str]
             value = column[key]
             if key in _PLAIN and value not in _PLAIN[key]:
                 details.append(str(value))
+            elif key == "segmenter_training_sha256" and any(c["protocol"] != column["protocol"] for c in namesakes):
+                continue  # Protocols differ in it, and their names are printed.
             elif any(c[key] != value for c in namesakes):
                 details.append(detail(key, value, [c[key] for c in namesakes]))
         if any(c["title"] == column["title"] and c["metric"] != column["metric"] for c in columns):
@@ -110,6 +113,7 @@ _WORDS = {
     "metric_version": "metric",
     "weights_sha256": "weights",
     "segmenter_version": "segmenter",
+    "segmenter_training_sha256": "segmenter's training data",
     "segmenter_seed": "segmenter seed",
 }
 _WORDLESS = ("extractor", "precision", "protocol")

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from mtbench.analysis.association import holm
 from mtbench.analysis.cells import CellIndex
-from mtbench.analysis.columns import params, row_label
+from mtbench.analysis.columns import anonymise, params, row_label
+from mtbench.analysis.gather import current
 from mtbench.analysis.matching import Side, match_blocks, match_columns, match_rows
 from mtbench.analysis.nemenyi import CriticalDifference, critical_difference, shared_places
 from mtbench.analysis.paired import FEWEST_PATIENTS, PairedDifference, paired_difference
@@ -133,6 +134,8 @@ def compare(
         RequestError: a name matches nothing.
         DataError: a table is not of the scores schema, or mixes schema versions.
     """
+    a, stale_a = current(a)
+    b, stale_b = current(b)
     left, right = Side(a, cases_a, rows, columns, datasets), Side(b, cases_b)
     items: list[CellComparison] = []
     for block_a, block_b in match_blocks(left.averages, right.averages):
@@ -141,7 +144,8 @@ def compare(
         for c_a, c_b in match_columns(left, right, block_a, block_b):
             items += _cells(left, right, (block_a, block_b), (c_a, c_b), pairs, data, rule)
     critical = tuple(_critical("a", items) + _critical("b", items))
-    return ResultComparison(tuple(_with_holm(items)), _average_ranks(items), critical, _remarks(items))
+    stale = tuple(f"{name}: {anonymise(text)}." for name, text in (("a", stale_a), ("b", stale_b)) if text)
+    return ResultComparison(tuple(_with_holm(items)), _average_ranks(items), critical, _remarks(items) + stale)
 
 
 def _cells(

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from mtbench.analysis.association import METHODS, holm, leave_one_out, p_values, without_rounding
-from mtbench.analysis.gather import Averages, gather
+from mtbench.analysis.columns import anonymise
+from mtbench.analysis.gather import Averages, current, gather
 from mtbench.analysis.layout import TableLayout
 from mtbench.analysis.numbers import format_coefficient
 from mtbench.analysis.ranking import RULES, Rule
@@ -137,6 +138,7 @@ def correlate(
     """
     if rule not in RULES:
         raise RequestError(f"there is no rule '{rule}'", expected="one of " + ", ".join(RULES))
+    scores, stale = current(scores)
     averages = gather(scores)
     layout = TableLayout(averages, {}, (), rows, datasets)
     exclusions = set(TableLayout(averages, {}, (), without, ()).rows) if without else set[int]()
@@ -152,6 +154,7 @@ def correlate(
         items += _task(averages, layout, b, [c for block, c in layout.columns if block == b], points)
     circular = [r for r in layout.rows if averages.rows[r]["conditional"] and r not in points and r not in exclusions]
     remarks = _remarks(items, rule, [layout.labels[r] for r in circular])
+    remarks += (f"{anonymise(stale)}.",) if stale else ()
     return Correlations(tuple(_with_holm(items)), rule, remarks)
 
 

@@ -18,6 +18,9 @@ from mtbench.errors import DataError
 from mtbench.results.identity import BLOCK, COLUMN, DETAILS, ROW
 from mtbench.results.schema import SCHEMA_VERSION, SCORES
 
+CLAMPED = 0.001
+"""Share of clamped pixels from which on a row says so."""
+
 
 @dataclass
 class Averages:
@@ -33,6 +36,7 @@ class Averages:
         row_notes: sentences about each translator, by (row,).
         validation: for (block, column), the distinct Dice of translators' segmenters on their validation slices, as
             JSON by region; several where there are folds, or where each translator has its own segmenter.
+        left_out: by block, the cases that could not be used.
         suites, sources: distinct values of those columns.
         runs: the ids of the score rows behind the number of a cell; only where they were asked for.
         cells_with_seeds: the cells whose runs have seeds; only where runs were asked for.
@@ -48,6 +52,7 @@ class Averages:
     floors: dict[tuple[int, int], dict[str, tuple[int, int]]] = field(default_factory=dict)
     row_notes: dict[tuple[int, ...], list[str]] = field(default_factory=dict)
     validation: dict[tuple[int, ...], list[str]] = field(default_factory=dict)
+    left_out: dict[int, list[str]] = field(default_factory=dict)
     suites: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     runs: dict[CellIndex, list[str]] = field(default_factory=dict)
@@ -57,7 +62,7 @@ class Averages:
 _COLUMNS = [
     *dict.fromkeys((*BLOCK, *ROW, *COLUMN, *COUNTS)),
     *("source_domain", "target_domain", "task_note", "conditional", "higher_is_better", "decimals", "mark"),
-    *("translator_note", "segmenter_validation"),
+    *("translator_note", "segmenter_validation", "stale", "left_out", "clamped"),
     *("suite", "status", "fold", "seed", "value", "ci_low", "ci_high", "note", "row_id", "unit_key", "source"),
 ]
 
@@ -86,8 +91,21 @@ def normalise(scores: pa.Table) -> pa.Table:
         pc.fill_null(scores[name], "") if SCORES.field(name).type == pa.string() else scores[name] for name in _COLUMNS
     ]
     table = pa.table(columns, names=_COLUMNS)
+    currency = pc.if_else(pc.equal(table["stale"], ""), "", "stale")
+    table = table.append_column("currency", currency)
     in_table = pc.is_in(table["role"], pa.array(list(ROLES)))
     return table if pc.all(in_table).as_py() else table.filter(in_table)
+
+
+def current(scores: pa.Table) -> tuple[pa.Table, str]:
+    """The rows that are not stale, and a sentence on those that are; empty where there are none."""
+    stale = pc.not_equal(pc.fill_null(scores["stale"], ""), "") if "stale" in scores.column_names else None
+    count = pc.sum(stale).as_py() if stale is not None else 0
+    if not count:
+        return scores, ""
+    one = "1 stale number is" if count == 1 else f"{count} stale numbers are"
+    texts = pc.unique(scores["stale"].filter(stale)).to_pylist()
+    return scores.filter(pc.invert(stale)), f"{one} left out: {'; '.join(texts)}"
 
 
 def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
@@ -106,7 +124,7 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
     has_value = pc.and_(pc.is_in(table["status"], pa.array(["measured", "published"])), pc.is_valid(table["value"]))
     valid = np.asarray(has_value.to_numpy())
     block, blocks = _axis(table, BLOCK, ("source_domain", "target_domain"), valid, open_keys=BLOCK[1:])
-    row, rows = _axis(table, ROW, ("conditional",), valid, open_keys=("translator_version",))
+    row, rows = _axis(table, (*ROW, "currency"), ("conditional",), valid, open_keys=("translator_version",))
     column, columns = _axis(table, COLUMN, ("higher_is_better", "decimals", "mark"), valid, open_keys=())
     for (number,), notes in texts_by([block], table["task_note"]).items():
         blocks[number]["task_note"] = "; ".join(note.rstrip(".") for note in notes)
@@ -126,6 +144,13 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
     of_floors = valid & np.asarray(pc.equal(table["role"], "floor").to_numpy(zero_copy_only=False))
     averages.floors = counts(table.select(COUNTS).filter(pa.array(of_floors)), block[of_floors], column[of_floors])
     averages.row_notes = texts_by([row], table["translator_note"])
+    share = np.asarray(pc.fill_null(table["clamped"], 0.0).to_numpy(), dtype=np.float64)
+    for r in np.unique(row[share > CLAMPED]).tolist():
+        text = f"Up to {100 * share[row == r].max():.1f} % of its pixels left [0, 1] and were clamped"
+        averages.row_notes.setdefault((r,), []).append(text)
+    averages.left_out = {b: texts for (b,), texts in texts_by([block], table["left_out"]).items()}
+    for key, texts in texts_by([row], table["stale"]).items():
+        averages.row_notes.setdefault(key, []).extend(f"Stale, not ranked: {text}" for text in texts)
     averages.validation = texts_by([block, column], table["segmenter_validation"], translated)
     averages.suites = [s for s in pc.unique(table["suite"]).to_pylist() if s]
     averages.sources = [s for s in pc.unique(table["source"]).to_pylist() if s]
@@ -190,9 +215,9 @@ def _seat_guests(averages: Averages) -> None:
     for (b, c), members in guests.items():
         entry = dict(averages.columns[c])
         if all(averages.rows[r]["role"] != "translator" for _, r, _ in members):
-            entry["protocol"] = ""
+            entry |= {"protocol": "", "segmenter_training_sha256": ""}
         has_value = any(key in averages.numbers for key in members)
-        free = ("protocol",) if has_value else ("label", "caveat", "measure_unit", *DETAILS)
+        free = ("protocol", "segmenter_training_sha256") if has_value else ("label", "caveat", "measure_unit", *DETAILS)
         seats = [h for h in hosts.get(b, ()) if _fits(entry, averages.columns[h], keys, free)]
         for key in dict.fromkeys(members) if seats else ():
             _move(averages, key, [(b, key[1], host) for host in seats])

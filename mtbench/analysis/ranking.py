@@ -31,7 +31,9 @@ def ranked_rows(
     values = {}
     for r in rows:
         number, row = averages.numbers.get((b, r, c)), averages.rows[r]
-        if number is None or row["role"] != "translator" or (row["conditional"] and rule != "paper"):
+        if number is None or row["role"] != "translator" or row["currency"]:
+            continue
+        if row["conditional"] and rule != "paper":
             continue
         if math.isfinite(number.value) and not number.incomplete:
             values[r] = float(texts[b, r, c])

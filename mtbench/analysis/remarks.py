@@ -148,7 +148,8 @@ def _tasks(averages: Averages, layout: TableLayout) -> list[str]:
                 parts.append(f"{_span(counts[f'n_{kind}'])} {kind} test images {of}")
         sample_sizes = "; ".join(f"N = {n} for {', '.join(metrics)}" for n, metrics in metrics_by_n.items())
         facts = "; ".join(filter(None, [", ".join(parts), sample_sizes]))
-        parts = [facts, *_segmenters(averages, b, columns), averages.blocks[b].get("task_note") or ""]
+        note = averages.blocks[b].get("task_note") or ""
+        parts = [facts, *averages.left_out.get(b, ()), *_segmenters(averages, b, columns), note]
         texts += [f"{layout.titles[b]}: {part}" for part in parts if part]
     return texts
 

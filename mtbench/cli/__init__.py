@@ -55,13 +55,14 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-cli = LazyGroup(
-    "cli",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Reproducible judgements of medical image translation.\n\nStart with `mtbench run quickstart`.",
-)
-click.version_option(package_name="mtbench", prog_name="mtbench")(cli)
-click.option("--debug", is_flag=True, help="Show tracebacks.")(cli)
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mtbench", prog_name="mtbench")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def cli(debug: bool) -> None:
+    """Reproducible judgements of medical image translation.
+
+    Start with `mtbench run quickstart`.
+    """
 
 
 def main(args: list[str] | None = None) -> None:

@@ -110,6 +110,8 @@ def _print_details(details: UnitDetails, host: bool, console: Console) -> None:
     line("content", f"sha256 {details.digest}" if details.digest else "")
     for row in details.rows:
         line("value", _value(row))
+    for text in dict.fromkeys(row["stale"] for row in details.rows if row["stale"]):
+        line("stale", text)
     console.print(table)
     if details.command:
         console.print("\nTo make it again:")

@@ -30,6 +30,12 @@ from mtbench.cli.options import plugin_options, suite_options
 @click.option("--batch-size", default=8, show_default=True, type=click.IntRange(1), help="Slices per inference batch.")
 @click.option("--fresh", multiple=True, metavar="STAGE", help="Make the artefacts of a stage anew.")
 @click.option(
+    "--keep",
+    multiple=True,
+    type=click.Choice(["fit"]),
+    help="Keep fits although the code of their plugin file or editable install has changed; their rows say so.",
+)
+@click.option(
     "--rerun",
     multiple=True,
     metavar="failed|all|UNIT",

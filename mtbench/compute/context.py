@@ -53,6 +53,7 @@ class Context:
         log: a list of lines kept in the unit's record ("stopped after 12 epochs").
         remarks: of a translator; see :meth:`remark`.
         left_out: cases that cannot be used, each with the reason; see :meth:`leave_out`.
+        clamped: share of a translation's pixels that left [0, 1]; known when all slices are translated.
         weights_used: names of the catalogued files that :meth:`weights` gave.
         digests: of raw files that were read whole, by path: bytes, time of change (ns), sha256; so that nobody has
             to read them again to know what a data set was made from.
@@ -74,6 +75,7 @@ class Context:
     log: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    clamped: float = 0.0
     weights_used: list[str] = field(default_factory=list)
     digests: dict[str, tuple[int, int, str]] = field(default_factory=dict)
     _draws: dict[str, int] = field(default_factory=dict, repr=False)

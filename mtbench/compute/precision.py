@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 _MATMUL, _CUDNN, _CPU = torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.mkldnn
-_NEW = hasattr(_MATMUL, "fp32_precision")
+_NEW = hasattr(torch.backends.cuda.matmul, "fp32_precision")
 _SETTINGS: list[tuple[Any, str]] = (
     [
         *((place, "fp32_precision") for place in (_MATMUL, _CUDNN.conv, _CUDNN.rnn)),  # type: ignore[attr-defined]

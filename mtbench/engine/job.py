@@ -34,7 +34,7 @@ class Job(Record):
             one that the process at work can see.
         files: the fingerprint of the raw files it reads.
         plugin: where its plugin is; ``None`` for the split stage.
-        code: the identity that the plugin's code had when the plan was made, where that code may change.
+        code: the identity that the plugin's code had when the plan was made; ``None`` for built-ins.
         strict: whether a data set is refused when cases of it have to be left out.
         timeout: seconds it may take, or ``None``.
         memory_mb: resident memory that its processes may take together, or ``None``.
@@ -75,6 +75,7 @@ class Job(Record):
             "contents": dict(self.contents),
             "files_fingerprint": self.files,
             "plugin": plugin and {"distribution": plugin.distribution, "version": plugin.version, "revision": revision},
+            "code": self.code,
         }
 
 

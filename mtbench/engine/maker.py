@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from mtbench.engine.job import Input, Job
 from mtbench.errors import MtbenchError
 from mtbench.plan import Plan
 from mtbench.plan.address import Place, address, contents, fingerprint, locate, raw_files, settle
+from mtbench.registry.codeid import changed_elsewhere
 from mtbench.registry.registry import Registry
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact, Store
@@ -29,6 +31,7 @@ class Maker:
 
     Args:
         plan, registry, store: of what, with what, where.
+        keep: stages whose artefacts are used even where the code of their plugin has changed.
         patience: seconds of silence after which another process's leases have lapsed.
 
     Attributes:
@@ -38,8 +41,17 @@ class Maker:
         poll: seconds between looks at a unit that another process makes.
     """
 
-    def __init__(self, plan: Plan, registry: Registry, store: Store, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        registry: Registry,
+        store: Store,
+        patience: float = PATIENCE,
+        *,
+        keep: Collection[str] = (),
+    ) -> None:
         self._plan = plan
+        self._keep = keep
         self._registry = registry
         self._store = store
         self._hashes = Hashes(store.root / "hashes.sqlite")
@@ -62,10 +74,29 @@ class Maker:
         files = fingerprint(raw_files(unit, self._registry), self._hashes, cached_only=cached_only)
         if files is None:
             return None
-        artefact = self._store.get(unit.stage, address(unit, self.artefacts, files))
+        artefact = self._get(unit, address(unit, self.artefacts, files))
         if artefact is not None:
             self.artefacts[unit.key] = artefact
         return artefact
+
+    def _get(self, unit: Unit, where: str) -> Artefact | None:
+        """The artefact at an address, unless code that it was made with has changed outside of the plugin itself.
+
+        A fit by an installed distribution stays, and its rows say so; with ``keep`` so do fits by earlier code.
+        """
+        artefact = self._store.get(unit.stage, where)
+        if unit.stage in self._keep:
+            return artefact or self._store.find(unit.stage, lambda manifest: self._replaces(unit, manifest))
+        if unit.stage == "fit" and not self._registry.get(unit.kind, unit.plugin).plugin.editable:
+            return artefact
+        if artefact is not None and changed_elsewhere(artefact.manifest.get("imports", {})):
+            return None
+        return artefact
+
+    def _replaces(self, unit: Unit, manifest: Mapping[str, Any]) -> bool:
+        """Whether an artefact differs from what is asked in the plugin's code only."""
+        same = bool(manifest["unit"].get("codeless") == unit.codeless and manifest["files_fingerprint"] == "")
+        return same and bool(manifest["contents"] == contents(unit, self.artefacts))
 
     def lease(self, unit: Unit, *, fresh: bool = False) -> Artefact | Lease | None:
         """The unit's artefact, or a lease to make it; ``None`` while another process holds one.
@@ -84,7 +115,7 @@ class Maker:
             self.release(unit)
             self.places[unit.key] = place
             # What lies at a provisional address is moved by the holder of its lease and nobody else.
-            if not (fresh or place.provisional) and (artefact := self._store.get(unit.stage, place.address)):
+            if not (fresh or place.provisional) and (artefact := self._get(unit, place.address)):
                 self.artefacts[unit.key] = artefact
                 return artefact
             lease = self.leases.take(place.address)
@@ -92,7 +123,10 @@ class Maker:
                 return None
             self._lease_addresses[unit.key] = place.address
             leased = place
-        if fresh or self._store.get(unit.stage, place.address) is None:
+        if fresh:
+            return lease
+        if self._get(unit, place.address) is None:
+            self._store.drop(unit.stage, place.address)  # of other code
             return lease
         artefact = self.settle(unit)
         self.release(unit)
@@ -123,6 +157,7 @@ class Maker:
             store=str(self._store.root),
             files=place.files,
             plugin=self._registry.get(unit.kind, unit.plugin).plugin.reference() if unit.plugin else None,
+            code=self._plan.codes.get((unit.kind, unit.plugin)),
             lease=lease,
         )
 

@@ -1,14 +1,20 @@
-"""What a row is made of, as its columns say it: the content of its data, and the version of each plugin."""
+"""What a row is made of: the content of its data, the versions of its plugins, and what a later run compares."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from mtbench.hashing import canonical, hash_of
+from mtbench.plan import Plan, Row
 from mtbench.plan.choices import SHORT
+from mtbench.registry.codeid import changed_elsewhere
+from mtbench.results.currency import Source
+from mtbench.stages.table import STAGES, reads
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact
 
@@ -20,42 +26,179 @@ _COLUMNS = {
 }
 """The column that holds a plugin's version, by its kind."""
 
+_OMISSIONS = 3
+"""So many of the cases that were left out are named."""
 
-def origin_columns(units: Iterable[Unit], artefacts: Mapping[str, Artefact]) -> dict[str, str]:
-    """The columns of a row that say so; a version is empty as long as the files that a plugin was given are unread.
+
+@dataclass
+class Origin:
+    """Where a row comes from, as far as the units before it have ended.
+
+    Attributes:
+        data: a hash of the test images that are scored; empty where they are not known.
+        segmenter_training: a hash of the slices that the segmenter learnt from.
+        versions: by column, what makes other results under the same name and parameters.
+        unknown: the columns of ``versions`` that are not complete yet.
+        left_out: the cases that could not be used when the data set was prepared, with reasons.
+        clamped: the share of the translations' pixels that left [0, 1]; ``None`` without translations.
+        sources: what a later run compares; see ``mtbench/results/currency.py``.
+        others: what this run has read besides, of which other rows may have been made.
+        notes: what a reader must know.
+    """
+
+    data: str = ""
+    segmenter_training: str = ""
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
+    left_out: str = ""
+    clamped: float | None = None
+    sources: dict[str, Source] = field(default_factory=dict)
+    others: dict[str, Source] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def columns(self) -> dict[str, str | float | None]:
+        """The columns of the scores table; a version is empty as long as it is not complete."""
+        versions = {c: "" if c in self.unknown else canonical(version) for c, version in self.versions.items()}
+        data = {"data_sha256": self.data} if self.data else {}
+        if self.segmenter_training:
+            data["segmenter_training_sha256"] = self.segmenter_training
+        return {**data, **versions, "left_out": self.left_out, "clamped": self.clamped}
+
+
+def origin(plan: Plan, row: Row, units: Iterable[Unit], artefacts: Mapping[str, Artefact]) -> Origin:
+    """Where a row comes from.
 
     Args:
+        plan: what is run.
+        row: of the plan.
         units: the row's unit and all before it.
         artefacts: of the units that have ended well, by key.
     """
-    versions: dict[str, dict[str, str]] = {}
-    pending = set()
-    columns = {}
+    result = Origin()
+    data = hash_of([row.columns[name] for name in ("dataset", "dataset_params", "split", "fold")])[:SHORT]
     for unit in units:
         artefact = artefacts.get(unit.key)
         if unit.stage == "split" and artefact is not None:
-            columns["data_sha256"] = _data(artefact.path)
-        if unit.kind not in _COLUMNS:
-            continue
-        column = _COLUMNS[unit.kind]
-        if unit.paths and artefact is None:
-            pending.add(column)
-        # What was not known before the unit ran: files, and a fit that was not made by training.
-        parts, info = dict(unit.version), artefact.info if artefact else {}
-        # The sha256 of a network's weights has a column of its own.
-        if artefact and unit.paths and not (unit.kind == "extractor" and info.get("weights_sha256")):
-            parts["files sha256"] = artefact.manifest["files_fingerprint"][:SHORT]
-        # A translator may do without some weight files, and is another one then.
-        if unit.stage in ("fit", "translate") and info.get("weights"):
-            parts[f"{unit.stage} weights"] = ",".join(info["weights"])
-        if info.get("adopted"):
-            parts["adopted"] = hash_of(info["adopted"])[:SHORT]
-        # A metric may read features of several networks.
-        of = f"{unit.plugin} " if unit.kind == "extractor" else ""
-        versions.setdefault(column, {}).update({of + name: value for name, value in parts.items()})
-    return {**columns, **{c: "" if c in pending else canonical(version) for c, version in versions.items()}}
+            tables, contents = _of_all_folds(artefact.path), _contents(artefact.path)
+            result.others = _subsets(contents["contents"], data, unit.task.dataset)
+            result.data = hash_of([{domain: of["test"]["images"] for domain, of in tables.items()}, contents["task"]])
+        if unit.stage == "prepare" and artefact is not None:
+            result.left_out = _omissions(artefact.info.get("left_out", ()))
+        if unit.stage == "translate" and artefact is not None:
+            result.clamped = max(result.clamped or 0.0, float(artefact.info.get("clamped", 0.0)))
+        if unit.kind in _COLUMNS:
+            _add_version(result, plan, unit, artefact)
+            _add_code(result, plan, unit, artefact, data)
+            _add_data(result, unit, artefacts.get(unit.inputs["split"]), data)
+    return result
+
+
+def _omissions(cases: Sequence[Mapping[str, str]]) -> str:
+    if not cases:
+        return ""
+    reasons = "; ".join(f"{item['case']}: {item['reason']}" for item in cases[:_OMISSIONS])
+    more = f"; and {len(cases) - _OMISSIONS} more" if len(cases) > _OMISSIONS else ""
+    count = "1 case could not be used and is" if len(cases) == 1 else f"{len(cases)} cases could not be used and are"
+    return f"{count} left out ({reasons}{more})"
+
+
+def _add_version(result: Origin, plan: Plan, unit: Unit, artefact: Artefact | None) -> None:
+    column = _COLUMNS[unit.kind]
+    if unit.paths and artefact is None:
+        result.unknown.add(column)
+    parts, info = dict(unit.version), artefact.info if artefact else {}
+    # The sha256 of a network's weights has a column of its own.
+    if artefact and unit.paths and not (unit.kind == "extractor" and info.get("weights_sha256")):
+        parts["files sha256"] = artefact.manifest["files_fingerprint"][:SHORT]
+    # A translator may do without some weight files, and is another one then.
+    if unit.stage in ("fit", "translate") and info.get("weights"):
+        parts[f"{unit.stage} weights"] = ",".join(info["weights"])
+    if info.get("adopted"):
+        parts["adopted"] = hash_of(info["adopted"])[:SHORT]
+    if artefact and unit.stage == "fit" and artefact.manifest.get("code") != plan.codes[unit.kind, unit.plugin]:
+        parts["fit code"] = str(artefact.manifest.get("code"))[:SHORT]
+        result.notes.append(
+            f"'{unit.name}' was trained by an earlier version of the code of {unit.kind} '{unit.plugin}'; "
+            "`--fresh fit` trains it again"
+        )
+    if artefact and unit.stage == "fit" and (modules := changed_elsewhere(artefact.manifest.get("imports", {}))):
+        parts["fit imports"] = hash_of(artefact.manifest["imports"])[:SHORT]
+        result.notes.append(
+            f"'{unit.name}' was trained with other versions of {', '.join(modules[:5])}; `--fresh fit` trains it again"
+        )
+    # A metric may read features of several networks.
+    of = f"{unit.plugin} " if unit.kind == "extractor" else ""
+    result.versions.setdefault(column, {}).update({of + name: value for name, value in parts.items()})
+
+
+def _add_code(result: Origin, plan: Plan, unit: Unit, artefact: Artefact | None, data: str) -> None:
+    """The plugin's code, the stage's revision, the files that the plugin read, and the fit."""
+    plugin, sources = f"{unit.kind} '{unit.plugin}'", result.sources
+    code = hash_of([unit.version.get("revision"), plan.codes[unit.kind, unit.plugin]])
+    sources[f"code {unit.kind} {unit.plugin}"] = Source(code[:SHORT], f"the code of {plugin} has changed")
+    revision = str(STAGES[unit.stage].revision)
+    sources[f"stage {unit.stage}"] = Source(revision, f"the stage '{unit.stage}' of mtbench has changed")
+    if artefact is None:
+        return
+    asked = hash_of([unit.kind, unit.plugin, dict(unit.params)])[:SHORT]
+    if unit.paths:
+        files = artefact.manifest["files_fingerprint"][:SHORT]
+        sources[f"files {unit.stage} {asked}"] = Source(files, f"the files of {plugin} have changed")
+    if unit.stage == "fit":
+        name = f"fit {data} {asked} {unit.name} {unit.seed}"
+        sources[name] = Source(artefact.digest[:SHORT], f"'{unit.name}' has been made again")
+
+
+def _add_data(result: Origin, unit: Unit, split: Artefact | None, data: str) -> None:
+    """The slices that the unit reads; those of training belong to the version of whoever learnt from them."""
+    part = reads(unit.options)
+    kinds = ("images", "masks") if part.masks else ("images",)
+    # Translations of training slices are for a segmenter, and the slices belong to what it learnt from.
+    trains = unit.stage != "translate" and any(subset.split != "test" for subset in part.subsets)
+    if split is None:
+        if part.masks and not trains:
+            result.unknown.add(_COLUMNS[unit.kind])
+        if trains and unit.kind != "segmenter":
+            result.unknown.add("translator_version")
+            result.versions.setdefault("translator_version", {})
+        return
+    contents, tables = _contents(split.path)["contents"], _of_all_folds(split.path)
+    subsets = _subsets(contents, data, unit.task.dataset)
+    training: dict[str, str] = {}
+    for subset in part.subsets:
+        for kind in kinds:
+            name = f"data {data} {subset.domain} {subset.split} {kind}"
+            result.sources[name] = subsets[name]
+            if trains:
+                training[f"{subset.domain} {subset.split} {kind}"] = tables[subset.domain][subset.split][kind]
+    if training and unit.kind == "segmenter":
+        result.segmenter_training = hash_of(training)
+    elif training:
+        result.versions.setdefault("translator_version", {})[f"{unit.stage} data"] = hash_of(training)[:SHORT]
+    elif part.masks:
+        masks = {domain: of["test"]["masks"] for domain, of in tables.items()}
+        result.versions[_COLUMNS[unit.kind]]["test masks"] = hash_of(masks)[:SHORT]
+
+
+def _subsets(contents: Mapping[str, Any], data: str, dataset: str) -> dict[str, Source]:
+    return {
+        f"data {data} {domain} {split} {kind}": Source(
+            content[:SHORT], f"the {domain} {split} {kind} of '{dataset}' have changed"
+        )
+        for domain, of in contents.items()
+        for split, kinds in of.items()
+        for kind, content in kinds.items()
+    }
 
 
 @lru_cache(maxsize=64)
-def _data(split: Path) -> str:
-    return str(json.loads((split / "split.json").read_text(encoding="utf-8"))["data"])
+def _contents(split: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((split / "split.json").read_text(encoding="utf-8"))
+    return content
+
+
+def _of_all_folds(split: Path) -> dict[str, dict[str, dict[str, str]]]:
+    """By domain, split and kind, the content that tables tell data apart by: the same for all folds of a division."""
+    content = _contents(split)
+    tables: dict[str, dict[str, dict[str, str]]] = content.get("of_all_folds", content["contents"])
+    return tables

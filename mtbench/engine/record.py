@@ -13,11 +13,12 @@ from typing import Any
 
 from mtbench.engine.job import Outcome
 from mtbench.engine.maker import Maker
-from mtbench.engine.origin import origin_columns
+from mtbench.engine.origin import Origin, origin
 from mtbench.hashing import hash_of
 from mtbench.plan import Plan, Row
 from mtbench.registry.registry import Registry
 from mtbench.results import provenance
+from mtbench.results.currency import current_sources
 from mtbench.results.directory import Results
 from mtbench.results.schema import SCHEMA_VERSION, Attempt
 from mtbench.stages.unit import Unit
@@ -49,6 +50,7 @@ class RunRecord:
     _artefact_keys: set[tuple[str, str]] = field(default_factory=set)
     _row_states: dict[str, tuple[float, str]] = field(default_factory=dict)
     _attempts: Counter[str] = field(default_factory=Counter)
+    _current: dict[str, str] = field(default_factory=dict)
 
     def recall(self) -> None:
         """What this results directory already holds, so that running again adds nothing.
@@ -58,7 +60,9 @@ class RunRecord:
         order: list[str] = []
         open_attempts: dict[tuple[str, str, int], dict[str, Any]] = {}
         latest = 0.0
-        for record in self.results.records():
+        records = list(self.results.records())
+        self._current = current_sources(records)
+        for record in records:
             kind, at = record.get("type"), record.get("at", 0.0)
             latest = max(latest, at)
             if kind in ("attempt", "started"):
@@ -152,12 +156,20 @@ class RunRecord:
         artefact = artefacts[row.unit] if status == "measured" else None
         fits = [artefacts[key].digest for key in row.fits if key in artefacts]
         columns = {**row.columns, "status": status, "unit_key": row.unit, "fit_digest": ",".join(fits)}
+        where = Origin()
         if row.unit:
-            lineage = (units[row.unit], *ancestors(self.plan, units[row.unit]))
-            columns |= origin_columns(lineage, artefacts)
+            where = origin(self.plan, row, (units[row.unit], *ancestors(self.plan, units[row.unit])), artefacts)
+            columns |= where.columns()
         if artefact is not None:
             columns["input_digest"] = hash_of(artefact.manifest["contents"])
-        mark = hash_of([columns, artefact.digest if artefact else reason])
+        sources = {name: source.to_json() for name, source in where.sources.items()}
+        mark = hash_of([columns, artefact.digest if artefact else reason, sources, where.notes])
+        # What this run has resolved to other content than an earlier one makes the rows stale that rest on it.
+        resolved = {name: source.to_json() for name, source in {**where.others, **where.sources}.items()}
+        news = {n: raw for n, raw in resolved.items() if self._current.get(n, raw["content"]) != raw["content"]}
+        if news:
+            self.results.append({"type": "current", "run": self.maker.leases.run, "made_from": news})
+        self._current |= {name: raw["content"] for name, raw in (news | sources).items()}
         if self._row_states.get(row.id, (0.0, ""))[1] == mark:
             return
         self._row_states[row.id] = (0.0, mark)
@@ -167,14 +179,18 @@ class RunRecord:
             scoring = json.loads((artefact.path / "score.json").read_text())
             common = {k: v for k, v in scoring.items() if k not in ("scores", "cases")}
             scores = [{**common, **score} for score in scoring["scores"]]
+            for score in scores:
+                score["note"] = "; ".join(filter(None, (str(score.get("note") or ""), *where.notes)))
             cases = scoring["cases"]
         self.results.append(
             {
                 "type": "row",
+                "run": self.maker.leases.run,
                 "schema_version": SCHEMA_VERSION,
                 "row": row.id,
                 "status": status,
                 "mark": mark,
+                "made_from": sources,
                 "columns": columns,
                 "scores": scores,
                 "cases": cases,

@@ -33,6 +33,7 @@ class RunRequest(PlanRequest):
         memory_gb: resident memory that a unit may take (GB = 1e9 bytes); then it is stopped.
         batch_size: slices per inference batch; changes no result beyond rounding.
         fresh: stages to make anew.
+        keep: "fit": use the fits that an earlier version of a plugin's code made; their rows say so.
         rerun: "failed" (what is done anyway), "all", or units to make anew, by key (8 characters suffice) or name.
     """
 
@@ -44,6 +45,7 @@ class RunRequest(PlanRequest):
     memory_gb: float | None = None
     batch_size: int = 8
     fresh: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
     rerun: tuple[str, ...] = ()
 
     @classmethod
@@ -52,6 +54,9 @@ class RunRequest(PlanRequest):
         request = super().of(suite, options)
         for stage in request.fresh:
             check_stage(stage)
+        for stage in request.keep:
+            if stage != "fit":
+                raise RequestError(f"'{stage}' cannot be kept", where="--keep", expected="fit")
         if request.device:
             check_device(request.device)
         return request
@@ -101,13 +106,14 @@ class RunRequest(PlanRequest):
         options = [*self.words(), *(("--device", self.device) if self.device else ())]
         path = expand(self.suite)
         if not self.text and not path.is_file():
-            return {"suite": self.suite, "copy": "", "options": options}
+            return {"suite": self.suite, "typed": self.suite, "out": self.out, "copy": "", "options": options}
         text = self.text.encode() if self.text else path.read_bytes()
         copy = f"suite-{hash_of(text.decode(errors='replace'))[:8]}.toml"
         if not (results / copy).exists():
             write_whole(results / copy, lambda file: file.write(text))
         suite = str((results / copy if self.text else path).resolve())
-        return {"suite": suite, "copy": copy, "options": options}
+        typed = "" if self.text else self.suite
+        return {"suite": suite, "typed": typed, "out": self.out, "copy": copy, "options": options}
 
 
 def check_stage(name: str) -> None:

@@ -27,7 +27,6 @@ from mtbench.engine.space import estimate
 from mtbench.engine.worker import execute, failure
 from mtbench.errors import DiskFullError, LeaseLostError, MtbenchError
 from mtbench.plan import Plan, Row
-from mtbench.registry.codeid import code_identity
 from mtbench.registry.contracts import Executor
 from mtbench.registry.params import parse_call
 from mtbench.registry.registry import Registry
@@ -121,7 +120,7 @@ class Scheduler:
         self._results = results
         self._watcher = watcher
         self._observers = observers
-        self._maker = Maker(plan, registry, store)
+        self._maker = Maker(plan, registry, store, keep=request.keep)
         name = parse_call(request.executor or registry.default(ExecutorSpec))[0]
         self._record = RunRecord(plan, registry, self._maker, results, name, request.record(results.path))
         self._dead: dict[str, str] = {}
@@ -131,12 +130,6 @@ class Scheduler:
         self._rows: dict[str, list[Row]] = {}
         for row in plan.rows:
             self._rows.setdefault(row.unit, []).append(row)
-        # What the units' processes must find; an edit during the run is noticed there.
-        self._codes = {
-            (unit.kind, unit.plugin): code_identity(registry.get(unit.kind, unit.plugin))
-            for unit in plan.units.values()
-            if unit.plugin
-        }
 
     def run(self) -> Summary:
         """Run to the end, or to the end of what is at work when the user interrupts; failures are recorded, not raised.
@@ -272,7 +265,6 @@ class Scheduler:
             self._maker.job(unit, lease),
             device=self._request.device or "",
             batch_size=self._request.batch_size,
-            code=self._codes[unit.kind, unit.plugin] if unit.plugin else None,
             timeout=self._request.timeout,
             memory_mb=memory * 1e9 / 2**20 if memory else None,
             events=events if unit.stage == "fit" else "",

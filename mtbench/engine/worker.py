@@ -27,7 +27,7 @@ from mtbench.compute.weights import find
 from mtbench.engine.job import Job, Outcome
 from mtbench.engine.unitfile import ProgressFile, read_job, write_outcome
 from mtbench.errors import MtbenchError, PluginError, StoreError
-from mtbench.registry.codeid import code_identity
+from mtbench.registry.codeid import code_identity, imported_code, loaded_elsewhere
 from mtbench.registry.discovery import load_one
 from mtbench.registry.plugin import PluginReference
 from mtbench.registry.registry import Registry
@@ -54,6 +54,7 @@ def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda
     info: dict[str, Any] = {}
     outcome = Outcome(job.unit.key, "ok")
     light = STAGES[job.unit.stage].exact
+    alone = registry is None
     device = "cpu"
     try:
         if registry is None and job.plugin:
@@ -73,7 +74,7 @@ def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda
             random.seed(seed)
             np.random.seed(seed % 2**32)
             torch.manual_seed(seed)
-        artefact = _run(job, stage.run, registry, device, report, info)
+        artefact = _run(job, stage.run, registry, device, report, info, alone=alone)
         outcome = replace(outcome, digest=artefact.digest)
     except KeyboardInterrupt:
         raise
@@ -143,6 +144,8 @@ def _run(
     device: str,
     report: ProgressReport,
     info: dict[str, Any],
+    *,
+    alone: bool,
 ) -> Artefact:
     unit = job.unit
     stage = STAGES[unit.stage]
@@ -155,6 +158,10 @@ def _run(
             raise StoreError(what, where=str(store.root), remedy="Run again")
         inputs[role] = artefact
     registration = registry.get(unit.kind, unit.plugin) if registry and unit.plugin else None
+    if registration and imported_code(registration) != job.code:
+        raise PluginError(
+            "its code has changed since this process imported it", where=registration.blame, remedy="Restart Python"
+        )
     unfinished = store.root / "partial" / job.address
     scratch = Path(tempfile.mkdtemp(prefix=temporary_prefix()))
     context = Context(
@@ -178,6 +185,8 @@ def _run(
         with store.create(unit.stage, job.address, manifest, info, lambda: confirm(job.lease)) as folder:
             info.update(run(work, folder))
             info["notes"] = [str(line) for line in context.log]
+            if registration:
+                manifest["imports"] = loaded_elsewhere(registration, alone=alone)
         if context.digests:
             with contextlib.closing(Hashes(store.root / "hashes.sqlite")) as hashes:
                 hashes.remember(context.digests)

@@ -102,34 +102,36 @@ class Builder:
         ``apart`` keeps units of one plan apart without being part of what is asked: the same files prepared
         under another name or from another folder are the same artefact.
         """
-        plugin = None
+        plugin, code = None, None
         if choice is not None:
-            plugin = {
-                "kind": choice.spec.kind,
-                "name": choice.spec.name,
-                "revision": choice.spec.revision,
-                "code": code_identity(choice.registration),
-            }
+            which = (choice.spec.kind, choice.spec.name)
+            if which not in self.plan.codes:
+                self.plan.codes[which] = code_identity(choice.registration)
+            code = self.plan.codes[which]
+            plugin = {"kind": which[0], "name": which[1], "revision": choice.spec.revision}
+            if stage == "fit" and not choice.registration.plugin.editable:
+                code = None  # Days of work outlive an edit of an installed distribution; the fit's rows say so.
         kind = STAGES[stage]
         precision, threads = ("fp32", 1) if kind.exact else (self.suite.precision, self.suite.threads)
         params = dict(choice.params) if choice else {}
-        request = hash_of(
-            {
-                "stage": stage,
-                "stage_revision": kind.revision,
-                "plugin": plugin,
-                "params": {k: v for k, v in params.items() if choice and choice.spec.params[k].identity},
-                "seed": seed,
-                "options": options.to_json(),
-                "precision": precision,
-                "threads": threads,
-            }
-        )
+        asked = {
+            "stage": stage,
+            "stage_revision": kind.revision,
+            "plugin": plugin,
+            "params": {k: v for k, v in params.items() if choice and choice.spec.params[k].identity},
+            "seed": seed,
+            "options": options.to_json(),
+            "precision": precision,
+            "threads": threads,
+        }
+        codeless = hash_of(asked)
+        request = hash_of([codeless, code])
         key = hash_of([request, dict(inputs), *([dict(apart)] if apart else [])])
         if key not in self.plan.units:
             self.plan.units[key] = Unit(
                 key=key,
                 request=request,
+                codeless=codeless,
                 stage=stage,
                 name=name,
                 task=self.task,

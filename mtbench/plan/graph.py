@@ -52,8 +52,13 @@ class Row:
 
 @dataclass
 class Plan:
-    """Units in an order in which they can run, and rows."""
+    """Units in an order in which they can run, and rows.
+
+    Attributes:
+        codes: the identity of each plugin's code, by kind and name; see ``mtbench/registry/codeid.py``.
+    """
 
     suite: Suite
     units: dict[str, Unit] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+    codes: dict[tuple[str, str], str | None] = field(default_factory=dict)

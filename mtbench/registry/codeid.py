@@ -1,8 +1,10 @@
-"""The identity of plugin code that may change under the same version (editable installs, plugin files).
+"""The identity of plugin code: what may change a result although no name, version or parameter does.
 
-It is the sha256 over the plugin's own source files: the module of its hook, the module of its class, and what
-these import from the folder that holds their top-level package, followed by reading import statements. Nothing
-is imported.
+It is the sha256 over the plugin's own source files: the module of its hook, the module of its class, and what these
+import, followed by reading import statements; nothing is imported. Modules of the plugin's distribution count, and
+helper modules that no distribution installed (a folder on ``PYTHONPATH``, an editable checkout, the folder of a plugin
+file). The standard library, mtbench itself and other installed distributions do not: what a unit in fact loads of those
+is in its manifest (:func:`loaded_elsewhere`) and compared when its artefact is looked up (:func:`changed_elsewhere`).
 """
 
 from __future__ import annotations
@@ -10,77 +12,225 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
 from functools import cache
+from importlib import machinery, metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from mtbench.registry.basespec import Spec
 from mtbench.registry.registry import Registration
 
+_SUFFIXES = (".py", *machinery.EXTENSION_SUFFIXES)
+_CORE = "mtbench"
+
 
 def code_identity(registration: Registration[Spec[Any]]) -> str | None:
-    """The sha256 of the plugin's code, or ``None`` for an installed distribution, whose version says it."""
+    """The sha256 of the plugin's code as it is now; ``None`` for built-ins of an installed mtbench."""
     plugin = registration.plugin
-    if not plugin.editable:
+    if plugin.built_in and not plugin.editable:
         return None
-    if plugin.path is not None:
-        return plugin.sha256
+    files = closure(registration)
+    hashes = sorted((name, _reading(path)[0]) for name, path in files.items())
+    identity = hashlib.sha256(repr(hashes).encode()).hexdigest()
+    _imported.setdefault(_module(registration), identity)
+    return identity
+
+
+_imported: dict[tuple[str, ...], str] = {}
+"""The identity of each plugin's code when this process first asked for it, right after it had imported it."""
+
+
+def _module(registration: Registration[Spec[Any]]) -> tuple[str, ...]:
+    return (registration.plugin.module, registration.plugin.sha256, registration.spec.factory)
+
+
+def imported_code(registration: Registration[Spec[Any]]) -> str | None:
+    """The sha256 of the code that this process has imported, which an edit since then does not change."""
+    return _imported.get(_module(registration)) or code_identity(registration)
+
+
+def forget_imports() -> None:
+    """Take the code as it is now for what this process imports next."""
+    _imported.clear()
+
+
+def closure(registration: Registration[Spec[Any]]) -> dict[str, Path]:
+    """The source files of a plugin's own modules, by module name."""
+    plugin = registration.plugin
     factory = registration.spec.factory.partition(":")[0] or plugin.module
-    return identity_of_modules(plugin.module, factory)
+    if plugin.path is not None:
+        return _follow([factory, *_reading(plugin.path)[1]], {plugin.module: plugin.path}, lambda top: False)
+    home, top = _roots(plugin.module.partition(".")[0]), {name.partition(".")[0] for name in (plugin.module, factory)}
+    tops = _tops(plugin.distribution) | top
+    return _follow([plugin.module, factory], {}, lambda top: top in tops or (_roots(top) == home and plugin.editable))
 
 
-@cache
-def identity_of_modules(*modules: str) -> str:
-    """The sha256 of these modules and of what they import from their own folder; read once in a process."""
-    own = modules[0].partition(".")[0]
-    roots: dict[str, Path | None] = {}
-    hashes: dict[str, str] = {}
-    waiting = list(modules)
+def _follow(waiting: list[str], files: dict[str, Path], own: Callable[[str], bool]) -> dict[str, Path]:
+    """Add the modules that are imported: those whose top-level module is one's ``own``, and helpers."""
+    visited = set(files)
     while waiting:
         name = waiting.pop()
+        package = name.rpartition(".")[0]
+        if package:
+            waiting.append(package)  # Importing a module runs the packages above it.
+        if name in visited:
+            continue
+        visited.add(name)
         top = name.partition(".")[0]
-        for each in (own, top):
-            if each not in roots:
-                roots[each] = _root(each)
-        root = roots[top]
-        if name in hashes or root is None or root != roots[own]:
+        path = next((path for root in _roots(top) if (path := _source(root, name))), None)
+        if path is None or top == _CORE:
             continue
-        # Not importlib: looking for a sub-module imports every package above it.
-        base = root.joinpath(*name.split("."))
-        path = next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
-        if path is None:
+        # Distributions lie beside each other in one folder, helper modules outside of such folders.
+        if not own(top) and any(map(_is_shared, _roots(top))):
             continue
-        content = path.read_bytes()
-        hashes[name] = hashlib.sha256(content).hexdigest()
-        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        waiting += _imports(content, package)
-    return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()
+        files[name] = path
+        names = _reading(path)[1]
+        home = name if path.stem == "__init__" else package
+        waiting += [_absolute(each, home) for each in names]
+    return files
 
 
-def _root(top: str) -> Path | None:
-    """The folder that a top-level module or package lies in; ``None`` for what has no source files."""
+def _roots(top: str) -> tuple[Path, ...]:
+    """The folders that hold a top-level module or package; none for the standard library and what has no file."""
+    if top in sys.stdlib_module_names or not top:
+        return ()
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, AttributeError, ValueError):
-        return None
+        return ()
     if spec is None:
-        return None
+        return ()
     if spec.submodule_search_locations:
-        return Path(next(iter(spec.submodule_search_locations))).parent
-    return Path(spec.origin).parent if spec.origin else None
+        return tuple(Path(location).parent for location in spec.submodule_search_locations)
+    return (Path(spec.origin).parent,) if spec.origin and spec.has_location else ()
 
 
-def _imports(content: bytes, package: str) -> list[str]:
+def _source(root: Path, name: str) -> Path | None:
+    # Not importlib: looking for a sub-module imports every package above it.
+    base = root.joinpath(*name.split("."))
+    candidates = [*(base / f"__init__{end}" for end in _SUFFIXES), *(base.with_name(base.name + e) for e in _SUFFIXES)]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+@cache
+def _is_shared(root: Path) -> bool:
+    """Whether installers put distributions here."""
+    return root.name in ("site-packages", "dist-packages") or any(root.glob("*.dist-info"))
+
+
+_readings: dict[tuple[str, tuple[int, ...]], tuple[str, list[str]]] = {}
+
+
+def _reading(path: Path) -> tuple[str, list[str]]:
+    """The sha256 of a source file, and the modules it imports, relative ones with dots; read once for each state."""
+    stat = path.stat()
+    state = (str(path), (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+    if state not in _readings:
+        content = path.read_bytes()
+        _readings[state] = (hashlib.sha256(content).hexdigest(), _imports(content) if path.suffix == ".py" else [])
+    return _readings[state]
+
+
+def _imports(content: bytes) -> list[str]:
     try:
         tree = ast.parse(content)
-    except SyntaxError:
+    except (SyntaxError, ValueError):
         return []
     names: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            names += [module, *(f"{module}.{alias.name}" for alias in node.names)]
+            module = "." * node.level + (node.module or "")
+            join = "" if module.endswith(".") else "."
+            names += [module, *(f"{module}{join}{alias.name}" for alias in node.names)]
     return names
+
+
+def _absolute(name: str, package: str) -> str:
+    level = len(name) - len(name.lstrip("."))
+    if not level:
+        return name
+    parts = package.split(".")
+    return ".".join([*parts[: len(parts) - level + 1], *filter(None, [name[level:]])])
+
+
+# -- what lies outside of the plugin's own code
+
+
+def loaded_elsewhere(registration: Registration[Spec[Any]], *, alone: bool) -> dict[str, dict[str, str]]:
+    """What this process has loaded from outside the plugin's own code: by module, its file and the file's sha256.
+
+    Left out are the standard library, mtbench, and the distributions that mtbench itself requires (torch, MONAI, ...):
+    their versions are in the record of the environment.
+
+    Args:
+        registration: whose.
+        alone: whether no other plugin is loaded in this process; otherwise only what can be reached by following the
+            plugin's import statements counts.
+    """
+    if registration.plugin.built_in:
+        return {}
+    own = closure(registration)
+    known = _required() | sys.stdlib_module_names | {_CORE, "__main__", "__mp_main__"}
+    imports = [_absolute(each, name) for name, path in own.items() for each in _reading(path)[1]]
+    names = sys.modules if alone else _follow(imports, dict(own), lambda top: top not in known)
+    own_files = set(map(str, own.values()))
+    modules: dict[str, dict[str, str]] = {}
+    for name in sorted(names):
+        module = sys.modules.get(name)
+        file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+        if not isinstance(file, str) or name.partition(".")[0] in known or file in own_files:
+            continue
+        if os.path.isfile(file):
+            modules[name] = {"file": file, "sha256": _reading(Path(file))[0]}
+    return modules
+
+
+def changed_elsewhere(loaded: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The modules among those of :func:`loaded_elsewhere` that are other ones now, or gone."""
+    changed = []
+    for name, entry in loaded.items():
+        roots = _roots(name.partition(".")[0])
+        path = next((path for root in roots if (path := _source(root, name))), Path(entry["file"]))
+        if not path.is_file() or _reading(path)[0] != entry["sha256"]:
+            changed.append(name)
+    return changed
+
+
+@cache
+def _tops(distribution: str) -> frozenset[str]:
+    """The top-level modules of an installed distribution."""
+    record = _metadata(distribution, "RECORD")
+    files = (
+        line.split(",", 1)[0] for line in record.splitlines() if ".py," in line or ".so," in line or ".pyd," in line
+    )
+    return frozenset(file.split("/", 1)[0].partition(".")[0] for file in files) - {""}
+
+
+@cache
+def _required() -> frozenset[str]:
+    """The top-level modules of all that mtbench requires, and of what that requires."""
+    waiting, names, tops = [_CORE], set[str](), frozenset[str]()
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in names:
+            continue
+        names.add(name)
+        tops |= _tops(name)
+        # Not metadata.requires(): it parses the whole description, a second for all of them.
+        header = _metadata(name, "METADATA").partition("\n\n")[0]
+        waiting += re.findall(r"^Requires-Dist: ([\w.-]+)(?!.*\bextra\b)", header, re.MULTILINE)
+    return tops
+
+
+def _metadata(distribution: str, name: str) -> str:
+    try:
+        return metadata.distribution(distribution).read_text(name) or ""
+    except metadata.PackageNotFoundError:
+        return ""

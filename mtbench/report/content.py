@@ -10,6 +10,7 @@ from typing import Any
 from mtbench import __version__
 from mtbench.analysis.columns import anonymise, params
 from mtbench.analysis.correlation import Correlation, Correlations, correlate
+from mtbench.analysis.gather import current
 from mtbench.analysis.model import Cell, ResultsTable, Section, TableColumn, TableRow
 from mtbench.analysis.numbers import format_coefficient, format_number, format_p
 from mtbench.report import charts
@@ -104,6 +105,7 @@ def report(
         "cost_charts": cost,
         "cost_rows": [_cost_row(unit) for unit in unit_costs],
         "unit_failures": unit_failures,
+        "omissions": _omissions(result),
         "rows_without_number": _rows_without_number(result, with_provenance=with_provenance),
         "provenance": [*_data_facts(result), *provenance(attempts, folder, everything=with_provenance)],
         "with_provenance": with_provenance,
@@ -158,6 +160,7 @@ def _cautions(result: Result, table: ResultsTable, count: int) -> list[str]:
     texts = []
     if count:
         texts.append(f"{count} unit{'s' if count != 1 else ''} failed; cells that need them are marked. See Failures.")
+    texts += _omissions(result)
     notes = {result.averages.blocks[b].get("task_note"): result.layout.titles[b] for b in result.blocks}
     texts += [f"{title}: {note}" for note, title in notes.items() if note]
     for section in table.sections:
@@ -170,6 +173,13 @@ def _cautions(result: Result, table: ResultsTable, count: int) -> list[str]:
             "One seed only: differences between trained translators are of these checkpoints, not of the methods."
         )
     return texts
+
+
+def _omissions(result: Result) -> list[str]:
+    """What is out of date, and what could not be used."""
+    _, stale = current(result.scores)
+    left_out = [f"{result.layout.titles[b]}: {t}" for b in result.blocks for t in result.averages.left_out.get(b, ())]
+    return [anonymise(text) for text in (*left_out, *([stale] if stale else ()))]
 
 
 def _winners(table: ResultsTable) -> list[tuple[str, list[Podium]]]:

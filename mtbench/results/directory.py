@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from mtbench.errors import RequestError, StoreError
 from mtbench.hashing import hash_of
+from mtbench.results.currency import changes, current_sources, renewal
 from mtbench.results.published import published_scores
 from mtbench.results.schema import ATTEMPTS, CASES, SCHEMA_VERSION, SCORES, TABLES, conform, table
 from mtbench.store.files import (
@@ -266,11 +267,17 @@ def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
     scores = []
     cases = []
     try:
+        records = list(records)
         attempts, rows, order = last_states(records)
+        current = current_sources(records)
+        requests = {r["run"]: r for r in records if r.get("type") == "request"}
         for record in sorted(rows.values(), key=lambda state: order.get(state["row"], len(order))):
             columns = record["columns"]
             of = {"schema_version": record.get("schema_version", SCHEMA_VERSION), "row_id": record["row"]}
-            scores += [{**of, **columns, **values} for values in record["scores"]]
+            stale = changes(record, current) if record["status"] == "measured" else ""
+            if stale and (command := renewal(requests.get(record.get("run", "")))):
+                stale = f"{stale}; `{command}` makes it again"
+            scores += [{**of, **columns, "stale": stale, **values} for values in record["scores"]]
             common = {**of, **{k: columns[k] for k in CASES.names if k in columns}}
             for group in record["cases"]:
                 at = {"label": group["label"], "by": group["by"]}

@@ -20,6 +20,7 @@ DETAILS = (
     "segmenter",
     "segmenter_params",
     "segmenter_version",
+    "segmenter_training_sha256",
     "segmenter_seed",
     "protocol",
 )

@@ -132,7 +132,7 @@ def _merged_records(sources: Sequence[_Source], tally: Tally) -> Iterator[dict[s
     texts: set[str] = set()
     for source in sources:
         for record in source.records:
-            if record.get("type") in ("row", "order"):
+            if record.get("type") in ("row", "order", "current"):
                 continue
             entry = {name: value for name, value in record.items() if name != "sum"}
             text = canonical(entry)
@@ -149,7 +149,8 @@ def _merged_records(sources: Sequence[_Source], tally: Tally) -> Iterator[dict[s
     for row, states in places.items():
         for last_state in _states(row, states, tally):
             order.append(last_state["row"])
-            yield {name: value for name, value in last_state.items() if name != "sum"}
+            # Without a last run nothing is stale: what was made of other data or code stands apart.
+            yield {name: value for name, value in last_state.items() if name not in ("sum", "made_from")}
     tally.rows = len(order)
     yield {"type": "order", "rows": order, "at": 0.0}
 

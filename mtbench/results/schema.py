@@ -38,6 +38,7 @@ SCORES = pa.schema(
         ("segmenter", _S),
         ("segmenter_params", _S),
         ("segmenter_version", _S),
+        ("segmenter_training_sha256", _S),  # of the slices and masks that it learnt from, translations aside
         ("segmenter_seed", _I),
         ("segmenter_validation", _S),  # JSON, region to Dice on its validation slices
         ("metric", _S),  # "fid"
@@ -68,6 +69,9 @@ SCORES = pa.schema(
         ("decimals", _I),  # null: three significant digits
         ("mark", _S),  # "*" in the header
         ("note", _S),  # a sentence the reader must know; the reason of a failed or skipped row
+        ("stale", _S),  # why the number is out of date, and the command that renews it; empty for a current one
+        ("left_out", _S),  # cases that could not be used when the data set was prepared, with the reasons
+        ("clamped", _F),  # share of the translations' pixels that left [0, 1]
         ("caveat", _S),  # not empty: stands apart, is never ranked
         ("unit_key", _S),
         ("input_digest", _S),

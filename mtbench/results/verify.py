@@ -57,6 +57,7 @@ def verify(path: Path) -> list[Finding]:
     records = [record for _, record in lines if record is not None]
     findings += _rows(records)
     findings += _orphans(path, records)
+    findings += _stale(records)
     findings += _tables(results, records)
     return findings
 
@@ -123,6 +124,16 @@ def _half(record: Mapping[str, Any]) -> Iterator[Finding]:
     for group in record["cases"]:
         if len({len(group[side]) for side in ("case", "patient", "value")}) > 1:
             yield Finding(True, "journal", f"{name} has cases without a patient or a value")
+
+
+def _stale(records: list[dict[str, Any]]) -> Iterator[Finding]:
+    try:
+        rows = view(records)["scores"].select(["row_id", "stale"]).to_pylist()
+        _, states, _ = last_states(records)
+    except (StoreError, KeyError):  # Reported already.
+        return
+    for row, text in {row["row_id"]: row["stale"] for row in rows if row["stale"]}.items():
+        yield Finding(False, "journal", f"row '{row_label(states[row]['columns'])}' is stale: {text}")
 
 
 def _orphans(path: Path, records: list[dict[str, Any]]) -> Iterator[Finding]:

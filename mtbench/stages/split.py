@@ -13,7 +13,7 @@ from mtbench.data import DOMAINS, SPLITS, Slice
 from mtbench.errors import DataError
 from mtbench.hashing import hash_of
 from mtbench.stages.people import draw, held_out, part, share
-from mtbench.stages.table import STAGES, SplitOptions
+from mtbench.stages.table import SplitOptions
 from mtbench.stages.work import Work
 from mtbench.store.files import sha256_of
 from mtbench.store.images import read_contents, read_slices
@@ -41,11 +41,9 @@ def run(work: Work[SplitOptions, None], folder: Path) -> dict[str, Any]:
     settings = {"by": options.by, **options.settings}
     content = {"settings": settings, "sides": splits, "contents": contents, "task": task}
     if options.by == "folds":
-        # The same for all folds of one division, which tables average.
-        whole = {domain: _contents(data, domain, of, ["test"] * len(of)) for domain, of in slices.items()}
-        content["data"] = hash_of([whole, task, settings, STAGES["split"].revision])
-    else:
-        content["data"] = hash_of([contents, task])
+        # What tables tell data apart by: the same for all folds of one division, which they average.
+        whole = {domain: _contents(data, domain, of, ["test"] * len(of))["test"] for domain, of in slices.items()}
+        content["of_all_folds"] = {domain: dict.fromkeys(SPLITS, of) for domain, of in whole.items()}
     (folder / "split.json").write_text(json.dumps(content, indent=1, sort_keys=True))
     info: dict[str, Any] = {"by": options.by, "shared": people, "remark": "", "slices": {}, "patients": {}}
     if people:

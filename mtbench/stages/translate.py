@@ -68,6 +68,7 @@ def run(work: Work[TranslateOptions, Registration[TranslatorSpec]], folder: Path
             "weights_sha256": ",".join(sha256(file) for file in files if file.is_file()),
         },
         "weights": sorted(set(context.weights_used)),
+        "clamped": context.clamped,
     }
 
 
@@ -82,6 +83,8 @@ def translate(
 ) -> Iterator[NDArray[Any]]:
     """What a translator makes of ``images``, in order; ``context.log`` says how many had to be clamped.
 
+    ``context.clamped`` is set at the end.
+
     Args:
         translator: has ``translate``, or ``translate_all`` for all slices at once; fitted or loaded.
         images: the source slices.
@@ -94,13 +97,15 @@ def translate(
         B x H x W of dtype ``depth``, whatever B.
 
     Raises:
-        PluginError: the translator gave another shape or number, or NaN or infinite values.
+        PluginError: the translator gave another shape or number, NaN or infinite values, or values of another range
+            than [0, 1]: above 2, or as tanh gives them (below -0.9, up to 1.05).
     """
     if isinstance(translator, WholeSetTranslator):
         name, chunks = "translate_all", _all(translator, images, context, conditional, blame)
     else:
         name, chunks = "translate", _by_batches(translator, images, context, conditional, blame)
-    position = clamped = 0
+    position = images_outside = pixels_outside = 0
+    low, high = np.inf, -np.inf
     for values in chunks:
         if not np.isfinite(values).all():
             bad = images.slices[position + int(np.argmax(~np.isfinite(values).all(axis=(1, 2))))]
@@ -109,11 +114,22 @@ def translate(
                 where=blame,
                 expected="finite values in [0, 1]",
             )
-        clamped += int(((values < -1e-6) | (values > 1 + 1e-6)).any(axis=(1, 2)).sum())
+        outside = (values < -1e-6) | (values > 1 + 1e-6)
+        images_outside += int(outside.any(axis=(1, 2)).sum())
+        pixels_outside += int(outside.sum())
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
         position += len(values)
+        if high > 2:
+            break
         yield encode(values, depth)
-    if clamped:
-        context.log.append(f"{clamped} of {len(images)} images left [0, 1] and were clamped")
+    fix = "Divide it by its largest possible value" if high > 2 else "Return (x + 1) / 2 where the network ends in tanh"
+    if high > 2 or (low < -0.9 and high <= 1.05):
+        raise PluginError(
+            f"{name}() returned values from {low:.4g} to {high:.4g}", where=blame, expected="[0, 1]", remedy=fix
+        )
+    if images_outside:
+        context.log.append(f"{images_outside} of {len(images)} images left [0, 1] and were clamped")
+    context.clamped = pixels_outside / (position * images.images[0].size) if position else 0.0
 
 
 def _by_batches(

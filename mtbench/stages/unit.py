@@ -19,7 +19,7 @@ class Unit(Record):
     Attributes:
         key: sha256 over ``request`` and the keys in ``inputs``.
         request: sha256 over what is asked of this unit itself: everything below that changes the result, the
-            plugin's and the stage's revision, but not the inputs.
+            plugin's and the stage's revision and code, but not the inputs.
         stage: one of ``mtbench.stages.STAGES``.
         kind, plugin: whose code does it; empty for the split stage.
         params: the plugin's parameters, complete; paths as written.
@@ -30,7 +30,9 @@ class Unit(Record):
         precision, threads: of its arithmetic.
         name: what a person calls it; not in the key.
         task: the task it belongs to.
-        version: of its plugin and stage, for tables; see ``Choice.version``. All of it is in the key.
+        version: of its plugin and stage, for tables; see ``Choice.version``. All of it is in the key, but for the code
+            that an installed distribution fits with.
+        codeless: ``request`` without the plugin's code: fits that agree in it may stand for each other.
     """
 
     key: str
@@ -48,6 +50,7 @@ class Unit(Record):
     precision: str = "fp32"
     threads: int = 1
     version: Mapping[str, str] = field(default_factory=dict)
+    codeless: str = ""
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Self:

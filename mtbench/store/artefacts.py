@@ -96,6 +96,19 @@ class Store:
                 remedy="Delete that folder and run again",
             ) from error
 
+    def find(self, stage: str, wanted: Callable[[Mapping[str, Any]], bool]) -> Artefact | None:
+        """The artefact of a stage whose manifest is ``wanted``; of several, the one made last.
+
+        Raises:
+            StoreError: see :meth:`get`.
+        """
+        manifests = (self.root / "artefacts" / stage).glob(f"*/*/{MANIFEST}")
+        for path in sorted(manifests, key=lambda path: path.stat().st_mtime, reverse=True):
+            artefact = self.get(stage, path.parent.name)
+            if artefact is not None and wanted(artefact.manifest):
+                return artefact
+        return None
+
     def drop(self, stage: str, address: str) -> None:
         """Delete an artefact, whole: it is renamed away first, so no reader sees half of it."""
         path = self.path(stage, address)
