@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from scipy import stats
 
 from mtbench.analysis.compare import ResultComparison, compare
@@ -84,25 +85,46 @@ def test_the_interval_is_that_of_patient_means_where_all_patients_have_as_many_s
     means = values.mean(axis=1)
     expected = stats.ttest_1samp(means, 0).confidence_interval()
     assert comparison.value == pytest.approx(means.mean())
-    assert (comparison.low, comparison.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert comparison.stderr == pytest.approx(stats.sem(means))
+    # Never narrower than Student's t, and for a symmetric sample hardly wider.
+    assert comparison.low is not None
+    assert comparison.high is not None
+    width = expected.high - expected.low
+    assert expected.low - 0.15 * width < comparison.low <= expected.low + 1e-12
+    assert expected.high - 1e-12 <= comparison.high < expected.high + 0.15 * width
     assert (comparison.patients, comparison.cases) == (12, 48)
 
 
-def test_p_is_that_of_flipping_whole_patients() -> None:
+def bootstrap_p(values: NDArray[Any], draws: int = 60_000) -> float:
+    """Of a studentised bootstrap, drawn index by index."""
+    n = len(values)
+    picks = values[np.random.default_rng(5).integers(0, n, (draws, n))]
+    own = np.maximum(picks.std(axis=1, ddof=1), values.std(ddof=1) / 3) / np.sqrt(n)
+    distances, observed = (picks.mean(axis=1) - values.mean()) / own, values.mean() / stats.sem(values)
+    return float(2 * min((distances <= observed).mean(), (distances >= observed).mean()))
+
+
+def test_p_is_the_larger_of_flipping_whole_patients_and_of_the_studentised_bootstrap() -> None:
     rng = np.random.default_rng(1)
-    sums = rng.normal(0.5, 1, size=11)
-    comparison = paired_difference(sums.tolist(), [f"p{i}" for i in range(11)])
-    expected = stats.permutation_test((sums,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
-    assert comparison is not None
-    assert comparison.p == pytest.approx(expected)
+    skewed = 1 - rng.lognormal(0, 0.9, size=12)
+    larger = set()
+    for values in (rng.normal(0.5, 1, size=11), skewed, skewed + 0.9, -skewed):
+        comparison = paired_difference(values.tolist(), [f"p{i}" for i in range(len(values))])
+        flips = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
+        bootstrap = bootstrap_p(values)
+        assert comparison is not None
+        assert comparison.p == pytest.approx(max(flips, bootstrap), rel=0.1, abs=0.003)
+        assert comparison.p >= flips - 1e-12
+        larger.add(flips > bootstrap)
+    assert larger == {True, False}
     many = rng.normal(0.2, 1, size=60)
     drawn = paired_difference(many.tolist(), [f"p{i}" for i in range(60)])
     assert drawn is not None
-    assert drawn.p == pytest.approx(stats.ttest_1samp(many, 0).pvalue, rel=0.25)
+    assert drawn.p == pytest.approx(stats.ttest_1samp(many, 0).pvalue, rel=0.35)
     assert drawn == paired_difference(many.tolist(), [f"p{i}" for i in range(60)])
 
 
-def test_under_a_null_p_is_uniform_and_the_interval_holds_with_correlated_slices() -> None:
+def test_under_a_null_p_is_not_too_small_and_the_interval_holds_with_correlated_slices() -> None:
     rng = np.random.default_rng(2)
     p, held = [], 0
     for _ in range(1_000):
@@ -116,7 +138,8 @@ def test_under_a_null_p_is_uniform_and_the_interval_holds_with_correlated_slices
         assert comparison.high is not None
         p.append(comparison.p)
         held += comparison.low <= 0 <= comparison.high
-    assert stats.kstest(p, "uniform").pvalue > 0.01
+    for level in (0.05, 0.2, 0.5):
+        assert 0.6 * level < np.mean(np.array(p) < level) < 1.3 * level
     assert 0.90 <= held / 1_000 <= 0.98
 
 

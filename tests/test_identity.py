@@ -59,7 +59,8 @@ DESCRIPTIVE = {
     # These follow from what is in the keys.
     *("source_domain", "target_domain", "task_note", "conditional", "higher_is_better", "decimals"),
     # These say more of a number.
-    *("value", "stderr", "ci_low", "ci_high", "without_interval", "mark", "note", "translator_note"),
+    *("value", "stderr", "ci_low", "ci_high", "without_interval", "bound_low", "bound_high"),
+    *("mark", "note", "translator_note"),
     *("n", "draws", "n_translated", "n_target", "n_patients_translated", "n_patients_target"),
     *("translator_weights_sha256", "segmenter_validation", "left_out", "clamped"),
     # A row of its own in tables, never averaged with current numbers.

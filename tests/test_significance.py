@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
-from test_compare import result
+from test_compare import bootstrap_p, result
 
 from mtbench.analysis.compare import compare
 from mtbench.analysis.gather import gather
@@ -54,7 +54,7 @@ def test_a_lead_on_every_patient_is_bold_and_one_within_their_spread_is_not() ->
     table = build_table(noisy(0.01)[0], cases=noisy(0.01)[1], significant=True, ranks=True)
     assert [row.cells[0].rank for row in table.sections[0].rows] == [1, 2, 3]
     assert table.sections[0].rows[1].cells[0].runner_up
-    assert any("beats every other ranked method (paired sign-flip test by patient" in text for text in table.remarks)
+    assert any("beats every other ranked method (paired test by patient" in text for text in table.remarks)
 
 
 def by_patient(values: Mapping[str, Sequence[float]]) -> tuple[pa.Table, pa.Table]:
@@ -115,14 +115,14 @@ def test_the_best_must_beat_every_other_row_and_not_the_runner_up_alone() -> Non
 
 def test_the_p_of_a_lead_is_the_largest_of_its_comparisons_after_holm() -> None:
     third = [value - 0.02 + wiggle for value, wiggle in zip(BEST, [0.05, -0.04, 0.01, -0.06] * 3, strict=True)]
-    raw = sorted(exact_p(BEST, other) for other in (CLOSE, third, FAR))
+    raw = sorted(max(exact_p(BEST, other), bootstrap_p(np.subtract(BEST, other))) for other in (CLOSE, third, FAR))
     by_holm, largest = [], 0.0
     for i, value in enumerate(raw):
         largest = max(largest, min(1.0, value * (3 - i)))
         by_holm.append(largest)
     p, reason = leads(by_patient({"best": BEST, "close": CLOSE, "third": third, "far": FAR}))
     assert reason == ""
-    assert p == pytest.approx(max(by_holm))
+    assert p == pytest.approx(max(by_holm), rel=0.1)
     assert raw[-1] > 2 / 2**12
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,13 @@ def test_lists_and_sets_are_taken() -> None:
 def test_a_metric_reads_something_that_there_is(needs: Any) -> None:
     with pytest.raises(PluginError, match="MetricSpec 'm'"):
         metric(needs=needs).needs_for({})
+
+
+@pytest.mark.parametrize("bounds", [(1.0, 0.0), (0.0, 0.0), (0.0, math.nan), (0.0,), "ab"])
+def test_bounds_are_two_numbers_the_smaller_first(bounds: Any) -> None:
+    with pytest.raises(PluginError, match="MetricSpec 'm'"):
+        metric(bounds=bounds)
+    assert metric(bounds=(0.0, math.inf)).bounds == (0.0, math.inf)
 
 
 @pytest.mark.parametrize("answer", [5, True, False, ["a"]])

@@ -209,6 +209,47 @@ def test_intervals_of_seeds_are_averaged_and_those_of_folds_add_in_quadrature() 
     assert number.suffix == ""
 
 
+def test_bounds_are_averaged_over_seeds_and_over_folds() -> None:
+    rows = scores(
+        row("a", 0.5, DICE, seed=0, fold=0, bound_low=0.2, bound_high=0.8),
+        row("a", 0.7, DICE, seed=0, fold=1, bound_low=0.4, bound_high=0.9),
+        row("b", 0.5, DICE, seed=0, fold=0, bound_low=0.2, bound_high=0.8),
+        row("b", 0.5, DICE, seed=0, fold=1),
+    )
+    built = build_table(rows, spread="bound")
+    shown = cell(built, "a")
+    assert (shown.bound_low, shown.bound_high) == (pytest.approx(0.3), pytest.approx(0.85))
+    assert shown.suffix.startswith(" [0.3")
+    assert cell(built, "b").suffix == ""
+    assert any("rare complete failures included" in remark for remark in built.remarks)
+
+
+def test_why_there_is_no_interval_stands_at_the_widest_place_where_it_holds() -> None:
+    few, random = "8 patients, at least 10 are needed", "the value is not finite when patients are left out"
+    rows = scores(
+        row("a", 0.5, DICE, without_interval=few),
+        row("b", 0.6, DICE, without_interval=few),
+        row("a", 1.0, without_interval=""),
+        row("b", 2.0, without_interval=random),
+    )
+    built = build_table(rows, spread="interval")
+    assert set(built.footnotes) == {f"No interval: {few}.", f"No interval: {random}."}
+    (column,) = [c for c in built.sections[0].columns if c.metric == "dice"]
+    assert [built.footnotes[n - 1] for n in column.notes] == [f"No interval: {few}."]
+    assert [built.footnotes[n - 1] for n in cell(built, "b", 1).notes] == [f"No interval: {random}."]
+    assert any("assumes that rare complete failures are represented" in remark for remark in built.remarks)
+    assert build_table(rows).footnotes == ()
+
+
+def test_a_marked_column_says_why_it_has_no_interval() -> None:
+    note, few = "random weights", "9 translated patients and 20 target patients, at least 10 of each are needed"
+    rows = scores(*(row(n, 1.0, mark="*", note=note, without_interval=few) for n in "ab"))
+    built = build_table(rows, spread="interval")
+    assert built.footnotes == (f"No interval: {few}.",)
+    assert built.sections[0].columns[0].notes == (1,)
+    assert any(note in remark for remark in built.remarks)
+
+
 def test_a_run_that_was_repeated_counts_once() -> None:
     rows = scores(row("a", 1.0, seed=0), row("a", 1.0, seed=0, suite="again"), row("a", 4.0, seed=1))
     assert cell(build_table(rows), "a").value == pytest.approx(2.5)

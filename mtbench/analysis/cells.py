@@ -26,6 +26,7 @@ class Number:
         value: mean over folds, then over seeds.
         std: standard deviation over seeds (n - 1); ``None`` with one seed.
         low, high: confidence interval over patients; ``None`` where a part has none.
+        bound_low, bound_high: limits that hold whatever the distribution of the cases; ``None`` where a part has none.
         seeds, folds: how many were averaged.
         incomplete: some of its runs failed, or folds that others have are missing.
     """
@@ -34,6 +35,8 @@ class Number:
     std: float | None
     low: float | None
     high: float | None
+    bound_low: float | None
+    bound_high: float | None
     seeds: int
     folds: int
     incomplete: bool
@@ -56,7 +59,7 @@ def average(
     runs = len(run_first)
     of_runs = {
         name: mean_by(run, np.asarray(pc.fill_null(table[name], float("nan")).to_numpy(), dtype=np.float64), runs)
-        for name in ("value", "ci_low", "ci_high")
+        for name in ("value", "ci_low", "ci_high", "bound_low", "bound_high")
     }
     value = of_runs["value"]
     # A run of a seed on a fold counts once, however many times it was repeated.
@@ -73,18 +76,21 @@ def average(
         squares = np.bincount(cell_of_seed, weights=(seed_means - mean[cell_of_seed]) ** 2, minlength=count)
         std = np.sqrt(squares / (seeds - 1))
         # Seeds share their patients, so their half-widths are averaged; folds hold different patients, so
-        # theirs add in quadrature.
-        half = {}
+        # theirs add in quadrature. Bounds promise more than that: they are averaged.
+        ends = []
         for name, sign in (("ci_low", -1.0), ("ci_high", 1.0)):
             widths = mean_by(by_fold, sign * (of_runs[name] - value), len(fold_first))
             total = np.bincount(cell_of_run[fold_first], weights=widths**2, minlength=count)
-            half[name] = np.sqrt(total) / folds
-        low, high = mean - half["ci_low"], mean + half["ci_high"]
+            ends.append(mean + sign * np.sqrt(total) / folds)
+        for name in ("bound_low", "bound_high"):
+            by_cell = mean_by(by_seed, of_runs[name], len(seed_first))
+            ends.append(mean_by(cell_of_seed, by_cell, count))
     keys = zip(b[cell_first].tolist(), r[cell_first].tolist(), c[cell_first].tolist(), strict=True)
-    columns = (mean.tolist(), std.tolist(), low.tolist(), high.tolist(), seeds.tolist(), folds.tolist())
+    known = [[None if end != end else end for end in column.tolist()] for column in ends]
+    columns = (mean.tolist(), std.tolist(), *known, seeds.tolist(), folds.tolist())
     return {
-        key: Number(m, s if n > 1 else None, lo if lo == lo else None, hi if hi == hi else None, n, f, False)
-        for key, m, s, lo, hi, n, f in zip(keys, *columns, strict=True)
+        key: Number(m, s if n > 1 else None, low, high, least, most, n, f, False)
+        for key, m, s, low, high, least, most, n, f in zip(keys, *columns, strict=True)
     }
 
 

@@ -286,8 +286,9 @@ def _remarks(items: Sequence[CellComparison]) -> tuple[str, ...]:
     texts = []
     if any(item.paired is not None and item.paired.p is not None for item in items):
         texts.append(
-            "Difference: b minus a on the same cases, with a 95 % interval clustered by patient; p by flipping the "
-            "signs of whole patients, adjusted by Holm. The interval holds patients only; seeds stand apart."
+            "Difference: b minus a on the same cases, with a 95 % interval clustered by patient; p, adjusted by "
+            "Holm, is the larger of a sign-flip test's and a studentised bootstrap's. Both assume that rare complete "
+            "failures are represented among these patients; seeds stand apart."
         )
     if any(item.paired is not None and item.paired.p is None for item in items):
         texts.append(f"No interval with fewer than {FEWEST_PATIENTS} patients.")

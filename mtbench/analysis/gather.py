@@ -31,6 +31,7 @@ class Averages:
         numbers: the cells that have a value.
         reasons: (status, reason) of the failed and skipped runs of a cell.
         notes: sentences about a cell that has a value.
+        without: why a number has no interval.
         counts: for (block, column), the smallest and largest number of images and patients behind it.
         floors: the same of floor rows, whose "translated" images are the target's training images.
         row_notes: sentences about each translator, by (row,).
@@ -48,6 +49,7 @@ class Averages:
     numbers: dict[CellIndex, Number] = field(default_factory=dict)
     reasons: dict[CellIndex, list[tuple[str, str]]] = field(default_factory=dict)
     notes: dict[CellIndex, list[str]] = field(default_factory=dict)
+    without: dict[CellIndex, list[str]] = field(default_factory=dict)
     counts: dict[tuple[int, int], dict[str, tuple[int, int]]] = field(default_factory=dict)
     floors: dict[tuple[int, int], dict[str, tuple[int, int]]] = field(default_factory=dict)
     row_notes: dict[tuple[int, ...], list[str]] = field(default_factory=dict)
@@ -64,6 +66,7 @@ _COLUMNS = [
     *("source_domain", "target_domain", "task_note", "conditional", "higher_is_better", "decimals", "mark"),
     *("translator_note", "segmenter_validation", "stale", "left_out", "clamped"),
     *("suite", "status", "fold", "seed", "value", "ci_low", "ci_high", "note", "row_id", "unit_key", "source"),
+    *("bound_low", "bound_high", "without_interval"),
 ]
 
 
@@ -131,9 +134,10 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
     places = (block, row, column)
 
     averages = Averages(blocks, rows, columns)
-    measures = table.select(["seed", "fold", "value", "ci_low", "ci_high"]).filter(has_value)
+    measures = table.select(["seed", "fold", "value", "ci_low", "ci_high", "bound_low", "bound_high"]).filter(has_value)
     averages.numbers = average(measures, *(axis[valid] for axis in places))
     averages.notes = texts_by(places, table["note"], valid)
+    averages.without = texts_by(places, table["without_interval"], valid)
     skipped = np.asarray(pc.equal(table["status"], "skipped").to_numpy(zero_copy_only=False))
     for status, mask in (("failed", ~valid & ~skipped), ("skipped", ~valid & skipped)):
         for key, reasons in texts_by(places, table["note"], mask, f"{status}, no reason recorded").items():
@@ -225,12 +229,15 @@ def _seat_guests(averages: Averages) -> None:
 
 def _move(averages: Averages, key: CellIndex, places: Sequence[CellIndex]) -> None:
     """Copy a cell to other places and take it away from its own; a number that is there already stays."""
-    number, notes = averages.numbers.pop(key, None), averages.notes.pop(key, [])
+    number = averages.numbers.pop(key, None)
+    notes, without = averages.notes.pop(key, []), averages.without.pop(key, [])
     reasons = averages.reasons.pop(key, [])
     for place in places:
         if number is not None and place not in averages.numbers:
             averages.numbers[place] = number
             if notes:
                 averages.notes[place] = notes
+            if without:
+                averages.without[place] = without
         if reasons:
             averages.reasons[place] = [*averages.reasons.get(place, ()), *reasons]

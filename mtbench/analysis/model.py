@@ -18,6 +18,7 @@ class Cell:
         suffix: spread and rank behind the number, where they were asked for (" ± 0.02", " [0.9, 1.0] (2)").
         status: "ok" where there is a number.
         value, std, low, high: mean over seeds and folds; standard deviation over seeds; confidence interval.
+        bound_low, bound_high: limits for the expected mean that hold whatever the distribution of the cases.
         seeds, folds: how many were averaged.
         rank: 1 is best, ties alike at the printed precision; ``None`` where the cell is not ranked.
         best: whether it is printed in bold: rank 1, by a significant lead where only such are bold.
@@ -32,6 +33,8 @@ class Cell:
     std: float | None = None
     low: float | None = None
     high: float | None = None
+    bound_low: float | None = None
+    bound_high: float | None = None
     seeds: int = 0
     folds: int = 0
     rank: int | None = None

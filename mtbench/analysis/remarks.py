@@ -14,6 +14,15 @@ from mtbench.analysis.model import Section
 from mtbench.analysis.numbers import format_number
 from mtbench.analysis.significance import REMARK
 
+INTERVAL = (
+    "[ ]: 95 % confidence interval over patients, where there is one; it assumes that rare complete failures are "
+    "represented among the test patients"
+)
+BOUND = (
+    "[ ]: limits for the expected mean that hold with 95 % confidence for any distribution of a metric with bounded "
+    "values, rare complete failures included"
+)
+
 
 @dataclass
 class SharedNotes:
@@ -24,26 +33,32 @@ class SharedNotes:
     of_cells: dict[CellIndex, list[str]] = field(default_factory=dict)
 
 
-def shared_notes(averages: Averages, places: Sequence[tuple[int, int]], rows: Sequence[int]) -> SharedNotes:
+def shared_notes(
+    averages: Averages, places: Sequence[tuple[int, int]], rows: Sequence[int], intervals: bool
+) -> SharedNotes:
     """Sort the notes of these cells: those of a whole column, those of a whole row, and the others.
 
-    The note that explains a column's mark is left out: it is a remark (:func:`remarks`).
+    With ``intervals``, they say why there is none. The note that explains a column's mark is left out: it is a remark
+    (:func:`remarks`).
     """
     shared = SharedNotes()
     cells = [(b, r, c) for b, c in places for r in rows if (b, r, c) in averages.numbers]
+    explanations = {key: list(averages.notes.get(key, ())) for key in cells}
+    for key in cells if intervals else ():
+        explanations[key] += [f"No interval: {reason}" for reason in averages.without.get(key, ())]
     by_column: dict[tuple[int, int], list[set[str]]] = {}
     by_row: dict[int, list[set[str]]] = {}
     for b, r, c in cells:
-        texts = set(averages.notes.get((b, r, c), ()))
+        texts = set(explanations[b, r, c])
         by_column.setdefault((b, c), []).append(texts)
         if averages.rows[r]["role"] == "translator":
             by_row.setdefault(r, []).append(texts)
     in_column = {place: set.intersection(*texts) for place, texts in by_column.items()}
     in_row = {r: set.intersection(*texts) if len(places) > 1 else set[str]() for r, texts in by_row.items()}
     for b, r, c in cells:
-        for text in averages.notes.get((b, r, c), ()):
+        for text in explanations[b, r, c]:
             if text in in_column[b, c]:
-                if averages.columns[c]["mark"]:
+                if averages.columns[c]["mark"] and text in averages.notes.get((b, r, c), ()):
                     continue
                 target = shared.of_columns.setdefault((b, c), [])
             elif text in in_row.get(r, ()):
@@ -93,7 +108,9 @@ def remarks(
     if spread == "std":
         texts.append("± standard deviation over seeds, where there are several")
     if spread == "interval":
-        texts.append("[ ]: 95 % confidence interval over patients, where there is one")
+        texts.append(INTERVAL)
+    if spread == "bound":
+        texts.append(BOUND)
     texts += _tasks(averages, layout)
     if any(row.role == "floor" for row in rows):
         shown = dict.fromkeys(b for b, _ in layout.columns)

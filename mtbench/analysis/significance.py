@@ -14,9 +14,9 @@ from mtbench.analysis.percase import PerCase
 
 LEVEL = 0.05
 REMARK = (
-    "Bold: the best, only if it significantly beats every other ranked method (paired sign-flip test by patient, "
-    f"two-sided, Holm over all comparisons of the table, every p < {LEVEL}; seeds averaged, so it is about these "
-    "fits). Underlined: runner-up"
+    "Bold: the best, only if it significantly beats every other ranked method (paired test by patient, two-sided, "
+    f"Holm over all comparisons of the table, every p < {LEVEL}; seeds averaged, so it is about these fits; it assumes "
+    "that rare complete failures are represented among the test patients). Underlined: runner-up"
 )
 """What stands under a table whose bold is significant."""
 

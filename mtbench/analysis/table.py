@@ -22,8 +22,8 @@ from mtbench.analysis.significance import Lead, significant_leads
 from mtbench.errors import RequestError
 from mtbench.results.identity import DETAILS
 
-Spread = Literal["none", "interval", "std"]
-SPREADS: tuple[Spread, ...] = ("none", "interval", "std")
+Spread = Literal["none", "interval", "bound", "std"]
+SPREADS: tuple[Spread, ...] = ("none", "interval", "bound", "std")
 
 
 def build_table(
@@ -54,7 +54,8 @@ def build_table(
     Args:
         scores: rows of ``mtbench.results.schema.SCORES``, in any order; failed and skipped ones included.
         rule: "paper" ranks conditional translators too, as Table 1 of Konz et al. (MIDL 2024) does.
-        spread: what stands behind each number: the confidence interval, or the standard deviation over seeds.
+        spread: what stands behind each number: the confidence interval, the bound that needs no assumption, or the
+            standard deviation over seeds.
         decimals: digits after the point for all metrics, or by metric name.
         columns: metrics to show, in that order: ``fid``, ``swd[karras]``, ``dice*``; all where empty.
         rows: translators (or ceiling, floor, oracle) to show, in that order; all where empty.
@@ -143,7 +144,7 @@ def _section(averages: Averages, layout: TableLayout, caveat: str, style: _Style
         if averages.rows[r]["role"] == "translator"
         or any((b, r, c) in averages.numbers or (b, r, c) in averages.reasons for b, c in places)
     ]
-    shared = remarks.shared_notes(averages, places, row_numbers)
+    shared = remarks.shared_notes(averages, places, row_numbers, style.spread == "interval")
     columns = tuple(_column(averages, layout, b, c, shared.of_columns.get((b, c), ()), footnotes) for b, c in places)
     rows = []
     for r in row_numbers:
@@ -223,6 +224,8 @@ def _cell(averages: Averages, key: CellIndex, notes: Sequence[str], style: _Styl
         std=measure.std,
         low=measure.low,
         high=measure.high,
+        bound_low=measure.bound_low,
+        bound_high=measure.bound_high,
         seeds=measure.seeds,
         folds=measure.folds,
         rank=rank,
@@ -237,6 +240,8 @@ def _spread(number: Number, text: str, style: _Style) -> str:
     decimals = len(text.partition("e")[0].partition(".")[2])
     if style.spread == "std" and number.std is not None:
         return f" ± {format_number(number.std, decimals)}"
-    if style.spread == "interval" and number.low is not None and number.high is not None:
-        return f" [{format_number(number.low, decimals)}, {format_number(number.high, decimals)}]"
-    return ""
+    bounds = (number.bound_low, number.bound_high)
+    low, high = {"interval": (number.low, number.high), "bound": bounds}.get(style.spread, (None, None))
+    if low is None or high is None:
+        return ""
+    return f" [{format_number(low, decimals)}, {format_number(high, decimals)}]"

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 @click.option("-d", "--dataset", "datasets", multiple=True, help="Show this task.")
 @click.option(
     "--spread",
-    type=click.Choice(["none", "interval", "std"]),
+    type=click.Choice(["none", "interval", "bound", "std"]),
     default="none",
-    help="Behind each number: its interval over patients, or the standard deviation over seeds.",
+    help="Behind each number: its interval over patients, limits that assume nothing, or the deviation over seeds.",
 )
 @click.option("--decimals", multiple=True, help="Digits after the point: 3 for all, or METRIC=1 for one.")
 @click.option("--transposed", is_flag=True, help="Translators side by side.")

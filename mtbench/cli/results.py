@@ -22,6 +22,7 @@ from mtbench.results.unit import as_record, unit_details
 from mtbench.results.verify import verify as examine
 
 if TYPE_CHECKING:
+    from mtbench.analysis.table import Spread
     from mtbench.results.merge import Conflict, Tally
     from mtbench.results.unit import UnitDetails
 
@@ -35,17 +36,21 @@ def command() -> None:
 @click.argument("results")
 @click.argument("unit", required=False)
 @click.option("--intervals", is_flag=True, help="Behind each number: its interval over patients.")
+@click.option("--bounds", is_flag=True, help="Behind each number: limits for the mean that hold for any distribution.")
 @click.option("--std", is_flag=True, help="Behind each number: the standard deviation over seeds.")
 @click.option("--units", is_flag=True, help="List the units: key, name, state, seconds.")
 @click.option("--host", is_flag=True, help="With UNIT: name the machine too.")
 @click.option("--json", "as_json", is_flag=True, help="With UNIT: print as JSON.")
-def show(results: str, unit: str | None, intervals: bool, std: bool, units: bool, host: bool, as_json: bool) -> None:
+def show(
+    results: str, unit: str | None, intervals: bool, bounds: bool, std: bool, units: bool, host: bool, as_json: bool
+) -> None:
     """Print the table of RESULTS, a results directory or published:midl2024; or all about one of its units.
 
     UNIT is a unit's name or the beginning of its key. Best in bold, runner-up underlined.
     """
-    if intervals and std:
-        raise RequestError("--intervals and --std cannot stand together", expected="one of the two")
+    spreads: dict[Spread, bool] = {"interval": intervals, "bound": bounds, "std": std}
+    if sum(spreads.values()) > 1:
+        raise RequestError("--intervals, --bounds and --std cannot stand together", expected="one of them")
     if (unit or units) and results.startswith("published:"):
         raise RequestError("published results have no units", where=results)
     console = Console()
@@ -59,7 +64,7 @@ def show(results: str, unit: str | None, intervals: bool, std: bool, units: bool
     if units:
         _list(results, console)
         return
-    render(build_table(load(results), spread="interval" if intervals else "std" if std else "none"), console)
+    render(build_table(load(results), spread=next((s for s, asked in spreads.items() if asked), "none")), console)
 
 
 def _list(results: str, console: Console) -> None:
@@ -131,6 +136,8 @@ def _value(row: Mapping[str, Any]) -> str:
     if row["value"] is None:
         return f"{name.strip()}: {row['status']}, {row['note']}"
     text = f"{name.strip()} {format_number(row['value'], row['decimals'])}"
+    if row["without_interval"]:
+        text += f" (no interval: {row['without_interval']})"
     if row["ci_low"] is not None and row["ci_high"] is not None:
         text += f" [{format_number(row['ci_low'], row['decimals'])}, {format_number(row['ci_high'], row['decimals'])}]"
     return text

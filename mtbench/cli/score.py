@@ -95,7 +95,8 @@ def _print(rows: list[dict[str, Any]], out: Console, console: Console) -> None:
         interval = f"{row['ci_low']:{digits}} to {row['ci_high']:{digits}}" if row.get("ci_low") is not None else ""
         patients = "/".join(str(row[k]) for k in ("n_patients_translated", "n_patients_target") if row[k] is not None)
         table.add_row(escape(name), value, interval, str(row["n"] or row["n_translated"]), patients)
-        notes += [f"{name}: {text}" for text in (row["caveat"], row["note"]) if text]
+        without = f"no interval: {row['without_interval']}" if row["without_interval"] else ""
+        notes += [f"{name}: {text}" for text in (row["caveat"], row["note"], without) if text]
     out.print(table)
     for note in dict.fromkeys(notes):
         console.print(note, style="dim", markup=False, highlight=False)

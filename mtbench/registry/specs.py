@@ -223,6 +223,8 @@ class MetricSpec(Spec[contracts.Metric]):
             (N = min of both, by seed).
         interval: how the harness makes an interval: from per-case values ("cases"), by a delete-one-patient
             jackknife, by patients drawn without replacement ("subsample"), or not at all.
+        bounds: the smallest and largest value that a case can have, -inf or inf where there is none: intervals stay
+            within, and finite bounds give a limit that needs no assumption about the distribution.
         decimals: digits after the point in tables; ``None`` for three significant ones.
     """
 
@@ -237,7 +239,15 @@ class MetricSpec(Spec[contracts.Metric]):
     variant: Callable[[Params], str] | None = field(default=None, kw_only=True)
     balanced: bool = field(default=False, kw_only=True)
     interval: Literal["cases", "jackknife", "subsample", "none"] = field(default="none", kw_only=True)
+    bounds: tuple[float, float] | None = field(default=None, kw_only=True)
     decimals: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
+            raise PluginError(
+                f"bounds are {self.bounds}", where=f"MetricSpec '{self.name}'", expected="the smaller first: (0.0, 1.0)"
+            )
 
     def needs_for(self, params: Params) -> tuple[Need, ...]:
         """What ``compute`` reads, for these parameters.

@@ -55,7 +55,7 @@ def load(results: str | os.PathLike[str], table: str = "scores") -> pa.Table:
         raise RequestError(f"there is no table '{table}'", expected="one of " + ", ".join(TABLES))
     name = os.fspath(results)
     if name.startswith("published:"):
-        scores = conform(published_scores(name.partition(":")[2]), TABLES["scores"])
+        scores = published_scores(name.partition(":")[2])
         return scores if table == "scores" else TABLES[table].empty_table()
     return conform(Results.open(Path(name)).table(table), TABLES[table])
 

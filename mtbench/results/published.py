@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from mtbench.errors import RequestError, StoreError, close_matches
 from mtbench.resources import resource_path
+from mtbench.results.schema import SCORES, conform
 
 CATALOGUE = "registry.toml"
 
@@ -48,7 +49,6 @@ def published_scores(name: str) -> pa.Table:
         )
     path = resource_path(files[name])
     try:
-        table: pa.Table = pq.read_table(path)
+        return conform(pq.read_table(path), SCORES)
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"the published results cannot be read: {error}", where=str(path)) from error
-    return table

@@ -58,6 +58,8 @@ SCORES = pa.schema(
         ("ci_low", _F),
         ("ci_high", _F),
         ("without_interval", _S),  # why there is no interval
+        ("bound_low", _F),  # limits for the expected mean that hold whatever the distribution of the cases
+        ("bound_high", _F),
         ("n", _I),  # images a side that entered the number
         ("draws", _I),  # how often N = min was drawn in fact: once where both sides have N images
         ("n_translated", _I),

@@ -321,12 +321,14 @@ def _rows(
             "ci_low": item.ci[0] if item.ci else None,
             "ci_high": item.ci[1] if item.ci else None,
             "without_interval": reason,
+            "bound_low": bound[0] if bound else None,
+            "bound_high": bound[1] if bound else None,
             "n": measurement.n or None,
             "draws": measurement.draws,
             "mark": item.mark,
             "note": item.note,
         }
-        for item, reason in zip(measurement.scores, measurement.without, strict=True)
+        for item, reason, bound in zip(measurement.scores, measurement.without, measurement.bounds, strict=True)
     ]
 
 

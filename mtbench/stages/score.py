@@ -48,8 +48,10 @@ def run(work: Work[ScoreOptions, Registration[MetricSpec]], folder: Path) -> dic
                 "mark": s.mark,
                 "note": s.note,
                 "without_interval": reason,
+                "bound_low": bound[0] if bound else None,
+                "bound_high": bound[1] if bound else None,
             }
-            for s, reason in zip(scoring.scores, scoring.without, strict=True)
+            for s, reason, bound in zip(scoring.scores, scoring.without, scoring.bounds, strict=True)
         ],
         "cases": [
             {

@@ -26,6 +26,9 @@ from mtbench.stages.intervals import (
 )
 from mtbench.typed import check_fields
 
+_ROUNDING = 1e-5
+"""How far a case may lie beyond its metric's bounds."""
+
 LARGEST = 1500
 """Images a side beyond which leaving patients out would take longer, and more memory, than all else together."""
 
@@ -37,12 +40,14 @@ class Scoring:
     Attributes:
         scores: with intervals where they hold.
         without: of each score, why it has no interval; empty where it has one or none was asked for.
+        bounds: of each score, ends that hold whatever the distribution; see :class:`Interval`.
         n: images a side that entered.
         draws: how often they were drawn; the values are means over the draws.
     """
 
     scores: list[Score]
     without: list[str]
+    bounds: list[tuple[float, float] | None]
     n: int
     draws: int
 
@@ -81,25 +86,17 @@ def score(
     samples = list(_draws(inputs, seed, draws, like)) if spec.balanced and balance else [inputs]
     drawn = [_scores(metric, one, context, blame) for one in samples]
     scores = _mean(drawn, lambda: _scores(metric, inputs, context, blame))
-    bounds = [Interval()] * len(scores)
+    around = [Interval()] * len(scores)
     if intervals:
         # With several draws the interval is that of their mean, so it looks at all slices, as they do.
         several = len(samples) > 1 and like is None
         whole = inputs if several else samples[0]
-        bounds = _intervals(metric, spec, scores, whole, context, seed, len(samples) if several else 1, blame)
-    for position, (item, interval) in enumerate(zip(scores, bounds, strict=True)):
-        if interval.low is None or interval.high is None:
-            continue
-        ends = (interval.low, interval.high)
-        if spec.interval != "cases":
-            # Resampling may measure on other draws or fewer directions than the printed value: only its width counts.
-            half = (interval.high - interval.low) / 2
-            ends = (item.value - half, item.value + half)
-        scores[position] = replace(item, ci=ends, stderr=interval.stderr)
+        around = _intervals(metric, spec, scores, whole, context, seed, len(samples) if several else 1, blame)
     images = samples[0].candidate
     return Scoring(
-        scores=scores,
-        without=[interval.reason for interval in bounds],
+        scores=[_place(s, interval) for s, interval in zip(scores, around, strict=True)],
+        without=[interval.reason for interval in around],
+        bounds=[interval.bound for interval in around],
         n=len(images) if images is not None else 0,
         draws=len(samples),
     )
@@ -211,7 +208,7 @@ def _intervals(
     blame: str,
 ) -> list[Interval]:
     if spec.interval == "cases":
-        return [cases_interval(s.cases, seed=seed) if s.cases is not None else Interval() for s in scores]
+        return [_of_cases(s.cases, spec, blame) if s.cases is not None else Interval() for s in scores]
     if spec.interval == "none" or inputs.candidate is None:
         return [Interval()] * len(scores)
     if not all(inputs.candidate.patients):
@@ -226,5 +223,27 @@ def _intervals(
     references = inputs.reference.patients if inputs.reference is not None else None
     if draws > 1 and references is not None:
         measure = averaged_over_draws(measure, len(inputs.candidate), len(references), seed=seed, draws=draws)
-    resample = jackknife if spec.interval == "jackknife" else subsample
-    return resample(measure, inputs.candidate.patients, references, seed=seed)
+    if spec.interval == "jackknife":
+        return jackknife(measure, inputs.candidate.patients, references)
+    return subsample(measure, inputs.candidate.patients, references, seed=seed)
+
+
+def _of_cases(cases: Cases, spec: MetricSpec, blame: str) -> Interval:
+    if spec.bounds is not None:
+        low, high = spec.bounds
+        smallest, largest = np.nanmin(cases.values, initial=high), np.nanmax(cases.values, initial=low)
+        if smallest < low - _ROUNDING or largest > high + _ROUNDING:
+            raise PluginError(
+                f"it gave a case the value {smallest if smallest < low else largest:g}",
+                where=blame,
+                expected=f"values from {low:g} to {high:g}, as its spec's bounds say",
+            )
+    return cases_interval(cases, bounds=spec.bounds)
+
+
+def _place(score: Score, interval: Interval) -> Score:
+    """The interval around the printed value; resampling may have measured on other draws or fewer directions."""
+    if interval.value is None or interval.low is None or interval.high is None:
+        return score
+    shift = score.value - interval.value
+    return replace(score, ci=(interval.low + shift, interval.high + shift), stderr=interval.stderr)

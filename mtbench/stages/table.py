@@ -218,7 +218,7 @@ STAGES: Mapping[str, Stage] = {
         Stage("translate", 1, TranslateOptions, uses_device=True),
         Stage("extract", 1, ImageOptions, uses_device=True),
         Stage("segment", 1, ImageOptions, uses_device=True),
-        Stage("score", 1, ScoreOptions, typical_bytes=1e5),
+        Stage("score", 2, ScoreOptions, typical_bytes=1e5),
     )
 }
 """Every stage by its name, in the order of the graph."""

@@ -76,6 +76,8 @@ def _cell(cell: Cell) -> dict[str, object]:
         "std": _finite(cell.std),
         "ci_low": _finite(cell.low),
         "ci_high": _finite(cell.high),
+        "bound_low": _finite(cell.bound_low),
+        "bound_high": _finite(cell.bound_high),
         "seeds": cell.seeds,
         "folds": cell.folds,
         "rank": cell.rank,

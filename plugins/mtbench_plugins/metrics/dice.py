@@ -30,5 +30,6 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         family="segmentation",
         variant=lambda params: params["per"] if params["empty"] == "1" else f"{params['per']},skip",
         interval="cases",
+        bounds=(0.0, 1.0),
         decimals=3,
     )

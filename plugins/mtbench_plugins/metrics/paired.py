@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -74,7 +75,14 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
     """The metrics ``mae``, ``psnr``, ``ssim`` and ``ms-ssim``."""
     with_preset = {"preset": preset()}
     volumes = {"per": _PER, **with_preset}
-    yield _spec("mae", "MAE", "mean absolute error, in the image's own unit", "Mae", params=volumes)
+    yield _spec(
+        "mae",
+        "MAE",
+        "mean absolute error, in the image's own unit",
+        "Mae",
+        params=volumes,
+        bounds=(0.0, math.inf),
+    )
     yield _spec(
         "psnr",
         "PSNR",
@@ -82,6 +90,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "Psnr",
         params=volumes,
         measure_unit="dB",
+        bounds=(-math.inf, 100.0),
         higher_is_better=True,
         decimals=2,
     )
@@ -90,6 +99,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "SSIM",
         "structural similarity, Gaussian window of sigma 1.5",
         "Ssim",
+        bounds=(-1.0, 1.0),
         higher_is_better=True,
         decimals=3,
         citation=_SSIM_CITATION,
@@ -99,6 +109,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "MS-SSIM",
         "structural similarity over several scales",
         "MsSsim",
+        bounds=(0.0, 1.0),
         params={**with_preset, "scales": mtbench.Param(5, minimum=1, maximum=5, help="halvings, plus one")},
         revision="2",
         higher_is_better=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -55,6 +56,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         family="segmentation",
         variant=_variant,
         interval="cases",
+        bounds=(0.0, math.inf),
         decimals=1,
     )
     yield mtbench.MetricSpec(
@@ -82,5 +84,6 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         family="segmentation",
         variant=_variant,
         interval="cases",
+        bounds=(0.0, 1.0),
         decimals=3,
     )
