@@ -100,6 +100,7 @@ def test_show_prints_the_table_with_intervals_on_request(ran: Path, run_cli: Any
     assert "SPADE" in shown.out.upper()
     assert "standard deviation over seeds" in shown.out
     assert "95 % confidence interval" in run_cli("results", "show", ran, "--intervals").out
+    assert "for any distribution" in run_cli("results", "show", ran, "--bounds").out.replace("\n", " ")
     assert run_cli("results", "show", ran, "--intervals", "--std").code == 2
 
 

@@ -58,6 +58,7 @@ def test_rows_say_what_was_measured(folder: Make, score: Any) -> None:
     assert (gap["n"], gap["n_translated"], gap["n_target"]) == (12, 12, 12)
     assert (gap["n_patients_translated"], gap["n_patients_target"]) == (4, 4)
     assert rows[1]["variant"] == "karras"
+    assert rows[1]["without_interval"] == "4 translated patients and 4 target patients, at least 10 of each are needed"
     json.dumps(rows)
 
 
