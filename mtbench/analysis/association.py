@@ -22,7 +22,7 @@ _SLACK = 1e-9
 
 def without_rounding(x: Matrix) -> Matrix:
     """Columns in units of their largest value, to twelve digits: what differs by rounding only (means) is equal."""
-    largest = np.abs(x).max(axis=0)
+    largest = np.abs(x).max(axis=0, initial=0.0)
     return np.round(x / np.where(largest > 0, largest, 1.0), 12)
 
 
