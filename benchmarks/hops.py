@@ -1,6 +1,7 @@
 """How many functions of the core a reader passes from ``mtbench run`` to the printed table.
 
-    python benchmarks/hops.py [SUITE] [--list]        (default: quickstart)
+    python benchmarks/hops.py [--list] [SUITE [OPTION OF mtbench run]...]        (default: quickstart)
+    python benchmarks/hops.py quickstart -t identity -t histogram --set 'segmenters.*.params.epochs=1'    (a minute)
 
 Runs the suite with the executor ``inline`` in an empty store and counts, by ``sys.setprofile``, the distinct named
 functions of the package ``mtbench`` that the core calls, and the files they are in; the executor counts as core. What
@@ -52,14 +53,14 @@ class Counter:
 def main() -> None:
     """Run, count, print."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--list"]
-    suite = arguments[0] if arguments else "quickstart"
+    suite, *options = arguments or ["quickstart"]
     import mtbench
     import mtbench.cli
     import mtbench_plugins
 
     counter = Counter(f"{Path(mtbench.__file__).parent}/", f"{Path(next(iter(mtbench_plugins.__path__)))}/")
     with tempfile.TemporaryDirectory() as folder:
-        words = ["run", suite, "--executor", "inline", "--out", f"{folder}/out", "--store", f"{folder}/store", "-q"]
+        words = ["run", suite, "--executor", "inline", "--out", f"{folder}/out", "--store", f"{folder}/store", "-q", *options]
         sys.setprofile(counter)
         try:
             mtbench.cli.main(words)
