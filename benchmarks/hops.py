@@ -60,7 +60,8 @@ def main() -> None:
 
     counter = Counter(f"{Path(mtbench.__file__).parent}/", f"{Path(next(iter(mtbench_plugins.__path__)))}/")
     with tempfile.TemporaryDirectory() as folder:
-        words = ["run", suite, "--executor", "inline", "--out", f"{folder}/out", "--store", f"{folder}/store", "-q", *options]
+        folders = ["--out", f"{folder}/out", "--store", f"{folder}/store"]
+        words = ["run", suite, "--executor", "inline", *folders, "-q", *options]
         sys.setprofile(counter)
         try:
             mtbench.cli.main(words)
