@@ -146,7 +146,7 @@ def _average_ranks(ranks: Sequence[AverageRank]) -> Table:
     for head in ("tasks", "a", "b"):
         table.add_column(head, justify="right", no_wrap=True)
     for rank in ranks:
-        table.add_row(rank.metric, Text(rank.translator), str(rank.tasks), f"{rank.a:.2f}", f"{rank.b:.2f}")
+        table.add_row(Text(rank.metric), Text(rank.translator), str(rank.tasks), f"{rank.a:.2f}", f"{rank.b:.2f}")
     return table
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mtbench.cli.options import plugin_options
@@ -202,13 +203,13 @@ def _show(spec: DatasetSpec) -> None:
 
 def _print(request: DatasetRequest, report: CheckReport, sheets: Sequence[Path]) -> None:
     console = Console()
-    table = Table(box=None, padding=(0, 2, 0, 0), title=request.name, title_justify="left")
+    table = Table(box=None, padding=(0, 2, 0, 0), title=escape(request.name), title_justify="left")
     for header in ("domain", "split", "slices", "published", "patients"):
         table.add_column(header, justify="left" if header in ("domain", "split") else "right")
     for count in report.counts:
         published = "" if count.published is None else count.published
         row = (f"{count.domain} ({count.name})", count.split, count.slices, published, count.patients)
-        table.add_row(*map(str, row))
+        table.add_row(*(escape(str(cell)) for cell in row))
     console.print(table)
     lines = [("leak", text) for text in report.leaks]
     lines += [("look", text) for text in report.remarks]

@@ -86,7 +86,7 @@ def _state(row: Row, status: dict[str, str]) -> str:
 
 def _matrix(plan: Plan, status: dict[str, str], console: Any) -> None:
     console.print(
-        f"[bold]{plan.suite.name}[/]  {plan.suite.description}\n"
+        f"[bold]{escape(plan.suite.name)}[/]  {escape(plan.suite.description)}\n"
         f"{_MARK['cached']} cached   {_MARK['to do']} to do   {_MARK['pending']} waits for other units   "
         f"{_MARK['skipped']} skipped",
         highlight=False,
@@ -103,7 +103,7 @@ def _matrix(plan: Plan, status: dict[str, str], console: Any) -> None:
         )
         if protocols != PROTOCOLS[:1]:
             title += f", {protocol}"
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+        table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
         table.add_column("")
         for name in names:
             table.add_column(name, justify="center", overflow="fold")
@@ -117,7 +117,7 @@ def _matrix(plan: Plan, status: dict[str, str], console: Any) -> None:
 def _column(row: Row) -> str:
     columns = row.columns
     name = columns["title"] + (f"[{columns['variant']}]" if columns["variant"] else "")
-    return escape(name) + (f" {columns['segmenter']}" if columns["segmenter"] else "")
+    return escape(name + (f" {columns['segmenter']}" if columns["segmenter"] else ""))
 
 
 def _subject(row: Row) -> str:

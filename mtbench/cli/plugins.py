@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mtbench.cli.options import plugin_options
@@ -83,15 +84,17 @@ def _list(rows: list[dict[str, Any]], problems: list[Plugin], console: Console) 
         table.add_column(header, no_wrap=True, min_width=max(len(header), min(widest, 60)))
     table.add_column("", no_wrap=True, overflow="ellipsis")
     for kind, name, distribution, state, description in lines:
-        table.add_row(kind, f"[bold]{name}[/]", distribution, f"[green]{state}[/]", f"[dim]{description}[/]")
+        cells = (f"[bold]{escape(name)}[/]", escape(distribution), f"[green]{state}[/]")
+        table.add_row(kind, *cells, f"[dim]{escape(description)}[/]")
     console.print(table)
     for plugin in problems:
-        console.print(f"\n[yellow]set aside[/] {plugin.name} of {plugin.origin}", highlight=False)
+        console.print(f"\n[yellow]set aside[/] {escape(f'{plugin.name} of {plugin.origin}')}", highlight=False)
         console.print(f"  {plugin.problem}. To mend it: {plugin.remedy}.", markup=False, highlight=False)
 
 
 def _show(row: dict[str, Any], console: Console) -> None:
-    console.print(f"[bold]{row['name']}[/]  {row['kind']} of {row['distribution']} {row['version']}", highlight=False)
+    origin = f"{row['kind']} of {row['distribution']} {row['version']}"
+    console.print(f"[bold]{escape(row['name'])}[/]  {escape(origin)}", highlight=False)
     for key in ("description", "citation", "licence"):
         if row.get(key):
             console.print(f"{key}: {row[key]}", markup=False, highlight=False)
@@ -101,5 +104,6 @@ def _show(row: dict[str, Any], console: Console) -> None:
             table.add_column(header)
         for key, param in row["params"].items():
             about = param["help"] + (f" ({', '.join(map(str, param['choices']))})" if param["choices"] else "")
-            table.add_row(key, param["kind"], "" if param["default"] is None else str(param["default"]), about)
+            default = "" if param["default"] is None else str(param["default"])
+            table.add_row(*(escape(text) for text in (key, param["kind"], default, about)))
         console.print(table)

@@ -91,7 +91,7 @@ def _print(rows: list[dict[str, Any]], out: Console, console: Console) -> None:
         name += f" {row['label']}" if row["label"] else ""
         name += " ↑" if row["higher_is_better"] else " ↓"
         digits = f".{row['decimals']}f" if row["decimals"] is not None else ".4g"
-        value = f"{row['value']:{digits}} {row['measure_unit']}".strip()
+        value = escape(f"{row['value']:{digits}} {row['measure_unit']}".strip())
         interval = f"{row['ci_low']:{digits}} to {row['ci_high']:{digits}}" if row.get("ci_low") is not None else ""
         patients = "/".join(str(row[k]) for k in ("n_patients_translated", "n_patients_target") if row[k] is not None)
         table.add_row(escape(name), value, interval, str(row["n"] or row["n_translated"]), patients)
@@ -100,5 +100,7 @@ def _print(rows: list[dict[str, Any]], out: Console, console: Console) -> None:
     out.print(table)
     for note in dict.fromkeys(notes):
         console.print(note, style="dim", markup=False, highlight=False)
+    for text in rows[0]["other_files"] if rows else ():
+        console.print(text, markup=False, highlight=False)
     if rows and rows[0]["unreadable"]:
         console.print(f"{rows[0]['unreadable']} files could not be read and were left out", markup=False)

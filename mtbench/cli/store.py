@@ -56,7 +56,7 @@ def show(store: str | None, everything: bool, as_json: bool) -> None:
     unused = usage.unused()
     for stage in dict.fromkeys(k.stage for k in usage.artefacts):
         of = [k for k in usage.artefacts if k.stage == stage]
-        table.add_row(stage, str(len(of)), _size(of), _time(of), _size(k for k in unused if k.stage == stage))
+        table.add_row(Text(stage), str(len(of)), _size(of), _time(of), _size(k for k in unused if k.stage == stage))
     table.add_row(
         "[bold]all[/]", str(len(usage.artefacts)), _size(usage.artefacts), _time(usage.artefacts), _size(unused)
     )

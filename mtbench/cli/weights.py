@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -48,7 +49,7 @@ def list_files(as_json: bool) -> None:
         condition = state(file)
         colour = {"ready": "green", "missing": "yellow"}.get(condition, "red")
         size = f"{file.size / 1e6:.0f} MB" if file.size else ""
-        table.add_row(f"[bold]{file.name}[/]", f"[{colour}]{condition}[/]", size, file.licence)
+        table.add_row(f"[bold]{escape(file.name)}[/]", f"[{colour}]{condition}[/]", size, escape(file.licence))
     console = Console()
     console.print(table)
     console.print(f"kept in {weights_folder()}", markup=False, highlight=False, soft_wrap=True)
@@ -80,7 +81,7 @@ def fetch_files(names: tuple[str, ...], max_size: int, timeout: int) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     for name in names:
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-            task = bar.add_task(name, total=entry(name).size)
+            task = bar.add_task(escape(name), total=entry(name).size)
 
             def show(done: int, total: int | None, bar: Progress = bar, task: object = task) -> None:
                 bar.update(task, completed=done, total=total)  # type: ignore[arg-type]

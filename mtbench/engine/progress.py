@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -70,9 +71,10 @@ class LiveProgress:
         if self._suite is not None:
             self._progress.advance(self._suite)
         if status == "ok":
-            self._progress.console.print(f"  {_WORD['ok']} {unit.name} [dim]{duration(seconds)}[/]", highlight=False)
+            text = f"  {_WORD['ok']} {escape(unit.name)} [dim]{duration(seconds)}[/]"
+            self._progress.console.print(text, highlight=False)
         elif status not in ("cached", "skipped"):
-            self._progress.console.print(f"  [red]{status}[/] {unit.name}", highlight=False)
+            self._progress.console.print(f"  [red]{escape(status)}[/] {escape(unit.name)}", highlight=False)
         if reason and status not in ("cached", "skipped"):
             self._progress.console.print(f"    {reason}", highlight=False, markup=False)
 

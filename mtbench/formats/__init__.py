@@ -8,10 +8,12 @@ from __future__ import annotations
 from mtbench.formats.cutting import Cut
 from mtbench.formats.framing import Frame
 from mtbench.formats.geometry import Geometry, put_back
+from mtbench.formats.impostors import impostor
 from mtbench.formats.orientation import PLANES, Plane
 from mtbench.formats.reading import SUFFIXES, is_series, read, read_mask, stem, suffix
 from mtbench.formats.segmentation import Segmentation, read_segmentation
 from mtbench.formats.volume import Volume, check_same_place
+from mtbench.formats.walking import entries_below, images_below, once
 from mtbench.formats.writing import write_like, write_nifti
 
 __all__ = [
@@ -24,7 +26,11 @@ __all__ = [
     "Segmentation",
     "Volume",
     "check_same_place",
+    "entries_below",
+    "images_below",
+    "impostor",
     "is_series",
+    "once",
     "put_back",
     "read",
     "read_mask",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+
+from mtbench.formats.limits import check_bytes
 
 Digest = tuple[int, int, str]
 """Size in bytes, time of the last change in nanoseconds, sha256 in hexadecimal."""
@@ -29,10 +32,12 @@ def content(path: Path) -> bytes:
     """The bytes of a file; their hash is recorded within :func:`recorded_digests`.
 
     Raises:
+        DataError: it is longer than any volume that is read (see :mod:`mtbench.formats.limits`).
         OSError: the file cannot be read.
     """
     digests = _DIGESTS.get()
     with path.open("rb") as file:
+        check_bytes(os.fstat(file.fileno()).st_size, str(path))
         if digests is None:
             return file.read()
         # The status before the bytes: a file that changes meanwhile is not the one that was hashed.

@@ -13,8 +13,14 @@ from mtbench.formats.orientation import Plane
 from mtbench.formats.volume import Volume
 
 Window = tuple[float, float]
+_LARGEST = 1e38
 _SMALLEST = 1e-30
 """Stands for a window without width, so that a constant image is black."""
+
+
+def is_window(low: float, high: float) -> bool:
+    """Whether two values can become black and white: finite, in this order, and float32 can hold what is between."""
+    return -_LARGEST < low < high < _LARGEST
 
 
 @dataclass(frozen=True)

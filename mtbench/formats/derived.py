@@ -32,7 +32,7 @@ def derived_files(files: list[Path], folder: Path, array: NDArray[Any], measure_
         measure_unit: of the values, where known ("HU").
     """
     digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
-    pixels, slope, intercept = _sixteen_bit(array)
+    pixels, slope, intercept = _pixels(array)
     for image, values in zip(in_order(files, folder), pixels, strict=True):
         item = image.item
         for name in _ABOUT_VALUES:
@@ -49,17 +49,24 @@ def derived_files(files: list[Path], folder: Path, array: NDArray[Any], measure_
         if measure_unit:
             item.RescaleType = measure_unit
         item.SamplesPerPixel, item.PhotometricInterpretation = 1, "MONOCHROME2"
-        item.BitsAllocated, item.BitsStored, item.HighBit = 16, 16, 15
+        bits = 8 * values.dtype.itemsize
+        item.BitsAllocated, item.BitsStored, item.HighBit = bits, bits, bits - 1
         item.PixelRepresentation = int(values.dtype.kind == "i")
         item.add_new(0x7FE00010, "OW", values.astype(values.dtype.newbyteorder("<")).tobytes())
         yield image.file.name, item
 
 
-def _sixteen_bit(array: NDArray[Any]) -> tuple[NDArray[Any], float, float]:
-    """16-bit pixels with slope and intercept; exact for integers that fit."""
-    low, high = float(array.min()), float(array.max())
-    if array.dtype.kind in "ui" and low >= -(2**15) and high < 2**15:
-        return array.astype(np.int16), 1.0, 0.0
+def _pixels(array: NDArray[Any]) -> tuple[NDArray[Any], float, float]:
+    """Pixels with slope and intercept: of 16 bits, or of 32 for integers that do not fit; integers are exact."""
+    low, high = (int(array.min()), int(array.max())) if array.dtype.kind in "ui" else (array.min(), array.max())
+    if array.dtype.kind in "ui" and high - low < 2**32:
+        for dtype in (np.int16, np.uint16):
+            if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+                return array.astype(dtype), 1.0, 0.0
+        # The intercept is text of 16 characters at most; that of an integer of 32 bits is shorter.
+        above_low = array.astype(np.int64) - low
+        return above_low.astype(np.uint16 if high - low < 2**16 else np.uint32), 1.0, float(low)
+    low, high = float(low), float(high)
     slope = float(f"{(high - low) / 65535:.10g}") or 1.0
     intercept = float(f"{low:.10g}")
     return np.clip(np.rint((array - intercept) / slope), 0, 65535).astype(np.uint16), slope, intercept

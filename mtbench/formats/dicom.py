@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels import pixel_array
+from pydicom.pixels import apply_modality_lut, pixel_array
 
-from mtbench.errors import DataError
-from mtbench.formats.content import content
+from mtbench.errors import DataError, MtbenchError
+from mtbench.formats.dicomfile import open_dicom
+from mtbench.formats.limits import check_announced, check_size
 from mtbench.formats.orientation import axis_codes
 from mtbench.formats.volume import Volume
 
@@ -23,7 +22,7 @@ _REQUIRED = ("PixelData", "ImagePositionPatient", "ImageOrientationPatient", "Pi
 
 @dataclass(frozen=True)
 class DicomSlice:
-    """What a series needs of one file; positions and directions in LPS, lengths in mm."""
+    """What a series needs of one file; positions and directions in LPS, lengths in mm; ``table``: a modality LUT."""
 
     file: Path
     item: Any
@@ -36,10 +35,16 @@ class DicomSlice:
     thickness: float
     slope: float
     intercept: float
+    table: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether its values are whole numbers, whatever its pixels are."""
+        return self.table or (self.slope == 1 and self.intercept.is_integer())
 
 
 def read_series(folder: Path, files: list[Path]) -> Volume:
-    """The slices of a series in modality units (rescale applied), sorted along their normal.
+    """The slices of a series in modality units (rescale or modality LUT applied), sorted along their normal.
 
     Raises:
         DataError: a file that is not a usable image slice, two series in one folder, slices that differ in
@@ -93,13 +98,27 @@ def in_order(files: list[Path], folder: Path) -> list[DicomSlice]:
 
 def _open(file: Path) -> DicomSlice:
     try:
-        item = pydicom.dcmread(BytesIO(content(file)))
+        item = open_dicom(file)
         missing = [name for name in _REQUIRED if name not in item]
-        kind, frames = item.get("PhotometricInterpretation", "MONOCHROME2"), int(item.get("NumberOfFrames") or 1)
-        if not missing and kind == "MONOCHROME2" and frames == 1:
+        kind = item.get("PhotometricInterpretation", "MONOCHROME2")
+        several = int(item.get("NumberOfFrames") or 1) != 1 or "PerFrameFunctionalGroupsSequence" in item
+        if not missing and kind == "MONOCHROME2" and not several:
+            _check_pixels(item, file)
             return _parse(file, item)
+    except MtbenchError:
+        raise
     except Exception as error:  # pydicom and conversions raise many kinds for damaged files
         raise DataError(f"this DICOM file cannot be read: {error}", where=str(file)) from error
+    if several:
+        kind = (
+            "enhanced" if "SharedFunctionalGroupsSequence" in item or "Enhanced" in item.SOPClassUID.name else "plain"
+        )
+        raise DataError(
+            f"this is {'an' if kind == 'enhanced' else 'a'} {kind} multi-frame DICOM file, a whole volume in one file",
+            where=str(file),
+            expected="one file per slice",
+            remedy="Convert it to NIfTI, for example with dcm2niix",
+        )
     if missing:
         raise DataError(
             f"this DICOM file has no {', '.join(missing)}",
@@ -107,14 +126,27 @@ def _open(file: Path) -> DicomSlice:
             expected="an image slice with position and spacing",
             remedy="Remove it from the series folder",
         )
-    if frames != 1:
-        raise DataError(
-            "this DICOM file holds several frames",
-            where=str(file),
-            expected="one file per slice",
-            remedy="Convert it to NIfTI, for example with dcm2niix",
-        )
     raise DataError(f"this DICOM image is of kind {kind}", where=str(file), expected="grey values (MONOCHROME2)")
+
+
+def _check_pixels(item: Any, file: Path) -> None:
+    """Hold what the header says of the pixels against the limits and against what is there."""
+    rows, columns, bits = int(item.Rows), int(item.Columns), int(item.BitsAllocated)
+    samples = int(item.get("SamplesPerPixel") or 1)
+    pixels = check_size((rows, columns), str(file), channels=samples)
+    if samples != 1:
+        raise DataError(f"it has {samples} values a pixel", where=str(file), expected="one: grey values")
+    if item.file_meta.TransferSyntaxUID.is_compressed:
+        return
+    announced, available = -(-pixels * bits // 8), len(item.PixelData)
+    check_announced(announced, available, str(file))
+    if available >= 2 * announced > 1:
+        raise DataError(
+            f"it announces one image of {announced:,} bytes and holds {available:,}, as much as "
+            f"{available // announced} images",
+            where=str(file),
+            expected="the pixels of one slice in a file",
+        )
 
 
 def _parse(file: Path, item: Any) -> DicomSlice:
@@ -126,7 +158,10 @@ def _parse(file: Path, item: Any) -> DicomSlice:
 
     def number(name: str, default: float) -> float:
         value = item.get(name)
-        return default if value is None else float(value)
+        result = default if value is None else float(value)
+        if not np.isfinite(result):
+            raise ValueError(f"{name} is {value}")
+        return result
 
     directions = numbers("ImageOrientationPatient", 6)
     return DicomSlice(
@@ -141,6 +176,7 @@ def _parse(file: Path, item: Any) -> DicomSlice:
         thickness=number("SliceThickness", 1.0),
         slope=number("RescaleSlope", 1.0),
         intercept=number("RescaleIntercept", 0.0),
+        table=bool(item.get("ModalityLUTSequence")),
     )
 
 
@@ -165,22 +201,49 @@ def _step(images: list[DicomSlice], heights: list[float], folder: Path) -> float
 
 
 def _stack(images: list[DicomSlice]) -> NDArray[Any]:
-    integral = all(image.slope == 1 and image.intercept.is_integer() for image in images)
-    shifted = any(image.intercept for image in images)
+    shape = (len(images), *images[0].size)
+    check_size(shape, str(images[0].file.parent))
+    whole = all(image.whole for image in images)
     # 16 bits are enough for nearly every MR, and half of what is read and counted later.
-    array = np.empty((len(images), *images[0].size), (np.int32 if shifted else np.int16) if integral else np.float32)
+    array: NDArray[Any] = np.empty(shape, np.int16 if whole else np.float32)
     for i, image in enumerate(images):
-        try:
-            pixels = pixel_array(image.item)
-        except Exception as error:  # a missing decoder or damaged data, by many exception types
-            raise DataError(
-                f"its pixels cannot be decoded: {error}",
-                where=str(image.file),
-                remedy="For compressed transfer syntaxes install pylibjpeg with its plugins",
-            ) from error
-        if array.dtype == np.int16 and pixels.dtype != np.int16 and pixels.max() > np.iinfo(np.int16).max:
-            array = array.astype(np.int32)
-        array[i] = pixels if image.slope == 1 else pixels.astype(np.float32) * np.float32(image.slope)
-        if image.intercept:
-            array[i] += np.asarray(image.intercept, array.dtype)
+        values = _values(image)
+        if whole:
+            array = _wide_enough(array, int(values.min()), int(values.max()))
+        array[i] = values
     return array
+
+
+def _values(image: DicomSlice) -> NDArray[Any]:
+    """The pixels of a slice in modality units: integers where they are whole numbers, else float64."""
+    try:
+        pixels = pixel_array(image.item)
+        if image.table:
+            pixels = apply_modality_lut(pixels, image.item)
+    except Exception as error:  # a missing decoder or damaged data, by many exception types
+        raise DataError(
+            f"its pixels cannot be decoded: {error}",
+            where=str(image.file),
+            remedy="For compressed transfer syntaxes install pylibjpeg with its plugins",
+        ) from error
+    if pixels.shape != image.size:
+        raise DataError(
+            f"its pixels are {' x '.join(map(str, pixels.shape))}",
+            where=str(image.file),
+            expected=f"{image.size[0]} x {image.size[1]}, as its header says",
+        )
+    if image.table or (image.slope == 1 and image.intercept == 0):
+        return np.asarray(pixels)
+    if image.whole:
+        small = pixels.dtype.itemsize <= 2 and abs(image.intercept) < 2**30
+        return np.asarray(np.add(pixels, int(image.intercept), dtype=np.int32 if small else np.int64))
+    return np.asarray(pixels * image.slope + image.intercept, np.float64)
+
+
+def _wide_enough(array: NDArray[Any], low: int, high: int) -> NDArray[Any]:
+    """The array, with more bits where values from ``low`` to ``high`` need them."""
+    for dtype in (np.int16, np.int32, np.int64):
+        limits = np.iinfo(dtype)
+        if limits.bits >= 8 * array.itemsize and limits.min <= low and high <= limits.max:
+            return array.astype(dtype, copy=False)
+    raise DataError(f"its values reach from {low} to {high}", expected="integers of 64 bits")

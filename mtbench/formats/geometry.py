@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mtbench.data import Slice, decode
 from mtbench.errors import DataError
 from mtbench.formats.framing import Frame
-from mtbench.formats.orientation import PLANES, Plane, to_ras, upright
+from mtbench.formats.orientation import PLANES, Plane, ras_affine, to_ras, upright
 from mtbench.formats.volume import Volume
 
 
@@ -46,6 +46,19 @@ class Geometry:
         rows = tuple(tuple(float(v) for v in row) for row in volume.file_affine)
         first, second, third = volume.file_shape
         return cls(volume.axes, (first, second, third), rows, plane, index, frame)
+
+    def place(self) -> NDArray[np.float64]:
+        """Where the slice lies, as it is in its file: 3 x 3 in RAS millimetres.
+
+        The columns are the step from row to row, the step from column to column, and the first pixel.
+        """
+        affine = ras_affine(np.array(self.affine), self.axes, self.shape)
+        across, row, column = PLANES[self.plane]
+        height, width = self.frame.native
+        # The rows and columns of an upright slice run against their axes.
+        corner = affine[:3, 3] + self.index * affine[:3, across]
+        corner = corner + (height - 1) * affine[:3, row] + (width - 1) * affine[:3, column]
+        return np.stack([-affine[:3, row], -affine[:3, column], corner], axis=1)
 
     def to_json(self) -> str:
         """As text for ``Slice.geometry``."""

@@ -1,12 +1,12 @@
-"""MetaImage (.mha): a text header, then raw or deflated values.
+"""MetaImage (.mha): a text header, then values: raw, deflated or written out as text.
 
-Format: https://itk.org/Wiki/MetaIO/Documentation. Read: 3-D scalar images, little or big endian, with
-their data in the same file. Axes are LPS, as ITK writes them.
+Format: https://itk.org/Wiki/MetaIO/Documentation. Read: 3-D scalar images (and 2-D ones, as one slice), little or big
+endian, with their data in the same file. Axes are LPS, as ITK writes them.
 """
 
 from __future__ import annotations
 
-import zlib
+import math
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 
 from mtbench.errors import DataError
 from mtbench.formats.content import content
-from mtbench.formats.orientation import axis_codes
+from mtbench.formats.limits import check_announced, check_size, inflate
+from mtbench.formats.orientation import axis_codes, three_axes
+from mtbench.formats.units import in_millimetres
 from mtbench.formats.volume import Volume
 
 _TYPES = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
     "MET_UINT": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
+    # As MetaIO counts, on whatever machine.
+    "MET_LONG": "i4", "MET_ULONG": "u4",
 }  # fmt: skip
 _MAX_HEADER = 65536
 _ABOUT_VALUES = (
@@ -31,42 +35,64 @@ _ABOUT_VALUES = (
 
 
 def read_metaimage(path: Path) -> Volume:
-    """One MetaImage volume.
+    """One MetaImage volume in millimetres.
 
     Raises:
-        DataError: not a 3-D scalar MetaImage, or fewer values than the header announces.
+        DataError: not a scalar MetaImage of three dimensions, fewer values than the header announces, or more than
+            the limits.
+        OSError: its compressed values are damaged.
     """
     raw = content(path)
     header, start = _header(raw, path)
+    if header["ElementDataFile"].upper() != "LOCAL":
+        raise DataError("its values are in another file", where=str(path), expected="ElementDataFile = LOCAL")
+    size = _size(header, path)
+    dtype = _dtype(header, path)
+    announced = check_size(size, str(path)) * dtype.itemsize
+    if _is(header, "BinaryData", default=True):
+        data = _payload(raw, start, header, announced)
+        check_announced(announced, len(data), str(path))
+        values = np.frombuffer(data, dtype, math.prod(size))
+    else:
+        values = _written_out(raw[start:], dtype, math.prod(size), path)
+    array = values.reshape(size, order="F").astype(dtype.newbyteorder("="), order="K", copy=False)
+    affine = _affine(header, len(size))
+    return Volume.oriented(three_axes(array, str(path)), affine, axis_codes(affine, str(path)), str(path))
+
+
+def _size(header: dict[str, str], path: Path) -> list[int]:
     size = [int(v) for v in header.get("DimSize", "").split()]
-    kind = _TYPES.get(header.get("ElementType", ""))
-    if len(size) != 3 or kind is None or int(header.get("ElementNumberOfChannels", "1")) != 1:
+    # One volume of a series of one.
+    while len(size) > 3 and size[-1] == 1:
+        size.pop()
+    if len(size) not in (2, 3) or int(header.get("ElementNumberOfChannels", "1")) != 1:
         raise DataError(
-            f"DimSize is '{header.get('DimSize', '')}', ElementType '{header.get('ElementType', '')}'",
+            f"DimSize is '{header.get('DimSize', '')}', with {header.get('ElementNumberOfChannels', '1')} channels",
             where=str(path),
-            expected="three dimensions, one channel, a numeric type",
+            expected="three dimensions, one channel",
         )
-    big = header.get("BinaryDataByteOrderMSB", header.get("ElementByteOrderMSB", "False")).lower() == "true"
-    dtype = np.dtype((">" if big else "<") + kind)
-    data = _payload(raw[start:], header, path)
-    expected = int(np.prod(size)) * dtype.itemsize
-    if len(data) < expected:
-        raise DataError(f"the file is truncated: {len(data)} of {expected} bytes of values", where=str(path))
-    values = np.frombuffer(data[:expected], dtype).reshape(size, order="F")
-    array = values.astype(dtype.newbyteorder("="), order="K", copy=False)
-    affine = _affine(header)
-    return Volume.oriented(array, affine, axis_codes(affine, str(path)), str(path))
+    return size
+
+
+def _dtype(header: dict[str, str], path: Path) -> np.dtype[Any]:
+    kind = _TYPES.get(header.get("ElementType", ""))
+    if kind is None:
+        raise DataError(
+            f"ElementType is '{header.get('ElementType', '')}'", where=str(path), expected="one of " + ", ".join(_TYPES)
+        )
+    big = _is(header, "BinaryDataByteOrderMSB", default=_is(header, "ElementByteOrderMSB", default=False))
+    return np.dtype((">" if big else "<") + kind)
 
 
 def rewritten(path: Path, array: NDArray[Any]) -> bytes:
     """The file ``path`` with other values: its header, and ``array`` (three axes in the file's order) behind it."""
-    header, _ = _header(path.read_bytes(), path)
+    header, _ = _header(content(path), path)
     fields = {name: value for name, value in header.items() if name not in _ABOUT_VALUES}
     fields |= {
         "BinaryData": "True",
         "BinaryDataByteOrderMSB": "False",
         "CompressedData": "False",
-        "ElementType": next(name for name, kind in _TYPES.items() if np.dtype(kind) == array.dtype),
+        "ElementType": next(name for name, kind in _TYPES.items() if np.dtype(kind) == array.dtype.newbyteorder("=")),
         "ElementDataFile": "LOCAL",
     }
     text = "".join(f"{name} = {value}\n" for name, value in fields.items())
@@ -86,20 +112,47 @@ def _header(raw: bytes, path: Path) -> tuple[dict[str, str], int]:
     raise DataError("this is not a MetaImage file", where=str(path), expected="a header that ends with ElementDataFile")
 
 
-def _payload(data: bytes, header: dict[str, str], path: Path) -> bytes:
-    if header["ElementDataFile"] != "LOCAL":
-        raise DataError("its values are in another file", where=str(path), expected="ElementDataFile = LOCAL")
-    return zlib.decompress(data) if header.get("CompressedData", "False").lower() == "true" else data
+def _payload(raw: bytes, start: int, header: dict[str, str], announced: int) -> bytes | memoryview:
+    """The values as they are in memory, or what there is of them."""
+    if _is(header, "CompressedData", default=False):
+        return inflate(raw[start:], announced)
+    if int(header.get("HeaderSize", "0")) == -1:
+        # The values are the end of the file, whatever is before them.
+        start = max(start, len(raw) - announced)
+    return memoryview(raw)[start : start + announced]
 
 
-def _affine(header: dict[str, str]) -> np.ndarray:
-    def numbers(names: tuple[str, ...], default: str) -> np.ndarray:
-        text = next((header[name] for name in names if name in header), default)
-        return np.array([float(v) for v in text.split()])
+def _written_out(data: bytes, dtype: np.dtype[Any], count: int, path: Path) -> NDArray[Any]:
+    """Values as text, with any white space between them."""
+    # Each takes a digit and a space at least.
+    check_announced(2 * count - 1, len(data), str(path))
+    words = data.split(maxsplit=count)[:count]
+    check_announced(count * dtype.itemsize, len(words) * dtype.itemsize, str(path))
+    # NumPy refuses whole numbers that the type cannot hold.
+    return np.array([float(word) if dtype.kind == "f" else int(word) for word in words], dtype)
 
+
+def _is(header: dict[str, str], name: str, *, default: bool) -> bool:
+    """A truth value as MetaIO reads it: by its first letter."""
+    text = header.get(name, "").lower()
+    return text.startswith(("t", "1")) if text else default
+
+
+def _affine(header: dict[str, str], dimensions: int) -> NDArray[np.float64]:
+    def numbers(names: tuple[str, ...], default: NDArray[np.float64]) -> NDArray[np.float64]:
+        text = next((header[name] for name in names if name in header), None)
+        return default if text is None else np.array([float(v) for v in text.split()])
+
+    written = len(header["DimSize"].split())
+    identity, ones = np.eye(written), np.ones(written)
     # TransformMatrix holds the direction of each axis in turn, so its rows are the affine's columns.
-    directions = numbers(("TransformMatrix", "Orientation", "Rotation"), "1 0 0 0 1 0 0 0 1").reshape(3, 3).T
+    directions = numbers(("TransformMatrix", "Orientation", "Rotation"), identity).reshape(written, written).T
+    spacing, offset = (
+        numbers(("ElementSpacing", "ElementSize"), ones),
+        numbers(("Offset", "Position", "Origin"), 0 * ones),
+    )
+    used = min(dimensions, 3)
     affine = np.eye(4)
-    affine[:3, :3] = directions * numbers(("ElementSpacing", "ElementSize"), "1 1 1")
-    affine[:3, 3] = numbers(("Offset", "Position", "Origin"), "0 0 0")
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    affine[:used, :used] = (directions * spacing)[:used, :used]
+    affine[:used, 3] = offset[:used]
+    return in_millimetres(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, header.get("DistanceUnits", "mm"))

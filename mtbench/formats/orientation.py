@@ -44,7 +44,12 @@ def axis_codes(affine: NDArray[Any], where: str) -> str:
     from nibabel.orientations import aff2axcodes
 
     matrix = np.asarray(affine, dtype=np.float64)
-    usable = np.isfinite(matrix).all() and abs(np.linalg.det(matrix[:3, :3])) > 1e-9
+    usable = bool(np.isfinite(matrix).all())
+    if usable:
+        # Of the directions alone: the voxels of a microscope are a billionth of a cubic millimetre.
+        lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+        usable = bool((lengths > 1e-9).all() and (lengths < 1e9).all())
+        usable = usable and abs(np.linalg.det(matrix[:3, :3] / lengths)) > 1e-6
     codes = aff2axcodes(matrix) if usable else (None,)
     if None in codes:
         raise DataError(
@@ -54,6 +59,22 @@ def axis_codes(affine: NDArray[Any], where: str) -> str:
             remedy="Repair the header with the tool that wrote the file",
         )
     return "".join(str(c) for c in codes)
+
+
+def three_axes(array: NDArray[Any], where: str) -> NDArray[Any]:
+    """A volume of three axes; trailing axes of length 1 are dropped, a missing third one is added.
+
+    Raises:
+        DataError: it has more.
+    """
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3:
+        shape = " x ".join(str(n) for n in array.shape)
+        raise DataError(f"its shape is {shape}", where=where, expected="one volume of three dimensions")
+    return array
 
 
 def to_ras(array: NDArray[Any], axes: str) -> NDArray[Any]:

@@ -4,39 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench.errors import DataError
-from mtbench.formats.content import content
+from mtbench.errors import DataError, MtbenchError
+from mtbench.formats.channels import full_range, grey_of_array
+from mtbench.formats.dicomfile import looks_like_dicom
+from mtbench.formats.impostors import impostor
 from mtbench.formats.metaimage import read_metaimage
-from mtbench.formats.oriented import read_nifti, read_nrrd
+from mtbench.formats.nifti import read_nifti
+from mtbench.formats.nrrd import read_nrrd
 from mtbench.formats.volume import Volume
 
 
 def read(path: Path | str) -> Volume:
     """An image or stack (PNG, TIFF, NPY, NPZ) or a volume (NIfTI, NRRD, MHA, folder of a DICOM series).
 
-    8- and 16-bit grey values are taken as they are; colour whose channels are equal is grey.
+    8- and 16-bit grey values are taken as they are, those of fewer bits on the scale of 8; colour whose channels are
+    equal is grey. Lengths are in millimetres, whatever unit the header has.
 
     Raises:
-        DataError: the file is missing, empty, truncated, of another format, in colour, or holds NaN or
-            infinite values. The text names the file.
+        DataError: the file is missing, empty, truncated, of another format, in colour, holds NaN or infinite values,
+            or more than :mod:`mtbench.formats.limits` allows. The text names the file.
     """
-    return _read(Path(path), colour_is_index=False)
+    return _read(Path(path), label_map=False)
 
 
 def read_mask(path: Path | str) -> Volume:
-    """As :func:`read`, for label maps: the array is an integer one, and a palette image gives its indices.
+    """As :func:`read`, for label maps: the array is an integer one; a palette image gives its indices, one bit 0 and 1.
 
     Raises:
         DataError: as :func:`read`, or a value that is no whole number.
     """
-    volume = _read(Path(path), colour_is_index=True)
+    volume = _read(Path(path), label_map=True)
     if volume.array.dtype.kind == "f":
         rounded = np.rint(volume.array)
         if not np.array_equal(rounded, volume.array):
@@ -65,26 +68,14 @@ def is_series(folder: Path) -> bool:
     return folder.is_dir() and bool(dicom_files(folder, first_only=True))
 
 
-def _read(path: Path, *, colour_is_index: bool) -> Volume:
+def _read(path: Path, *, label_map: bool) -> Volume:
     where = str(path)
-    if path.is_dir():
-        files = dicom_files(path)
-        if not files:
-            raise DataError("this folder holds no DICOM files", where=where, expected="a file or a DICOM series")
-        from mtbench.formats.dicom import read_series
-
-        return _check(read_series(path, files))
-    ending = suffix(path)
-    if not ending:
-        raise DataError(
-            "this is no image format that can be read", where=where, expected="one of " + ", ".join(SUFFIXES)
-        )
     try:
-        if path.stat().st_size == 0:
-            raise DataError("this file is empty (0 bytes)", where=where, remedy="Copy or download it again")
-        volume = _READERS[ending](path, colour_is_index)
-    except DataError:
+        return _check(_series(path) if path.is_dir() else _file(path, label_map))
+    except MtbenchError:
         raise
+    except MemoryError as error:
+        raise DataError("there is not enough memory to read it", where=where) from error
     except Exception as error:  # each library has its own kinds for a file that is not what its name says
         detail = str(error).strip() or type(error).__name__
         raise DataError(
@@ -92,7 +83,29 @@ def _read(path: Path, *, colour_is_index: bool) -> Volume:
             where=where,
             remedy="Copy or convert it again, or leave it out",
         ) from error
-    return _check(volume)
+
+
+def _series(path: Path) -> Volume:
+    files = dicom_files(path)
+    if not files:
+        raise DataError("this folder holds no DICOM files", where=str(path), expected="a file or a DICOM series")
+    from mtbench.formats.dicom import read_series
+
+    return read_series(path, files)
+
+
+def _file(path: Path, label_map: bool) -> Volume:
+    where, ending = str(path), suffix(path)
+    if not ending:
+        raise DataError(
+            "this is no image format that can be read", where=where, expected="one of " + ", ".join(SUFFIXES)
+        )
+    if path.stat().st_size == 0:
+        raise DataError("this file is empty (0 bytes)", where=where, remedy="Copy or download it again")
+    pretends = impostor(path)
+    if pretends is not None:
+        raise DataError(pretends[0], where=where, remedy=pretends[1])
+    return _READERS[ending](path, label_map)
 
 
 def _check(volume: Volume) -> Volume:
@@ -115,87 +128,60 @@ def _check(volume: Volume) -> Volume:
     return replace(volume, array=array.astype(np.uint8) if array.dtype.kind == "b" else array)
 
 
-def _png(path: Path, colour_is_index: bool) -> Volume:
-    from PIL import Image
+def _png(path: Path, label_map: bool) -> Volume:
+    from mtbench.formats.png import read_png
 
-    with Image.open(BytesIO(content(path))) as image:
-        image.load()
-        colour = image.mode == "P" and not colour_is_index
-        array = np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB") if colour else image)
-    return Volume(_grey(array, path), str(path))
+    return Volume(read_png(path, label_map=label_map), str(path))
 
 
-def _tiff(path: Path, colour_is_index: bool) -> Volume:
+def _tiff(path: Path, label_map: bool) -> Volume:
     from mtbench.formats.tiff import read_tiff
 
-    array, channels = read_tiff(path, palette=colour_is_index)
-    return Volume(array if channels is None else _grey(np.moveaxis(array, channels, -1), path), str(path))
+    return Volume(read_tiff(path, label_map=label_map), str(path))
 
 
-def _grey(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """One channel of ... x H x W x C; refuses colour, and transparency that varies."""
-    if array.ndim == 2:
-        return array
-    channels = array.shape[-1]
-    if channels in (2, 4):
-        if array[..., -1].min() != array[..., -1].max():
-            raise DataError("parts of this image are transparent", where=str(path), expected="an opaque image")
-        array = array[..., :-1]
-    if not (array == array[..., :1]).all():
-        raise DataError(
-            f"this image is in colour ({channels} channels that differ)",
-            where=str(path),
-            expected="one grey channel, or channels that are all equal",
-            remedy="Convert it to greyscale",
-        )
-    return array[..., 0]
+def _npy(path: Path, label_map: bool) -> Volume:
+    from mtbench.formats.arrays import read_npy
+
+    return Volume(_grey_array(read_npy(path), label_map, path), str(path))
 
 
-def _npy(path: Path, colour_is_index: bool) -> Volume:
-    return Volume(np.load(BytesIO(content(path)), allow_pickle=False), str(path))
+def _npz(path: Path, label_map: bool) -> Volume:
+    from mtbench.formats.arrays import read_npz
+
+    return Volume(_grey_array(read_npz(path, "mask" if label_map else "image"), label_map, path), str(path))
 
 
-def _npz(path: Path, colour_is_index: bool) -> Volume:
-    with np.load(BytesIO(content(path)), allow_pickle=False) as archive:
-        names = list(archive.files)
-        name = names[0] if len(names) == 1 else ("mask" if colour_is_index else "image")
-        if name not in names:
-            raise DataError(
-                f"this archive holds {', '.join(names) or 'no arrays'}",
-                where=str(path),
-                expected=f"one array, or one named '{name}'",
-            )
-        return Volume(archive[name], str(path))
+def _grey_array(array: NDArray[Any], label_map: bool, path: Path) -> NDArray[Any]:
+    array = grey_of_array(array, str(path))
+    return full_range(array, 1) if array.dtype.kind == "b" and not label_map else array
 
 
-def _nifti(path: Path, colour_is_index: bool) -> Volume:
-    return read_nifti(path)
+def _nifti(path: Path, label_map: bool) -> Volume:
+    return read_nifti(path, label_map=label_map)
 
 
-def _nrrd(path: Path, colour_is_index: bool) -> Volume:
+def _nrrd(path: Path, label_map: bool) -> Volume:
     return read_nrrd(path)
 
 
-def _metaimage(path: Path, colour_is_index: bool) -> Volume:
+def _metaimage(path: Path, label_map: bool) -> Volume:
     return read_metaimage(path)
 
 
 def dicom_files(folder: Path, *, first_only: bool = False) -> list[Path]:
-    """The DICOM files directly in a folder, sorted by name; with ``first_only``, no more than one."""
+    """The DICOM files directly in a folder, sorted by name, each once; with ``first_only``, no more than one."""
     files = []
     for file in sorted(folder.iterdir()):
         if file.name.startswith(".") or not file.is_file() or file.name == "DICOMDIR":
             continue
-        if file.suffix.lower() == ".dcm" or (not suffix(file) and _has_preamble(file)):
+        if file.is_symlink() and file.resolve().parent == folder.resolve():
+            continue  # another name of a slice that is here
+        if file.suffix.lower() == ".dcm" or (not suffix(file) and looks_like_dicom(file)):
             files.append(file)
             if first_only:
                 break
     return files
-
-
-def _has_preamble(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
 
 
 _READERS: dict[str, Callable[[Path, bool], Volume]] = {

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import DataError, close_matches
+from mtbench.formats.nrrd import nrrd_affine, open_nrrd
 from mtbench.formats.orientation import axis_codes
-from mtbench.formats.oriented import nrrd_affine, open_nrrd
 from mtbench.formats.volume import Volume
 
 

@@ -7,22 +7,36 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from mtbench.errors import DataError
+from mtbench.formats.channels import full_range, grey
 from mtbench.formats.content import content
+from mtbench.formats.limits import VOLUME, check_announced, check_size, inflate, limit, too_large
+from mtbench.formats.lzw import LZW, without_lzw
+
+_PAGE = 2**13
+"""Pixels that an image of a stack counts as, however small it is: 65,536 images are the most by default."""
+_NONE = 1
+_DEFLATE = (8, 32946)
+_OWN = (_NONE, 32773, *_DEFLATE)
+"""What tifffile decodes by itself; the rest is Pillow's: JPEG, fax."""
+_FLOAT_PREDICTOR = 3
+_SUSPICIOUS = 1 << 18
+"""Bytes of a compressed strip from which on it is worth a look at what it decompresses to (1032-fold at most)."""
 
 
-def read_tiff(path: Path, *, palette: bool) -> tuple[NDArray[Any], int | None]:
-    """The values of the one image or stack in a TIFF file, and which axis holds colour channels, if any.
+def read_tiff(path: Path, *, label_map: bool) -> NDArray[Any]:
+    """The grey values of the one image or stack in a TIFF file, upright as its orientation says.
 
     Args:
-        palette: take the indices of a palette image.
+        label_map: take the indices of a palette image, and the bare values of one with fewer than 8 bits.
 
     Raises:
-        DataError: several images that are no stack, images in other files, or grey values that do not run from black
-            to white.
+        DataError: several images that are no stack, images in other files, grey values that do not run from black
+            to white, more than the limits, or than is in the file.
         OSError: the file is damaged.
     """
     # A stack that was cut off reads as a shorter one; tifffile says so in its log only.
@@ -30,33 +44,128 @@ def read_tiff(path: Path, *, palette: bool) -> tuple[NDArray[Any], int | None]:
     log = logging.getLogger("tifffile")
     log.addHandler(errors)
     try:
-        with tifffile.TiffFile(BytesIO(content(path)), name=str(path)) as file:
-            if len(file.series) != 1:
-                raise DataError(
-                    f"this TIFF holds {len(file.series)} image series",
-                    where=str(path),
-                    expected="one image or one stack",
-                )
-            series = file.series[0]
-            kind = series.keyframe.photometric.name
-            if kind == "MINISWHITE" or (kind == "PALETTE" and not palette):
-                raise DataError(
-                    f"this TIFF is of kind {kind}", where=str(path), expected="grey values, black at zero (MINISBLACK)"
-                )
-            if any(page is None for page in series.pages):
-                # The library would read them, or put zeros in their place.
-                raise DataError(
-                    "some of its images are in other files (a multi-file OME-TIFF)",
-                    where=str(path),
-                    expected="all images in one file",
-                    remedy="Convert it to a single TIFF file",
-                )
-            array, axes = series.asarray(), str(series.axes)
+        array, bits, orientation = _decoded(content(path), path, label_map=label_map)
     finally:
         log.removeHandler(errors)
     if errors.texts:
         raise OSError("; ".join(errors.texts))
-    return array, axes.index("S") if "S" in axes else None
+    if array.dtype.kind == "b" or (bits < 8 and array.dtype.kind == "u"):
+        array = array.astype(np.uint8) if label_map else full_range(array, bits)
+    return _upright(array, orientation)
+
+
+def _decoded(raw: bytes, path: Path, *, label_map: bool) -> tuple[NDArray[Any], int, int]:
+    """Grey values as stored, the bits of each, and the orientation that is still to be applied."""
+    with tifffile.TiffFile(BytesIO(raw), name=str(path)) as file:
+        _check_pages(file, path)
+        first = file.pages.first
+        if first.compression == LZW and first.predictor != _FLOAT_PREDICTOR:
+            for page in file.pages:
+                check_announced(sum(page.databytecounts), len(raw), str(path))
+    if first.compression == LZW and first.predictor != _FLOAT_PREDICTOR:
+        raw = without_lzw(raw, str(path))
+    with tifffile.TiffFile(BytesIO(raw), name=str(path)) as file:
+        series, page = _series(file, path, label_map=label_map), file.pages.first
+        axes = str(series.axes)
+        if page.compression in _OWN and page.predictor != _FLOAT_PREDICTOR:
+            for each in series.pages:
+                _check_strips(each, path)
+            array, orientation = series.asarray(), _orientation(page)
+            channels = axes.index("S") if "S" in axes else None
+        else:
+            # Pillow turns the image.
+            array, orientation = _by_pillow(raw, page), 1
+            channels = -1 if "S" in axes else None
+        if channels is not None:
+            array = grey(np.moveaxis(array, channels, -1), str(path))
+        return array, page.bitspersample, orientation
+
+
+def _check_pages(file: tifffile.TiffFile, path: Path) -> None:
+    count = len(file.pages)
+    # Refused by its number before each of them is looked at.
+    if count * _PAGE > max(limit(VOLUME), _PAGE):
+        raise too_large(f"it holds {count:,} images, each of which counts as {_PAGE:,} values", VOLUME, str(path))
+    total = sum(check_size(page.shape, str(path)) for page in file.pages)
+    if total > limit(VOLUME):
+        raise too_large(f"its {count:,} images hold {total:,} values", VOLUME, str(path))
+
+
+def _series(file: tifffile.TiffFile, path: Path, *, label_map: bool) -> Any:
+    if len(file.series) != 1:
+        raise DataError(
+            f"this TIFF holds {len(file.series)} image series",
+            where=str(path),
+            expected="one image or one stack",
+        )
+    series = file.series[0]
+    kind = series.keyframe.photometric.name
+    if kind == "MINISWHITE" or (kind == "PALETTE" and not label_map):
+        raise DataError(
+            f"this TIFF is of kind {kind}", where=str(path), expected="grey values, black at zero (MINISBLACK)"
+        )
+    if any(page is None for page in series.pages):
+        # The library would read them, or put zeros in their place.
+        raise DataError(
+            "some of its images are in other files (a multi-file OME-TIFF)",
+            where=str(path),
+            expected="all images in one file",
+            remedy="Convert it to a single TIFF file",
+        )
+    return series
+
+
+def _check_strips(page: Any, path: Path) -> None:
+    """Hold what the strips or tiles of a page hold against what they should."""
+    size, file_size = page.keyframe, page.parent.filehandle.size
+    announced = -(-int(np.prod(size.chunks)) * size.bitspersample // 8)
+    if size.compression == _NONE:
+        check_announced(int(size.nbytes) * size.bitspersample // (8 * size.dtype.itemsize), file_size, str(path))
+    elif len(page.dataoffsets) < np.prod(size.chunked):
+        raise DataError(
+            f"it holds {len(page.dataoffsets)} strips or tiles",
+            where=str(path),
+            expected=f"{np.prod(size.chunked)}, as its header says",
+        )
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        if size.compression in _DEFLATE and count > _SUSPICIOUS:
+            handle = page.parent.filehandle
+            handle.seek(offset)
+            if len(inflate(handle.read(count), announced + 1)) > announced:
+                raise DataError("a strip holds more than its header announces", where=str(path))
+        elif count and size.compression not in _DEFLATE:
+            check_announced(offset + count, file_size, str(path))
+
+
+def _by_pillow(raw: bytes, page: Any) -> NDArray[Any]:
+    """N x H x W, H x W or with channels behind, as stored; compressions that tifffile needs another package for."""
+    from PIL import Image, ImageSequence
+
+    if page.bitspersample > 8 and page.samplesperpixel > 1:
+        raise OSError(
+            f"{page.bitspersample} bits with several channels in compression {page.compression.name} cannot be decoded;"
+            " write it without compression, or with one channel"
+        )
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, page.imagewidth * page.imagelength)
+    with Image.open(BytesIO(raw), formats=["TIFF"]) as image:
+        images = [np.asarray(frame).astype(page.dtype, copy=False) for frame in ImageSequence.Iterator(image)]
+    return images[0] if len(images) == 1 else np.stack(images)
+
+
+def _orientation(page: Any) -> int:
+    tag = page.tags.get("Orientation")
+    return int(tag.value) if tag is not None else 1
+
+
+def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """The image as it is to be seen: the tag says where its first row and column belong."""
+    if orientation in (5, 6, 7, 8):
+        array = np.swapaxes(array, -1, -2)
+    if orientation in (3, 4, 7, 8):
+        array = array[..., ::-1, :]
+    if orientation in (2, 3, 6, 7):
+        array = array[..., ::-1]
+    return np.ascontiguousarray(array)
 
 
 class _Errors(logging.Handler):

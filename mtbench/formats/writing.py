@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import shutil
 import tempfile
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 
 from mtbench.errors import DataError
 from mtbench.formats.metaimage import rewritten
+from mtbench.formats.nrrd import open_nrrd
 from mtbench.formats.orientation import to_ras
-from mtbench.formats.oriented import open_nrrd
 from mtbench.formats.reading import dicom_files, suffix
 from mtbench.formats.volume import Volume
 from mtbench.store.files import TEMPORARY, telling, write_whole
@@ -92,27 +91,31 @@ def _tiff(volume: Volume, source: Path, file: IO[bytes]) -> None:
 
 
 def _npy(volume: Volume, source: Path, file: IO[bytes]) -> None:
-    np.save(file, volume.array, allow_pickle=False)
+    from mtbench.formats.arrays import read_npy
+
+    # H x W x 1 stays so; of equal channels one is written.
+    shape = read_npy(source).shape
+    array = volume.array.reshape(shape) if np.prod(shape) == volume.array.size else volume.array
+    np.save(file, array, allow_pickle=False)
 
 
 def _npz(volume: Volume, source: Path, file: IO[bytes]) -> None:
-    with source.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        name = archive.files[0] if len(archive.files) == 1 else "image"
-    arrays: dict[str, Any] = {name: volume.array}
+    from mtbench.formats.arrays import member_name
+
+    arrays: dict[str, Any] = {member_name(source): volume.array}
     np.savez_compressed(file, **arrays)
 
 
 def _nifti(volume: Volume, source: Path, file: IO[bytes]) -> None:
-    import nibabel
+    from mtbench.formats.nifti import as_file, open_nifti
 
-    image = nibabel.load(source)
+    image = open_nifti(source)
     header = image.header.copy()
     header.set_data_dtype(volume.array.dtype)
     # The range that viewers show was that of the old values.
     header["cal_min"] = header["cal_max"] = 0
     rewritten = image.__class__(file_order(volume).reshape(image.shape), image.affine, header)
-    content = rewritten.to_bytes()
-    file.write(gzip.compress(content, 6, mtime=0) if suffix(source) == ".nii.gz" else content)
+    file.write(as_file(rewritten, source))
 
 
 def _nrrd(volume: Volume, source: Path, file: IO[bytes]) -> None:

@@ -23,6 +23,7 @@ from mtbench.registry.discovery import discover
 from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import ExtractorSpec, Features, MetricSpec, Need, two_sided
+from mtbench.scoring.pairing import positions
 from mtbench.scoring.reading import FolderImages, ProgressReport, ReadOptions, read_folder
 from mtbench.stages.extract import extract
 from mtbench.stages.scoring import score as score_inputs
@@ -66,10 +67,11 @@ def score(
         preset: for all metrics that have that preset ("torch-fidelity", "pytorch-fid", "clean-fid").
         weights: extractor name to a weight file to use in this call; its sha256 stands on the row.
         masks, predicted: label maps that belong to the translated images' anatomy, and those a segmenter found
-            in them, for Dice and surface distances; matched to the translated images by name.
+            in them, for Dice and surface distances; matched to the translated images by name, slices of volumes by
+            where they lie.
         labels: mask value to name; by default every value that occurs, by number.
-        paired: the target folder holds the truth of each translated image, by the same name.
-        body_mask: masks that restrict paired metrics, matched by name.
+        paired: the target folder holds the truth of each translated image, matched in the same way.
+        body_mask: masks that restrict paired metrics, matched in the same way.
         plane, window, patient, skip_unreadable: see :class:`mtbench.scoring.reading.ReadOptions`.
         device, precision, batch_size: of feature extraction; the device and batch size change nothing beyond
             rounding.
@@ -85,7 +87,8 @@ def score(
         A row for each number: ``metric``, ``variant``, ``label``, ``value``, ``stderr``, ``ci_low``, ``ci_high``,
         ``n``, ``n_translated``, ``n_target``, ``n_patients_translated``, ``n_patients_target``, ``params``,
         ``extractor``, ``weights_sha256``, ``precision``, ``note``, ``caveat``, ``status`` ("measured" or
-        "skipped", the reason in ``note``).
+        "skipped", the reason in ``note``), ``unreadable`` (how many files were left out), ``other_files`` (in words,
+        what lies there and is of no format that is read).
 
     Raises:
         RequestError, ParamError: the request is wrong.
@@ -192,7 +195,7 @@ class _FolderPair:
                 )
             self.task = Task("folders", labels=names)
         if paired or body is not None:
-            truth = reference.subset(_positions(candidate, reference, str(target)))
+            truth = reference.subset(positions(candidate, reference, str(target)))
             bodies = self._masks_for(body, candidate) if body is not None else None
             self.paired = replace(truth, masks=bodies)
 
@@ -212,22 +215,7 @@ class _FolderPair:
             raise DataError(
                 f"its masks are {masks.size}, the images {images.size}", where=str(path), expected="one size"
             )
-        return masks.images[_positions(images, masks, str(path))]
-
-
-def _positions(images: ImageSet, others: ImageSet, where: str) -> list[int]:
-    """Where ``others`` holds the slices that are called like those of ``images``."""
-    positions = {record.slice_id: i for i, record in enumerate(others.slices)}
-    names = [record.slice_id for record in images.slices]
-    for name in names:
-        if name not in positions:
-            raise DataError(
-                f"nothing here is called '{name}', like the translated image",
-                where=where,
-                expected="the same names in both folders",
-                matches=close_matches(name, positions),
-            )
-    return [positions[name] for name in names]
+        return masks.images[positions(images, masks, str(path))]
 
 
 @dataclass(frozen=True)
@@ -356,6 +344,7 @@ def _columns(metric: _Metric, pair: _FolderPair, precision: str, seed: int) -> d
         "n_patients_target": _patients(reference) if needs_target else None,
         "seed": seed,
         "unreadable": sum(len(folder.unreadable) for folder in pair.folders.values()),
+        "other_files": [folder.others for folder in pair.folders.values() if folder.others],
     }
 
 

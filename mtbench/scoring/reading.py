@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from mtbench.data import WHITE, ImageSet, Slice, Task
 from mtbench.errors import DataError, RequestError
-from mtbench.formats import PLANES, SUFFIXES, is_series, read, read_mask, stem, suffix
+from mtbench.formats import PLANES, SUFFIXES, Frame, Geometry, images_below, read, read_mask, stem
+from mtbench.formats.cutting import is_window
 from mtbench.formats.detached import with_data_files
+from mtbench.formats.walking import others_below
 from mtbench.hashing import hash_of
 from mtbench.store.artefacts import Store, address_of
 from mtbench.store.hashes import Hashes
 from mtbench.store.images import GrowingArray, read_slices, write_index
 
-_REVISION = 1
+_REVISION = 2
 
 FileProgress = Callable[[int, int], None]
 _Stack = tuple[NDArray[Any], list[Slice]]
@@ -53,8 +55,10 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if self.plane is not None and self.plane not in PLANES:
             raise RequestError(f"there is no plane '{self.plane}'", expected="one of " + ", ".join(PLANES))
-        if self.window is not None and not self.window[0] < self.window[1]:
-            raise RequestError(f"the window {self.window} is empty", expected="LOW,HIGH with LOW below HIGH")
+        if self.window is not None and not is_window(*self.window):
+            raise RequestError(
+                f"the window {self.window} is empty or without end", expected="LOW,HIGH, finite, LOW below HIGH"
+            )
         try:
             groups = re.compile(self.patient).groups if self.patient else 1
         except re.error as error:
@@ -71,31 +75,35 @@ class FolderImages:
         images: the slices.
         fingerprint: identifies its content and how it was read.
         unreadable: files left out, with the reason.
+        others: in words, files that are of no format that is read; empty where there are none.
     """
 
     images: ImageSet
     fingerprint: str
     unreadable: tuple[tuple[str, str], ...] = ()
+    others: str = ""
 
 
-def files_below(folder: Path) -> list[Path]:
-    """Image files and DICOM series folders below ``folder``, sorted by path.
+def files_below(folder: Path, *, aliases: bool = False) -> list[Path]:
+    """Image files and DICOM series folders below ``folder``, sorted by path; see :func:`images_below`.
 
     Raises:
         RequestError: it does not exist.
-        DataError: it holds none.
+        DataError: it holds none, or may not be read.
     """
     if folder.is_file():
         return [folder]
     if not folder.is_dir():
         raise RequestError(f"there is no folder {folder}")
-    paths = [p for p in sorted(folder.rglob("*")) if p.is_file() and suffix(p) and not p.name.startswith(".")]
-    paths += [p for p in (folder, *sorted(q for q in folder.rglob("*") if q.is_dir())) if is_series(p)]
+    paths = images_below(folder, aliases=aliases)
     if not paths:
         raise DataError(
-            "the folder holds no images", where=str(folder), expected=", ".join(SUFFIXES) + " or DICOM series"
+            "the folder holds no images",
+            where=str(folder),
+            expected=", ".join(SUFFIXES) + " or DICOM series",
+            remedy=others_below(folder).capitalize() or None,
         )
-    return sorted(paths)
+    return paths
 
 
 def read_folder(
@@ -112,7 +120,7 @@ def read_folder(
         RequestError, DataError: nothing there; a file that cannot be read (unless they are to be skipped); files
             of different sizes or depths; fewer than two images. The text names the file.
     """
-    paths = files_below(folder)
+    paths = files_below(folder, aliases=mask)
     raw = [f for p in paths for f in ([p] if p.is_file() else sorted(q for q in p.iterdir() if q.is_file()))]
     hashes = Hashes(store.root / "hashes.sqlite")
     try:
@@ -135,15 +143,13 @@ def read_folder(
     pixels = np.load(artefact.path / "images-source.npy", mmap_mode="r", allow_pickle=False)
     slices = tuple(read_slices(artefact.path, "source"))
     images = ImageSet(pixels, slices, None, Task(folder.name), "source", "test")
-    return FolderImages(images, artefact.digest, unreadable)
+    return FolderImages(images, artefact.digest, unreadable, others_below(folder))
 
 
 def _refusal(unreadable: tuple[tuple[str, str], ...], total: int) -> DataError:
     name, reason = unreadable[0]
-    more = f" ({len(unreadable)} of {total} files cannot be read)" if len(unreadable) > 1 else ""
-    return DataError(
-        f"{reason}{more}", where=name, remedy="Mend the file, or leave such files out with --skip-unreadable"
-    )
+    more = f"{len(unreadable)} of {total} files cannot be read. " if len(unreadable) > 1 else ""
+    return DataError(reason, where=name, remedy=f"{more}To leave such files out: --skip-unreadable")
 
 
 def _convert(
@@ -160,7 +166,10 @@ def _convert(
         for done, (path, cut) in enumerate(_in_parallel(paths, base, reading, mask), start=1):
             progress(done, len(paths))
             if isinstance(cut, DataError):
-                unreadable.append((str(path), cut.what))
+                # With its own remedy, and without the path, which stands beside it.
+                own = DataError(cut.what, expected=cut.expected, remedy=cut.remedy, matches=cut.matches)
+                where = f"{cut.where}: " if cut.where not in (None, str(path)) else ""
+                unreadable.append((str(path), where + str(own)))
                 continue
             pixels, slices = cut
             if array is None:
@@ -214,13 +223,21 @@ def _in_parallel(
 
 def _slices(path: Path, base: Path, reading: ReadOptions, mask: bool) -> _Stack:
     volume = (read_mask if mask else read)(path)
-    name = path.relative_to(base).with_name(stem(path)).as_posix() if path != base else path.name
-    stack = volume.slices(reading.plane if volume.axes else None)  # type: ignore[arg-type]
+    relative = path.relative_to(base) if path != base else Path(path.name)
+    name = relative.with_name(stem(path)).as_posix() if path != base else path.name
+    plane = next((plane for plane in PLANES if plane == reading.plane), None) if volume.axes else None
+    if volume.axes and plane is None:
+        raise DataError(
+            "this is a volume, and nothing says how to cut it",
+            where=str(path),
+            expected="--plane axial, coronal or sagittal",
+        )
+    stack = volume.slices(plane)
     pixels, window = _pixels(np.ascontiguousarray(stack), reading, str(path), mask)
-    spacing, thickness = volume.in_plane(reading.plane if volume.axes else None)  # type: ignore[arg-type]
+    spacing, thickness = volume.in_plane(plane)
     patient = ""
     if reading.patient:
-        match = re.search(reading.patient, path.relative_to(base).as_posix())
+        match = re.search(reading.patient, relative.as_posix())
         if match is None:
             raise DataError(f"the patient pattern '{reading.patient}' does not match its path", where=str(path))
         patient = match[1]
@@ -234,11 +251,15 @@ def _slices(path: Path, base: Path, reading: ReadOptions, mask: bool) -> _Stack:
         thickness=thickness,
         window=window,
         measure_unit=volume.measure_unit,
-        file=path.relative_to(base).as_posix() if path != base else path.name,
+        file=relative.as_posix(),
     )
-    if len(pixels) == 1:
-        return pixels, [record]
-    return pixels, [replace(record, slice_id=f"{name}/{i:04d}", index=i) for i in range(len(pixels))]
+    ids = [name] if len(pixels) == 1 else [f"{name}/{i:04d}" for i in range(len(pixels))]
+    frame = Frame.none((stack.shape[1], stack.shape[2]))
+    places = [Geometry.of(volume, plane, i, frame).to_json() if plane else "" for i in range(len(pixels))]
+    return pixels, [
+        replace(record, slice_id=id, index=i, geometry=place)
+        for i, (id, place) in enumerate(zip(ids, places, strict=True))
+    ]
 
 
 def _pixels(

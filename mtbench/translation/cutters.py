@@ -11,7 +11,7 @@ import numpy as np
 from mtbench.data import Slice, encode
 from mtbench.errors import DataError, RequestError
 from mtbench.formats import PLANES, Cut, Frame, Geometry, Plane, Volume
-from mtbench.formats.cutting import Window
+from mtbench.formats.cutting import Window, is_window
 from mtbench.registry.contracts import VolumeCutting
 from mtbench.registry.registry import Registry
 from mtbench.registry.specs import DatasetSpec
@@ -40,12 +40,23 @@ class CutOptions:
         if self.plane is not None and self.plane not in PLANES:
             raise RequestError(f"there is no plane '{self.plane}'", expected="one of " + ", ".join(PLANES))
         for name, pair in (("window", self.window), ("percentiles", self.percentiles)):
-            if pair is not None and not pair[0] < pair[1]:
-                raise RequestError(f"the {name} {pair[0]:g},{pair[1]:g} is empty", expected="LOW,HIGH, LOW below HIGH")
+            check_window(name, pair)
         if self.window and self.percentiles:
             raise RequestError("both a window and percentiles are given", expected="one of them")
         if self.percentiles and not (self.percentiles[0] >= 0 and self.percentiles[1] <= 100):
             raise RequestError("percentiles lie between 0 and 100", expected="1%,99%")
+
+
+def check_window(name: str, pair: Window | None) -> None:
+    """Refuse two values that cannot become black and white.
+
+    Raises:
+        RequestError: they are not finite, or not in this order.
+    """
+    if pair is not None and not is_window(*pair):
+        raise RequestError(
+            f"the {name} {pair[0]:g},{pair[1]:g} is empty or without end", expected="LOW,HIGH, finite, LOW below HIGH"
+        )
 
 
 @dataclass(frozen=True)

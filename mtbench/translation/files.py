@@ -96,7 +96,7 @@ def _masks(masks: Path, names: dict[Path, str], *, alone: bool) -> dict[Path, Pa
         if not alone:
             raise RequestError(f"{masks} is one file for {len(names)} images", where="--masks", expected="a folder")
         return dict.fromkeys(names, masks)
-    by_name = {_name(path, masks, masks): path for path in files_below(masks)}
+    by_name = {_name(path, masks, masks): path for path in files_below(masks, aliases=True)}
     for name in names.values():
         if name not in by_name:
             raise RequestError(

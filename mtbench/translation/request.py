@@ -17,6 +17,7 @@ from mtbench.compute.weights import find
 from mtbench.data import ImageSet, Task, decode
 from mtbench.errors import RequestError
 from mtbench.formats import Plane, Volume, suffix, write_like
+from mtbench.formats.walking import others_below
 from mtbench.integers import check_seed
 from mtbench.paths import expand
 from mtbench.registry.discovery import discover
@@ -25,7 +26,7 @@ from mtbench.stages.translate import translate as through
 from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
 from mtbench.translation.cases import Inputs, InputSlices
-from mtbench.translation.cutters import CutOptions, Cutter, as_prepared, by_hand
+from mtbench.translation.cutters import CutOptions, Cutter, as_prepared, by_hand, check_window
 from mtbench.translation.files import items, refuse_to_overwrite
 from mtbench.translation.models import Model, from_checkpoint
 from mtbench.translation.trained import from_results
@@ -39,7 +40,7 @@ class Translated:
         files: what was written; of a DICOM series its folder.
         slices: how many were translated.
         values: what the written values are, in words.
-        notes: what the user should know: clamped values, a checkpoint's licence.
+        notes: what the user should know: clamped values, a checkpoint's licence, files that are no images.
         left_out: files that could not be read, each with the reason.
     """
 
@@ -109,6 +110,7 @@ def translate(
         PluginError: the translator broke its contract.
     """
     options = CutOptions(plane, window, percentiles, size)
+    check_window("target window", target_window)
     device = resolve_device(device)
     if seed is not None:
         seed = check_seed(seed, "--seed")
@@ -147,7 +149,7 @@ def translate(
         )
         prepare_torch(model.precision, model.threads)
         files = _run(model, inputs, cutter, context, report)
-    notes = dict.fromkeys((*model.notes, *context.log, *context.remarks))
+    notes = dict.fromkeys((*model.notes, *context.log, *context.remarks, *filter(None, [others_below(source)])))
     return Translated(tuple(files), inputs.slices, _values(cutter), tuple(notes), tuple(inputs.left_out))
 
 

@@ -10,6 +10,7 @@ import torch
 
 from mtbench import WeightsError
 from mtbench.compute.seeds import generator
+from mtbench.formats import impostor
 from mtbench_plugins.extractors.inception_layers import conv_shapes
 from mtbench_plugins.extractors.inception_net import FEATURES, expected_shapes
 
@@ -42,7 +43,11 @@ def load_state(path: Path, classes: int, ignored: tuple[str, ...] = ()) -> dict[
     except FileNotFoundError:
         raise WeightsError("there is no such weight file", where=str(path)) from None
     except Exception as error:
-        reason = str(error).partition("\n")[0]
+        pretends = impostor(path) if path.is_file() else None
+        if pretends is not None:
+            raise WeightsError(pretends[0], where=str(path), remedy=pretends[1]) from None
+        # Not torch's own advice, which is to run what the file holds.
+        reason = str(error).partition("\n")[0].partition("This file can still be loaded")[0]
         raise WeightsError(
             f"this cannot be read as weights: {type(error).__name__}: {reason}",
             where=str(path),

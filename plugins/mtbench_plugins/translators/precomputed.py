@@ -48,7 +48,9 @@ class Precomputed:
             )
         self._folder = Path(folder)
         self._files: dict[str, Path] = {}
-        for path in sorted(self._folder.rglob("*")):
+        from mtbench.formats import entries_below
+
+        for path in sorted(entries_below(self._folder, aliases=True)) if self._folder.is_dir() else ():
             if path.suffix.lower() in _ENDINGS:
                 name = path.relative_to(self._folder).with_suffix("").as_posix().replace("/", "_")
                 if name in self._files:

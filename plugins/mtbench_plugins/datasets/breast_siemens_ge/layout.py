@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from mtbench.errors import DataError
-from mtbench.formats import is_series
+from mtbench.formats import is_series, once
 from mtbench_plugins.datasets.breast_siemens_ge import OBTAIN
 from mtbench_plugins.datasets.breast_siemens_ge.patients import TRAINING, split_of_each
 from mtbench_plugins.datasets.breast_siemens_ge.sheets import PATIENT, manufacturers, precontrast
@@ -123,7 +123,7 @@ class CollectionLayout:
         folder = self.images / name
         if not folder.is_dir():
             raise DataError("there are masks and no images", where=self._relative(folder), remedy=OBTAIN)
-        series = [path for path in sorted(folder.glob("*/*")) if path.is_dir() and is_series(path)]
+        series = once(path for path in folder.glob("*/*") if is_series(path))
         if names_of is not None:
             names = names_of.get(name, [])
             matches = [path for path in series if path.name in names]
@@ -151,7 +151,9 @@ def _find(root: Path, name: str) -> Path | None:
 
 
 def _patients(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if path.is_dir() and PATIENT.fullmatch(path.name)}
+    # A link to another patient's folder is that patient.
+    folders = [path for path in folder.iterdir() if path.is_dir() and PATIENT.fullmatch(path.name)]
+    return {path.name for path in once(folders)}
 
 
 def _maker_of(name: str, makers: dict[str, str], sheet: Path) -> str:

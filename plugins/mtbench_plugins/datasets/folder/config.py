@@ -1,4 +1,4 @@
-"""The parameters of ``folder``, checked and typed. Standard library only."""
+"""The parameters of ``folder``, checked and typed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 from mtbench.errors import ParamError, close_matches
+from mtbench.formats.cutting import is_window
 from mtbench.typed import MismatchError, Rule, Wording, read
 
 CT_WINDOW = (-1000.0, 1000.0)
@@ -79,7 +80,7 @@ def _from(least: int) -> Rule:
     return Rule(f"a whole number from {least}", lambda number: number >= least)
 
 
-_LOW_HIGH = Rule("[low, high] with low below high", lambda pair: pair[0] < pair[1])
+_LOW_HIGH = Rule("[low, high], finite, with low below high", lambda pair: is_window(*pair))
 _PERCENT = Rule("two numbers from 0 to 100", lambda pair: pair[0] >= 0 and pair[1] <= 100, of_type=False)
 _CROP = Rule(
     "[top, bottom, left, right], fractions from 0 to 1", lambda c: 0 <= c[0] < c[1] <= 1 and 0 <= c[2] < c[3] <= 1

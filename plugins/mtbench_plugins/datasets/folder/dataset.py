@@ -42,7 +42,7 @@ class Folder:
             raise DataError("no folder is named", where="dataset 'folder'", remedy='Set root = "..."')
         cases: dict[str, Group] = {}
         for domain in self._config.domains:
-            for group in groups(items(root, domain, partial(_left_out, context, domain.domain))):
+            for group in groups(items(root, domain, partial(_left_out, context, domain.domain), context.log.append)):
                 name = group[0].name if len(group) == 1 else group[0].patient
                 cases[f"{domain.domain} {name}"] = Group(tuple(group), domain)
         labels = set(self._config.labels.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import glob
 import io
 import os
 import re
@@ -12,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtbench.errors import DataError, close_matches
-from mtbench.formats import SUFFIXES, is_series, stem, suffix
+from mtbench.formats import SUFFIXES, entries_below, images_below, is_series, once, stem, suffix
+from mtbench.formats.walking import in_words
 from mtbench_plugins.datasets.folder.config import DomainConfig, PatientTable
 
 Key = tuple[str, ...]
 LeaveOut = Callable[[str, str], None]
+Note = Callable[[str], None]
 _FLAT = (".png", ".tif", ".tiff", ".npy", ".npz")
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -51,7 +52,7 @@ class ImageEntry:
     mm: float | None = None
 
 
-def items(root: Path, domain: DomainConfig, leave_out: LeaveOut) -> list[ImageEntry]:
+def items(root: Path, domain: DomainConfig, leave_out: LeaveOut, note: Note = lambda text: None) -> list[ImageEntry]:
     """Everything of a domain, in natural order of names.
 
     Args:
@@ -59,13 +60,14 @@ def items(root: Path, domain: DomainConfig, leave_out: LeaveOut) -> list[ImageEn
         leave_out: told by name and reason of each image without its masks, without a patient where the parameters
             say that there is one, or with an impossible pixel size, which is then left out, and of each mask without
             image.
+        note: told of files that a pattern matches and that are no images.
 
     Raises:
-        DataError: the root may not be read, nothing is found, or two files have one name.
+        DataError: a folder may not be read, nothing is found, or two files have one name.
     """
     inside(root)
-    images = _find(root, domain.images, domain, "images")
-    masks = _find(root, domain.label_maps, domain, "masks") if domain.label_maps else {}
+    images = _find(root, domain.images, domain, "images", note)
+    masks = _find(root, domain.label_maps, domain, "masks", note) if domain.label_maps else {}
     rows = _Rows(root, domain.table) if domain.table else None
     result, names = [], dict[str, Path]()
     for key, path in images.items():
@@ -134,10 +136,13 @@ def natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
 
 
-def _find(root: Path, patterns: tuple[str, ...], domain: DomainConfig, kind: str) -> dict[Key, Path]:
+def _find(root: Path, patterns: tuple[str, ...], domain: DomainConfig, kind: str, note: Note) -> dict[Key, Path]:
     files: dict[Key, Path] = {}
     for pattern in patterns:
-        matches = _expand(root, pattern.strip("/"))
+        # One mask may belong to several images; an image that counts twice would be two patients.
+        matches, others = _expand(root, pattern.strip("/"), aliases=kind == "masks")
+        if others and in_words(others):
+            note(f"{domain.domain} {kind} '{pattern}': {in_words(others)}")
         if not matches:
             raise DataError(
                 f"no {domain.domain} {kind} match '{pattern}'",
@@ -152,27 +157,36 @@ def _find(root: Path, patterns: tuple[str, ...], domain: DomainConfig, kind: str
     return files
 
 
-def _expand(root: Path, pattern: str) -> list[tuple[Key, Path]]:
-    """What a pattern stands for, with the text of its wildcards as key."""
+def _expand(root: Path, pattern: str, *, aliases: bool = True) -> tuple[list[tuple[Key, Path]], list[Path]]:
+    """What a pattern stands for, with the text of its wildcards as key, and what matches and is no image.
+
+    Args:
+        aliases: whether a file counts under each name that leads to it.
+    """
     if not _WILD.search(pattern):
         path = root / pattern
         if path.is_file() or is_series(path):
-            return [((), path)]
-        inside = ((Path(folder), sorted(files)) for folder, _, files in os.walk(path, followlinks=True))
-        return [
-            ((_without_suffix(p.relative_to(path).as_posix()),), p)
-            for folder, files in inside
-            for p in ([folder] if is_series(folder) else [folder / f for f in files if not f.startswith(".")])
-            if p.is_dir() or suffix(p)
-        ]
+            return [((), path)], []
+        if not path.is_dir():
+            return [], []
+        images = images_below(path, aliases=aliases)
+        others = [p for p in entries_below(path) if p.is_file() and not suffix(p)]
+        return [((_without_suffix(p.relative_to(path).as_posix()),), p) for p in images], others
+    parts = pattern.split("/")
+    fixed = next(place for place, part in enumerate(parts) if _WILD.search(part))
+    depth = None if "**" in pattern else len(parts) - fixed
+    start, hidden = root.joinpath(*parts[:fixed]), any(part.startswith(".") for part in parts)
+    if not start.is_dir():
+        return [], []
     captures = re.compile(_regex(pattern))
-    result = []
-    for relative in sorted(glob.glob(pattern, root_dir=root, recursive=True)):
-        path = root / relative
-        match = captures.fullmatch(Path(relative).as_posix())
-        if match and (is_series(path) if path.is_dir() else suffix(path)):
-            result.append((tuple(_without_suffix(text or "") for text in match.groups()), path))
-    return result
+    matches = {}
+    for path in entries_below(start, aliases=True, depth=depth, hidden=hidden):
+        match = captures.fullmatch(path.relative_to(root).as_posix())
+        if match:
+            matches[path] = tuple(_without_suffix(text or "") for text in match.groups())
+    images = [path for path in sorted(matches) if (is_series(path) if path.is_dir() else suffix(path))]
+    others = [path for path in matches if path.is_file() and not suffix(path)]
+    return [(matches[path], path) for path in (images if aliases else once(images))], others
 
 
 def _regex(pattern: str) -> str:
@@ -195,7 +209,7 @@ def _beside(image: Path, patterns: tuple[str, ...], label: str) -> tuple[Path, .
     folder = image.parent
     files: list[Path] = []
     for pattern in patterns:
-        matches = [path for _, path in _expand(folder, pattern) if path.is_file()]
+        matches = [path for _, path in _expand(folder, pattern)[0] if path.is_file()]
         if not matches:
             raise DataError(
                 f"the image {image.name} has no mask of '{label}' that matches '{pattern}'",

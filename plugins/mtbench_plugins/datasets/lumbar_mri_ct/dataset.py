@@ -57,7 +57,7 @@ class LumbarMriCt:
         config = self._config(ct)
         cases: dict[str, Group] = {}
         for domain in config.domains:
-            entries = items(root, domain, partial(_left_out, context, domain.name))
+            entries = items(root, domain, partial(_left_out, context, domain.name), context.log.append)
             if domain.domain == "target":
                 entries = self._with_meta(root / ct, entries, context)
             for group in groups(entries):

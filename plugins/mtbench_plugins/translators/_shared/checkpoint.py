@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from mtbench import WeightsError
+from mtbench.formats import impostor
 
 State = dict[str, Tensor]
+_SAVED_BY_TORCH = (b"PK", b"\x80")
+"""How its files start: an archive, or a pickle from before 2020."""
 
 KINDS: tuple[tuple[str, str], ...] = (
     ("a SPADE generator", r"conv_img\.weight"),
@@ -107,6 +110,10 @@ def read(path: Path) -> State:
         raise WeightsError("this is a folder", where=where, expected="one weight file", remedy=listed)
     if not path.is_file():
         raise WeightsError("there is no such file", where=where, expected="an official weight file")
+    pretends = impostor(path)
+    if pretends is not None:
+        raise WeightsError(pretends[0], where=where, expected="a file written by torch.save", remedy=pretends[1])
+    _check_start(path)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -119,13 +126,52 @@ def read(path: Path) -> State:
             remedy="It is cut short or damaged: fetch or copy it again",
         ) from None
     if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise WeightsError("this file holds no state dict", where=where, expected="tensors by name, and nothing else")
+        wrapped = _wrapped(loaded)
+        raise WeightsError(
+            f"the weights are inside '{wrapped}', with other things beside them"
+            if wrapped
+            else "this file holds no state dict",
+            where=where,
+            expected="a state dict: tensors by name, and nothing else",
+            remedy=f"Save that part alone: torch.save(torch.load(FILE, weights_only=True)['{wrapped}'], NEW)"
+            if wrapped
+            else None,
+        )
     state = {re.sub(r"^(module\.|_orig_mod\.)+", "", str(key)): value for key, value in loaded.items()}
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     broken = [key for key, value in state.items() if not bool(torch.isfinite(value).all())]
     if broken:
         raise WeightsError(f"the weights {broken[0]} are not finite", where=where)
     return state
+
+
+def _check_start(path: Path) -> None:
+    """Refuse what torch would take for a damaged pickle."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start and not start.startswith(_SAVED_BY_TORCH):
+        kinds = ((b"\x1f\x8b", "a gzip file"), (b"BZh", "a bzip2 file"), (b"7z", "a 7-zip file"))
+        kind = next((name for magic, name in kinds if start.startswith(magic)), "no weight file of torch")
+        kind = "a safetensors file" if start[8:] == b"{" else kind
+        raise WeightsError(
+            f"this is {kind}",
+            where=str(path),
+            expected="a file written by torch.save",
+            remedy="Unpack or convert it first",
+        )
+
+
+def _wrapped(loaded: object) -> str | None:
+    """Under which name a training's checkpoint holds a state dict."""
+    parts = loaded.items() if isinstance(loaded, Mapping) else ()
+    return next(
+        (
+            str(name)
+            for name, part in parts
+            if isinstance(part, Mapping) and part and all(isinstance(v, Tensor) for v in part.values())
+        ),
+        None,
+    )
 
 
 def recognise(state: State) -> str | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mtbench import DataError, ImageSet, Slice
 from mtbench.data import decode
-from mtbench.formats import read, stem, suffix
+from mtbench.formats import entries_below, read, stem, suffix
 
 ENDINGS = {"png": ".png", "npy": ".npy", "nifti": ".nii.gz"}
 
@@ -76,7 +76,7 @@ def read_back(
         DataError: a file is missing, cannot be read, or has another size; the text names it.
     """
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(entries_below(folder, aliases=True)):
         if path.is_file() and suffix(path) and (stem(path) not in files or suffix(path) == ENDINGS[form]):
             files[stem(path)] = path
     names = names_of(images.slices)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mtbench import WeightsError
 from mtbench_plugins.translators._shared.adversarial import l1
+from mtbench_plugins.translators._shared.checkpoint import read
 
 WEIGHTS = "vgg19-imagenet"
 """The catalogued file: torchvision's VGG-19, trained on ImageNet."""
@@ -34,7 +35,7 @@ class PerceptualLoss(nn.Module):
         from torchvision.models import vgg19
 
         self.features = vgg19(weights=None).features[: max(STOPS) + 1]
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read(path)
         names = {f"features.{key}": key for key in self.features.state_dict()}
         if not set(names) <= set(state):
             raise WeightsError("this file lacks VGG-19's features", where=str(path))

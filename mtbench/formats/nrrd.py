@@ -1,8 +1,8 @@
-"""NIfTI and NRRD: volumes whose header says how they lie in the patient."""
+"""NRRD: volumes and stacks, their values behind the header or in a file beside it."""
 
 from __future__ import annotations
 
-import gzip
+import math
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from mtbench.errors import DataError
 from mtbench.formats.content import content
 from mtbench.formats.detached import FIELDS, data_file, data_file_name
-from mtbench.formats.orientation import axis_codes
+from mtbench.formats.limits import check_announced, check_size, inflate
+from mtbench.formats.orientation import axis_codes, three_axes
+from mtbench.formats.units import in_millimetres
 from mtbench.formats.volume import Volume
 
 _SPACES = {
@@ -22,37 +24,13 @@ _SPACES = {
     "lps": "left-posterior-superior",
     "las": "left-anterior-superior",
 }
-_GZIP = b"\x1f\x8b"
-_NIFTI_2 = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
 _TOWARDS = {"right": 1.0, "left": -1.0, "anterior": 1.0, "posterior": -1.0, "superior": 1.0}
-
-
-def read_nifti(path: Path) -> Volume:
-    """One NIfTI volume; slope and intercept are applied, integers without them stay integers.
-
-    Raises:
-        DataError: more than three dimensions, or an unusable affine.
-        OSError: not a NIfTI file, or a truncated one.
-    """
-    from nibabel import Nifti1Image, Nifti2Image
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.spatialimages import HeaderDataError
-
-    raw = content(path)
-    if raw[:2] == _GZIP:
-        raw = gzip.decompress(raw)
-    kind = Nifti2Image if raw[:4] in _NIFTI_2 else Nifti1Image
-    try:
-        image = kind.from_bytes(raw)
-    except (ImageFileError, HeaderDataError) as error:
-        raise OSError(f"not a NIfTI file, or a damaged one: {error}") from error
-    values: Any = image.dataobj
-    if values.slope == 1 and values.inter == 0:
-        array = np.asarray(values.get_unscaled())
-    else:
-        array = np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
-    affine = np.asarray(image.affine, np.float64)
-    return Volume.oriented(_three(array, path), affine, axis_codes(affine, str(path)), str(path))
+_PACKED = {"gzip": "zlib", "gz": "zlib", "bzip2": "bzip2", "bz2": "bzip2"}
+_RAW = "raw"
+_MAX_SKIP = 1 << 20
+_SKIPS = ("line skip", "lineskip", "byte skip", "byteskip")
+_SIZES = {"8": 1, "16": 2, "32": 4, "64": 8, "char": 1, "short": 2, "long": 8, "int": 4, "float": 4, "double": 8}
+"""Bytes of a value, by what its type's name contains; the first that fits counts."""
 
 
 def read_nrrd(path: Path) -> Volume:
@@ -67,7 +45,7 @@ def read_nrrd(path: Path) -> Volume:
     affine = nrrd_affine(header, path)
     if affine is None:
         return Volume(np.ascontiguousarray(array.T), str(path))
-    return Volume.oriented(_three(array, path), affine, axis_codes(affine, str(path)), str(path))
+    return Volume.oriented(three_axes(array, str(path)), affine, axis_codes(affine, str(path)), str(path))
 
 
 def open_nrrd(path: Path) -> tuple[NDArray[Any], Mapping[str, Any]]:
@@ -90,10 +68,34 @@ def open_nrrd(path: Path) -> tuple[NDArray[Any], Mapping[str, Any]]:
             raise OSError("its header names its data file ambiguously")
         if beside is not None:
             file = BytesIO(content(beside))
-        array = nrrd.read_data(header, file)
+        array = nrrd.read_data(*_unpacked(header, file, str(path)))
     except nrrd.NRRDError as error:
         raise OSError(str(error)) from error
     return array, header
+
+
+def _unpacked(header: Mapping[str, Any], file: BytesIO, where: str) -> tuple[Any, BytesIO]:
+    """Header and values for the library, which would decompress whatever is there, without compression."""
+    shape = [int(size) for size in header.get("sizes", ())]
+    check_size(shape, where)
+    itemsize = next((size for word, size in _SIZES.items() if word in str(header.get("type", ""))), 0)
+    announced, encoding = math.prod(shape) * itemsize, str(header.get("encoding", "")).lower()
+    kind = _PACKED.get(encoding)
+    if kind is None:
+        if encoding == _RAW:
+            check_announced(announced, len(file.getvalue()) - file.tell(), where)
+        return header, file
+    lines, skip = (int(header.get(name, header.get(name.replace(" ", ""), 0))) for name in ("line skip", "byte skip"))
+    for _ in range(min(lines, len(file.getvalue()))):
+        file.readline()
+    if not -1 <= skip <= _MAX_SKIP:
+        raise OSError(f"its values start after {skip} bytes")
+    # -1: the values are the last bytes of what is there.
+    values = inflate(file.read(), announced + (_MAX_SKIP if skip == -1 else skip), kind)
+    values = values[len(values) - announced :] if skip == -1 else values[skip:]
+    check_announced(announced, len(values), where)
+    fields = {name: value for name, value in header.items() if name not in _SKIPS}
+    return {**fields, "encoding": _RAW}, BytesIO(values)
 
 
 def nrrd_affine(header: Mapping[str, Any], path: Path) -> NDArray[np.float64] | None:
@@ -115,16 +117,8 @@ def nrrd_affine(header: Mapping[str, Any], path: Path) -> NDArray[np.float64] | 
     affine = np.eye(4)
     affine[:3, :3] = np.transpose(rows)
     affine[:3, 3] = np.asarray(header.get("space origin", np.zeros(3)), np.float64)
-    return np.asarray(np.diag([*(_TOWARDS[word] for word in words), 1.0]) @ affine, np.float64)
-
-
-def _three(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """A volume of three axes; trailing axes of length 1 are dropped, a missing third one is added."""
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3:
-        shape = " x ".join(str(n) for n in array.shape)
-        raise DataError(f"its shape is {shape}", where=str(path), expected="one volume of three dimensions")
-    return array
+    units = {str(unit).strip('"') for unit in header.get("space units", ())}
+    if len(units) > 1:
+        raise DataError(f"its space units are {', '.join(sorted(units))}", where=str(path), expected="one unit")
+    affine = np.diag([*(_TOWARDS[word] for word in words), 1.0]) @ affine
+    return in_millimetres(affine, units.pop() if units else "mm")

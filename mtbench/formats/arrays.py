@@ -1,0 +1,71 @@
+"""NumPy's files, NPY and NPZ: the header first, then no more than it announces. Never pickles."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from mtbench.errors import DataError
+from mtbench.formats.content import content
+from mtbench.formats.limits import check_announced, check_size
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """The array of an NPY file.
+
+    Raises:
+        DataError: more than the limits, or than is in the file.
+        OSError, ValueError: not an NPY file, or a pickle.
+    """
+    raw = content(path)
+    return _array(BytesIO(raw), len(raw), str(path))
+
+
+def read_npz(path: Path, name: str) -> NDArray[Any]:
+    """The one array of an NPZ file, or the one of that name.
+
+    Raises:
+        DataError: as :func:`read_npy`, or several arrays and none of that name.
+        OSError, ValueError: not an NPZ file, or a pickle.
+    """
+    with zipfile.ZipFile(BytesIO(content(path))) as archive:
+        members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        only = next(iter(members.values())) if len(members) == 1 else members.get(name)
+        if only is None:
+            raise DataError(
+                f"this archive holds {', '.join(members) or 'no arrays'}",
+                where=str(path),
+                expected=f"one array, or one named '{name}'",
+            )
+        with archive.open(only) as stream:
+            return _array(stream, only.file_size, str(path))
+
+
+def member_name(path: Path) -> str:
+    """Under which name an NPZ file holds its image."""
+    with zipfile.ZipFile(BytesIO(content(path))) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    return names[0] if len(names) == 1 else "image"
+
+
+def _array(stream: IO[bytes], size: int, where: str) -> NDArray[Any]:
+    version = npy.read_magic(stream)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = read(stream)
+    if dtype.hasobject:
+        raise ValueError("it holds pickled objects, which are never opened")
+    check_size(shape, where)
+    announced = math.prod(shape) * dtype.itemsize
+    check_announced(announced, size - stream.tell(), where)
+    # What a file says of its own length may be a lie too: no more is taken than comes.
+    data = stream.read(announced)
+    check_announced(announced, len(data), where)
+    flat = np.frombuffer(data, dtype)
+    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)

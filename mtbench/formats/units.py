@@ -1,0 +1,19 @@
+"""Lengths in headers, whatever their unit, in millimetres."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MILLIMETRES = {
+    **dict.fromkeys(("m", "meter", "metre", "meters", "metres"), 1000.0),
+    **dict.fromkeys(("cm", "centimeter", "centimetre"), 10.0),
+    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1.0),
+    **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometer", "micrometre"), 1e-3),
+    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-6),
+}
+
+
+def in_millimetres(affine: NDArray[np.float64], unit: str) -> NDArray[np.float64]:
+    """The affine of a header (4 x 4) whose lengths have that unit; an unknown one counts as millimetres."""
+    return np.diag([*[_MILLIMETRES.get(unit.strip().lower(), 1.0)] * 3, 1.0]) @ affine

@@ -1,0 +1,139 @@
+"""What lies below a folder: the one way in which everybody looks for image files.
+
+Linked folders are entered, as people link their disks; each real file counts once, under the name that needs no link
+where there is one. Names that start with a dot (``.git``, ``._scan.nii.gz``) are not looked at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mtbench.errors import DataError
+from mtbench.formats.reading import is_series, suffix
+
+
+def entries_below(
+    folder: Path, *, aliases: bool = False, depth: int | None = None, hidden: bool = False
+) -> Iterator[Path]:
+    """Every file and folder below ``folder``, itself excluded; each real folder is entered once, by links last.
+
+    Args:
+        aliases: enter a folder under each name that leads to it, but for those that lead back to where they are.
+        depth: how many folders deep; ``None`` for all.
+        hidden: names that start with a dot, too.
+
+    Raises:
+        DataError: a folder may not be read.
+    """
+    entered = {os.path.realpath(folder)}
+    if aliases:
+        yield from _with_aliases(folder, frozenset(entered), 1, depth, hidden)
+        return
+    starts = [(folder, 1)]
+    while starts:
+        linked: list[tuple[Path, int]] = []
+        for start, level in starts:
+            yield from _without_links(start, level, depth, hidden, entered, linked)
+        starts = []
+        for path, level in sorted(linked):
+            real = os.path.realpath(path)
+            if real not in entered:
+                entered.add(real)
+                starts.append((path, level))
+
+
+def once(paths: Iterable[Path]) -> list[Path]:
+    """The paths, sorted, each real file or folder once: by the name without a link in it, or else the first."""
+    chosen: dict[str, Path] = {}
+    for path in sorted(paths):
+        real = os.path.realpath(path)
+        before = chosen.get(real)
+        if before is None or (_links(before) > _links(path)):
+            chosen[real] = path
+    return sorted(chosen.values())
+
+
+def images_below(folder: Path, *, aliases: bool = False) -> list[Path]:
+    """Image files and folders of a DICOM series below ``folder``, itself included, sorted by path.
+
+    Args:
+        aliases: whether a file counts under each name that leads to it, as a mask of two images does.
+    """
+    entries = entries_below(folder, aliases=aliases)
+    paths = [path for path in entries if (suffix(path) if path.is_file() else is_series(path))]
+    if is_series(folder):
+        paths.append(folder)
+    return sorted(paths) if aliases else once(paths)
+
+
+def others_below(folder: Path) -> str:
+    """In words, the files below ``folder`` that are of no format that is read; empty where there are none.
+
+    Files in the folder of a DICOM series are left to whoever reads the series.
+    """
+    if not folder.is_dir():
+        return ""
+    return in_words(path for path in entries_below(folder) if path.is_file() and not suffix(path))
+
+
+def in_words(paths: Iterable[Path]) -> str:
+    """Files that are of no format that is read, by their endings; empty where there are none."""
+    others = sorted(paths)
+    series = {folder for folder in {path.parent for path in others} if is_series(folder)}
+    others = [path for path in others if path.parent not in series]
+    if not others:
+        return ""
+    kinds = Counter(path.suffix.lower() or "no ending" for path in others)
+    listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4)) + (", ..." if len(kinds) > 4 else "")
+    files = "1 file is" if len(others) == 1 else f"{len(others)} files are"
+    return f"{files} of no format that is read and left out: {listed} (the first: {others[0].name})"
+
+
+def _with_aliases(folder: Path, above: frozenset[str], level: int, depth: int | None, hidden: bool) -> Iterator[Path]:
+    for entry in _entries(folder, hidden):
+        path = folder / entry.name
+        yield path
+        if _is_folder(entry) and (depth is None or level < depth):
+            real = os.path.realpath(path)
+            if real not in above:
+                yield from _with_aliases(path, above | {real}, level + 1, depth, hidden)
+
+
+def _without_links(
+    folder: Path, level: int, depth: int | None, hidden: bool, entered: set[str], linked: list[tuple[Path, int]]
+) -> Iterator[Path]:
+    for entry in _entries(folder, hidden):
+        path = folder / entry.name
+        yield path
+        if _is_folder(entry) and (depth is None or level < depth):
+            if entry.is_symlink():
+                linked.append((path, level + 1))
+            elif (real := os.path.realpath(path)) not in entered:
+                entered.add(real)
+                yield from _without_links(path, level + 1, depth, hidden, entered, linked)
+
+
+def _entries(folder: Path, hidden: bool) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if hidden or not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(
+            f"the folder cannot be read: {error.strerror}", where=str(folder), remedy="Correct its permissions"
+        ) from error
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _links(path: Path) -> int:
+    """How many parts of a path are links."""
+    return sum(os.path.islink(part) for part in (path, *path.parents))

@@ -1,0 +1,92 @@
+"""Which slice of one folder belongs to which of another: by name, and by where they lie in the patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mtbench.data import ImageSet, Slice
+from mtbench.errors import DataError, close_matches
+from mtbench.formats import Geometry
+
+_NEAR = 0.05
+"""Millimetres; as for a mask and its image."""
+
+
+def positions(images: ImageSet, others: ImageSet, where: str) -> list[int]:
+    """Where ``others`` holds the slice that belongs to each of ``images``.
+
+    Slices of volumes belong together if their volumes have one name and they lie at the same place, whatever their
+    numbers: one of the volumes may reach further. Other images belong together by name.
+
+    Args:
+        where: what the message calls the folder of ``others``.
+
+    Raises:
+        DataError: nothing there has the name of an image, or lies where it lies; the text names it.
+    """
+    by_id = {record.slice_id: i for i, record in enumerate(others.slices)}
+    by_volume: dict[str, list[int]] = {}
+    for i, record in enumerate(others.slices):
+        by_volume.setdefault(_volume(record), []).append(i)
+    result: list[int] = []
+    volumes: dict[str, list[Slice]] = {}
+    for record in images.slices:
+        volumes.setdefault(_volume(record), []).append(record)
+    found: dict[str, int] = {}
+    for name, records in volumes.items():
+        there = by_volume.get(name, [])
+        lie = any(record.geometry for record in records), any(others.slices[i].geometry for i in there)
+        if lie == (True, True):
+            found |= _by_place(records, [others.slices[i] for i in there], there, where)
+        elif there and lie[0] != lie[1]:
+            raise DataError(
+                f"of '{name}' here and of the translated image, only one says how it lies in the patient",
+                where=where,
+                expected="two volumes with a header (NIfTI, NRRD, MHA, DICOM), or plain images or stacks on both sides",
+            )
+    for record in images.slices:
+        place = found.get(record.slice_id, by_id.get(record.slice_id))
+        if place is None:
+            raise DataError(
+                f"nothing here is called '{record.slice_id}', like the translated image",
+                where=where,
+                expected="the same names in both folders",
+                matches=close_matches(record.slice_id, by_id),
+            )
+        result.append(place)
+    return result
+
+
+def _volume(record: Slice) -> str:
+    """The name of the volume that a slice was cut from."""
+    return record.slice_id.removesuffix(f"/{record.index:04d}")
+
+
+def _by_place(records: Sequence[Slice], there: Sequence[Slice], numbers: Sequence[int], where: str) -> dict[str, int]:
+    places = np.stack([Geometry.from_json(record.geometry).place() for record in there])
+    result = {}
+    for record in records:
+        place = Geometry.from_json(record.geometry).place()
+        distance = np.abs(places - place).max(axis=(1, 2))
+        nearest = int(distance.argmin())
+        if distance[nearest] > _NEAR:
+            raise DataError(
+                f"no slice of '{_volume(record)}' lies here where slice {record.index} of the translated image "
+                f"lies: {_difference(place, places)}",
+                where=where,
+                expected="a volume on the same grid, or one that reaches further",
+                remedy="Resample one of them to the other's grid, or cut both to what they share",
+            )
+        result[record.slice_id] = numbers[nearest]
+    return result
+
+
+def _difference(place: np.ndarray, places: np.ndarray) -> str:
+    """What is not the same, in words."""
+    if not np.allclose(places[0][:, :2], place[:, :2], atol=_NEAR):
+        return "their headers differ in spacing or direction"
+    offsets = places[:, :, 2] - place[:, 2]
+    nearest = offsets[np.abs(offsets).max(axis=1).argmin()]
+    return f"the nearest is {np.linalg.norm(nearest):.3g} mm away"
