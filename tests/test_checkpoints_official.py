@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from mtbench import Batch, Slice, Task, WeightsError
 from mtbench.compute.context import Context
 from mtbench.registry.params import complete
 from mtbench.registry.specs import TranslatorSpec
+from mtbench_plugins.translators._shared.checkpoint import read
 from mtbench_plugins.translators._shared.patchgan import PatchGAN
 from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
 from mtbench_plugins.translators.maskgan.networks import AttentionGenerator
@@ -159,6 +161,30 @@ class Harmful:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Path.touch, (self.touched,))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n", "git-LFS pointer.*git lfs pull"),
+        (b"<!DOCTYPE html><html>404</html>", "web page"),
+        (gzip.compress(b"weights"), "a gzip file"),
+        (b"\x10\0\0\0\0\0\0\0{}", "a safetensors file"),
+        (b"some text", "no weight file of torch"),
+    ],
+)
+def test_what_is_no_weight_file_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=words) as caught:
+        read(tmp_path / "a.pth")
+    assert "pickled code" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_state_dict_inside_a_checkpoint_of_a_training_is_named(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "state_dict": {"model.1.weight": torch.zeros(2)}}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"inside 'state_dict'.*Save that part alone"):
+        read(tmp_path / "a.pth")
 
 
 def test_pickled_code_is_refused_and_not_run(tmp_path: Path) -> None:

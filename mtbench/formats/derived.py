@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from mtbench.formats.dicom import in_order
@@ -34,7 +35,7 @@ def derived_files(files: list[Path], folder: Path, array: NDArray[Any], measure_
     digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
     pixels, slope, intercept = _pixels(array)
     for image, values in zip(in_order(files, folder), pixels, strict=True):
-        item = image.item
+        item = image.item if image.item.original_encoding[1] else _little_endian(image.item)
         for name in _ABOUT_VALUES:
             if name in item:
                 delattr(item, name)
@@ -54,6 +55,14 @@ def derived_files(files: list[Path], folder: Path, array: NDArray[Any], measure_
         item.PixelRepresentation = int(values.dtype.kind == "i")
         item.add_new(0x7FE00010, "OW", values.astype(values.dtype.newbyteorder("<")).tobytes())
         yield image.file.name, item
+
+
+def _little_endian(item: Dataset) -> Dataset:
+    """A data set that was read in big endian, to be written in little endian; its pixels are replaced anyway."""
+    result = Dataset()
+    result.update({element.tag: element for element in item})
+    result.file_meta = item.file_meta
+    return result
 
 
 def _pixels(array: NDArray[Any]) -> tuple[NDArray[Any], float, float]:

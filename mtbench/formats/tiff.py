@@ -24,6 +24,7 @@ _DEFLATE = (8, 32946)
 _OWN = (_NONE, 32773, *_DEFLATE)
 """What tifffile decodes by itself; the rest is Pillow's: JPEG, fax."""
 _FLOAT_PREDICTOR = 3
+_BITS = (1, 8, 16, 32, 64)
 _SUSPICIOUS = 1 << 18
 """Bytes of a compressed strip from which on it is worth a look at what it decompresses to (1032-fold at most)."""
 
@@ -49,8 +50,10 @@ def read_tiff(path: Path, *, label_map: bool) -> NDArray[Any]:
         log.removeHandler(errors)
     if errors.texts:
         raise OSError("; ".join(errors.texts))
-    if array.dtype.kind == "b" or (bits < 8 and array.dtype.kind == "u"):
-        array = array.astype(np.uint8) if label_map else full_range(array, bits)
+    if bits == 1:
+        array = array.astype(np.uint8) if label_map else full_range(array, 1)
+    elif bits < 8 and label_map:
+        array = array // (255 // (2**bits - 1))
     return _upright(array, orientation)
 
 
@@ -67,13 +70,13 @@ def _decoded(raw: bytes, path: Path, *, label_map: bool) -> tuple[NDArray[Any], 
     with tifffile.TiffFile(BytesIO(raw), name=str(path)) as file:
         series, page = _series(file, path, label_map=label_map), file.pages.first
         axes = str(series.axes)
-        if page.compression in _OWN and page.predictor != _FLOAT_PREDICTOR:
+        if page.compression in _OWN and page.predictor != _FLOAT_PREDICTOR and page.bitspersample in _BITS:
             for each in series.pages:
                 _check_strips(each, path)
             array, orientation = series.asarray(), _orientation(page)
             channels = axes.index("S") if "S" in axes else None
         else:
-            # Pillow turns the image.
+            # Pillow turns the image, and spreads 2 and 4 bits over 8.
             array, orientation = _by_pillow(raw, page), 1
             channels = -1 if "S" in axes else None
         if channels is not None:
