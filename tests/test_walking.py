@@ -80,8 +80,8 @@ def test_masks_may_be_links_to_one_file(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.eye(64, dtype=np.uint8)).save(tmp_path / "masks/a.png")
     (tmp_path / "masks/b.png").symlink_to("a.png")
-    domain = {"images": "mr/*", "masks": "masks/*", "patient": "([^/]*)$", "labels": {"line": 1}}
-    config = Config.of({"source": domain, "target": domain, "resize": "plain", "size": 64})
+    domain = {"images": "mr/*", "masks": "masks/*", "patient": "([^/]*)$"}
+    config = Config.of({"source": domain, "target": domain, "labels": {"line": 1}, "resize": "plain", "size": 64})
     found = items(tmp_path, config.source, lambda name, reason: pytest.fail(reason))
     assert [item.mask for item in found] == [tmp_path / "masks/a.png", tmp_path / "masks/b.png"]
 
@@ -120,6 +120,13 @@ def test_files_of_other_kinds_are_counted_and_named(tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: the folder cannot be read"):
         list(entries_below(tmp_path / "nowhere"))
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    folder = images(tmp_path / "in", "a b")
+    (folder / "c.png").symlink_to("gone.png")
+    assert relative(images_below(folder), folder) == ["a.png", "b.png"]
+    assert others_below(folder) == "1 link leads nowhere (the first: c.png)"
 
 
 def test_once_prefers_the_name_without_a_link(tmp_path: Path) -> None:

@@ -76,20 +76,30 @@ def others_below(folder: Path) -> str:
     """
     if not folder.is_dir():
         return ""
-    return in_words(path for path in entries_below(folder) if path.is_file() and not suffix(path))
+    return in_words(path for path in entries_below(folder) if is_other(path))
+
+
+def is_other(path: Path) -> bool:
+    """Whether it is a file that is of no format that is read, or a link that leads nowhere."""
+    return not suffix(path) if path.is_file() else not path.exists()
 
 
 def in_words(paths: Iterable[Path]) -> str:
     """Files that are of no format that is read, by their endings; empty where there are none."""
-    others = sorted(paths)
+    paths = sorted(paths)
+    broken = [path for path in paths if not path.exists()]
+    links = "1 link leads" if len(broken) == 1 else f"{len(broken)} links lead"
+    nowhere = [f"{links} nowhere (the first: {broken[0].name})"] if broken else []
+    others = [path for path in paths if path.is_file()]
     series = {folder for folder in {path.parent for path in others} if is_series(folder)}
     others = [path for path in others if path.parent not in series]
     if not others:
-        return ""
+        return "; ".join(nowhere)
     kinds = Counter(path.suffix.lower() or "no ending" for path in others)
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4)) + (", ..." if len(kinds) > 4 else "")
     files = "1 file is" if len(others) == 1 else f"{len(others)} files are"
-    return f"{files} of no format that is read and left out: {listed} (the first: {others[0].name})"
+    text = f"{files} of no format that is read and left out: {listed} (the first: {others[0].name})"
+    return "; ".join([text, *nowhere])
 
 
 def _with_aliases(folder: Path, above: frozenset[str], level: int, depth: int | None, hidden: bool) -> Iterator[Path]:

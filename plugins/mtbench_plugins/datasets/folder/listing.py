@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mtbench.errors import DataError, close_matches
 from mtbench.formats import SUFFIXES, entries_below, images_below, is_series, once, stem, suffix
-from mtbench.formats.walking import in_words
+from mtbench.formats.walking import in_words, is_other
 from mtbench_plugins.datasets.folder.config import DomainConfig, PatientTable
 
 Key = tuple[str, ...]
@@ -170,7 +170,7 @@ def _expand(root: Path, pattern: str, *, aliases: bool = True) -> tuple[list[tup
         if not path.is_dir():
             return [], []
         images = images_below(path, aliases=aliases)
-        others = [p for p in entries_below(path) if p.is_file() and not suffix(p)]
+        others = [p for p in entries_below(path) if is_other(p)]
         return [((_without_suffix(p.relative_to(path).as_posix()),), p) for p in images], others
     parts = pattern.split("/")
     fixed = next(place for place, part in enumerate(parts) if _WILD.search(part))
@@ -184,8 +184,8 @@ def _expand(root: Path, pattern: str, *, aliases: bool = True) -> tuple[list[tup
         match = captures.fullmatch(path.relative_to(root).as_posix())
         if match:
             matches[path] = tuple(_without_suffix(text or "") for text in match.groups())
-    images = [path for path in sorted(matches) if (is_series(path) if path.is_dir() else suffix(path))]
-    others = [path for path in matches if path.is_file() and not suffix(path)]
+    images = [path for path in sorted(matches) if (suffix(path) if path.is_file() else is_series(path))]
+    others = [path for path in matches if is_other(path)]
     return [(matches[path], path) for path in (images if aliases else once(images))], others
 
 
