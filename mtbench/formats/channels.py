@@ -40,15 +40,15 @@ def grey(array: NDArray[Any], where: str, remedy: str = "Convert it to greyscale
 def grey_of_array(array: NDArray[Any], where: str) -> NDArray[Any]:
     """An image or a stack, of an array that does not say which of its axes are channels.
 
-    A last axis of 1, 3 or 4 (of 2, behind larger ones) is channels: H x W x C, N x H x W x C. So is a second axis of
-    1, 3 or 4 of four (N x C x H x W), and a first one of three whose images are equal (C x H x W).
+    A last axis of 1 or 3, or of 2 or 4 with the same opacity everywhere, is channels: H x W x C, N x H x W x C. So is
+    a second axis of 1, 3 or 4 of four (N x C x H x W), and a first one of three whose images are equal (C x H x W).
 
     Raises:
         DataError: channels that differ, or transparency that varies.
     """
     while array.ndim > 3 and array.shape[0] == 1:
         array = array[0]
-    if array.ndim in (3, 4) and array.shape[-1] <= 4 and min(array.shape[-3:-1]) > 4:
+    if array.ndim in (3, 4) and min(array.shape[-3:-1]) > 4 and _has_channels(array):
         return grey(array, where, _IF_SLICES)
     if array.ndim == 4 and array.shape[1] in (1, 3, 4) and min(array.shape[2:]) > 4:
         return grey(np.moveaxis(array, 1, -1), where, _IF_SLICES)
@@ -57,6 +57,12 @@ def grey_of_array(array: NDArray[Any], where: str) -> NDArray[Any]:
         if (others == first).all() and all(image.min() == image.max() for image in last):
             return np.asarray(first)
     return array
+
+
+def _has_channels(array: NDArray[Any]) -> bool:
+    """Whether the last axis holds channels: 1, 3, or 1 and 3 with an opacity that is the same everywhere."""
+    count = array.shape[-1]
+    return count in (1, 3) or (count in (2, 4) and bool(array[..., -1].min() == array[..., -1].max()))
 
 
 def full_range(array: NDArray[Any], bits: int) -> NDArray[np.uint8]:

@@ -51,7 +51,7 @@ def open_dicom(file: Path) -> Any:
     item = pydicom.dcmread(BytesIO(raw), force=True)
     if "Rows" not in item and "SOPClassUID" not in item:
         raise DataError("this is not a DICOM file", where=str(file), remedy="Remove it from the series folder")
-    if not hasattr(item, "file_meta") or "TransferSyntaxUID" not in item.file_meta:
+    if "TransferSyntaxUID" not in item.file_meta:
         implicit, little = item.original_encoding
         item.ensure_file_meta()
         plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian

@@ -151,10 +151,10 @@ def _check_start(path: Path) -> None:
         start = file.read(9)
     if start and not start.startswith(_SAVED_BY_TORCH):
         kinds = ((b"\x1f\x8b", "a gzip file"), (b"BZh", "a bzip2 file"), (b"7z", "a 7-zip file"))
-        kind = next((name for magic, name in kinds if start.startswith(magic)), "no weight file of torch")
+        kind = next((name for magic, name in kinds if start.startswith(magic)), "")
         kind = "a safetensors file" if start[8:] == b"{" else kind
         raise WeightsError(
-            f"this is {kind}",
+            f"this is {kind}" if kind else "this file cannot be read: it is no weight file of torch",
             where=str(path),
             expected="a file written by torch.save",
             remedy="Unpack or convert it first",
