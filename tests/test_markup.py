@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
 from mtbench.cli.plan import command as plan
-from mtbench.cli.plugins import _list, _show
+from mtbench.cli.plugins import command as plugins
 from mtbench.data import Task
 from mtbench.engine.progress import LiveProgress
 from mtbench.stages.table import Options
@@ -59,12 +58,28 @@ def test_a_unit_that_is_done_or_failed() -> None:
     assert f"because of {NAME}" in out.getvalue()
 
 
-def test_plugins() -> None:
-    screen, out = console()
-    row: dict[str, Any] = {"kind": "metric", "name": NAME, "distribution": "[/]", "version": "[b]1", "state": "ok"}
-    row["description"] = f"about {NAME}"
-    params = {"[/p]": {"kind": "text", "default": "[/d]", "choices": ("[/a]",), "help": "[/h]"}}
-    _list([row], [], screen)
-    _show({**row, "params": params}, screen)
-    for text in (NAME, "[/] [b]1", f"about {NAME}", "[/p]", "[/d]", "[/h] ([/a])"):
-        assert text in out.getvalue()
+def test_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    (tmp_path / "mine.py").write_text(
+        f"""import mtbench
+
+
+@mtbench.hookimpl
+def mtbench_translators():
+    yield mtbench.TranslatorSpec(
+        "mine",
+        ":Mine",
+        description="about {NAME}",
+        params={{"how": mtbench.Param("[/d]", choices=("[/d]", "[b]"), help="help [/h]")}},
+    )
+
+
+class Mine:
+    pass
+"""
+    )
+    for arguments, texts in (([], (f"about {NAME}",)), (["mine"], (f"about {NAME}", "help [/h] ([/d], [b])"))):
+        done = CliRunner().invoke(plugins, [*arguments, "--plugin", str(tmp_path / "mine.py")])
+        assert done.exception is None, done.output
+        for text in texts:
+            assert text in done.output
