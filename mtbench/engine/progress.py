@@ -151,7 +151,7 @@ def activity_bars(console: Console) -> Iterator[Callable[[str, int, int], None]]
 
         def report(activity: str, done: int, total: int) -> None:
             if activity and activity not in tasks:
-                tasks[activity] = progress.add_task(activity, total=total)
+                tasks[activity] = progress.add_task(escape(activity), total=total)
             if activity:
                 progress.update(tasks[activity], completed=done, total=total)
 

@@ -23,6 +23,26 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _loaded(path: Path) -> object:
+    """What torch finds in a file; nothing in it is run."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError("there is no such weight file", where=str(path)) from None
+    except Exception as error:
+        pretends = impostor(path) if path.is_file() else None
+        if pretends is not None:
+            raise WeightsError(pretends[0], where=str(path), remedy=pretends[1]) from None
+        # Not torch's own advice, which is to run what the file holds.
+        reason = str(error).partition("\n")[0].partition("This file can still be loaded")[0]
+        raise WeightsError(
+            f"this cannot be read as weights: {type(error).__name__}: {reason}",
+            where=str(path),
+            expected="a state dict written by torch.save",
+            remedy="The file may be truncated: get it again",
+        ) from error
+
+
 def load_state(path: Path, classes: int, ignored: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
     """Read a state dict and check that it is of this network.
 
@@ -38,22 +58,7 @@ def load_state(path: Path, classes: int, ignored: tuple[str, ...] = ()) -> dict[
         WeightsError: no such file, not a state dict, or entries that are missing, unknown, of another shape
             or not finite.
     """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise WeightsError("there is no such weight file", where=str(path)) from None
-    except Exception as error:
-        pretends = impostor(path) if path.is_file() else None
-        if pretends is not None:
-            raise WeightsError(pretends[0], where=str(path), remedy=pretends[1]) from None
-        # Not torch's own advice, which is to run what the file holds.
-        reason = str(error).partition("\n")[0].partition("This file can still be loaded")[0]
-        raise WeightsError(
-            f"this cannot be read as weights: {type(error).__name__}: {reason}",
-            where=str(path),
-            expected="a state dict written by torch.save",
-            remedy="The file may be truncated: get it again",
-        ) from error
+    loaded = _loaded(path)
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise WeightsError(
             f"this holds {type(loaded).__name__}, not a state dict",

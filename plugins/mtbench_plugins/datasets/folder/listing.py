@@ -90,19 +90,8 @@ def items(root: Path, domain: DomainConfig, leave_out: LeaveOut, note: Note = la
         except DataError as error:
             leave_out(name, str(error))
             continue
-        result.append(
-            ImageEntry(
-                name,
-                path,
-                relative,
-                masks.get(key),
-                classes,
-                patient,
-                row.get("split", ""),
-                row.get("scanner", ""),
-                mm,
-            )
-        )
+        split, scanner = row.get("split", ""), row.get("scanner", "")
+        result.append(ImageEntry(name, path, relative, masks.get(key), classes, patient, split, scanner, mm))
     for key in sorted(masks.keys() - images.keys()):
         leave_out(masks[key].relative_to(root).as_posix(), "This mask has no image of the same name.")
     return sorted(result, key=lambda item: natural(item.name))
