@@ -237,8 +237,8 @@ def test_files_that_are_no_weights_are_refused(weights: Path, tmp_path: Path) ->
     truncated.write_bytes(weights.read_bytes()[:100_000])
     page = tmp_path / "page.pth"
     page.write_text("<html>not found</html>")
-    for path in (truncated, page):
-        with pytest.raises(WeightsError, match="cannot be read as weights"):
+    for path, words in ((truncated, "cannot be read as weights"), (page, "this is a web page")):
+        with pytest.raises(WeightsError, match=words):
             load_state(path, 1008)
     with pytest.raises(WeightsError, match="no such weight file"):
         load_state(tmp_path / "absent.pth", 1008)
