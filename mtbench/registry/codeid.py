@@ -35,7 +35,9 @@ def code_identity(registration: Registration[Spec[Any]]) -> str | None:
     if plugin.built_in and not plugin.editable:
         return None
     files = closure(registration)
-    hashes = sorted((name, _reading(path)[0]) for name, path in files.items())
+    # A plugin file's module is named after its place, which changes no result.
+    names = {name: "" if path == plugin.path else name for name, path in files.items()}
+    hashes = sorted((names[name], _reading(path)[0]) for name, path in files.items())
     identity = hashlib.sha256(repr(hashes).encode()).hexdigest()
     _imported.setdefault(_module(registration), identity)
     return identity

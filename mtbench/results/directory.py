@@ -274,7 +274,7 @@ def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
         for record in sorted(rows.values(), key=lambda state: order.get(state["row"], len(order))):
             columns = record["columns"]
             of = {"schema_version": record.get("schema_version", SCHEMA_VERSION), "row_id": record["row"]}
-            stale = changes(record, current) if record["status"] == "measured" else ""
+            stale = changes(record, current) if record.get("status") == "measured" else ""
             if stale and (command := renewal(requests.get(record.get("run", "")))):
                 stale = f"{stale}; `{command}` makes it again"
             scores += [{**of, **columns, "stale": stale, **values} for values in record["scores"]]
