@@ -63,6 +63,8 @@ def row_label(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], rename:
     distinctions: dict[str, Any] = {}
     for key in ("translator_version", "translator_params"):
         distinctions |= _distinctions(key, row[key], [sibling[key] for sibling in siblings])
+    if row["training_sha256"]:
+        distinctions["training data"] = row["training_sha256"][:_DIGITS]
     return format_call(name, distinctions) + stale
 
 
@@ -95,8 +97,6 @@ def column_names(columns: Sequence[Mapping[str, Any]], rename: Mapping[str, str]
             value = column[key]
             if key in _PLAIN and value not in _PLAIN[key]:
                 details.append(str(value))
-            elif key == "segmenter_training_sha256" and any(c["protocol"] != column["protocol"] for c in namesakes):
-                continue  # Protocols differ in it, and their names are printed.
             elif any(c[key] != value for c in namesakes):
                 details.append(detail(key, value, [c[key] for c in namesakes]))
         if any(c["title"] == column["title"] and c["metric"] != column["metric"] for c in columns):
@@ -111,6 +111,7 @@ _WORDS = {
     "dataset_revision": "revision",
     "data_sha256": "data",
     "metric_version": "metric",
+    "masks_sha256": "test masks",
     "weights_sha256": "weights",
     "segmenter_version": "segmenter",
     "segmenter_training_sha256": "segmenter's training data",

@@ -19,7 +19,7 @@ from mtbench.analysis.matching import Side, match_blocks, match_columns, match_r
 from mtbench.analysis.nemenyi import CriticalDifference, critical_difference, shared_places
 from mtbench.analysis.paired import FEWEST_PATIENTS, PairedDifference, paired_difference
 from mtbench.analysis.ranking import Rule, ranked_rows
-from mtbench.results.identity import BLOCK, DETAILS, ROW
+from mtbench.results.identity import BLOCK, DETAILS, OF_DATA, ROW
 
 NOT_COMPARABLE = "not the same data, split or settings of the metric"
 
@@ -175,6 +175,10 @@ def _cells(
             for number, key, side in ((number_a, key_a, a), (number_b, key_b, b))
         )
         translators = _differences(a.averages.rows[r], b.averages.rows[s], ROW)
+        of_data = {name: (a.averages.of_data[name].get(key_a), b.averages.of_data[name].get(key_b)) for name in OF_DATA}
+        differing = {name: pair for name, pair in of_data.items() if all(pair) and pair[0] != pair[1]}
+        translators |= {name: pair for name, pair in differing.items() if name in ROW}
+        apart = {**conditions, **{name: pair for name, pair in differing.items() if name not in ROW}}
         items.append(
             CellComparison(
                 _joint_name(a.layout.titles[blocks[0]], b.layout.titles[blocks[1]]),
@@ -187,15 +191,15 @@ def _cells(
                 b.text(*key_b),
                 rank_a.get(r),
                 rank_b.get(s),
-                not conditions,
-                not conditions and not translators,
-                _paired(a.cases(*key_a), b.cases(*key_b)) if not conditions and number_a and number_b else None,
+                not apart,
+                not apart and not translators,
+                _paired(a.cases(*key_a), b.cases(*key_b)) if not apart and number_a and number_b else None,
                 None,
                 number_a.std if number_a else None,
                 number_b.std if number_b else None,
                 one_checkpoint,
                 bool(entry_a["higher_is_better"]),
-                {**conditions, **translators},
+                {**apart, **translators},
             )
         )
     return items

@@ -15,8 +15,11 @@ from mtbench.analysis.cells import COUNTS, CellIndex, Number, average, counts, t
 from mtbench.analysis.columns import ROLES
 from mtbench.analysis.groups import combine
 from mtbench.errors import DataError
-from mtbench.results.identity import BLOCK, COLUMN, DETAILS, ROW
+from mtbench.results.identity import BLOCK, COLUMN, DETAILS, OF_DATA, ROW
 from mtbench.results.schema import SCHEMA_VERSION, SCORES
+
+ROWS = (*ROW, "currency")
+"""Current and stale numbers never share a row."""
 
 CLAMPED = 0.001
 """Share of clamped pixels from which on a row says so."""
@@ -40,6 +43,7 @@ class Averages:
         left_out: by block, the cases that could not be used.
         suites, sources: distinct values of those columns.
         runs: the ids of the score rows behind the number of a cell; only where they were asked for.
+        of_data: the content behind the cells, by column of ``OF_DATA``; only where runs were asked for.
         cells_with_seeds: the cells whose runs have seeds; only where runs were asked for.
     """
 
@@ -58,6 +62,7 @@ class Averages:
     suites: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     runs: dict[CellIndex, list[str]] = field(default_factory=dict)
+    of_data: dict[str, dict[CellIndex, list[str]]] = field(default_factory=dict)
     cells_with_seeds: set[CellIndex] = field(default_factory=set)
 
 
@@ -96,8 +101,25 @@ def normalise(scores: pa.Table) -> pa.Table:
     table = pa.table(columns, names=_COLUMNS)
     currency = pc.if_else(pc.equal(table["stale"], ""), "", "stale")
     table = table.append_column("currency", currency)
+    translated = pc.equal(table["role"], "translator")
+    for name in OF_DATA:
+        table = table.append_column(f"{name} of all", table[name])
+        keys = (*BLOCK, *ROW) if name in ROW else (*BLOCK, *COLUMN)
+        among = pc.equal(table["role"], table["role"]) if name in ROW else translated
+        table = _where_it_differs(table, name, [key for key in keys if key not in OF_DATA], among)
     in_table = pc.is_in(table["role"], pa.array(list(ROLES)))
     return table if pc.all(in_table).as_py() else table.filter(in_table)
+
+
+def _where_it_differs(table: pa.Table, name: str, keys: Sequence[str], among: pa.ChunkedArray) -> pa.Table:
+    """The table with column ``name`` empty wherever ``among`` the rows of the same ``keys`` there is one value."""
+    group, first = combine([table[key] for key in keys])
+    value, _ = combine([table[name]])
+    asked = np.asarray(pc.and_(among, pc.not_equal(table[name], "")).to_numpy(zero_copy_only=False))
+    pairs = np.unique(np.stack([group[asked], value[asked]]), axis=1)[0] if asked.any() else np.zeros(0, np.int64)
+    several = np.bincount(pairs, minlength=len(first))[group] > 1
+    column = pc.if_else(pa.array(several), table[name], "")
+    return table.set_column(table.column_names.index(name), name, column)
 
 
 def current(scores: pa.Table) -> tuple[pa.Table, str]:
@@ -127,7 +149,8 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
     has_value = pc.and_(pc.is_in(table["status"], pa.array(["measured", "published"])), pc.is_valid(table["value"]))
     valid = np.asarray(has_value.to_numpy())
     block, blocks = _axis(table, BLOCK, ("source_domain", "target_domain"), valid, open_keys=BLOCK[1:])
-    row, rows = _axis(table, (*ROW, "currency"), ("conditional",), valid, open_keys=("translator_version",))
+    open_keys = ("translator_version", "training_sha256")
+    row, rows = _axis(table, ROWS, ("conditional",), valid, open_keys=open_keys)
     column, columns = _axis(table, COLUMN, ("higher_is_better", "decimals", "mark"), valid, open_keys=())
     for (number,), notes in texts_by([block], table["task_note"]).items():
         blocks[number]["task_note"] = "; ".join(note.rstrip(".") for note in notes)
@@ -160,6 +183,7 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
     averages.sources = [s for s in pc.unique(table["source"]).to_pylist() if s]
     if runs:
         averages.runs = texts_by(places, table["row_id"], valid)
+        averages.of_data = {name: texts_by(places, table[f"{name} of all"], valid) for name in OF_DATA}
         with_seed = valid & np.asarray(pc.is_valid(table["seed"]).to_numpy(zero_copy_only=False))
         averages.cells_with_seeds = set(texts_by(places, table["suite"], with_seed, "-"))
     _seat_guests(averages)

@@ -36,7 +36,7 @@ class Origin:
 
     Attributes:
         data: a hash of the test images that are scored; empty where they are not known.
-        segmenter_training: a hash of the slices that the segmenter learnt from.
+        content: by column, the hashes of what was read besides: training slices, test masks.
         versions: by column, what makes other results under the same name and parameters.
         unknown: the columns of ``versions`` that are not complete yet.
         left_out: the cases that could not be used when the data set was prepared, with reasons.
@@ -47,7 +47,7 @@ class Origin:
     """
 
     data: str = ""
-    segmenter_training: str = ""
+    content: dict[str, dict[str, str]] = field(default_factory=dict)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     left_out: str = ""
@@ -60,9 +60,8 @@ class Origin:
         """The columns of the scores table; a version is empty as long as it is not complete."""
         versions = {c: "" if c in self.unknown else canonical(version) for c, version in self.versions.items()}
         data = {"data_sha256": self.data} if self.data else {}
-        if self.segmenter_training:
-            data["segmenter_training_sha256"] = self.segmenter_training
-        return {**data, **versions, "left_out": self.left_out, "clamped": self.clamped}
+        content = {column: hash_of(parts) for column, parts in self.content.items()}
+        return {**data, **content, **versions, "left_out": self.left_out, "clamped": self.clamped}
 
 
 def origin(plan: Plan, row: Row, units: Iterable[Unit], artefacts: Mapping[str, Artefact]) -> Origin:
@@ -150,34 +149,23 @@ def _add_code(result: Origin, plan: Plan, unit: Unit, artefact: Artefact | None,
 
 
 def _add_data(result: Origin, unit: Unit, split: Artefact | None, data: str) -> None:
-    """The slices that the unit reads; those of training belong to the version of whoever learnt from them."""
-    part = reads(unit.options)
-    kinds = ("images", "masks") if part.masks else ("images",)
-    # Translations of training slices are for a segmenter, and the slices belong to what it learnt from.
-    trains = unit.stage != "translate" and any(subset.split != "test" for subset in part.subsets)
+    """The slices that the unit reads; what was learnt from belongs to the row or to the segmenter, not to the block."""
     if split is None:
-        if part.masks and not trains:
-            result.unknown.add(_COLUMNS[unit.kind])
-        if trains and unit.kind != "segmenter":
-            result.unknown.add("translator_version")
-            result.versions.setdefault("translator_version", {})
         return
-    contents, tables = _contents(split.path)["contents"], _of_all_folds(split.path)
-    subsets = _subsets(contents, data, unit.task.dataset)
-    training: dict[str, str] = {}
+    part, tables = reads(unit.options), _of_all_folds(split.path)
+    subsets = _subsets(_contents(split.path)["contents"], data, unit.task.dataset)
     for subset in part.subsets:
-        for kind in kinds:
+        for kind in ("images", "masks") if part.masks else ("images",):
             name = f"data {data} {subset.domain} {subset.split} {kind}"
             result.sources[name] = subsets[name]
-            if trains:
-                training[f"{subset.domain} {subset.split} {kind}"] = tables[subset.domain][subset.split][kind]
-    if training and unit.kind == "segmenter":
-        result.segmenter_training = hash_of(training)
-    elif training:
-        result.versions.setdefault("translator_version", {})[f"{unit.stage} data"] = hash_of(training)[:SHORT]
-    elif part.masks:
-        masks = {domain: of["test"]["masks"] for domain, of in tables.items()}
-        result.versions[_COLUMNS[unit.kind]]["test masks"] = hash_of(masks)[:SHORT]
+            # Translations of training slices are for a segmenter: the slices belong to what it learnt from.
+            if subset.split != "test" and unit.stage != "translate":
+                column = "segmenter_training_sha256" if unit.kind == "segmenter" else "training_sha256"
+                content = tables[subset.domain][subset.split][kind]
+                result.content.setdefault(column, {})[f"{subset.domain} {subset.split} {kind}"] = content
+    if part.masks and unit.kind in ("translator", "metric"):
+        column = "training_sha256" if unit.kind == "translator" else "masks_sha256"
+        result.content.setdefault(column, {})["test masks"] = hash_of([of["test"]["masks"] for of in tables.values()])
 
 
 def _subsets(contents: Mapping[str, Any], data: str, dataset: str) -> dict[str, Source]:

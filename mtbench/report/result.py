@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench.analysis.gather import gather, normalise
+from mtbench.analysis.gather import ROWS, gather, normalise
 from mtbench.analysis.groups import combine
 from mtbench.analysis.layout import TableLayout
 from mtbench.results.directory import load
-from mtbench.results.identity import BLOCK, COLUMN, ROW
+from mtbench.results.identity import BLOCK, COLUMN
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Result:
             {tuple(entry[k] for k in keys): number for number, entry in enumerate(entries)}
             for keys, entries in (
                 (BLOCK, self.averages.blocks),
-                (ROW, self.averages.rows),
+                (ROWS, self.averages.rows),
                 (COLUMN, self.averages.columns),
             )
         ]
@@ -118,7 +118,7 @@ class Result:
                 continue
             block, row, column = (
                 index.get(tuple(record[k] for k in keys))
-                for index, keys in zip(self._places, (BLOCK, ROW, COLUMN), strict=True)
+                for index, keys in zip(self._places, (BLOCK, ROWS, COLUMN), strict=True)
             )
             if row in rows and (block, column) in places:
                 assert block is not None

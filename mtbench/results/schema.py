@@ -31,6 +31,7 @@ SCORES = pa.schema(
         ("translator", _S),  # empty for reference rows without one
         ("translator_params", _S),  # JSON of the parameters that differ from the defaults
         ("translator_version", _S),  # JSON: plugin, revision, code, files, see docs/tables.md
+        ("training_sha256", _S),  # of the training slices that its fit, or the floor, is made of, and of masks it reads
         ("translator_note", _S),  # what a reader must know: terms of its weights, losses left out
         ("translator_weights_sha256", _S),  # of the weight files it was given
         ("conditional", _B),
@@ -46,6 +47,7 @@ SCORES = pa.schema(
         ("title", _S),  # "FID"
         ("family", _S),  # segmentation, perceptual, paired
         ("metric_params", _S),
+        ("masks_sha256", _S),  # of the test masks, of a metric that reads them
         ("metric_version", _S),  # of its feature networks too
         ("sampling_params", _S),  # JSON: draws and sampling_seed, of a metric that draws
         ("extractor", _S),
