@@ -69,6 +69,18 @@ def test_protocols_share_what_they_can_and_make_nothing_that_no_metric_looks_at(
     )
 
 
+def test_rows_say_whose_training_read_the_masks_that_the_protocol_does_without(run: Any, toys: Path) -> None:
+    masked = 'TranslatorSpec("toy-fixed", ":Shift", params={"by": 1.0}, trains=True, deterministic=True'
+    assert masked in toys.read_text()
+    toys.write_text(toys.read_text().replace(masked, masked + ", trains_on_masks=True"))
+    names = 'protocols = ["segment-translated", "train-on-translated"]'
+    assert run(suite=toy_suite(names, translators=("toy-shift", "toy-fixed"), metrics=("toy-overlap",))).code == 0
+    notes = {(r["translator"], r["protocol"]): r["note"] for r in mtbench.load(OUT).to_pylist() if r["translator"]}
+    said = "'fit toy toy-fixed' read masks of the target's training slices"
+    assert {place for place, note in notes.items() if note} == {("toy-fixed", "train-on-translated")}
+    assert notes["toy-fixed", "train-on-translated"] == said
+
+
 @pytest.mark.parametrize(("written", "message"), [("[]", "empty"), ('["translate-translated"]', "Did you mean")])
 def test_a_protocol_that_does_not_exist(toys: Path, written: str, message: str) -> None:
     with pytest.raises(SuiteError, match=message):

@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mtbench.data import Slice
+from mtbench.stages.split import assign
+from mtbench.stages.table import SplitOptions
+
 ONLY_SOURCE, SHARED, ONLY_TARGET = (
     tuple(f"{kind}{n}" for n in range(count)) for kind, count in (("a", 6), ("s", 8), ("b", 5))
 )
@@ -89,12 +93,22 @@ def test_another_seed_draws_other_halves(folder: Path, run_cli: Any) -> None:
     assert len(drawn) > 1
 
 
-def test_in_folds_everybody_is_tested_once(folder: Path, run_cli: Any) -> None:
-    division, _ = sides(folder, run_cli, '{ by = "folds", folds = 3 }')
-    halves(division)
-    tested = [p for domain in division for p, side in division[domain].items() if side == "test"]
-    assert {p for p in tested if tested.count(p) == 2} <= set(SHARED)
-    assert 3 <= len({p for p, side in division["source"].items() if side == "test"}) <= 6
+@pytest.mark.parametrize("shared", range(9))
+@pytest.mark.parametrize("folds", [2, 3, 5, 10])
+def test_in_folds_everybody_is_tested_once(shared: int, folds: int) -> None:
+    """However many people are shared, and where these are fewer than folds."""
+    people = {"source": [*SHARED[:shared], *(f"a{n}" for n in range(14))], "target": [*SHARED[:shared], *ONLY_TARGET]}
+    people["target"] += [f"c{n}" for n in range(7)]
+    slices = {domain: [Slice(f"{p}-{i}", p, p, i) for p in of for i in range(2)] for domain, of in people.items()}
+    tested: dict[str, list[str]] = {"source": [], "target": []}
+    for fold in range(folds):
+        options = SplitOptions("folds", folds=folds, fold=fold)
+        split, _ = assign({**slices, "paired": []}, options, {}, "toy")
+        for domain, records in slices.items():
+            tested[domain] += {s.patient_id for s, side in zip(records, split[domain], strict=True) if side == "test"}
+    assert {domain: sorted(of) for domain, of in tested.items()} == {
+        domain: sorted(of) for domain, of in people.items()
+    }
 
 
 def write_table(folder: Path, name: str, split_of: dict[str, str]) -> str:

@@ -168,6 +168,19 @@ def test_conditional_translators_are_ranked_by_the_papers_rule_only() -> None:
     assert any(remark.startswith("†") and "ranked here" in remark for remark in built.remarks)
 
 
+def test_the_dagger_gives_the_reason_that_holds_under_the_protocol() -> None:
+    def reason(*protocols: str) -> str:
+        rows = [row("c", 1.0, conditional=True, protocol=protocol) for protocol in protocols]
+        return next(text for text in build_table(scores(*rows)).remarks if text.startswith("†"))
+
+    learnt = "its input is the mask that the segmenter then learns, and its own training may read target masks"
+    one = "its input is the reference mask"
+    assert reason("segment-translated") == f"†: conditional, {one}; shown but not ranked."
+    assert reason("train-on-translated") == f"†: conditional, {learnt}; shown but not ranked."
+    both = reason("segment-translated", "train-on-translated")
+    assert both == f"†: conditional, {one} (under train-on-translated, {learnt}); shown but not ranked."
+
+
 def test_reference_rows_stand_below_a_rule_in_their_order_and_are_not_ranked() -> None:
     built = build_table(
         scores(
@@ -479,15 +492,25 @@ def test_counts_and_task_notes_stand_below() -> None:
     assert "phantom: MR → CT: a pilot; crops." in both.remarks
     counts = "40 translated test images of 5 patients, 60 target test images of 6 patients; N = 40 for FID"
     assert f"phantom: MR → CT: {counts}." in built.remarks
+    folds = build_table(scores(row("a", 1.0, fold=0), row("a", 2.0, fold=1)))
+    assert f"phantom: MR → CT: in each fold {counts}." in folds.remarks
+    demo = build_table(scores(row("a", 1.0, split="demo[seed=0]")))
+    assert any(text.startswith("phantom: MR → CT: no result: the split 'demo'") for text in demo.remarks)
 
 
 def test_the_floor_says_how_many_images_and_patients_it_is_drawn_from() -> None:
     floor = row("", 9.0, role="floor", n_translated=240, n_patients_translated=30)
     built = build_table(scores(row("a", 1.0), floor))
-    assert "phantom: MR → CT: floor: N = 40 drawn from 240 target training images of 30 patients." in built.remarks
+    text = "phantom: MR → CT: floor: N = 40 (the same as the translators) of 240 target training images of 30 patients."
+    assert text in built.remarks
     whole = row("", 9.0, role="floor", n_translated=40, n_patients_translated=1)
     built = build_table(scores(row("a", 1.0), whole))
-    assert "phantom: MR → CT: floor: 40 target training images of 1 patient." in built.remarks
+    assert any("translators) of 40 target training images of 1 patient." in text for text in built.remarks)
+    small = row("", 9.0, role="floor", n=32, n_translated=32, n_patients_translated=4)
+    built = build_table(scores(row("a", 1.0, n=56), small))
+    text = "phantom: MR → CT: floor: N = 32 (56 for the translators) of 32 target training images of 4 patients."
+    assert text in built.remarks
+    assert not any("same N" in text for text in built.remarks)
     assert not any("training images of" in text for text in build_table(scores(row("a", 1.0))).remarks)
     unshown = build_table(scores(row("a", 1.0), floor), rows=["a"])
     assert not any("training images of" in text for text in unshown.remarks)

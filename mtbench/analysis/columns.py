@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from mtbench.registry.params import format_call
@@ -12,8 +12,8 @@ from mtbench.results.identity import BLOCK, DETAILS
 
 ROLES = {
     "translator": "",
-    "ceiling": "real target test images read by the target's segmenter, what a perfect translation reaches",
-    "floor": "real target training images against the target's test images, at the same N",
+    "ceiling": "real target test images read by the target's segmenter; a reference, not a strict bound",
+    "floor": "real target training images against the target's test images",
     "oracle": "real source test images read by a segmenter trained on the source domain",
 }
 """The rows of a table, and what the reference rows are."""
@@ -29,6 +29,16 @@ _PATH = re.compile(
     r"""(?:(?<![^\s'"`(\[=,;|])(?:~?/|[A-Za-z]:[\\/]|\\\\)|(?<=:)/(?!/)|(?<=file://)/)"""
     r"""[^\s'"`,;()\[\]]*[^\s'"`,;()\[\].:]"""
 )
+
+
+def conditional_input(protocols: Collection[str]) -> str:
+    """Why a conditional translator is not one among others, under these protocols; "" is an unknown one."""
+    circular = "its input is the reference mask"
+    learnt = "its input is the mask that the segmenter then learns, and its own training may read target masks"
+    of_target = OF_TARGET.intersection(protocols)
+    if not of_target:
+        return circular
+    return f"{circular} (under {', '.join(sorted(of_target))}, {learnt})" if set(protocols) - of_target else learnt
 
 
 def anonymise(text: str) -> str:

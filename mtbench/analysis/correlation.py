@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from mtbench.analysis.association import METHODS, holm, leave_one_out, p_values, without_rounding
-from mtbench.analysis.columns import anonymise
+from mtbench.analysis.columns import anonymise, conditional_input
 from mtbench.analysis.gather import Averages, current, gather
 from mtbench.analysis.layout import TableLayout
 from mtbench.analysis.numbers import format_coefficient
@@ -153,7 +153,8 @@ def correlate(
     for b in dict.fromkeys(b for b, _ in layout.columns):
         items += _task(averages, layout, b, [c for block, c in layout.columns if block == b], points)
     circular = [r for r in layout.rows if averages.rows[r]["conditional"] and r not in points and r not in exclusions]
-    remarks = _remarks(items, rule, [layout.labels[r] for r in circular])
+    protocols = {averages.columns[c]["protocol"] for _, c in layout.columns}
+    remarks = _remarks(items, rule, [layout.labels[r] for r in circular], protocols)
     remarks += (f"{anonymise(stale)}.",) if stale else ()
     return Correlations(tuple(_with_holm(items)), rule, remarks)
 
@@ -249,20 +250,21 @@ def _with_holm(items: Sequence[Correlation]) -> list[Correlation]:
     return [replace(item, estimates=e) for item, e in zip(items, estimates, strict=True)]
 
 
-def _remarks(items: Sequence[Correlation], rule: Rule, circular: Sequence[str]) -> tuple[str, ...]:
+def _remarks(
+    items: Sequence[Correlation], rule: Rule, circular: Sequence[str], protocols: Collection[str]
+) -> tuple[str, ...]:
     texts = []
     if rule == "paper":
-        texts.append("Absolute Pearson correlation over all rows: it hides whether a metric agrees or contradicts.")
+        texts.append("Absolute correlations over all translators: they hide whether a metric agrees or contradicts.")
     else:
-        texts.append("Positive: both metrics prefer the same translators. One point per translator, seeds averaged.")
+        texts.append("Positive: both metrics prefer the same translators.")
+    texts.append("One point per translator, seeds and folds averaged.")
     if any(item.descriptive for item in items):
         texts.append(f"Descriptive only: fewer than {ENOUGH} translators.")
     if any(item.n < FEWEST for item in items):
         texts.append(f"No correlation with fewer than {FEWEST} translators.")
     if circular:
-        texts.append(
-            f"Left out: {', '.join(circular)} (conditional: its input is the reference mask, so its Dice is circular)."
-        )
+        texts.append(f"Left out: {', '.join(circular)} (conditional: {conditional_input(protocols)}).")
     undefined = dict.fromkeys(f"{item.task}: {item.undefined}" for item in items if item.undefined)
     texts += [f"Not defined on {text}." for text in undefined]
     caveats = dict.fromkeys((item.metric, item.caveat) for item in items if item.caveat)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from mtbench.analysis.cells import CellIndex
-from mtbench.analysis.columns import OF_TARGET, ROLES, anonymise
+from mtbench.analysis.columns import OF_TARGET, ROLES, anonymise, conditional_input
 from mtbench.analysis.gather import Averages
 from mtbench.analysis.layout import TableLayout
 from mtbench.analysis.model import Section
@@ -22,6 +22,7 @@ BOUND = (
     "[ ]: limits for the expected mean that hold with 95 % confidence for any distribution of a metric with bounded "
     "values, rare complete failures included"
 )
+_DEMO = "no result: the split 'demo' may put slices of one patient on several sides"
 
 
 @dataclass
@@ -96,7 +97,8 @@ def remarks(
         texts.append("–: not measured")
     if any(row.conditional for row in rows):
         ranking = "ranked here like the others" if rule == "paper" else "shown but not ranked"
-        texts.append(f"†: conditional, its input is the reference mask; {ranking}")
+        protocols = {averages.columns[c]["protocol"] for _, c in layout.columns}
+        texts.append(f"†: conditional, {conditional_input(protocols)}; {ranking}")
     texts += [
         f"{mark} {layout.names[c]}: {text}"
         for b, c in layout.columns
@@ -113,8 +115,7 @@ def remarks(
         texts.append(BOUND)
     texts += _tasks(averages, layout)
     if any(row.role == "floor" for row in rows):
-        shown = dict.fromkeys(b for b, _ in layout.columns)
-        texts += [f"{layout.titles[b]}: floor: {text}" for b in shown if (text := _floor(averages, b))]
+        texts += _floors(averages, layout)
     texts += [f"Source: {source}" for source in averages.sources]
     sentences: dict[str, int] = {}
     for text in texts:
@@ -165,23 +166,40 @@ def _tasks(averages: Averages, layout: TableLayout) -> list[str]:
                 parts.append(f"{_span(counts[f'n_{kind}'])} {kind} test images {of}")
         sample_sizes = "; ".join(f"N = {n} for {', '.join(metrics)}" for n, metrics in metrics_by_n.items())
         facts = "; ".join(filter(None, [", ".join(parts), sample_sizes]))
+        facts = f"in each fold {facts}" if facts and _in_folds(averages, b) else facts
+        demo = _DEMO if str(averages.blocks[b]["split"]).partition("[")[0] == "demo" else ""
         note = averages.blocks[b].get("task_note") or ""
-        parts = [facts, *averages.left_out.get(b, ()), *_segmenters(averages, b, columns), note]
+        parts = [facts, *averages.left_out.get(b, ()), *_segmenters(averages, b, columns), demo, note]
         texts += [f"{layout.titles[b]}: {part}" for part in parts if part]
     return texts
 
 
-def _floor(averages: Averages, b: int) -> str:
-    """What a task's floor is drawn from, which is often more patients than stand on the other side."""
-    counts: dict[str, list[int]] = {}
-    for (block, _), spans in averages.floors.items():
-        for name, span in spans.items() if block == b else ():
-            counts.setdefault(name, []).extend(span)
-    if "n_translated" not in counts:
-        return ""
-    images, n = _span(counts["n_translated"]), _span(counts.get("n", ()))
-    drawn = f"N = {n} drawn from " if n not in ("", images) else ""
-    return f"{drawn}{images} target training images {_of_patients(counts.get('n_patients_translated', ()))}"
+def _floors(averages: Averages, layout: TableLayout) -> list[str]:
+    """What each task's floor is drawn from: other images and patients than stand on the other side, often another N."""
+    texts = []
+    for b in dict.fromkeys(b for b, _ in layout.columns):
+        images: list[int] = []
+        patients: list[int] = []
+        sizes: dict[str, None] = {}
+        for c in (c for block, c in layout.columns if block == b):
+            spans = averages.floors.get((b, c), {})
+            images += spans.get("n_translated", ())
+            patients += spans.get("n_patients_translated", ())
+            own, others = _span(spans.get("n", ())), _span(averages.counts.get((b, c), {}).get("n", ()))
+            if own:
+                same = "the same as" if own == others else f"{others} for"
+                sizes[f"N = {own}" + (f" ({same} the translators)" if others else "")] = None
+        if images:
+            drawn = f"{', '.join(sizes)} of " if sizes else ""
+            fold = "in each fold " if _in_folds(averages, b) else ""
+            source = f"{_span(images)} target training images {_of_patients(patients)}"
+            texts.append(f"{layout.titles[b]}: floor: {fold}{drawn}{source}")
+    return texts
+
+
+def _in_folds(averages: Averages, b: int) -> bool:
+    """Whether the numbers of a task are means over folds, whose images are counted one by one."""
+    return any(number.folds > 1 for (block, _, _), number in averages.numbers.items() if block == b)
 
 
 def _of_patients(numbers: Collection[int]) -> str:

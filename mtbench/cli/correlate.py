@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -> None:
     """Correlate every metric in RESULTS with every segmentation metric, task by task.
 
-    RESULTS is a results directory, or published:midl2024. One point per translator, seeds averaged; p-values from
-    permutations of translators, adjusted by Holm.
+    RESULTS is a results directory, or published:midl2024. One point per translator, seeds and folds averaged;
+    p-values from permutations of translators, adjusted by Holm.
     """
     correlations = correlate(load(results), **options)
     if not correlations.items:

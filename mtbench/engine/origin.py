@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from mtbench.plan import Plan, Row
 from mtbench.plan.choices import SHORT
 from mtbench.registry.codeid import changed_elsewhere
 from mtbench.results.currency import Source
-from mtbench.stages.table import STAGES, reads
+from mtbench.stages.table import STAGES, FitOptions, reads
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact
 
@@ -64,7 +64,7 @@ class Origin:
         return {**data, **content, **versions, "left_out": self.left_out, "clamped": self.clamped}
 
 
-def origin(plan: Plan, row: Row, units: Iterable[Unit], artefacts: Mapping[str, Artefact]) -> Origin:
+def origin(plan: Plan, row: Row, units: Sequence[Unit], artefacts: Mapping[str, Artefact]) -> Origin:
     """Where a row comes from.
 
     Args:
@@ -89,7 +89,20 @@ def origin(plan: Plan, row: Row, units: Iterable[Unit], artefacts: Mapping[str, 
             _add_version(result, plan, unit, artefact)
             _add_code(result, plan, unit, artefact, data)
             _add_data(result, unit, artefacts.get(unit.inputs["split"]), data)
+    result.notes += _masks_read(units)
     return result
+
+
+def _masks_read(units: Sequence[Unit]) -> list[str]:
+    """Of a row whose segmenter learns without the target's masks: that a translator's fit has read some."""
+    fits = [(unit, unit.options) for unit in units if isinstance(unit.options, FitOptions)]
+    if not any(unit.kind == "segmenter" and "target" not in options.domains for unit, options in fits):
+        return []
+    return [
+        f"'{unit.name}' read masks of the target's training slices"
+        for unit, options in fits
+        if unit.kind == "translator" and options.masks and "target" in unit.task.masks
+    ]
 
 
 def _omissions(cases: Sequence[Mapping[str, str]]) -> str:

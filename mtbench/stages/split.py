@@ -70,8 +70,8 @@ def assign(
     common = sorted(both) if options.same_people and options.by != "demo" else []
     assignments: dict[str, str] = {}
     if options.by in ("seed", "folds"):
-        # Where the people of both domains are too few to be divided, all train.
-        enough = len(common) >= (options.folds if options.by == "folds" else 3)
+        # Where the people of both domains are too few for three sides, all train; in folds each is tested once.
+        enough = options.by == "folds" or len(common) >= 3
         assignments = draw(common, options, {}) if enough else dict.fromkeys(common, "train")
     splits: dict[str, list[str]] = {}
     for domain in ("source", "target"):

@@ -213,7 +213,7 @@ STAGES: Mapping[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage("prepare", 3, PrepareOptions, exact=True, resumable=True, typical_bytes=200e6),
-        Stage("split", 5, SplitOptions, exact=True, typical_bytes=1e4),
+        Stage("split", 6, SplitOptions, exact=True, typical_bytes=1e4),
         Stage("fit", 2, FitOptions, uses_device=True, resumable=True, typical_bytes=100e6),
         Stage("translate", 1, TranslateOptions, uses_device=True),
         Stage("extract", 1, ImageOptions, uses_device=True),

@@ -15,7 +15,8 @@ from mtbench.stages.table import SOURCE_TEST, TARGET_TEST, TARGET_TRAIN
 def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) -> Iterator[Subject]:
     """The source test slices through every translator, and the rows without which no other can be read.
 
-    Ceiling: real target test slices. Floor: real target training slices, against the test slices, at the same N.
+    Ceiling: real target test slices. Floor: real target training slices, against the test slices, at most
+    at the N of the translated rows where the metric draws.
     Oracle: source test slices on a segmenter trained on the source domain.
     """
     for translator in translators:

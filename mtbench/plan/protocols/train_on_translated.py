@@ -1,7 +1,8 @@
 """``train-on-translated``, the reverse: a segmenter learns from translated slices and is tested on real target slices.
 
-It asks whether translation can stand in for labels of the target domain. No target mask is seen before the test:
-training and validation slices are source slices, translated, with the source's masks.
+It asks whether translation can stand in for labels of the target domain. The segmenter sees no target mask: its
+training and validation slices are source slices, translated, with the source's masks. A translator that trains on masks
+has seen those of the target's training slices; its rows say so.
 """
 
 from __future__ import annotations
