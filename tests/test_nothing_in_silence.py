@@ -31,6 +31,7 @@ from mtbench.registry.registry import Registry
 from mtbench.results.identity import IDENTITY
 from mtbench.stages.table import SPLIT_WAYS, STAGES, SplitOptions, SplitWay
 
+TOYS = Path(__file__).with_name("toys.py")
 KINDS = ("dataset", "translator", "segmenter", "extractor", "metric")
 
 # -- every parameter of every spec
@@ -72,8 +73,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """All built-ins, the toys and the probe."""
     folder = tmp_path_factory.mktemp("plugins")
     (folder / "probe.py").write_text(PROBE)
-    shutil.copy(Path(__file__).with_name("toys.py"), folder)
-    return discover([folder / "toys.py", folder / "probe.py"])
+    return discover([TOYS, folder / "probe.py"])
 
 
 def planned(registry: Registry, folder: Path, kind: str, name: str, params: Mapping[str, Any]) -> Plan:
@@ -170,6 +170,17 @@ def test_every_parameter_of_every_spec_makes_another_number_or_is_declared_to_ma
         else:
             check(before, requests(after, tmp_path), what)
     assert count > 150
+
+
+@pytest.mark.parametrize("line", ['run = "b {input} {output}"', 'format = "npy"', 'revision = "2"', "env.A = '1'"])
+def test_what_comes_from_the_users_own_configuration_counts_as_if_it_were_written(tmp_path: Path, line: str) -> None:
+    def places(*lines: str) -> dict[str, str]:
+        written = {text.partition(" ")[0]: text for text in ('run = "a {input} {output}"', *lines)}
+        (tmp_path / "mtbench.toml").write_text("\n".join(["[commands.mine]", *written.values()]))
+        registry = discover([TOYS], config=tmp_path / "mtbench.toml")
+        return requests(planned(registry, tmp_path, "translator", "command", {"run": None, "name": "mine"}), tmp_path)
+
+    check(places(), places(line), line)
 
 
 # -- every setting of a split, every stage
@@ -304,19 +315,24 @@ CHANGES: Mapping[str, tuple[Callable[[Path], None], bool]] = {
 
 @pytest.fixture
 def go(run_cli: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
-    """Run the suite of a folder and give its scores; ``anew`` with an empty store."""
+    """Run the suite of a folder and give its scores.
+
+    It is run as another process would, ``anew`` with an empty store; where a ``refusal`` is expected, as this one.
+    """
     for module in ("registry.discovery", "engine.preflight"):
         monkeypatch.setattr(f"mtbench.{module}.trial", lambda wanted: {})  # a second each, and they can be imported
 
-    def go(folder: Path, *arguments: str, anew: bool = False) -> list[dict[str, Any]]:
-        start_again()
+    def go(folder: Path, *arguments: str, anew: bool = False, refusal: str = "") -> list[dict[str, Any]]:
+        if not refusal:
+            start_again()
         monkeypatch.chdir(folder)
         monkeypatch.syspath_prepend(folder / "helpers")
         monkeypatch.setenv("MTBENCH_STORE", str(folder / ("empty-store" if anew else "store")))
         out = "truth" if anew else "out"
         plugins = ("--plugin", "toys.py", "--plugin", "acme.py", "--executor", "inline", "--device", "cpu")
         ran = run_cli("run", "toy.toml", *plugins, "--out", out, *arguments)
-        assert ran.code == 0, ran.err
+        assert ran.code == bool(refusal), ran.err
+        assert refusal in ran.err
         rows: list[dict[str, Any]] = mtbench.load(out).to_pylist()
         return rows
 
@@ -348,7 +364,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("done") / "study"
     folder.mkdir()
     write_files(folder)
-    shutil.copy(Path(__file__).with_name("toys.py"), folder)
+    shutil.copy(TOYS, folder)
     return folder
 
 
@@ -368,3 +384,11 @@ def test_a_change_makes_another_number_or_the_old_one_is_marked(go: Any, done: P
     assert numbers(partly).items() <= truth.items()
     assert any(row["stale"] for row in partly) == matters, {row["stale"] for row in partly}
     assert numbers(go(folder)) == truth
+
+
+def test_a_process_that_has_imported_other_code_refuses(go: Any, done: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(done, tmp_path / "study"))
+    go(folder)
+    CHANGES["the code of a helper"][0](folder)
+    rows = go(folder, "-t", "acme", "-m", "toy-mean", refusal="has changed since")
+    assert {row["status"] for row in rows if row["translator"] == "acme" and row["metric"] == "toy-mean"} == {"failed"}
