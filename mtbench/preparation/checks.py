@@ -85,6 +85,11 @@ def check(prepared: PreparedDataset) -> CheckReport:
             if len(patient_splits) > 1
         ]
     _report_repeats(observations.images, report)
+    options = prepared.request.builder.split
+    if options.fold is not None:
+        report.remarks.append(
+            f"sides are those of fold {options.fold} of {options.folds}; each patient is tested in one"
+        )
     remark = prepared.split.info.get("remark")
     report.remarks += [remark] if remark else []
     _report_shared_patients(observations.splits, report, apart=bool(prepared.split.info.get("shared")))

@@ -220,7 +220,7 @@ def _parts(section: Section) -> list[TablePart]:
 
 _CORRELATION_LEGEND = (
     "r: Pearson; rho: Spearman; tau: Kendall. One left out: the range of r without each translator in turn. "
-    "p: permutations of translators, adjusted by Holm over the whole report."
+    "p: permutations of translators. p (Holm): adjusted for all pairs of metrics of these tasks, shown or not."
 )
 
 
