@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 
@@ -91,6 +92,10 @@ class StoreError(MtbenchError):
     """An artefact or a results directory that is missing, locked or damaged."""
 
 
+class DamagedError(StoreError):
+    """What an artefact holds is not what was written there, or part of it is gone."""
+
+
 class DiskFullError(StoreError):
     """There is no room left; a run stops, for every further unit would fail for the same reason."""
 
@@ -101,6 +106,19 @@ class LeaseLostError(StoreError):
 
 class Terminated(KeyboardInterrupt):
     """The process was asked to end (SIGTERM)."""
+
+
+class MtbenchWarning(UserWarning):
+    """Something that a person should know, and that has stopped nothing."""
+
+
+def warn(text: str) -> None:
+    """Say something that a person should know: a warning in Python, a line on stderr on the command line."""
+    warnings.warn(MtbenchWarning(text), stacklevel=3)
+
+
+def silent(text: str) -> None:
+    """Say nothing: in place of :func:`warn` where somebody else says the same."""
 
 
 def close_matches(name: str, known: Iterable[str]) -> tuple[str, ...]:

@@ -7,10 +7,14 @@ import os
 import sys
 import tempfile
 import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
-from mtbench.errors import DataError, MtbenchError, StoreError, Terminated, close_matches
+from mtbench.errors import DataError, MtbenchError, MtbenchWarning, StoreError, Terminated, close_matches
 from mtbench.openmp import wait_briefly
 
 COMMANDS = {
@@ -24,7 +28,7 @@ COMMANDS = {
     "report": "everything about a result on one HTML page, or one figure of it",
     "results": "show results or how a unit was made; merge and verify directories",
     "data": "list, prepare and check data sets",
-    "store": "what artefacts cost, what can go; adopt a model trained elsewhere",
+    "store": "what artefacts cost, what can go, what is damaged; adopt a model trained elsewhere",
     "weights": "list, fetch and add the weight files that feature networks need",
     "worker": "run one unit from a file (executors do)",
     "plugins": "list plugins, or show one with its parameters",
@@ -71,7 +75,8 @@ def main(args: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     wait_briefly()
     try:
-        result = cli.main(args=[a for a in arguments if a != "--debug"], prog_name="mtbench", standalone_mode=False)
+        with _plain_warnings():
+            result = cli.main(args=[a for a in arguments if a != "--debug"], prog_name="mtbench", standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
@@ -101,6 +106,23 @@ def main(args: list[str] | None = None) -> None:
         )
         sys.exit(1)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Print warnings of mtbench as a line of text, each once; those of others as ever."""
+    with warnings.catch_warnings():
+        plain = warnings.showwarning
+        warnings.simplefilter("default", MtbenchWarning)
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if isinstance(message, MtbenchWarning):
+                click.echo(f"Note: {message}", err=True)
+            else:
+                plain(message, category, *where)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def _say(text: str) -> None:

@@ -114,6 +114,25 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
     return 0
 
 
+@command.command("verify")
+@_STORE
+def verify(store: str | None) -> int:
+    """Read every file in the store and name what is damaged or missing. Exit code 1 if anything is.
+
+    Runs check what they read too, but read a file again only when its size, times or inode have changed. What a disk
+    alters by itself is found here, and from then on by runs.
+    """
+    place = Store(store_folder(store))
+    checked = list(place.verify())
+    faults = [error for _, error in checked if error is not None]
+    for error in faults:
+        click.echo(f"{error.where}: {error.what}")
+    if faults:
+        click.echo("A run that needs one of them makes it again; a fit only with --rerun UNIT or --fresh fit.")
+    click.echo(f"{len(checked)} artefacts, {len(faults)} damaged")
+    return 1 if faults else 0
+
+
 @command.command("adopt")
 @click.argument("suite")
 @click.argument("what", metavar="FILE-OR-FOLDER", type=click.Path(path_type=Path))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from mtbench.compute.checkpoints import Checkpoints
+    from mtbench.formats.content import Digest
 
 Progress = Callable[[int, int, Mapping[str, Any]], None]
 """Called with what is done, what there is to do, and figures to show ({"loss": 0.3, "images/s": 41})."""
@@ -55,7 +56,7 @@ class Context:
         left_out: cases that cannot be used, each with the reason; see :meth:`leave_out`.
         clamped: share of a translation's pixels that left [0, 1]; known when all slices are translated.
         weights_used: names of the catalogued files that :meth:`weights` gave.
-        digests: of raw files that were read whole, by path: bytes, time of change (ns), sha256; so that nobody has
+        digests: of raw files that were read whole, by path: state and sha256; so that nobody has
             to read them again to know what a data set was made from.
     """
 
@@ -77,7 +78,7 @@ class Context:
     left_out: list[tuple[str, str]] = field(default_factory=list)
     clamped: float = 0.0
     weights_used: list[str] = field(default_factory=list)
-    digests: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+    digests: dict[str, Digest] = field(default_factory=dict)
     _draws: dict[str, int] = field(default_factory=dict, repr=False)
 
     def noise(self, batch: Batch | Sequence[Slice], shape: tuple[int, ...]) -> torch.Tensor:

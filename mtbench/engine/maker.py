@@ -12,14 +12,13 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from mtbench.engine.job import Input, Job
-from mtbench.errors import MtbenchError
+from mtbench.errors import DamagedError, MtbenchError, silent, warn
 from mtbench.plan import Plan
 from mtbench.plan.address import Place, address, contents, fingerprint, locate, raw_files, settle
 from mtbench.registry.codeid import changed_elsewhere
 from mtbench.registry.registry import Registry
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact, Store
-from mtbench.store.hashes import Hashes
 from mtbench.store.leases import PATIENCE, Lease, Leases
 
 POLL = 1.0
@@ -32,6 +31,8 @@ class Maker:
     Args:
         plan, registry, store: of what, with what, where.
         keep: stages whose artefacts are used even where the code of their plugin has changed.
+        read_here: stages whose artefacts this process itself reads: their content is checked when they are looked up.
+        note: told what a person should know: of damaged artefacts, of a store that cannot remember hashes.
         patience: seconds of silence after which another process's leases have lapsed.
 
     Attributes:
@@ -49,12 +50,17 @@ class Maker:
         patience: float = PATIENCE,
         *,
         keep: Collection[str] = (),
+        read_here: Collection[str] = ("split", "score"),
+        note: Callable[[str], None] = warn,
     ) -> None:
         self._plan = plan
         self._keep = keep
         self._registry = registry
         self._store = store
-        self._hashes = Hashes(store.root / "hashes.sqlite")
+        self._note = note
+        self._read_here = read_here
+        self._hashes = store.hashes(note)
+        self._doubted: set[str] = set()
         self.places: dict[str, Place] = {}
         self._lease_addresses: dict[str, str] = {}
         self.leases = Leases(store.root, patience)
@@ -83,8 +89,13 @@ class Maker:
         """The artefact at an address, unless code that it was made with has changed outside of the plugin itself.
 
         A fit by an installed distribution stays, and its rows say so; with ``keep`` so do fits by earlier code.
+
+        Raises:
+            DamagedError: it is damaged, as far as this process reads it: the unit that reads the rest looks at that.
         """
         artefact = self._store.get(unit.stage, where)
+        if artefact is not None and (unit.stage in self._read_here or where in self._doubted):
+            artefact.check(self._hashes)
         if unit.stage in self._keep:
             return artefact or self._store.find(unit.stage, lambda manifest: self._replaces(unit, manifest))
         if unit.stage == "fit" and not self._registry.get(unit.kind, unit.plugin).plugin.editable:
@@ -92,6 +103,43 @@ class Maker:
         if artefact is not None and changed_elsewhere(artefact.manifest.get("imports", {})):
             return None
         return artefact
+
+    def _mend(self, unit: Unit, where: str) -> Artefact | None:
+        """As :meth:`_get`; what is damaged is set aside, so that it is made again.
+
+        Raises:
+            DamagedError: it is a fit. That may be days of work, and the user may have a copy.
+        """
+        try:
+            return self._get(unit, where)
+        except DamagedError as error:
+            if unit.stage == "fit":
+                raise DamagedError(
+                    error.what,
+                    where=error.where,
+                    remedy=f"Put a copy in its place, or train it again: `--rerun {unit.key[:12]}` or `--fresh fit`",
+                ) from error
+            place = self._store.set_aside(unit.stage, where)
+            self._note(f"{error.where}: {error.what}. It was moved to {place}, and '{unit.name}' is made again.")
+            return None
+
+    def doubt(self, unit: Unit) -> list[str]:
+        """The inputs of a unit, by key, that are not whole any more: they have to be looked up anew."""
+        keys = []
+        for key in dict.fromkeys(unit.inputs.values()):
+            artefact, other = self.artefacts.get(key), self._plan.units[key]
+            if artefact is None:
+                keys.append(key)
+                continue
+            self._doubted.add(artefact.path.name)
+            try:
+                found = self._get(other, artefact.path.name)
+            except DamagedError:
+                found = None
+            if found is None or found.digest != artefact.digest:
+                del self.artefacts[key]
+                keys.append(key)
+        return keys
 
     def _replaces(self, unit: Unit, manifest: Mapping[str, Any]) -> bool:
         """Whether an artefact differs from what is asked in the plugin's code only."""
@@ -115,7 +163,7 @@ class Maker:
             self.release(unit)
             self.places[unit.key] = place
             # What lies at a provisional address is moved by the holder of its lease and nobody else.
-            if not (fresh or place.provisional) and (artefact := self._get(unit, place.address)):
+            if not (fresh or place.provisional) and (artefact := self._mend(unit, place.address)):
                 self.artefacts[unit.key] = artefact
                 return artefact
             lease = self.leases.take(place.address)
@@ -125,7 +173,7 @@ class Maker:
             leased = place
         if fresh:
             return lease
-        if self._get(unit, place.address) is None:
+        if self._mend(unit, place.address) is None:
             self._store.drop(unit.stage, place.address)  # of other code
             return lease
         artefact = self.settle(unit)
@@ -190,7 +238,7 @@ def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
     by_key = {key: "pending" if unit.inputs else "to do" for key, unit in plan.units.items()}
     if not store.root.exists():
         return by_key
-    maker = Maker(plan, registry, store)
+    maker = Maker(plan, registry, store, note=silent)
     try:
         for key, unit in plan.units.items():
             if maker.artefacts.keys() >= set(unit.inputs.values()):

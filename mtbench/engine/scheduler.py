@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -20,12 +20,13 @@ from mtbench.engine.executor import Session
 from mtbench.engine.job import Job, Outcome
 from mtbench.engine.maker import Maker
 from mtbench.engine.observers import Observers
+from mtbench.engine.queue import Queue
 from mtbench.engine.record import RunRecord, lost
 from mtbench.engine.request import RunRequest
 from mtbench.engine.signals import interrupts
 from mtbench.engine.space import estimate
 from mtbench.engine.worker import execute, failure
-from mtbench.errors import DiskFullError, LeaseLostError, MtbenchError
+from mtbench.errors import DamagedError, DiskFullError, LeaseLostError, MtbenchError
 from mtbench.plan import Plan, Row
 from mtbench.registry.contracts import Executor
 from mtbench.registry.params import parse_call
@@ -39,6 +40,8 @@ from mtbench.store.leases import Lease
 
 _POLL = 1.0
 """Seconds between looks at what the executor has done."""
+_PATIENCE = 3
+"""So often a unit whose inputs are damaged waits until they have been made again."""
 
 
 class Watcher(Protocol):
@@ -120,11 +123,13 @@ class Scheduler:
         self._results = results
         self._watcher = watcher
         self._observers = observers
-        self._maker = Maker(plan, registry, store, keep=request.keep)
+        self._maker = Maker(plan, registry, store, keep=request.keep, note=watcher.note)
         name = parse_call(request.executor or registry.default(ExecutorSpec))[0]
         self._record = RunRecord(plan, registry, self._maker, results, name, request.record(results.path))
         self._dead: dict[str, str] = {}
-        self._running: set[str] = set()
+        self._queue = Queue(plan.units)
+        self._damage: Counter[str] = Counter()
+        self._statuses: dict[str, str] = {}
         self._full: DiskFullError | None = None
         self._summary = Summary()
         self._rows: dict[str, list[Row]] = {}
@@ -155,13 +160,14 @@ class Scheduler:
         finally:
             self._executor.close()
             with contextlib.suppress(DiskFullError):
-                for key in sorted(self._running):
+                for key in sorted(self._queue.running):
                     outcome = lost(key, "The run was stopped by the user while this unit was at work.")
                     self._record.attempt(self._plan.units[key], outcome, begun=True)
             self._maker.close()
             self._store.sweep()
             self._watcher.end()
         self._summary.seconds = time.monotonic() - start
+        self._summary.counts = dict(Counter(self._statuses.values()))
         if self._full is not None:
             rest = [key for key in self._plan.units if key not in self._maker.artefacts and key not in self._dead]
             space = size(estimate(self._plan, rest, self._store))
@@ -172,57 +178,42 @@ class Scheduler:
 
     def _interrupt(self) -> None:
         self._summary.interrupted = True
-        count = len(self._running)
+        count = len(self._queue.running)
         work = f"finishing {count} unit{'s' if count != 1 else ''} at work" if count else "stopping"
         self._watcher.note(f"Interrupted: {work}. Press Ctrl-C again to stop at once.")
 
     def _loop(self) -> None:
-        units = self._plan.units
-        waiting = Counter({key: len(set(unit.inputs.values())) for key, unit in units.items()})
-        users: defaultdict[str, list[str]] = defaultdict(list)
-        for key, unit in units.items():
-            for before in set(unit.inputs.values()):
-                users[before].append(key)
-        ready = deque(key for key, count in waiting.items() if count == 0)
-        elsewhere: list[str] = []
+        units, queue = self._plan.units, self._queue
         note_sent = False
-        while ready or self._running or elsewhere:
+        while queue:
             ends: list[str] = []
             stopping = self._summary.interrupted or self._full is not None
             # Slots are asked for only when something runs: to know them may cost a second.
-            while ready and not stopping and (not self._running or len(self._running) < self._executor.slots):
-                key = ready.popleft()
+            while not stopping and (not queue.running or len(queue.running) < self._executor.slots):
+                key = queue.next()
+                if key is None:
+                    break
                 match self._begin(units[key]):
-                    case _Begun.RUNNING:
-                        self._running.add(key)
                     case _Begun.ENDED:
                         ends.append(key)
                     case _Begun.ELSEWHERE:
-                        elsewhere.append(key)
+                        queue.elsewhere.append(key)
                 stopping = self._summary.interrupted
-            if stopping and not self._running:
+            if stopping and not queue.running:
                 return
-            if self._running and not ends:
+            if queue.running and not ends:
                 for outcome in self._executor.wait(_POLL):
-                    self._running.discard(outcome.key)
-                    if outcome.error_type == LeaseLostError.__name__:
-                        elsewhere.append(outcome.key)
-                        self._record.attempt(units[outcome.key], lost(outcome.key, outcome.reason), begun=True)
-                    elif self._finish(units[outcome.key], outcome):
+                    queue.running.discard(outcome.key)
+                    if self._finish(units[outcome.key], outcome):
                         ends.append(outcome.key)
-            elif elsewhere and not ends:
+            elif queue.elsewhere and not ends:
                 if not note_sent:
                     note_sent = True
                     self._watcher.note("Another process is at work on the rest; waiting for what it makes.")
                 time.sleep(self._maker.poll)
-            if not ends and elsewhere:
-                ready.extend(elsewhere)
-                elsewhere = []
-            # Depth first: what has become possible comes before what was possible already, so that rows
-            # are finished one by one and not all at the end.
-            for key in ends:
-                waiting.subtract(users[key])
-                ready.extendleft(user for user in reversed(users[key]) if not waiting[user])
+            if not ends:
+                queue.look_again()
+            queue.end(ends)
 
     # -- one unit
 
@@ -250,7 +241,7 @@ class Scheduler:
             return _Begun.ENDED
         self._record.attempt(unit)
         self._watcher.started(unit)
-        self._running.add(unit.key)
+        self._queue.running.add(unit.key)
         self._executor.submit(self._job(unit, result))
         return _Begun.RUNNING
 
@@ -271,7 +262,17 @@ class Scheduler:
         )
 
     def _finish(self, unit: Unit, outcome: Outcome) -> bool:
-        """Take in an outcome; False where the unit has not ended because the disk is full."""
+        """Take in an outcome; False where the unit has not ended: it waits, or the disk is full."""
+        if outcome.error_type == LeaseLostError.__name__:
+            self._queue.elsewhere.append(unit.key)
+            self._record.attempt(unit, lost(unit.key, outcome.reason), begun=True)
+            return False
+        if outcome.error_type == DamagedError.__name__ and self._damage[unit.key] < _PATIENCE:
+            self._damage[unit.key] += 1
+            self._maker.release(unit)
+            self._record.attempt(unit, outcome, begun=True)
+            self._queue.put_back(unit.key, self._maker.doubt(unit))
+            return False
         if outcome.error_type == DiskFullError.__name__:
             self._full = self._full or DiskFullError(outcome.reason)
             self._maker.release(unit)
@@ -287,7 +288,7 @@ class Scheduler:
 
     def _end(self, unit: Unit, outcome: Outcome, *, begun: bool = False) -> None:
         good = outcome.status in ("ok", "cached")
-        self._summary.counts[outcome.status] = self._summary.counts.get(outcome.status, 0) + 1
+        self._statuses[unit.key] = outcome.status
         if not good and outcome.status != "skipped":
             self._dead[unit.key] = f"{unit.name} failed: {outcome.reason}"
             self._summary.failures.append((unit.name, outcome.reason))

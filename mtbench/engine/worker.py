@@ -24,9 +24,9 @@ from mtbench.compute.context import Context
 from mtbench.compute.inference import peak_memory_mb, prepare_torch, resolve_device
 from mtbench.compute.seeds import derive
 from mtbench.compute.weights import find
-from mtbench.engine.job import Job, Outcome
+from mtbench.engine.job import Input, Job, Outcome
 from mtbench.engine.unitfile import ProgressFile, read_job, write_outcome
-from mtbench.errors import MtbenchError, PluginError, StoreError
+from mtbench.errors import DamagedError, MtbenchError, PluginError, silent
 from mtbench.registry.codeid import code_identity, imported_code, loaded_elsewhere
 from mtbench.registry.discovery import load_one
 from mtbench.registry.plugin import PluginReference
@@ -150,13 +150,8 @@ def _run(
     unit = job.unit
     stage = STAGES[unit.stage]
     store = Store(Path(job.store))
-    inputs: dict[str, Artefact] = {}
-    for role, source in job.inputs.items():
-        artefact = store.get(source.stage, source.address)
-        if artefact is None:
-            what = f"the artefact for '{role}' has gone from the store"
-            raise StoreError(what, where=str(store.root), remedy="Run again")
-        inputs[role] = artefact
+    with contextlib.closing(store.hashes(silent)) as hashes:
+        inputs = {role: _whole(store, source, hashes) for role, source in job.inputs.items()}
     registration = registry.get(unit.kind, unit.plugin) if registry and unit.plugin else None
     if registration and imported_code(registration) != job.code:
         raise PluginError(
@@ -188,7 +183,7 @@ def _run(
             if registration:
                 manifest["imports"] = loaded_elsewhere(registration, alone=alone)
         if context.digests:
-            with contextlib.closing(Hashes(store.root / "hashes.sqlite")) as hashes:
+            with contextlib.closing(store.hashes(silent)) as hashes:
                 hashes.remember(context.digests)
         shutil.rmtree(unfinished, ignore_errors=True)
     except Exception:
@@ -200,3 +195,14 @@ def _run(
     result = store.get(unit.stage, job.address)
     assert result is not None
     return result
+
+
+def _whole(store: Store, source: Input, hashes: Hashes) -> Artefact:
+    """An artefact that the unit reads; its content is checked before anything is mapped."""
+    artefact = store.get(source.stage, source.address)
+    if artefact is None or artefact.digest != source.digest:
+        what = "has gone from the store" if artefact is None else "has been made again meanwhile"
+        place = str(store.path(source.stage, source.address))
+        raise DamagedError(f"the artefact {what}", where=place, remedy="Run the same command again")
+    artefact.check(hashes)
+    return artefact

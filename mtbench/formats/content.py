@@ -10,9 +10,10 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from mtbench.formats.limits import check_bytes
+from mtbench.store.files import FileState
 
-Digest = tuple[int, int, str]
-"""Size in bytes, time of the last change in nanoseconds, sha256 in hexadecimal."""
+Digest = tuple[FileState, str]
+"""State of the file when it was read, and sha256 in hexadecimal."""
 
 _DIGESTS: ContextVar[dict[str, Digest] | None] = ContextVar("digests", default=None)
 
@@ -40,8 +41,8 @@ def content(path: Path) -> bytes:
         check_bytes(os.fstat(file.fileno()).st_size, str(path))
         if digests is None:
             return file.read()
-        # The status before the bytes: a file that changes meanwhile is not the one that was hashed.
-        status = path.stat()
+        # The state before the bytes: a file that changes meanwhile is not the one that was hashed.
+        state = FileState.of(path.stat())
         data = file.read()
-    digests[str(path)] = (status.st_size, status.st_mtime_ns, hashlib.sha256(data).hexdigest())
+    digests[str(path)] = (state, hashlib.sha256(data).hexdigest())
     return data

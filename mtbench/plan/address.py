@@ -48,12 +48,12 @@ def locate(unit: Unit, registry: Registry, hashes: Hashes, store: Store, artefac
     new = unit.stage == "prepare" and not all(hashes.recognises(base, files) for base, files in listings.values())
     digest = fingerprint(listings, hashes, cached_only=new)
     final = None if digest is None else Place(address(unit, artefacts, digest), digest, provisional=False)
-    if final and (unit.stage != "prepare" or not listings or store.get(unit.stage, final.address)):
+    if final and (unit.stage != "prepare" or not listings or store.holds(unit.stage, final.address)):
         return final
     files = _unread(listings)
     place = Place(address(unit, artefacts, files), files, provisional=True)
     # What was made may still lie there: it is about to be moved, or its maker was killed before that.
-    return place if final is None or store.get(unit.stage, place.address) else final
+    return place if final is None or store.holds(unit.stage, place.address) else final
 
 
 def settle(
@@ -72,6 +72,7 @@ def settle(
     content = fingerprint(listings, hashes) or ""
     where = address(unit, artefacts, content)
     store.move(unit.stage, provisional, where, {"files_fingerprint": content})
+    hashes.moved(store.path(unit.stage, provisional), store.path(unit.stage, where))
     return where
 
 

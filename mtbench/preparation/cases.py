@@ -27,7 +27,7 @@ from mtbench.data import Domain, Sample
 from mtbench.errors import DataError
 from mtbench.formats.content import recorded_digests
 from mtbench.preparation.worker import Conversion, Workers
-from mtbench.store.files import telling, write_whole
+from mtbench.store.files import FileState, telling, write_whole
 from mtbench.store.images import slice_of
 
 C = TypeVar("C")
@@ -111,7 +111,7 @@ def _convert(read: Callable[[C], list[Sample]], case: C, path: Path) -> Conversi
     """Write the samples of a case; the reason why there are none, if so, and what was read."""
     if path.exists():
         with path.open("rb") as file:
-            return "", {name: (size, time, sha) for name, (size, time, sha) in _head(file)["read"].items()}
+            return "", {name: (FileState(*state), sha) for name, (state, sha) in _head(file)["read"].items()}
     with recorded_digests() as digests:
         try:
             samples = read(case)

@@ -11,7 +11,7 @@ from mtbench.data import Task
 from mtbench.engine.maker import Maker
 from mtbench.engine.scheduler import Watcher
 from mtbench.engine.worker import execute
-from mtbench.errors import DataError, DiskFullError, LeaseLostError, RequestError
+from mtbench.errors import DataError, DiskFullError, LeaseLostError, RequestError, warn
 from mtbench.plan import Plan
 from mtbench.plan.builder import Builder
 from mtbench.plan.choices import Choice, choices
@@ -136,7 +136,8 @@ def _prepared(
     """Data set and split; without a ``watcher``, of a data set that is there already."""
     plan = request.builder.plan
     data_unit, split_unit = (plan.units[request.builder.base[part]] for part in ("data", "split"))
-    maker = Maker(plan, registry, store)
+    note = watcher.note if watcher else warn
+    maker = Maker(plan, registry, store, read_here=("prepare", "split"), note=note)
     make = partial(_make, maker, registry, watcher, strict)
     try:
         data, data_is_new, trouble = make(data_unit) if watcher else (maker.find(data_unit), False, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +30,7 @@ class Evidence:
         self._store = store
         self._of_unit: dict[str, tuple[str, str]] = {}
         self._of_digest: dict[str, tuple[str, str]] = {}
+        self._read_before: dict[tuple[str, str], Artefact | None] = {}
         for row in attempts:
             if row["status"] in ("ok", "cached") and row["artefact"]:
                 place = (row["stage"], row["artefact"])
@@ -53,7 +55,13 @@ class Evidence:
         if self._store is None or place is None:
             return None
         try:
-            return self._store.get(*place)
+            if place not in self._read_before:
+                artefact = self._store.get(*place)
+                if artefact is not None:
+                    with closing(self._store.hashes()) as hashes:
+                        artefact.check(hashes)
+                self._read_before[place] = artefact
+            return self._read_before[place]
         except (MtbenchError, OSError):
             return None
 

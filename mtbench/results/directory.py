@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import secrets
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from mtbench.errors import RequestError, StoreError
+from mtbench.errors import DamagedError, RequestError, StoreError, warn
 from mtbench.hashing import hash_of
 from mtbench.results.currency import changes, current_sources, renewal
+from mtbench.results.journal import journal_line, read_journal
 from mtbench.results.published import published_scores
 from mtbench.results.schema import ATTEMPTS, CASES, SCHEMA_VERSION, SCORES, TABLES, conform, table
+from mtbench.results.tablefile import read_table, write_table
 from mtbench.store.files import (
     TEMPORARY,
     irregular,
-    open_regular,
     read_regular,
     sweep,
     telling,
@@ -35,8 +33,6 @@ from mtbench.store.owner import owner
 
 MARKER = "mtbench-results.json"
 FORMAT = 1
-STATE_KEY = b"mtbench.journal"
-"""In a table's metadata: the state of the journal that it was made from."""
 _JOURNAL_ONLY = ("type", "run", "at", "beat", "sum")
 """What only the journal says of an attempt."""
 
@@ -179,32 +175,37 @@ class Results:
         """All journal lines, oldest file first. A torn last line, the mark of a kill, is left out.
 
         Raises:
-            StoreError: as :meth:`journals`.
+            StoreError: a line is damaged; and as :meth:`journals`.
         """
         for path in self.journals():
-            with io.TextIOWrapper(open_regular(path), encoding="utf-8", errors="replace") as file:
-                for line in file:
-                    try:
-                        yield json.loads(line)
-                    except ValueError:
-                        continue
+            for line in read_journal(path):
+                if line.fault:
+                    raise StoreError(
+                        line.fault,
+                        where=f"{path}, line {line.number}",
+                        remedy="Put a copy of the file in its place, or delete the line and run the suite again",
+                    )
+                if not line.torn:
+                    yield line.record
 
     def table(self, name: str) -> pa.Table:
-        """One of the tables; rebuilt first if the journal has changed since it was made."""
+        """One of the tables; rebuilt first if it is damaged, or if the journal has changed since it was made.
+
+        Raises:
+            StoreError: that needs a journal that is damaged.
+        """
         path = self.path / f"{name}.parquet"
         if not os.path.lexists(path):
             return self.rebuild()[name]
         try:
-            with open_regular(path) as stream, pq.ParquetFile(stream) as file:
-                if (file.metadata.metadata or {}).get(STATE_KEY) != self.state():
-                    return self.rebuild()[name]
-                return file.read()
-        except (pa.ArrowException, OSError) as error:
-            raise StoreError(
-                f"the table cannot be read: {error}",
-                where=str(path),
-                remedy="Delete that file; it is rebuilt from the journal",
-            ) from error
+            table, state = read_table(path)
+        except DamagedError as error:
+            tables = self.rebuild()
+            warn(f"{path}: {error.what}; it was made again from the journal.")
+            return tables[name]
+        except OSError as error:
+            raise StoreError(f"the table cannot be read: {error}", where=str(path)) from error
+        return table if state == self.state() else self.rebuild()[name]
 
     def state(self) -> bytes:
         """What the journal's files are called and how long they are. Not when they were written: clocks go wrong."""
@@ -217,23 +218,11 @@ class Results:
             state = self.state()
             tables = view(self.records())
             for name, data in tables.items():
-                output = data.replace_schema_metadata({STATE_KEY: state})
                 with contextlib.suppress(StoreError):
-                    write_whole(
-                        self.path / f"{name}.parquet",
-                        lambda file, output=output: pq.write_table(  # type: ignore[misc]
-                            output, file, row_group_size=100_000, write_page_checksum=True
-                        ),
-                    )
+                    write_table(self.path / f"{name}.parquet", data, state)
             # Another run may have added to the journal meanwhile, or put newer tables where these are now.
             if self.state() == state:
                 return tables
-
-
-def journal_line(record: Mapping[str, object]) -> str:
-    """A record as the journal keeps it; ``sum`` is the CRC-32 of the rest, so that an altered line is noticed."""
-    text = json.dumps(record, sort_keys=True, default=str)
-    return f'{text[:-1]}, "sum": "{zlib.crc32(text.encode()):08x}"}}\n'
 
 
 def last_states(

@@ -11,9 +11,10 @@ from typing import Any
 
 from mtbench.errors import DataError, RequestError
 from mtbench.hashing import canonical, hash_of
-from mtbench.results.directory import MARKER, Results, journal_line, last_states
+from mtbench.results.directory import MARKER, Results, last_states
 from mtbench.results.environments import Provenance, provenance_of
 from mtbench.results.identity import IDENTITY
+from mtbench.results.journal import journal_line
 from mtbench.store.files import read_regular, write_whole
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-6

@@ -137,7 +137,11 @@ def _uses(results: Results) -> dict[tuple[str, str], float]:
 
 def _leftovers(store: Store) -> Iterator[Path]:
     limit = time.time() - MIN_AGE
-    for folder in (*store.root.glob(f"artefacts/*/*/{TEMPORARY}*"), *store.root.glob("partial/*")):
+    for folder in (
+        *store.root.glob(f"artefacts/*/*/{TEMPORARY}*"),
+        *store.root.glob("partial/*"),
+        *store.root.glob("damaged/*"),
+    ):
         try:
             newest = max((p.lstat().st_mtime for p in (folder, *folder.rglob("*"))), default=0.0)
         except OSError:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from mtbench.errors import StoreError
-from mtbench.results.directory import STATE_KEY, Results, last_states, view
+from mtbench.errors import DamagedError, StoreError
+from mtbench.results.directory import Results, last_states, view
+from mtbench.results.journal import read_journal
 from mtbench.results.merge import row_label
 from mtbench.results.schema import ATTEMPTS, SCHEMA_VERSION, SCORES, TABLES
-from mtbench.store.files import irregular, irregular_below, read_regular
+from mtbench.results.tablefile import read_table
+from mtbench.store.files import irregular, irregular_below
 
 
 @dataclass(frozen=True)
@@ -64,32 +63,12 @@ def verify(path: Path) -> list[Finding]:
 
 def _lines(journals: Iterable[Path]) -> Iterator[tuple[Finding | None, dict[str, Any] | None]]:
     for file in journals:
-        lines = read_regular(file).split(b"\n")
-        for number, line in enumerate(lines, 1):
-            if not line:
-                continue
-            where = f"journal/{file.name}, line {number}"
-            if number == len(lines):
+        for line in read_journal(file):
+            where = f"journal/{file.name}, line {line.number}"
+            if line.torn:
                 yield Finding(False, where, "a torn last line, the mark of a run that was killed; it is left out"), None
-                continue
-            try:
-                text = line.decode()
-                record = json.loads(text)
-            except ValueError:
-                yield Finding(True, where, "this is no JSON: the line was damaged, and what it said is lost"), None
-                continue
-            if not isinstance(record, dict) or "type" not in record:
-                yield Finding(True, where, "this is no record of a journal"), None
-            elif "sum" in record and record["sum"] != _sum(text):
-                yield Finding(True, where, "the line was altered after it was written (its checksum differs)"), record
             else:
-                yield None, record
-
-
-def _sum(text: str) -> str:
-    """The checksum of a line's record without the ``sum`` that ends it."""
-    start = text.rfind(', "sum": ')
-    return f"{zlib.crc32((text[:start] + '}').encode()):08x}"
+                yield Finding(True, where, line.fault) if line.fault else None, line.record or None
 
 
 def _rows(records: list[dict[str, Any]]) -> Iterator[Finding]:
@@ -174,14 +153,12 @@ def _tables(results: Results, records: list[dict[str, Any]]) -> Iterator[Finding
                 yield Finding(False, path.name, "the table is missing; it is made from the journal when it is read")
             continue
         try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                fresh = (file.metadata.metadata or {}).get(STATE_KEY) == results.state()
-                table = file.read()
-        except (pa.ArrowException, OSError) as error:
+            table, state = read_table(path)
+        except (DamagedError, OSError) as error:
             text = f"the table is damaged ({str(error).splitlines()[0]}). Delete it: it is made anew from the journal"
             yield Finding(True, path.name, text)
             continue
-        if not fresh:
+        if state != results.state():
             yield Finding(False, path.name, "older than the journal; it is made anew when it is read")
         elif not table.schema.equals(schema):
             lacking = [n for n in schema.names if n not in table.column_names]

@@ -259,7 +259,7 @@ class _FeatureSource:
         code = code_identity(registration)
         key = hash_of(["folder-features", spec.name, spec.revision, code, identity, digests, self.precision])
         address = address_of(key, {"images": folder.fingerprint})
-        artefact = self.store.get("extract", address)
+        artefact = self.store.whole("extract", address)
         if artefact is None:
             plugin = registration.create(params)
             activity = f"{need.extractor} features of the {need.of} images"

@@ -21,7 +21,6 @@ from mtbench.formats.detached import with_data_files
 from mtbench.formats.walking import others_below
 from mtbench.hashing import hash_of
 from mtbench.store.artefacts import Store, address_of
-from mtbench.store.hashes import Hashes
 from mtbench.store.images import GrowingArray, read_slices, write_index
 
 _REVISION = 2
@@ -122,7 +121,7 @@ def read_folder(
     """
     paths = files_below(folder, aliases=mask)
     raw = [f for p in paths for f in ([p] if p.is_file() else sorted(q for q in p.iterdir() if q.is_file()))]
-    hashes = Hashes(store.root / "hashes.sqlite")
+    hashes = store.hashes()
     try:
         base = folder if folder.is_dir() else folder.parent
         content = hashes.fingerprint(base, with_data_files(raw))
@@ -130,7 +129,7 @@ def read_folder(
         hashes.close()
     key = hash_of(["read-folder", _REVISION, [reading.plane, reading.window, reading.patient], mask])
     address = address_of(key, {}, str(content))
-    artefact = store.get("prepare", address)
+    artefact = store.whole("prepare", address)
     if artefact is None:
         info: dict[str, Any] = {}
         with store.create("prepare", address, {"key": key, "stage": "prepare", "inputs": {}}, info) as target:

@@ -8,18 +8,21 @@ another address, and an edit that changed nothing below it makes none.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtbench.errors import StoreError
+from mtbench.errors import DamagedError, StoreError, silent, warn
 from mtbench.hashing import hash_of
 from mtbench.store.files import (
     TEMPORARY,
+    FileState,
     irregular,
     irregular_below,
     read_regular,
@@ -30,10 +33,14 @@ from mtbench.store.files import (
     whole_folder,
     write_whole,
 )
+from mtbench.store.hashes import Hashes
 
 MANIFEST = "manifest.json"
 LOGS = "log"
 """A sub-folder for what is kept but does not count as content (times, curves)."""
+DAMAGED = "damaged"
+"""The folder in the store for artefacts whose content is not what was written."""
+_SUM = ',\n "sum": "'
 
 
 def address_of(request: str, inputs: Mapping[str, str], files: str = "") -> str:
@@ -59,6 +66,44 @@ class Artefact:
         info: Mapping[str, Any] = self.manifest.get("info", {})
         return info
 
+    def check(self, hashes: Hashes, *, everything: bool = False) -> None:
+        """Hold the content against the manifest. A file is read once, and again when its state has changed.
+
+        Args:
+            hashes: what is remembered of files that were read before.
+            everything: read every file, whatever is remembered, and what does not count as content too.
+
+        Raises:
+            DamagedError: a file is another one than was written, or missing, or was added.
+        """
+        written = {
+            self.path / name: entry["sha256"]
+            for name, entry in self.manifest["files"].items()
+            if everything or not name.startswith(f"{LOGS}/")
+        }
+        found = {path for path in self.path.rglob("*") if path.is_file() and path != self.path / MANIFEST}
+        if not everything:
+            found = {path for path in found if path.relative_to(self.path).parts[0] != LOGS}
+        differ = found ^ written.keys()
+        if not differ:
+            differ = _differing(written, hashes.sha256(written, again=everything))
+        # What is remembered may be what is wrong.
+        if differ and differ <= found & written.keys() and not everything:
+            differ = _differing(written, hashes.sha256(written, again=True))
+        if differ:
+            names = sorted(path.relative_to(self.path).as_posix() for path in differ)
+            raise _damaged(self.path, f"its content is not what was written: {', '.join(names[:5])}")
+
+
+def _differing(written: Mapping[Path, str], read: Mapping[Path, tuple[int, str]] | None) -> set[Path]:
+    return {path for path, sha256 in written.items() if read is None or read[path][1] != sha256}
+
+
+def _damaged(path: Path, what: str) -> DamagedError:
+    return DamagedError(
+        f"the artefact is damaged: {what}", where=str(path), remedy="A run that needs it makes it again"
+    )
+
 
 @dataclass(frozen=True)
 class Store:
@@ -74,27 +119,31 @@ class Store:
         """Where an artefact lives or would live."""
         return self.root / "artefacts" / stage / address[:2] / address
 
+    def hashes(self, note: Callable[[str], None] = warn) -> Hashes:
+        """What is remembered of the content of raw files and artefacts; ``note`` is told what is wrong with it."""
+        return Hashes(self.root / "hashes.sqlite", note)
+
+    def holds(self, stage: str, address: str) -> bool:
+        """Whether anything lies at that address, whole or damaged."""
+        return self.path(stage, address).exists()
+
     def get(self, stage: str, address: str) -> Artefact | None:
-        """The artefact at that address, or ``None``.
+        """The artefact at that address, or ``None``. Its manifest is checked; its content by :meth:`Artefact.check`.
 
         Raises:
-            StoreError: it is there, but its manifest cannot be read, or it holds links, pipes or devices.
+            DamagedError: its manifest is missing, or says something else than was written.
+            StoreError: it holds links, pipes or devices.
         """
         path = self.path(stage, address)
         try:
             text = read_regular(path / MANIFEST)
         except (FileNotFoundError, NotADirectoryError):
+            if path.is_dir() and not path.is_symlink():
+                raise _damaged(path, f"{MANIFEST} is missing") from None
             return None
         for entry in (path,) if path.is_symlink() else irregular_below(path):
             raise irregular(entry)
-        try:
-            return Artefact(path, json.loads(text))
-        except ValueError as error:
-            raise StoreError(
-                "an artefact's manifest cannot be read",
-                where=str(path),
-                remedy="Delete that folder and run again",
-            ) from error
+        return Artefact(path, _read_manifest(path, text))
 
     def find(self, stage: str, wanted: Callable[[Mapping[str, Any]], bool]) -> Artefact | None:
         """The artefact of a stage whose manifest is ``wanted``; of several, the one made last.
@@ -104,10 +153,45 @@ class Store:
         """
         manifests = (self.root / "artefacts" / stage).glob(f"*/*/{MANIFEST}")
         for path in sorted(manifests, key=lambda path: path.stat().st_mtime, reverse=True):
-            artefact = self.get(stage, path.parent.name)
-            if artefact is not None and wanted(artefact.manifest):
-                return artefact
+            with suppress(DamagedError):
+                artefact = self.get(stage, path.parent.name)
+                if artefact is not None and wanted(artefact.manifest):
+                    return artefact
         return None
+
+    def whole(self, stage: str, address: str) -> Artefact | None:
+        """The artefact at that address, its content checked; one that is damaged is set aside, with a warning."""
+        try:
+            artefact = self.get(stage, address)
+            if artefact is not None:
+                with closing(self.hashes()) as hashes:
+                    artefact.check(hashes)
+        except DamagedError as error:
+            warn(f"{error.where}: {error.what}. It was moved to {self.set_aside(stage, address)} and is made again.")
+            return None
+        return artefact
+
+    def verify(self) -> Iterator[tuple[str, StoreError | None]]:
+        """Read every file of every artefact: "stage/address", and what is wrong with it."""
+        with closing(self.hashes()) as hashes:
+            for folder in sorted(self.root.glob("artefacts/*/*/[!.]*")):
+                stage = folder.parts[-3]
+                try:
+                    artefact = self.get(stage, folder.name)
+                    if artefact is not None:
+                        artefact.check(hashes, everything=True)
+                except StoreError as error:
+                    yield f"{stage}/{folder.name}", error
+                else:
+                    yield f"{stage}/{folder.name}", None
+
+    def set_aside(self, stage: str, address: str) -> Path:
+        """Move what lies at an address, and is damaged, out of the way; where it is then."""
+        place = self.root / DAMAGED / f"{stage}-{address[:12]}-{secrets.token_hex(4)}"
+        with telling(place), suppress(FileNotFoundError):  # Another process was first.
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self.path(stage, address).rename(place)
+        return place
 
     def drop(self, stage: str, address: str) -> None:
         """Delete an artefact, whole: it is renamed away first, so no reader sees half of it."""
@@ -123,8 +207,7 @@ class Store:
         if new.exists():
             self.drop(stage, address)
             return
-        manifest = {**json.loads((path / MANIFEST).read_text(encoding="utf-8")), **changes, "address": to}
-        text = json.dumps(manifest, indent=1, sort_keys=True)
+        text = _manifest_text({**_read_manifest(path, read_regular(path / MANIFEST)), **changes, "address": to})
         write_whole(path / MANIFEST, lambda file: file.write(text.encode()))
         with telling(new):
             new.parent.mkdir(parents=True, exist_ok=True)
@@ -168,19 +251,42 @@ class Store:
                     where=f"{stage} {manifest.get('unit', {}).get('name', '')}".strip(),
                     expected="regular files and folders only",
                 )
-            files = {
-                str(file.relative_to(folder).as_posix()): {
-                    "bytes": file.stat().st_size,
-                    "sha256": sha256_of(file),
-                }
-                for file in sorted(folder.rglob("*"))
-                if file.is_file()
-            }
-            content = {name: entry["sha256"] for name, entry in files.items() if not name.startswith(LOGS + "/")}
-            text = json.dumps(
-                {**manifest, "address": address, "digest": hash_of(content), "files": files, "info": info},
-                indent=1,
-                sort_keys=True,
-                default=str,
-            )
-            (folder / MANIFEST).write_text(text, encoding="utf-8")
+            paths = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+            states = {name: FileState.of(path.stat()) for name, path in paths.items()}
+            files = {name: {"bytes": states[name].size, "sha256": sha256_of(path)} for name, path in paths.items()}
+            entries = {**manifest, "address": address, "digest": _digest(files), "files": files, "info": info}
+            (folder / MANIFEST).write_text(_manifest_text(entries), encoding="utf-8")
+        # So their first reader need not read them twice. Where another run was first, its files are in another state.
+        path = self.path(stage, address)
+        with closing(self.hashes(silent)) as hashes:
+            hashes.remember({str(path / name): (state, str(files[name]["sha256"])) for name, state in states.items()})
+
+
+def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
+    return hash_of({name: entry["sha256"] for name, entry in files.items() if not name.startswith(f"{LOGS}/")})
+
+
+def _manifest_text(manifest: Mapping[str, Any]) -> str:
+    """A manifest as it is written; ``sum`` is the sha256 of the rest, so that an altered one is noticed."""
+    entries = {name: value for name, value in manifest.items() if name != "sum"}
+    text = json.dumps(entries, indent=1, sort_keys=True, default=str)
+    return f'{text[:-2]}{_SUM}{hashlib.sha256(text.encode()).hexdigest()}"\n}}'
+
+
+def _read_manifest(path: Path, text: bytes) -> dict[str, Any]:
+    """The manifest ``text`` of the artefact in ``path``.
+
+    Raises:
+        DamagedError: it is another one than was written, or that of another artefact.
+    """
+    rest, mark, checksum = text.decode(errors="replace").rpartition(_SUM)
+    expected = hashlib.sha256((rest + "\n}").encode()).hexdigest()
+    try:
+        manifest: dict[str, Any] = json.loads(text)
+        whole = not mark or checksum == expected + '"\n}'  # Those of earlier versions have none.
+        whole = whole and manifest["digest"] == _digest(manifest["files"]) and manifest["address"] == path.name
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise _damaged(path, f"{MANIFEST} is not what was written")
+    return manifest

@@ -11,12 +11,38 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple, Self
 
 from mtbench.errors import DiskFullError, MtbenchError, StoreError
 from mtbench.store.owner import is_gone, owner
 
 TEMPORARY = ".tmp-"
+
+
+class FileState(NamedTuple):
+    """What the system says of a file and cannot stay the same when somebody replaces or changes it.
+
+    A file replaced by one of the same size and time (tar, rsync) has another inode and another ``ctime``.
+
+    Attributes:
+        size: in bytes.
+        mtime, ctime: of the last change of its content, and of anything about it; nanoseconds.
+        inode, device: where it lies.
+    """
+
+    size: int
+    mtime: int
+    ctime: int
+    inode: int
+    device: int
+
+    @classmethod
+    def of(cls, stat: os.stat_result) -> Self:
+        """The state that ``stat`` tells."""
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self))
 
 
 def temporary_prefix() -> str:

@@ -1,40 +1,60 @@
-"""What identifies raw files: relative path, size and sha256; the sha is remembered as long as the file's stat is."""
+"""What identifies files: relative path, size and sha256; the sha is remembered as long as the file's state is."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mtbench.errors import DataError
+from mtbench.errors import DataError, RequestError, silent
 from mtbench.hashing import hash_of
-from mtbench.store.files import sha256_of
+from mtbench.paths import cache_folder
+from mtbench.store.files import FileState, sha256_of
 
 _READERS = 8
 _UNREADABLE = "unreadable"
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class Hashes:
     """A cache of file hashes in the store.
 
+    It holds nothing that cannot be made again: a damaged file is replaced, and where it may not be written one in the
+    user's cache folder serves.
+
     Args:
-        path: an SQLite file; a damaged or unwritable one is done without.
+        path: an SQLite file.
+        note: called with what a person should know of it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, note: Callable[[str], None] = silent) -> None:
+        self._note = note
         self._db: sqlite3.Connection | None = None
-        try:
+        self._path = path
+        with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS hashes (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, sha256 TEXT)"
-            )
-            self._db.execute("CREATE TABLE IF NOT EXISTS sets (sizes TEXT PRIMARY KEY)")
+        if not _writable(path):
+            try:
+                self._path = cache_folder() / path.name
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            except (OSError, RequestError):
+                return
+            note(f"{path} cannot be written; the hashes of files are kept in {self._path}.")
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            _create(self._path)
+            self._db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
         except (sqlite3.Error, OSError):
-            self._db = None
+            return
+        # What a power failure takes from this file is made again: there is no need to wait for the disk.
+        self._do("PRAGMA synchronous = OFF")
+        self._do("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, state TEXT, sha256 TEXT)")
+        self._do("CREATE TABLE IF NOT EXISTS sets (sizes TEXT PRIMARY KEY)")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -42,46 +62,75 @@ class Hashes:
             self._db.close()
             self._db = None
 
-    def remember(self, digests: Mapping[str, tuple[int, int, str]]) -> None:
-        """Keep hashes that somebody else has made: by path the bytes, time of change (ns) and sha256 of a file."""
-        rows = [(path, *digest) for path, digest in digests.items()]
+    def remember(self, digests: Mapping[str, tuple[FileState, str]]) -> None:
+        """Keep hashes that somebody else has made: by path, state and sha256 of a file."""
+        rows = [(path, str(state), digest) for path, (state, digest) in digests.items()]
         try:
             if self._db is not None:
                 self._db.execute("BEGIN")
-                self._db.executemany("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?)", rows)
+                self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
                 self._db.execute("COMMIT")
-        except sqlite3.Error:
-            self._db = None
+        except sqlite3.Error as error:
+            self._fail(error)
 
-    def fingerprint(self, root: Path, files: Iterable[Path], *, cached_only: bool = False) -> str | None:
-        """One hash for many files: their paths relative to ``root``, sizes and contents, in whatever order.
+    def moved(self, folder: Path, to: Path) -> None:
+        """A folder has another name now; the states of the files in it are the same."""
+        first, end = f"{folder}{os.sep}", f"{folder}{chr(ord(os.sep) + 1)}"
+        self._do(
+            "UPDATE OR REPLACE files SET path = ? || substr(path, ?) WHERE path >= ? AND path < ?",
+            f"{to}{os.sep}",
+            len(first) + 1,
+            first,
+            end,
+        )
 
-        Files whose hash is not known are read by several threads. One that cannot be read counts as such.
+    def sha256(
+        self, files: Iterable[Path], *, cached_only: bool = False, again: bool = False
+    ) -> dict[Path, tuple[int, str]] | None:
+        """Size and sha256 of files; those that are not known are read by several threads.
+
+        One that cannot be read has "unreadable" in place of a hash.
+
+        Args:
+            files: of these.
+            cached_only: ``None`` where one would have to be read.
+            again: read all of them, whatever is remembered.
 
         Raises:
             DataError: a file is not there or not accessible.
         """
-        stats: dict[Path, tuple[int, int, str]] = {}
-        unknown: dict[Path, os.stat_result] = {}
+        known: dict[Path, tuple[int, str]] = {}
+        unknown: dict[Path, FileState] = {}
         for path in files:
             with _naming(path):
-                stat = path.stat()
-            digest = self._lookup(path, stat)
+                state = FileState.of(path.stat())
+            digest = None if again else self._lookup(path, state)
             if digest is not None:
-                stats[path] = (stat.st_size, stat.st_mtime_ns, digest)
+                known[path] = (state.size, digest)
             elif cached_only:
                 return None
             else:
-                unknown[path] = stat
+                unknown[path] = state
         if unknown:
             with ThreadPoolExecutor(min(_READERS, len(unknown))) as pool:
-                for (path, stat), digest in zip(unknown.items(), pool.map(_read, unknown), strict=True):
-                    stats[path] = (stat.st_size, stat.st_mtime_ns, digest)
-            self.remember({str(path): stats[path] for path in unknown if stats[path][2] != _UNREADABLE})
-        self._do(
-            "INSERT OR IGNORE INTO sets VALUES (?)", _sizes(root, ((path, size) for path, (size, *_) in stats.items()))
-        )
-        return hash_of(sorted((_name(path, root), size, digest) for path, (size, _, digest) in stats.items()))
+                digests = dict(zip(unknown, pool.map(_read, unknown), strict=True))
+            known |= {path: (state.size, digests[path]) for path, state in unknown.items()}
+            readable = {str(path): (state, digests[path]) for path, state in unknown.items()}
+            self.remember({path: pair for path, pair in readable.items() if pair[1] != _UNREADABLE})
+        return known
+
+    def fingerprint(self, root: Path, files: Iterable[Path], *, cached_only: bool = False) -> str | None:
+        """One hash for many files: their paths relative to ``root``, sizes and contents, in whatever order.
+
+        Raises:
+            DataError: a file is not there or not accessible.
+        """
+        known = self.sha256(files, cached_only=cached_only)
+        if known is None:
+            return None
+        sizes = _sizes(root, ((path, size) for path, (size, _) in known.items()))
+        self._do("INSERT OR IGNORE INTO sets VALUES (?)", sizes)
+        return hash_of(sorted((_name(path, root), size, digest) for path, (size, digest) in known.items()))
 
     def recognises(self, root: Path, files: Iterable[Path]) -> bool:
         """Whether a :func:`fingerprint` was made of files of the same names and sizes before."""
@@ -94,14 +143,37 @@ class Hashes:
     def _do(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         try:
             return [] if self._db is None else self._db.execute(statement, values).fetchall()
-        except sqlite3.Error:
-            self._db = None
+        except sqlite3.Error as error:
+            self._fail(error)
         return []
 
-    def _lookup(self, path: Path, stat: os.stat_result) -> str | None:
-        query = "SELECT sha256 FROM hashes WHERE path = ? AND size = ? AND mtime = ?"
-        rows = self._do(query, str(path), stat.st_size, stat.st_mtime_ns)
+    def _fail(self, error: sqlite3.Error) -> None:
+        """Do without the file from now on, or with a new one where it is damaged."""
+        self.close()
+        if error.sqlite_errorcode & 0xFF not in _DAMAGED:
+            return
+        try:
+            self._path.unlink()
+        except OSError:
+            return
+        self._note(f"{self._path} was damaged ({error}) and is made again; files are hashed anew.")
+        self._open()
+
+    def _lookup(self, path: Path, state: FileState) -> str | None:
+        rows = self._do("SELECT sha256 FROM files WHERE path = ? AND state = ?", str(path), str(state))
         return str(rows[0][0]) if rows else None
+
+
+def _writable(path: Path) -> bool:
+    # SQLite writes a journal beside it.
+    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def _create(path: Path) -> None:
+    """An empty file that whoever may write the folder may write; SQLite gives its journals the same mode."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        path.chmod(path.parent.stat().st_mode & 0o666 | 0o600)
 
 
 def unread(root: Path, files: Iterable[Path]) -> str:

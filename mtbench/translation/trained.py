@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -121,7 +122,7 @@ def _candidates(results: Path, store: Store) -> tuple[list[Candidate], list[str]
     candidates: dict[str, Candidate] = {}
     lost = []
     for row in latest.values():
-        artefact = store.get(row["stage"], row["artefact"])
+        artefact = _whole(store, row["stage"], row["artefact"])
         if artefact is None:
             lost.append(row["name"])
             continue
@@ -176,9 +177,17 @@ def _data(candidate: Candidate, results: Path, store: Store) -> Artefact | None:
     fallback = None
     for row in load(results, "attempts").to_pylist():
         if row["stage"] == "prepare" and row["status"] in ("ok", "cached"):
-            artefact = store.get("prepare", row["artefact"])
+            artefact = _whole(store, "prepare", row["artefact"])
             if artefact is not None and artefact.digest == candidate.artefact.manifest["inputs"].get("data"):
                 return artefact
             if row["name"] == f"prepare {candidate.dataset}":
                 fallback = artefact or fallback
     return fallback
+
+
+def _whole(store: Store, stage: str, address: str) -> Artefact | None:
+    artefact = store.get(stage, address)
+    if artefact is not None:
+        with closing(store.hashes()) as hashes:
+            artefact.check(hashes)
+    return artefact
