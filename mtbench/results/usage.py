@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mtbench.errors import MtbenchError, StoreError
 from mtbench.results.directory import Results
-from mtbench.store.artefacts import MANIFEST, Store
+from mtbench.store.artefacts import DAMAGED, MANIFEST, Store
 from mtbench.store.files import TEMPORARY, read_regular, write_whole
 
 USERS = "users"
@@ -49,7 +49,7 @@ class Usage:
 
     Attributes:
         artefacts: every artefact.
-        leftovers: temporary and partial folders of attempts that were killed.
+        leftovers: temporary and partial folders of attempts that were killed, and damaged artefacts.
         missing: results directories that used this store and are no longer where they were.
     """
 
@@ -137,11 +137,8 @@ def _uses(results: Results) -> dict[tuple[str, str], float]:
 
 def _leftovers(store: Store) -> Iterator[Path]:
     limit = time.time() - MIN_AGE
-    for folder in (
-        *store.root.glob(f"artefacts/*/*/{TEMPORARY}*"),
-        *store.root.glob("partial/*"),
-        *store.root.glob("damaged/*"),
-    ):
+    patterns = (f"artefacts/*/*/{TEMPORARY}*", "partial/*", f"{DAMAGED}/*")
+    for folder in (folder for pattern in patterns for folder in store.root.glob(pattern)):
         try:
             newest = max((p.lstat().st_mtime for p in (folder, *folder.rglob("*"))), default=0.0)
         except OSError:

@@ -166,7 +166,8 @@ class Hashes:
 
 def _writable(path: Path) -> bool:
     # SQLite writes a journal beside it.
-    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+    folder = path.parent
+    return folder.is_dir() and os.access(folder, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
 
 
 def _create(path: Path) -> None:
