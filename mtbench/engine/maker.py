@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from mtbench.engine.job import Input, Job
-from mtbench.errors import DamagedError, MtbenchError, silent, warn
+from mtbench.errors import DamagedError, MtbenchError, warn
 from mtbench.plan import Plan
 from mtbench.plan.address import Place, address, contents, fingerprint, locate, raw_files, settle
 from mtbench.registry.codeid import changed_elsewhere
@@ -32,7 +32,7 @@ class Maker:
         plan, registry, store: of what, with what, where.
         keep: stages whose artefacts are used even where the code of their plugin has changed.
         read_here: stages whose artefacts this process itself reads: their content is checked when they are looked up.
-        note: told what a person should know: of damaged artefacts, of a store that cannot remember hashes.
+        note: told which damaged artefacts were set aside.
         patience: seconds of silence after which another process's leases have lapsed.
 
     Attributes:
@@ -59,7 +59,7 @@ class Maker:
         self._store = store
         self._note = note
         self._read_here = read_here
-        self._hashes = store.hashes(note)
+        self._hashes = store.hashes()
         self._doubted: set[str] = set()
         self.places: dict[str, Place] = {}
         self._lease_addresses: dict[str, str] = {}
@@ -238,7 +238,7 @@ def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
     by_key = {key: "pending" if unit.inputs else "to do" for key, unit in plan.units.items()}
     if not store.root.exists():
         return by_key
-    maker = Maker(plan, registry, store, note=silent)
+    maker = Maker(plan, registry, store)
     try:
         for key, unit in plan.units.items():
             if maker.artefacts.keys() >= set(unit.inputs.values()):
