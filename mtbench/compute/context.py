@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from mtbench.compute.checkpoints import Checkpoints
-    from mtbench.formats.content import Digest
+    from mtbench.store.files import FileState
 
 Progress = Callable[[int, int, Mapping[str, Any]], None]
 """Called with what is done, what there is to do, and figures to show ({"loss": 0.3, "images/s": 41})."""
@@ -78,7 +78,7 @@ class Context:
     left_out: list[tuple[str, str]] = field(default_factory=list)
     clamped: float = 0.0
     weights_used: list[str] = field(default_factory=list)
-    digests: dict[str, Digest] = field(default_factory=dict)
+    digests: dict[str, tuple[FileState, str]] = field(default_factory=dict)
     _draws: dict[str, int] = field(default_factory=dict, repr=False)
 
     def noise(self, batch: Batch | Sequence[Slice], shape: tuple[int, ...]) -> torch.Tensor:
