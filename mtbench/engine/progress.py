@@ -94,7 +94,7 @@ class PlainProgress:
     EVERY: ClassVar = 20.0
 
     console: Console
-    _count: int = 0
+    _ended: set[str] = field(default_factory=set)  # A unit whose artefact was damaged ends twice.
     _total: int = 0
     _names: dict[str, str] = field(default_factory=dict)
     _last: dict[str, float] = field(default_factory=dict)
@@ -118,11 +118,11 @@ class PlainProgress:
 
     def finished(self, unit: Unit, status: str, reason: str, seconds: float) -> None:
         """A line for everything that was done or went wrong."""
-        self._count += 1
+        self._ended.add(unit.key)
         if status == "cached":
             return
         took = f" {duration(seconds)}" if status == "ok" else ""
-        self.note(f"[{self._count}/{self._total}] {unit.name}: {'done' if status == 'ok' else status}{took}")
+        self.note(f"[{len(self._ended)}/{self._total}] {unit.name}: {'done' if status == 'ok' else status}{took}")
         if reason and status != "skipped":
             self.note(f"    {reason}")
 
