@@ -57,8 +57,9 @@ class RunResult:
     def table(self) -> ResultsTable:
         """The scores laid out as the table of a paper."""
         from mtbench.analysis.table import build_table
+        from mtbench.results.blind import blinded, blinding
 
-        return build_table(self.scores)
+        return build_table(blinded(self.scores, blinding(self.results.records())))
 
     def show(self, console: Console) -> None:
         """Print the table."""
@@ -68,16 +69,16 @@ class RunResult:
             render(self.table, console)
 
     def __str__(self) -> str:
-        from rich.console import Console
+        from mtbench.screen import Screen
 
         text = StringIO()
-        self.show(Console(file=text, width=120))
+        self.show(Screen(file=text, width=120))
         return text.getvalue().rstrip()
 
     def _repr_html_(self) -> str:
-        from rich.console import Console
+        from mtbench.screen import Screen
 
-        console = Console(file=StringIO(), record=True, width=160)
+        console = Screen(file=StringIO(), record=True, width=160)
         self.show(console)
         return console.export_html(inline_styles=True, code_format='<pre style="line-height:1.3">{code}</pre>')
 
@@ -98,9 +99,9 @@ def run(
         RequestError: the request is wrong. Failing units raise nothing: see ``RunResult.summary``.
         KeyboardInterrupt: the user interrupted; what was finished is in the results.
     """
-    from rich.console import Console
+    from mtbench.screen import Screen
 
-    console = console or Console(stderr=True)
+    console = console or Screen(stderr=True)
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     warn = partial(say, style="yellow")
     request = RunRequest.of(suite, options)
@@ -117,7 +118,7 @@ def run(
         warn(remark)
     results = Results.create(Path(request.out or Path("mtbench-results") / plan.suite.name), plan.suite.name)
     observers = Observers(registry, results.path, warn)
-    watcher = PlainProgress(Console(quiet=True)) if quiet else make_progress(console)
+    watcher = PlainProgress(Screen(quiet=True)) if quiet else make_progress(console)
     remember(store, results.path)
     with results.writing():
         try:

@@ -121,6 +121,12 @@ def silent(text: str) -> None:
     """Say nothing: in place of :func:`warn` where somebody else says the same."""
 
 
+def shorten(text: str, length: int = 100) -> str:
+    """``text`` cut in its middle to ``length`` characters, for a message about something over-long."""
+    half = length // 2
+    return text if len(text) <= length else f"{text[:half]}...{text[-half:]}"
+
+
 def close_matches(name: str, known: Iterable[str]) -> tuple[str, ...]:
     """Up to three names in ``known`` that resemble ``name``, best first."""
-    return tuple(difflib.get_close_matches(name, list(known), n=3, cutoff=0.5))
+    return tuple(difflib.get_close_matches(name[:200], list(known), n=3, cutoff=0.5))

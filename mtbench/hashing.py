@@ -12,5 +12,5 @@ def canonical(value: object) -> str:
 
 
 def hash_of(value: object) -> str:
-    """The sha256 of :func:`canonical`, in hexadecimal."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
+    """The sha256 of :func:`canonical`, in hexadecimal; file names that are not UTF-8 count by their bytes."""
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogateescape")).hexdigest()

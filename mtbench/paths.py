@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
+import stat
 from pathlib import Path
 
 import platformdirs
 
-from mtbench.errors import RequestError
+from mtbench.errors import RequestError, shorten
 
 
 def expand(path: str | os.PathLike[str]) -> Path:
@@ -55,3 +57,62 @@ def _folder(kind: str, variables: str) -> Path:
         f"your {kind} folder is not known, for this user has no home folder",
         remedy=f"Set {variables}, or HOME, to a folder",
     )
+
+
+def storable(text: str) -> str:
+    """``text`` as UTF-8 can hold it: the bytes of a file name that are none are written as ``\\xff``."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a path that is no folder and can become none.
+
+    Raises:
+        RequestError: a file stands there or on the way, a name is too long, or the path leads in a circle.
+    """
+    for place in (path, *path.parents):
+        try:
+            mode = place.stat().st_mode
+        except (FileNotFoundError, PermissionError):
+            continue  # it can be made, or whoever writes there says why not
+        except (OSError, ValueError) as error:
+            if isinstance(error, NotADirectoryError):
+                continue
+            reason = error.strerror if isinstance(error, OSError) else "the name holds a null character"
+            raise RequestError(f"'{shorten(str(path))}' cannot be a folder: {reason}") from error
+        if not stat.S_ISDIR(mode):
+            raise RequestError(f"{shorten(str(place))} is a file", expected="a folder")
+        return
+
+
+def refuse_if_others_write(path: Path) -> None:
+    """Refuse a file that decides what runs on this account, if another account could write or replace it.
+
+    Raises:
+        RequestError: the file or its folder can be written by others.
+    """
+    for place, kind in ((path, "file"), (path.resolve().parent, "folder")):
+        try:
+            mode = place.stat()
+        except OSError:
+            continue  # whoever reads it says so
+        everybody = mode.st_mode & stat.S_IWOTH and not (kind == "folder" and mode.st_mode & stat.S_ISVTX)
+        group = mode.st_mode & stat.S_IWGRP and not _is_private(mode.st_gid, mode.st_uid)
+        if everybody or group:
+            raise RequestError(
+                f"others can write this {kind}, and it names programs that run as you",
+                where=str(place),
+                remedy=f"chmod go-w {shlex.quote(str(place))}",
+            )
+
+
+def _is_private(group: int, user: int) -> bool:
+    """Whether a group is the one that many systems make for each user, with nobody else in it."""
+    try:
+        import grp
+        import pwd
+
+        entry, account = grp.getgrgid(group), pwd.getpwuid(user)
+    except (ImportError, KeyError):
+        return False
+    return entry.gr_gid == account.pw_gid and set(entry.gr_mem) <= {account.pw_name}

@@ -25,9 +25,12 @@ _PLAIN = {"precision": ("", "fp32", "unknown"), "protocol": ("", "segment-transl
 
 OF_TARGET = frozenset({"train-on-translated"})
 """Protocols whose translators are judged on real target images."""
+_START = r"(?:~?/|[A-Za-z]:[\\/]|\\\\)"
 _PATH = re.compile(
-    r"""(?:(?<![^\s'"`(\[=,;|])(?:~?/|[A-Za-z]:[\\/]|\\\\)|(?<=:)/(?!/)|(?<=file://)/)"""
-    r"""[^\s'"`,;()\[\]]*[^\s'"`,;()\[\].:]"""
+    rf"""(?<=(['"`])){_START}[^'"`\n]*[^'"`\n.:](?=\1)"""  # in quotes it may hold spaces
+    rf"""|(?:(?<![^\s'"`(\[=,;|]){_START}|(?<=:)/(?!/)|(?<=file://)/)"""
+    # A folder may, too: then what follows it is a path again.
+    r"""(?:[^\s'"`,;()\[\]/]+(?: [^\s'"`,;()\[\]/]+){0,3}/)*[^\s'"`,;()\[\]]*[^\s'"`,;()\[\].:]"""
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -14,7 +16,7 @@ from typing import Any
 
 import click
 
-from mtbench.errors import DataError, MtbenchError, MtbenchWarning, StoreError, Terminated, close_matches
+from mtbench.errors import DataError, MtbenchError, MtbenchWarning, StoreError, Terminated, close_matches, shorten
 from mtbench.openmp import wait_briefly
 
 COMMANDS = {
@@ -74,6 +76,7 @@ def main(args: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if args is None else args
     debug = "--debug" in arguments
     wait_briefly()
+    _prepare_streams()
     try:
         with _plain_warnings():
             result = cli.main(args=[a for a in arguments if a != "--debug"], prog_name="mtbench", standalone_mode=False)
@@ -98,13 +101,7 @@ def main(args: list[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
-        with tempfile.NamedTemporaryFile("w", prefix="mtbench-", suffix=".log", delete=False) as file:
-            traceback.print_exc(file=file)
-        _say(
-            f"mtbench met an error it did not expect ({type(error).__name__}: {error}). This is a bug; the traceback "
-            f"is in {file.name}. Run the command with --debug to see it here."
-        )
-        sys.exit(1)
+        sys.exit(_unforeseen(error))
     sys.exit(result if isinstance(result, int) else 0)
 
 
@@ -125,9 +122,59 @@ def _plain_warnings() -> Iterator[None]:
         yield
 
 
-def _say(text: str) -> None:
-    from rich.console import Console
+def _prepare_streams() -> None:
+    from mtbench.screen import prepare_streams
 
-    console = Console(stderr=True, highlight=False)
+    prepare_streams()
+
+
+_REFUSALS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk is full (your quota is used up)",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EISDIR: "this is a folder, not a file",
+    errno.EACCES: "no permission",
+    errno.EPERM: "no permission",
+    errno.EROFS: "nothing can be written here",
+    errno.ELOOP: "links lead around in a circle",
+    errno.EMFILE: "too many files are open (see `ulimit -n`)",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.EIO: "the disk cannot be read or written",
+    errno.ESTALE: "the network disk has lost this file",
+    errno.ENOMEM: "there is not enough memory",
+}
+"""What the operating system refuses, by its number: the surroundings are at fault then, not mtbench."""
+
+
+def _unforeseen(error: Exception) -> int:
+    """Say what stopped a command and was foreseen nowhere; the exit code. Needs no room on any disk."""
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        where = shorten(str(error.filename), 200) if error.filename else ""
+        _say(f"{where}: {_REFUSALS[error.errno]}." if where else f"{_REFUSALS[error.errno].capitalize()}.")
+        return 1
+    if isinstance(error, MemoryError):
+        _say(f"There is not enough memory ({error}). Ask for less at once: a smaller size, batch or number of jobs.")
+        return 1
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="mtbench-", suffix=".log", delete=False) as file:
+            traceback.print_exc(file=file)
+        where = f"the traceback is in {file.name}. Run the command with --debug to see it here"
+    except OSError as full:
+        with contextlib.suppress(NameError, OSError):
+            os.unlink(file.name)
+        traceback.print_exc()
+        where = f"the traceback stands above, for the folder of temporary files cannot be written: {full.strerror}"
+    _say(
+        f"mtbench met an error it did not expect ({type(error).__name__}: {shorten(str(error), 500)}). "
+        f"This is a bug; {where}."
+    )
+    return 1
+
+
+def _say(text: str) -> None:
+    from mtbench.screen import Screen
+
+    console = Screen(stderr=True, highlight=False)
     console.print("[red]Error:[/] ", end="") if console.is_terminal else console.print("Error: ", end="")
     console.print(text, markup=False, soft_wrap=not console.is_terminal)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +18,7 @@ from mtbench.analysis.numbers import format_p
 from mtbench.errors import RequestError
 from mtbench.registry.params import format_call
 from mtbench.results.directory import load
+from mtbench.screen import Screen, echo, echo_json
 
 if TYPE_CHECKING:
     from mtbench.analysis.compare import AverageRank, CellComparison
@@ -60,9 +59,9 @@ def command(a: str, b: str, output: Path | None, as_json: bool, **options: Any) 
             "critical_differences": [asdict(critical) for critical in comparison.critical],
             "remarks": list(comparison.remarks),
         }
-        click.echo(json.dumps(_strict(record), ensure_ascii=False, indent=1, allow_nan=False))
+        echo_json(_strict(record), readable=True)
         return
-    console = Console()
+    console = Screen()
     console.print(Text(f"a: {a}\nb: {b}"))
     for comparable in (True, False):
         items = [item for item in comparison.items if item.comparable == comparable]
@@ -92,7 +91,7 @@ def _draw(differences: Sequence[CriticalDifference], path: Path) -> None:
             expected=f"a metric with {FEWEST_METHODS} methods or more, ranked on the same {ENOUGH_TASKS} tasks or more",
         )
     draw(differences, path)
-    click.echo(f"wrote {path}", err=True)
+    echo(f"wrote {path}", err=True)
 
 
 def _critical(ranks: CriticalDifference) -> list[str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +14,7 @@ from mtbench.analysis.correlation import correlate
 from mtbench.analysis.numbers import format_coefficient, format_p
 from mtbench.errors import RequestError
 from mtbench.results.directory import load
+from mtbench.screen import Screen, echo, echo_json
 
 if TYPE_CHECKING:
     from mtbench.analysis.correlation import Correlation, Correlations
@@ -57,11 +56,11 @@ def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -
         from mtbench.report.heatmap import draw
 
         draw(correlations, heatmap)
-        click.echo(f"wrote {heatmap}", err=True)
+        echo(f"wrote {heatmap}", err=True)
     if as_json:
-        click.echo(json.dumps(as_record(correlations), ensure_ascii=False, indent=1, allow_nan=False))
+        echo_json(as_record(correlations), readable=True)
         return
-    console = Console()
+    console = Screen()
     for task in dict.fromkeys(item.task for item in correlations.items):
         console.print(
             _table(task, [item for item in correlations.items if item.task == task], correlations.rule == "paper")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -23,6 +21,7 @@ from mtbench.preparation.request import lookup, prepare, requests
 from mtbench.preparation.sheets import contact_sheet
 from mtbench.registry.discovery import discover
 from mtbench.registry.specs import DatasetSpec
+from mtbench.screen import Screen, echo, echo_json
 from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
 
@@ -55,13 +54,13 @@ def list_datasets(name: str | None, as_json: bool, plugin_files: tuple[str, ...]
             *("obtain", "citation", "published", "unverified"),
         )
         rows = [{key: getattr(spec, key) for key in keys} for spec in specs]
-        click.echo(json.dumps(rows[0] if name else rows, indent=1))
+        echo_json(rows[0] if name else rows)
         return
     for place, spec in enumerate(specs):
         if place:
-            click.echo()
+            echo()
         _show(spec)
-    click.echo(f"\nParameters: mtbench plugins {name or 'NAME'}")
+    echo(f"\nParameters: mtbench plugins {name or 'NAME'}")
 
 
 @command.command("prepare")
@@ -91,7 +90,7 @@ def prepare_dataset(
     artefact_store = Store(store_folder(store))
     for request in dataset_requests:
         _licence(request.choice.spec, Licences(artefact_store.root), accept_licence)
-    watcher = make_progress(Console(stderr=True))
+    watcher = make_progress(Screen(stderr=True))
     for request in dataset_requests:
         watcher.begin(2)
         try:
@@ -137,7 +136,7 @@ def check_dataset(
         leaks += len(report.leaks)
         if as_json:
             record = {"dataset": request.name, **plain(report), "sheets": [str(path) for path in sheets]}
-            click.echo(json.dumps(record, indent=1))
+            echo_json(record)
         else:
             _print(request, report, sheets)
     return 1 if leaks else 0
@@ -146,9 +145,9 @@ def check_dataset(
 def _licence(spec: DatasetSpec, licences: Licences, accept: bool) -> None:
     if licences.accepted(spec):
         return
-    click.echo(f"Licence of '{spec.name}': {spec.licence}", err=True)
+    echo(f"Licence of '{spec.name}': {spec.licence}", err=True)
     if spec.citation:
-        click.echo(f"Cite: {spec.citation}", err=True)
+        echo(f"Cite: {spec.citation}", err=True)
     if not accept:
         if not sys.stdin.isatty():
             raise RequestError(
@@ -166,7 +165,7 @@ def _number(count: int, noun: str) -> str:
 def _print_outcome(prepared: PreparedDataset) -> None:
     info = prepared.data.info
     for note in info.get("notes", ()):
-        click.echo(f"  {note}")
+        echo(f"  {note}")
     counts = ", ".join(
         f"{_number(info['slices'].get(domain, 0), f'{domain} slice')} of "
         + _number(info["patients"].get(domain, 0), "patient")
@@ -174,15 +173,15 @@ def _print_outcome(prepared: PreparedDataset) -> None:
     )
     left_out = _number(len(info.get("left_out", ())), "case")
     state = "prepared" if prepared.is_new else "was prepared before"
-    click.echo(f"{prepared.request.name}: {state}; {counts}; {left_out} left out")
+    echo(f"{prepared.request.name}: {state}; {counts}; {left_out} left out")
     if prepared.split and prepared.split.info.get("remark"):
-        click.echo(f"  {prepared.split.info['remark']}")
+        echo(f"  {prepared.split.info['remark']}")
     if prepared.trouble:
-        click.echo(f"  the patients cannot be divided yet: {prepared.trouble}")
+        echo(f"  the patients cannot be divided yet: {prepared.trouble}")
 
 
 def _show(spec: DatasetSpec) -> None:
-    click.echo(f"{spec.name}: {spec.description}")
+    echo(f"{spec.name}: {spec.description}")
     lines = [
         ("task", f"{spec.source} to {spec.target}"),
         ("revision", spec.revision),
@@ -198,11 +197,11 @@ def _show(spec: DatasetSpec) -> None:
     lines += [("unverified", sentence) for sentence in spec.unverified]
     for title, text in lines:
         if text:
-            click.echo(f"  {title + ':':<12}{text}")
+            echo(f"  {title + ':':<12}{text}")
 
 
 def _print(request: DatasetRequest, report: CheckReport, sheets: Sequence[Path]) -> None:
-    console = Console()
+    console = Screen()
     table = Table(box=None, padding=(0, 2, 0, 0), title=escape(request.name), title_justify="left")
     for header in ("domain", "split", "slices", "published", "patients"):
         table.add_column(header, justify="left" if header in ("domain", "split") else "right")

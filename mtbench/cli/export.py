@@ -13,6 +13,7 @@ from mtbench.errors import RequestError
 from mtbench.registry.discovery import discover
 from mtbench.registry.specs import ExporterSpec
 from mtbench.results.directory import load
+from mtbench.screen import echo
 
 if TYPE_CHECKING:
     from mtbench.registry.registry import Registry
@@ -80,13 +81,13 @@ def command(
         raise RequestError("there are no scores to show", where=results, remedy="`mtbench run` makes them")
     text = exporter.create(exporter.complete({})).export(table)
     if output is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     try:
         output.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise RequestError(f"the table cannot be written: {error.strerror}", where=str(output)) from error
-    click.echo(f"wrote {output}", err=True)
+    echo(f"wrote {output}", err=True)
 
 
 def _format_of(output: Path | None, registry: Registry) -> str:

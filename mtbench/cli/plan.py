@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,6 +16,7 @@ from mtbench.engine.maker import states
 from mtbench.plan.request import PlanRequest
 from mtbench.plan.suite import PROTOCOLS
 from mtbench.registry.params import format_call
+from mtbench.screen import Screen, echo, echo_json
 from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
 
@@ -37,12 +37,12 @@ def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
     request = PlanRequest.of(suite, options)
     registry = request.registry()
     store = Store(store_folder(request.store))
-    plan = request.plan(registry, partial(click.echo, err=True))
+    plan = request.plan(registry, partial(echo, err=True))
     status = states(plan, registry, store)
     if as_json:
-        click.echo(json.dumps(_as_json(plan, status), indent=1))
+        echo_json(_as_json(plan, status))
         return
-    console = Console()
+    console = Screen()
     _matrix(plan, status, console)
     if units:
         for unit in plan.units.values():
@@ -107,8 +107,10 @@ def _matrix(plan: Plan, status: dict[str, str], console: Any) -> None:
         table.add_column("")
         for name in names:
             table.add_column(name, justify="center", overflow="fold")
-        for subject in dict.fromkeys(_subject(r) for r in rows):
-            cells = {_column(r): _MARK[_state(r, status)] for r in rows if _subject(r) == subject}
+        cells_of: dict[str, dict[str, str]] = {}
+        for row in rows:
+            cells_of.setdefault(_subject(row), {})[_column(row)] = _MARK[_state(row, status)]
+        for subject, cells in cells_of.items():
             table.add_row(subject, *(cells.get(name, "") for name in names))
         console.print()
         console.print(table)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,6 +13,7 @@ from mtbench.errors import RequestError, close_matches
 from mtbench.registry.basespec import Spec
 from mtbench.registry.discovery import discover
 from mtbench.registry.specs import KINDS
+from mtbench.screen import Screen, echo_json
 
 if TYPE_CHECKING:
     from mtbench.registry.plugin import Plugin
@@ -38,12 +37,12 @@ def command(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_p
     problems = [p for p in registry.plugins if p.problem]
     if as_json:
         set_aside = [{key: getattr(p, key) for key in ("name", "origin", "problem", "remedy")} for p in problems]
-        click.echo(json.dumps({"plugins": rows, "set_aside": set_aside}, indent=1, default=str))
+        echo_json({"plugins": rows, "set_aside": set_aside})
     elif name is not None:
         for row in rows:
-            _show(row, Console())
+            _show(row, Screen())
     else:
-        _list(rows, problems, Console())
+        _list(rows, problems, Screen())
     return 1 if problems and name is None else 0
 
 
@@ -71,7 +70,7 @@ def _row(registry: Registry, kind: str, name: str) -> dict[str, Any]:
     return row
 
 
-def _list(rows: list[dict[str, Any]], problems: list[Plugin], console: Console) -> None:
+def _list(rows: list[dict[str, Any]], problems: list[Plugin], console: Screen) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     order = list(KINDS)
     lines = [
@@ -92,7 +91,7 @@ def _list(rows: list[dict[str, Any]], problems: list[Plugin], console: Console) 
         console.print(f"  {plugin.problem}. To mend it: {plugin.remedy}.", markup=False, highlight=False)
 
 
-def _show(row: dict[str, Any], console: Console) -> None:
+def _show(row: dict[str, Any], console: Screen) -> None:
     origin = f"{row['kind']} of {row['distribution']} {row['version']}"
     console.print(f"[bold]{escape(row['name'])}[/]  {escape(origin)}", highlight=False)
     for key in ("description", "citation", "licence"):

@@ -9,6 +9,7 @@ import click
 from mtbench.cli.options import name_and_value
 from mtbench.errors import RequestError
 from mtbench.report import write_figure, write_report
+from mtbench.screen import echo
 
 
 @click.command("report")
@@ -58,9 +59,9 @@ def command(results: str, output: Path | None, figure: str | None, rename: tuple
         if output is None:
             raise RequestError("a figure needs a file", remedy=f"Say -o {figure}.png (or .svg, .pdf)")
         missing_letters = write_figure(figure, results, output, rename=names, **options)  # type: ignore[arg-type]
-        click.echo(f"wrote {output}", err=True)
+        echo(f"wrote {output}", err=True)
         if missing_letters:
-            click.echo(f"no installed font has the letters {missing_letters}: install one, or say --rename", err=True)
+            echo(f"no installed font has the letters {missing_letters}: install one, or say --rename", err=True)
         return
     page = write_report(results, output, rename=names, **options)  # type: ignore[arg-type]
-    click.echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)", err=True)
+    echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)", err=True)

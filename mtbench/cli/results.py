@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +19,7 @@ from mtbench.results.directory import load
 from mtbench.results.merge import merge as merge_folders
 from mtbench.results.unit import as_record, unit_details
 from mtbench.results.verify import verify as examine
+from mtbench.screen import Screen, echo, echo_json
 
 if TYPE_CHECKING:
     from mtbench.analysis.table import Spread
@@ -53,11 +53,11 @@ def show(
         raise RequestError("--intervals, --bounds and --std cannot stand together", expected="one of them")
     if (unit or units) and results.startswith("published:"):
         raise RequestError("published results have no units", where=results)
-    console = Console()
+    console = Screen()
     if unit:
         details = unit_details(Path(results), unit)
         if as_json:
-            click.echo(json.dumps(as_record(details), ensure_ascii=False, indent=1))
+            echo_json(as_record(details), readable=True)
         else:
             _print_details(details, host, console)
         return
@@ -67,7 +67,7 @@ def show(
     render(build_table(load(results), spread=next((s for s, asked in spreads.items() if asked), "none")), console)
 
 
-def _list(results: str, console: Console) -> None:
+def _list(results: str, console: Screen) -> None:
     last = {a["unit_key"]: a for a in load(results, "attempts").to_pylist()}
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
     for head in ("unit", "name", "state", "seconds"):
@@ -78,7 +78,7 @@ def _list(results: str, console: Console) -> None:
     console.print(table)
 
 
-def _print_details(details: UnitDetails, host: bool, console: Console) -> None:
+def _print_details(details: UnitDetails, host: bool, console: Screen) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -156,19 +156,19 @@ def merge(folders: tuple[Path, ...], out: Path) -> int:
     tally = merge_folders(folders, out)
     for conflict in tally.conflicts:
         _conflict(conflict)
-    click.echo(_summary(tally, out), err=True)
+    echo(_summary(tally, out), err=True)
     return 1 if tally.conflicts else 0
 
 
 def _conflict(conflict: Conflict) -> None:
-    click.echo(f"conflict: {conflict.row}")
+    echo(f"conflict: {conflict.row}")
     for values, provenance in zip(conflict.values, conflict.provenances, strict=True):
         numbers = ", ".join(f"{label or 'value'} {value!r}" for label, value in values.items())
-        click.echo(f"  {provenance.folder}: {numbers}\n    {provenance.summary()}")
+        echo(f"  {provenance.folder}: {numbers}\n    {provenance.summary()}")
     apart = conflict.provenances[0].differences(conflict.provenances[1])
     if apart:
         more = f" and {len(apart) - 12} more" if len(apart) > 12 else ""
-        click.echo(f"  packages that differ: {', '.join(apart[:12])}{more}")
+        echo(f"  packages that differ: {', '.join(apart[:12])}{more}")
 
 
 def _summary(tally: Tally, out: Path) -> str:
@@ -196,9 +196,9 @@ def verify(folder: Path, as_json: bool) -> int:
     findings = examine(folder)
     problems = sum(finding.problem for finding in findings)
     if as_json:
-        click.echo(json.dumps([vars(f) for f in findings], indent=1))
+        echo_json([vars(f) for f in findings])
         return 1 if problems else 0
     for finding in findings:
-        click.echo(f"{'problem' if finding.problem else 'note'}: {finding.where}: {finding.text}")
-    click.echo(f"{problems} problems" if problems else f"{folder} is whole", err=True)
+        echo(f"{'problem' if finding.problem else 'note'}: {finding.where}: {finding.text}")
+    echo(f"{problems} problems" if problems else f"{folder} is whole", err=True)
     return 1 if problems else 0

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from mtbench.api import run
 from mtbench.cli.options import plugin_options, suite_options
+from mtbench.screen import Screen
 
 
 @click.command()
@@ -49,9 +49,9 @@ def command(suite: str, **options: Any) -> int:
     What was computed before is not computed again: adding a metric or a translator costs only that. What failed
     before is tried again. Ctrl-C finishes what is at work; a second one stops at once; nothing finished is lost.
     """
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     result = run(suite, console=console, **options)
-    out = Console()
+    out = Screen()
     out.print()
     result.show(out)
     counts, failures = result.summary.counts, result.summary.failures

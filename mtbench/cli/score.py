@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -14,6 +12,7 @@ from mtbench.cli.options import number_pair, plugin_options
 from mtbench.engine.progress import activity_bars
 from mtbench.errors import RequestError
 from mtbench.scoring import score
+from mtbench.screen import Screen, echo_json
 
 
 @click.command()
@@ -62,13 +61,13 @@ def command(translated: str, target: str, as_json: bool, no_intervals: bool, **o
         if not all(key.isdigit() for key, _ in pairs):
             raise RequestError(f"--labels {options['labels']}", expected="1=NAME,2=NAME")
         options["labels"] = {int(key): name for key, name in pairs}
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     with activity_bars(console) as report:
         rows = score(translated, target, intervals=not no_intervals, report=report, **options)
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        echo_json(rows)
         return
-    _print(rows, Console(), console)
+    _print(rows, Screen(), console)
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:
@@ -78,7 +77,7 @@ def _pair(option: str, text: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _print(rows: list[dict[str, Any]], out: Console, console: Console) -> None:
+def _print(rows: list[dict[str, Any]], out: Screen, console: Screen) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for header in ("metric", "value", "95 % interval", "N", "patients"):
         table.add_column(header, justify="left" if header == "metric" else "right")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +18,7 @@ from mtbench.engine.request import check_stage
 from mtbench.errors import RequestError
 from mtbench.plan.request import PlanRequest
 from mtbench.results.usage import forget, look, remove, size_of
+from mtbench.screen import Screen, echo, echo_json
 from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
 
@@ -43,9 +42,9 @@ def show(store: str | None, everything: bool, as_json: bool) -> None:
     root = store_folder(store)
     usage = look(Store(root))
     if as_json:
-        click.echo(json.dumps(_as_json(root, usage), indent=1))
+        echo_json(_as_json(root, usage))
         return
-    console = Console()
+    console = Screen()
     console.print(f"{root}", markup=False, highlight=False, soft_wrap=True)
     if not usage.artefacts:
         console.print("The store is empty.")
@@ -97,7 +96,7 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
             remedy="If they are gone for good say --forget-missing; if they were moved, run or show them once there",
         )
     going = usage.unused(keep)
-    console = Console()
+    console = Screen()
     if not going and not usage.leftovers:
         console.print("Nothing can go: everything is used, or younger than an hour.")
         return 0
@@ -148,15 +147,15 @@ def adopt_fit(suite: str, what: Path, replace: bool, **options: object) -> int:
     request = PlanRequest.of(suite, options)
     registry = request.registry()
     kind = "segmenter" if request.segmenters and not request.translators else "translator"
-    note = partial(click.echo, err=True)
+    note = partial(echo, err=True)
     plan = request.plan(registry, note)
     artefact = adopt(plan, registry, Store(store_folder(request.store)), kind, what, replace=replace, note=note)
-    click.echo(f"adopted as: {artefact.manifest['unit']['name']}")
-    click.echo(f"digest:     {artefact.digest}")
+    echo(f"adopted as: {artefact.manifest['unit']['name']}")
+    echo(f"digest:     {artefact.digest}")
     return 0
 
 
-def _list(artefacts: Iterable[StoredArtefact], console: Console) -> None:
+def _list(artefacts: Iterable[StoredArtefact], console: Screen) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("artefact", overflow="fold")
     for header in ("size", "made in", "users"):
@@ -166,7 +165,7 @@ def _list(artefacts: Iterable[StoredArtefact], console: Console) -> None:
     console.print(table)
 
 
-def _print_state(usage: Usage, unused: list[StoredArtefact], console: Console) -> None:
+def _print_state(usage: Usage, unused: list[StoredArtefact], console: Screen) -> None:
     if usage.missing:
         console.print("not there any more: " + ", ".join(usage.missing), style="yellow", highlight=False, markup=False)
     if usage.leftovers:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.console import Console
 
 from mtbench.cli.options import config_option, number_pair, plugin_options
 from mtbench.engine.progress import activity_bars
 from mtbench.errors import RequestError
+from mtbench.screen import Screen, echo
 from mtbench.translation import translate
 
 
@@ -47,18 +47,18 @@ def command(name: str, input: str, output: str, **options: Any) -> None:
         options["target_window"] = number_pair("--target-window", options["target_window"])
     if options["labels"]:
         options["labels"] = _labels(options["labels"])
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     with activity_bars(console) as report:
         result = translate(name, input, output, report=report, **options)
     for path, reason in result.left_out:
-        click.echo(f"left out: {path}: {reason}", err=True)
+        echo(f"left out: {path}: {reason}", err=True)
     for note in result.notes:
-        click.echo(note, err=True)
+        echo(note, err=True)
     count = ", ".join(
         f"{n} {word}{'s' if n != 1 else ''}" for n, word in ((len(result.files), "file"), (result.slices, "slice"))
     )
     where = result.files[0] if len(result.files) == 1 else output
-    click.echo(f"{count} translated to {where}; {result.values}")
+    echo(f"{count} translated to {where}; {result.values}")
 
 
 def _window(text: str | None) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from mtbench.compute.weights import add, catalogue, entry, fetch, state
+from mtbench.screen import Screen, echo, echo_json
 from mtbench.store.folders import weights_folder
 
 
@@ -39,7 +38,7 @@ def list_files(as_json: bool) -> None:
             }
             for file in files.values()
         ]
-        click.echo(json.dumps(rows, indent=1))
+        echo_json(rows)
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("name", no_wrap=True)
@@ -50,7 +49,7 @@ def list_files(as_json: bool) -> None:
         colour = {"ready": "green", "missing": "yellow"}.get(condition, "red")
         size = f"{file.size / 1e6:.0f} MB" if file.size else ""
         table.add_row(f"[bold]{escape(file.name)}[/]", f"[{colour}]{condition}[/]", size, escape(file.licence))
-    console = Console()
+    console = Screen()
     console.print(table)
     console.print(f"kept in {weights_folder()}", markup=False, highlight=False, soft_wrap=True)
 
@@ -77,7 +76,7 @@ def fetch_files(names: tuple[str, ...], max_size: int, timeout: int) -> None:
     """Download weight files; one that was cut off goes on where it stopped."""
     for name in names:
         entry(name)
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     for name in names:
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -87,7 +86,7 @@ def fetch_files(names: tuple[str, ...], max_size: int, timeout: int) -> None:
                 bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
 
             path = fetch(name, show, ceiling=max_size * 1_000_000, seconds=timeout)
-        click.echo(f"{name}: {path}")
+        echo(f"{name}: {path}")
 
 
 @command.command("add")
@@ -96,4 +95,4 @@ def fetch_files(names: tuple[str, ...], max_size: int, timeout: int) -> None:
 def add_file(file: Path, name: str | None) -> None:
     """Put FILE, downloaded elsewhere, into place after checking it."""
     weight_file = add(file, name)
-    click.echo(f"{weight_file.name}: {weight_file.path}")
+    echo(f"{weight_file.name}: {weight_file.path}")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from mtbench.compute.downloads import Limits, download
-from mtbench.errors import StoreError, WeightsError, close_matches
+from mtbench.errors import RequestError, StoreError, WeightsError, close_matches
 from mtbench.resources import resource_path
 from mtbench.store.folders import weights_folder
+from mtbench.toml import parse, read_text
 
 DownloadProgress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes in all, where that is known."""
@@ -86,7 +86,7 @@ def catalogue() -> dict[str, WeightFile]:
     """
     path = resource_path("registry.toml")
     try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("weights", {})
+        entries = parse(read_text(path), str(path)).get("weights", {})
         return {
             name: WeightFile(
                 name=name,
@@ -99,7 +99,7 @@ def catalogue() -> dict[str, WeightFile]:
             )
             for name, entry in entries.items()
         }
-    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+    except (RequestError, KeyError) as error:
         raise StoreError(
             f"the catalogue cannot be read: {error}", where=str(path), remedy="Install mtbench again"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -14,15 +15,18 @@ from typing import Any
 from mtbench.engine.job import Outcome
 from mtbench.engine.maker import Maker
 from mtbench.engine.origin import Origin, origin
+from mtbench.errors import RequestError
 from mtbench.hashing import hash_of
 from mtbench.plan import Plan, Row
 from mtbench.registry.registry import Registry
 from mtbench.results import provenance
+from mtbench.results.blind import surroundings
 from mtbench.results.currency import current_sources
 from mtbench.results.directory import Results
 from mtbench.results.schema import SCHEMA_VERSION, Attempt
 from mtbench.stages.unit import Unit
 from mtbench.store.files import write_whole
+from mtbench.store.folders import weights_folder
 from mtbench.store.leases import over
 
 STOPPED = "The run was stopped while this unit was at work (killed, or the machine went down)."
@@ -109,13 +113,22 @@ class RunRecord:
         if not path.exists():
             write_whole(path, lambda file: file.write(json.dumps(vars(environment), indent=1).encode()))
         if self.request:
-            self.results.append({"type": "request", "run": self.maker.leases.run, **self.request})
+            self.results.append(
+                {"type": "request", "run": self.maker.leases.run, **self.request, **self._surroundings()}
+            )
             self.request = {}
         line: dict[str, object] = {"type": "attempt", "run": self.maker.leases.run}
         if not outcome:
             outcome = Outcome(unit.key, "", started=datetime.now(UTC).isoformat(timespec="seconds"))
             line |= {"type": "started", "beat": str(self.maker.leases.beat)}
         self.results.append(line | vars(self._entry(unit, outcome)))
+
+    def _surroundings(self) -> dict[str, list[str]]:
+        """The folders and hosts that blind exports leave out."""
+        own = [self.results.path, self.maker.leases.beat.parents[2]]
+        with contextlib.suppress(RequestError):  # no home folder
+            own.append(weights_folder())
+        return surroundings([*own, *(path for unit in self.plan.units.values() for path in unit.paths.values())])
 
     def _entry(self, unit: Unit, outcome: Outcome) -> Attempt:
         from mtbench import __version__

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from mtbench.compute.inference import check_device
 from mtbench.errors import RequestError, close_matches
 from mtbench.hashing import hash_of
+from mtbench.integers import whole
 from mtbench.paths import expand
 from mtbench.plan import Plan
 from mtbench.plan.request import PlanRequest
@@ -18,6 +20,11 @@ from mtbench.registry.registry import Registry
 from mtbench.registry.specs import ExecutorSpec
 from mtbench.stages import STAGES
 from mtbench.store.files import write_whole
+from mtbench.typed import Rule
+
+_MOST = 10**6
+_MAYBE_COUNT = Rule(f"a whole number from 1 to {_MOST}", lambda count: count is None or 1 <= count <= _MOST)
+_MAYBE_AMOUNT = Rule("a finite number above 0", lambda amount: amount is None or 0 < amount < math.inf)
 
 
 @dataclass(frozen=True)
@@ -40,10 +47,10 @@ class RunRequest(PlanRequest):
     out: str | None = None
     device: str | None = None
     executor: str = ""
-    jobs: int | None = None
-    timeout: float | None = None
-    memory_gb: float | None = None
-    batch_size: int = 8
+    jobs: Annotated[int | None, _MAYBE_COUNT] = None
+    timeout: Annotated[float | None, _MAYBE_AMOUNT] = None
+    memory_gb: Annotated[float | None, _MAYBE_AMOUNT] = None
+    batch_size: Annotated[int, whole(1, _MOST)] = 8
     fresh: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     rerun: tuple[str, ...] = ()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from mtbench.errors import RequestError, SuiteError, close_matches
+from mtbench.errors import RequestError, SuiteError, close_matches, shorten
 from mtbench.integers import LARGEST, Seed, check_seed, check_whole, too_large, whole
 from mtbench.paths import expand
 from mtbench.registry.params import parse_call
@@ -19,6 +18,7 @@ from mtbench.registry.registry import Registry
 from mtbench.registry.specs import SuiteSpec
 from mtbench.registry.tomltext import Lines, override
 from mtbench.stages.table import SPLIT_WAYS, SplitOptions, SplitWay
+from mtbench.toml import parse, read_text
 from mtbench.typed import Rule, Wording, read
 
 ProtocolName = Literal["segment-translated", "train-on-translated"]
@@ -27,6 +27,21 @@ Precision = Annotated[Literal["fp32", "tf32", "bf16"], Rule(what="precision is {
 Seeds = Annotated[
     tuple[Annotated[int, whole(0, name="a seed of 'seeds'")], ...], Rule("a list of whole numbers, at least one", bool)
 ]
+
+LONGEST_NAME = 100
+_NAME = Rule(
+    f"one line of at most {LONGEST_NAME} visible characters",
+    lambda name: len(name) <= LONGEST_NAME and (name.isprintable() or not name),
+    "'name' is {value!r}",
+    of_type=False,
+)
+_FOLDER_NAME = Rule(
+    "a name that a folder can have: no / or \\, and no dot or space at its beginning",
+    lambda name: re.match(r"[^\s./\\][^/\\]*\Z", name) and len(name.encode("utf-8", "replace")) <= 200,
+    "'name' is {value!r}",
+    of_type=False,
+)
+"""The name of a suite is that of its results' folder, inside mtbench-results."""
 
 _SECTIONS = ("datasets", "translators", "segmenters", "metrics")
 _NEEDS = ("datasets", "translators", "metrics")
@@ -58,8 +73,8 @@ class Entry:
         root, split, note: of a dataset.
     """
 
-    name: Annotated[str, str]
-    plugin: Annotated[str, str]
+    name: Annotated[str, str, _NAME]
+    plugin: Annotated[str, str, _NAME]
     params: Annotated[Mapping[str, Any], Rule("params.NAME = VALUE", what="'params' must be a table")] = field(
         default_factory=dict
     )
@@ -93,7 +108,7 @@ class Suite:
         trusted: whether the suite file may name programs (``--trust-suite``).
     """
 
-    name: str
+    name: Annotated[str, _NAME, _FOLDER_NAME]
     folder: Path
     datasets: tuple[Entry, ...]
     translators: tuple[Entry, ...]
@@ -192,34 +207,27 @@ def load_suite(name: str, registry: Registry, settings: Sequence[str] = (), *, n
         SuiteError: the file is not a valid suite; the text names the key and the line.
     """
     path = expand(name)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise RequestError(f"{name} is a folder", expected="a suite file (.toml) or the name of a registered suite")
     if path.suffix != ".toml" and name in registry.names("suite"):
         package, _, inside = registry.get(SuiteSpec, name).spec.resource.partition(":")
         with resources.as_file(resources.files(package) / inside) as file:
             return parse_suite(file.read_text(encoding="utf-8"), name, file.parent, settings, needs=needs)
-    if not path.is_file():
+    if not os.path.lexists(path):
         names = registry.names("suite")
         raise RequestError(
-            f"there is no suite '{name}'",
+            f"there is no suite '{shorten(name)}'",
             matches=close_matches(name, names),
             expected="a suite file (.toml)" + (f" or one of {', '.join(names)}" if names else ""),
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"the file cannot be read: {error}", where=name) from error
-    return parse_suite(text, name, path.resolve().parent, settings, needs=needs)
+    return parse_suite(read_text(path, name, SuiteError), name, path.resolve().parent, settings, needs=needs)
 
 
 def parse_suite(
     text: str, where: str, folder: Path, settings: Sequence[str] = (), *, needs: Sequence[str] = _NEEDS
 ) -> Suite:
     """Check the text of a suite file. ``where`` names it in messages; see :func:`load_suite`."""
-    try:
-        raw = tomllib.loads(text)
-    except ValueError as error:  # of a number of thousands of digits it is no TOMLDecodeError
-        raise SuiteError(f"this is not valid TOML: {error}", where=where) from error
+    raw = parse(text, where, SuiteError)
     for setting in settings:
         override(raw, setting)
     lines = Lines(text, where)
@@ -298,4 +306,9 @@ def _split(value: object, where: str) -> SplitOptions:
     wording = Wording(SuiteError, f"split by {by} has no setting '{{name}}'", "split setting '{name}' is {value!r}")
     defaults = SPLIT_WAYS[by]
     settings = {**defaults, **{key: setting for key, setting in table.items() if key != "by"}}
-    return read(SplitOptions, settings, wording, lambda key: where, defaults, by=by)
+    options = read(SplitOptions, settings, wording, lambda key: where, defaults, by=by)
+    parts = {name: getattr(options, name) for name in ("validation", "test") if name in defaults}
+    if sum(parts.values()) >= 1:
+        what = " and ".join(f"{name} = {part}" for name, part in parts.items()) + " leave nothing to train on"
+        raise SuiteError(f"split: {what}", where=where, expected="fractions that add up to less than 1")
+    return options

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import Any
 
 from mtbench.errors import RequestError
+from mtbench.toml import parse
 
 
 def override(raw: dict[str, Any], setting: str) -> None:
@@ -19,8 +19,8 @@ def override(raw: dict[str, Any], setting: str) -> None:
     if not equals:
         raise RequestError(f"--set {setting}", expected="--set key=value")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except ValueError:  # of a number of thousands of digits it is no TOMLDecodeError
+        value = parse(f"value = {text}", "--set")["value"]
+    except RequestError:
         value = text
     parts = key.strip().split(".")
     if len(parts) == 1:

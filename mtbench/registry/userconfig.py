@@ -7,7 +7,6 @@ beside a suite, since a suite that somebody sent could bring one along.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import RequestError, close_matches
-from mtbench.paths import config_folder, expand
+from mtbench.paths import config_folder, expand, refuse_if_others_write
 from mtbench.registry.tomltext import Lines
+from mtbench.toml import parse, read_text
 from mtbench.typed import Wording
 
 NAME = "mtbench.toml"
@@ -97,14 +97,14 @@ class UserConfig:
     @cached_property
     def _text(self) -> str:
         try:
-            if self.path.is_file():
-                return self.path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RequestError(f"the file cannot be read: {error}", where=str(self.path)) from error
+            path = self.path
         except RequestError:
             if self._location:
                 raise
             return ""  # no home folder, so no configuration
+        if os.path.lexists(path):
+            refuse_if_others_write(path)
+            return read_text(path)
         if self._location:
             how = "--config" if self.file else VARIABLE
             raise RequestError(f"there is no file {self.path}", where=how, expected="your own mtbench.toml")
@@ -112,10 +112,7 @@ class UserConfig:
 
     @cached_property
     def _tables(self) -> dict[str, Any]:
-        try:
-            return tomllib.loads(self._text)
-        except ValueError as error:  # of a number of thousands of digits it is no TOMLDecodeError
-            raise RequestError(f"this is not valid TOML: {error}", where=str(self.path)) from error
+        return parse(self._text, str(self.path))
 
     @cached_property
     def _lines(self) -> Lines:

@@ -56,7 +56,7 @@ def write_report(
     """
     from mtbench.report.content import report
 
-    result, evidence = _open(results, store, datasets, rows, columns, rename)
+    result, evidence = _open(results, store, datasets, rows, columns, rename, with_provenance)
     _check_slices(result, slices)
     table = _table(result, rule, title, "interval")
     page = report(result, table, evidence, title=title, with_provenance=with_provenance, slices=slices)
@@ -118,8 +118,9 @@ def _open(
     rows: Sequence[str],
     columns: Sequence[str],
     rename: Mapping[str, str] | None,
+    private: bool = False,
 ) -> tuple[Result, Evidence]:
-    result = Result(os.fspath(results), rows=rows, datasets=datasets, columns=columns, rename=rename)
+    result = Result(os.fspath(results), rows=rows, datasets=datasets, columns=columns, rename=rename, private=private)
     return result, Evidence(result.attempts, Store(store_folder(store)))
 
 

@@ -77,11 +77,13 @@ class Result:
         datasets: Sequence[str] = (),
         columns: Sequence[str] = (),
         rename: Mapping[str, str] | None = None,
+        private: bool = False,
     ) -> None:
         self.name = results
+        self._private = private
         self.selection: dict[str, Any] = {"rows": rows, "datasets": datasets, "columns": columns}
         self.rename = dict(rename or {})
-        self.scores = load(results)
+        self.scores = load(results, private=private)
         self.averages = gather(self.scores)
         self.layout = TableLayout(self.averages, self.rename, columns, rows, datasets)
         self._places = [
@@ -96,7 +98,7 @@ class Result:
     @cached_property
     def attempts(self) -> list[dict[str, Any]]:
         """Every attempt of every unit, oldest first."""
-        rows: list[dict[str, Any]] = load(self.name, "attempts").to_pylist()
+        rows: list[dict[str, Any]] = load(self.name, "attempts", private=self._private).to_pylist()
         return rows
 
     @property

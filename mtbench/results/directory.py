@@ -16,10 +16,12 @@ import pyarrow as pa
 
 from mtbench.errors import DamagedError, RequestError, StoreError, warn
 from mtbench.hashing import hash_of
+from mtbench.paths import check_folder
+from mtbench.results.blind import blinded, blinding
 from mtbench.results.currency import changes, current_sources, renewal
 from mtbench.results.journal import journal_line, read_journal
 from mtbench.results.published import published_scores
-from mtbench.results.schema import ATTEMPTS, CASES, SCHEMA_VERSION, SCORES, TABLES, conform, table
+from mtbench.results.schema import ATTEMPTS, CASES, SCHEMA_VERSION, SCORES, TABLES, conform, readable, table
 from mtbench.results.tablefile import read_table, write_table
 from mtbench.store.files import (
     TEMPORARY,
@@ -37,12 +39,13 @@ _JOURNAL_ONLY = ("type", "run", "at", "beat", "sum")
 """What only the journal says of an attempt."""
 
 
-def load(results: str | os.PathLike[str], table: str = "scores") -> pa.Table:
+def load(results: str | os.PathLike[str], table: str = "scores", *, private: bool = False) -> pa.Table:
     """A table of a results directory, or of published results (``published:midl2024``).
 
     Args:
         results: a results directory or ``published:NAME``.
         table: "scores", "attempts" or "cases".
+        private: leave the folders and hosts in reasons and notes; see :mod:`mtbench.results.blind`.
 
     Raises:
         RequestError: that is no results directory, or there is no such table.
@@ -53,7 +56,9 @@ def load(results: str | os.PathLike[str], table: str = "scores") -> pa.Table:
     if name.startswith("published:"):
         scores = published_scores(name.partition(":")[2])
         return scores if table == "scores" else TABLES[table].empty_table()
-    return conform(Results.open(Path(name)).table(table), TABLES[table])
+    directory = Results.open(Path(name))
+    content = readable(conform(directory.table(table), TABLES[table]))
+    return content if private or table == "cases" else blinded(content, blinding(directory.records()))
 
 
 @dataclass
@@ -100,8 +105,11 @@ class Results:
         Raises:
             RequestError: the folder holds other things.
         """
-        if path.exists() and not path.is_dir():
-            raise RequestError(f"{path} is a file", expected="a folder for results", remedy="Choose another with --out")
+        try:
+            check_folder(path)
+        except RequestError as error:
+            remedy = "Choose another with --out"
+            raise RequestError(error.what, expected="a folder for results", remedy=remedy) from error
         if not (path / MARKER).exists():
             # A run that was killed over the marker itself has left its temporary file and nothing else.
             if path.exists() and any(not entry.name.startswith(TEMPORARY) for entry in path.iterdir()):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mtbench.errors import RequestError, StoreError, close_matches
 from mtbench.resources import resource_path
 from mtbench.results.schema import SCORES, conform
+from mtbench.toml import parse, read_text
 
 CATALOGUE = "registry.toml"
 
@@ -22,9 +21,9 @@ def published() -> dict[str, str]:
     """
     path = resource_path(CATALOGUE)
     try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("published", {})
+        entries = parse(read_text(path), str(path)).get("published", {})
         return {str(name): str(entry["file"]) for name, entry in sorted(entries.items())}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (RequestError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"the catalogue of published results cannot be read: {error}",
             where=str(path),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import pyarrow as pa
+
+from mtbench.paths import storable
+from mtbench.screen import visible
 
 SCHEMA_VERSION = 3
 
@@ -152,6 +155,18 @@ def conform(data: pa.Table, schema: pa.Schema) -> pa.Table:
     return data.select(schema.names)
 
 
+def readable(data: pa.Table) -> pa.Table:
+    """A table without control characters in its texts: they are other people's, and terminals obey them."""
+    for index, name in enumerate(data.column_names):
+        column = data.column(index)
+        if pa.types.is_string(column.type):
+            texts = column.unique().to_pylist()
+            if any(text and not text.isprintable() and visible(text) != text for text in texts):
+                values = [text and visible(text) for text in column.to_pylist()]
+                data = data.set_column(index, name, pa.array(values, column.type))
+    return data
+
+
 def table(rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> pa.Table:
     """Rows as a table of that schema; missing columns are null, unknown ones an error.
 
@@ -165,7 +180,12 @@ def table(rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> pa.Table:
         unknown = row.keys() - allowed
         if unknown:
             raise KeyError(f"no such column: {', '.join(sorted(unknown))}")
-    return pa.table(
-        {name: pa.array([row.get(name) for row in records], schema.field(name).type) for name in names},
-        schema=schema,
-    )
+    return pa.table({name: _column(records, schema.field(name)) for name in names}, schema=schema)
+
+
+def _column(records: Sequence[Mapping[str, object]], field: pa.Field) -> pa.Array:
+    values = [record.get(field.name) for record in records]
+    try:
+        return pa.array(values, field.type)
+    except UnicodeEncodeError:
+        return pa.array([storable(value) if isinstance(value, str) else value for value in values], field.type)

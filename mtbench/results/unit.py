@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,24 @@ def _command(
     for option, values in _narrowing_options(rows).items():
         if option not in options:
             options += [word for value in values for word in (option, value)]
+    risky = [option for option in options if option in ("--plugin", "--trust-suite", "--config")]
+    if risky:
+        programs = [value for option, value in pairwise(options) if option == "--plugin"]
+        remarks.append(_warning("--plugin" in risky, programs, "--trust-suite" in risky))
     words = ["mtbench", "run", suite, *options, "--rerun", key[:12], "--out", str(path)]
     return shlex.join(words), tuple(remarks)
+
+
+def _warning(plugins: bool, programs: list[str], trusts: bool) -> str:
+    parts = []
+    if plugins:
+        parts.append(f"loads code ({', '.join(programs)})")
+    if trusts:
+        parts.append("lets the suite run programs (--trust-suite)")
+    return (
+        f"Careful: the command {' and '.join(parts) or 'reads a configuration'}, as whoever made these results says. "
+        "Run it only if you trust them and have looked at what it names."
+    )
 
 
 def _narrowing_options(rows: list[dict[str, Any]]) -> dict[str, list[str]]:

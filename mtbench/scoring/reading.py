@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtbench import patterns
 from mtbench.data import WHITE, ImageSet, Slice, Task
 from mtbench.errors import DataError, RequestError
 from mtbench.formats import PLANES, SUFFIXES, Frame, Geometry, images_below, read, read_mask, stem
@@ -59,9 +59,9 @@ class ReadOptions:
                 f"the window {self.window} is empty or without end", expected="LOW,HIGH, finite, LOW below HIGH"
             )
         try:
-            groups = re.compile(self.patient).groups if self.patient else 1
-        except re.error as error:
-            raise RequestError(f"the patient pattern is no regular expression: {error}") from error
+            groups = patterns.check(self.patient) if self.patient else 1
+        except ValueError as error:
+            raise RequestError(f"the patient pattern {str(self.patient)[:100]!r} cannot be used: {error}") from error
         if groups != 1:
             raise RequestError(f"the patient pattern has {groups} groups", expected="one, as in '(P\\d+)_'")
 
@@ -236,7 +236,7 @@ def _slices(path: Path, base: Path, reading: ReadOptions, mask: bool) -> _Stack:
     spacing, thickness = volume.in_plane(plane)
     patient = ""
     if reading.patient:
-        match = re.search(reading.patient, relative.as_posix())
+        match = patterns.search(reading.patient, relative.as_posix())
         if match is None:
             raise DataError(f"the patient pattern '{reading.patient}' does not match its path", where=str(path))
         patient = match[1]

@@ -5,13 +5,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mtbench.paths import cache_folder, expand
+from mtbench.errors import RequestError
+from mtbench.paths import cache_folder, check_folder, expand
 
 
 def store_folder(folder: str | os.PathLike[str] | None = None) -> Path:
-    """The artefact store: ``folder``, else ``MTBENCH_STORE``, else below the user's cache folder."""
+    """The artefact store: ``folder``, else ``MTBENCH_STORE``, else below the user's cache folder.
+
+    Raises:
+        RequestError: it can be no folder: a file is in its place, or a name is too long.
+    """
     folder = folder or os.environ.get("MTBENCH_STORE")
-    return expand(folder).resolve() if folder else cache_folder() / "store"
+    place = expand(folder).resolve() if folder else cache_folder() / "store"
+    try:
+        check_folder(place)
+    except RequestError as error:
+        remedy = "Choose another folder with --store or MTBENCH_STORE"
+        raise RequestError(error.what, where="the store", expected=error.expected, remedy=remedy) from error
+    return place
 
 
 def weights_folder() -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mtbench.errors import DataError, RequestError, silent
 from mtbench.hashing import hash_of
-from mtbench.paths import cache_folder
+from mtbench.paths import cache_folder, storable
 from mtbench.store.files import FileState, sha256_of
 
 _READERS = 8
@@ -64,7 +64,7 @@ class Hashes:
 
     def remember(self, digests: Mapping[str, tuple[FileState, str]]) -> None:
         """Keep hashes that somebody else has made: by path, state and sha256 of a file."""
-        rows = [(path, str(state), digest) for path, (state, digest) in digests.items()]
+        rows = [(storable(path), str(state), digest) for path, (state, digest) in digests.items()]
         try:
             if self._db is not None:
                 self._db.execute("BEGIN")
@@ -160,7 +160,7 @@ class Hashes:
         self._open()
 
     def _lookup(self, path: Path, state: FileState) -> str | None:
-        rows = self._do("SELECT sha256 FROM files WHERE path = ? AND state = ?", str(path), str(state))
+        rows = self._do("SELECT sha256 FROM files WHERE path = ? AND state = ?", storable(str(path)), str(state))
         return str(rows[0][0]) if rows else None
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mtbench.data import Slice
+from mtbench.paths import storable
 
 SLICE_FIELDS = tuple(f.name for f in fields(Slice))
 _PAIR = pa.list_(pa.float64())
@@ -77,7 +78,11 @@ def content_of(array: Any) -> str:
 
 def write_records(file: pq.ParquetWriter, records: list[Record]) -> None:
     """Append records to an index of the schema ``INDEX``, and forget them."""
-    rows = [{**asdict(record), "image_sha256": image, "mask_sha256": mask} for record, image, mask in records]
+    rows = [
+        {name: storable(value) if isinstance(value, str) else value for name, value in asdict(record).items()}
+        | {"image_sha256": image, "mask_sha256": mask}
+        for record, image, mask in records
+    ]
     file.write_table(pa.Table.from_pylist(rows, schema=INDEX))
     records.clear()
 

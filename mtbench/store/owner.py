@@ -8,6 +8,8 @@ import socket
 from functools import cache
 from pathlib import Path
 
+_PROC = "/proc"
+
 
 def owner() -> str:
     """This process: machine, boot, process namespace, process id and start time, joined by dots."""
@@ -28,23 +30,29 @@ def is_gone(name: str) -> bool:
         return True
     if space != here[2] or not pid.isdigit():
         return False
-    return _start_time(int(pid)) != start
+    seen = _start_time(int(pid))
+    # "0": somebody has that number, and nobody knows whether it is the same process. Its heartbeat tells.
+    return not seen or (seen != start and "0" not in (seen, start))
 
 
 @cache
 def _place() -> tuple[str, str, str]:
     machine = hashlib.sha256(f"{socket.gethostname()} {_read('/etc/machine-id')}".encode()).hexdigest()[:10]
-    boot = _read("/proc/sys/kernel/random/boot_id").replace("-", "")[:8] or "0"
+    boot = _read(f"{_PROC}/sys/kernel/random/boot_id").replace("-", "")[:8] or "0"
     try:
-        space = str(os.stat("/proc/self/ns/pid").st_ino)
+        space = str(os.stat(f"{_PROC}/self/ns/pid").st_ino)
     except OSError:
         space = "0"
     return machine, boot, space
 
 
 def _start_time(pid: int) -> str:
-    """When the process started, in ticks since boot; "0" where only its life can be known, "" if it has none."""
-    text = _read(f"/proc/{pid}/stat")
+    """When the process started, in ticks since boot; "" if there is no such process, "0" where that is all known.
+
+    Where other people's processes are hidden (``hidepid``, on shared login nodes) /proc says as much of them as of a
+    process that has ended; the kernel still tells who exists.
+    """
+    text = _read(f"{_PROC}/{pid}/stat")
     if text:
         # The command's name, in brackets, may hold anything; what follows is state, parent, ...: start time is 22nd.
         fields = text.rpartition(")")[2].split()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from mtbench.data import Slice, encode
 from mtbench.errors import DataError, RequestError
 from mtbench.formats import PLANES, Cut, Frame, Geometry, Plane, Volume
 from mtbench.formats.cutting import Window, is_window
+from mtbench.formats.limits import IMAGE, limit
 from mtbench.registry.contracts import VolumeCutting
 from mtbench.registry.registry import Registry
 from mtbench.registry.specs import DatasetSpec
@@ -39,6 +41,11 @@ class CutOptions:
     def __post_init__(self) -> None:
         if self.plane is not None and self.plane not in PLANES:
             raise RequestError(f"there is no plane '{self.plane}'", expected="one of " + ", ".join(PLANES))
+        if self.size is not None and not 1 <= self.size**2 <= limit(IMAGE):
+            raise RequestError(
+                f"slices of {self.size} x {self.size} are too large",
+                expected=f"a size from 1 to {math.isqrt(limit(IMAGE))} ({IMAGE} raises it)",
+            )
         for name, pair in (("window", self.window), ("percentiles", self.percentiles)):
             check_window(name, pair)
         if self.window and self.percentiles:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
+from mtbench import patterns
 from mtbench.errors import ParamError, close_matches
 from mtbench.formats.cutting import is_window
 from mtbench.typed import MismatchError, Rule, Wording, read
@@ -39,9 +39,9 @@ def _file(value: Any) -> Any:
 
 def _expression(value: Any) -> str:
     try:
-        groups = re.compile(str(value)).groups
-    except re.error as error:
-        raise MismatchError(what=f"'patient' is no regular expression: {error}") from error
+        groups = patterns.check(str(value))
+    except ValueError as error:
+        raise MismatchError(what=f"'patient' is no regular expression that can be used: {error}") from error
     if value and groups < 1:
         raise MismatchError("brackets around the patient's part, like '(\\d+)_z'", f"'patient' has no group: {value}")
     return str(value)

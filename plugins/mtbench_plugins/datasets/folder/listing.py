@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtbench import patterns
 from mtbench.errors import DataError, close_matches
 from mtbench.formats import SUFFIXES, entries_below, images_below, is_series, once, stem, suffix
 from mtbench.formats.walking import in_words, is_other
@@ -221,7 +222,7 @@ def _same_name(first: Path, second: Path, name: str, root: Path) -> None:
 def _patient(relative: str, domain: DomainConfig) -> str:
     if not domain.patient:
         return ""
-    match = re.search(domain.patient, relative)
+    match = patterns.search(domain.patient, relative)
     if not match or not match[1]:
         raise DataError(
             f"'{domain.patient}' finds no patient in this path",

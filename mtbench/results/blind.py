@@ -1,0 +1,107 @@
+"""Texts of a results directory without what says who made it and where: for tables that go into a blind review.
+
+A run knows the folders it works in, the data's and the user's, and its machine's name; it writes them into its journal
+beside the request. They are replaced by name, for no pattern tells where a path with spaces ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+import pyarrow as pa
+
+SIGN = "…"
+TEXTS = ("task_note", "translator_note", "without_interval", "note", "stale", "reason", "log")
+"""Columns of sentences: names, parameters and caveats are what their plugins say."""
+_URL = re.compile(r"\b(?!file:)([A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"`,;()\[\]<>]*[^\s'\"`,;()\[\]<>.:]")
+_ACCOUNT = re.compile(r"(?<![\w.+-])[\w.+-]+@[A-Za-z][\w.-]*\w(?::(?=[\w~/]))?")
+_ADDRESS = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]\d)(?::\d+)?")
+_BELOW = r"(?P<below>(?:[/\\](?:[^/\\:'\"`,;()\[\]\n ]| (?![/\\]))*)*)"
+_COMMON = {"", "/", "localhost", "localhost.localdomain"}
+
+
+def surroundings(paths: Iterable[str | os.PathLike[str]]) -> dict[str, list[str]]:
+    """What a run knows of where it runs, for its journal.
+
+    Args:
+        paths: files and folders that the run uses.
+
+    Returns:
+        ``places``: those, and the folders of this process and its user; ``hosts``: the names of this machine.
+    """
+    everything = [*paths, os.path.expanduser("~"), sys.prefix, Path(__file__).parents[2]]
+    for folder in (os.getcwd, tempfile.gettempdir):
+        with contextlib.suppress(OSError):  # it was deleted, or is full
+            everything.append(folder())
+    places = {form for path in everything for form in (os.path.abspath(path), os.path.realpath(path))}
+    variables = ("HOSTNAME", "SLURMD_NODENAME", "SLURM_SUBMIT_HOST", "SLURM_CLUSTER_NAME")
+    hosts = {socket.gethostname(), *(os.environ.get(name, "") for name in variables)}
+    return {"places": sorted(places - _COMMON), "hosts": sorted(hosts - _COMMON)}
+
+
+def blinding(records: Iterable[Mapping[str, Any]]) -> Callable[[str], str]:
+    """What takes the places and hosts out of a text that a journal's runs knew, and URLs, accounts and addresses."""
+    places: set[str] = set()
+    hosts: set[str] = set()
+    for record in records:
+        kind = record.get("type")
+        if kind == "request":
+            places.update(_texts(record.get("places")))
+            hosts.update(_texts(record.get("hosts")))
+            places.update(text for text in (record.get("suite"), record.get("out")) if isinstance(text, str))
+            places.update(_texts(record.get("options")))
+        elif kind in ("attempt", "started"):
+            hosts.update(_texts([record.get("host")]))
+            beat = record.get("beat")
+            if isinstance(beat, str) and len(PurePath(beat).parts) > 3:
+                places.add(str(PurePath(beat).parents[2]))  # the store
+    return _replacing({place for place in places if PurePath(place).is_absolute()} - _COMMON, hosts - _COMMON)
+
+
+def blinded(table: pa.Table, blind: Callable[[str], str]) -> pa.Table:
+    """A table whose columns of sentences went through ``blind``."""
+    for name in TEXTS:
+        if name in table.column_names:
+            column = table.column(name)
+            texts = {text: blind(text) for text in column.unique().to_pylist() if text}
+            if any(text != other for text, other in texts.items()):
+                values = [texts.get(text, text) for text in column.to_pylist()]
+                table = table.set_column(table.column_names.index(name), name, pa.array(values, column.type))
+    return table
+
+
+def _texts(value: object) -> list[str]:
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list | tuple) else []
+
+
+def _replacing(places: set[str], hosts: set[str]) -> Callable[[str], str]:
+    names = {name for host in hosts for name in (host, host.partition(".")[0]) if len(name) > 1}
+    path = _any(places, rf"(?<![\w.-])(?:{{}}){_BELOW}(?![\w-])")
+    host = _any(names, r"(?<![\w.-])(?:{})(?:\.\w[\w.-]*)?(?![\w-])")
+
+    def blind(text: str) -> str:
+        text = path.sub(_name, text) if path else text
+        for pattern, by in ((_URL, rf"\1{SIGN}"), (_ACCOUNT, SIGN), (_ADDRESS, SIGN), (host, SIGN)):
+            text = pattern.sub(by, text) if pattern else text
+        return text
+
+    return blind
+
+
+def _any(texts: set[str], template: str) -> re.Pattern[str] | None:
+    longest_first = sorted((text.rstrip("/\\") for text in texts), key=len, reverse=True)
+    return re.compile(template.format("|".join(map(re.escape, longest_first)))) if texts else None
+
+
+def _name(match: re.Match[str]) -> str:
+    """A file's own name is left, with the words behind it; of a folder nothing is."""
+    last = re.split(r"[/\\]", match[0])[-1]
+    return f"{SIGN}/{last}" if match["below"] or "." in last else SIGN

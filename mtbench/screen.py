@@ -1,0 +1,135 @@
+"""The one way to the terminal: whatever its encoding and width, and whoever wrote the text that goes there.
+
+Names and reasons may come from other people's suites, results and files. A control character in them could clear the
+screen, hide lines or set a title, so it is shown as a sign of its own.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import io
+import json
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+import click
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import Measurement
+from rich.segment import Segment
+from rich.table import Table
+
+UNSAFE = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+"""Characters that a terminal obeys in place of showing them: control characters, and those that turn text around."""
+_UNSAFE = re.compile(UNSAFE + r"|\r(?!\n)")
+_UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_PLAIN = {
+    "●": "*", "○": "o", "◌": ".", "•": "*", "†": "+", "–": "-", "—": "-", "−": "-", "→": "->", "←": "<-", "↑": "^",
+    "↓": "v", "×": "x", "·": ".", "±": "+-", "≤": "<=", "≥": ">=", "≈": "~", "…": "...", "“": '"', "”": '"', "‘": "'",
+    "’": "'", "\ufffd": "?", "˒": ",",
+}  # fmt: skip
+"""What stands for a sign that the output's encoding lacks."""
+_HANDLER = "mtbench.plain"
+_SHORT = 12
+
+
+def visible(text: str) -> str:
+    """``text`` with a sign in place of each control character; line ends and tabs stay."""
+    return _UNSAFE.sub(_sign, text)
+
+
+def one_line(text: str) -> str:
+    """A name as one line of visible text."""
+    return visible(" ".join(re.split(r"[\n\t]+", text)))
+
+
+def _sign(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return chr(0x2400 + code) if code < 32 else "␡" if code == 127 else "\ufffd"
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_plain_character, error.object[error.start : error.end])), error.end
+
+
+def _plain_character(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if 0x2400 <= code <= 0x2420:
+        return "^" + chr(code - 0x2400 + 64)
+    decomposed = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return _PLAIN.get(character) or decomposed or character.encode("ascii", "backslashreplace").decode()
+
+
+codecs.register_error(_HANDLER, _plain)
+
+
+def prepare_streams() -> None:
+    """Have standard output and error write every character, as something like it where their encoding lacks it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "backslashreplace"):
+            with contextlib.suppress(OSError, ValueError):
+                stream.reconfigure(errors=_HANDLER)
+
+
+class Screen(Console):
+    """A console of rich's for everything that mtbench shows; takes its arguments.
+
+    No control character passes that is not rich's own, and no table is cut: a terminal that is too narrow for the
+    words of a table breaks its lines, and every number stays whole.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        prepare_streams()
+        super().__init__(*args, **kwargs)
+
+    def print(self, *objects: Any, **kwargs: Any) -> None:
+        """As :meth:`rich.console.Console.print`."""
+        for table in objects:
+            if isinstance(table, Table):
+                _keep_words(table, self)
+                kwargs["crop"] = False
+        super().print(*objects, **kwargs)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As :meth:`rich.console.Console.render`, with control characters as signs."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and not segment.text.isprintable():
+                segment = Segment(visible(segment.text), segment.style)
+            yield segment
+
+
+def _keep_words(table: Table, console: Console) -> None:
+    """Give every column of numbers the width of its longest word, and the others some width."""
+    options = console.options.update(width=10_000)
+    for column in table.columns:
+        head = Measurement.get(console, options, column.header).minimum
+        longest = max((Measurement.get(console, options, cell).minimum for cell in column.cells), default=1)
+        numbers = column.justify in ("right", "center")
+        column.min_width = max(longest if numbers else min(longest, _SHORT), min(head, _SHORT))
+        if not column.no_wrap:
+            column.overflow = "fold"
+
+
+def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print a text as it is, control characters as signs."""
+    click.echo(visible(str(text)), err=err, nl=nl)
+
+
+def echo_json(value: object, *, readable: bool = False) -> None:
+    """Print JSON.
+
+    Args:
+        value: what :mod:`json` can write; of anything else its text.
+        readable: write letters beyond ASCII as they are, where the output has them.
+    """
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf8sig")
+    text = json.dumps(value, ensure_ascii=not (readable and utf8), indent=1, default=str)
+    text = _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    click.echo(re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text))
