@@ -8,8 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
+from rich.cells import cell_len
+from rich.markup import escape, render
 from rich.table import Table
+from rich.text import Text
 
 from mtbench.cli.options import plugin_options, suite_options
 from mtbench.engine.maker import states
@@ -23,6 +25,7 @@ from mtbench.store.folders import store_folder
 if TYPE_CHECKING:
     from mtbench.plan import Plan, Row
 
+_LONG = 200
 _MARK = {"cached": "[green]●[/]", "to do": "○", "pending": "[yellow]◌[/]", "skipped": "[dim]–[/]"}
 
 
@@ -113,7 +116,29 @@ def _matrix(plan: Plan, status: dict[str, str], console: Any) -> None:
         for subject, cells in cells_of.items():
             table.add_row(subject, *(cells.get(name, "") for name in names))
         console.print()
-        console.print(table)
+        if len(cells_of) > _LONG:
+            _print_long(title, names, cells_of, console)
+        else:
+            console.print(table)
+
+
+def _print_long(title: str, names: list[str], cells_of: dict[str, dict[str, str]], console: Screen) -> None:
+    """A matrix of thousands of lines; rich takes a millisecond to lay one of them out."""
+    heads = [render(name).plain for name in names]
+    first = max(cell_len(render(subject).plain) for subject in cells_of)
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    console.print(Text(" " * (first + 2) + "  ".join(heads)), soft_wrap=True)
+    lines = []
+    for subject, cells in cells_of.items():
+        line = render(subject)
+        line.append(" " * (first + 2 - line.cell_len))
+        for name, head in zip(names, heads, strict=True):
+            mark = render(cells.get(name, "")) if cells.get(name) else Text(" ")
+            left, right = divmod(cell_len(head) - 1, 2)
+            line.append(" " * left).append_text(mark).append(" " * (left + right + 2))
+        line.rstrip()
+        lines.append(line)
+    console.print(Text("\n").join(lines), soft_wrap=True)
 
 
 def _column(row: Row) -> str:

@@ -34,7 +34,7 @@ from mtbench.registry.registry import Registry
 from mtbench.stages.table import STAGES
 from mtbench.stages.work import Work
 from mtbench.store.artefacts import Artefact, Store
-from mtbench.store.files import temporary_prefix
+from mtbench.store.files import telling, temporary_prefix
 from mtbench.store.hashes import Hashes
 from mtbench.store.leases import confirm
 
@@ -158,7 +158,8 @@ def _run(
             "its code has changed since this process imported it", where=registration.blame, remedy="Restart Python"
         )
     unfinished = store.root / "partial" / job.address
-    scratch = Path(tempfile.mkdtemp(prefix=temporary_prefix()))
+    with telling(Path(tempfile.gettempdir())):
+        scratch = Path(tempfile.mkdtemp(prefix=temporary_prefix()))
     context = Context(
         task=unit.task,
         params=unit.params,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
@@ -82,10 +82,11 @@ def _check_and_prune(plan: Plan) -> None:
 
 @dataclass(frozen=True)
 class _Judge:
-    """A metric, what it reads, and the columns that say which."""
+    """A metric, what it reads, the networks of the features among that, and the columns that say which."""
 
     metric: Choice[MetricSpec]
     needs: Needs
+    extractors: Sequence[Choice[ExtractorSpec]]
     columns: Mapping[str, object]
 
 
@@ -111,9 +112,12 @@ def _judge(metric: Choice[MetricSpec], suite: Suite, registry: Registry) -> _Jud
     spec, ask = metric.spec, metric.registration.ask
     needs = ask(spec.needs_for, metric.params)
     caveats: dict[str, str] = {}
+    extractors: list[Choice[ExtractorSpec]] = []
     for need in needs:
         if not isinstance(need, str):
-            extractor = registry.get(ExtractorSpec, need.extractor).spec
+            entry = Entry(need.extractor, need.extractor, need.params)
+            extractors += choices(ExtractorSpec, (entry,), suite, registry)
+            extractor = extractors[-1].spec
             caveats[extractor.name] = extractor.caveat
             for array in sorted(set(need.arrays) - set(extractor.arrays)):
                 raise SuiteError(
@@ -138,7 +142,7 @@ def _judge(metric: Choice[MetricSpec], suite: Suite, registry: Registry) -> _Jud
         "decimals": spec.decimals,
         "caveat": "; ".join(sorted(set(caveats.values()) - {""})),
     }
-    return _Judge(metric, needs, columns)
+    return _Judge(metric, needs, extractors, columns)
 
 
 def _rows(
@@ -182,8 +186,7 @@ def _row(
         if not isinstance(need, str):
             images = subject.images if need.of == "candidate" else Images("target test slices", TARGET_TEST)
             role = f"{need.of}_features_{len(features)}"
-            entry = Entry(need.extractor, need.extractor, need.params)
-            (extractor,) = choices(ExtractorSpec, (entry,), suite, builder.registry)
+            extractor = judge.extractors[len(features)]
             inputs[role] = builder.look("extract", extractor, extractor.label, images)
             features.append(FeatureInput(need.of, need.arrays, role))
             continue

@@ -21,8 +21,8 @@ from mtbench import childprocess
 from mtbench.compute.inference import gpu_numbers
 from mtbench.engine.job import Job, Outcome
 from mtbench.engine.unitfile import read_outcome, read_progress, write_job
-from mtbench.errors import MtbenchError
-from mtbench.store.files import temporary_prefix
+from mtbench.errors import DiskFullError, MtbenchError
+from mtbench.store.files import telling, temporary_prefix
 
 if TYPE_CHECKING:
     from mtbench.engine.executor import Session
@@ -82,7 +82,8 @@ class Local:
         self._count += 1
         folder = self._folder / str(self._count)
         scratch = folder / "scratch"
-        scratch.mkdir(parents=True)
+        with telling(folder):
+            scratch.mkdir(parents=True)
         env = {}
         if self._gpus:
             env["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
@@ -135,7 +136,8 @@ class Local:
     def _ensure(self) -> None:
         if self._server is not None:
             return
-        self._folder = Path(tempfile.mkdtemp(prefix=temporary_prefix()))
+        with telling(Path(tempfile.gettempdir())):
+            self._folder = Path(tempfile.mkdtemp(prefix=temporary_prefix()))
         self._control, theirs = socket.socketpair()
         with theirs:
             self._server = subprocess.Popen(
@@ -205,6 +207,10 @@ class Local:
             outcome = read_outcome(running.file)
         except (OSError, ValueError):
             outcome = _without(job, *_reason(job, message), message)
+            if _is_full(self._folder):
+                # It could not say how it ended.
+                what = f"{self._folder}: the disk with the temporary files (TMPDIR) is full"
+                outcome = replace(outcome, status="error", reason=what, error_type=DiskFullError.__name__)
         shutil.rmtree(running.file.parent, ignore_errors=True)
         if message["output"]:
             outcome = replace(outcome, log="\n".join(filter(None, (outcome.log, "It printed:", message["output"]))))
@@ -240,6 +246,13 @@ def _without(job: Job, status: str, reason: str, message: dict[str, Any]) -> Out
         peak_memory_mb=message.get("memory_mb"),
         device=job.device,
     )
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < 2**16
+    except OSError:
+        return False
 
 
 def _cores() -> set[int]:
