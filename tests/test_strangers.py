@@ -1,4 +1,4 @@
-"""What comes from strangers, and odd surroundings: names, TOML, expressions, terminals, blind tables, hidden processes."""
+"""What comes from strangers, and odd surroundings: names, TOML, terminals, blind tables, hidden processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from rich.table import Table
-from toys import SUITE, toy_suite
+from toys import toy_suite
 
 from mtbench import patterns
 from mtbench.analysis.columns import anonymise
@@ -91,7 +91,7 @@ def test_only_files_are_read_as_toml(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("expression", [r"(a+)+$", r"(\d+)+x", r"(a|aa)+$", r"(x*)*y", "(" * 3000, "(["])
 def test_an_expression_that_explodes_is_refused(expression: str) -> None:
-    with pytest.raises(ValueError, match="end|characters|unterminated|missing"):
+    with pytest.raises(ValueError, match=r"end|characters|unterminated|missing"):
         patterns.check(expression)
 
 
@@ -229,12 +229,10 @@ def test_paths_that_nobody_named_are_taken_out_too() -> None:
     assert anonymise("'/a b/c d/e f.png' and /x y/z.nii: bad") == "'…/e f.png' and …/z.nii: bad"
 
 
-def test_exports_of_a_failed_run_name_no_place_and_no_host(run: Any, run_cli: Any, tmp_path: Path) -> None:
-    text = toy_suite("threads = 1", translators=("toy-shift", "toy-broken"), metrics=("toy-gap",))
+def test_a_run_writes_down_what_blind_tables_leave_out(run: Any, tmp_path: Path) -> None:
+    text = toy_suite("threads = 1", translators=("toy-shift",), metrics=("toy-gap",))
     secret = tmp_path / "Jane Doe"
-    assert run("--out", secret / "out", suite=text).code in (0, 1, 2)
-    if not (secret / "out").exists():
-        pytest.skip("no such toy")
+    assert run("--out", secret / "out", suite=text).code == 0
     scores = load(secret / "out", private=True)
     note = pa.array([f"{secret}/in put/a.png is torn on {os.uname().nodename}"] * len(scores))
     scores = scores.set_column(scores.column_names.index("note"), "note", note)
@@ -310,4 +308,3 @@ def test_a_plan_of_thousands_of_lines_is_printed_whole(run_cli: Any, toys: Path)
     lines = [line for line in shown.out.splitlines() if line.startswith("toy-shift seed ")]
     assert [line.split()[2] for line in lines] == [str(seed) for seed in range(250)]
     assert len({line.count("◌") for line in lines}) == 1
-    assert SUITE
