@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import threading
@@ -72,7 +73,7 @@ def search(expression: str, text: str) -> re.Match[str] | None:
 @contextmanager
 def _within(seconds: float) -> Iterator[None]:
     """Raise :class:`_TooSlowError` in the block when the time is over; without effect beside the main thread."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+    if not hasattr(os, "fork") or threading.current_thread() is not threading.main_thread():
         yield
         return
 

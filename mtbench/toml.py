@@ -55,8 +55,8 @@ def read_text(path: Path, where: str = "", error: type[RequestError] = RequestEr
         line = content[: wrong.start].count(b"\n") + 1
         remedy = "Save it as UTF-8"
         if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise error("the file is UTF-16", where=where, expected="UTF-8", remedy=remedy) from wrong
-        raise error("the text is not UTF-8", where=f"{where}, line {line}", remedy=remedy) from wrong
+            raise error("the file cannot be read: it is UTF-16", where=where, expected="UTF-8", remedy=remedy) from wrong
+        raise error("the file cannot be read: its text is not UTF-8", where=f"{where}, line {line}", remedy=remedy) from wrong
 
 
 def parse(text: str, where: str, error: type[RequestError] = RequestError) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def parse(text: str, where: str, error: type[RequestError] = RequestError) -> di
         raise error(f"this is not valid TOML: {wrong}", where=where) from wrong
     if tables is None or (_deeper(tables, _DEEPEST)):
         what = f"lists or tables are nested more than {_DEEPEST} deep"
-        raise error(what, where=f"{where}, line {_deepest_line(text)}", expected="tables as docs/suites.md shows them")
+        raise error(what, where=f"{where}, line {_deepest_line(text)}", expected="tables in tables, not deeper")
     return tables
 
 

@@ -132,7 +132,7 @@ def test_every_kind_has_a_contract_that_is_documented() -> None:
 FLOORS = (
     # A room imports from lower floors only, and from itself. A top-level file is a room of its own.
     ("childprocess", "errors", "hashing", "openmp", "rows"),
-    ("paths", "resources", "startup", "typed"),
+    ("paths", "patterns", "resources", "screen", "startup", "toml", "typed"),
     ("data", "integers"),
     ("registry", "store"),
     ("compute", "formats", "results"),

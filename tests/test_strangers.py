@@ -78,7 +78,7 @@ def test_a_byte_order_mark_is_left_out_and_other_encodings_are_named(tmp_path: P
     with pytest.raises(RequestError, match="UTF-16"):
         read_text(file)
     file.write_bytes(b"a = 1\nb = '\xff'")
-    with pytest.raises(RequestError, match="line 2: the text is not UTF-8"):
+    with pytest.raises(RequestError, match="line 2: the file cannot be read: its text is not UTF-8"):
         read_text(file)
 
 
