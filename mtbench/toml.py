@@ -54,9 +54,10 @@ def read_text(path: Path, where: str = "", error: type[RequestError] = RequestEr
     except UnicodeDecodeError as wrong:
         line = content[: wrong.start].count(b"\n") + 1
         remedy = "Save it as UTF-8"
+        what, place = "the file cannot be read: its text is not UTF-8", f"{where}, line {line}"
         if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise error("the file cannot be read: it is UTF-16", where=where, expected="UTF-8", remedy=remedy) from wrong
-        raise error("the file cannot be read: its text is not UTF-8", where=f"{where}, line {line}", remedy=remedy) from wrong
+            what, place = "the file cannot be read: it is UTF-16", where
+        raise error(what, where=place, expected="UTF-8", remedy=remedy) from wrong
 
 
 def parse(text: str, where: str, error: type[RequestError] = RequestError) -> dict[str, Any]:

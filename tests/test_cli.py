@@ -155,4 +155,4 @@ def test_a_results_folder_that_cannot_be_made(run_cli: Any, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     ran = run_cli("run", "quickstart", "--out", tmp_path / "file" / "out")
     assert ran.code == 2
-    assert "cannot be made: Not a directory. Choose another with --out" in ran.err
+    assert "file is a file. Expected a folder for results. Choose another with --out" in ran.err
