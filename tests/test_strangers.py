@@ -308,3 +308,10 @@ def test_a_plan_of_thousands_of_lines_is_printed_whole(run_cli: Any, toys: Path)
     lines = [line for line in shown.out.splitlines() if line.startswith("toy-shift seed ")]
     assert [line.split()[2] for line in lines] == [str(seed) for seed in range(250)]
     assert len({line.count("◌") for line in lines}) == 1
+
+
+def test_a_device_is_no_split_file(run: Any) -> None:
+    text = toy_suite("threads = 1", translators=("toy-shift",), metrics=("toy-gap",))
+    ran = run("--set", 'datasets.toy.split={by="file", file="/dev/zero"}', suite=text)
+    assert ran.code != 0
+    assert "/dev/zero, which is a device or a pipe" in ran.err

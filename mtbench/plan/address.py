@@ -108,6 +108,12 @@ def raw_files(unit: Unit, registry: Registry) -> Listings:
                 where=f"{unit.kind or unit.stage} '{unit.plugin or unit.name}'",
                 remedy="Correct the path",
             )
+        if not (path.is_file() or path.is_dir()):
+            raise DataError(
+                f"'{name}' names {location}, which is a device or a pipe",
+                where=f"{unit.kind or unit.stage} '{unit.plugin or unit.name}'",
+                expected="a file or a folder",
+            )
         registration = registry.get(DatasetSpec, unit.plugin) if (unit.kind, name) == ("dataset", "root") else None
         plugin = registration.create(unit.arguments) if registration else None
         if registration and isinstance(plugin, FileListing):
