@@ -52,7 +52,7 @@ def test_every_command_of_the_readme_works(workplace: Path) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=900,
+            timeout=1800,
             check=False,
         )
         assert ran.returncode == 0, f"{command}\n{ran.stderr[-3000:]}"
