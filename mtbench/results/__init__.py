@@ -1,1 +1,21 @@
-"""A results directory: its journal, the tables made from it, and what is done with several."""
+"""A results directory: its journal, the tables made from it, and what is done with several.
+
+``Results`` is loaded when it is first used: the plan reads the names of columns here and needs no Arrow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mtbench.results.directory import Results
+
+__all__ = ["Results"]
+
+
+def __getattr__(name: str) -> object:
+    if name != "Results":
+        raise AttributeError(f"module 'mtbench.results' has no attribute {name!r}")
+    from mtbench.results import directory
+
+    return directory.Results
