@@ -51,7 +51,7 @@ def load(tmp_path: Path, toys: Path, old: str, new: str, *settings: str) -> Any:
 
 
 @pytest.mark.parametrize("line", SEEDS)
-@pytest.mark.parametrize("seed", [TOO_LARGE, str(2**200), HUGE, "-1", f"-{2**63}", "true", "1.0", '"1"'])
+@pytest.mark.parametrize("seed", [TOO_LARGE, str(2**200), "-1", f"-{2**63}", "true", "1.0", '"1"'])
 def test_what_cannot_be_a_seed(tmp_path: Path, toys: Path, line: str, seed: str) -> None:
     number = 1 + SUITE[: SUITE.index(line)].count("\n")
     with pytest.raises(SuiteError) as raised:
@@ -75,8 +75,8 @@ def test_what_cannot_be_a_seed(tmp_path: Path, toys: Path, line: str, seed: str)
             f"line 10: 'datasets.params.size' is {TOO_LARGE}. Expected a whole number",
         ),
         ("size = 16", f"size = [16, -{2**63 + 1}]", "line 10: 'datasets.params.size' is -9223372036854775809"),
-        ("size = 16", f"size = {HUGE}", "'datasets.params.size' is a number of more than 100 digits"),
-        ("size = 16", f"size = {5000 * '9'}", "this is not valid TOML"),
+        ("size = 16", f"size = {HUGE}", "a number has 1000 digits or more"),
+        ("size = 16", f"size = {5000 * '9'}", "a number has 1000 digits or more"),
         (
             'by = "seed", seed = 3, test = 0.34',
             'by = "folds", folds = 1000000000',

@@ -27,6 +27,8 @@ from mtbench.registry.registry import Registration
 
 _SUFFIXES = (".py", *machinery.EXTENSION_SUFFIXES)
 _CORE = "mtbench"
+_STANDARD = Path(os.__file__).parent
+"""The folder of the standard library."""
 
 
 def code_identity(registration: Registration[Spec[Any]]) -> str | None:
@@ -173,15 +175,17 @@ def loaded_elsewhere(registration: Registration[Spec[Any]], *, alone: bool) -> d
 
     Args:
         registration: whose.
-        alone: whether no other plugin is loaded in this process; otherwise only what can be reached by following the
-            plugin's import statements counts.
+        alone: whether no other plugin is loaded in this process; helper modules that were imported without an import
+            statement count then, too.
     """
     if registration.plugin.built_in:
         return {}
     own = closure(registration)
     known = _required() | sys.stdlib_module_names | {_CORE, "__main__", "__mp_main__"}
     imports = [_absolute(each, name) for name, path in own.items() for each in _reading(path)[1]]
-    names = sys.modules if alone else _follow(imports, dict(own), lambda top: top not in known)
+    names = set(_follow(imports, dict(own), lambda top: top not in known))
+    if alone:
+        names |= {name for name in list(sys.modules) if _is_helper(name.partition(".")[0])}
     own_files = set(map(str, own.values()))
     modules: dict[str, dict[str, str]] = {}
     for name in sorted(names):
@@ -192,6 +196,12 @@ def loaded_elsewhere(registration: Registration[Spec[Any]], *, alone: bool) -> d
         if os.path.isfile(file):
             modules[name] = {"file": file, "sha256": _reading(Path(file))[0]}
     return modules
+
+
+def _is_helper(top: str) -> bool:
+    """Whether no installer put a top-level module where it is."""
+    roots = _roots(top)
+    return bool(roots) and not any(_is_shared(root) or root == _STANDARD for root in roots)
 
 
 def changed_elsewhere(loaded: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -218,7 +228,9 @@ def _tops(distribution: str) -> frozenset[str]:
 @cache
 def _required() -> frozenset[str]:
     """The top-level modules of all that mtbench requires, and of what that requires."""
-    waiting, names, tops = [_CORE], set[str](), frozenset[str]()
+    waiting, names = [_CORE], set[str]()
+    # An editable checkout's record names no modules, its entry points do.
+    tops = frozenset(entry.module.partition(".")[0] for entry in metadata.distribution(_CORE).entry_points)
     while waiting:
         name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
         if name in names:

@@ -112,7 +112,7 @@ class UserConfig:
 
     @cached_property
     def _tables(self) -> dict[str, Any]:
-        return parse(self._text, str(self.path))
+        return parse(self._text, str(self.path)) if self._text else {}
 
     @cached_property
     def _lines(self) -> Lines:

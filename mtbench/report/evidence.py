@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.data import Slice, decode, encode
-from mtbench.errors import MtbenchError
+from mtbench.errors import DamagedError, MtbenchError
 from mtbench.stages.table import Subset
 from mtbench.stages.work import positions
 from mtbench.store.artefacts import Artefact, Store
@@ -38,10 +38,17 @@ class Evidence:
 
     def of_unit(self, key: str) -> Artefact | None:
         """What a unit last made; ``None`` where it is not in the store, or cannot be read there."""
-        return self._read(self._of_unit.get(key))
+        try:
+            return self._read(self._of_unit.get(key))
+        except DamagedError:
+            return None
 
     def inputs(self, artefact: Artefact) -> dict[str, Artefact]:
-        """What went into an artefact, by role; a role whose artefact has gone is left out."""
+        """What went into an artefact, by role; a role whose artefact has gone is left out.
+
+        Raises:
+            DamagedError: the content of one was altered.
+        """
         keys, digests = artefact.manifest["unit"]["inputs"], artefact.manifest["inputs"]
         artefacts = {}
         for role, digest in digests.items():
@@ -62,6 +69,8 @@ class Evidence:
                         artefact.check(hashes)
                 self._read_before[place] = artefact
             return self._read_before[place]
+        except DamagedError:
+            raise
         except (MtbenchError, OSError):
             return None
 
