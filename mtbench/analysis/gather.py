@@ -105,7 +105,8 @@ def normalise(scores: pa.Table) -> pa.Table:
     for name in OF_DATA:
         table = table.append_column(f"{name} of all", table[name])
         keys = (*BLOCK, *ROW) if name in ROW else (*BLOCK, *COLUMN)
-        among = pc.equal(table["role"], table["role"]) if name in ROW else translated
+        known = pc.not_equal(table[name], "")
+        among = known if name in ROW else pc.and_(known, translated)
         table = _where_it_differs(table, name, [key for key in keys if key not in OF_DATA], among)
     in_table = pc.is_in(table["role"], pa.array(list(ROLES)))
     return table if pc.all(in_table).as_py() else table.filter(in_table)
@@ -115,8 +116,8 @@ def _where_it_differs(table: pa.Table, name: str, keys: Sequence[str], among: pa
     """The table with column ``name`` empty wherever ``among`` the rows of the same ``keys`` there is one value."""
     group, first = combine([table[key] for key in keys])
     value, _ = combine([table[name]])
-    asked = np.asarray(pc.and_(among, pc.not_equal(table[name], "")).to_numpy(zero_copy_only=False))
-    pairs = np.unique(np.stack([group[asked], value[asked]]), axis=1)[0] if asked.any() else np.zeros(0, np.int64)
+    mask = np.asarray(among.to_numpy(zero_copy_only=False))
+    pairs = np.unique(np.stack([group[mask], value[mask]]), axis=1)[0] if mask.any() else np.zeros(0, np.int64)
     several = np.bincount(pairs, minlength=len(first))[group] > 1
     column = pc.if_else(pa.array(several), table[name], "")
     return table.set_column(table.column_names.index(name), name, column)

@@ -95,7 +95,7 @@ def check_device(name: str) -> None:
 
 
 def resolve_device(name: str | None) -> str:
-    """ "cuda:0" where there is one and nobody said otherwise, "cpu" else; ``name`` with its number if one is given.
+    """The device ``name`` with its number; without a name "cuda:0" if there is a GPU, "cpu" otherwise.
 
     Raises:
         RequestError: it is no device, or a GPU that is not here.

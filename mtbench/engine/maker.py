@@ -104,7 +104,7 @@ class Maker:
             return None
         return artefact
 
-    def _mend(self, unit: Unit, where: str) -> Artefact | None:
+    def _get_or_set_aside(self, unit: Unit, where: str) -> Artefact | None:
         """As :meth:`_get`; what is damaged is set aside, so that it is made again.
 
         Raises:
@@ -133,17 +133,18 @@ class Maker:
                 continue
             self._doubted.add(artefact.path.name)
             try:
-                found = self._get(other, artefact.path.name)
+                present = self._get(other, artefact.path.name)
             except DamagedError:
-                found = None
-            if found is None or found.digest != artefact.digest:
+                present = None
+            if present is None or present.digest != artefact.digest:
                 del self.artefacts[key]
                 keys.append(key)
         return keys
 
     def _replaces(self, unit: Unit, manifest: Mapping[str, Any]) -> bool:
         """Whether an artefact differs from what is asked in the plugin's code only."""
-        same = bool(manifest["unit"].get("codeless") == unit.codeless and manifest["files_fingerprint"] == "")
+        codeless, files = manifest["unit"].get("codeless"), manifest["files_fingerprint"]
+        same: bool = (codeless, files) == (unit.codeless, "")
         return same and bool(manifest["contents"] == contents(unit, self.artefacts))
 
     def lease(self, unit: Unit, *, fresh: bool = False) -> Artefact | Lease | None:
@@ -163,7 +164,7 @@ class Maker:
             self.release(unit)
             self.places[unit.key] = place
             # What lies at a provisional address is moved by the holder of its lease and nobody else.
-            if not (fresh or place.provisional) and (artefact := self._mend(unit, place.address)):
+            if not (fresh or place.provisional) and (artefact := self._get_or_set_aside(unit, place.address)):
                 self.artefacts[unit.key] = artefact
                 return artefact
             lease = self.leases.take(place.address)
@@ -173,7 +174,7 @@ class Maker:
             leased = place
         if fresh:
             return lease
-        if self._mend(unit, place.address) is None:
+        if self._get_or_set_aside(unit, place.address) is None:
             self._store.drop(unit.stage, place.address)  # of other code
             return lease
         artefact = self.settle(unit)

@@ -86,7 +86,7 @@ def _follow(waiting: list[str], files: dict[str, Path], own: Callable[[str], boo
             continue
         visited.add(name)
         top = name.partition(".")[0]
-        path = next((path for root in _roots(top) if (path := _source(root, name))), None)
+        path = _source(name)
         if path is None or top == _CORE:
             continue
         # Distributions lie beside each other in one folder, helper modules outside of such folders.
@@ -114,11 +114,15 @@ def _roots(top: str) -> tuple[Path, ...]:
     return (Path(spec.origin).parent,) if spec.origin and spec.has_location else ()
 
 
-def _source(root: Path, name: str) -> Path | None:
+def _source(name: str) -> Path | None:
+    """The file of a module, as an import would find it."""
     # Not importlib: looking for a sub-module imports every package above it.
-    base = root.joinpath(*name.split("."))
-    candidates = [*(base / f"__init__{end}" for end in _SUFFIXES), *(base.with_name(base.name + e) for e in _SUFFIXES)]
-    return next((path for path in candidates if path.is_file()), None)
+    for root in _roots(name.partition(".")[0]):
+        base = root.joinpath(*name.split("."))
+        packages, modules = (base / f"__init__{end}" for end in _SUFFIXES), (Path(f"{base}{end}") for end in _SUFFIXES)
+        if path := next((path for path in (*packages, *modules) if path.is_file()), None):
+            return path
+    return None
 
 
 @cache
@@ -208,8 +212,7 @@ def changed_elsewhere(loaded: Mapping[str, Mapping[str, str]]) -> list[str]:
     """The modules among those of :func:`loaded_elsewhere` that are other ones now, or gone."""
     changed = []
     for name, entry in loaded.items():
-        roots = _roots(name.partition(".")[0])
-        path = next((path for root in roots if (path := _source(root, name))), Path(entry["file"]))
+        path = _source(name) or Path(entry["file"])
         if not path.is_file() or _reading(path)[0] != entry["sha256"]:
             changed.append(name)
     return changed

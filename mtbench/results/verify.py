@@ -56,7 +56,6 @@ def verify(path: Path) -> list[Finding]:
     records = [record for _, record in lines if record is not None]
     findings += _rows(records)
     findings += _orphans(path, records)
-    findings += _stale(records)
     findings += _tables(results, records)
     return findings
 
@@ -105,12 +104,9 @@ def _half(record: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(True, "journal", f"{name} has cases without a patient or a value")
 
 
-def _stale(records: list[dict[str, Any]]) -> Iterator[Finding]:
-    try:
-        rows = view(records)["scores"].select(["row_id", "stale"]).to_pylist()
-        _, states, _ = last_states(records)
-    except (StoreError, KeyError):  # Reported already.
-        return
+def _stale(records: list[dict[str, Any]], scores: pa.Table) -> Iterator[Finding]:
+    _, states, _ = last_states(records)
+    rows = scores.select(["row_id", "stale"]).to_pylist()
     for row, text in {row["row_id"]: row["stale"] for row in rows if row["stale"]}.items():
         yield Finding(False, "journal", f"row '{row_label(states[row]['columns'])}' is stale: {text}")
 
@@ -146,6 +142,7 @@ def _tables(results: Results, records: list[dict[str, Any]]) -> Iterator[Finding
     except StoreError as error:
         yield Finding(True, "journal", error.what)
         return
+    yield from _stale(records, views["scores"])
     for name, schema in TABLES.items():
         path = results.path / f"{name}.parquet"
         if not path.is_file():
