@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 from toys import toy_suite
 
 import mtbench
+from mtbench.registry.codeid import changed_elsewhere
 from mtbench.results.merge import merge
 
 SUITE = toy_suite(metrics=("toy-mean", "toy-gap")).replace(
@@ -215,6 +219,21 @@ def test_another_distribution_that_was_imported_is_noticed(start: Any, tmp_path:
         (site / "acme_helper.py").write_text(f"SHIFT = {shift}\n")
         means.append(start_acme(start, tmp_path, path=site))
     assert means[1] - means[0] == pytest.approx(0.125, abs=0.005)
+
+
+def test_a_module_of_the_same_name_here_is_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As two distributions that were compiled with Cython have it: `_cyutility` is the one that was imported first.
+    theirs, ours = (tmp_path / name / "_shared_utility.py" for name in ("theirs", "ours"))
+    for path in (theirs, ours):
+        path.parent.mkdir()
+        path.write_text(f"NAME = {path.parent.name!r}\n")
+    spec = importlib.util.spec_from_file_location("_shared_utility", ours)
+    assert spec is not None
+    monkeypatch.setitem(sys.modules, "_shared_utility", importlib.util.module_from_spec(spec))
+    recorded = {"file": str(theirs), "sha256": hashlib.sha256(theirs.read_bytes()).hexdigest()}
+    assert changed_elsewhere({"_shared_utility": recorded}) == []
+    theirs.write_text("NAME = 'edited'\n")
+    assert changed_elsewhere({"_shared_utility": recorded}) == ["_shared_utility"]
 
 
 def test_an_installed_plugin_of_the_same_version_with_other_code(

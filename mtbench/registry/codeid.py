@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import os
 import re
 import sys
@@ -103,8 +102,11 @@ def _roots(top: str) -> tuple[Path, ...]:
     """The folders that hold a top-level module or package; none for the standard library and what has no file."""
     if top in sys.stdlib_module_names or not top:
         return ()
+    # Not importlib.util.find_spec(): it answers from sys.modules, where several distributions put modules of one name
+    # (Cython's "_cyutility"), so that the answer would depend on what this process has imported.
     try:
-        spec = importlib.util.find_spec(top)
+        specs = (finder.find_spec(top, None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        spec = next((spec for spec in specs if spec is not None), None)
     except (ImportError, AttributeError, ValueError):
         return ()
     if spec is None:
