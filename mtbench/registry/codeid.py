@@ -105,7 +105,7 @@ def _roots(top: str) -> tuple[Path, ...]:
     # Not importlib.util.find_spec(): it answers from sys.modules, where several distributions put modules of one name
     # (Cython's "_cyutility"), so that the answer would depend on what this process has imported.
     try:
-        specs = (finder.find_spec(top, None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        specs = (finder.find_spec(top, None) for finder in sys.meta_path)
         spec = next((spec for spec in specs if spec is not None), None)
     except (ImportError, AttributeError, ValueError):
         return ()
