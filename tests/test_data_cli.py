@@ -109,7 +109,7 @@ class TestPrepare:
             del os.environ["MTBENCH_DUKE_ROOT"]
         assert "done prepare" not in run.err
         assert "prepare mine: done" not in run.err
-        assert "2 were there already" in run.err
+        assert "2 reused" in run.err
         assert artefacts(store, "prepare") == [prepared]
         assert "mine: was prepared before; 24 source" in again.out
 

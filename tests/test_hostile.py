@@ -240,6 +240,6 @@ def test_a_plugin_that_fills_the_disk_pauses_the_run(clean: Place, toys: Path, t
     assert "Traceback" not in ran.stderr
     again = place.run("-t", "toy-same", "-t", "toy-shift", prefix=prefix)
     assert again.returncode == 0, again.stderr
-    assert "were there already" in again.stderr
+    assert " reused" in again.stderr
     place.check()
     assert place.values() == {key: value for key, value in clean.values().items() if key[1] != "hostile"}

@@ -99,7 +99,7 @@ def test_ctrl_c_finishes_what_is_at_work_and_sigterm_does_not(start: Any, tmp_pa
     assert not rows(out)
     assert not left_over(tmp_path, store)
     again = start(*NARROW, "--jobs", "1")
-    assert "were there already" in ended(again)
+    assert " reused" in ended(again)
     assert {r["status"] for r in rows(out)} == {"measured"}
 
 

@@ -72,7 +72,7 @@ def test_scores_are_bit_equal_whoever_runs_the_units(
     process = start("--jobs", "2", "--out", "b", suite=SUITE, MTBENCH_STORE=str(tmp_path / "store-local"))
     err = ended(process)
     assert process.returncode == 0, err
-    assert f"{UNITS} units done" in err
+    assert f"{UNITS} units computed" in err
     assert same(tmp_path / "a", tmp_path / "b")
     tries = rows(tmp_path / "b", "attempts")
     assert {(a["executor"], a["status"], a["device"]) for a in tries} == {("local", "ok", "cpu")}

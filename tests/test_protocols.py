@@ -134,8 +134,8 @@ def test_tables_never_mix_protocols(toys: Path, run_cli: Any, store: Path) -> No
     (column,) = build_table(other).sections[0].columns
     assert column.title == "toy-overlap[train-on-translated] blob ↑"
     remarks = " ".join(build_table(other).remarks)
-    assert "target test images of" in remarks
-    assert "translated test images" not in remarks
+    assert "Test images: 2 target (1 patient)" in remarks
+    assert " translated (" not in remarks
     first = [r for r in scores.to_pylist() if r["protocol"] == "segment-translated"]
     assert compare(scores.from_pylist(first, scores.schema), other).items == ()
 
@@ -154,14 +154,14 @@ def test_the_segmenters_own_dice_stands_beside_the_table(toys: Path, run_cli: An
     assert first == dice["segment-translated", "ceiling", ""]
     assert {r["segmenter_validation"] for r in mtbench.load(OUT).to_pylist() if r["metric"] == "toy-gap"} == {""}
     wanted = (
-        f"toy: dim → bright: segmenter toy-threshold: Dice on real target validation images blob {first['blob']:.3f}",
-        "toy: dim → bright: segmenter toy-threshold, train-on-translated: Dice on translated validation images blob",
+        f"Segmenters: toy-threshold, Dice on real target validation images: blob {first['blob']:.3f}",
+        "toy-threshold, train-on-translated, Dice on translated validation images: blob",
     )
     for text in wanted:
         assert text.replace("1.000", "1.00") in " ".join(ran.out.split())
         for kind in ("md", "tex", "html", "json"):
             exported = run_cli("export", OUT, "--format", kind).out
-            assert "Dice on real target validation images blob" in exported
+            assert "Dice on real target validation images: blob" in exported
 
 
 def test_what_must_be_known_of_a_translator_stands_on_its_rows_and_once_below(

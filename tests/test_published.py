@@ -70,7 +70,7 @@ def test_by_default_the_conditional_row_is_shown_and_not_ranked() -> None:
     assert all(cell.rank is None for cell in spade.cells)
     assert [cell.text for cell in spade.cells] == [t.strip("*_") for t in paper_rows()["spade"]]
     assert cyclegan.cells[0].best
-    assert any("shown but not ranked" in remark for remark in table.remarks)
+    assert any("†: conditional (its input is the reference mask), not ranked" in remark for remark in table.remarks)
 
 
 def test_every_row_is_published_cited_and_claims_nothing_the_paper_does_not_say() -> None:

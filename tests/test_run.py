@@ -69,7 +69,7 @@ def values(path: str | Path = OUT) -> dict[tuple[Any, ...], float]:
 def test_a_run_fills_the_tables(run: Any, log: Calls, store: Path) -> None:
     ran = run()
     assert ran.code == 0, ran.err
-    assert f"{UNITS} units done" in ran.err
+    assert f"{UNITS} units computed" in ran.err
     assert f"Results: {OUT}" in ran.err
     assert log.new() == {
         "prepare": 1,
@@ -128,7 +128,7 @@ def test_running_again_does_nothing_and_says_so(run: Any, log: Calls) -> None:
     before = values(), len(rows("attempts")), [p.read_bytes() for p in sorted(Path(OUT, "journal").iterdir())]
     ran = run()
     assert ran.code == 0
-    assert f"Nothing to do: all {UNITS} units were there already" in ran.err
+    assert f"Nothing to do: all {UNITS} units are cached" in ran.err
     assert not log.new()
     assert before == (values(), len(rows("attempts")), [p.read_bytes() for p in sorted(Path(OUT, "journal").iterdir())])
 
@@ -137,7 +137,7 @@ def test_additions_cost_only_themselves(run: Any, log: Calls) -> None:
     run()
     log.new()
     metric = SUITE + '[[metrics]]\nname = "toy-mean"\n'
-    assert f"3 units done, {UNITS} were there already" in run(suite=metric).err
+    assert f"3 units computed, {UNITS} reused" in run(suite=metric).err
     assert log.new() == {"score mean": 3}
     translator = metric.replace("[[segmenters]]", '[[translators]]\nname = "toy-noisy"\n[[segmenters]]')
     run(suite=translator)
@@ -282,7 +282,7 @@ def test_fresh_makes_a_stage_anew_and_nothing_else(run: Any, log: Calls) -> None
     before = values()
     ran = run("--fresh", "fit")
     assert log.new() == {"fit shift": 1, "fit threshold on target": 1, "fit threshold on source": 1}
-    assert f"3 units done, {UNITS - 3} were there already" in ran.err
+    assert f"3 units computed, {UNITS - 3} reused" in ran.err
     assert values() == before
     ran = run("--fresh", "fitt")
     assert ran.code == 2
@@ -340,9 +340,9 @@ def test_a_changed_note_takes_the_place_of_the_old_one(run: Any) -> None:
 
 def test_rerun_makes_a_unit_or_everything_anew(run: Any) -> None:
     assert run().code == 0
-    assert "1 units done, 21 were there" in run("--rerun", "fit toy toy-shift seed 0").err
+    assert "1 unit computed, 21 reused" in run("--rerun", "fit toy toy-shift seed 0").err
     assert "Nothing to do" in run("--rerun", "failed").err
-    assert "22 units done" in run("--rerun", "all").err
+    assert "22 units computed" in run("--rerun", "all").err
     ran = run("--rerun", "fit toy toy-shit seed 0")
     assert (ran.code, "Did you mean 'fit toy toy-shift seed 0'" in ran.err) == (2, True)
 
@@ -356,8 +356,8 @@ def test_a_failing_unit_leaves_a_row_and_stops_only_what_needs_it(
     monkeypatch.setenv("TOY_FAIL", "fit shift")
     ran = run()
     assert ran.code == 1
-    assert f"{UNITS - 6} units done" in ran.err
-    assert "1 failed, 5 skipped because of them" in ran.err
+    assert f"{UNITS - 6} units computed" in ran.err
+    assert "1 failed, 5 skipped because they depend on these" in ran.err
     assert "failed: fit toy toy-shift seed 0: ValueError: asked to fail" in ran.err
     assert "Traceback" not in ran.err
     by_status = {s: [r for r in rows() if r["status"] == s] for s in ("measured", "failed")}
@@ -608,7 +608,7 @@ def test_a_damaged_manifest_makes_its_unit_again(run: Any, store: Path) -> None:
     ran = run()
     assert ran.code == 0
     assert "manifest.json is not what was written" in ran.err
-    assert "1 units done" in ran.err
+    assert "1 unit computed" in ran.err
     assert values() == expected
 
 
@@ -630,7 +630,7 @@ def test_a_killed_run_loses_nothing_that_was_finished(
 
     ran = run()
     assert ran.code == 0
-    assert f"{UNITS - len(finished)} units done, {len(finished)} were there already" in ran.err
+    assert f"{UNITS - len(finished)} units computed, {len(finished)} reused" in ran.err
     calls = log.new()
     assert calls["fit shift"] == 1
     assert "prepare" not in calls
@@ -682,7 +682,7 @@ def test_a_full_disk_is_one_paragraph_and_loses_nothing(
     assert not left_over(store, Path(OUT))
     again = run()
     assert again.code == 0
-    assert f"{UNITS - kept} units done, {kept} were there already" in again.err
+    assert f"{UNITS - kept} units computed, {kept} reused" in again.err
     assert {r["status"] for r in rows()} == {"measured"}
 
 
@@ -705,7 +705,7 @@ def test_a_disk_that_is_really_full(toys: Path, tmp_path: Path) -> None:
     assert first.count("the disk is full") == 1
     assert "Traceback" not in first
     assert second.endswith("code 0\n")
-    assert "were there already" in second
+    assert " reused" in second
 
 
 def test_only_refusals_of_the_place_itself_are_blamed_on_it(tmp_path: Path) -> None:

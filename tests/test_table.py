@@ -132,7 +132,7 @@ def test_tasks_stand_side_by_side_and_what_was_not_measured_is_a_dash() -> None:
     built = build_table(scores(row("a", 1.0), row("b", 2.0), row("a", 3.0, dataset="other")))
     assert lines(built) == {"a": ["1.00", "3.00"], "b": ["2.00", "–"]}
     assert cell(built, "b", 1).status == "missing"
-    assert any(remark.startswith("–: not measured") for remark in built.remarks)
+    assert any(remark.endswith("–: not measured.") for remark in built.remarks)
     assert built.sections[0].grid().joints == (1,)
 
 
@@ -165,7 +165,9 @@ def test_conditional_translators_are_ranked_by_the_papers_rule_only() -> None:
     assert find(built, "c").conditional
     built = build_table(rows, rule="paper")
     assert [cell(built, n).rank for n in "abc"] == [2, 3, 1]
-    assert any(remark.startswith("†") and "ranked here" in remark for remark in built.remarks)
+    assert any(
+        "†: conditional (its input is the reference mask), ranked like the others" in remark for remark in built.remarks
+    )
 
 
 def test_the_dagger_gives_the_reason_that_holds_under_the_protocol() -> None:
@@ -175,10 +177,10 @@ def test_the_dagger_gives_the_reason_that_holds_under_the_protocol() -> None:
 
     learnt = "its input is the mask that the segmenter then learns, and its own training may read target masks"
     one = "its input is the reference mask"
-    assert reason("segment-translated") == f"†: conditional, {one}; shown but not ranked."
-    assert reason("train-on-translated") == f"†: conditional, {learnt}; shown but not ranked."
+    assert reason("segment-translated") == f"†: conditional ({one}), not ranked."
+    assert reason("train-on-translated") == f"†: conditional ({learnt}), not ranked."
     both = reason("segment-translated", "train-on-translated")
-    assert both == f"†: conditional, {one} (under train-on-translated, {learnt}); shown but not ranked."
+    assert both == f"†: conditional ({one}; under train-on-translated, {learnt}), not ranked."
 
 
 def test_reference_rows_stand_below_a_rule_in_their_order_and_are_not_ranked() -> None:
@@ -195,7 +197,10 @@ def test_reference_rows_stand_below_a_rule_in_their_order_and_are_not_ranked() -
     assert [r.rule for r in built.sections[0].grid().body] == [False, False, True, False]
     assert cell(built, "ceiling").rank is None
     assert cell(built, "a").best
-    assert sum("segmenter" in remark for remark in built.remarks) == 2
+    (references,) = (remark for remark in built.remarks if remark.startswith("Reference rows: "))
+    assert "ceiling, target-trained segmenter on real target test images" in references
+    assert "oracle, source-trained segmenter on real source test images" in references
+    assert "floor" not in references
 
 
 def test_seeds_are_averaged_over_folds_first_and_their_deviation_can_be_shown() -> None:
@@ -490,30 +495,29 @@ def test_counts_and_task_notes_stand_below() -> None:
     assert "phantom: MR → CT: pipeline run, not a result." in built.remarks
     both = build_table(scores(row("a", 1.0, task_note="a pilot."), row("b", 2.0, task_note="crops")))
     assert "phantom: MR → CT: a pilot; crops." in both.remarks
-    counts = "40 translated test images of 5 patients, 60 target test images of 6 patients; N = 40 for FID"
-    assert f"phantom: MR → CT: {counts}." in built.remarks
+    counts = "40 translated (5 patients), 60 target (6 patients); N = 40 for FID"
+    assert f"Test images: {counts}." in built.remarks
     folds = build_table(scores(row("a", 1.0, fold=0), row("a", 2.0, fold=1)))
-    assert f"phantom: MR → CT: in each fold {counts}." in folds.remarks
+    assert f"Test images: in each fold, {counts}." in folds.remarks
     demo = build_table(scores(row("a", 1.0, split="demo[seed=0]")))
-    assert any(text.startswith("phantom: MR → CT: no result: the split 'demo'") for text in demo.remarks)
+    assert any(text.startswith("phantom: MR → CT: not a result: the split 'demo'") for text in demo.remarks)
 
 
 def test_the_floor_says_how_many_images_and_patients_it_is_drawn_from() -> None:
     floor = row("", 9.0, role="floor", n_translated=240, n_patients_translated=30)
     built = build_table(scores(row("a", 1.0), floor))
-    text = "phantom: MR → CT: floor: N = 40 (the same as the translators) of 240 target training images of 30 patients."
+    text = "Floor: N = 40 (as for the translators), from 240 target training images (30 patients)."
     assert text in built.remarks
     whole = row("", 9.0, role="floor", n_translated=40, n_patients_translated=1)
     built = build_table(scores(row("a", 1.0), whole))
-    assert any("translators) of 40 target training images of 1 patient." in text for text in built.remarks)
+    assert any("translators), from 40 target training images (1 patient)." in text for text in built.remarks)
     small = row("", 9.0, role="floor", n=32, n_translated=32, n_patients_translated=4)
     built = build_table(scores(row("a", 1.0, n=56), small))
-    text = "phantom: MR → CT: floor: N = 32 (56 for the translators) of 32 target training images of 4 patients."
+    text = "Floor: N = 32 (translators: 56), from 32 target training images (4 patients)."
     assert text in built.remarks
-    assert not any("same N" in text for text in built.remarks)
-    assert not any("training images of" in text for text in build_table(scores(row("a", 1.0))).remarks)
+    assert not any("target training images (" in text for text in build_table(scores(row("a", 1.0))).remarks)
     unshown = build_table(scores(row("a", 1.0), floor), rows=["a"])
-    assert not any("training images of" in text for text in unshown.remarks)
+    assert not any("target training images (" in text for text in unshown.remarks)
 
 
 def test_no_path_reaches_a_table() -> None:
@@ -613,3 +617,16 @@ def test_the_terminal_shows_marks_and_leaves_markup_in_names_alone() -> None:
     assert "__2.00__" in shown
     assert "failed¹" in shown
     assert "¹ [bold]why." in shown
+
+
+def test_two_tasks_share_a_line_of_the_legend() -> None:
+    built = build_table(
+        scores(row("a", 1.0), row("b", 2.0), row("a", 3.0, dataset="other"), row("b", 2.0, dataset="other"))
+    )
+    counts = "40 translated (5 patients), 60 target (6 patients); N = 40 for FID"
+    assert f"Test images (each task): {counts}." in built.remarks
+    more = row("a", 3.0, dataset="other", n_translated=48)
+    built = build_table(scores(row("a", 1.0), row("b", 2.0), more))
+    others = counts.replace("40 translated", "48 translated")
+    assert f"Test images: phantom: MR → CT: {counts}. other: MR → CT: {others}." in built.remarks
+    assert len(built.remarks) == 2

@@ -302,7 +302,7 @@ def test_spade_says_when_the_vgg_loss_is_left_out_and_uses_it_when_not(tmp_path:
     without = context()
     translator("spade", steps=1).fit(data("spade", n=1), without)
     assert "without the VGG loss" in without.log[0]
-    assert without.remarks == ["Trained without the VGG loss, whose weights were not at hand."]
+    assert without.remarks == ["Trained without the VGG loss (vgg19-imagenet is not installed)."]
     file = tmp_path / "vgg19.pth"
     with torch.device("meta"):
         shapes = {k: v.shape for k, v in vgg19(weights=None).features.state_dict().items()}

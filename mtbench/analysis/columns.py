@@ -12,9 +12,9 @@ from mtbench.results.identity import BLOCK, DETAILS
 
 ROLES = {
     "translator": "",
-    "ceiling": "real target test images read by the target's segmenter; a reference, not a strict bound",
-    "floor": "real target training images against the target's test images",
-    "oracle": "real source test images read by a segmenter trained on the source domain",
+    "ceiling": "target-trained segmenter on real target test images, in general of other patients; not a strict bound",
+    "floor": "real target training images against real target test images",
+    "oracle": "source-trained segmenter on real source test images",
 }
 """The rows of a table, and what the reference rows are."""
 
@@ -41,7 +41,7 @@ def conditional_input(protocols: Collection[str]) -> str:
     of_target = OF_TARGET.intersection(protocols)
     if not of_target:
         return circular
-    return f"{circular} (under {', '.join(sorted(of_target))}, {learnt})" if set(protocols) - of_target else learnt
+    return f"{circular}; under {', '.join(sorted(of_target))}, {learnt}" if set(protocols) - of_target else learnt
 
 
 def anonymise(text: str) -> str:

@@ -16,6 +16,7 @@ class TableLayout:
     Attributes:
         rows: row numbers; translators first, then the reference rows.
         columns: (block, column) numbers from left to right.
+        blocks: the numbers of the tasks among them, in order.
         labels, titles, names: printed names of rows, blocks and columns, by number.
     """
 
@@ -57,3 +58,4 @@ class TableLayout:
         row_set = set(self.rows)
         places = {(b, c) for b, r, c in cells if r in row_set}
         self.columns = [(b, c) for b in blocks for c in metrics if (b, c) in places]
+        self.blocks = list(dict.fromkeys(b for b, _ in self.columns))

@@ -194,7 +194,7 @@ class ResultsTable:
         title: a caption.
         sections: the main one, then one for each caveat.
         footnotes: the sentences behind the footnote numbers; the first is number 1.
-        remarks: sentences that concern the whole table.
+        remarks: warnings about the numbers of whole columns or tasks, then the legend, a line for each subject.
         rule: how rows were ranked, "default" or "paper".
     """
 

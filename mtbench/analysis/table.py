@@ -9,15 +9,15 @@ from typing import Literal
 
 import pyarrow as pa
 
-from mtbench.analysis import remarks
 from mtbench.analysis.cells import CellIndex, Number
 from mtbench.analysis.columns import FAMILIES, anonymise, params
+from mtbench.analysis.footnotes import number_of, shared_notes
 from mtbench.analysis.gather import Averages, gather
 from mtbench.analysis.layout import TableLayout
+from mtbench.analysis.legend import legend
 from mtbench.analysis.model import Cell, ResultsTable, Section, Status, TableColumn, TableRow
 from mtbench.analysis.numbers import format_number
 from mtbench.analysis.ranking import RULES, Rule, ranked_rows
-from mtbench.analysis.remarks import number_of
 from mtbench.analysis.significance import Lead, significant_leads
 from mtbench.errors import RequestError
 from mtbench.results.identity import DETAILS
@@ -98,7 +98,7 @@ def build_table(
         title=title or ", ".join(averages.suites),
         sections=tuple(sections),
         footnotes=tuple(footnotes),
-        remarks=remarks.remarks(averages, layout, sections, rule, spread, significant=significant),
+        remarks=legend(averages, layout, sections, rule, spread, significant=significant),
         rule=rule,
     )
 
@@ -144,7 +144,7 @@ def _section(averages: Averages, layout: TableLayout, caveat: str, style: _Style
         if averages.rows[r]["role"] == "translator"
         or any((b, r, c) in averages.numbers or (b, r, c) in averages.reasons for b, c in places)
     ]
-    shared = remarks.shared_notes(averages, places, row_numbers, style.spread == "interval")
+    shared = shared_notes(averages, places, row_numbers, style.spread == "interval")
     columns = tuple(_column(averages, layout, b, c, shared.of_columns.get((b, c), ()), footnotes) for b, c in places)
     rows = []
     for r in row_numbers:

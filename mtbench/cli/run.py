@@ -15,20 +15,29 @@ from mtbench.screen import Screen
 @click.command()
 @click.argument("suite")
 @suite_options
-@click.option("--out", metavar="DIR", help="Where results go (default: mtbench-results/SUITE).")
+@click.option("--out", metavar="DIR", help="Results directory (default: mtbench-results/SUITE).")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one).")
-@click.option("--executor", default="", metavar="NAME[:p=v,...]", help="Who runs the units; see `mtbench plugins`.")
 @click.option(
-    "--jobs", type=click.IntRange(1), metavar="N", help="Units at once (default: one a GPU, or as cores allow)."
+    "--executor", default="", metavar="NAME[:p=v,...]", help="Executor that runs the units; see `mtbench plugins`."
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Units run at the same time (default: one per GPU, or as many as the cores allow).",
 )
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Stop a unit that takes longer."
 )
 @click.option(
-    "--memory", "memory_gb", type=click.FloatRange(0, min_open=True), metavar="GB", help="Stop a unit that takes more."
+    "--memory",
+    "memory_gb",
+    type=click.FloatRange(0, min_open=True),
+    metavar="GB",
+    help="Stop a unit that uses more memory.",
 )
 @click.option("--batch-size", default=8, show_default=True, type=click.IntRange(1), help="Slices per inference batch.")
-@click.option("--fresh", multiple=True, metavar="STAGE", help="Make the artefacts of a stage anew.")
+@click.option("--fresh", multiple=True, metavar="STAGE", help="Recompute all units of a stage.")
 @click.option(
     "--keep",
     multiple=True,
@@ -39,15 +48,15 @@ from mtbench.screen import Screen
     "--rerun",
     multiple=True,
     metavar="failed|all|UNIT",
-    help="What to do again (default: failed); a unit by key or name.",
+    help="Units to rerun (default: failed); a unit by key or name.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Show failures and the table only.")
 @plugin_options
 def command(suite: str, **options: Any) -> int:
     """Run SUITE, a file or the name of a registered suite (try `quickstart`).
 
-    What was computed before is not computed again: adding a metric or a translator costs only that. What failed
-    before is tried again. Ctrl-C finishes what is at work; a second one stops at once; nothing finished is lost.
+    Units that were computed before are reused: adding a metric or a translator costs only its own units. Failed
+    units are retried. Ctrl-C lets running units finish; a second Ctrl-C stops at once. No finished unit is lost.
     """
     console = Screen(stderr=True)
     result = run(suite, console=console, **options)
@@ -57,11 +66,11 @@ def command(suite: str, **options: Any) -> int:
     counts, failures = result.summary.counts, result.summary.failures
     new, cached = counts.get("ok", 0), counts.get("cached", 0)
     if not new and not failures:
-        console.print(f"\nNothing to do: all {cached} units were there already.", highlight=False)
+        console.print(f"\nNothing to do: all {cached} units are cached.", highlight=False)
     else:
-        text = f"\n{new} units done, {cached} were there already"
+        text = f"\n{new} unit{'s' * (new != 1)} computed, {cached} reused"
         if failures:
-            text += f", {len(failures)} failed, {counts.get('skipped', 0)} skipped because of them"
+            text += f", {len(failures)} failed, {counts.get('skipped', 0)} skipped because they depend on these"
         console.print(f"{text} ({result.summary.seconds:.0f} s).", highlight=False)
     for name, reason in failures[:10]:
         console.print(f"  failed: {name}: {reason}", highlight=False, markup=False)
@@ -71,5 +80,5 @@ def command(suite: str, **options: Any) -> int:
     console.print(f"Next:    mtbench export {path}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"         mtbench report {path}", highlight=False, markup=False, soft_wrap=True)
     if failures:
-        console.print("         the same `mtbench run` command tries again what failed", highlight=False)
+        console.print("         rerun the same command to retry failed units", highlight=False)
     return 1 if failures else 0

@@ -67,11 +67,7 @@ class InceptionScore:
         largest = -(-len(logits) // self._splits)
         note = ""
         if largest < logits.shape[1]:
-            note = (
-                f"of {largest} images IS cannot exceed {largest}"
-                if self._splits == 1
-                else f"in {self._splits} splits of these images IS cannot exceed {largest}"
-            )
+            note = f"With {largest} images per split, IS cannot exceed {largest}"
         return Score(float(values.mean()), note=note)
 
     def resample(self, inputs: MetricInputs, context: Context) -> Measure:

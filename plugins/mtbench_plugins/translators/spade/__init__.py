@@ -29,7 +29,7 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
             "ttur": mtbench.Param(True, help="half the learning rate for the generator, twice for the discriminator"),
             "lambda_feat": mtbench.Param(10.0, minimum=0, help="weight of feature matching"),
             "lambda_vgg": mtbench.Param(
-                10.0, minimum=0, help="weight of the VGG loss, left out where its weights are not at hand"
+                10.0, minimum=0, help="weight of the VGG loss; without its weights installed, the loss is left out"
             ),
             **common.augmentation(jitter=True, flip=True),
             **common.channels(),

@@ -23,7 +23,7 @@ class Spade(GeneratorTranslator):
     initial weights by Glorot with gain 0.02, hinge loss, feature matching and VGG loss weighing 10, Adam
     (0, 0.9) at 1e-4 for the generator and 4e-4 for the discriminator, 50 epochs, images enlarged to 286/256,
     cropped at random and mirrored. The VGG loss is left out, and the record says so, where its weights are
-    not at hand. Batch norm uses its running statistics in translation: so a translation does not depend on
+    not installed. Batch norm uses its running statistics in translation: so a translation does not depend on
     what else is in the batch. Label maps that are no multiple of 32 are padded by reflection and the image is
     cut back.
     """
@@ -97,5 +97,5 @@ class Spade(GeneratorTranslator):
             return PerceptualLoss(context.weights(WEIGHTS))
         except WeightsError as error:
             context.log.append(f"trained without the VGG loss: {error}")
-            context.remark("Trained without the VGG loss, whose weights were not at hand.")
+            context.remark("Trained without the VGG loss (vgg19-imagenet is not installed).")
             return None

@@ -36,7 +36,7 @@ class SpadeRecipe(Recipe):
         labels: of the task.
         seed: of the initial weights.
         preview: label maps to draw now and then, one-hot, and the real images that belong to them.
-        perceptual: the VGG loss, where its weights are at hand.
+        perceptual: the VGG loss, where its weights are installed.
     """
 
     def __init__(
