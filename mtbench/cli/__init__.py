@@ -21,19 +21,19 @@ from mtbench.openmp import wait_briefly
 
 COMMANDS = {
     "run": "run a benchmark suite",
-    "plan": "show what a suite would run, what is cached and what is skipped",
-    "score": "metrics for two folders of images, no suite needed",
+    "plan": "show what a suite would compute, reuse and skip",
+    "score": "compute metrics for two folders of images, without a suite",
     "translate": "run a trained translator on new images or volumes",
     "export": "write a results table as Markdown, CSV, LaTeX, HTML or JSON",
-    "correlate": "do the perceptual metrics follow the segmentation metrics?",
-    "compare": "two results side by side",
-    "report": "everything about a result on one HTML page, or one figure of it",
-    "results": "show results or how a unit was made; merge and verify directories",
+    "correlate": "correlate perceptual with segmentation metrics",
+    "compare": "compare two results cell by cell",
+    "report": "write an HTML report, or one figure",
+    "results": "show, merge and verify results directories",
     "data": "list, prepare and check data sets",
-    "store": "what artefacts cost, what can go, what is damaged; adopt a model trained elsewhere",
-    "weights": "list, fetch and add the weight files that feature networks need",
-    "worker": "run one unit from a file (executors do)",
-    "plugins": "list plugins, or show one with its parameters",
+    "store": "disk usage and clean-up; verify artefacts; adopt a trained model",
+    "weights": "list, download and add weight files of feature networks",
+    "worker": "run one unit (used by executors)",
+    "plugins": "list plugins, or show one and its parameters",
 }
 
 

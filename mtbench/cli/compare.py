@@ -1,4 +1,4 @@
-"""``mtbench compare``: two results side by side."""
+"""``mtbench compare``: compare two results cell by cell."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.text import Text
 from mtbench.analysis.compare import NOT_COMPARABLE, compare
 from mtbench.analysis.nemenyi import ENOUGH_TASKS, FEWEST_METHODS
 from mtbench.analysis.numbers import format_p
+from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError
 from mtbench.registry.params import format_call
 from mtbench.results.directory import load
@@ -25,25 +26,34 @@ if TYPE_CHECKING:
     from mtbench.analysis.nemenyi import CriticalDifference
 
 
-@click.command("compare")
+@click.command("compare", cls=Verb)
 @click.argument("a")
 @click.argument("b")
-@click.option("--rule", type=click.Choice(["default", "paper"]), default="default", help="How ranks are given.")
-@click.option("-m", "--metric", "columns", multiple=True, help="Compare only this metric; may be repeated.")
-@click.option("-t", "--translator", "rows", multiple=True, help="Compare only this translator.")
-@click.option("-d", "--dataset", "datasets", multiple=True, help="Compare only this task.")
+@click.option(
+    "--rule",
+    type=click.Choice(["default", "paper"]),
+    default="default",
+    help="'paper' also ranks conditional translators.",
+)
+@click.option("-m", "--metric", "columns", multiple=True, help="Metrics to compare; repeatable.")
+@click.option("-t", "--translator", "rows", multiple=True, help="Translators to compare; repeatable.")
+@click.option("-d", "--dataset", "datasets", multiple=True, help="Tasks to compare; repeatable.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Draw the critical-difference diagram: PNG, SVG or PDF by the ending.",
+    help="Draw a critical-difference diagram; the ending selects PNG, SVG or PDF.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(a: str, b: str, output: Path | None, as_json: bool, **options: Any) -> None:
-    """Compare results A and B cell by cell: results directories, or published:midl2024.
+    """Compare results A and B cell by cell; each is a results directory or published:midl2024.
 
-    Differences are given where data, split and the metric's settings are the same; ranks everywhere.
+    Differences are reported where data, split and the settings of the metric agree; ranks everywhere.
+
+    Examples:
+        mtbench compare mtbench-results/mine published:midl2024
+        mtbench compare a b --metric dice -o ranks.pdf
     """
     comparison = compare(load(a), load(b), load(a, "cases"), load(b, "cases"), **options)
     if not comparison.items:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mtbench.analysis.correlation import correlate
 from mtbench.analysis.numbers import format_coefficient, format_p
+from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError
 from mtbench.results.directory import load
 from mtbench.screen import Screen, echo, echo_json
@@ -20,30 +21,34 @@ if TYPE_CHECKING:
     from mtbench.analysis.correlation import Correlation, Correlations
 
 
-@click.command("correlate")
+@click.command("correlate", cls=Verb)
 @click.argument("results")
 @click.option(
     "--rule",
     type=click.Choice(["default", "paper"]),
     default="default",
-    help="'paper' prints absolute Pearson over all rows, as Figure 2 of the MIDL 2024 paper does.",
+    help="'paper' reports absolute Pearson correlation over all rows, as in Figure 2 of the MIDL 2024 paper.",
 )
-@click.option("--conditional", is_flag=True, help="Let conditional translators take part (their Dice is circular).")
-@click.option("-t", "--translator", "rows", multiple=True, help="Take only these translators.")
-@click.option("-x", "--without", multiple=True, metavar="NAME", help="Leave this translator out; may be repeated.")
-@click.option("-d", "--dataset", "datasets", multiple=True, help="Take only these tasks.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--conditional", is_flag=True, help="Include conditional translators (their Dice is circular).")
+@click.option("-t", "--translator", "rows", multiple=True, help="Translators to include; repeatable.")
+@click.option("-x", "--without", multiple=True, metavar="NAME", help="Translators to exclude; repeatable.")
+@click.option("-d", "--dataset", "datasets", multiple=True, help="Tasks to include; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option(
     "--heatmap",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Also draw a heat map: PNG, SVG or PDF by the ending.",
+    help="Also draw a heat map; the ending selects PNG, SVG or PDF.",
 )
 def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -> None:
     """Correlate every metric in RESULTS with every segmentation metric, task by task.
 
-    RESULTS is a results directory, or published:midl2024. One point per translator, seeds and folds averaged;
-    p-values from permutations of translators, adjusted by Holm.
+    RESULTS is a results directory or published:midl2024. Each translator is one point, averaged over seeds and folds;
+    p-values come from permutations of translators, with Holm's correction.
+
+    Examples:
+        mtbench correlate mtbench-results/mine
+        mtbench correlate published:midl2024 --rule paper --heatmap figure2.pdf
     """
     correlations = correlate(load(results), **options)
     if not correlations.items:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mtbench.cli.options import plugin_options
+from mtbench.cli.verb import Verb
 from mtbench.engine.progress import make_progress
 from mtbench.errors import DataError, RequestError
 from mtbench.preparation.checks import as_json as plain
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
     from mtbench.preparation.checks import CheckReport
     from mtbench.preparation.request import DatasetRequest, PreparedDataset
 
-_STORE = click.option("--store", metavar="DIR", help="Where artefacts are kept (default: as for `mtbench run`).")
-_ROOT = click.option("--root", metavar="DIR", help="The folder with the raw files.")
-_ONLY = click.option("-d", "--dataset", "only", multiple=True, metavar="NAME", help="Of a suite, only these.")
+_STORE = click.option("--store", metavar="DIR", help="Store of artefacts (default: as for `mtbench run`).")
+_ROOT = click.option("--root", metavar="DIR", help="Folder with the raw files.")
+_ONLY = click.option(
+    "-d", "--dataset", "only", multiple=True, metavar="NAME", help="Data sets of the suite; repeatable."
+)
 
 
 @click.group("data")
@@ -39,12 +42,12 @@ def command() -> None:
     """Data sets: list them, prepare them, check them."""
 
 
-@command.command("list")
+@command.command("list", cls=Verb)
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @plugin_options
 def list_datasets(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_plugins: bool) -> None:
-    """List data sets, or NAME: licence, access, size, how to obtain it, what of it was never tried on real files."""
+    """List data sets, or show NAME: licence, access, size, how to obtain it, and what is untested on real files."""
     registry = discover(plugin_files, third_party=not no_plugins)
     names = [name] if name else registry.names("dataset")
     specs = [registry.get(DatasetSpec, dataset).spec for dataset in names]
@@ -63,12 +66,12 @@ def list_datasets(name: str | None, as_json: bool, plugin_files: tuple[str, ...]
     echo(f"\nParameters: mtbench plugins {name or 'NAME'}")
 
 
-@command.command("prepare")
+@command.command("prepare", cls=Verb)
 @click.argument("target")
 @_ROOT
 @_ONLY
-@click.option("--accept-licence", is_flag=True, help="Accept the licence without being asked.")
-@click.option("--strict", is_flag=True, help="Refuse if any case has to be left out.")
+@click.option("--accept-licence", is_flag=True, help="Accept the licence without a prompt.")
+@click.option("--strict", is_flag=True, help="Fail if any case is unusable (default: unusable cases are skipped).")
 @_STORE
 @plugin_options
 def prepare_dataset(
@@ -81,7 +84,7 @@ def prepare_dataset(
     plugin_files: tuple[str, ...],
     no_plugins: bool,
 ) -> None:
-    """Convert TARGET once into the form that runs use.
+    """Prepare TARGET: convert its images once into the form that runs use.
 
     TARGET is a data set (NAME or NAME:PARAMETER=VALUE,...) with its --root, or a suite, whose data sets are prepared.
     """
@@ -100,11 +103,11 @@ def prepare_dataset(
         _print_outcome(prepared)
 
 
-@command.command("check")
+@command.command("check", cls=Verb)
 @click.argument("target")
 @_ROOT
 @_ONLY
-@click.option("--out", metavar="DIR", help="Where contact sheets go (default: mtbench-data/NAME).")
+@click.option("--out", metavar="DIR", help="Folder for contact sheets (default: mtbench-data/NAME).")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @_STORE
 @plugin_options
@@ -118,7 +121,7 @@ def check_dataset(
     plugin_files: tuple[str, ...],
     no_plugins: bool,
 ) -> int:
-    """Look through the prepared TARGET: counts, leaks, masks, intensities, contact sheets. Exit code 1 for a leak."""
+    """Check the prepared TARGET: counts, leaks, masks, intensities, contact sheets. The exit code is 1 for a leak."""
     registry = discover(plugin_files, third_party=not no_plugins)
     leaks = 0
     for request in requests(target, registry, root=root, only=only):

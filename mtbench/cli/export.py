@@ -9,6 +9,7 @@ import click
 
 from mtbench.analysis.table import build_table
 from mtbench.cli.options import name_and_value, plugin_options
+from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError
 from mtbench.registry.discovery import discover
 from mtbench.registry.specs import ExporterSpec
@@ -19,38 +20,56 @@ if TYPE_CHECKING:
     from mtbench.registry.registry import Registry
 
 
-@click.command("export")
+@click.command("export", cls=Verb)
 @click.argument("results")
 @click.option(
     "-f",
     "--format",
     "format_",
-    help="An exporter (`mtbench plugins` lists them); else by the ending of -o, else the default one.",
+    help="Output format; `mtbench plugins` lists them (default: by the ending of -o).",
 )
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; else it is printed.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Output file (default: standard output)."
+)
 @click.option(
     "--rule",
     type=click.Choice(["default", "paper"]),
     default="default",
-    help="'paper' ranks conditional translators too, as Table 1 of the MIDL 2024 paper does.",
+    help="'paper' also ranks conditional translators, as in Table 1 of the MIDL 2024 paper.",
 )
-@click.option("-m", "--metric", "columns", multiple=True, help="Show this metric: NAME, 'NAME[VARIANT]' or 'NAM*'.")
-@click.option("-t", "--translator", "rows", multiple=True, help="Show this row; also ceiling, floor, oracle.")
-@click.option("-d", "--dataset", "datasets", multiple=True, help="Show this task.")
+@click.option(
+    "-m", "--metric", "columns", multiple=True, help="Metrics to show: NAME, 'NAME[VARIANT]' or 'NAM*'; repeatable."
+)
+@click.option(
+    "-t",
+    "--translator",
+    "rows",
+    multiple=True,
+    help="Rows to show: a translator, ceiling, floor or oracle; repeatable.",
+)
+@click.option("-d", "--dataset", "datasets", multiple=True, help="Tasks to show; repeatable.")
 @click.option(
     "--spread",
     type=click.Choice(["none", "interval", "bound", "std"]),
     default="none",
-    help="Behind each number: its interval over patients, limits that assume nothing, or the deviation over seeds.",
+    help="Print after each number: its 95 % confidence interval (by patient), distribution-free 95 % limits, or the "
+    "standard deviation over seeds.",
 )
-@click.option("--decimals", multiple=True, help="Digits after the point: 3 for all, or METRIC=1 for one.")
-@click.option("--transposed", is_flag=True, help="Translators side by side.")
-@click.option("--ranks", is_flag=True, help="Print each number's rank behind it.")
-@click.option("--significant", is_flag=True, help="Bold only where the best significantly beats every other.")
+@click.option("--decimals", multiple=True, help="Decimal places: 3 for all metrics, or METRIC=1 for one; repeatable.")
+@click.option("--transposed", is_flag=True, help="One column per translator.")
+@click.option("--ranks", is_flag=True, help="Print the rank after each number.")
 @click.option(
-    "--rename", multiple=True, metavar="NAME=PRINTED", help="Print a translator, metric or dataset otherwise."
+    "--significant",
+    is_flag=True,
+    help="Bold the best only if it significantly beats every other method (paired sign-flip test by patient).",
 )
-@click.option("--title", default="", help="The caption.")
+@click.option(
+    "--rename",
+    multiple=True,
+    metavar="NAME=PRINTED",
+    help="Print another name for a translator, metric or dataset; repeatable.",
+)
+@click.option("--title", default="", help="Caption of the table.")
 @plugin_options
 def command(
     results: str,
@@ -63,9 +82,15 @@ def command(
     no_plugins: bool,
     **options: Any,
 ) -> None:
-    """Write RESULTS as a table: a results directory, or published:midl2024.
+    """Write the results table of RESULTS, a results directory or published:midl2024.
 
-    Best in bold, runner-up underlined, by column; conditional translators carry a dagger and are not ranked.
+    In each column, the best is bold and the runner-up underlined. Conditional translators are marked with a dagger
+    and not ranked.
+
+    Examples:
+        mtbench export mtbench-results/mine --format md
+        mtbench export mtbench-results/mine -o table.tex --spread interval --decimals 3
+        mtbench export published:midl2024 --rule paper
     """
     registry = discover(plugin_files, third_party=not no_plugins)
     exporter = registry.get(ExporterSpec, format_ or _format_of(output, registry))

@@ -32,7 +32,7 @@ def number_pair(option: str, text: str) -> tuple[float, float]:
 config_option = click.option(
     "--config",
     metavar="FILE",
-    help="Your own mtbench.toml (default: MTBENCH_CONFIG, or in your configuration folder).",
+    help="User configuration (default: MTBENCH_CONFIG, or mtbench.toml in the configuration folder).",
 )
 _CALL = "NAME[:p=v,...]"
 _PLUGINS = (
@@ -41,9 +41,9 @@ _PLUGINS = (
         "plugin_files",
         multiple=True,
         metavar="FILE",
-        help="Load a plugin from a Python file; may be repeated.",
+        help="Load a plugin from a Python file; repeatable.",
     ),
-    click.option("--no-plugins", is_flag=True, help="Load nothing but the built-in plugins."),
+    click.option("--no-plugins", is_flag=True, help="Load built-in plugins only."),
 )
 _SUITE = (
     click.option(
@@ -52,27 +52,27 @@ _SUITE = (
         "translators",
         multiple=True,
         metavar=_CALL,
-        help="Only these translators; may be repeated.",
+        help="Only these translators; repeatable.",
     ),
     click.option("-d", "--dataset", "datasets", multiple=True, metavar=_CALL, help="Only these datasets."),
     click.option("-s", "--segmenter", "segmenters", multiple=True, metavar=_CALL, help="Only these segmenters."),
     click.option("-m", "--metric", "metrics", multiple=True, metavar=_CALL, help="Only these metrics."),
-    click.option("--seed", "seeds", multiple=True, type=int, help="Seed of the translators; may be repeated."),
+    click.option("--seed", "seeds", multiple=True, type=int, help="Seed of the translators; repeatable."),
     click.option(
-        "--precision", type=click.Choice(["fp32", "tf32", "bf16"]), help="Arithmetic; part of every result's identity."
+        "--precision",
+        type=click.Choice(["fp32", "tf32", "bf16"]),
+        help="Numeric precision; results are kept separate by precision.",
     ),
     click.option(
         "--set",
         "settings",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Change the suite: seeds=[0,1], datasets.NAME.params.size=64.",
+        help="Change a setting of the suite: seeds=[0,1], datasets.NAME.params.size=64.",
     ),
-    click.option(
-        "--store", metavar="DIR", help="Where artefacts are kept (default: MTBENCH_STORE or the cache folder)."
-    ),
+    click.option("--store", metavar="DIR", help="Store of artefacts (default: MTBENCH_STORE or the cache folder)."),
     config_option,
-    click.option("--trust-suite", is_flag=True, help="Let SUITE name programs; they are shown first."),
+    click.option("--trust-suite", is_flag=True, help="Allow SUITE to run programs; they are listed first."),
 )
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtbench.cli.options import plugin_options, suite_options
+from mtbench.cli.verb import Verb
 from mtbench.engine.maker import states
 from mtbench.plan.request import PlanRequest
 from mtbench.plan.suite import PROTOCOLS
@@ -29,14 +30,20 @@ _LONG = 200
 _MARK = {"cached": "[green]●[/]", "to do": "○", "pending": "[yellow]◌[/]", "skipped": "[dim]–[/]"}
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("suite")
 @suite_options
 @click.option("--units", is_flag=True, help="List every unit, not only the matrix.")
 @click.option("--json", "as_json", is_flag=True, help="Print units and rows as JSON.")
 @plugin_options
 def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
-    """Show what SUITE would run. Loads no model and reads no image."""
+    """Show what SUITE would run, without loading a model or reading an image.
+
+    Examples:
+        mtbench plan mine.toml
+        mtbench plan mine.toml --units
+        mtbench plan quickstart -t identity -m dice --json
+    """
     request = PlanRequest.of(suite, options)
     registry = request.registry()
     store = Store(store_folder(request.store))

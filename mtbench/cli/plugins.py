@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mtbench.cli.options import plugin_options
+from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError, close_matches
 from mtbench.registry.basespec import Spec
 from mtbench.registry.discovery import discover
@@ -20,12 +21,18 @@ if TYPE_CHECKING:
     from mtbench.registry.registry import Registry
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @plugin_options
 def command(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_plugins: bool) -> int:
-    """List plugins by kind, or show NAME with its parameters. Exit code 1 if a plugin was set aside."""
+    """List plugins by kind, or show NAME and its parameters. The exit code is 1 if a plugin was rejected.
+
+    Examples:
+        mtbench plugins
+        mtbench plugins cyclegan
+        mtbench plugins mine --plugin mine.py
+    """
     registry = discover(plugin_files, third_party=not no_plugins)
     rows = [_row(registry, kind, spec_name) for plugin in registry.plugins for kind, spec_name in plugin.specs]
     if name is not None:

@@ -7,52 +7,68 @@ from pathlib import Path
 import click
 
 from mtbench.cli.options import name_and_value
+from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError
 from mtbench.report import write_figure, write_report
 from mtbench.screen import echo
 
 
-@click.command("report")
+@click.command("report", cls=Verb)
 @click.argument("results")
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where it goes; report.html in the results directory where nothing is said.",
+    help="Output file (default: RESULTS/report.html).",
 )
 @click.option(
     "--figure",
     type=click.Choice(["examples", "correlation", "table"]),
-    help="In place of the page, one figure for a paper: PNG, SVG or PDF by the ending of -o.",
+    help="Draw one figure for a paper instead of the page; the ending of -o selects PNG, SVG or PDF.",
 )
-@click.option("--store", metavar="DIR", help="Where images are (default: MTBENCH_STORE or the cache folder).")
-@click.option("-d", "--dataset", "datasets", multiple=True, help="Show this task; may be repeated.")
-@click.option("-t", "--translator", "rows", multiple=True, help="Show this row; also ceiling, floor, oracle.")
-@click.option("-m", "--metric", "columns", multiple=True, help="Show this metric: NAME, 'NAME[VARIANT]' or 'NAM*'.")
+@click.option("--store", metavar="DIR", help="Store of the images (default: MTBENCH_STORE or the cache folder).")
+@click.option("-d", "--dataset", "datasets", multiple=True, help="Tasks to show; repeatable.")
+@click.option(
+    "-t",
+    "--translator",
+    "rows",
+    multiple=True,
+    help="Rows to show: a translator, ceiling, floor or oracle; repeatable.",
+)
+@click.option(
+    "-m", "--metric", "columns", multiple=True, help="Metrics to show: NAME, 'NAME[VARIANT]' or 'NAM*'; repeatable."
+)
 @click.option(
     "--slice",
     "slices",
     multiple=True,
     metavar="SLICE",
-    help="Show this slice: worst, median or best by Dice, or an id; may be repeated.",
+    help="Slices to show: worst, median or best by Dice, or a slice id; repeatable.",
 )
 @click.option(
     "--rule",
     type=click.Choice(["default", "paper"]),
     default="default",
-    help="'paper' ranks and correlates as the MIDL 2024 paper does.",
+    help="'paper' ranks and correlates as in the MIDL 2024 paper.",
 )
 @click.option(
-    "--rename", multiple=True, metavar="NAME=PRINTED", help="Print a translator, metric or dataset otherwise."
+    "--rename",
+    multiple=True,
+    metavar="NAME=PRINTED",
+    help="Print another name for a translator, metric or dataset; repeatable.",
 )
-@click.option("--title", default="", help="The heading.")
-@click.option("--with-provenance", is_flag=True, help="Show host names, folders and logs, too.")
+@click.option("--title", default="", help="Title of the page.")
+@click.option("--with-provenance", is_flag=True, help="Include host names, folders and logs.")
 def command(results: str, output: Path | None, figure: str | None, rename: tuple[str, ...], **options: object) -> None:
-    """Write RESULTS as one HTML page that stands alone: a results directory, or published:midl2024.
+    """Write an HTML report of RESULTS, a results directory or published:midl2024.
 
-    Tables, the same slices through every translator, correlations, values by case, training curves, cost, failures
-    and provenance. The page opens from disk and loads nothing.
+    The page shows tables, example slices, correlations, values by case, training curves, cost, failures and
+    provenance. It is one file that works offline.
+
+    Examples:
+        mtbench report mtbench-results/mine
+        mtbench report mtbench-results/mine --figure table -o table.png
     """
     names = dict(name_and_value(text) for text in rename)
     if figure is not None:

@@ -14,6 +14,7 @@ from rich.text import Text
 from mtbench.analysis.numbers import format_number
 from mtbench.analysis.table import build_table
 from mtbench.analysis.terminal import render
+from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError
 from mtbench.results.directory import load
 from mtbench.results.merge import merge as merge_folders
@@ -32,21 +33,21 @@ def command() -> None:
     """Results directories: show, merge, verify."""
 
 
-@command.command("show")
+@command.command("show", cls=Verb)
 @click.argument("results")
 @click.argument("unit", required=False)
-@click.option("--intervals", is_flag=True, help="Behind each number: its interval over patients.")
-@click.option("--bounds", is_flag=True, help="Behind each number: limits for the mean that hold for any distribution.")
-@click.option("--std", is_flag=True, help="Behind each number: the standard deviation over seeds.")
-@click.option("--units", is_flag=True, help="List the units: key, name, state, seconds.")
-@click.option("--host", is_flag=True, help="With UNIT: name the machine too.")
+@click.option("--intervals", is_flag=True, help="Show 95 % confidence intervals (by patient).")
+@click.option("--bounds", is_flag=True, help="Show distribution-free 95 % limits for the mean.")
+@click.option("--std", is_flag=True, help="Show standard deviations over seeds.")
+@click.option("--units", is_flag=True, help="List the units: key, name, status, seconds.")
+@click.option("--host", is_flag=True, help="With UNIT: include the host name.")
 @click.option("--json", "as_json", is_flag=True, help="With UNIT: print as JSON.")
 def show(
     results: str, unit: str | None, intervals: bool, bounds: bool, std: bool, units: bool, host: bool, as_json: bool
 ) -> None:
-    """Print the table of RESULTS, a results directory or published:midl2024; or all about one of its units.
+    """Print the table of RESULTS, a results directory or published:midl2024, or the details of one UNIT.
 
-    UNIT is a unit's name or the beginning of its key. Best in bold, runner-up underlined.
+    UNIT is the name of a unit or the beginning of its key. Best in bold, runner-up underlined.
     """
     spreads: dict[Spread, bool] = {"interval": intervals, "bound": bounds, "std": std}
     if sum(spreads.values()) > 1:
@@ -143,14 +144,16 @@ def _value(row: Mapping[str, Any]) -> str:
     return text
 
 
-@command.command("merge")
+@command.command("merge", cls=Verb)
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, metavar="OUT", type=click.Path(path_type=Path), help="A new folder.")
+@click.option(
+    "-o", "--out", required=True, metavar="OUT", type=click.Path(path_type=Path), help="New results directory."
+)
 def merge(folders: tuple[Path, ...], out: Path) -> int:
     """Merge the results directories DIR... of several machines into OUT.
 
-    Equal values on the same inputs are kept once; another fit is kept as one more. Values on the same inputs that
-    differ by more than rounding are a conflict: both are kept and told with what each was made, and the exit code
+    Equal values from the same inputs are kept once; a repeated fit is kept as a further run. Values from the same
+    inputs that differ by more than rounding are conflicts: both are kept with their provenance, and the exit code
     is 1.
     """
     tally = merge_folders(folders, out)
@@ -185,13 +188,13 @@ def _summary(tally: Tally, out: Path) -> str:
     return "; ".join(parts)
 
 
-@command.command("verify")
+@command.command("verify", cls=Verb)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def verify(folder: Path, as_json: bool) -> int:
-    """Read every file of the results directory DIR again: checksums, schema, orphans, half rows, tables and journal.
+    """Check the results directory DIR: checksums, schema, orphans, incomplete rows, and that tables match the journal.
 
-    The exit code is 1 if something is wrong.
+    The exit code is 1 if a problem is found.
     """
     findings = examine(folder)
     problems = sum(finding.problem for finding in findings)

@@ -9,10 +9,11 @@ import click
 
 from mtbench.api import run
 from mtbench.cli.options import plugin_options, suite_options
+from mtbench.cli.verb import Verb
 from mtbench.screen import Screen
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("suite")
 @suite_options
 @click.option("--out", metavar="DIR", help="Results directory (default: mtbench-results/SUITE).")
@@ -57,6 +58,12 @@ def command(suite: str, **options: Any) -> int:
 
     Units that were computed before are reused: adding a metric or a translator costs only its own units. Failed
     units are retried. Ctrl-C lets running units finish; a second Ctrl-C stops at once. No finished unit is lost.
+
+    Examples:
+        mtbench run quickstart
+        mtbench run mine.toml --jobs 4 --device cuda
+        mtbench run quickstart -t identity -t mine --plugin mine.py
+        mtbench run mine.toml --set seeds=[0,1,2] --rerun failed
     """
     console = Screen(stderr=True)
     result = run(suite, console=console, **options)

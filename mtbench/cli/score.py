@@ -9,50 +9,67 @@ from rich.markup import escape
 from rich.table import Table
 
 from mtbench.cli.options import number_pair, plugin_options
+from mtbench.cli.verb import Verb
 from mtbench.engine.progress import activity_bars
 from mtbench.errors import RequestError
 from mtbench.scoring import score
 from mtbench.screen import Screen, echo_json
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("translated")
 @click.argument("target")
 @click.option(
-    "-m", "--metric", "metrics", multiple=True, metavar="NAME[:p=v,...]", help="Only these metrics; may be repeated."
+    "-m", "--metric", "metrics", multiple=True, metavar="NAME[:p=v,...]", help="Only these metrics; repeatable."
 )
-@click.option("--preset", metavar="NAME", help="Compute as this program does; `mtbench plugins METRIC` lists presets.")
-@click.option("--weights", multiple=True, metavar="EXTRACTOR=FILE", help="A weight file for this call.")
-@click.option("--masks", metavar="DIR", help="Label maps of the translated images' anatomy, matched by name.")
-@click.option("--predicted", metavar="DIR", help="Label maps that a segmenter found in the translated images.")
+@click.option(
+    "--preset", metavar="NAME", help="Compute as another program does; `mtbench plugins METRIC` lists presets."
+)
+@click.option(
+    "--weights", multiple=True, metavar="EXTRACTOR=FILE", help="Weight file for an extractor, for this call only."
+)
+@click.option("--masks", metavar="DIR", help="Reference label maps of the translated images, matched by name.")
+@click.option("--predicted", metavar="DIR", help="Label maps that a segmenter predicted on the translated images.")
 @click.option("--labels", metavar="1=NAME,...", help="Names of mask values (default: their numbers).")
-@click.option("--paired", is_flag=True, help="TARGET holds the truth of each translated image, by the same name.")
+@click.option(
+    "--paired", is_flag=True, help="TARGET holds the true image for each translated image, under the same name."
+)
 @click.option("--body-mask", metavar="DIR", help="Masks that restrict paired metrics, matched by name.")
-@click.option("--plane", type=click.Choice(["axial", "coronal", "sagittal"]), help="How volumes are cut.")
-@click.option("--window", metavar="LOW,HIGH", help="Values that become black and white (CT: -1000,1000).")
-@click.option("--patient", metavar="REGEX", help="Finds the patient in a file's path; one group. Needed for intervals.")
-@click.option("--skip-unreadable", is_flag=True, help="Leave out files that cannot be read, and count them.")
+@click.option("--plane", type=click.Choice(["axial", "coronal", "sagittal"]), help="Slice orientation for volumes.")
+@click.option("--window", metavar="LOW,HIGH", help="Values mapped to black and white (CT: -1000,1000).")
+@click.option(
+    "--patient", metavar="REGEX", help="Extracts the patient from a file path (one group); needed for intervals."
+)
+@click.option("--skip-unreadable", is_flag=True, help="Skip unreadable files and report how many.")
 @click.option("--device", metavar="NAME", help="cpu, cuda, ... (default: the GPU if there is one).")
 @click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16"]), default="fp32", show_default=True)
 @click.option("--batch-size", default=16, show_default=True, type=click.IntRange(1), help="Images per batch.")
-@click.option("--seed", default=0, show_default=True, help="Of the N = min draw and of resampling.")
+@click.option("--seed", default=0, show_default=True, help="Seed of sampling and resampling.")
 @click.option(
     "--draws",
     default=5,
     show_default=True,
     type=click.IntRange(1),
-    help="How often N = min is drawn; the mean is given.",
+    help="Number of draws of N = min images; the mean is reported.",
 )
-@click.option("--balance/--all", default=None, help="Distances at N = min, or from all images (default with --preset).")
-@click.option("--no-intervals", is_flag=True, help="Values only.")
-@click.option("--store", metavar="DIR", help="Where features are kept (default: MTBENCH_STORE or the cache folder).")
+@click.option(
+    "--balance/--all", default=None, help="Compute distances at N = min, or from all images (default with --preset)."
+)
+@click.option("--no-intervals", is_flag=True, help="Do not compute confidence intervals.")
+@click.option("--store", metavar="DIR", help="Store of features (default: MTBENCH_STORE or the cache folder).")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of rows as JSON.")
 @plugin_options
 def command(translated: str, target: str, as_json: bool, no_intervals: bool, **options: Any) -> None:
-    """Judge the images in TRANSLATED against those in TARGET.
+    """Score the images in TRANSLATED against those in TARGET.
 
-    Without -m every metric is computed that what was given allows; what is left out is named with the reason.
-    The features of TARGET are kept, so that the next folder is scored in half the time.
+    Without -m, computes every metric that the inputs allow and says why others are left out. The features of TARGET
+    are cached, so the next folder takes half the time.
+
+    Examples:
+        mtbench score translated/ target/
+        mtbench score translated/ target/ -m fid -m swd --json
+        mtbench score synthetic_ct/ ct/ --paired --plane axial --window -1000,1000
+        mtbench score translated/ target/ --patient '(P[0-9]+)_'
     """
     options["weights"] = dict(_pair("--weights", item) for item in options["weights"])
     options["window"] = number_pair("--window", options["window"]) if options["window"] else None

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtbench.cli.options import plugin_options, suite_options
+from mtbench.cli.verb import Verb
 from mtbench.engine.adopt import adopt
 from mtbench.engine.amounts import duration, size
 from mtbench.engine.request import check_stage
@@ -25,20 +26,20 @@ from mtbench.store.folders import store_folder
 if TYPE_CHECKING:
     from mtbench.results.usage import StoredArtefact, Usage
 
-_STORE = click.option("--store", metavar="DIR", help="The store (default: MTBENCH_STORE or the cache folder).")
+_STORE = click.option("--store", metavar="DIR", help="Store of artefacts (default: MTBENCH_STORE or the cache folder).")
 
 
 @click.group("store")
 def command() -> None:
-    """The store of artefacts: prepared data, fits, translations, features, scores."""
+    """Manage the store of artefacts: prepared data, fits, translations, features, scores."""
 
 
-@command.command("show")
+@command.command("show", cls=Verb)
 @_STORE
-@click.option("--all", "everything", is_flag=True, help="List every artefact, the largest first.")
+@click.option("--all", "everything", is_flag=True, help="List every artefact, largest first.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def show(store: str | None, everything: bool, as_json: bool) -> None:
-    """Show what the artefacts cost, which results use them and what can go."""
+    """Show disk usage, which results use what, and what can be deleted."""
     root = store_folder(store)
     usage = look(Store(root))
     if as_json:
@@ -74,16 +75,16 @@ def show(store: str | None, everything: bool, as_json: bool) -> None:
     _print_state(usage, unused, console)
 
 
-@command.command("prune")
+@command.command("prune", cls=Verb)
 @_STORE
-@click.option("--keep", multiple=True, metavar="STAGE", help="Spare a stage, such as fit; may be repeated.")
-@click.option("--forget-missing", is_flag=True, help="Let go of results directories that are no longer there.")
-@click.option("--dry-run", is_flag=True, help="Only show what would go.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--keep", multiple=True, metavar="STAGE", help="Keep the artefacts of a stage, such as fit; repeatable.")
+@click.option("--forget-missing", is_flag=True, help="Also delete what only missing results directories use.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_run: bool, yes: bool) -> int:
-    """Delete the artefacts that no results directory uses, and what killed runs left behind.
+    """Delete artefacts that no results directory uses, and remains of killed runs.
 
-    Nothing younger than an hour goes, so that runs under way lose nothing.
+    Artefacts younger than an hour are kept, so that active runs lose nothing.
     """
     for stage in keep:
         check_stage(stage)
@@ -113,13 +114,13 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
     return 0
 
 
-@command.command("verify")
+@command.command("verify", cls=Verb)
 @_STORE
 def verify(store: str | None) -> int:
-    """Read every file in the store and name what is damaged or missing. Exit code 1 if anything is.
+    """Read every file in the store and list damaged and missing ones. The exit code is 1 if there are any.
 
-    Runs check what they read too, but read a file again only when its size, times or inode have changed. What a disk
-    alters by itself is found here, and from then on by runs.
+    Runs also check what they read, but reread a file only if its size, times or inode have changed. Silent changes on
+    disk are detected here, and from then on by runs.
     """
     place = Store(store_folder(store))
     checked = list(place.verify())
@@ -132,17 +133,17 @@ def verify(store: str | None) -> int:
     return 1 if faults else 0
 
 
-@command.command("adopt")
+@command.command("adopt", cls=Verb)
 @click.argument("suite")
 @click.argument("what", metavar="FILE-OR-FOLDER", type=click.Path(path_type=Path))
 @suite_options
-@click.option("--replace", is_flag=True, help="Take the place of a fit that is there already.")
+@click.option("--replace", is_flag=True, help="Replace an existing fit.")
 @plugin_options
 def adopt_fit(suite: str, what: Path, replace: bool, **options: object) -> int:
-    """Take a model trained elsewhere as the fit of SUITE's translator (-t) or segmenter (-s).
+    """Use a model trained elsewhere as the fit of a translator (-t) or segmenter (-s) of SUITE.
 
-    FILE-OR-FOLDER is what the plugin's save() writes: the folder of a fit in another store, say. It is loaded once
-    to see that it fits, and the rows made with it say by its digest which fit that was.
+    FILE-OR-FOLDER has the form that the plugin's save() writes, such as the folder of a fit in another store. It is
+    loaded once as a check, and the rows made with it record its digest.
     """
     request = PlanRequest.of(suite, options)
     registry = request.registry()

@@ -7,33 +7,41 @@ from typing import Any
 import click
 
 from mtbench.cli.options import config_option, number_pair, plugin_options
+from mtbench.cli.verb import Verb
 from mtbench.engine.progress import activity_bars
 from mtbench.errors import RequestError
 from mtbench.screen import Screen, echo
 from mtbench.translation import translate
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("name", metavar="NAME[:p=v,...]")
 @click.argument("input")
 @click.argument("output")
-@click.option("--checkpoint", metavar="FILE", help="A weight file it takes, or a folder that its save() wrote.")
-@click.option("--from", "results", metavar="RESULTS", help="The results directory of a run that trained it.")
-@click.option("-d", "--dataset", metavar="NAME", help="With --from: trained on this data set.")
-@click.option("--fold", type=int, metavar="N", help="With --from: trained on this fold.")
-@click.option("--seed", type=int, metavar="N", help="With --from: trained with this seed; otherwise that of the noise.")
-@click.option("--masks", metavar="PATH", help="Label maps for a conditional translator, by the images' names.")
+@click.option("--checkpoint", metavar="FILE", help="Checkpoint of the translator, or a folder written by its save().")
+@click.option("--from", "results", metavar="RESULTS", help="Results directory of a run that trained the translator.")
+@click.option("-d", "--dataset", metavar="NAME", help="With --from: the model trained on this data set.")
+@click.option("--fold", type=int, metavar="N", help="With --from: the model trained on this fold.")
+@click.option(
+    "--seed",
+    type=int,
+    metavar="N",
+    help="With --from: the model trained with this seed; otherwise the seed of the noise.",
+)
+@click.option("--masks", metavar="PATH", help="Label maps for a conditional translator, matched by name.")
 @click.option("--labels", metavar="1=NAME,...", help="Names of mask values (default: their numbers).")
-@click.option("--plane", type=click.Choice(["axial", "coronal", "sagittal"]), help="How volumes are cut.")
-@click.option("--window", metavar="LOW,HIGH", help="Values that become black and white; percentiles as 1%,99%.")
-@click.option("--target-window", metavar="LOW,HIGH", help="Values that black and white stand for in the output.")
-@click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="Resize slices to this, and back.")
+@click.option("--plane", type=click.Choice(["axial", "coronal", "sagittal"]), help="Slice orientation for volumes.")
+@click.option("--window", metavar="LOW,HIGH", help="Values mapped to black and white, or percentiles (1%,99%).")
+@click.option("--target-window", metavar="LOW,HIGH", help="Output values that black and white are mapped to.")
+@click.option(
+    "--size", type=click.IntRange(1), metavar="PIXELS", help="Resize slices to this size for the model, and back."
+)
 @click.option("--device", metavar="NAME", help="cpu, cuda, ... (default: the GPU if there is one).")
 @click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16"]), default="fp32", show_default=True)
 @click.option("--batch-size", default=8, show_default=True, type=click.IntRange(1), help="Slices per batch.")
-@click.option("--store", metavar="DIR", help="Where the run's artefacts are (default: as for `mtbench run`).")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--skip-unreadable", is_flag=True, help="Leave out files that cannot be read, and name them.")
+@click.option("--store", metavar="DIR", help="Store of the run (default: as for `mtbench run`).")
+@click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+@click.option("--skip-unreadable", is_flag=True, help="Skip unreadable files and name them.")
 @config_option
 @plugin_options
 def command(name: str, input: str, output: str, **options: Any) -> None:
@@ -41,6 +49,10 @@ def command(name: str, input: str, output: str, **options: Any) -> None:
 
     INPUT is an image, a volume, the folder of a DICOM series, or a folder of such; OUTPUT gets the same format,
     size and geometry. With --from, images are cut and scaled as the run's data set was.
+
+    Examples:
+        mtbench translate cyclegan scans/ out/ --from mtbench-results/mine
+        mtbench translate cyclegan scan.nii.gz out.nii.gz --checkpoint latest_net_G_A.pth --plane axial
     """
     options["window"], options["percentiles"] = _window(options["window"])
     if options["target_window"]:

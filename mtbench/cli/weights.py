@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mtbench.cli.verb import Verb
 from mtbench.compute.weights import add, catalogue, entry, fetch, state
 from mtbench.screen import Screen, echo, echo_json
 from mtbench.store.folders import weights_folder
@@ -16,10 +17,10 @@ from mtbench.store.folders import weights_folder
 
 @click.group("weights")
 def command() -> None:
-    """Weight files: which there are, which are here, and getting them."""
+    """List, download and add weight files."""
 
 
-@command.command("list")
+@command.command("list", cls=Verb)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_files(as_json: bool) -> None:
     """List the catalogued weight files, and check those that are here byte by byte."""
@@ -54,7 +55,7 @@ def list_files(as_json: bool) -> None:
     console.print(f"kept in {weights_folder()}", markup=False, highlight=False, soft_wrap=True)
 
 
-@command.command("fetch")
+@command.command("fetch", cls=Verb)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option(
     "--max-size",
@@ -62,7 +63,7 @@ def list_files(as_json: bool) -> None:
     metavar="MB",
     default=2000,
     show_default=True,
-    help="Accept no larger file, where the catalogue does not say how large it is.",
+    help="Largest file to accept where the catalogue states no size.",
 )
 @click.option(
     "--timeout",
@@ -70,10 +71,10 @@ def list_files(as_json: bool) -> None:
     metavar="SECONDS",
     default=3600,
     show_default=True,
-    help="Stop an address that takes longer for a file.",
+    help="Give up on an address that takes longer for one file.",
 )
 def fetch_files(names: tuple[str, ...], max_size: int, timeout: int) -> None:
-    """Download weight files; one that was cut off goes on where it stopped."""
+    """Download weight files; interrupted downloads resume."""
     for name in names:
         entry(name)
     console = Screen(stderr=True)
@@ -89,10 +90,10 @@ def fetch_files(names: tuple[str, ...], max_size: int, timeout: int) -> None:
         echo(f"{name}: {path}")
 
 
-@command.command("add")
+@command.command("add", cls=Verb)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", metavar="NAME", help="The weight file it must be; by default it is known by its content.")
+@click.option("--name", metavar="NAME", help="Catalogue name of the file (default: recognised by its content).")
 def add_file(file: Path, name: str | None) -> None:
-    """Put FILE, downloaded elsewhere, into place after checking it."""
+    """Install FILE, downloaded elsewhere, after checking its hash."""
     weight_file = add(file, name)
     echo(f"{weight_file.name}: {weight_file.path}")

@@ -12,9 +12,10 @@ from mtbench.engine.worker import execute_file
 @click.command()
 @click.argument("unit", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="UNIT.json")
 def command(unit: Path) -> int:
-    """Run the unit in UNIT.json and leave UNIT.outcome.json beside it.
+    """Run the unit described in UNIT.json and write UNIT.outcome.json beside it.
 
-    Exit code 0 says that the outcome was written, whatever it is; UNIT.progress.json tells how far the work is.
+    Exit code 0 means that the outcome was written, be it a success or a failure; UNIT.progress.json holds the
+    progress.
     """
     execute_file(unit)
     return 0
