@@ -17,6 +17,7 @@ from mtbench.compute.context import Context
 from mtbench.data import ImageSet, Slice, Task, TrainingData
 from mtbench.errors import DataError, TrainingError, WeightsError
 from mtbench_plugins.segmenters._targets import Targets, dice
+from mtbench_plugins.segmenters.residual_unet import ResidualUNet, dice_loss, one_hot
 from mtbench_plugins.segmenters.unet import mtbench_segmenters
 from mtbench_plugins.segmenters.unet_lab import LabUNetSegmenter, PlainUNet
 from mtbench_plugins.segmenters.unet_model import UNetSegmenter
@@ -276,6 +277,38 @@ def test_the_lab_loss_is_a_softmax_over_pixels() -> None:
     p = logits.sigmoid()[:, 0]
     overlap = (2 * (p * classes).sum((1, 2))) / (p.sum((1, 2)) + classes.sum((1, 2)))
     torch.testing.assert_close(losses["dice"], (1 - overlap).mean(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning:monai")
+@pytest.mark.parametrize("channels", [[4, 8], [4, 8, 16], [8, 16, 32, 64]], ids=len)
+@pytest.mark.parametrize("classes", [1, 3])
+def test_network_loss_and_gradients_are_monais_bit_for_bit(channels: list[int], classes: int) -> None:
+    from monai.losses.dice import DiceLoss
+    from monai.networks.nets.unet import UNet
+
+    torch.manual_seed(3)
+    theirs = UNet(2, 1, classes, channels, [2] * (len(channels) - 1), num_res_units=2, norm="BATCH")
+    torch.manual_seed(3)
+    ours = ResidualUNet(classes, channels)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True))
+    images, truth = torch.rand(3, 1, 32, 48), torch.randint(0, max(2, classes), (3, 32, 48))
+    logits, others = ours(images), theirs(images)
+    assert torch.equal(logits, others)
+    if classes == 1:
+        mask = truth[:, None].float()
+        assert torch.equal(dice_loss(logits.sigmoid(), mask), DiceLoss(sigmoid=True)(others, mask))
+        loss = dice_loss(logits.sigmoid(), mask, whole_batch=True)
+        reference = DiceLoss(sigmoid=True, batch=True)(others, mask)
+    else:
+        loss = dice_loss(logits.softmax(1)[:, 1:], one_hot(truth, classes)[:, 1:], whole_batch=True)
+        multiclass = DiceLoss(softmax=True, to_onehot_y=True, include_background=False, batch=True)
+        reference = multiclass(others, truth[:, None])
+    assert torch.equal(loss, reference)
+    loss.backward()
+    reference.backward()
+    pairs = zip(ours.parameters(), theirs.parameters(), strict=True)
+    assert all(torch.equal(a.grad, b.grad) for a, b in pairs if a.grad is not None and b.grad is not None)
 
 
 def test_the_specs_name_the_classes_and_their_defaults() -> None:

@@ -13,7 +13,7 @@ def mtbench_segmenters() -> Iterator[mtbench.SegmenterSpec]:
     yield mtbench.SegmenterSpec(
         "unet",
         "mtbench_plugins.segmenters.unet_model:UNetSegmenter",
-        description="MONAI's 2-D U-Net, Dice and cross-entropy, best epoch on validation Dice",
+        description="2-D residual U-Net as MONAI's, Dice and cross-entropy, best epoch on validation Dice",
         params={
             "per": mtbench.Param(
                 "task",

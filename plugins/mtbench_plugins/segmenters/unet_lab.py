@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from mtbench.training import Losses
 from mtbench_plugins.segmenters._base import NetworkSegmenter
+from mtbench_plugins.segmenters.residual_unet import dice_loss
 
 
 class LabUNetSegmenter(NetworkSegmenter):
@@ -53,11 +54,9 @@ class LabUNetSegmenter(NetworkSegmenter):
 
     def losses(self, logits: Tensor, classes: Tensor) -> Losses:
         """Dice of each slice, and the cross-entropy over pixels."""
-        from monai.losses.dice import DiceLoss
-
         truth = classes.to(logits.dtype)
         return {
-            "dice": DiceLoss(sigmoid=True)(logits, truth[:, None]),
+            "dice": dice_loss(logits.sigmoid(), truth[:, None]),
             "ce": F.cross_entropy(logits.flatten(1), truth.flatten(1)),
         }
 

@@ -1,4 +1,4 @@
-"""MONAI's 2-D U-Net as a segmenter."""
+"""The 2-D residual U-Net as a segmenter."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from torch.optim import Optimizer
 
 from mtbench.training import Augmentation, Losses, chain, flip, pad_crop
 from mtbench_plugins.segmenters._base import NetworkSegmenter
+from mtbench_plugins.segmenters.residual_unet import ResidualUNet, dice_loss, one_hot
 
 
 class UNetSegmenter(NetworkSegmenter):
-    """``monai.networks.nets.UNet`` with two convolutions a residual unit and batch normalisation.
+    """The residual U-Net (equal to ``monai.networks.nets.UNet``), with two convolutions a unit and batch normalisation.
 
     Batch normalisation, as in the paper's lab, keeps what instance normalisation takes away: how bright an
     image is as a whole. Without it the noise of a slice that shows no object is taken for objects.
@@ -58,18 +59,7 @@ class UNetSegmenter(NetworkSegmenter):
 
     def network(self, channels: int) -> nn.Module:
         """See the class."""
-        from monai.networks.nets.unet import UNet
-
-        network: nn.Module = UNet(
-            spatial_dims=2,
-            in_channels=1,
-            out_channels=channels,
-            channels=[self.filters * 2**level for level in range(self.levels)],
-            strides=[2] * (self.levels - 1),
-            num_res_units=2,
-            norm="BATCH",
-        )
-        return network
+        return ResidualUNet(channels, [self.filters * 2**level for level in range(self.levels)])
 
     def optimiser(self, network: nn.Module) -> Optimizer:
         """AdamW."""
@@ -77,14 +67,13 @@ class UNetSegmenter(NetworkSegmenter):
 
     def losses(self, logits: Tensor, classes: Tensor) -> Losses:
         """Cross-entropy and batch Dice."""
-        from monai.losses.dice import DiceLoss
-
         if logits.shape[1] == 1:
             truth = classes[:, None].to(logits.dtype)
-            overlap = DiceLoss(sigmoid=True, batch=True)(logits, truth)
+            overlap = dice_loss(logits.sigmoid(), truth, whole_batch=True)
             return {"dice": overlap, "ce": F.binary_cross_entropy_with_logits(logits, truth)}
-        overlap = DiceLoss(softmax=True, to_onehot_y=True, include_background=False, batch=True)
-        return {"dice": overlap(logits, classes[:, None]), "ce": F.cross_entropy(logits, classes)}
+        truth = one_hot(classes, logits.shape[1])
+        overlap = dice_loss(logits.softmax(1)[:, 1:], truth[:, 1:], whole_batch=True)
+        return {"dice": overlap, "ce": F.cross_entropy(logits, classes)}
 
     def augmentation(self, size: tuple[int, int]) -> Augmentation | None:
         """See the class."""
