@@ -260,11 +260,10 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         """Its fields as plain JSON values; those that hold their default are left out."""
         content = {}
-        for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
-            value = getattr(self, field.name)
-            default = field.default_factory() if field.default_factory is not MISSING else field.default
+        for name, default in _defaults(type(self)):
+            value = getattr(self, name)
             if value != default:
-                content[field.name] = _plain(value)
+                content[name] = _plain(value)
         return content
 
     @classmethod
@@ -290,6 +289,13 @@ class Record:
             return cls(**values)
         except TypeError as error:
             raise MismatchError(what=f"{cls.__name__}: {error}") from error
+
+
+@cache
+def _defaults(kind: Any) -> list[tuple[str, Any]]:
+    """The fields of a dataclass with their defaults, which nobody may alter."""
+    factories = ((f.name, f.default_factory, f.default) for f in fields(kind))
+    return [(name, default if make is MISSING else make()) for name, make, default in factories]
 
 
 def _plain(value: object) -> Any:

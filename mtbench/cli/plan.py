@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.cells import cell_len
 from rich.markup import escape, render
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -106,59 +107,72 @@ def _matrix(plan: Plan, status: dict[str, str], console: Any) -> None:
         parts.setdefault(tuple(row.columns[k] for k in ("dataset", "fold", "protocol")), []).append(row)
     protocols = plan.suite.protocols
     for (dataset, fold, protocol), rows in parts.items():
-        names = list(dict.fromkeys(_column(r) for r in rows))
         first = rows[0].columns
         title = f"{dataset}: {first['source_domain']} → {first['target_domain']}" + (
             f", fold {fold}" if fold is not None else ""
         )
         if protocols != PROTOCOLS[:1]:
             title += f", {protocol}"
-        table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-        table.add_column("")
-        for name in names:
-            table.add_column(name, justify="center", overflow="fold")
         cells_of: dict[str, dict[str, str]] = {}
         for row in rows:
-            cells_of.setdefault(_subject(row), {})[_column(row)] = _MARK[_state(row, status)]
-        for subject, cells in cells_of.items():
-            table.add_row(subject, *(cells.get(name, "") for name in names))
+            cells_of.setdefault(_subject(row), {})[_column(row)] = _state(row, status)
+        names = list(dict.fromkeys(name for cells in cells_of.values() for name in cells))
         console.print()
-        if len(cells_of) > _LONG:
-            _print_long(title, names, cells_of, console)
-        else:
-            console.print(table)
+        (_print_long if len(cells_of) > _LONG else _print_table)(title, names, cells_of, console)
+
+
+def _print_table(title: str, names: list[str], cells_of: dict[str, dict[str, str]], console: Screen) -> None:
+    table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    table.add_column("")
+    for name in names:
+        table.add_column(escape(name), justify="center", overflow="fold")
+    for subject, cells in cells_of.items():
+        table.add_row(escape(subject), *(_MARK[cells[name]] if name in cells else "" for name in names))
+    console.print(table)
 
 
 def _print_long(title: str, names: list[str], cells_of: dict[str, dict[str, str]], console: Screen) -> None:
     """A matrix of thousands of lines; rich takes a millisecond to lay one of them out."""
-    heads = [render(name).plain for name in names]
-    first = max(cell_len(render(subject).plain) for subject in cells_of)
+    first = max(cell_len(subject) for subject in cells_of)
     console.print(Text(title, style="bold"), soft_wrap=True)
-    console.print(Text(" " * (first + 2) + "  ".join(heads)), soft_wrap=True)
-    lines = []
+    console.print(Text(" " * (first + 2) + "  ".join(names)), soft_wrap=True)
+    marks = {state: render(mark) for state, mark in _MARK.items()}
+    signs = {
+        state: Segment(mark.plain, console.get_style(str(mark.spans[0].style)) if mark.spans else None)
+        for state, mark in marks.items()
+    }
+    segments = []
     for subject, cells in cells_of.items():
-        line = render(subject)
-        line.append(" " * (first + 2 - line.cell_len))
-        for name, head in zip(names, heads, strict=True):
-            mark = render(cells.get(name, "")) if cells.get(name) else Text(" ")
-            left, right = divmod(cell_len(head) - 1, 2)
-            line.append(" " * left).append_text(mark).append(" " * (left + right + 2))
-        line.rstrip()
-        lines.append(line)
-    console.print(Text("\n").join(lines), soft_wrap=True)
+        gap = first + 2 - cell_len(subject)
+        segments.append(Segment(subject))
+        for name in names:
+            left, right = divmod(cell_len(name) - 1, 2)
+            if name in cells:
+                segments += Segment(" " * (gap + left)), signs[cells[name]]
+                gap = 0
+            else:
+                gap += left + 1
+            gap += left + right + 2
+        segments.append(Segment.line())
+    console.print(Segments(segments), soft_wrap=True, end="")
 
 
 def _column(row: Row) -> str:
     columns = row.columns
     name = columns["title"] + (f"[{columns['variant']}]" if columns["variant"] else "")
-    return escape(name + (f" {columns['segmenter']}" if columns["segmenter"] else ""))
+    return str(name + (f" {columns['segmenter']}" if columns["segmenter"] else ""))
 
 
 def _subject(row: Row) -> str:
     columns = row.columns
     if columns["role"] != "translator":
         return str(columns["role"])
-    text = format_call(str(columns["translator"]), json.loads(columns["translator_params"]))
+    text = _call(str(columns["translator"]), columns["translator_params"])
     if columns["seed"] is not None:
         text += f" seed {columns['seed']}"
-    return escape(text + ("†" if columns["conditional"] else ""))
+    return text + ("†" if columns["conditional"] else "")
+
+
+@cache
+def _call(translator: str, params: str) -> str:
+    return format_call(translator, json.loads(params))

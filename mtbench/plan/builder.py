@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -64,6 +64,7 @@ class Builder:
     short: str
     split: SplitOptions
     base: Mapping[str, str]
+    _requests: dict[object, tuple[str, str]] = field(default_factory=dict)
 
     @staticmethod
     def start(suite: Suite, registry: Registry, plan: Plan, dataset: Choice[DatasetSpec], fold: int | None) -> Builder:
@@ -102,30 +103,13 @@ class Builder:
         ``apart`` keeps units of one plan apart without being part of what is asked: the same files prepared
         under another name or from another folder are the same artefact.
         """
-        plugin, code = None, None
-        if choice is not None:
-            which = (choice.spec.kind, choice.spec.name)
-            if which not in self.plan.codes:
-                self.plan.codes[which] = code_identity(choice.registration)
-            code = self.plan.codes[which]
-            plugin = {"kind": which[0], "name": which[1], "revision": choice.spec.revision}
-            if stage == "fit" and not choice.registration.plugin.editable:
-                code = None  # Days of work outlive an edit of an installed distribution; the fit's rows say so.
         kind = STAGES[stage]
-        precision, threads = ("fp32", 1) if kind.exact else (self.suite.precision, self.suite.threads)
-        params = dict(choice.params) if choice else {}
-        asked = {
-            "stage": stage,
-            "stage_revision": kind.revision,
-            "plugin": plugin,
-            "params": {k: v for k, v in params.items() if choice and choice.spec.params[k].identity},
-            "seed": seed,
-            "options": options.to_json(),
-            "precision": precision,
-            "threads": threads,
-        }
-        codeless = hash_of(asked)
-        request = hash_of([codeless, code])
+        precision, threads = self._arithmetic(stage)
+        # Most units of a large suite differ from others in their inputs only. The plan's choices outlive the builder.
+        asked = stage, id(choice), seed, options
+        if asked not in self._requests:
+            self._requests[asked] = self._request(stage, options, choice, seed)
+        codeless, request = self._requests[asked]
         key = hash_of([request, dict(inputs), *([dict(apart)] if apart else [])])
         if key not in self.plan.units:
             self.plan.units[key] = Unit(
@@ -138,7 +122,7 @@ class Builder:
                 options=options,
                 kind=choice.spec.kind if choice else "",
                 plugin=choice.spec.name if choice else "",
-                params=params,
+                params=dict(choice.params) if choice else {},
                 paths={**(choice.paths if choice else {}), **paths},
                 seed=seed,
                 inputs=dict(inputs),
@@ -147,6 +131,36 @@ class Builder:
                 version={**choice.version, f"{stage} stage": str(kind.revision)} if choice else {},
             )
         return key
+
+    def _arithmetic(self, stage: str) -> tuple[str, int]:
+        return ("fp32", 1) if STAGES[stage].exact else (self.suite.precision, self.suite.threads)
+
+    def _request(
+        self, stage: str, options: Options, choice: Choice[Spec[Any]] | None, seed: int | None
+    ) -> tuple[str, str]:
+        """The hashes of what is asked of a unit, its inputs aside: without the code of its plugin, and with it."""
+        plugin, code = None, None
+        if choice is not None:
+            which = (choice.spec.kind, choice.spec.name)
+            if which not in self.plan.codes:
+                self.plan.codes[which] = code_identity(choice.registration)
+            code = self.plan.codes[which]
+            plugin = {"kind": which[0], "name": which[1], "revision": choice.spec.revision}
+            if stage == "fit" and not choice.registration.plugin.editable:
+                code = None  # Days of work outlive an edit of an installed distribution; the fit's rows say so.
+        precision, threads = self._arithmetic(stage)
+        asked = {
+            "stage": stage,
+            "stage_revision": STAGES[stage].revision,
+            "plugin": plugin,
+            "params": {k: v for k, v in choice.params.items() if choice.spec.params[k].identity} if choice else {},
+            "seed": seed,
+            "options": options.to_json(),
+            "precision": precision,
+            "threads": threads,
+        }
+        codeless = hash_of(asked)
+        return codeless, hash_of([codeless, code])
 
     def fit(
         self,

@@ -45,8 +45,8 @@ class Choice(Generic[PluginSpecT_co]):
         """The plugin's spec."""
         return self.registration.spec
 
-    @property
-    def changes(self) -> dict[str, Any]:
+    @cached_property
+    def changes(self) -> Mapping[str, Any]:
         """The parameters that differ from the defaults and may change a result; without paths and programs."""
         schema = self.spec.params
         return {
@@ -68,7 +68,7 @@ class Choice(Generic[PluginSpecT_co]):
             **{f"{name} sha256": hash_of(value)[:SHORT] for name, value in hidden.items()},
         }
 
-    @property
+    @cached_property
     def label(self) -> str:
         """What a person calls it: the name, and what differs from the defaults."""
         return format_call(self.entry.name, {k: v for k, v in self.changes.items() if not isinstance(v, (dict, list))})
