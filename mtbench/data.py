@@ -164,11 +164,7 @@ class ImageSet:
         """Images as a float32 tensor in [0, 1], B x C x H x W."""
         import torch
 
-        images = torch.from_numpy(self.floats(indices))
-        if str(device).startswith("cuda"):
-            # From pinned memory the copy runs beside the network's work on the batch before.
-            return images.pin_memory().to(device, non_blocking=True)
-        return images.to(device)
+        return _to_device(torch.from_numpy(self.floats(indices)), device)
 
     def batch(self, rows: slice, device: str = "cpu", masks: bool = False) -> Batch:
         """Images as a translator gets them, with their ``masks`` or without."""
@@ -186,7 +182,7 @@ class ImageSet:
 
         if self.masks is None:
             raise DataError(f"the {self.domain} slices of '{self.task.dataset}' have no masks")
-        return torch.from_numpy(np.asarray(self.masks[indices]).astype(np.int64)).to(device)
+        return _to_device(torch.from_numpy(np.asarray(self.masks[indices]).astype(np.int64)), device)
 
 
 @dataclass(frozen=True)
@@ -275,6 +271,11 @@ class Score:
     ci: tuple[float, float] | None = None
     mark: str = ""
     note: str = ""
+
+
+def _to_device(tensor: torch.Tensor, device: Any) -> torch.Tensor:
+    # From pinned memory the copy runs beside the network's work on the batch before.
+    return tensor.pin_memory().to(device, non_blocking=True) if str(device).startswith("cuda") else tensor.to(device)
 
 
 def decode(pixels: NDArray[Any]) -> NDArray[np.float32]:

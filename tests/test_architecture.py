@@ -140,6 +140,7 @@ FLOORS = (
     ("plan", "report", "scoring"),
     ("engine", "translation"),
     ("api", "preparation"),
+    ("conformance",),
     ("cli",),
     ("__main__",),
 )

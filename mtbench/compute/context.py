@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mtbench.compute.seeds import derive, generator
+from mtbench.compute.transfer import to_device
 from mtbench.data import Batch, Slice, Task
 from mtbench.errors import WeightsError
 
@@ -96,7 +97,7 @@ class Context:
             self._draws[item.slice_id] = draw + 1
             source = torch.Generator().manual_seed(derive(self.seed, item.slice_id, draw))
             rows.append(torch.randn(shape, generator=source))
-        return torch.stack(rows).to(self.device)
+        return to_device(torch.stack(rows), self.device)
 
     def start_batch(self) -> None:
         """Start every slice's noise anew; the harness calls it before each ``translate``, a retry included."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mtbench.compute.context import Context
+from mtbench.compute.transfer import to_device
 from mtbench.training.recipe import Part
 from mtbench.training.samplers import Sampler
 
@@ -61,13 +62,13 @@ def split(
     shares: list[float] = []
     for indices in torch.arange(size).tensor_split(min(pieces, size)):
         first, last = int(indices[0]), int(indices[-1]) + 1
-        parts.append({name: _to_device(t[first:last], device, memory_format) for name, t in batch.items()})
+        parts.append({name: _laid_out(t[first:last], device, memory_format) for name, t in batch.items()})
         shares.append((last - first) / size)
     return parts, shares
 
 
-def _to_device(tensor: Tensor, device: str, memory_format: torch.memory_format) -> Tensor:
-    tensor = tensor.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else tensor.to(device)
+def _laid_out(tensor: Tensor, device: str, memory_format: torch.memory_format) -> Tensor:
+    tensor = to_device(tensor, device)
     return tensor.contiguous(memory_format=memory_format) if tensor.ndim == 4 else tensor
 
 

@@ -47,7 +47,7 @@ class WalkPair:
 
     def index(self) -> Tensor:
         """The step as a network wants it: int64, one for the whole batch."""
-        return torch.tensor([self.step], device=self.x.device)
+        return torch.full((1,), self.step, device=self.x.device)
 
     def pairs(self, detached: bool) -> tuple[Tensor, Tensor]:
         """The two walks' (point, prediction), joined along the channels."""

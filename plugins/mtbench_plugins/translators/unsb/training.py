@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from mtbench.compute.seeds import derive
+from mtbench.compute.transfer import to_device
 from mtbench.training import (
     Losses,
     Moment,
@@ -128,10 +129,13 @@ class UnsbRecipe(Recipe):
 
     def _contrast(self, source: Tensor, translated: Tensor) -> Tensor:
         sizes = self.G.map_sizes(source.shape[2], source.shape[3], self.layers)
-        where = [p.to(source.device) for p in losses.draw_positions(sizes, self.patches)]
+        positions = losses.draw_positions(sizes, self.patches)
+        # One copy for all layers.
+        where = to_device(torch.cat(positions), str(source.device)).split([len(p) for p in positions])
         z = _noise(source)((self.bridge.z_width,))
         return losses.contrast_loss(self.G, self.F, source, translated, z, self.layers, where)
 
 
 def _noise(like: Tensor) -> Draw:
-    return lambda shape: torch.randn((len(like), *shape), device=like.device)
+    """Noise drawn on the CPU, so that a fit on a GPU has the same."""
+    return lambda shape: to_device(torch.randn((len(like), *shape)), str(like.device))
