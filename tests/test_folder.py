@@ -313,12 +313,12 @@ class TestBadInput:
         )
         strict = run_cli("data", "prepare", suite, "--strict")
         assert strict.code == 1
-        assert "1 case cannot be used: source 2:" in strict.err
+        assert "1 case unusable: source 2:" in strict.err
         ran = run_cli("data", "prepare", suite)
         assert ran.code == 0, ran.err
         assert "2 source slices of 1 patient" in ran.out
-        assert "1 case left out" in ran.out
-        assert "left out: source 2: " in ran.out
+        assert "1 case skipped" in ran.out
+        assert "skipped: source 2: " in ran.out
 
     def test_another_size(self, tmp_path: Path) -> None:
         params = build(tmp_path)

@@ -650,7 +650,7 @@ def test_an_interrupted_run_says_that_it_goes_on(start: Any, toys: Path) -> None
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Press Ctrl-C again to stop at once" in err
-    assert "What was finished is kept" in err
+    assert "Finished units are kept" in err
     assert "Traceback" not in err
     assert not left_over(toys.parent)
 

@@ -104,7 +104,7 @@ def test_files_of_other_kinds_are_counted_and_named(tmp_path: Path) -> None:
     folder, target = images(tmp_path / "in", "a b"), images(tmp_path / "target")
     for name in ("c.jpg", "d.JPG", "e.bmp"):
         (folder / name).write_bytes(b"x")
-    words = "3 files are of no format that is read and left out: 2 .jpg, 1 .bmp (the first: c.jpg)"
+    words = "3 files are in unsupported formats skipped: 2 .jpg, 1 .bmp (the first: c.jpg)"
     assert others_below(folder) == words
     row = mtbench.score(folder, target, metrics=["swd"], device="cpu", store=str(tmp_path / "store"))[0]
     assert row["other_files"] == [words]

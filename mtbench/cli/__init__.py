@@ -86,7 +86,7 @@ def main(args: list[str] | None = None) -> None:
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt) as error:
-        _say("Stopped. What was finished is kept: the same command goes on from here.")
+        _say("Stopped. Finished units are kept; rerun the same command to resume.")
         # click turns what was raised into an Abort.
         sys.exit(143 if isinstance(error.__cause__ or error, Terminated) else 130)
     except MtbenchError as error:
@@ -136,13 +136,13 @@ _REFUSALS = {
     errno.EISDIR: "this is a folder, not a file",
     errno.EACCES: "no permission",
     errno.EPERM: "no permission",
-    errno.EROFS: "nothing can be written here",
-    errno.ELOOP: "links lead around in a circle",
+    errno.EROFS: "this location is read-only",
+    errno.ELOOP: "the path is a loop of symbolic links",
     errno.EMFILE: "too many files are open (see `ulimit -n`)",
     errno.ENFILE: "too many files are open on this machine",
     errno.EIO: "the disk cannot be read or written",
     errno.ESTALE: "the network disk has lost this file",
-    errno.ENOMEM: "there is not enough memory",
+    errno.ENOMEM: "not enough memory",
 }
 """What the operating system refuses, by its number: the surroundings are at fault then, not mtbench."""
 

@@ -176,7 +176,7 @@ def _print_outcome(prepared: PreparedDataset) -> None:
     )
     left_out = _number(len(info.get("left_out", ())), "case")
     state = "prepared" if prepared.is_new else "was prepared before"
-    echo(f"{prepared.request.name}: {state}; {counts}; {left_out} left out")
+    echo(f"{prepared.request.name}: {state}; {counts}; {left_out} skipped")
     if prepared.split and prepared.split.info.get("remark"):
         echo(f"  {prepared.split.info['remark']}")
     if prepared.trouble:
@@ -215,7 +215,7 @@ def _print(request: DatasetRequest, report: CheckReport, sheets: Sequence[Path])
     console.print(table)
     lines = [("leak", text) for text in report.leaks]
     lines += [("look", text) for text in report.remarks]
-    lines += [("left out", f"{item['case']}: {item['reason']}") for item in report.left_out]
+    lines += [("skipped", f"{item['case']}: {item['reason']}") for item in report.left_out]
     lines += [("note", text) for text in report.notes]
     lines += [("sheet", str(path)) for path in sheets]
     for kind, text in lines:

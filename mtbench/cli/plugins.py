@@ -95,7 +95,7 @@ def _list(rows: list[dict[str, Any]], problems: list[Plugin], console: Screen) -
     console.print(table)
     for plugin in problems:
         console.print(f"\n[yellow]set aside[/] {escape(f'{plugin.name} of {plugin.origin}')}", highlight=False)
-        console.print(f"  {plugin.problem}. To mend it: {plugin.remedy}.", markup=False, highlight=False)
+        console.print(f"  {plugin.problem}. To fix it: {plugin.remedy}.", markup=False, highlight=False)
 
 
 def _show(row: dict[str, Any], console: Screen) -> None:

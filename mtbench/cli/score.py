@@ -101,7 +101,7 @@ def _print(rows: list[dict[str, Any]], out: Screen, console: Screen) -> None:
     notes: list[str] = []
     for row in rows:
         if row["status"] == "skipped":
-            notes.append(f"{row['metric']} left out: {row['note']}")
+            notes.append(f"{row['metric']} skipped: {row['note']}")
             continue
         name = row["title"] + (f"[{row['variant']}]" if row["variant"] else "") + row["mark"]
         name += f" {row['label']}" if row["label"] else ""
@@ -119,4 +119,4 @@ def _print(rows: list[dict[str, Any]], out: Screen, console: Screen) -> None:
     for text in rows[0]["other_files"] if rows else ():
         console.print(text, markup=False, highlight=False)
     if rows and rows[0]["unreadable"]:
-        console.print(f"{rows[0]['unreadable']} files could not be read and were left out", markup=False)
+        console.print(f"{rows[0]['unreadable']} unreadable files skipped", markup=False)

@@ -63,7 +63,7 @@ def command(name: str, input: str, output: str, **options: Any) -> None:
     with activity_bars(console) as report:
         result = translate(name, input, output, report=report, **options)
     for path, reason in result.left_out:
-        echo(f"left out: {path}: {reason}", err=True)
+        echo(f"skipped: {path}: {reason}", err=True)
     for note in result.notes:
         echo(note, err=True)
     count = ", ".join(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def to_device(tensor: Tensor, device: str) -> Tensor:
-    """A tensor of the CPU on ``device`` ("cuda:0"); onto a GPU from pinned memory, so that nobody waits for the copy."""
+    """A tensor of the CPU on ``device`` ("cuda:0"); to a GPU from pinned memory, so that nobody waits for it."""
     if device.startswith("cuda"):
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

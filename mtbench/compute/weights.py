@@ -242,7 +242,7 @@ def fetch(
     raise WeightsError(
         f"the weight file '{name}' could not be downloaded ({'; '.join(failures)})",
         remedy=(
-            "Try again: a download that was cut off goes on where it stopped. Without a network: get the file on "
+            "Try again: an interrupted download resumes. Without a network: get the file on "
             "another machine, then `mtbench weights add FILE`"
         ),
     )

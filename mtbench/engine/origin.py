@@ -111,7 +111,7 @@ def _omissions(cases: Sequence[Mapping[str, str]]) -> str:
     reasons = "; ".join(f"{item['case']}: {item['reason']}" for item in cases[:_OMISSIONS])
     more = f"; and {len(cases) - _OMISSIONS} more" if len(cases) > _OMISSIONS else ""
     count = "1 case could not be used and is" if len(cases) == 1 else f"{len(cases)} cases could not be used and are"
-    return f"{count} left out ({reasons}{more})"
+    return f"{count} excluded during preparation ({reasons}{more})"
 
 
 def _add_version(result: Origin, plan: Plan, unit: Unit, artefact: Artefact | None) -> None:

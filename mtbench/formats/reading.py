@@ -75,7 +75,7 @@ def _read(path: Path, *, label_map: bool) -> Volume:
     except MtbenchError:
         raise
     except MemoryError as error:
-        raise DataError("there is not enough memory to read it", where=where) from error
+        raise DataError("not enough memory to read it", where=where) from error
     except Exception as error:  # each library has its own kinds for a file that is not what its name says
         detail = str(error).strip() or type(error).__name__
         raise DataError(

@@ -98,7 +98,7 @@ def in_words(paths: Iterable[Path]) -> str:
     kinds = Counter(path.suffix.lower() or "no ending" for path in others)
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4)) + (", ..." if len(kinds) > 4 else "")
     files = "1 file is" if len(others) == 1 else f"{len(others)} files are"
-    text = f"{files} of no format that is read and left out: {listed} (the first: {others[0].name})"
+    text = f"{files} in unsupported formats skipped: {listed} (the first: {others[0].name})"
     return "; ".join([text, *nowhere])
 
 

@@ -97,7 +97,7 @@ def _in_order(
             empty.append(name)
         yield from samples
         slices += len(samples)
-        context.progress(done + 1, len(cases), {"slices": slices, "left out": len(context.left_out)})
+        context.progress(done + 1, len(cases), {"slices": slices, "skipped": len(context.left_out)})
     if empty:
         names = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
         context.log.append(f"{len(empty)} case{'s' if len(empty) != 1 else ''} without a slice for the task: {names}")

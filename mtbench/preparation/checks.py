@@ -61,7 +61,7 @@ def check(prepared: PreparedDataset) -> CheckReport:
     """Count and look through everything; each pixel is read once."""
     info = prepared.data.info
     report = CheckReport(left_out=list(info.get("left_out", ())))
-    report.notes = [note for note in info.get("notes", ()) if not note.startswith("left out: ")]
+    report.notes = [note for note in info.get("notes", ()) if not note.startswith("skipped: ")]
     if prepared.split is None:
         report.leaks.append(f"The patients cannot be divided: {prepared.trouble}")
         return report

@@ -125,7 +125,7 @@ def prepare(
             f"{len(left_out)} case{'s' if len(left_out) != 1 else ''} could not be used: "
             + "; ".join(f"{item['case']}: {item['reason']}" for item in left_out),
             where=f"dataset '{request.name}', prepared before",
-            remedy="Mend them, or go on without them by leaving --strict out",
+            remedy="Fix them, or rerun without --strict",
         )
     return prepared
 

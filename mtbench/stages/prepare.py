@@ -73,12 +73,12 @@ def run(work: Work[PrepareOptions, Registration[DatasetSpec]], folder: Path) -> 
     }
     (folder / "task.json").write_text(json.dumps(content, indent=1, sort_keys=True))
     omissions = work.context.left_out
-    work.context.log.extend(f"left out: {case}: {reason}" for case, reason in omissions)
+    work.context.log.extend(f"skipped: {case}: {reason}" for case, reason in omissions)
     return {
         "slices": {d: len(w.ids) for d, w in writers.items()},
         "patients": {d: len(w.patients) for d, w in writers.items()},
         "images": count,
-        "remark": f"{_cases(omissions)} left out; the first, {omissions[0][0]}: {omissions[0][1]}" if omissions else "",
+        "remark": f"{_cases(omissions)} skipped; the first, {omissions[0][0]}: {omissions[0][1]}" if omissions else "",
         "left_out": [{"case": case, "reason": reason} for case, reason in omissions],
     }
 
@@ -110,9 +110,9 @@ def _check_domains(work: Work[PrepareOptions, Registration[DatasetSpec]], writer
     where = f"dataset '{work.unit.task.dataset}'"
     if omissions and work.strict:
         raise DataError(
-            f"{_cases(omissions)} cannot be used: " + "; ".join(f"{case}: {reason}" for case, reason in omissions),
+            f"{_cases(omissions)} unusable: " + "; ".join(f"{case}: {reason}" for case, reason in omissions),
             where=where,
-            remedy="Mend them, or go on without them by leaving --strict out: what was converted is kept",
+            remedy="Fix them, or rerun without --strict; converted cases are kept",
         )
     for domain in ("source", "target"):
         total = len(writers[domain].ids) if domain in writers else 0

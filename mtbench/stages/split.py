@@ -131,7 +131,7 @@ def divide(
         raise DataError(
             f"{len(patients)} patient{'s' if len(patients) != 1 else ''} cannot be divided into {need}",
             where=where,
-            remedy='Use split = "demo" to try the road on too few patients; its table says that it is no result',
+            remedy='Use split = "demo" to test the pipeline on few patients; its table says that it is not a result',
         )
     split_of = draw(patients, options, {p: split for p, split in assignments.items() if split})
     return [split_of[s.patient_id] for s in slices]

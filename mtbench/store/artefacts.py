@@ -167,7 +167,8 @@ class Store:
                 with closing(self.hashes()) as hashes:
                     artefact.check(hashes)
         except DamagedError as error:
-            warn(f"{error.where}: {error.what}. It was moved to {self.set_aside(stage, address)} and is made again.")
+            place = self.set_aside(stage, address)
+            warn(f"{error.where}: {error.what}. It was moved to {place} and will be recomputed.")
             return None
         return artefact
 

@@ -156,7 +156,7 @@ class Hashes:
             self._path.unlink()
         except OSError:
             return
-        self._note(f"{self._path} was damaged ({error}) and is made again; files are hashed anew.")
+        self._note(f"{self._path} was damaged ({error}) and has been rebuilt; all files are hashed again.")
         self._open()
 
     def _lookup(self, path: Path, state: FileState) -> str | None:

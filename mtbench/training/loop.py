@@ -182,7 +182,7 @@ class _Loop:
             raise TrainingError(
                 f"memory does not suffice for a batch of {size} in {min(size, self.accumulate)} parts",
                 where=where,
-                remedy="Free memory and run again (it goes on from its checkpoint), or use smaller networks",
+                remedy="Free memory and run again (the fit resumes from its checkpoint), or use smaller networks",
             ) from error
         states.unpack(self.recipe, fallback)
         self.accumulate = min(size, 2 * self.accumulate)

@@ -102,7 +102,7 @@ class Shelf:
             raise StoreError(
                 f"the checkpoint of '{self._name}' was made with another {' and '.join(changed)}",
                 expected=", ".join(f"{k} {state['plan'].get(k)}" for k in changed),
-                remedy="Start this fit anew, or go on with what it was begun with",
+                remedy="Restart this fit, or resume it with its original settings",
             )
         return dict(state)
 
