@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,10 +20,15 @@ from slurm_cluster import slurm
 from toys import toy_suite
 
 import mtbench
+from mtbench.engine.job import Job
+from mtbench.engine.unitfile import read_job
 from mtbench.errors import RequestError
 from mtbench.registry.discovery import discover
 from mtbench.registry.userconfig import UserConfig
+from mtbench.stages.table import ScoreOptions
+from mtbench_plugins.executors.ray.executor import Ray
 from mtbench_plugins.executors.slurm import PARAMS
+from mtbench_plugins.executors.slurm.executor import Slurm
 from mtbench_plugins.executors.slurm.script import batch_script
 
 SUITE = toy_suite("threads = 1", "references = false", translators=("toy-shift",), metrics=("toy-gap",))
@@ -87,6 +96,132 @@ def test_without_slurm_the_request_is_refused_before_any_work(
     assert ran.code == 2
     assert "no `sbatch`" in ran.err
     assert not (store / "artefacts").exists()
+
+
+# -- GPUs, on stand-ins for Slurm's commands and for Ray
+
+
+@pytest.fixture
+def sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Commands of Slurm that answer and do nothing; the folder in which ``sbatch`` keeps what it is given."""
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    for name, does in {"sbatch": f'cp "$2" {folder}/$$.sh; echo $$', "sinfo": "", "squeue": "", "scancel": ""}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{does}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+def one_of_each(job: Any, store: Path) -> list[Job]:
+    """A translation and a score."""
+    translation = job("t", store=store)
+    score = replace(job("s", store=store).unit, stage="score", options=ScoreOptions())
+    return [translation, replace(translation, unit=score)]
+
+
+@pytest.mark.parametrize(
+    ("device", "gres", "asked"),
+    [
+        ("cuda", "", "gpu:1"),
+        ("cuda:1", "", "gpu:1"),
+        ("cuda", "gpu:a100:1", "gpu:a100:1"),
+        ("", "gpu:1", "gpu:1"),
+        ("cpu", "gpu:1", None),
+    ],
+)
+def test_slurm_gives_gpus_to_those_that_use_one(
+    sbatch: Path, job: Any, session: Any, store: Path, device: str, gres: str, asked: str | None
+) -> None:
+    slurm = Slurm(**options(gres=gres))
+    assert slurm.problems(device) == []
+    slurm.start(session(device))
+    for each in one_of_each(job, store):
+        slurm.submit(replace(each, device=device))
+    slurm.wait(0)
+    found = {}
+    for script in sbatch.glob("*.sh"):
+        text = script.read_text()
+        unit_file = re.search(r"worker (\S+)/\$SLURM", text)
+        asks = re.search(r"--gres=(\S+)", text)
+        assert unit_file is not None
+        for file in sorted(Path(unit_file[1]).glob("*.json")):
+            unit = read_job(file)
+            found[unit.unit.stage] = (asks and asks[1], unit.device)
+    slurm.close()
+    assert found == {"translate": (asked, "cuda:0" if asked else "cpu"), "score": (None, "cpu")}
+
+
+def test_slurm_never_trains_on_cpus_in_silence(sbatch: Path, run_cli: Any, toys: Path, store: Path) -> None:
+    (toys.parent / "toy.toml").write_text(SUITE)
+    ran = run_cli("run", "toy.toml", "--plugin", toys, "--executor", "slurm")
+    assert ran.code == 2
+    assert (
+        "nothing says whether units that train or infer get a GPU. Give one by gres=gpu:1 or --device cuda" in ran.err
+    )
+    assert not list(sbatch.glob("*.sh"))
+    assert not (store / "artefacts").exists()
+
+
+@pytest.fixture
+def fake_ray(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """In the place of Ray: a cluster with so many GPUs, and what tasks ask for, with the device of their unit."""
+
+    def cluster(gpus: int) -> list[tuple[float, str]]:
+        asked: list[tuple[float, str]] = []
+
+        class Remote:
+            def options(self, **how: Any) -> Any:
+                return SimpleNamespace(
+                    remote=lambda unit, *rest: asked.append((how["num_gpus"], read_job(Path(unit)).device)) or unit
+                )
+
+        monkeypatch.setitem(
+            sys.modules,
+            "ray",
+            SimpleNamespace(
+                __spec__=ModuleSpec("ray", None),
+                is_initialized=lambda: True,
+                init=lambda **how: None,
+                cluster_resources=lambda: {"CPU": 2.0, **({"GPU": float(gpus)} if gpus else {})},
+                remote=lambda work: Remote(),
+                cancel=lambda *task, **how: None,
+            ),
+        )
+        return asked
+
+    return cluster
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "num_gpus", "asked"),
+    [
+        ("cuda", 2, 1.0, [(1.0, "cuda:0"), (0, "cpu")]),
+        ("cuda:1", 2, 0.5, [(0.5, "cuda:0"), (0, "cpu")]),
+        ("", 1, 1.0, [(1.0, "cuda:0"), (0, "cpu")]),
+        ("", 0, 1.0, [(0, "cpu"), (0, "cpu")]),
+        ("", 1, 0.0, [(0, "cpu"), (0, "cpu")]),
+        ("cpu", 2, 1.0, [(0, "cpu"), (0, "cpu")]),
+    ],
+)
+def test_ray_gives_gpus_to_those_that_use_one(
+    fake_ray: Any, job: Any, session: Any, store: Path, device: str, gpus: int, num_gpus: float, asked: Any
+) -> None:
+    found = fake_ray(gpus)
+    ray = Ray("", num_gpus, 0)
+    ray.start(session(device))
+    for each in one_of_each(job, store):
+        ray.submit(replace(each, device=device))
+    ray.close()
+    assert found == asked
+
+
+def test_ray_refuses_gpus_that_no_unit_would_get(fake_ray: Any, session: Any) -> None:
+    fake_ray(0)
+    with pytest.raises(RequestError, match=r"--device cuda: the cluster has no GPU\. Add a node with one"):
+        Ray("", 1.0, 0).start(session("cuda"))
+    assert "num_gpus=0 for none" in Ray("", 0.0, 0).problems("cuda:1")[-1]
+    assert not any("num_gpus" in problem for problem in Ray("", 0.0, 0).problems("cpu"))
 
 
 # -- a real Slurm

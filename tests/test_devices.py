@@ -20,6 +20,7 @@ from mtbench.compute.context import Context
 from mtbench.conformance.fake_cuda import fake_cuda
 from mtbench.registry.discovery import discover
 from mtbench.registry.params import complete
+from mtbench.results.environments import environment
 from mtbench.training.batches import split
 from mtbench_plugins.extractors.resizing import resize
 
@@ -116,7 +117,9 @@ name = "swd"
 """
 
 
-def test_a_run_and_new_images(tmp_path: Path) -> None:
+def test_a_run_and_new_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "version").write_text("580.65.06\n")
+    monkeypatch.setattr("mtbench.compute.devices._DRIVER", (tmp_path / "none", tmp_path / "version"))
     (tmp_path / "s.toml").write_text(SUITE)
     (tmp_path / "given").mkdir()
     for number, image in enumerate(discs(4).images):
@@ -134,3 +137,23 @@ def test_a_run_and_new_images(tmp_path: Path) -> None:
             rows = mtbench.score(images, tmp_path / "given", metrics=["swd"], store=str(store), device=device)
         values[device] = [r["value"] for r in mtbench.load(out).to_pylist()] + [row["value"] for row in rows]
     assert values["cuda"] == pytest.approx(values["cpu"], rel=1e-2)
+    on_cpu = ("cpu", None, None)
+    stages = ("prepare", "split", "fit", "translate", "segment", "score")
+    assert recorded(tmp_path / "out-cpu") == dict.fromkeys(stages, on_cpu)
+    on_gpu = ("cuda:0", "a strict one", "580.65.06")
+    assert recorded(tmp_path / "out-cuda") == {
+        **dict.fromkeys(("prepare", "split", "score"), on_cpu),
+        **dict.fromkeys(("fit", "translate", "segment"), on_gpu),
+    }
+
+
+def recorded(out: Path) -> dict[str, tuple[str, str | None, str | None]]:
+    """Of each stage its device, and its GPU and driver, if it has one."""
+    found = {}
+    for attempt in mtbench.load(out, "attempts").to_pylist():
+        gpu = environment(out, attempt["environment_id"])["gpu"]
+        found[attempt["stage"]] = (attempt["device"], gpu.get("name"), gpu.get("driver"))
+        exact = attempt["stage"] in ("prepare", "split")
+        assert (attempt["host_memory_mb"] is None) == exact
+        assert exact or attempt["host_memory_mb"] > 50
+    return found

@@ -100,7 +100,7 @@ def results(name: str) -> Path:
     attempt = dict.fromkeys(ATTEMPTS.names, "") | {
         "schema_version": 1, "unit_key": "0", "stage": "score", "name": "score d t dice", "attempt": 1, "status": "ok",
         "suite": "bad", "environment_id": "e1", "run": "r1", "plugins": "{}", "seconds": 1.0, "images": 1,
-        "peak_memory_mb": 1.0, "type": "attempt",
+        "peak_memory_mb": 1.0, "host_memory_mb": 1.0, "type": "attempt",
     }  # fmt: skip
     request = {"type": "request", "run": "r1", "options": [], "copy": "suite-1.toml", "suite": str(folder / "s.toml")}
     opened = Results.open(folder)

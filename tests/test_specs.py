@@ -229,7 +229,7 @@ def mtbench_translators():
 class Mine:
     limits, slots = True, 1
     def __init__(self, **params): self.params = params
-    def problems(self): return []
+    def problems(self, device): return []
     def start(self, session): pass
     def submit(self, job): pass
     def wait(self, seconds): return []

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from toys import toy_suite
 
 import mtbench
-from mtbench.compute.inference import resolve_device
+from mtbench.compute.devices import resolve_device
 from mtbench.errors import RequestError
+from mtbench.stages.table import STAGES, ScoreOptions
 from mtbench_plugins.executors.local.client import Local
 
 NONE = "none is visible to PyTorch"
@@ -61,8 +65,8 @@ def test_what_a_device_stands_for(gpus: Any, name: str | None, count: int, devic
         ("cuda:10000000000000000000000", 1, None, "no GPU 'cuda:1000"),
         ("cuda", 0, None, rf"no GPU 'cuda' on this machine: {NONE}. Expected cpu\.$"),
         ("cuda:0", 0, "", rf"no GPU 'cuda:0' .*: {NONE} with CUDA_VISIBLE_DEVICES=''. Expected cpu\.$"),
-        ("mps", 2, "0", rf"no GPU 'mps' on this machine: {NONE}. Expected cpu"),
-        ("xpu:3", 2, "0", rf"no GPU 'xpu:3' on this machine: {NONE}. Expected cpu"),
+        ("mps", 2, "0", "'mps' is not supported: nobody has checked .* there. Expected cpu, cuda, cuda:1"),
+        ("xpu:3", 2, "0", "'xpu:3' is not supported"),
         *((odd, 2, None, f"there is no device '{odd}'. Expected cpu, cuda, cuda:1") for odd in ("gpu", "CUDA", "tpu")),
         *((odd, 2, None, f"there is no device '{odd}'") for odd in ("cuda:-1", "cuda:x", "cuda:", "cuda:1.0", "cuda1")),
         *(
@@ -79,7 +83,13 @@ def test_a_device_that_is_refused(gpus: Any, name: str, count: int, visible: str
 
 @pytest.mark.parametrize("executor", ["local", "local:start=spawn", "inline"])
 @pytest.mark.parametrize(
-    ("device", "count", "message"), [("cuda", 0, NONE), ("cuda:7", 2, TWO), ("cuda:-1", 2, "no device 'cuda:-1'")]
+    ("device", "count", "message"),
+    [
+        ("cuda", 0, NONE),
+        ("cuda:7", 2, TWO),
+        ("cuda:-1", 2, "no device 'cuda:-1'"),
+        ("mps", 2, "'mps' is not supported"),
+    ],
 )
 def test_a_run_is_refused_before_it_begins(
     run_cli: Any, tmp_path: Path, gpus: Any, executor: str, device: str, count: int, message: str
@@ -143,13 +153,16 @@ def submitted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session: Any, job
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
 
-    def submit(device: str, count: int) -> list[tuple[str | None, str]]:
+    def submit(device: str, count: int, stages: str = "tttt") -> list[tuple[str | None, str]]:
         monkeypatch.setenv("GPUS", str(count))
         local = Local(4, "fork")
         local.start(session(device))
         try:
-            for key in "abcd":
-                local.submit(job(key, device=device))
+            for key, stage in enumerate(stages):
+                given = job(str(key), device=device)
+                if stage == "s":
+                    given = replace(given, unit=replace(given.unit, stage="score", options=ScoreOptions()))
+                local.submit(given)
         finally:
             local.close()
         requests = [json.loads(line) for line in log.read_text().splitlines()]
@@ -188,6 +201,100 @@ def test_the_gpus_of_local_units(
 ) -> None:
     gpus(count, visible)
     assert submitted(device, count) == [(name, "cuda:0") for name in expected]
+
+
+def test_local_units_that_use_no_gpu_take_none_and_see_none(submitted: Any, gpus: Any) -> None:
+    gpus(2, "4,GPU-7")
+    first, second, none = ("4", "cuda:0"), ("GPU-7", "cuda:0"), ("", "cpu")
+    assert submitted("cuda", 2, "tsstst") == [first, none, none, second, none, first]
+    assert submitted("cpu", 2, "ts") == [(None, "cpu")] * 2
+
+
+@pytest.mark.parametrize(
+    ("device", "jobs", "cpu_jobs", "slots", "on_gpus"),
+    [
+        ("cuda", 0, 0, "cores", 2),
+        ("cuda:1", 0, 0, "cores", 1),
+        ("cuda", 4, 0, "cores", 4),
+        ("cuda", 0, 3, 3, 2),
+        ("cuda", 5, 3, 3, 5),
+        ("cpu", 0, 0, "cores", 0),
+        ("cpu", 4, 0, 4, 0),
+        ("cpu", 4, 3, 4, 0),
+        ("cpu", 0, 3, 3, 0),
+    ],
+)
+def test_two_pools_of_slots(
+    submitted: Any,
+    session: Any,
+    gpus: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    jobs: int,
+    cpu_jobs: int,
+    slots: Any,
+    on_gpus: int,
+) -> None:
+    gpus(2)
+    monkeypatch.setenv("GPUS", "2")
+    local = Local(jobs, "fork", cpu_jobs)
+    local.start(session(device))
+    try:
+        cores = len(os.sched_getaffinity(0))
+        assert (local.slots, local.gpu_slots) == (cores if slots == "cores" else slots, on_gpus)
+    finally:
+        local.close()
+
+
+TWO_POOLS = """
+import json
+from dataclasses import replace
+from pathlib import Path
+import mtbench
+from mtbench.stages import STAGES
+
+@mtbench.hookimpl
+def mtbench_executors():
+    yield mtbench.ExecutorSpec("pools", ":Pools")
+
+class Pools:
+    limits, slots, gpu_slots = False, 1, 1
+
+    def __init__(self):
+        self.at_work = []
+
+    def problems(self, device):
+        return []
+
+    def start(self, session):
+        self.execute = session.execute
+
+    def submit(self, job):
+        self.at_work.append(job)
+        with open("at-work", "a") as file:
+            print(json.dumps([job.unit.stage for job in self.at_work]), file=file)
+
+    def wait(self, seconds):
+        # What uses a GPU takes longest.
+        self.at_work.sort(key=lambda job: STAGES[job.unit.stage].uses_device)
+        return [self.execute(replace(self.at_work.pop(0), device="cpu"))]
+
+    def close(self):
+        pass
+"""
+
+
+def test_scores_are_computed_while_a_gpu_trains(run_cli: Any, tmp_path: Path, toys: Path) -> None:
+    (tmp_path / "pools.py").write_text(TWO_POOLS)
+    suite = toy_suite("threads = 1", translators=("toy-same", "toy-shift"), metrics=("toy-gap", "toy-mean"))
+    (tmp_path / "s.toml").write_text(suite)
+    plugins = ("--plugin", toys, "--plugin", "pools.py")
+    ran = run_cli("run", "s.toml", *plugins, "--executor", "pools", "--device", "cuda", "--out", "out")
+    assert ran.code == 0, ran.err
+    lines = [json.loads(line) for line in (tmp_path / "at-work").read_text().splitlines()]
+    on_gpus = [sum(STAGES[stage].uses_device for stage in line) for line in lines]
+    assert (max(on_gpus), max(len(line) - n for line, n in zip(lines, on_gpus, strict=True))) == (1, 1)
+    assert any(set(line) == {"fit", "score"} for line in lines)
 
 
 def test_local_units_without_a_gpu(submitted: Any, gpus: Any) -> None:

@@ -17,6 +17,7 @@ from mtbench.analysis.terminal import render
 from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError
 from mtbench.results.directory import load
+from mtbench.results.environments import gpu_text
 from mtbench.results.merge import merge as merge_folders
 from mtbench.results.unit import as_record, unit_details
 from mtbench.results.verify import verify as examine
@@ -106,13 +107,15 @@ def _print_details(details: UnitDetails, host: bool, console: Screen) -> None:
         line("reads", f"{name} ({role}, sha256 {digest[:16] or 'not known'})")
     line("code", f"git {origin.git_commit}" if origin.git_commit else "installed, no checkout")
     line("environment", f"{origin.environment}: Python {origin.python}, {origin.platform}" if origin.python else "")
-    line("device", origin.device)
+    line("device", ": ".join(filter(None, (origin.device, gpu_text(origin.gpu)))))
     line("host", origin.host if host else "")
     for a in details.attempts:
         duration = f", {a['seconds']:.1f} s" if a["seconds"] else ""
         begun = f", {a['started']}" if a["started"] else ""
         line(f"try {a['attempt']}", f"{a['status']}{begun}{duration}{': ' + a['reason'] if a['reason'] else ''}")
     line("peak memory", f"{origin.peak_memory_mb:.0f} MB" if origin.peak_memory_mb else "")
+    if origin.device.startswith("cuda"):
+        line("of the machine", f"{origin.host_memory_mb:.0f} MB" if origin.host_memory_mb else "")
     line("content", f"sha256 {details.digest}" if details.digest else "")
     for row in details.rows:
         line("value", _value(row))

@@ -25,7 +25,7 @@ from mtbench.screen import Screen
     "--jobs",
     type=click.IntRange(1),
     metavar="N",
-    help="Units run at the same time (default: one per GPU, or as many as the cores allow).",
+    help="Units run at the same time; on GPUs, those that use one (default: one per GPU, or as the cores allow).",
 )
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Stop a unit that takes longer."

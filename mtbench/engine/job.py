@@ -90,7 +90,10 @@ class Outcome(Record):
         error_type: the exception's class.
         log: the traceback, for the log file.
         digest: of the committed artefact.
-        seconds, images, peak_memory_mb, device, started: what it cost.
+        seconds, images, device, started: what it cost.
+        peak_memory_mb: of the device: the GPU, or the machine where there is none.
+        host_memory_mb: of the machine in either case.
+        gpu: ``name``, ``driver``, ``cuda`` and ``cudnn`` of the GPU it ran on; empty on the CPU.
         info: what the stage noted.
     """
 
@@ -103,6 +106,8 @@ class Outcome(Record):
     seconds: float = 0.0
     images: int | None = None
     peak_memory_mb: float | None = None
+    host_memory_mb: float | None = None
     device: str = ""
+    gpu: Mapping[str, str] = field(default_factory=dict)
     started: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtbench.compute.inference import resolve_device
+from mtbench.compute.devices import resolve_device
 from mtbench.compute.weights import find
 from mtbench.engine.amounts import size
 from mtbench.engine.maker import states
@@ -41,7 +41,7 @@ def preflight(plan: Plan, registry: Registry, store: Store, executor: Executor, 
                 problems.append(RequestError(what, where=where, remedy="Correct the path"))
             seen.add((name, location))
     problems += _imports(plan, registry)
-    problems += [RequestError(text, where="the executor") for text in executor.problems()]
+    problems += [RequestError(text, where="the executor") for text in executor.problems(device or "")]
     if device and isinstance(executor, Placement) and executor.here:
         try:
             resolve_device(device)

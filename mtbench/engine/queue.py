@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from mtbench.stages.unit import Unit
 
@@ -33,9 +33,14 @@ class Queue:
     def __bool__(self) -> bool:
         return bool(self._ready or self.running or self.elsewhere)
 
-    def next(self) -> str | None:
-        """The next unit that can run; ``None`` where there is none now."""
-        return self._ready.popleft() if self._ready else None
+    def next(self, has_room: Callable[[str], bool] = lambda key: True) -> str | None:
+        """The next unit whose inputs are there and for which there is room; ``None`` where there is none now."""
+        place = next((place for place, key in enumerate(self._ready) if has_room(key)), None)
+        if place is None:
+            return None
+        key = self._ready[place]
+        del self._ready[place]
+        return key
 
     def end(self, keys: Iterable[str]) -> None:
         """These units have ended, well or not.

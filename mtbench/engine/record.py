@@ -108,7 +108,7 @@ class RunRecord:
         if outcome and outcome.status == "cached" and (unit.key, outcome.digest) in self._artefact_keys:
             return
         self._attempts[unit.key] += not begun
-        environment = provenance.environment()
+        environment = provenance.environment(outcome.gpu if outcome else {})
         path = self.results.path / f"environment-{environment.id}.json"
         if not path.exists():
             write_whole(path, lambda file: file.write(json.dumps(vars(environment), indent=1).encode()))
@@ -153,12 +153,13 @@ class RunRecord:
             seconds=outcome.seconds,
             images=outcome.images,
             peak_memory_mb=outcome.peak_memory_mb,
+            host_memory_mb=outcome.host_memory_mb,
             device=outcome.device,
             host=gethostname(),
             executor=self.executor,
             plugins=json.dumps(versions, sort_keys=True),
             git_commit=provenance.git_commit(),
-            environment_id=provenance.environment().id,
+            environment_id=provenance.environment(outcome.gpu).id,
             artefact=place.address if place else "",
             digest=outcome.digest,
         )

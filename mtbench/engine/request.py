@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from mtbench.compute.inference import check_device
+from mtbench.compute.devices import check_device
 from mtbench.errors import RequestError, close_matches
 from mtbench.hashing import hash_of
 from mtbench.integers import whole
@@ -35,7 +35,7 @@ class RunRequest(PlanRequest):
         out: results directory; ``mtbench-results/SUITE`` by default.
         device: a torch device; the GPU if there is one by default.
         executor: who runs the units: ``NAME`` or ``NAME:p=v,...``; empty for the default one.
-        jobs: units at once; short for the executor's parameter with the role "jobs".
+        jobs: units at once (on GPUs: those that use one); short for the executor's parameter with the role "jobs".
         timeout: seconds that a unit may take; then it is stopped.
         memory_gb: resident memory that a unit may take (GB = 1e9 bytes); then it is stopped.
         batch_size: slices per inference batch; changes no result beyond rounding.

@@ -8,7 +8,7 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -28,11 +28,12 @@ from mtbench.engine.space import estimate
 from mtbench.engine.worker import execute, failure
 from mtbench.errors import DamagedError, DiskFullError, LeaseLostError, MtbenchError
 from mtbench.plan import Plan, Row
-from mtbench.registry.contracts import Executor
+from mtbench.registry.contracts import Executor, GpuSlots
 from mtbench.registry.params import parse_call
 from mtbench.registry.registry import Registry
 from mtbench.registry.specs import ExecutorSpec
 from mtbench.results.directory import Results
+from mtbench.stages.table import STAGES
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact, Store
 from mtbench.store.files import sweep
@@ -188,9 +189,8 @@ class Scheduler:
         while queue:
             ends: list[str] = []
             stopping = self._summary.interrupted or self._full is not None
-            # Slots are asked for only when something runs: to know them may cost a second.
-            while not stopping and (not queue.running or len(queue.running) < self._executor.slots):
-                key = queue.next()
+            while not stopping:
+                key = queue.next(self._has_room())
                 if key is None:
                     break
                 match self._begin(units[key]):
@@ -214,6 +214,19 @@ class Scheduler:
             if not ends:
                 queue.look_again()
             queue.end(ends)
+
+    def _has_room(self) -> Callable[[str], bool]:
+        """Whether the executor has a slot for a unit, by its key."""
+        executor, running, units = self._executor, self._queue.running, self._plan.units
+        # Slots are asked for only when something runs: to know them may cost a second.
+        if not running:
+            return lambda key: True
+        if not isinstance(executor, GpuSlots) or not executor.gpu_slots:
+            room = len(running) < executor.slots
+            return lambda key: room
+        on_gpus = sum(STAGES[units[key].stage].uses_device for key in running)
+        free = {True: on_gpus < executor.gpu_slots, False: len(running) - on_gpus < executor.slots}
+        return lambda key: free[STAGES[units[key].stage].uses_device]
 
     # -- one unit
 

@@ -20,8 +20,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mtbench.compute.checkpoints import Checkpoints
+from mtbench.compute.compiling import compiled_within
 from mtbench.compute.context import Context
-from mtbench.compute.inference import peak_memory_mb, prepare_torch, resolve_device
+from mtbench.compute.devices import describe_gpu, forget_peak, host_memory_mb, peak_memory_mb, resolve_device
+from mtbench.compute.inference import prepare_torch
 from mtbench.compute.seeds import derive
 from mtbench.compute.weights import find
 from mtbench.engine.job import Input, Job, Outcome
@@ -53,13 +55,14 @@ def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda
     clock = time.monotonic()
     info: dict[str, Any] = {}
     outcome = Outcome(job.unit.key, "ok")
-    light = STAGES[job.unit.stage].exact
+    light, on_device = STAGES[job.unit.stage].exact, STAGES[job.unit.stage].uses_device
     alone = registry is None
     device = "cpu"
     try:
         if registry is None and job.plugin:
             registry = _load(job, job.plugin)
-        if not light:
+        if on_device:
+            # Only these: a score that is computed on a node without a GPU needs none, whatever was asked for.
             device = resolve_device(job.device or None)
         # Whatever brings a BLAS comes before threads are limited.
         stage = importlib.import_module(f"mtbench.stages.{job.unit.stage}")
@@ -68,6 +71,7 @@ def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda
         else:
             import torch
 
+            forget_peak()
             prepare_torch(job.unit.precision, job.unit.threads)
             # Plugins should draw from the context; one that does not still starts from the same place every time.
             seed = derive(job.address)
@@ -86,7 +90,9 @@ def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda
         seconds=round(seconds, 3),
         images=info.get("images"),
         peak_memory_mb=None if light else round(peak_memory_mb(device), 1),
+        host_memory_mb=None if light else round(host_memory_mb(), 1),
         device=device,
+        gpu=describe_gpu(device),
         started=started,
         info=info,
     )
@@ -179,7 +185,8 @@ def _run(
     try:
         manifest = job.manifest(registration.spec.revision if registration else "")
         with store.create(unit.stage, job.address, manifest, info, lambda: confirm(job.lease)) as folder:
-            info.update(run(work, folder))
+            with compiled_within(scratch):
+                info.update(run(work, folder))
             info["notes"] = [str(line) for line in context.log]
             if registration:
                 manifest["imports"] = loaded_elsewhere(registration, alone=alone)

@@ -129,11 +129,15 @@ class Executor(Protocol):
     """
 
     slots: int
+    """Units at work at the same time; see also :class:`GpuSlots`."""
     limits: bool
     """Whether it keeps the time and memory limits of jobs."""
 
-    def problems(self) -> list[str]:
-        """What stands in the way of running anything here, a sentence each; asked before any work starts."""
+    def problems(self, device: str) -> list[str]:
+        """What stands in the way of running anything here, a sentence each; asked before any work starts.
+
+        ``device`` is what the user asked for; empty for the best there is.
+        """
 
     def start(self, session: Session) -> None:
         """Get ready."""
@@ -154,6 +158,19 @@ class Placement(Protocol):
 
     here: bool
     """Whether all of them run on this machine: then a GPU that was asked for must be on it."""
+
+
+@runtime_checkable
+class GpuSlots(Protocol):
+    """An executor may have slots for units that use a GPU beside those for units that need none.
+
+    So that a score, which is computed on the CPU, never keeps a GPU waiting. Which units use one the table of stages
+    says (``mtbench.stages.STAGES``, ``uses_device``).
+    """
+
+    gpu_slots: int
+    """Units on GPUs at the same time; ``slots`` are then for the others. 0 where no unit gets a GPU: all share
+    ``slots``."""
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.analysis.columns import anonymise
-from mtbench.results.environments import environment
+from mtbench.results.environments import environment, gpu_text
 from mtbench.store.files import sha256_of
 
 Attempt = Mapping[str, Any]
@@ -148,6 +148,7 @@ def _environment(identity: str, folder: Path | None, everything: bool) -> list[t
         platform = platform.partition("-")[0]
     lines = [f"Python {description['python']}"] if "python" in description else []
     lines += [f"{platform} {description.get('machine', '')}".strip()] if platform else []
+    lines += [gpu] if (gpu := gpu_text(description.get("gpu", {}))) else []
     facts = [(f"Environment {identity}", lines or ["its description is not in the results directory"])]
     packages = [str(package) for package in description.get("packages", ())]
     return [*facts, (f"Packages of {identity}", packages)] if packages else facts

@@ -22,7 +22,8 @@ class Provenance:
         packages: name to version.
         plugins: distribution to version, of the plugins that took part.
         git_commit: of the checkout, with "+" for local changes.
-        device, host, started, seconds, peak_memory_mb: of the attempt that made it.
+        gpu: name, driver, CUDA and cuDNN; empty on the CPU.
+        device, host, started, seconds, peak_memory_mb, host_memory_mb: of the attempt that made it.
     """
 
     folder: str
@@ -32,18 +33,20 @@ class Provenance:
     packages: Mapping[str, str] = field(default_factory=dict)
     plugins: Mapping[str, str] = field(default_factory=dict)
     git_commit: str = ""
+    gpu: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
     host: str = ""
     started: str = ""
     seconds: float | None = None
     peak_memory_mb: float | None = None
+    host_memory_mb: float | None = None
 
     def summary(self) -> str:
         """In one line."""
         parts = [
             f"Python {self.python}" if self.python else "",
             self.platform,
-            f"on {self.device}" if self.device else "",
+            f"on {gpu_text(self.gpu) or self.device}" if self.device else "",
             f"mtbench {self.plugins['mtbench']}" if "mtbench" in self.plugins else "",
             f"commit {self.git_commit[:10]}{'+' * self.git_commit.endswith('+')}" if self.git_commit else "",
             f"environment {self.environment}" if self.environment else "environment not known",
@@ -76,12 +79,21 @@ def provenance_of(folder: Path, attempts: Sequence[Mapping[str, Any]]) -> Proven
         packages={name: version for name, _, version in packages},
         plugins=json.loads(last["plugins"] or "{}"),
         git_commit=last["git_commit"],
+        gpu=details.get("gpu", {}),
         device=last["device"],
         host=last["host"],
         started=last["started"],
         seconds=last["seconds"],
         peak_memory_mb=last["peak_memory_mb"],
+        host_memory_mb=last.get("host_memory_mb"),
     )
+
+
+def gpu_text(gpu: Mapping[str, str]) -> str:
+    """A GPU in words: "NVIDIA H100, driver 580.65, CUDA 13.0, cuDNN 9.13.0"; empty where there was none."""
+    words = {"driver": "driver", "cuda": "CUDA", "cudnn": "cuDNN"}
+    parts = [f"{word} {gpu[name]}" for name, word in words.items() if gpu.get(name)]
+    return ", ".join([gpu.get("name") or "a GPU", *parts]) if gpu else ""
 
 
 def environment(folder: Path, name: str) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -14,25 +15,34 @@ from mtbench.hashing import hash_of
 
 @dataclass(frozen=True)
 class Environment:
-    """Python, platform and every installed distribution with its version; ``id`` is their hash."""
+    """Python, platform, every installed distribution with its version, and the GPU; ``id`` is their hash.
+
+    ``gpu`` holds ``name``, ``driver``, ``cuda`` and ``cudnn``, and is empty for what ran on a CPU.
+    """
 
     id: str
     python: str
     platform: str
     machine: str
     packages: list[str]
+    gpu: dict[str, str] = field(default_factory=dict)
+
+
+def environment(gpu: Mapping[str, str] | None = None) -> Environment:
+    """That of this process, with the GPU of a unit where it ran on one: perhaps another machine's."""
+    about = replace(_here(), gpu=dict(gpu or {}))
+    # What ran on a CPU keeps the name that it had before GPUs were recorded.
+    content = {name: value for name, value in vars(about).items() if name != "id" and (value or name != "gpu")}
+    return replace(about, id=hash_of(content)[:16])
 
 
 @cache
-def environment() -> Environment:
-    """That of this process."""
+def _here() -> Environment:
     packages = sorted(
         {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions() if d.metadata["Name"]},
         key=str.lower,
     )
-    about = Environment("", platform.python_version(), platform.platform(), platform.machine(), packages)
-    content = {name: value for name, value in vars(about).items() if name != "id"}
-    return replace(about, id=hash_of(content)[:16])
+    return Environment("", platform.python_version(), platform.platform(), platform.machine(), packages)
 
 
 @cache

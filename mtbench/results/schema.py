@@ -104,7 +104,8 @@ class Attempt:
     started: str  # ISO 8601, UTC
     seconds: float
     images: int | None
-    peak_memory_mb: float | None
+    peak_memory_mb: float | None  # of the device: the GPU, or the machine where there is none
+    host_memory_mb: float | None  # of the machine in either case
     device: str
     host: str
     executor: str

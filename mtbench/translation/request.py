@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.compute.context import Context
-from mtbench.compute.inference import prepare_torch, resolve_device
+from mtbench.compute.devices import resolve_device
+from mtbench.compute.inference import prepare_torch
 from mtbench.compute.weights import find
 from mtbench.data import ImageSet, Task, decode
 from mtbench.errors import RequestError

@@ -32,7 +32,7 @@ class Inline:
     def __init__(self) -> None:
         self._outcomes: list[Outcome] = []
 
-    def problems(self) -> list[str]:
+    def problems(self, device: str) -> list[str]:
         """None."""
         return []
 

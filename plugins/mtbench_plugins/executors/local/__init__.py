@@ -16,7 +16,10 @@ def mtbench_executors() -> Iterator[mtbench.ExecutorSpec]:
         "mtbench_plugins.executors.local.client:Local",
         params={
             "jobs": mtbench.Param(
-                0, minimum=0, role="jobs", help="units at once; 0: one a GPU, or one for each threads cores"
+                0, minimum=0, role="jobs", help="units at once, on GPUs those that use one; 0: one a GPU, else cpu_jobs"
+            ),
+            "cpu_jobs": mtbench.Param(
+                0, minimum=0, help="units at once that use no GPU; 0: one for each threads cores"
             ),
             "start": mtbench.Param(
                 "fork" if sys.platform == "linux" else "spawn",

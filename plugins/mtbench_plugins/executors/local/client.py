@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtbench import childprocess
-from mtbench.compute.inference import gpu_numbers
+from mtbench.compute.devices import gpu_names
 from mtbench.engine.job import Job, Outcome
 from mtbench.engine.unitfile import read_outcome, read_progress, write_job
 from mtbench.errors import DiskFullError, MtbenchError
+from mtbench.stages import STAGES
 from mtbench.store.files import telling, temporary_prefix
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Running:
-    """A unit at work: its job, its file, its place among the slots, and the progress last seen."""
+    """A unit at work: its job, its file, its place among the GPU slots if it has one, and the progress last seen."""
 
     job: Job
     file: Path
-    slot: int
+    slot: int | None
     progress: tuple[int, int, Mapping[str, Any]] | None = None
 
 
@@ -42,15 +43,18 @@ class Local:
     """Each unit in a process of its own; see ``mtbench.registry.contracts.Executor``.
 
     Args:
-        jobs: units at once; 0 for one a GPU, or, without GPUs, as many as the cores allow at the suite's threads.
+        jobs: units at once, on GPUs those that use one; 0 for one a GPU, or, without GPUs, as ``cpu_jobs``.
+        cpu_jobs: units at once that use no GPU, beside those that do; 0 for as many as the cores allow at the
+            suite's threads.
         start: "fork" or "spawn".
     """
 
     limits = True
     here = True
 
-    def __init__(self, jobs: int, start: str) -> None:
+    def __init__(self, jobs: int, start: str, cpu_jobs: int = 0) -> None:
         self._jobs = jobs
+        self._cpu_jobs = cpu_jobs
         self._spawn = start == "spawn"
         self._server: subprocess.Popen[bytes] | None = None
         self._running: dict[str, Running] = {}
@@ -58,7 +62,7 @@ class Local:
         self._count = 0
         self._unread = b""
 
-    def problems(self) -> list[str]:
+    def problems(self, device: str) -> list[str]:
         """None."""
         return []
 
@@ -68,17 +72,21 @@ class Local:
 
     @property
     def slots(self) -> int:
-        """Units at once."""
-        if self._jobs:
-            return self._jobs
+        """Units at once; where there are GPUs, those that use none."""
         self._ensure()
-        return len(self._gpus) or max(1, len(_cores()) // self._session.threads)
+        jobs = self._cpu_jobs if self._gpus else self._jobs or self._cpu_jobs
+        return jobs or max(1, len(_cores()) // self._session.threads)
+
+    @property
+    def gpu_slots(self) -> int:
+        """Units at once that use a GPU."""
+        self._ensure()
+        return self._jobs or len(self._gpus) if self._gpus else 0
 
     def submit(self, job: Job) -> None:
         """Have the server start it."""
         self._ensure()
-        slots = {running.slot for running in self._running.values()}
-        slot = next(number for number in range(len(slots) + 1) if number not in slots)
+        slot = self._free_slot() if self._gpus and STAGES[job.unit.stage].uses_device else None
         self._count += 1
         folder = self._folder / str(self._count)
         scratch = folder / "scratch"
@@ -86,8 +94,9 @@ class Local:
             scratch.mkdir(parents=True)
         env = {}
         if self._gpus:
-            env["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
-            job = replace(job, device="cuda:0")
+            # Also from units that use none: a library that looks for one must not find the one of somebody's fit.
+            env["CUDA_VISIBLE_DEVICES"] = "" if slot is None else self._gpus[slot % len(self._gpus)]
+            job = replace(job, device="cpu" if slot is None else "cuda:0")
         file = folder / "unit.json"
         write_job(file, job)
         request = {
@@ -160,17 +169,9 @@ class Local:
         self._gpus = self._usable(messages[0]["gpus"])
 
     def _usable(self, count: int) -> list[str]:
-        """The GPUs to give to units, as CUDA_VISIBLE_DEVICES names them: never more than it allows already.
-
-        Raises:
-            RequestError: the GPU that was asked for is not among them.
-        """
+        """The GPUs to give to units; see :func:`mtbench.compute.devices.gpu_names`."""
         device = self._session.device or ("cuda" if count else "cpu")
-        if not device.startswith("cuda"):
-            return []
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = [name.strip() for name in visible.split(",")] if visible else [str(n) for n in range(count)]
-        return [names[number] for number in gpu_numbers(device, count)]
+        return gpu_names(device, count, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
     def _receive(self) -> list[dict[str, Any]] | None:
         """Whole messages; ``None`` when the server has gone."""
@@ -192,6 +193,10 @@ class Local:
         return outcomes
 
     # -- units
+
+    def _free_slot(self) -> int:
+        taken = {running.slot for running in self._running.values()}
+        return next(number for number in range(len(taken) + 1) if number not in taken)
 
     def _tell(self) -> None:
         for running in self._running.values():
@@ -237,13 +242,15 @@ def _reason(job: Job, message: dict[str, Any]) -> tuple[str, str]:
 
 
 def _without(job: Job, status: str, reason: str, message: dict[str, Any]) -> Outcome:
+    memory = message.get("memory_mb")  # of the machine: what it had of a GPU went with the process
     return Outcome(
         job.key,
         status,
         reason=reason,
         error_type=status,
         seconds=message.get("seconds", 0.0),
-        peak_memory_mb=message.get("memory_mb"),
+        peak_memory_mb=None if job.device.startswith("cuda") else memory,
+        host_memory_mb=memory,
         device=job.device,
     )
 

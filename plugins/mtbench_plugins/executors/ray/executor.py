@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -52,15 +52,18 @@ class Ray:
         self._count = 0
         self._last_look = 0.0
 
-    def problems(self) -> list[str]:
-        """Whether Ray is installed; a cluster is reached when the run starts."""
-        return [] if find_spec("ray") else ["Ray is not installed. Do this: pip install 'ray>=2.9'"]
+    def problems(self, device: str) -> list[str]:
+        """Whether Ray is installed, and units may have what was asked for; a cluster is reached when the run starts."""
+        problems = [] if find_spec("ray") else ["Ray is not installed. Do this: pip install 'ray>=2.9'"]
+        if device.startswith("cuda") and not self._num_gpus:
+            problems.append(f"--device {device} asks for GPUs and num_gpus=0 for none. Leave one of them out")
+        return problems
 
     def start(self, session: Session) -> None:
         """Reach the cluster, or start one.
 
         Raises:
-            RequestError: the cluster cannot be reached.
+            RequestError: the cluster cannot be reached, or has no GPU where one was asked for.
         """
         import ray
 
@@ -84,17 +87,27 @@ class Ray:
                 where="executor 'ray'",
                 expected=f"a Ray cluster at {self._address or 'this machine'}",
             ) from error
-        self._gpus = ray.cluster_resources().get("GPU", 0) > 0 and not session.device.startswith("cpu")
+        gpus = ray.cluster_resources().get("GPU", 0)
+        if session.device.startswith("cuda") and not gpus:
+            # Ray would wait for one without end.
+            raise RequestError(
+                f"--device {session.device}: the cluster has no GPU",
+                where="executor 'ray'",
+                remedy="Add a node with one, or say --device cpu",
+            )
+        self._on_gpus = bool(gpus and self._num_gpus) and session.device != "cpu"
         self._work = ray.remote(work)
 
     def submit(self, job: Job) -> None:
         """Hand it to Ray."""
         unit = self._files.folder(job) / f"{self._count}.json"
         self._count += 1
-        write_job(unit, job)
-        gpu = self._num_gpus if self._gpus and STAGES[job.unit.stage].uses_device else 0
+        gpu = self._on_gpus and STAGES[job.unit.stage].uses_device
+        # Ray chooses the GPU; a task sees that one only.
+        write_job(unit, replace(job, device="cuda:0" if gpu else "cpu"))
+        num_gpus = self._num_gpus if gpu else 0
         task = self._work.options(
-            num_cpus=job.unit.threads, num_gpus=gpu, max_retries=self._retries, name=job.unit.name
+            num_cpus=job.unit.threads, num_gpus=num_gpus, max_retries=self._retries, name=job.unit.name
         )
         self._tasks[task.remote(str(unit), job.timeout, self._folder)] = Task(job, unit)
 

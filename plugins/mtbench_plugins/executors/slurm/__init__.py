@@ -12,7 +12,9 @@ PARAMS = {
     "account": mtbench.Param(None, "str", help="who pays"),
     "qos": mtbench.Param(None, "str", help="quality of service"),
     "constraint": mtbench.Param(None, "str", help="features that a node must have"),
-    "gres": mtbench.Param(None, "str", help="GPUs of a unit that uses one, such as gpu:a100:1"),
+    "gres": mtbench.Param(
+        None, "str", help="GPUs of a unit that uses one, such as gpu:a100:1; gpu:1 with --device cuda"
+    ),
     "time": mtbench.Param("08:00:00", help="time limit of a try, as Slurm writes it"),
     "memory": mtbench.Param("16G", help="memory of a unit, as Slurm writes it"),
     "at_once": mtbench.Param(64, minimum=1, help="units of an array that run at the same time"),

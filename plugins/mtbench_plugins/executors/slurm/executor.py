@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +51,25 @@ class Slurm:
         self._arrays = 0
         self._last_look = 0.0
 
-    def problems(self) -> list[str]:
-        """Why Slurm cannot be used here: its commands are missing, or its controller does not answer."""
+    def problems(self, device: str) -> list[str]:
+        """Why Slurm cannot be used: its commands are missing, its controller does not answer, or GPUs are left open."""
+        problems = []
         try:
             queue.available()
         except RequestError as error:
-            return [str(error)]
-        return []
+            problems.append(str(error))
+        if not device and not self._options["gres"]:
+            # Training on CPUs takes days and fails nowhere, so nobody would notice.
+            problems.append(
+                "nothing says whether units that train or infer get a GPU. "
+                "Give one by gres=gpu:1 or --device cuda, or say --device cpu"
+            )
+        return problems
 
     def start(self, session: Session) -> None:
         """Keep the session, which takes the progress."""
         self._session = session
+        self._on_gpus = session.device != "cpu"
 
     def submit(self, job: Job) -> None:
         """Keep it until the next :meth:`wait`, so that what is ready together is one array."""
@@ -70,7 +78,7 @@ class Slurm:
     def wait(self, seconds: float) -> list[Outcome]:
         """Queue what is ready, then look for outcomes until there are some or the time is over."""
         for gpu in (True, False):
-            batch = [job for job in self._ready if STAGES[job.unit.stage].uses_device == gpu]
+            batch = [job for job in self._ready if self._uses_gpu(job) == gpu]
             if batch:
                 self._queue(batch, gpu)
         self._ready = []
@@ -87,12 +95,16 @@ class Slurm:
             queue.cancel(sorted({task.name.partition("_")[0] for task in self._tasks}))
         self._files.close()
 
+    def _uses_gpu(self, job: Job) -> bool:
+        return self._on_gpus and STAGES[job.unit.stage].uses_device
+
     def _queue(self, batch: list[Job], gpu: bool) -> None:
         folder = self._files.folder(batch[0]) / str(self._arrays)
         self._arrays += 1
         folder.mkdir()
         for number, job in enumerate(batch):
-            write_job(folder / f"{number}.json", job)
+            # Slurm chooses the GPU; a task sees that one only.
+            write_job(folder / f"{number}.json", replace(job, device="cuda:0" if gpu else "cpu"))
         text = batch_script(
             folder,
             len(batch),

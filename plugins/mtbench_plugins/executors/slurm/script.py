@@ -30,7 +30,7 @@ def batch_script(folder: Path, count: int, options: Mapping[str, Any], *, thread
         "account": options["account"],
         "qos": options["qos"],
         "constraint": options["constraint"],
-        "gres": options["gres"] if gpu else None,
+        "gres": (options["gres"] or "gpu:1") if gpu else None,
         "time": options["time"],
         "mem": options["memory"],
         "cpus-per-task": threads,
