@@ -37,7 +37,12 @@ from mtbench.screen import Screen
     metavar="GB",
     help="Stop a unit that uses more memory.",
 )
-@click.option("--batch-size", default=8, show_default=True, type=click.IntRange(1), help="Slices per inference batch.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Slices per inference batch (default: 8; on GPUs 256 for features, else 32).",
+)
 @click.option("--fresh", multiple=True, metavar="STAGE", help="Recompute all units of a stage.")
 @click.option(
     "--keep",

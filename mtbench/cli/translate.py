@@ -38,7 +38,7 @@ from mtbench.translation import translate
 )
 @click.option("--device", metavar="NAME", help="cpu, cuda, ... (default: the GPU if there is one).")
 @click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16"]), default="fp32", show_default=True)
-@click.option("--batch-size", default=8, show_default=True, type=click.IntRange(1), help="Slices per batch.")
+@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Slices per batch (default: 8; 32 on a GPU).")
 @click.option("--store", metavar="DIR", help="Store of the run (default: as for `mtbench run`).")
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
 @click.option("--skip-unreadable", is_flag=True, help="Skip unreadable files and name them.")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import mmap
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
@@ -13,57 +13,114 @@ from mtbench.data import ImageSet
 from mtbench.rows import Rows
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mtbench.compute.context import Context
+    from mtbench.compute.pipeline import Arrays
+
+    Step = Callable[[range, Tensor], Mapping[str, Tensor]]
 
 
-GivenT = TypeVar("GivenT")
-ResultT = TypeVar("ResultT")
+def in_batches(images: ImageSet, context: Context, step: Step) -> Iterator[tuple[range, Arrays]]:
+    """What ``step`` makes of all slices, batch by batch, in order, with their positions.
 
-
-def in_batches(
-    images: ImageSet,
-    context: Context,
-    give: Callable[[slice, str], GivenT],
-    work: Callable[[GivenT, Context], ResultT],
-) -> Iterator[tuple[range, ResultT]]:
-    """What ``work`` makes of all slices, batch by batch, in order, with their positions.
-
-    Out of memory halves the batch and tries the same range again; a single image that does not fit raises.
+    On a GPU each batch is begun before the one before it is given out: the GPU computes while its caller writes. Out of
+    memory halves the batch and tries the same range again; a single image that does not fit raises.
 
     Args:
         images: the slices.
         context: of the unit; each try starts the slices' noise anew.
-        give: what ``work`` gets of a span of positions, on a device: ``images.tensor`` or ``images.batch``.
-        work: a plugin's method.
+        step: is given positions and their images: float32 in [0, 1], B x C x H x W, on the device. It returns tensors
+            by name, which are given out as arrays. It should look at no number itself, for which it would have to
+            wait for the GPU.
+
+    Yields:
+        The positions of a batch and what ``step`` returned for it.
     """
+    started, total = time.monotonic(), len(images)
+    make = _ahead if context.device.startswith("cuda") else _one_by_one
+    for rows, arrays in make(images, context, step):
+        yield rows, arrays
+        seconds = time.monotonic() - started
+        context.progress(rows.stop, total, {"images/s": round(rows.stop / seconds, 1) if seconds else 0.0})
+
+
+def _one_by_one(images: ImageSet, context: Context, step: Step) -> Iterator[tuple[range, Arrays]]:
+    def give(rows: range) -> Tensor:
+        return images.tensor(slice(rows.start, rows.stop))
+
+    for rows, results in _batches(len(images), context, step, lambda size: give):
+        yield rows, {name: tensor.numpy() for name, tensor in results.items()}
+        _let_go_of_pages(images)
+
+
+def _ahead(images: ImageSet, context: Context, step: Step) -> Iterator[tuple[range, Arrays]]:
+    """One batch ahead of what is given out, two ahead with reading."""
+    from mtbench.compute.pipeline import Feed, Return
+
+    feeds: list[Feed] = []
+
+    def feed(size: int) -> Callable[[range], Tensor]:
+        feeds.clear()  # before the next one takes its memory
+        feeds.append(Feed(images, context.device, size))
+        return feeds[0].take
+
+    before: tuple[range, Return] | None = None
+    try:
+        for rows, results in _batches(len(images), context, step, feed):
+            back = Return(results, context.device)
+            following = range(rows.stop, min(rows.stop + len(rows), len(images)))
+            if following:
+                feeds[0].fetch(following)
+                _let_go_of_pages(images)
+            if before:
+                yield before[0], before[1].arrays()
+            before = rows, back
+        if before:
+            yield before[0], before[1].arrays()
+    finally:
+        for each in feeds:
+            each.close()
+
+
+def _batches(
+    total: int, context: Context, step: Step, giver: Callable[[int], Callable[[range], Tensor]]
+) -> Iterator[tuple[range, Mapping[str, Tensor]]]:
+    """What ``step`` returns, for batches as large as memory allows; ``giver(size)`` makes what gives it its images."""
     import torch
 
-    size = max(1, context.batch_size)
-    started, position, total = time.monotonic(), 0, len(images)
+    size, position = max(1, context.batch_size), 0
+    give: Callable[[range], Tensor] | None = None
+    results: Mapping[str, Tensor] | None
     while position < total:
-        batch = range(position, min(position + size, total))
+        rows = range(position, min(position + size, total))
         try:
             with torch.inference_mode():
                 context.start_batch()
-                result = work(give(slice(batch.start, batch.stop), context.device), context)
+                give = give or giver(min(size, total))
+                results = step(rows, give(rows))
         except (torch.OutOfMemoryError, MemoryError):
             if size == 1:
                 raise
-            size = max(1, size // 2)
+            results = None
+        if results is None:
+            # Not where the exception is still there: it holds on to what it could not finish.
+            give, size = None, max(1, size // 2)
             context.log.append(f"out of memory: batch halved to {size}")
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             continue
-        yield batch, result
-        position = batch.stop
-        # The pages of a memory map that have been read would count as ours until the end.
-        array: Any = images.images.array if isinstance(images.images, Rows) else images.images
-        while array is not None and getattr(array, "_mmap", None) is None:
-            array = getattr(array, "base", None)
-        if array is not None and hasattr(mmap, "MADV_DONTNEED"):
-            array._mmap.madvise(mmap.MADV_DONTNEED)
-        seconds = time.monotonic() - started
-        context.progress(position, total, {"images/s": round(position / seconds, 1) if seconds else 0.0})
+        yield rows, results
+        position = rows.stop
+
+
+def _let_go_of_pages(images: ImageSet) -> None:
+    """The pages of a memory map that have been read would count as ours until the end."""
+    array: Any = images.images.array if isinstance(images.images, Rows) else images.images
+    while array is not None and getattr(array, "_mmap", None) is None:
+        array = getattr(array, "base", None)
+    if array is not None and hasattr(mmap, "MADV_DONTNEED"):
+        array._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def prepare_torch(precision: str, threads: int) -> None:

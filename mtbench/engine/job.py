@@ -31,7 +31,7 @@ class Job(Record):
         contents: what of them it reads, by content: what the address was made of.
         store: the store's folder.
         device, batch_size: how to run it; neither changes a result beyond rounding. An empty device is the best
-            one that the process at work can see.
+            one that the process at work can see; no batch size is the stage's for that device.
         files: the fingerprint of the raw files it reads.
         plugin: where its plugin is; ``None`` for the split stage.
         code: the identity that the plugin's code had when the plan was made; ``None`` for built-ins.
@@ -48,7 +48,7 @@ class Job(Record):
     contents: Mapping[str, str]
     store: str
     device: str = ""
-    batch_size: int = 8
+    batch_size: int | None = None
     files: str = ""
     plugin: PluginReference | None = None
     code: str | None = None

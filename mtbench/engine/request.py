@@ -11,7 +11,6 @@ from typing import Annotated, Any, Self
 from mtbench.compute.devices import check_device
 from mtbench.errors import RequestError, close_matches
 from mtbench.hashing import hash_of
-from mtbench.integers import whole
 from mtbench.paths import expand
 from mtbench.plan import Plan
 from mtbench.plan.request import PlanRequest
@@ -38,7 +37,8 @@ class RunRequest(PlanRequest):
         jobs: units at once (on GPUs: those that use one); short for the executor's parameter with the role "jobs".
         timeout: seconds that a unit may take; then it is stopped.
         memory_gb: resident memory that a unit may take (GB = 1e9 bytes); then it is stopped.
-        batch_size: slices per inference batch; changes no result beyond rounding.
+        batch_size: slices per inference batch, by default 8, and on GPUs 256 for features and 32 for the rest; changes
+            no result beyond rounding.
         fresh: stages to make anew.
         keep: "fit": use the fits that an earlier version of a plugin's code made; their rows say so.
         rerun: "failed" (what is done anyway), "all", or units to make anew, by key (8 characters suffice) or name.
@@ -50,7 +50,7 @@ class RunRequest(PlanRequest):
     jobs: Annotated[int | None, _MAYBE_COUNT] = None
     timeout: Annotated[float | None, _MAYBE_AMOUNT] = None
     memory_gb: Annotated[float | None, _MAYBE_AMOUNT] = None
-    batch_size: Annotated[int, whole(1, _MOST)] = 8
+    batch_size: Annotated[int | None, _MAYBE_COUNT] = None
     fresh: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     rerun: tuple[str, ...] = ()

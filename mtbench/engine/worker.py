@@ -22,7 +22,14 @@ from threadpoolctl import threadpool_limits
 from mtbench.compute.checkpoints import Checkpoints
 from mtbench.compute.compiling import compiled_within
 from mtbench.compute.context import Context
-from mtbench.compute.devices import describe_gpu, forget_peak, host_memory_mb, peak_memory_mb, resolve_device
+from mtbench.compute.devices import (
+    describe_gpu,
+    forget_peak,
+    host_memory_mb,
+    memory_report,
+    peak_memory_mb,
+    resolve_device,
+)
 from mtbench.compute.inference import prepare_torch
 from mtbench.compute.seeds import derive
 from mtbench.compute.weights import find
@@ -84,6 +91,8 @@ def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda
         raise
     except BaseException as error:
         outcome = failure(job.unit.key, error)
+        if outcome.status == "oom":
+            outcome = replace(outcome, reason=f"{outcome.reason} {memory_report(device)}".rstrip())
     seconds = time.monotonic() - clock
     return replace(
         outcome,
@@ -173,7 +182,7 @@ def _run(
         device=device,
         precision=unit.precision,
         threads=unit.threads,
-        batch_size=job.batch_size,
+        batch_size=job.batch_size or stage.batch_size(device),
         scratch=scratch,
         progress=partial(report, unit.key),
         checkpoints=Checkpoints(unfinished) if stage.resumable and stage.uses_device else None,

@@ -26,6 +26,7 @@ from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import ExtractorSpec, Features, MetricSpec, Need, two_sided
 from mtbench.scoring.pairing import positions
 from mtbench.scoring.reading import FolderImages, ProgressReport, ReadOptions, read_folder
+from mtbench.stages import STAGES
 from mtbench.stages.extract import extract
 from mtbench.stages.scoring import score as score_inputs
 from mtbench.store.artefacts import Store, address_of
@@ -50,7 +51,7 @@ def score(
     skip_unreadable: bool = False,
     device: str | None = None,
     precision: str = "fp32",
-    batch_size: int = 16,
+    batch_size: int | None = None,
     seed: int = 0,
     draws: int = 5,
     balance: bool | None = None,
@@ -74,8 +75,8 @@ def score(
         paired: the target folder holds the truth of each translated image, matched in the same way.
         body_mask: masks that restrict paired metrics, matched in the same way.
         plane, window, patient, skip_unreadable: see :class:`mtbench.scoring.reading.ReadOptions`.
-        device, precision, batch_size: of feature extraction; the device and batch size change nothing beyond
-            rounding.
+        device, precision, batch_size: of feature extraction; the device and batch size (by default 16; 256 on a GPU)
+            change nothing beyond rounding.
         seed, draws: of the draw N = min(N translated, N target) and of resampling.
         balance: whether distances are measured at N = min; by default yes, but not with a ``preset``, since those
             libraries take all images.
@@ -106,6 +107,7 @@ def score(
     pair = _FolderPair(artefacts, reading, report)
     pair.read(translated, target, masks, predicted, body_mask, paired, labels)
     prepare_torch(precision, 2)
+    batch_size = batch_size or STAGES["extract"].batch_size(device, on_cpu=16)
     features = _FeatureSource(registry, artefacts, device, precision, batch_size, report)
     sampling = _Sampling(seed, draws, preset is None if balance is None else balance, intervals)
     return [row for metric in selection for row in _rows(metric, pair, features, sampling, required=bool(metrics))]

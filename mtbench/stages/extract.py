@@ -7,10 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mtbench.compute.context import Context
 from mtbench.compute.inference import in_batches
+from mtbench.compute.placement import placed_by
 from mtbench.data import ImageSet
 from mtbench.errors import PluginError
 from mtbench.registry.contracts import Extractor, WeightsRecord
@@ -42,40 +41,59 @@ def extract(
     """
     import torch
 
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def step(rows: range, source: torch.Tensor) -> dict[str, torch.Tensor]:
+        with placed_by(blame, context.device):
+            features = extractor.extract(source, context)
+        _check(features, names, rows, shapes, blame)
+        blocks = {name: values.float() for name, values in features.items()}
+        finite = {f"{name} is finite": block.isfinite().all() for name, block in blocks.items()}
+        return blocks | finite
+
     with ExitStack() as files:
         arrays: dict[str, GrowingArray] = {}
-        shapes: dict[str, tuple[int, ...]] = {}
-        for batch, features in in_batches(images, context, images.tensor, extractor.extract):
-            if not isinstance(features, Mapping) or set(features) != set(names):
-                is_dictionary = isinstance(features, Mapping)
-                gave = ", ".join(sorted(map(str, features))) if is_dictionary else type(features).__name__
-                raise PluginError(
-                    f"extract() gave {gave or 'nothing'}", where=blame, expected="a dictionary of " + ", ".join(names)
-                )
-            for name, values in features.items():
-                if not isinstance(values, torch.Tensor) or not values.ndim:
+        for rows, results in in_batches(images, context, step):
+            for name in names:
+                block = results[name]
+                if not results[f"{name} is finite"]:
                     raise PluginError(
-                        f"extract() gave '{name}' as {type(values).__name__} {values!r:.40}",
+                        f"extract() gave '{name}' of shape {block.shape} with NaN",
                         where=blame,
-                        expected=f"a torch tensor of {len(batch)} rows",
-                    )
-                block = values.float().cpu().numpy()
-                finite = bool(np.isfinite(block).all())
-                if len(block) != len(batch) or not finite:
-                    raise PluginError(
-                        f"extract() gave '{name}' of shape {block.shape}" + ("" if finite else " with NaN"),
-                        where=blame,
-                        expected=f"{len(batch)} finite rows",
+                        expected=f"{len(rows)} finite rows",
                     )
                 if name not in arrays:
                     arrays[name] = GrowingArray(folder / f"{name}.npy", block[0])
-                    shapes[name] = block.shape[1:]
                     files.callback(arrays[name].close)
-                if block.shape[1:] != shapes[name]:
-                    raise PluginError(
-                        f"extract() gave '{name}' with rows of shape {block.shape[1:]}",
-                        where=blame,
-                        expected=f"{shapes[name]}, as for the images before",
-                    )
                 for row in block:
                     arrays[name].add(row)
+
+
+def _check(features: Any, names: Sequence[str], rows: range, shapes: dict[str, tuple[int, ...]], blame: str) -> None:
+    """What can be seen without a look at the numbers, for which a GPU would have to be waited for."""
+    import torch
+
+    if not isinstance(features, Mapping) or set(features) != set(names):
+        is_dictionary = isinstance(features, Mapping)
+        gave = ", ".join(sorted(map(str, features))) if is_dictionary else type(features).__name__
+        raise PluginError(
+            f"extract() gave {gave or 'nothing'}", where=blame, expected="a dictionary of " + ", ".join(names)
+        )
+    for name, values in features.items():
+        if not isinstance(values, torch.Tensor) or not values.ndim:
+            raise PluginError(
+                f"extract() gave '{name}' as {type(values).__name__} {values!r:.40}",
+                where=blame,
+                expected=f"a torch tensor of {len(rows)} rows",
+            )
+        shape = tuple(values.shape)
+        if len(values) != len(rows):
+            raise PluginError(
+                f"extract() gave '{name}' of shape {shape}", where=blame, expected=f"{len(rows)} finite rows"
+            )
+        if shape[1:] != shapes.setdefault(name, shape[1:]):
+            raise PluginError(
+                f"extract() gave '{name}' with rows of shape {shape[1:]}",
+                where=blame,
+                expected=f"{shapes[name]}, as for the images before",
+            )

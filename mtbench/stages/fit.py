@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mtbench.compute.placement import placed_by
 from mtbench.data import ImageSet, TrainingData
 from mtbench.errors import PluginError
 from mtbench.registry.basespec import Spec
@@ -25,7 +26,8 @@ def run(work: Work[FitOptions, Registration[Spec[Trainable]]], folder: Path) -> 
         sets[role] = images if work.options.masks else replace(images, masks=None)
     data = TrainingData(work.unit.task, **sets)
     plugin = work.registration.create(work.unit.arguments)
-    plugin.fit(data, work.context)
+    with placed_by(work.registration.blame, work.context.device):
+        plugin.fit(data, work.context)
     plugin.save(folder)
     if not any(folder.iterdir()):
         raise PluginError(

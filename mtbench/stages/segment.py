@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from mtbench.compute.inference import in_batches
+from mtbench.compute.placement import placed_by
 from mtbench.errors import PluginError
 from mtbench.registry.registry import Registration
 from mtbench.registry.specs import SegmenterSpec
@@ -27,27 +29,36 @@ def run(work: Work[ImageOptions, Registration[SegmenterSpec]], folder: Path) -> 
     images = work.images(work.options.candidate, "images")
     segmenter = work.registration.create(work.unit.arguments)
     segmenter.load(work.inputs["fit"].path)
-    values = np.array([0, *work.unit.task.labels], dtype=np.int64)
-    blame = work.registration.blame
+    values = [0, *work.unit.task.labels]
+    blame, context = work.registration.blame, work.context
+
+    def step(rows: range, source: torch.Tensor) -> dict[str, torch.Tensor]:
+        with placed_by(blame, context.device):
+            prediction = segmenter.segment(source, context)
+        expected = (len(rows), *images.size)
+        if not isinstance(prediction, torch.Tensor) or tuple(prediction.shape) != expected:
+            is_array = isinstance(prediction, (torch.Tensor, np.ndarray))
+            shape = f" of shape {tuple(prediction.shape)}" if is_array else ""
+            raise PluginError(
+                f"segment() returned {type(prediction).__name__}{shape}",
+                where=blame,
+                expected=f"a torch tensor of shape {expected}",
+            )
+        return {"labels": prediction.to(torch.uint8), "unknown": _unknown(prediction, values)}
+
     with closing(GrowingArray(folder / "masks.npy", np.zeros(images.size, np.uint8))) as masks:
-        for rows, prediction in in_batches(images, work.context, images.tensor, segmenter.segment):
-            expected = (len(rows), *images.size)
-            if not isinstance(prediction, torch.Tensor) or tuple(prediction.shape) != expected:
-                is_array = isinstance(prediction, (torch.Tensor, np.ndarray))
-                shape = f" of shape {tuple(prediction.shape)}" if is_array else ""
-                raise PluginError(
-                    f"segment() returned {type(prediction).__name__}{shape}",
-                    where=blame,
-                    expected=f"a torch tensor of shape {expected}",
-                )
-            labels = prediction.cpu().numpy()
-            unknown = np.setdiff1d(labels, values)
-            if unknown.size:
-                raise PluginError(
-                    f"segment() returned the label {unknown[0]}",
-                    where=blame,
-                    expected=f"one of {values.tolist()}",
-                )
-            for mask in labels:
+        for _, results in in_batches(images, context, step):
+            unknown = results["unknown"].item()
+            if np.isfinite(unknown):
+                raise PluginError(f"segment() returned the label {unknown:g}", where=blame, expected=f"one of {values}")
+            for mask in results["labels"]:
                 masks.add(mask)
     return {"images": len(images)}
+
+
+def _unknown(labels: torch.Tensor, known: Sequence[int]) -> torch.Tensor:
+    """The smallest of ``labels`` that is not ``known``; infinite where there is none. Waits for no device."""
+    wrong = torch.ones_like(labels, dtype=torch.bool)
+    for value in known:
+        wrong &= labels != value
+    return torch.where(wrong, labels.to(torch.float32), torch.inf).amin()

@@ -197,6 +197,7 @@ class Stage:
         exact: without floating-point arithmetic worth a thread count: precision and threads are not in the key.
         uses_device: whether it runs a network, and so may need a GPU.
         resumable: whether it keeps a partial folder, from which the next attempt at the same unit goes on.
+        gpu_batch: slices a batch on a GPU, which a few leave idle, unless the user says otherwise.
         typical_bytes: size of an artefact where the store holds none: a few hundred slices of 256 x 256.
     """
 
@@ -206,7 +207,12 @@ class Stage:
     exact: bool = field(default=False, kw_only=True)
     uses_device: bool = field(default=False, kw_only=True)
     resumable: bool = field(default=False, kw_only=True)
+    gpu_batch: int = field(default=32, kw_only=True)
     typical_bytes: float = field(default=20e6, kw_only=True)
+
+    def batch_size(self, device: str, on_cpu: int = 8) -> int:
+        """Slices a batch where the user does not say."""
+        return self.gpu_batch if device.startswith("cuda") else on_cpu
 
 
 STAGES: Mapping[str, Stage] = {
@@ -216,7 +222,7 @@ STAGES: Mapping[str, Stage] = {
         Stage("split", 6, SplitOptions, exact=True, typical_bytes=1e4),
         Stage("fit", 2, FitOptions, uses_device=True, resumable=True, typical_bytes=100e6),
         Stage("translate", 1, TranslateOptions, uses_device=True),
-        Stage("extract", 1, ImageOptions, uses_device=True),
+        Stage("extract", 1, ImageOptions, uses_device=True, gpu_batch=256),
         Stage("segment", 1, ImageOptions, uses_device=True),
         Stage("score", 2, ScoreOptions, typical_bytes=1e5),
     )

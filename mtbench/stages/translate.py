@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.compute.inference import in_batches
+from mtbench.compute.placement import placed_by
 from mtbench.compute.weights import sha256
-from mtbench.data import ImageSet, encode
+from mtbench.data import WHITE, Batch, ImageSet
 from mtbench.errors import PluginError
 from mtbench.registry.contracts import Trainable, Translator, WholeSetTranslator
 from mtbench.registry.registry import Registration
@@ -24,7 +24,10 @@ from mtbench.stages.work import Work
 from mtbench.store.images import GrowingArray
 
 if TYPE_CHECKING:
+    import torch
+
     from mtbench.compute.context import Context
+    from mtbench.compute.pipeline import Arrays
 
 
 def run(work: Work[TranslateOptions, Registration[TranslatorSpec]], folder: Path) -> dict[str, Any]:
@@ -101,27 +104,26 @@ def translate(
             than [0, 1]: above 2, or as tanh gives them (below -0.9, up to 1.05).
     """
     if isinstance(translator, WholeSetTranslator):
-        name, chunks = "translate_all", _all(translator, images, context, conditional, blame)
+        name, chunks = "translate_all", _all(translator, images, context, conditional, blame, depth)
     else:
-        name, chunks = "translate", _by_batches(translator, images, context, conditional, blame)
-    position = images_outside = pixels_outside = 0
+        name, chunks = "translate", _by_batches(translator, images, context, conditional, blame, depth)
+    images_outside = pixels_outside = position = 0
     low, high = np.inf, -np.inf
-    for values in chunks:
-        if not np.isfinite(values).all():
-            bad = images.slices[position + int(np.argmax(~np.isfinite(values).all(axis=(1, 2))))]
+    for chunk in chunks:
+        if not chunk["finite"].all():
+            bad = images.slices[position + int(np.argmin(chunk["finite"]))]
             raise PluginError(
                 f"{name}() returned NaN or infinite values for slice '{bad.slice_id}'",
                 where=blame,
                 expected="finite values in [0, 1]",
             )
-        outside = (values < -1e-6) | (values > 1 + 1e-6)
-        images_outside += int(outside.any(axis=(1, 2)).sum())
-        pixels_outside += int(outside.sum())
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
-        position += len(values)
+        images_outside += int((chunk["outside"] > 0).sum())
+        pixels_outside += int(chunk["outside"].sum())
+        low, high = min(low, float(chunk["low"])), max(high, float(chunk["high"]))
+        position += len(chunk["pixels"])
         if high > 2:
             break
-        yield encode(values, depth)
+        yield chunk["pixels"].astype(depth, copy=False)
     fix = "Divide it by its largest possible value" if high > 2 else "Return (x + 1) / 2 where the network ends in tanh"
     if high > 2 or (low < -0.9 and high <= 1.05):
         raise PluginError(
@@ -133,12 +135,15 @@ def translate(
 
 
 def _by_batches(
-    translator: Translator, images: ImageSet, context: Context, conditional: bool, blame: str
-) -> Iterator[NDArray[np.float32]]:
+    translator: Translator, images: ImageSet, context: Context, conditional: bool, blame: str, depth: str
+) -> Iterator[Arrays]:
     import torch
 
-    give = partial(images.batch, masks=conditional)
-    for rows, result in in_batches(images, context, give, translator.translate):
+    def step(rows: range, source: torch.Tensor) -> dict[str, torch.Tensor]:
+        span = slice(rows.start, rows.stop)
+        masks = images.mask_tensor(span, context.device) if conditional else None
+        with placed_by(blame, context.device):
+            result = translator.translate(Batch(source, images.slices[span], masks), context)
         if not isinstance(result, torch.Tensor):
             raise PluginError(f"translate() returned {type(result).__name__}", where=blame, expected="a torch tensor")
         expected = (len(rows), images.channels, *images.size)
@@ -148,13 +153,45 @@ def _by_batches(
                 where=blame,
                 expected=f"{expected}, that of the source batch",
             )
-        # A copy: the translator may go on writing to its memory after the check.
-        yield np.array(result.float().cpu().numpy()[:, 0])
+        return _stored(result[:, 0].float(), depth)
+
+    for _, results in in_batches(images, context, step):
+        yield results
+
+
+def _stored(values: torch.Tensor, depth: str) -> dict[str, torch.Tensor]:
+    """Translations as they are stored, and what is to be known of them; waits for no device.
+
+    Args:
+        values: float32, B x H x W.
+        depth: dtype of storage.
+
+    Returns:
+        ``pixels`` (B x H x W: clamped, scaled, rounded half to even, as :func:`mtbench.data.encode` does it; uint16 as
+        int32), ``finite`` and ``outside`` [0, 1] (whether all are, how many are, by image), ``low`` and ``high``.
+    """
+    import torch
+
+    pixels = values.clamp(0, 1)
+    if depth != "float32":
+        # PyTorch has no rounding to uint16.
+        kept = torch.uint8 if depth == "uint8" else torch.int32
+        pixels = pixels.mul_(WHITE[depth]).round_().to(kept)
+    outside = (values < -1e-6) | (values > 1 + 1e-6)
+    return {
+        "pixels": pixels,
+        "finite": values.isfinite().flatten(1).all(1),
+        "outside": outside.flatten(1).sum(1),
+        "low": values.amin(),
+        "high": values.amax(),
+    }
 
 
 def _all(
-    translator: WholeSetTranslator, images: ImageSet, context: Context, conditional: bool, blame: str
-) -> Iterator[NDArray[np.float32]]:
+    translator: WholeSetTranslator, images: ImageSet, context: Context, conditional: bool, blame: str, depth: str
+) -> Iterator[Arrays]:
+    import torch
+
     count = 0
     context.start_batch()
     visible = images if conditional else replace(images, masks=None)
@@ -169,7 +206,7 @@ def _all(
                 expected=f"{images.size}, height and width of the source slice",
             )
         count += 1
-        yield values[None]
+        yield {name: tensor.numpy() for name, tensor in _stored(torch.from_numpy(values[None]), depth).items()}
     if count != len(images):
         raise PluginError(
             f"translate_all() yielded {count} images", where=blame, expected=f"{len(images)}, one for each slice"

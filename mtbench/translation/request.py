@@ -23,6 +23,7 @@ from mtbench.integers import check_seed
 from mtbench.paths import expand
 from mtbench.registry.discovery import discover
 from mtbench.scoring.reading import ProgressReport
+from mtbench.stages import STAGES
 from mtbench.stages.translate import translate as through
 from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
@@ -71,7 +72,7 @@ def translate(
     size: int | None = None,
     device: str | None = None,
     precision: str = "fp32",
-    batch_size: int = 8,
+    batch_size: int | None = None,
     store: str | None = None,
     overwrite: bool = False,
     skip_unreadable: bool = False,
@@ -98,6 +99,7 @@ def translate(
             results' data set, where all its target slices had the same, else those of the input.
         size: height and width that slices are resized to for the translator, and back.
         device, precision, batch_size: of the computation; with ``results`` the precision is that of the run.
+            A batch has 8 slices by default, 32 on a GPU.
         store: where the artefacts of ``results`` are.
         overwrite: replace outputs that exist.
         skip_unreadable: leave files out that cannot be read, in place of refusing before any work.
@@ -144,7 +146,7 @@ def translate(
             device=device,
             precision=model.precision,
             threads=model.threads,
-            batch_size=batch_size,
+            batch_size=batch_size or STAGES["translate"].batch_size(device),
             scratch=Path(scratch),
             find_weights=find,
         )
