@@ -156,9 +156,7 @@ def test_slurm_never_trains_on_cpus_in_silence(sbatch: Path, run_cli: Any, toys:
     (toys.parent / "toy.toml").write_text(SUITE)
     ran = run_cli("run", "toy.toml", "--plugin", toys, "--executor", "slurm")
     assert ran.code == 2
-    assert (
-        "nothing says whether units that train or infer get a GPU. Give one by gres=gpu:1 or --device cuda" in ran.err
-    )
+    assert "neither gres nor --device is set, so units could train on CPUs unnoticed. Set gres=gpu:1 or" in ran.err
     assert not list(sbatch.glob("*.sh"))
     assert not (store / "artefacts").exists()
 
@@ -218,9 +216,9 @@ def test_ray_gives_gpus_to_those_that_use_one(
 
 def test_ray_refuses_gpus_that_no_unit_would_get(fake_ray: Any, session: Any) -> None:
     fake_ray(0)
-    with pytest.raises(RequestError, match=r"--device cuda: the cluster has no GPU\. Add a node with one"):
+    with pytest.raises(RequestError, match=r"--device cuda: the cluster has no GPU\. Add a node with a GPU"):
         Ray("", 1.0, 0).start(session("cuda"))
-    assert "num_gpus=0 for none" in Ray("", 0.0, 0).problems("cuda:1")[-1]
+    assert "num_gpus=0 contradict" in Ray("", 0.0, 0).problems("cuda:1")[-1]
     assert not any("num_gpus" in problem for problem in Ray("", 0.0, 0).problems("cpu"))
 
 

@@ -51,12 +51,12 @@ def test_a_gpu_that_says_nothing_any_more(monkeypatch: pytest.MonkeyPatch) -> No
 def test_who_holds_the_memory() -> None:
     text = memory_sentence("cuda:0", 1_200_000_000, 80_000_000_000, 3_000_000_000)
     assert text == (
-        "Of the 80.0 GB of cuda:0 1.2 GB are free, 3.0 GB are this unit's, and 75.8 GB are held by other processes: "
-        "end those, or choose another GPU."
+        "Of the 80.0 GB of cuda:0, 1.2 GB are free; this unit holds 3.0 GB and other processes hold 75.8 GB. "
+        "End those processes, or choose another GPU."
     )
     # The driver's own share is nobody's fault.
     alone = memory_sentence("cuda:1", 1_000_000_000, 80_000_000_000, 78_400_000_000)
-    assert alone == "Of the 80.0 GB of cuda:1 1.0 GB are free, 78.4 GB are this unit's."
+    assert alone == "Of the 80.0 GB of cuda:1, 1.0 GB are free; this unit holds 78.4 GB."
 
 
 CACHING = """

@@ -298,8 +298,8 @@ def test_who_holds_the_memory_is_said(tmp_path: Path, toys: Path, monkeypatch: p
         found = outcomes(tmp_path, toys, "greedy")["greedy"]
     assert found["status"] == "oom"
     assert found["reason"].endswith(
-        "Of the 80.0 GB of cuda:0 1.0 GB are free, 3.0 GB are this unit's, and 76.0 GB are held by other processes: "
-        "end those, or choose another GPU."
+        "Of the 80.0 GB of cuda:0, 1.0 GB are free; this unit holds 3.0 GB and other processes hold 76.0 GB. "
+        "End those processes, or choose another GPU."
     )
 
 

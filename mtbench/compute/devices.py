@@ -23,7 +23,7 @@ def check_device(name: str) -> None:
     """
     if re.fullmatch(r"(mps|xpu)(:[0-9]+)?", name):
         raise RequestError(
-            f"'{name}' is not supported: nobody has checked what mtbench computes there",
+            f"the device '{name}' is not supported: mtbench is tested on CPUs and CUDA only",
             where="--device",
             expected="cpu, cuda, cuda:1, ...",
         )
@@ -153,7 +153,7 @@ def memory_sentence(device: str, free: int, total: int, own: int) -> str:
         own: bytes that PyTorch holds in this process.
     """
     others = max(0, total - free - own)
-    text = f"Of the {total / 1e9:.1f} GB of {device} {free / 1e9:.1f} GB are free, {own / 1e9:.1f} GB are this unit's"
+    text = f"Of the {total / 1e9:.1f} GB of {device}, {free / 1e9:.1f} GB are free; this unit holds {own / 1e9:.1f} GB"
     if others < 0.05 * total:
         return f"{text}."
-    return f"{text}, and {others / 1e9:.1f} GB are held by other processes: end those, or choose another GPU."
+    return f"{text} and other processes hold {others / 1e9:.1f} GB. End those processes, or choose another GPU."

@@ -56,7 +56,7 @@ class Ray:
         """Whether Ray is installed, and units may have what was asked for; a cluster is reached when the run starts."""
         problems = [] if find_spec("ray") else ["Ray is not installed. Do this: pip install 'ray>=2.9'"]
         if device.startswith("cuda") and not self._num_gpus:
-            problems.append(f"--device {device} asks for GPUs and num_gpus=0 for none. Leave one of them out")
+            problems.append(f"--device {device} and num_gpus=0 contradict each other. Remove one of them")
         return problems
 
     def start(self, session: Session) -> None:
@@ -93,7 +93,7 @@ class Ray:
             raise RequestError(
                 f"--device {session.device}: the cluster has no GPU",
                 where="executor 'ray'",
-                remedy="Add a node with one, or say --device cpu",
+                remedy="Add a node with a GPU, or set --device cpu",
             )
         self._on_gpus = bool(gpus and self._num_gpus) and session.device != "cpu"
         self._work = ray.remote(work)

@@ -61,8 +61,8 @@ class Slurm:
         if not device and not self._options["gres"]:
             # Training on CPUs takes days and fails nowhere, so nobody would notice.
             problems.append(
-                "nothing says whether units that train or infer get a GPU. "
-                "Give one by gres=gpu:1 or --device cuda, or say --device cpu"
+                "neither gres nor --device is set, so units could train on CPUs unnoticed. "
+                "Set gres=gpu:1 or --device cuda for GPUs, or --device cpu"
             )
         return problems
 
