@@ -338,3 +338,24 @@ def test_what_pytorch_says_of_two_devices(text: str, misplaced: bool) -> None:
         raise RuntimeError(text)
     with pytest.raises(RuntimeError, match=re.escape(text[:30])), placed_by("translator 'x' of y", "cpu"):
         raise RuntimeError(text)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_images_and_translations_on_a_gpu_are_the_cpus(dtype: Any) -> None:
+    given = images(dtype, 70)
+    depth = np.dtype(dtype).name
+    made = []
+    for device in ("cpu", "cuda:0"):
+        batches = in_batches(given, Context(device=device, batch_size=8), lambda rows, source: {"x": source})
+        translations = translate(
+            Same(), given, Context(device=device, batch_size=8), conditional=False, depth=depth, blame="toy"
+        )
+        made.append((np.concatenate([out["x"] for _, out in batches]), np.concatenate(list(translations))))
+    for here, there in zip(*made, strict=True):
+        np.testing.assert_array_equal(here, there)
+
+
+class Same:
+    def translate(self, batch: Batch, context: Context) -> Any:
+        return batch.source

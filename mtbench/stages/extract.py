@@ -48,7 +48,8 @@ def extract(
             features = extractor.extract(source, context)
         _check(features, names, rows, shapes, blame)
         blocks = {name: values.float() for name, values in features.items()}
-        finite = {f"{name} is finite": block.isfinite().all() for name, block in blocks.items()}
+        # What is infinite gives NaN here; isfinite() takes five times as long on a processor.
+        finite = {f"{name} is finite": (block * 0).sum() == 0 for name, block in blocks.items()}
         return blocks | finite
 
     with ExitStack() as files:
