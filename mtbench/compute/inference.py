@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import mmap
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
+from mtbench.compute.memory import out_of_memory, release
 from mtbench.data import ImageSet
 from mtbench.rows import Rows
 
@@ -99,16 +101,15 @@ def _batches(
                 context.start_batch()
                 give = give or giver(min(size, total))
                 results = step(rows, give(rows))
-        except (torch.OutOfMemoryError, MemoryError):
-            if size == 1:
+        except Exception as error:
+            if size == 1 or not out_of_memory(error):
                 raise
             results = None
         if results is None:
             # Not where the exception is still there: it holds on to what it could not finish.
             give, size = None, max(1, size // 2)
             context.log.append(f"out of memory: batch halved to {size}")
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            release(context.device)
             continue
         yield rows, results
         position = rows.stop
@@ -135,3 +136,6 @@ def prepare_torch(precision: str, threads: int) -> None:
     threadpool_limits(threads, "blas")
     set_tf32(precision == "tf32")
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    # cuBLAS reads it when it is first used, and gives equal products for equal inputs only with it.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -73,6 +73,7 @@ class Driver:
                 stack.enter_context(mock.patch.object(torch.cuda, name, value, create=True))
             # Optimisers ask it for a stream, which only a driver has.
             stack.enter_context(mock.patch.object(torch.accelerator, "current_accelerator", _nothing))
+            stack.enter_context(mock.patch.object(torch._C, "_group_tensors_by_device_and_dtype", _grouped))
             stack.enter_context(mock.patch.object(torch, "autocast", _Autocast))
             stack.enter_context(mock.patch.object(torch.amp, "autocast", _Autocast))
             yield
@@ -165,6 +166,19 @@ class _Autocast(torch.autocast):
 
     def __init__(self, device_type: str, *args: Any, **options: Any) -> None:
         super().__init__("cpu" if device_type.startswith("cuda") else device_type, *args, **options)
+
+
+def _grouped(lists: list[list[Any]], with_indices: bool = False) -> dict[Any, Any]:
+    """As torch's own, which asks C++ where a tensor is: lists of tensors, sorted by device and dtype of the first."""
+    groups: dict[Any, Any] = {}
+    for index, first in enumerate(lists[0]):
+        group = groups.setdefault((first.device, first.dtype), ([[] for _ in lists], []))
+        for members, whole in zip(group[0], lists, strict=True):
+            if whole:
+                members.append(whole[index])
+        if with_indices:
+            group[1].append(index)
+    return groups
 
 
 def _memory(tensor: Tensor) -> int:

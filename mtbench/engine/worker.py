@@ -31,6 +31,7 @@ from mtbench.compute.devices import (
     resolve_device,
 )
 from mtbench.compute.inference import prepare_torch
+from mtbench.compute.memory import out_of_memory
 from mtbench.compute.seeds import derive
 from mtbench.compute.weights import find
 from mtbench.engine.job import Input, Job, Outcome
@@ -121,7 +122,7 @@ def execute_file(unit: Path) -> Outcome:
 
 def failure(key: str, error: BaseException) -> Outcome:
     """The outcome of a unit that an exception ended: status, reason, type and traceback."""
-    memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    memory = out_of_memory(error)
     if isinstance(error, MtbenchError):
         reason = str(error)
     elif memory:

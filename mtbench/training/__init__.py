@@ -55,7 +55,7 @@ from mtbench.training.history import History, join
 from mtbench.training.loop import train
 from mtbench.training.recipe import Losses, Moment, Part, Recipe, Step
 from mtbench.training.samplers import PairedSampler, Sampler, UnpairedSampler, order
-from mtbench.training.scope import numerics, seeded
+from mtbench.training.scope import no_grad, numerics, seeded
 from mtbench.training.tools import ImagePool, linear_decay, scale_rates, signed, unsigned
 
 __all__ = [
@@ -75,6 +75,7 @@ __all__ = [
     "flip",
     "join",
     "linear_decay",
+    "no_grad",
     "numerics",
     "order",
     "pad_crop",

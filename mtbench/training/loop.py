@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from mtbench.childprocess import protected_children
 from mtbench.compute.context import Context
+from mtbench.compute.memory import out_of_memory, release
 from mtbench.compute.seeds import derive, generator
 from mtbench.errors import PluginError, TrainingError
 from mtbench.training import state as states
@@ -157,14 +157,12 @@ class _Loop:
             try:
                 self.recipe.step(step)
                 break
-            except RuntimeError as error:
-                if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            except Exception as error:
+                if not out_of_memory(error):
                     raise
                 self._split_further(len(next(iter(batch.values()))), fallback, error)
             del parts, step
-            gc.collect()
-            if self.context.device.startswith("cuda"):
-                torch.cuda.empty_cache()
+            release(self.context.device)
         self.step += 1
         self.journal.losses(self.step, moment.epoch, step.values)
         self._report(moment)

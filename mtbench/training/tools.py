@@ -68,7 +68,8 @@ class ImagePool:
                 # The new image goes where the old one was; the old one is kept by the batch alone.
                 self.images[place], image = image.clone(), self.images[place].to(image.device)
             result.append(image)
-        return torch.stack(result)
+        # With an axis for each, which keeps channels-last.
+        return torch.cat([image[None] for image in result])
 
     def state_dict(self) -> dict[str, Any]:
         """The stored images."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import lru_cache
 
 import torch
 from torch.nn import functional as F
+
+from mtbench.compute.precision import tf32
 
 
 @lru_cache(maxsize=64)
@@ -26,6 +29,11 @@ def matrix(kind: str, size: int, target: int) -> torch.Tensor:
     return resized[0, 0].float().contiguous()
 
 
+@lru_cache(maxsize=64)
+def _placed(kind: str, size: int, target: int, device: str) -> torch.Tensor:
+    return matrix(kind, size, target).to(device)
+
+
 def _tf1(size: int, target: int) -> torch.Tensor:
     # In float32 as TensorFlow computes it: the rounding of i * size / target is part of the convention.
     position = torch.arange(target, dtype=torch.float32) * torch.tensor(size / target, dtype=torch.float32)
@@ -43,7 +51,9 @@ def resize(levels: torch.Tensor, kind: str, target: int) -> torch.Tensor:
     """Images B x 1 x H x W, float32, as B x 1 x target x target."""
     height, width = int(levels.shape[-2]), int(levels.shape[-1])
     if (height, width) != (target, target):
-        rows = matrix(kind, height, target).to(levels.device)
-        columns = matrix(kind, width, target).to(levels.device)
-        levels = rows @ levels @ columns.T
+        device = str(levels.device)
+        rows, columns = _placed(kind, height, target, device), _placed(kind, width, target, device)
+        # In TF32 grey levels would be off by up to a tenth. The CPU has none, and several threads.
+        with tf32(False) if levels.is_cuda else nullcontext():
+            levels = rows @ levels @ columns.T
     return levels.clamp(0, 255) if kind == "clean" else levels

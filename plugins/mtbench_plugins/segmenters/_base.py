@@ -209,6 +209,14 @@ class NetworkSegmenter:
         context.log.extend(f"no training slice shows '{name}'" for name in missing)
 
 
+def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
+    """The mean over pixels, of logits B x C x H x W and class indices B x H x W."""
+    if logits.device.type == "cpu":
+        return F.cross_entropy(logits, classes)
+    # Pixel by pixel as rows: over images a GPU sums in no fixed order.
+    return F.cross_entropy(logits.movedim(1, -1).flatten(0, 2), classes.flatten())
+
+
 class _Recipe(Recipe):
     def __init__(self, owner: NetworkSegmenter, name: str, validation: ImageSet, context: Context) -> None:
         network = owner.networks[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -56,9 +57,7 @@ class Targets:
         """What that network should give for label maps B x H x W: class indices, int64, of the same shape."""
         if self.per == "task":
             # Label maps hold uint8 values; a table of 256 entries turns them into channel numbers.
-            table = torch.zeros(256, dtype=torch.int64, device=masks.device)
-            table[list(self.labels)] = torch.arange(1, 1 + len(self.labels), device=masks.device)
-            return table[masks.long()]
+            return _table(self.labels, str(masks.device))[masks.long()]
         return member(masks, self.regions[network]).long()
 
     def scored_regions(self, network: str) -> Mapping[str, tuple[int, ...]]:
@@ -73,12 +72,12 @@ class Targets:
         it does not. For a region by itself that is p > 0.5; overlaps and regions within regions resolve
         themselves.
         """
-        values = torch.tensor([0, *self.labels], device=next(iter(logits.values())).device)
+        values = _values((0, *self.labels), torch.int64, str(next(iter(logits.values())).device))
         if self.per == "task":
             return values[logits[WHOLE].float().argmax(dim=1)]
         likelihood: Tensor | None = None
         for name, logit in logits.items():
-            inside = torch.isin(values, torch.tensor(self.regions[name], device=values.device))
+            inside = member(values, self.regions[name])
             sign = torch.where(inside, 1.0, -1.0)[None, :, None, None]
             term = torch.nn.functional.logsigmoid(sign * logit.float())
             likelihood = term if likelihood is None else likelihood + term
@@ -112,16 +111,30 @@ class Targets:
 
 def member(masks: Tensor, values: Sequence[int]) -> Tensor:
     """Where label maps hold one of ``values``; bool, of the same shape."""
-    return torch.isin(masks, torch.tensor(list(values), dtype=masks.dtype, device=masks.device))
+    return torch.isin(masks, _values(tuple(values), masks.dtype, str(masks.device)))
+
+
+@lru_cache(maxsize=64)
+def _values(values: tuple[int, ...], dtype: torch.dtype, device: str) -> Tensor:
+    """Values on the device, once: a copy to a GPU makes the processor wait."""
+    return torch.tensor(values, dtype=dtype, device=device)
+
+
+@lru_cache(maxsize=16)
+def _table(labels: tuple[int, ...], device: str) -> Tensor:
+    """Mask values to channel numbers, int64, 256."""
+    table = torch.zeros(256, dtype=torch.int64)
+    table[list(labels)] = torch.arange(1, 1 + len(labels))
+    return table.to(device)
 
 
 def dice(
     predicted: Tensor, truth: Tensor, regions: Mapping[str, Sequence[int]], smooth: float = 1e-4
 ) -> dict[str, float]:
     """Dice of label maps B x H x W by region: mean over slices, a slice with both masks empty counting 1."""
-    scores = {}
-    for name, values in regions.items():
+    means = []
+    for values in regions.values():
         p, t = member(predicted, values), member(truth, values)
         both, total = (p & t).sum((1, 2)).double(), (p.sum((1, 2)) + t.sum((1, 2))).double()
-        scores[name] = float(((2 * both + smooth) / (total + smooth)).mean())
-    return scores
+        means.append(((2 * both + smooth) / (total + smooth)).mean())
+    return dict(zip(regions, torch.stack(means).tolist(), strict=True))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from mtbench.training import Augmentation, Losses, chain, flip, pad_crop
-from mtbench_plugins.segmenters._base import NetworkSegmenter
+from mtbench_plugins.segmenters._base import NetworkSegmenter, cross_entropy
 from mtbench_plugins.segmenters.residual_unet import ResidualUNet, dice_loss, one_hot
 
 
@@ -73,7 +73,7 @@ class UNetSegmenter(NetworkSegmenter):
             return {"dice": overlap, "ce": F.binary_cross_entropy_with_logits(logits, truth)}
         truth = one_hot(classes, logits.shape[1])
         overlap = dice_loss(logits.softmax(1)[:, 1:], truth[:, 1:], whole_batch=True)
-        return {"dice": overlap, "ce": F.cross_entropy(logits, classes)}
+        return {"dice": overlap, "ce": cross_entropy(logits, classes)}
 
     def augmentation(self, size: tuple[int, int]) -> Augmentation | None:
         """See the class."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from mtbench.compute.transfer import to_device
 from mtbench.training import (
     ImagePool,
     Losses,
@@ -23,6 +24,7 @@ from mtbench.training import (
     signed,
 )
 from mtbench_plugins.translators._shared.adversarial import discriminator_loss
+from mtbench_plugins.translators._shared.layers import channels_last
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ class CycleRecipe(Recipe):
 
     def signed(self, images: Tensor) -> Tensor:
         """B x 1 x H x W in [0, 1] to B x C x H x W in [-1, 1]."""
-        return signed(images).expand(-1, self.channels, -1, -1)
+        return channels_last(signed(images).expand(-1, self.channels, -1, -1))
 
     def preview_source(self) -> Tensor:
         """The preview on the networks' device."""
-        return self.preview.to(next(self.nets.G_A.parameters()).device)
+        return to_device(self.preview, str(next(self.nets.G_A.parameters()).device))

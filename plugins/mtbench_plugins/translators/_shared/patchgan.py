@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from mtbench_plugins.translators._shared.layers import InstanceNorm2d
+
 SLOPE = 0.2
 """Slope of every leaky ReLU in these four models."""
 
@@ -26,7 +28,7 @@ class PatchGAN(nn.Module):
         for n in range(1, n_layers + 1):
             wider = ndf * min(2**n, 8)
             stride = 2 if n < n_layers else 1
-            layers += [nn.Conv2d(width, wider, 4, stride, 1), nn.InstanceNorm2d(wider), nn.LeakyReLU(SLOPE)]
+            layers += [nn.Conv2d(width, wider, 4, stride, 1), InstanceNorm2d(), nn.LeakyReLU(SLOPE)]
             width = wider
         layers.append(nn.Conv2d(width, 1, 4, 1, 1))
         self.model = nn.Sequential(*layers)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from mtbench_plugins.translators._shared.layers import InstanceNorm2d, ReflectionPad2d
+
 
 class ResnetBlock(nn.Module):
     """x + (conv, norm, ReLU, conv, norm)(x), with reflected borders."""
@@ -11,13 +13,13 @@ class ResnetBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1),
+            ReflectionPad2d(1),
             nn.Conv2d(width, width, 3),
-            nn.InstanceNorm2d(width),
+            InstanceNorm2d(),
             nn.ReLU(),
-            nn.ReflectionPad2d(1),
+            ReflectionPad2d(1),
             nn.Conv2d(width, width, 3),
-            nn.InstanceNorm2d(width),
+            InstanceNorm2d(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,21 +42,21 @@ class ResnetGenerator(nn.Module):
     def __init__(self, channels: int = 1, ngf: int = 64, n_blocks: int = 9) -> None:
         super().__init__()
         layers: list[nn.Module] = [
-            nn.ReflectionPad2d(3),
+            ReflectionPad2d(3),
             nn.Conv2d(channels, ngf, 7),
-            nn.InstanceNorm2d(ngf),
+            InstanceNorm2d(),
             nn.ReLU(),
         ]
         for width in (ngf, 2 * ngf):
-            layers += [nn.Conv2d(width, 2 * width, 3, 2, 1), nn.InstanceNorm2d(2 * width), nn.ReLU()]
+            layers += [nn.Conv2d(width, 2 * width, 3, 2, 1), InstanceNorm2d(), nn.ReLU()]
         layers += [ResnetBlock(4 * ngf) for _ in range(n_blocks)]
         for width in (4 * ngf, 2 * ngf):
             layers += [
                 nn.ConvTranspose2d(width, width // 2, 3, 2, 1, output_padding=1),
-                nn.InstanceNorm2d(width // 2),
+                InstanceNorm2d(),
                 nn.ReLU(),
             ]
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, channels, 7), nn.Tanh()]
+        layers += [ReflectionPad2d(3), nn.Conv2d(ngf, channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtbench_plugins.translators._shared.layers import ReflectedConv2d, instance_norm
+
 
 class MaskedTranslation(NamedTuple):
     """What the generator gives.
@@ -32,12 +34,12 @@ class TrunkBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1, padding_mode="reflect")
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, padding_mode="reflect")
+        self.conv1 = ReflectedConv2d(width, width, 3)
+        self.conv2 = ReflectedConv2d(width, width, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         """B x width x h x w to the same shape."""
-        return x + F.instance_norm(self.conv2(F.relu(F.instance_norm(self.conv1(x)))))
+        return x + instance_norm(self.conv2(F.relu(instance_norm(self.conv1(x)))))
 
 
 class AttentionGenerator(nn.Module):
@@ -58,13 +60,13 @@ class AttentionGenerator(nn.Module):
 
     def __init__(self, channels: int = 1, ngf: int = 64, n_blocks: int = 9, n_attentions: int = 5) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, ngf, 7, padding=3, padding_mode="reflect")
+        self.conv1 = ReflectedConv2d(channels, ngf, 7)
         self.conv2 = nn.Conv2d(ngf, 2 * ngf, 3, 2, 1)
         self.conv3 = nn.Conv2d(2 * ngf, 4 * ngf, 3, 2, 1)
         self.resnet_blocks = nn.ModuleList(TrunkBlock(4 * ngf) for _ in range(n_blocks))
         self.deconv1_content = nn.ConvTranspose2d(4 * ngf, 2 * ngf, 3, 2, 1, output_padding=1)
         self.deconv2_content = nn.ConvTranspose2d(2 * ngf, ngf, 3, 2, 1, output_padding=1)
-        self.deconv3_content = nn.Conv2d(ngf, n_attentions * channels, 7, padding=3, padding_mode="reflect")
+        self.deconv3_content = ReflectedConv2d(ngf, n_attentions * channels, 7)
         self.deconv1_attention = nn.ConvTranspose2d(4 * ngf, 2 * ngf, 3, 2, 1, output_padding=1)
         self.deconv2_attention = nn.ConvTranspose2d(2 * ngf, ngf, 3, 2, 1, output_padding=1)
         self.deconv3_attention = nn.Conv2d(ngf, n_attentions, 1)
@@ -73,14 +75,14 @@ class AttentionGenerator(nn.Module):
         """float32 B x C x H x W in [-1, 1]; H and W must be multiples of 4."""
         x = image
         for conv in (self.conv1, self.conv2, self.conv3):
-            x = F.relu(F.instance_norm(conv(x)))
+            x = F.relu(instance_norm(conv(x)))
         for block in self.resnet_blocks:
             x = block(x)
         content, attention = x, x
         for up in (self.deconv1_content, self.deconv2_content):
-            content = F.relu(F.instance_norm(up(content)))
+            content = F.relu(instance_norm(up(content)))
         for up in (self.deconv1_attention, self.deconv2_attention):
-            attention = F.relu(F.instance_norm(up(attention)))
+            attention = F.relu(instance_norm(up(attention)))
         contents = torch.tanh(self.deconv3_content(content))
         attentions = torch.softmax(self.deconv3_attention(attention), dim=1)
         b, n, h, w = attentions.shape

@@ -57,7 +57,7 @@ class Spade(GeneratorTranslator):
                 expected="a generator trained on label maps with the same labels",
             )
         height, width = batch.masks.shape[1:]
-        segmap = self.padded(labels.one_hot(batch.masks, "source"))
+        segmap = self.padded(labels.one_hot(batch.masks, check="source"))
         out: Tensor = network(segmap.contiguous(memory_format=self.memory_format(context.device)))
         return out[:, :, :height, :width]
 
@@ -76,7 +76,7 @@ class Spade(GeneratorTranslator):
         labels.check(target.masks, "target")
         augment = fitting.augmentation(self.params, target.size, multiple=32, smallest=64, jitter=True)
         examples = fitting.preview(data.target_validation, target)
-        segmap = self.padded(labels.one_hot(examples.mask_tensor(), "target"))
+        segmap = self.padded(labels.one_hot(examples.mask_tensor(), check="target"))
         preview = (segmap, self.padded(examples.tensor()))
         perceptual = self._perceptual(context)
         recipe = SpadeRecipe(self.params, labels, derive(context.seed, "initial weights"), preview, perceptual)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtbench_plugins.translators._shared.layers import InstanceNorm2d, channels_last
 from mtbench_plugins.translators._shared.patchgan import SLOPE
 from mtbench_plugins.translators.spade.spectral import SpectralConv2d
 
@@ -106,7 +107,7 @@ class StagedPatchGAN(nn.Module):
         for n in range(1, n_layers):
             wider = min(2 * width, 8 * ndf)
             conv = SpectralConv2d(width, wider, 4, stride=2 if n < n_layers - 1 else 1, padding=2, bias=False)
-            stage = nn.Sequential(nn.Sequential(conv, nn.InstanceNorm2d(wider)), nn.LeakyReLU(SLOPE))
+            stage = nn.Sequential(nn.Sequential(conv, InstanceNorm2d()), nn.LeakyReLU(SLOPE))
             self.add_module(f"model{n}", stage)
             width = wider
         self.add_module(f"model{n_layers}", nn.Sequential(nn.Conv2d(width, 1, 4, 1, 2)))
@@ -139,7 +140,7 @@ class MultiscaleDiscriminator(nn.Module):
 
     def forward(self, segmap: Tensor, image: Tensor) -> list[list[Tensor]]:
         """B x labels x H x W and B x C x H x W to, scale by scale, the stages' outputs."""
-        x = torch.cat([segmap, image], dim=1)
+        x = channels_last(torch.cat([segmap, image], dim=1))
         out = []
         for index in range(self.num_D):
             if index > 0:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Adam
 
+from mtbench.compute.transfer import to_device
 from mtbench.training import (
     Losses,
     Moment,
@@ -16,12 +16,14 @@ from mtbench.training import (
     Recipe,
     Step,
     linear_decay,
+    no_grad,
     scale_rates,
     seeded,
     signed,
     unsigned,
 )
 from mtbench_plugins.translators._shared import init
+from mtbench_plugins.translators._shared.layers import channels_last
 from mtbench_plugins.translators.spade import losses
 from mtbench_plugins.translators.spade.labels import Labels
 from mtbench_plugins.translators.spade.networks import MultiscaleDiscriminator, SpadeGenerator
@@ -77,8 +79,8 @@ class SpadeRecipe(Recipe):
         """The discriminator judges images drawn anew after the generator's update, as in the original."""
 
         def generator(part: Part) -> Losses:
-            part["segmap"] = self.labels.one_hot(part["image_mask"], "target")
-            part["real"] = signed(part["image"]).expand(-1, self.channels, -1, -1)
+            part["segmap"] = self.labels.one_hot(part["image_mask"])
+            part["real"] = channels_last(signed(part["image"]).expand(-1, self.channels, -1, -1))
             fake = self.G(part["segmap"])
             terms = losses.generator_losses(*losses.judge(self.D, part["segmap"], fake, part["real"]), self.lambda_feat)
             if self.perceptual is not None:
@@ -86,7 +88,7 @@ class SpadeRecipe(Recipe):
             return terms
 
         def discriminator(part: Part) -> Losses:
-            with torch.no_grad():
+            with no_grad():
                 fake = self.G(part["segmap"])
             return losses.discriminator_losses(*losses.judge(self.D, part["segmap"], fake, part["real"]))
 
@@ -96,5 +98,5 @@ class SpadeRecipe(Recipe):
     def samples(self, moment: Moment) -> Mapping[str, Tensor]:
         """Real images and what is drawn from their label maps."""
         segmap, real = self.preview
-        translation = self.G(segmap.to(self.G.fc.weight.device))
+        translation = self.G(to_device(segmap, str(self.G.fc.weight.device)))
         return {"real": real, "translated": unsigned(translation.float().mean(dim=1, keepdim=True))}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mtbench import WeightsError
+from mtbench.training import no_grad
 from mtbench_plugins.translators._shared.adversarial import l1
 from mtbench_plugins.translators._shared.checkpoint import read
 
@@ -51,7 +52,7 @@ class PerceptualLoss(nn.Module):
         total = torch.zeros((), device=fake.device)
         for index, layer in enumerate(self.features):
             x = layer(x)
-            with torch.no_grad():
+            with no_grad():
                 y = layer(y)
             if index in STOPS:
                 total = total + STOPS[index] * l1(x, y)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtbench_plugins.translators._shared.layers import channels_last, instance_norm
 from mtbench_plugins.translators._shared.patchgan import SLOPE
 from mtbench_plugins.translators.unsb.layers import BlurDown, sinusoids
 
@@ -41,7 +42,7 @@ class TimedBlock(nn.Module):
         """B x given x h x w and B x time_width (or 1 x time_width) to B x width x h' x w'."""
         x = self.conv1(x) + self.dense(time)[:, :, None, None]
         if self.norm:
-            x = F.instance_norm(x)
+            x = instance_norm(x)
         x = F.leaky_relu(x, SLOPE)
         if self.halve:
             x = self.down(x)
@@ -67,7 +68,7 @@ class TimedPatchGAN(nn.Module):
 
     def forward(self, image: Tensor, step: Tensor, second: Tensor | None = None) -> Tensor:
         """Float32 B x C x H x W (and ``second``, joined along the channels) to patch scores B x 1 x h x w."""
-        x = image if second is None else torch.cat([image, second], dim=1)
+        x = channels_last(image if second is None else torch.cat([image, second], dim=1))
         time = self.t_embed(step)
         for stage in self.model_main:
             x = stage(x, time)

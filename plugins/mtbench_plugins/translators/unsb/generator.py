@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from mtbench_plugins.translators._shared.layers import InstanceNorm2d, ReflectionPad2d, instance_norm
 from mtbench_plugins.translators._shared.patchgan import SLOPE
 from mtbench_plugins.translators.unsb.layers import BlurDown, BlurUp, PixelNorm, sinusoids
 
@@ -42,9 +42,9 @@ class ConditionalBlock(nn.Module):
     def __init__(self, width: int, timed: bool) -> None:
         super().__init__()
         self.timed = timed
-        self.conv_block = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3))
+        self.conv_block = nn.Sequential(ReflectionPad2d(1), nn.Conv2d(width, width, 3))
         self.adaptive = AdaptiveScale(width, width)
-        self.conv_fin = nn.Sequential(nn.ReLU(), nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3))
+        self.conv_fin = nn.Sequential(nn.ReLU(), ReflectionPad2d(1), nn.Conv2d(width, width, 3))
         self.Dense_time = nn.Linear(width, width)
         self.style = nn.Linear(width, 2 * width)
         self.style.requires_grad_(False)
@@ -54,10 +54,10 @@ class ConditionalBlock(nn.Module):
 
     def forward(self, x: Tensor, z: Tensor, time: Tensor | None) -> Tensor:
         """B x C x h x w, the noise embedding and the time embedding (B x C each) to B x C x h x w."""
-        h = self.adaptive(F.instance_norm(x if time is None else self.conv_block(x)), z)
+        h = self.adaptive(instance_norm(x if time is None else self.conv_block(x)), z)
         if time is not None:
             h = h + self.Dense_time(time)[:, :, None, None]
-        return x + F.instance_norm(self.conv_fin(h))
+        return x + instance_norm(self.conv_fin(h))
 
 
 class BridgeGenerator(nn.Module):
@@ -79,29 +79,29 @@ class BridgeGenerator(nn.Module):
         self.ngf = ngf
         self.model_res = nn.ModuleList(ConditionalBlock(width, timed) for _ in range(n_blocks))
         self.model = nn.Sequential(
-            nn.ReflectionPad2d(3),
+            ReflectionPad2d(3),
             nn.Conv2d(channels, ngf, 7),
-            nn.InstanceNorm2d(ngf),
+            InstanceNorm2d(),
             nn.ReLU(),
             nn.Conv2d(ngf, 2 * ngf, 3, padding=1),
-            nn.InstanceNorm2d(2 * ngf),
+            InstanceNorm2d(),
             nn.ReLU(),
             BlurDown(2 * ngf),
             nn.Conv2d(2 * ngf, width, 3, padding=1),
-            nn.InstanceNorm2d(width),
+            InstanceNorm2d(),
             nn.ReLU(),
             BlurDown(width),
         )
         self.model_upsample = nn.Sequential(
             BlurUp(width),
             nn.Conv2d(width, 2 * ngf, 3, padding=1),
-            nn.InstanceNorm2d(2 * ngf),
+            InstanceNorm2d(),
             nn.ReLU(),
             BlurUp(2 * ngf),
             nn.Conv2d(2 * ngf, ngf, 3, padding=1),
-            nn.InstanceNorm2d(ngf),
+            InstanceNorm2d(),
             nn.ReLU(),
-            nn.ReflectionPad2d(3),
+            ReflectionPad2d(3),
             nn.Conv2d(ngf, channels, 7),
             nn.Tanh(),
         )

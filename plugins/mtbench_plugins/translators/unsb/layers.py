@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtbench_plugins.translators._shared.layers import reflect
+
 
 def _kernel(taps: tuple[float, ...], gain: float, channels: int) -> Tensor:
     row = torch.tensor(taps)
@@ -26,7 +28,7 @@ class BlurDown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B x C x h x w to B x C x ceil(h/2) x ceil(w/2)."""
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.filt, stride=2, groups=x.shape[1])
+        return F.conv2d(reflect(x, 1), self.filt, stride=2, groups=x.shape[1])
 
 
 class BlurUp(nn.Module):
@@ -50,7 +52,7 @@ class BlurUp(nn.Module):
         # Replicated borders; torch's own have no deterministic gradient on CUDA, and none that torch.compile takes.
         padded = torch.cat([x[..., :1, :], x, x[..., -1:, :]], dim=2)
         padded = torch.cat([padded[..., :1], padded, padded[..., -1:]], dim=3)
-        return F.conv_transpose2d(padded, self.filt, stride=2, padding=2, groups=x.shape[1])[:, :, 1:-1, 1:-1]
+        return F.conv_transpose2d(padded, self.filt, stride=2, padding=3, groups=x.shape[1])
 
 
 class PixelNorm(nn.Module):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtbench.training import no_grad
 from mtbench_plugins.translators._shared.adversarial import least_squares
 from mtbench_plugins.translators.unsb.generator import BridgeGenerator, PatchProjection
 
@@ -107,7 +108,7 @@ def contrast_loss(
         the mean cross-entropy over patches and layers, unweighted.
     """
     step = torch.zeros(len(z), dtype=torch.int64, device=z.device)
-    with torch.no_grad():
+    with no_grad():
         keys = projection(generator.features(source, step, z, layers), positions)
     queries = projection(generator.features(translated, step, z, layers), positions)
     losses = []

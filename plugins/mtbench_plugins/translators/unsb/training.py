@@ -19,12 +19,14 @@ from mtbench.training import (
     Sampler,
     Step,
     linear_decay,
+    no_grad,
     scale_rates,
     seeded,
     signed,
     unsigned,
 )
 from mtbench_plugins.translators._shared import init
+from mtbench_plugins.translators._shared.layers import channels_last
 from mtbench_plugins.translators.unsb import losses
 from mtbench_plugins.translators.unsb.bridge import Bridge, Draw
 from mtbench_plugins.translators.unsb.discriminators import TimedPatchGAN
@@ -96,20 +98,20 @@ class UnsbRecipe(Recipe):
 
     def samples(self, moment: Moment) -> Mapping[str, Tensor]:
         """The preview and its translation."""
-        source = self.preview.to(next(self.G.parameters()).device)
+        source = to_device(self.preview, str(next(self.G.parameters()).device))
         start, steps = self.signed(source), self.bridge.num_timesteps
         *_, (_, translation) = self.bridge.walk(self.G, start, steps, _noise(start))
         return {"source": source, "translated": unsigned(translation.float().mean(dim=1, keepdim=True))}
 
     def signed(self, images: Tensor) -> Tensor:
         """B x 1 x H x W in [0, 1] to B x C x H x W in [-1, 1]."""
-        return signed(images).expand(-1, self.channels, -1, -1)
+        return channels_last(signed(images).expand(-1, self.channels, -1, -1))
 
     def _walk(self, part: Part, at: int) -> None:
         """Walk from two sources and from the target to step ``at``, then predict with gradients, all at once."""
         part["a"], part["b"] = self.signed(part["source"]), self.signed(part["target"])
         starts = torch.cat([part["a"], self.signed(part["source2"]), part["b"]])
-        with torch.no_grad():
+        with no_grad():
             points = self.bridge.reach(self.G, starts, at, _noise(starts))
         fake, fake2, part["idt"] = self.bridge.predict(self.G, points, at, _noise(starts)).chunk(3)
         x, x2, _ = points.chunk(3)
@@ -131,7 +133,7 @@ class UnsbRecipe(Recipe):
         sizes = self.G.map_sizes(source.shape[2], source.shape[3], self.layers)
         positions = losses.draw_positions(sizes, self.patches)
         # One copy for all layers.
-        where = to_device(torch.cat(positions), str(source.device)).split([len(p) for p in positions])
+        where = torch.split(to_device(torch.cat(positions), str(source.device)), [len(p) for p in positions])
         z = _noise(source)((self.bridge.z_width,))
         return losses.contrast_loss(self.G, self.F, source, translated, z, self.layers, where)
 

@@ -1,0 +1,93 @@
+"""Instance norm and reflected borders that keep channels-last on a GPU, with gradients that repeat bit by bit.
+
+torch's own write NCHW there, so that every convolution behind them copies its input, and the gradient of its padding
+adds in no fixed order. On a CPU torch's own are used: there they are the faster ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_EPSILON = 1e-5
+
+
+def instance_norm(x: Tensor) -> Tensor:
+    """Each map of B x C x H x W with mean 0 and variance 1 (Ulyanov et al. 2016), in the layout it came in.
+
+    Mean and variance are taken in float32, whatever the dtype.
+    """
+    if x.device.type == "cpu":
+        return F.instance_norm(x)
+    normalised: Tensor = _InstanceNorm.apply(x)  # type: ignore[no-untyped-call]
+    return normalised
+
+
+def reflect(x: Tensor, pad: int) -> Tensor:
+    """B x C x H x W with ``pad`` more pixels on each side, mirrored at the border; ``pad`` is less than H and W."""
+    if x.device.type == "cpu":
+        return F.pad(x, (pad,) * 4, mode="reflect")
+    for axis in (2, 3):
+        size = x.shape[axis]
+        before, after = x.narrow(axis, 1, pad).flip(axis), x.narrow(axis, size - 1 - pad, pad).flip(axis)
+        x = torch.cat([before, x, after], dim=axis)
+    return x
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """What enters a network, in the layout that its weights have on a GPU; on a CPU as it is."""
+    return x if x.device.type == "cpu" else x.contiguous(memory_format=torch.channels_last)
+
+
+class InstanceNorm2d(nn.Module):
+    """:func:`instance_norm` as a layer; without parameters, as the originals have it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B x C x H x W to the same shape."""
+        return instance_norm(x)
+
+
+class ReflectionPad2d(nn.Module):
+    """:func:`reflect` as a layer."""
+
+    def __init__(self, pad: int) -> None:
+        super().__init__()
+        self.pad = pad
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B x C x H x W to B x C x (H + 2 pad) x (W + 2 pad)."""
+        return reflect(x, self.pad)
+
+
+class ReflectedConv2d(nn.Conv2d):
+    """A square convolution of stride 1 with reflected borders, whose output has the size of its input."""
+
+    def __init__(self, channels: int, width: int, kernel: int) -> None:
+        super().__init__(channels, width, kernel)
+        self.border = kernel // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B x given x H x W to B x width x H x W."""
+        return super().forward(reflect(x, self.border))
+
+
+class _InstanceNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        wide = x.float()
+        variance, mean = torch.var_mean(wide, (2, 3), correction=0, keepdim=True)
+        scale = (variance + _EPSILON).rsqrt()
+        y = ((wide - mean) * scale).to(x.dtype)
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        y, scale = ctx.saved_tensors
+        (given,) = gradients
+        grad, y = given.float(), y.float()
+        common, along = grad.mean((2, 3), keepdim=True), (grad * y).mean((2, 3), keepdim=True)
+        return ((grad - common - y * along) * scale).to(given.dtype)
