@@ -4,9 +4,9 @@
 
 Both sides have the same weights and take turns; the ratio is the median over repeats. On a CPU processor seconds are
 compared, which a busy machine disturbs little; on a GPU wall time after a synchronisation. "original" is the network in
-plain memory order, one image a call, without autocast. UNSB's original also computes the convolution, the linear layers
-and the time embedding that its output does not depend on; SPADE's divides its weights by their spectral norm in every
-call. In training both sides run the same losses and optimisers; images a second are compared.
+plain memory order, one image a call, without autocast; on a GPU in the settings that the originals leave or set there,
+TF32 convolutions and cuDNN's benchmark. UNSB's original also computes the convolution, the linear layers and the time
+embedding that its output does not depend on; SPADE's divides its weights by their spectral norm in every call. In training both sides run the same losses and optimisers; images a second are compared.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import argparse
 import copy
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -27,8 +29,9 @@ from torch import Tensor, nn
 from mtbench import Batch, ImageSet, Slice, Task, TrainingData
 from mtbench.compute.context import Context
 from mtbench.compute.inference import prepare_torch
+from mtbench.compute.precision import tf32
 from mtbench.registry.params import complete
-from mtbench.training import signed, unsigned
+from mtbench.training import loop, signed, unsigned
 from mtbench_plugins.translators.spade.labels import Labels
 from mtbench_plugins.translators.spade.spectral import SpectralConv2d
 from mtbench_plugins.translators.unsb.bridge import Bridge
@@ -99,6 +102,28 @@ def network(made: Any, name: str, filters: int) -> nn.Module:
         if parameter.ndim > 1:
             nn.init.kaiming_normal_(parameter, nonlinearity="relu")
     return found.eval()
+
+
+@contextmanager
+def as_they_run(context: Context | None = None) -> Iterator[None]:
+    """What the originals leave or set on a GPU: TF32 convolutions, cuDNN's benchmark, kernels as they come."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = True, False
+    try:
+        # Products stay in float32 by PyTorch's default; these models have next to none.
+        with tf32(True):
+            yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before
+
+
+@contextmanager
+def as_they_train(made: Any) -> Iterator[None]:
+    """Train in those settings and in plain memory order, whatever the context says."""
+    made.memory_format = lambda device: torch.contiguous_format
+    with mock.patch.object(loop, "numerics", as_they_run):
+        yield
 
 
 class Clock:
@@ -174,6 +199,10 @@ def inference(name: str, args: argparse.Namespace, clock: Clock) -> None:
     labels = Labels(TASK)
 
     def original() -> Tensor:
+        with as_they_run():
+            return one_by_one()
+
+    def one_by_one() -> Tensor:
         context = Context(task=TASK, seed=1, device=args.device)
         out = []
         with torch.no_grad():
@@ -192,6 +221,7 @@ def inference(name: str, args: argparse.Namespace, clock: Clock) -> None:
         return torch.cat(out)
 
     def batched(precision: str) -> Tensor:
+        prepare_torch(precision, args.threads)
         context = Context(task=TASK, seed=1, device=args.device, precision=precision)
         out = []
         with torch.inference_mode():
@@ -227,9 +257,9 @@ def training(name: str, args: argparse.Namespace, clock: Clock) -> None:
     def fit(batch: int, precision: str, plain: bool) -> Any:
         given = {"ngf": args.filters, "ndf": args.filters, "batch_size": batch, "steps": args.steps}
         made = translator(name, **given, **({"lambda_vgg": 0.0} if name == "spade" else {}))
-        if plain:
-            made.memory_format = lambda device: torch.contiguous_format
-        made.fit(data, Context(task=TASK, device=args.device, precision=precision, threads=args.threads))
+        prepare_torch(precision, args.threads)
+        with as_they_train(made) if plain else nullcontext():
+            made.fit(data, Context(task=TASK, device=args.device, precision=precision, threads=args.threads))
         return made.history
 
     sides: dict[str, Callable[[], Any]] = {"original": lambda: fit(1, "fp32", True)}

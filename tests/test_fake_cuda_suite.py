@@ -39,9 +39,6 @@ params = {{ {SMALL}, nhidden = 8, lambda_vgg = 0.0 }}
 [[segmenters]]
 name = "unet"
 params = {{ epochs = 2, filters = 4, levels = 3 }}
-[[segmenters]]
-name = "unet-lab"
-params = {{ epochs = 2, filters = 4, levels = 3 }}
 [[metrics]]
 name = "dice"
 [[metrics]]
@@ -59,8 +56,6 @@ params = {{ extractor = "inception-random" }}
 [[metrics]]
 name = "is"
 params = {{ extractor = "inception-random", splits = 1 }}
-[[metrics]]
-name = "frd"
 """
 TRAINED = ("cyclegan", "maskgan", "unsb", "spade")
 
@@ -87,7 +82,7 @@ def test_every_unit_of_the_suite(tmp_path: Path) -> None:
     (tmp_path / "suite.toml").write_text(SUITE)
     cpu, gpu = scores(tmp_path, "cpu"), scores(tmp_path, "cuda")
     assert cpu.keys() == gpu.keys()
-    assert len(cpu) > 50
+    assert len(cpu) > 40
     for key, value in cpu.items():
         if key[0] in TRAINED:
             # Instance norm and borders are other sums on a GPU, and Adam's first steps make much of a last digit.

@@ -14,7 +14,6 @@ import torch
 from mtbench.compute.context import Context
 from mtbench.compute.precision import tf32
 
-
 _NOT_REPEATED = " does not have a deterministic implementation"
 
 

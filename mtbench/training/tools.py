@@ -68,8 +68,9 @@ class ImagePool:
                 # The new image goes where the old one was; the old one is kept by the batch alone.
                 self.images[place], image = image.clone(), self.images[place].to(image.device)
             result.append(image)
-        # With an axis for each, which keeps channels-last.
-        return torch.cat([image[None] for image in result])
+        query = torch.stack(result)
+        last = torch.channels_last
+        return query.contiguous(memory_format=last) if images.is_contiguous(memory_format=last) else query
 
     def state_dict(self) -> dict[str, Any]:
         """The stored images."""

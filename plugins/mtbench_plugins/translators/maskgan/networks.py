@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtbench_plugins.translators._shared.layers import ReflectedConv2d, instance_norm
+from mtbench_plugins.translators._shared.layers import ReflectedConv2d, channels_last, instance_norm
 
 
 class MaskedTranslation(NamedTuple):
@@ -88,4 +88,4 @@ class AttentionGenerator(nn.Module):
         b, n, h, w = attentions.shape
         layers = contents.view(b, n, -1, h, w)[:, :-1]
         foreground = (attentions[:, :-1, None] * layers).sum(dim=1)
-        return MaskedTranslation(foreground + attentions[:, -1:] * image, attentions)
+        return MaskedTranslation(channels_last(foreground + attentions[:, -1:] * image), attentions)
