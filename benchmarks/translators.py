@@ -6,7 +6,8 @@ Both sides have the same weights and take turns; the ratio is the median over re
 compared, which a busy machine disturbs little; on a GPU wall time after a synchronisation. "original" is the network in
 plain memory order, one image a call, without autocast; on a GPU in the settings that the originals leave or set there,
 TF32 convolutions and cuDNN's benchmark. UNSB's original also computes the convolution, the linear layers and the time
-embedding that its output does not depend on; SPADE's divides its weights by their spectral norm in every call. In training both sides run the same losses and optimisers; images a second are compared.
+embedding that its output does not depend on; SPADE's divides its weights by their spectral norm in every call. In
+training both sides run the same losses and optimisers; images a second are compared.
 """
 
 from __future__ import annotations
