@@ -85,7 +85,7 @@ def extract(args: argparse.Namespace) -> None:
         extractor, here = InceptionRandom("tf1", "tf", True, 0), context(precision, batch_size=size)
 
         def road(extractor: Any = extractor, here: Context = here) -> None:
-            for _ in in_batches(found, here, found.tensor, extractor.extract):
+            for _ in in_batches(found, here, lambda rows, some: extractor.extract(some, here)):
                 pass
 
         given = found.tensor(slice(0, size), DEVICE)

@@ -170,16 +170,15 @@ def test_a_batch_that_does_not_fit_is_halved(gpu: str) -> None:
         pytest.skip("only a real one has an end")
     here = context(gpu, batch_size=8)
     images = discs(8)
+
+    def work(rows: range, given: torch.Tensor) -> dict[str, torch.Tensor]:
+        # 100 MB an image: eight do not fit into 500 MB, and two do.
+        return {"first": torch.empty(len(given), 10**8, dtype=torch.uint8, device=gpu)[:, 0]}
+
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, 0.5e9 / total))
     try:
-        # 100 MB an image: eight do not fit into 500 MB, and two do.
-        sizes = [
-            n
-            for _, n in in_batches(
-                images, here, images.tensor, lambda x, c: len(torch.empty(len(x), 10**8, dtype=torch.uint8, device=gpu))
-            )
-        ]
+        sizes = [len(rows) for rows, _ in in_batches(images, here, work)]
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
         torch.cuda.empty_cache()

@@ -246,13 +246,13 @@ def test_want_of_memory_is_known_by_all_its_names(kind: str) -> None:
     outcome = failure("k", ended.value)
     assert (outcome.status, "Free memory and run again" in outcome.reason) == ("oom", True)
 
-    def work(images: Tensor, context: Context) -> int:
+    def work(rows: range, images: Tensor) -> dict[str, Tensor]:
         if len(images) > 2:
             raise error
-        return len(images)
+        return {"first": images[:, 0, 0, 0]}
 
     here = Context(threads=1, batch_size=4)
-    sizes = [size for _, size in in_batches(discs(5), here, discs(5).tensor, work)]
+    sizes = [len(rows) for rows, _ in in_batches(discs(5), here, work)]
     assert (sizes, here.log) == ([2, 2, 1], ["out of memory: batch halved to 2"])
 
 

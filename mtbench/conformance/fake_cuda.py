@@ -209,7 +209,7 @@ class _Border(TorchFunctionMode):
         for tensor in made:
             _put(tensor, place)
             if name == "pin_memory" or kwargs.get("pin_memory") or kept:
-                tensor._fake_pinned = True  # type: ignore[attr-defined]
+                tensor.__dict__["_fake_pinned"] = True
         if place or not _in_the_background(name, args, kwargs):
             return
         if before and name in _MOVES:

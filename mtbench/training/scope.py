@@ -83,17 +83,18 @@ def on_cuda(context: Context) -> bool:
 def repeatable(context: Context) -> Iterator[None]:
     """Deterministic algorithms; an operation without one goes on, and is named in ``context.log``."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    cudnn, filling = torch.backends.cudnn.deterministic, torch.utils.deterministic.fill_uninitialized_memory
+    settings: Any = torch.utils.deterministic
+    cudnn, filling = torch.backends.cudnn.deterministic, settings.fill_uninitialized_memory
     torch.backends.cudnn.deterministic = True
     # Memory that is written before it is read needs no zeros first.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    settings.fill_uninitialized_memory = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         with _noted(context.log):
             yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.backends.cudnn.deterministic, torch.utils.deterministic.fill_uninitialized_memory = cudnn, filling
+        torch.backends.cudnn.deterministic, settings.fill_uninitialized_memory = cudnn, filling
 
 
 @contextmanager

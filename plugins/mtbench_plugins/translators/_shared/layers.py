@@ -22,7 +22,7 @@ def instance_norm(x: Tensor) -> Tensor:
     """
     if x.device.type == "cpu":
         return F.instance_norm(x)
-    normalised: Tensor = _InstanceNorm.apply(x)  # type: ignore[no-untyped-call]
+    normalised: Tensor = _InstanceNorm.apply(x)
     return normalised
 
 
@@ -90,4 +90,5 @@ class _InstanceNorm(torch.autograd.Function):
         (given,) = gradients
         grad, y = given.float(), y.float()
         common, along = grad.mean((2, 3), keepdim=True), (grad * y).mean((2, 3), keepdim=True)
-        return ((grad - common - y * along) * scale).to(given.dtype)
+        result: Tensor = ((grad - common - y * along) * scale).to(given.dtype)
+        return result
