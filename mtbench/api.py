@@ -59,7 +59,7 @@ class RunResult:
         from mtbench.analysis.table import build_table
         from mtbench.results.blind import blinded, blinding
 
-        return build_table(blinded(self.scores, blinding(self.results.records())))
+        return build_table(blinded(self.scores, blinding(self.results.entries())))
 
     def show(self, console: Console) -> None:
         """Print the table."""

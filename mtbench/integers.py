@@ -10,6 +10,8 @@ from mtbench.errors import RequestError
 from mtbench.typed import Rule
 
 LARGEST = 2**63 - 1
+MOST_DECIMALS = 12
+"""Digits after the point that a number is printed with at most."""
 
 
 def check_seed(value: Any, where: str, *, name: str = "a seed", error: type[RequestError] = RequestError) -> int:

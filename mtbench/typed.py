@@ -159,6 +159,8 @@ def as_type(value: object, hint: Any) -> Any:
     Raises:
         MismatchError: it does not fit.
     """
+    if type(value) is hint:
+        return value
     if get_origin(hint) is Annotated:
         return _by_rules(value, *get_args(hint))
     try:
@@ -285,10 +287,10 @@ class Record:
             except MismatchError as mismatch:
                 what = mismatch.what or f"{cls.__name__}.{name} is {value!r:.60}"
                 raise MismatchError(mismatch.expected, what, mismatch.words) from None
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise MismatchError(what=f"{cls.__name__}: {error}") from error
+        for field in fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
+            if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
+                raise MismatchError(what=f"{cls.__name__} has no '{field.name}'")
+        return cls(**values)
 
 
 @cache

@@ -134,7 +134,7 @@ FLOORS = (
     ("childprocess", "errors", "hashing", "openmp", "rows"),
     ("paths", "patterns", "resources", "screen", "startup", "toml", "typed"),
     ("data", "integers"),
-    ("registry", "store"),
+    ("jsontext", "registry", "store"),
     ("compute", "formats", "results"),
     ("analysis", "stages", "training"),
     ("plan", "report", "scoring"),

@@ -11,6 +11,7 @@ import pytest
 from test_exporters import NASTY, nasty_scores
 
 from mtbench.results.directory import Results
+from mtbench.results.entries import entry_of
 from mtbench.results.verify import verify
 
 FORMATS = ["md", "csv", "tex", "html", "json"]
@@ -42,7 +43,7 @@ def directory(name: str, rows: list[dict[str, Any]]) -> str:
             columns = {"status": status, **{k: v for k, v in columns.items() if v is not None}}
             score["note"] = columns.pop("note", "")
             record = {"type": "row", "row": str(place), "mark": "", "status": status, "columns": columns, "cases": []}
-            results.append({**record, "scores": [score]})
+            results.append(entry_of({**record, "scores": [score]}))
     return name
 
 

@@ -197,18 +197,18 @@ def test_an_altered_line_of_a_journal_is_named(results: Path, run_cli: Any) -> N
 
 def test_a_last_line_is_read_if_it_is_whole(tmp_path: Path, results: Path, run_cli: Any) -> None:
     (path,) = (results / "journal").iterdir()
-    whole = list(Results(results).records())
+    whole = list(Results(results).entries())
     content = path.read_text()
     path.write_text(content.removesuffix("\n"))
-    assert list(Results(results).records()) == whole
+    assert list(Results(results).entries()) == whole
     assert "torn" not in run_cli("results", "verify", results).out
     path.write_text(content[:-2])
-    assert list(Results(results).records()) == whole[:-1]
+    assert list(Results(results).entries()) == whole[:-1]
     assert "torn" in run_cli("results", "verify", results).out
     altered = journal_line({"type": "order", "rows": ["a"]}).replace('"a"', '"b"').removesuffix("\n")
     path.write_text(content + altered)
     with pytest.raises(StoreError, match="checksum"):
-        list(Results(results).records())
+        list(Results(results).entries())
 
 
 def test_no_flipped_bit_of_a_table_changes_a_number(results: Path) -> None:

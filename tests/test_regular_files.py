@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from mtbench.plan.request import PlanRequest
 from mtbench.preparation.request import prepare, requests
 from mtbench.registry.discovery import discover
 from mtbench.results.directory import Results
+from mtbench.results.entries import Attempt, RunAsked
+from mtbench.results.environments import suite_file
 from mtbench.results.merge import merge
-from mtbench.results.schema import ATTEMPTS
+from mtbench.results.provenance import environment_id
 from mtbench.results.unit import unit_details
 from mtbench.results.usage import look, size_of
 from mtbench.results.verify import verify
@@ -33,6 +36,7 @@ from mtbench.store.artefacts import MANIFEST, Store
 from mtbench.store.files import irregular_below, open_regular, read_regular
 
 SECRET = "MY-PRIVATE-KEY"
+E1, SUITE = environment_id({"python": "3.12.1"}), suite_file(b"")
 SHIFT = """
 translators = ["toy-shift"]
 metrics = ["toy-mean"]
@@ -97,20 +101,25 @@ def strange(path: Path, kind: str) -> Path:
 def results(name: str) -> Path:
     """Results with a try, an environment and a suite."""
     folder = Path(directory(name, rows({"t": (0.5, 9.0)})))
-    attempt = dict.fromkeys(ATTEMPTS.names, "") | {
-        "schema_version": 1, "unit_key": "0", "stage": "score", "name": "score d t dice", "attempt": 1, "status": "ok",
-        "suite": "bad", "environment_id": "e1", "run": "r1", "plugins": "{}", "seconds": 1.0, "images": 1,
-        "peak_memory_mb": 1.0, "host_memory_mb": 1.0, "type": "attempt",
-    }  # fmt: skip
-    request = {"type": "request", "run": "r1", "options": [], "copy": "suite-1.toml", "suite": str(folder / "s.toml")}
+    attempt = Attempt(
+        unit_key="0",
+        stage="score",
+        name="score d t dice",
+        attempt=1,
+        status="ok",
+        suite="bad",
+        environment_id=E1,
+        run="r1",
+    )
+    request = RunAsked(run="r1", copy=SUITE, suite=str(folder / "s.toml"))
     opened = Results.open(folder)
     with opened.writing():
-        opened.append({**attempt, "unit_key": "1", "name": "score d t fid"})
+        opened.append(replace(attempt, unit_key="1", name="score d t fid"))
         opened.append(attempt)
         opened.append(request)
     opened.rebuild()
-    (folder / "environment-e1.json").write_text(json.dumps({"python": "3.12.1"}))
-    (folder / "suite-1.toml").write_text("")
+    (folder / f"environment-{E1}.json").write_text(json.dumps({"python": "3.12.1"}))
+    (folder / SUITE).write_text("")
     (folder / "s.toml").write_text("")
     return folder.resolve()
 
@@ -165,7 +174,7 @@ def test_a_journal_that_is_no_file_of_the_directory_is_named_by_whatever_reads_i
 
 
 @pytest.mark.parametrize("kind", [*KINDS])
-@pytest.mark.parametrize("name", ["environment-e1.json", "environment-e2.json", "suite-1.toml", "suite-2.toml"])
+@pytest.mark.parametrize("name", [f"environment-{E1}.json", "environment-e2.json", SUITE, "suite-2.toml"])
 def test_merging_copies_files_and_nothing_that_they_lead_to(place: Path, name: str, kind: str) -> None:
     good, bad = results("good"), results("bad")
     path = strange(bad / name, kind)
@@ -174,7 +183,7 @@ def test_merging_copies_files_and_nothing_that_they_lead_to(place: Path, name: s
     assert caught.value.where == str(path)
     assert not Path("merged").exists()
     findings = [finding for finding in verify(bad) if finding.where == name]
-    assert [finding.problem for finding in findings] == ([] if kind == "folder" and "e1" not in name else [True])
+    assert [finding.problem for finding in findings] == ([] if kind == "folder" and E1 not in name else [True])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -193,8 +202,8 @@ def test_tables_and_markers_that_are_no_files_are_named(place: Path, kind: str) 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_unit_was_made_with_is_not_read_from_elsewhere(place: Path, kind: str) -> None:
     environment, suite = results("environment"), results("suite")
-    strange(environment / "environment-e1.json", kind)
-    strange(suite / "suite-1.toml", kind)
+    strange(environment / f"environment-{E1}.json", kind)
+    strange(suite / SUITE, kind)
     for folder in (environment, suite):
         with pytest.raises(StoreError, match="is not read"):
             unit_details(folder, "score d t dice")
@@ -206,12 +215,12 @@ def test_a_journal_names_no_file_outside(place: Path) -> None:
     outside.mkdir()
     (outside / "environment-x.json").write_text(json.dumps({"python": SECRET}))
     opened = Results.open(folder)
-    (record,) = [r for r in opened.records() if r.get("unit_key") == "0" and r["type"] == "attempt"]
-    (request,) = [r for r in opened.records() if r["type"] == "request"]
+    (attempt,) = [entry for entry in opened.entries() if isinstance(entry, Attempt) and entry.unit_key == "0"]
+    (request,) = [entry for entry in opened.entries() if isinstance(entry, RunAsked)]
     (folder / "environment-").mkdir()
     with opened.writing():
-        opened.append({**record, "environment_id": "/../../outside/environment-x"})
-        opened.append({**request, "copy": str(strange(place / "pipe", "pipe"))})
+        opened.append(replace(attempt, environment_id="/../../outside/environment-x"))
+        opened.append(replace(request, copy=str(strange(place / "pipe", "pipe"))))
     details = unit_details(folder, "score d t dice")
     assert SECRET not in str(details)
 

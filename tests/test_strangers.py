@@ -22,7 +22,9 @@ from mtbench.errors import RequestError, SuiteError
 from mtbench.plan.suite import parse_suite
 from mtbench.registry.userconfig import UserConfig
 from mtbench.results.blind import blinded, blinding
-from mtbench.results.directory import Results, journal_line, load
+from mtbench.results.directory import Results, load
+from mtbench.results.entries import RunAsked
+from mtbench.results.journal import journal_line
 from mtbench.results.schema import readable
 from mtbench.screen import Screen, one_line, visible
 from mtbench.store import owner as owners
@@ -221,8 +223,8 @@ PLACES = ["/data/My Hospital/CT of Dr X", "/home/jane"]
     ],
 )
 def test_what_a_run_knows_is_taken_out_of_reasons(text: str, left: str) -> None:
-    record = {"type": "request", "places": PLACES, "hosts": ["gpu-node7.clinic.org"]}
-    assert blinding([record])(text) == left
+    request = RunAsked(suite="s.toml", places=PLACES, hosts=["gpu-node7.clinic.org"])
+    assert blinding([request])(text) == left
 
 
 def test_paths_that_nobody_named_are_taken_out_too() -> None:
@@ -236,7 +238,7 @@ def test_a_run_writes_down_what_blind_tables_leave_out(run: Any, tmp_path: Path)
     scores = load(secret / "out", private=True)
     note = pa.array([f"{secret}/in put/a.png is torn on {os.uname().nodename}"] * len(scores))
     scores = scores.set_column(scores.column_names.index("note"), "note", note)
-    table = blinded(scores, blinding(Results.open(secret / "out").records()))
+    table = blinded(scores, blinding(Results.open(secret / "out").entries()))
     shown = str(build_table(table))
     assert "Jane" not in shown
     assert set(table["note"].to_pylist()) == {"…/a.png is torn on …"}

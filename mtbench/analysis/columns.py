@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from mtbench.jsontext import parse
 from mtbench.registry.params import format_call
 from mtbench.results.identity import BLOCK, DETAILS
 
@@ -54,7 +54,7 @@ def params(text: str | None) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        values = json.loads(text)
+        values = parse(text)
     except ValueError:
         values = text
     if not isinstance(values, dict):

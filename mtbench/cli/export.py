@@ -11,6 +11,7 @@ from mtbench.analysis.table import build_table
 from mtbench.cli.options import name_and_value, plugin_options
 from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError
+from mtbench.integers import MOST_DECIMALS
 from mtbench.registry.discovery import discover
 from mtbench.registry.specs import ExporterSpec
 from mtbench.results.directory import load
@@ -140,12 +141,12 @@ def _decimals(values: tuple[str, ...]) -> int | dict[str, int] | None:
     except ValueError:
         raise RequestError(
             f"--decimals {' '.join(values)} cannot be read",
-            expected="a number from 0 to 12, or metric=number",
+            expected=f"a number from 0 to {MOST_DECIMALS}, or metric=number",
         ) from None
 
 
 def _digits(text: str) -> int:
     number = int(text)
-    if not 0 <= number <= 12:
+    if not 0 <= number <= MOST_DECIMALS:
         raise ValueError(text)
     return number

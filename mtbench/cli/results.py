@@ -15,7 +15,7 @@ from mtbench.analysis.numbers import format_number
 from mtbench.analysis.table import build_table
 from mtbench.analysis.terminal import render
 from mtbench.cli.verb import Verb
-from mtbench.errors import RequestError
+from mtbench.errors import RequestError, shorten
 from mtbench.results.directory import load
 from mtbench.results.environments import gpu_text
 from mtbench.results.merge import merge as merge_folders
@@ -87,7 +87,7 @@ def _print_details(details: UnitDetails, host: bool, console: Screen) -> None:
 
     def line(name: str, value: object) -> None:
         if value not in (None, "", {}, []):
-            table.add_row(name, Text(str(value)))
+            table.add_row(name, Text(shorten(str(value), 10_000)))
 
     origin, request = details.provenance, details.request
     line("unit", details.name)

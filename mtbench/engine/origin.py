@@ -13,7 +13,7 @@ from mtbench.hashing import canonical, hash_of
 from mtbench.plan import Plan, Row
 from mtbench.plan.choices import SHORT
 from mtbench.registry.codeid import changed_elsewhere
-from mtbench.results.currency import Source
+from mtbench.results.entries import Source
 from mtbench.stages.table import STAGES, FitOptions, reads
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact

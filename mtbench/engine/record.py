@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import gethostname
@@ -15,7 +15,7 @@ from typing import Any
 from mtbench.engine.job import Outcome
 from mtbench.engine.maker import Maker
 from mtbench.engine.origin import Origin, origin
-from mtbench.errors import RequestError
+from mtbench.errors import RequestError, shorten
 from mtbench.hashing import hash_of
 from mtbench.plan import Plan, Row
 from mtbench.registry.registry import Registry
@@ -23,12 +23,15 @@ from mtbench.results import provenance
 from mtbench.results.blind import surroundings
 from mtbench.results.currency import current_sources
 from mtbench.results.directory import Results
-from mtbench.results.schema import SCHEMA_VERSION, Attempt
+from mtbench.results.entries import Attempt, Begun, CaseValues, Order, Resolved, RowState, RunAsked, UnitAsked
+from mtbench.results.environments import environment_file
 from mtbench.stages.unit import Unit
 from mtbench.store.files import write_whole
 from mtbench.store.folders import weights_folder
 from mtbench.store.leases import over
 
+MOST = 20_000
+"""Characters of a reason or a note; of a longer one its middle is left out. A journal's line has a limit."""
 STOPPED = "The run was stopped while this unit was at work (killed, or the machine went down)."
 
 
@@ -62,39 +65,32 @@ class RunRecord:
         Attempts that a run began and never ended are noted as lost, unless that run lives.
         """
         order: list[str] = []
-        open_attempts: dict[tuple[str, str, int], dict[str, Any]] = {}
-        latest = 0.0
-        records = list(self.results.records())
-        self._current = current_sources(records)
-        for record in records:
-            kind, at = record.get("type"), record.get("at", 0.0)
-            latest = max(latest, at)
-            if kind in ("attempt", "started"):
-                key, number = record["unit_key"], record["attempt"]
-                self._attempts[key] = max(self._attempts[key], number)
-                this = (record.get("run", ""), key, number)
-                if kind == "started":
-                    open_attempts[this] = record
-                else:
-                    open_attempts.pop(this, None)
-                    if record["status"] in ("ok", "cached"):
-                        self._artefact_keys.add((key, record["digest"]))
-            elif kind == "row" and at >= self._row_states.get(record["row"], (0.0, ""))[0]:
-                self._row_states[record["row"]] = (at, record["mark"])
-            elif kind == "order":
-                order = record["rows"]
-            elif kind == "unit":
-                self._unit_keys.add(record["unit_key"])
-        self.results.latest = max(self.results.latest, latest)
-        for begun in open_attempts.values():
-            if over(begun["run"], Path(begun["beat"])):
-                ending = {"status": "lost", "reason": STOPPED, "error_type": "lost"}
-                self.results.append({**begun, "type": "attempt", **ending})
+        begun: dict[tuple[str, str, int], Begun] = {}
+        entries = list(self.results.entries())
+        self._current = current_sources(entries)
+        for entry in entries:
+            if isinstance(entry, Attempt | Begun):
+                self._attempts[entry.unit_key] = max(self._attempts[entry.unit_key], entry.attempt)
+            if isinstance(entry, Begun):
+                begun[entry.this] = entry
+            elif isinstance(entry, Attempt):
+                begun.pop(entry.this, None)
+                if entry.good:
+                    self._artefact_keys.add((entry.unit_key, entry.digest))
+            elif isinstance(entry, RowState) and entry.at >= self._row_states.get(entry.row, (0.0, ""))[0]:
+                self._row_states[entry.row] = (entry.at, entry.mark)
+            elif isinstance(entry, Order):
+                order = entry.rows
+            elif isinstance(entry, UnitAsked):
+                self._unit_keys.add(entry.unit_key)
+        self.results.latest = max([self.results.latest, *(entry.at for entry in entries)])
+        for beginning in begun.values():
+            if over(beginning.run, Path(beginning.beat)):
+                self.results.append(beginning.ended(status="lost", reason=STOPPED, error_type="lost"))
         # Rows in the suite's order, whatever order they are finished in; a narrowed run moves none.
         ids = [row.id for row in self.plan.rows]
         if not set(ids) <= set(order):
-            rows = [*ids, *(row for row in order if row not in set(ids))]
-            self.results.append({"type": "order", "rows": rows})
+            self.results.append(Order(rows=[*ids, *(row for row in order if row not in set(ids))]))
 
     def attempt(self, unit: Unit, outcome: Outcome | None = None, *, begun: bool = False) -> None:
         """An attempt at a unit begins (no ``outcome``) or has ended; ``begun`` if its beginning is recorded."""
@@ -102,26 +98,25 @@ class RunRecord:
             # What was asked of a unit, once; paths of this machine left out.
             self._unit_keys.add(unit.key)
             names = ("stage", "kind", "plugin", "name", "seed", "precision", "threads")
-            fields = {name: getattr(unit, name) for name in names}
-            request = {"params": dict(unit.params), "options": unit.options.to_json(), "inputs": dict(unit.inputs)}
-            self.results.append({"type": "unit", "unit_key": unit.key, **fields, **request})
+            asked: dict[str, Any] = {name: getattr(unit, name) for name in names}
+            asked |= {"params": dict(unit.params), "options": unit.options.to_json(), "inputs": unit.inputs}
+            self.results.append(UnitAsked(unit_key=unit.key, **asked))
         if outcome and outcome.status == "cached" and (unit.key, outcome.digest) in self._artefact_keys:
             return
         self._attempts[unit.key] += not begun
         environment = provenance.environment(outcome.gpu if outcome else {})
-        path = self.results.path / f"environment-{environment.id}.json"
+        path = self.results.path / environment_file(environment.id)
         if not path.exists():
             write_whole(path, lambda file: file.write(json.dumps(vars(environment), indent=1).encode()))
         if self.request:
-            self.results.append(
-                {"type": "request", "run": self.maker.leases.run, **self.request, **self._surroundings()}
-            )
+            request = RunAsked.from_json({**self.request, **self._surroundings()})
+            self.results.append(replace(request, run=self.maker.leases.run))
             self.request = {}
-        line: dict[str, object] = {"type": "attempt", "run": self.maker.leases.run}
-        if not outcome:
-            outcome = Outcome(unit.key, "", started=datetime.now(UTC).isoformat(timespec="seconds"))
-            line |= {"type": "started", "beat": str(self.maker.leases.beat)}
-        self.results.append(line | vars(self._entry(unit, outcome)))
+        if outcome:
+            self.results.append(self._entry(unit, outcome))
+            return
+        outcome = Outcome(unit.key, "", started=datetime.now(UTC).isoformat(timespec="seconds"))
+        self.results.append(Begun.of(self._entry(unit, outcome), str(self.maker.leases.beat)))
 
     def _surroundings(self) -> dict[str, list[str]]:
         """The folders and hosts that blind exports leave out."""
@@ -140,15 +135,16 @@ class RunRecord:
                 versions[plugin.distribution] = plugin.version
         place = self.maker.places.get(unit.key)
         return Attempt(
+            run=self.maker.leases.run,
             suite=self.plan.suite.name,
             unit_key=unit.key,
             stage=unit.stage,
             name=unit.name,
             attempt=self._attempts[unit.key],
             status=outcome.status,
-            reason=outcome.reason,
+            reason=shorten(outcome.reason, MOST),
             error_type=outcome.error_type,
-            log=outcome.log or "\n".join(outcome.info.get("notes", ())),
+            log=shorten(outcome.log or "\n".join(outcome.info.get("notes", ())), MOST),
             started=outcome.started,
             seconds=outcome.seconds,
             images=outcome.images,
@@ -173,42 +169,41 @@ class RunRecord:
         where = Origin()
         if row.unit:
             where = origin(self.plan, row, (units[row.unit], *ancestors(self.plan, units[row.unit])), artefacts)
-            columns |= where.columns()
+            columns |= {**where.columns(), "left_out": shorten(where.left_out, MOST)}
         if artefact is not None:
             columns["input_digest"] = hash_of(artefact.manifest["contents"])
         sources = {name: source.to_json() for name, source in where.sources.items()}
         mark = hash_of([columns, artefact.digest if artefact else reason, sources, where.notes])
         # What this run has resolved to other content than an earlier one makes the rows stale that rest on it.
-        resolved = {name: source.to_json() for name, source in {**where.others, **where.sources}.items()}
-        news = {n: raw for n, raw in resolved.items() if self._current.get(n, raw["content"]) != raw["content"]}
+        resolved = {**where.others, **where.sources}
+        known = self._current
+        news = {name: source for name, source in resolved.items() if known.get(name, source.content) != source.content}
         if news:
-            self.results.append({"type": "current", "run": self.maker.leases.run, "made_from": news})
-        self._current |= {name: raw["content"] for name, raw in (news | sources).items()}
+            self.results.append(Resolved(run=self.maker.leases.run, made_from=news))
+        self._current |= {name: source.content for name, source in (news | where.sources).items()}
         if self._row_states.get(row.id, (0.0, ""))[1] == mark:
             return
         self._row_states[row.id] = (0.0, mark)
-        scores: list[dict[str, object]] = [{"label": "", "note": reason}]
-        cases: list[object] = []
+        scores: list[dict[str, object]] = [{"label": "", "note": shorten(reason, MOST)}]
+        cases: list[CaseValues] = []
         if artefact is not None:
             scoring = json.loads((artefact.path / "score.json").read_text())
             common = {k: v for k, v in scoring.items() if k not in ("scores", "cases")}
             scores = [{**common, **score} for score in scoring["scores"]]
             for score in scores:
-                score["note"] = "; ".join(filter(None, (str(score.get("note") or ""), *where.notes)))
-            cases = scoring["cases"]
+                score["note"] = shorten("; ".join(filter(None, (str(score.get("note") or ""), *where.notes))), MOST)
+            cases = [CaseValues.from_json(raw) for raw in scoring["cases"]]
         self.results.append(
-            {
-                "type": "row",
-                "run": self.maker.leases.run,
-                "schema_version": SCHEMA_VERSION,
-                "row": row.id,
-                "status": status,
-                "mark": mark,
-                "made_from": sources,
-                "columns": columns,
-                "scores": scores,
-                "cases": cases,
-            }
+            RowState(
+                run=self.maker.leases.run,
+                row=row.id,
+                status=status,
+                mark=mark,
+                made_from=where.sources,
+                columns=columns,
+                scores=scores,
+                cases=tuple(cases),
+            )
         )
 
 

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Self
 
 from mtbench.compute.devices import check_device
 from mtbench.errors import RequestError, close_matches
-from mtbench.hashing import hash_of
+from mtbench.integers import whole
 from mtbench.paths import expand
 from mtbench.plan import Plan
 from mtbench.plan.request import PlanRequest
 from mtbench.registry.contracts import Executor
 from mtbench.registry.registry import Registry
 from mtbench.registry.specs import ExecutorSpec
+from mtbench.results.environments import suite_file
 from mtbench.stages import STAGES
 from mtbench.store.files import write_whole
 from mtbench.typed import Rule
@@ -115,7 +116,7 @@ class RunRequest(PlanRequest):
         if not self.text and not path.is_file():
             return {"suite": self.suite, "typed": self.suite, "out": self.out, "copy": "", "options": options}
         text = self.text.encode() if self.text else path.read_bytes()
-        copy = f"suite-{hash_of(text.decode(errors='replace'))[:8]}.toml"
+        copy = suite_file(text)
         if not (results / copy).exists():
             write_whole(results / copy, lambda file: file.write(text))
         suite = str((results / copy if self.text else path).resolve())

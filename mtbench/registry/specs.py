@@ -8,10 +8,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from mtbench.data import DOMAINS, Role, Task
 from mtbench.errors import PluginError
+from mtbench.integers import MOST_DECIMALS
 from mtbench.registry import contracts
 from mtbench.registry.basespec import Params, Spec
 from mtbench.typed import Rule, check_fields
 
+_DECIMALS = Rule(
+    f"None, or a whole number from 0 to {MOST_DECIMALS}", lambda value: value is None or 0 <= value <= MOST_DECIMALS
+)
 _REASON = Annotated[str | None, Rule("a value of type str")]
 
 
@@ -240,7 +244,7 @@ class MetricSpec(Spec[contracts.Metric]):
     balanced: bool = field(default=False, kw_only=True)
     interval: Literal["cases", "jackknife", "subsample", "none"] = field(default="none", kw_only=True)
     bounds: tuple[float, float] | None = field(default=None, kw_only=True)
-    decimals: int | None = field(default=None, kw_only=True)
+    decimals: Annotated[int | None, _DECIMALS] = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,6 +10,7 @@ from typing import Any
 
 from mtbench.analysis.columns import anonymise
 from mtbench.results.environments import environment, gpu_text
+from mtbench.results.provenance import Environment
 from mtbench.store.files import sha256_of
 
 Attempt = Mapping[str, Any]
@@ -142,16 +143,13 @@ def provenance(attempts: Sequence[Attempt], folder: Path | None, *, everything: 
 
 
 def _environment(identity: str, folder: Path | None, everything: bool) -> list[tuple[str, list[str]]]:
-    description = environment(folder, identity) if folder else {}
-    platform = str(description.get("platform", ""))
-    if not everything:
-        platform = platform.partition("-")[0]
-    lines = [f"Python {description['python']}"] if "python" in description else []
-    lines += [f"{platform} {description.get('machine', '')}".strip()] if platform else []
-    lines += [gpu] if (gpu := gpu_text(description.get("gpu", {}))) else []
+    about = environment(folder, identity) if folder else Environment()
+    platform = about.platform if everything else about.platform.partition("-")[0]
+    lines = [f"Python {about.python}"] if about.python else []
+    lines += [f"{platform} {about.machine}".strip()] if platform else []
+    lines += [gpu] if (gpu := gpu_text(about.gpu)) else []
     facts = [(f"Environment {identity}", lines or ["its description is not in the results directory"])]
-    packages = [str(package) for package in description.get("packages", ())]
-    return [*facts, (f"Packages of {identity}", packages)] if packages else facts
+    return [*facts, (f"Packages of {identity}", list(about.packages))] if about.packages else facts
 
 
 def _unique(values: Iterable[Any]) -> list[str]:

@@ -12,11 +12,12 @@ import re
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
-from typing import Any
 
 import pyarrow as pa
+
+from mtbench.results.entries import Attempt, Begun, Entry, RunAsked
 
 SIGN = "…"
 TEXTS = ("task_note", "translator_note", "without_interval", "note", "stale", "reason", "log")
@@ -47,22 +48,18 @@ def surroundings(paths: Iterable[str | os.PathLike[str]]) -> dict[str, list[str]
     return {"places": sorted(places - _COMMON), "hosts": sorted(hosts - _COMMON)}
 
 
-def blinding(records: Iterable[Mapping[str, Any]]) -> Callable[[str], str]:
+def blinding(entries: Iterable[Entry]) -> Callable[[str], str]:
     """What takes the places and hosts out of a text that a journal's runs knew, and URLs, accounts and addresses."""
     places: set[str] = set()
     hosts: set[str] = set()
-    for record in records:
-        kind = record.get("type")
-        if kind == "request":
-            places.update(_texts(record.get("places")))
-            hosts.update(_texts(record.get("hosts")))
-            places.update(text for text in (record.get("suite"), record.get("out")) if isinstance(text, str))
-            places.update(_texts(record.get("options")))
-        elif kind in ("attempt", "started"):
-            hosts.update(_texts([record.get("host")]))
-            beat = record.get("beat")
-            if isinstance(beat, str) and len(PurePath(beat).parts) > 3:
-                places.add(str(PurePath(beat).parents[2]))  # the store
+    for entry in entries:
+        if isinstance(entry, RunAsked):
+            places.update(entry.places, entry.options, (entry.suite, entry.out or ""))
+            hosts.update(entry.hosts)
+        elif isinstance(entry, Attempt | Begun):
+            hosts.add(entry.host)
+        if isinstance(entry, Begun) and len(PurePath(entry.beat).parts) > 3:
+            places.add(str(PurePath(entry.beat).parents[2]))  # the store
     return _replacing({place for place in places if PurePath(place).is_absolute()} - _COMMON, hosts - _COMMON)
 
 
@@ -76,10 +73,6 @@ def blinded(table: pa.Table, blind: Callable[[str], str]) -> pa.Table:
                 values = [texts.get(text, text) for text in column.to_pylist()]
                 table = table.set_column(table.column_names.index(name), name, pa.array(values, column.type))
     return table
-
-
-def _texts(value: object) -> list[str]:
-    return [text for text in value if isinstance(text, str)] if isinstance(value, list | tuple) else []
 
 
 def _replacing(places: set[str], hosts: set[str]) -> Callable[[str], str]:

@@ -7,21 +7,23 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pyarrow as pa
 
 from mtbench.errors import DamagedError, RequestError, StoreError, warn
 from mtbench.hashing import hash_of
+from mtbench.jsontext import LARGEST, parse
 from mtbench.paths import check_folder
 from mtbench.results.blind import blinded, blinding
 from mtbench.results.currency import changes, current_sources, renewal
-from mtbench.results.journal import journal_line, read_journal
+from mtbench.results.entries import Attempt, Entry, Order, RowState, RunAsked, plain
+from mtbench.results.journal import REMEDY, journal_line, read_journal
 from mtbench.results.published import published_scores
-from mtbench.results.schema import ATTEMPTS, CASES, SCHEMA_VERSION, SCORES, TABLES, conform, readable, table
+from mtbench.results.schema import ATTEMPTS, CASES, SCORES, TABLES, check_table, conform, readable, table
 from mtbench.results.tablefile import read_table, write_table
 from mtbench.store.files import (
     TEMPORARY,
@@ -32,11 +34,10 @@ from mtbench.store.files import (
     write_whole,
 )
 from mtbench.store.owner import owner
+from mtbench.typed import MismatchError
 
 MARKER = "mtbench-results.json"
 FORMAT = 1
-_JOURNAL_ONLY = ("type", "run", "at", "beat", "sum")
-"""What only the journal says of an attempt."""
 
 
 def load(results: str | os.PathLike[str], table: str = "scores", *, private: bool = False) -> pa.Table:
@@ -58,7 +59,7 @@ def load(results: str | os.PathLike[str], table: str = "scores", *, private: boo
         return scores if table == "scores" else TABLES[table].empty_table()
     directory = Results.open(Path(name))
     content = readable(conform(directory.table(table), TABLES[table]))
-    return content if private or table == "cases" else blinded(content, blinding(directory.records()))
+    return content if private or table == "cases" else blinded(content, blinding(directory.entries()))
 
 
 @dataclass
@@ -86,12 +87,13 @@ class Results:
             what = "there is no results directory" if not path.exists() else "this is not a results directory:"
             raise RequestError(f"{what} {path}", expected=f"a folder made by `mtbench run`, which holds {MARKER}")
         try:
-            header = json.loads(read_regular(marker))
-        except (ValueError, OSError) as error:
+            header = parse(read_regular(marker, LARGEST))
+            version = header["format"]
+        except (ValueError, TypeError, KeyError, OSError) as error:
             raise StoreError(f"{MARKER} cannot be read: {error}", where=str(path)) from error
-        if header.get("format") != FORMAT:
+        if version != FORMAT:
             raise StoreError(
-                f"the results directory is of format {header.get('format')}",
+                f"the results directory is of format {version!r:.60}",
                 where=str(path),
                 expected=f"format {FORMAT}",
                 remedy="Read it with the version of mtbench that made it",
@@ -153,12 +155,12 @@ class Results:
                 if not os.path.getsize(journal.name):
                     os.unlink(journal.name)
 
-    def append(self, record: Mapping[str, object]) -> None:
+    def append(self, entry: Entry) -> None:
         """Add one line to the journal and flush it to disk; ``at`` says when."""
         assert self._journal is not None, "inside writing()"
         self.latest = max(time.time(), self.latest + 1e-6)
         with telling(self.path):
-            self._journal.write(journal_line({**record, "at": self.latest}))
+            self._journal.write(journal_line(plain(replace(entry, at=self.latest))))
             self._journal.flush()
             os.fsync(self._journal.fileno())
 
@@ -179,25 +181,23 @@ class Results:
                 raise irregular(path)
         return paths
 
-    def records(self) -> Iterator[dict[str, Any]]:
-        """All journal lines, oldest file first. A torn last line, the mark of a kill, is left out.
+    def entries(self) -> Iterator[Entry]:
+        """All that the journal says, oldest file first. A torn last line, the mark of a kill, is left out.
 
         Raises:
-            StoreError: a line is damaged; and as :meth:`journals`.
+            StoreError: a line is damaged, or holds what this version does not know; and as :meth:`journals`.
         """
         for path in self.journals():
             for line in read_journal(path):
                 if line.fault:
-                    raise StoreError(
-                        line.fault,
-                        where=f"{path}, line {line.number}",
-                        remedy="Put a copy of the file in its place, or delete the line and run the suite again",
-                    )
-                if not line.torn:
-                    yield line.record
+                    raise StoreError(line.fault, where=f"{path}, line {line.number}", remedy=REMEDY)
+                if line.entry is not None and not line.torn:
+                    yield line.entry
 
     def table(self, name: str) -> pa.Table:
         """One of the tables; rebuilt first if it is damaged, or if the journal has changed since it was made.
+
+        Nothing that comes from here is of another type, or out of other bounds, than ``results/schema.py`` says.
 
         Raises:
             StoreError: that needs a journal that is damaged.
@@ -206,25 +206,32 @@ class Results:
         if not os.path.lexists(path):
             return self.rebuild()[name]
         try:
-            table, state = read_table(path)
-        except DamagedError as error:
+            table, state = read_table(path, self.size())
+            if state != self.state():
+                return self.rebuild()[name]
+            check_table(table, name)
+        except (DamagedError, MismatchError) as error:
             tables = self.rebuild()
             warn(f"{path}: {error.what}; it was made again from the journal.")
             return tables[name]
         except OSError as error:
             raise StoreError(f"the table cannot be read: {error}", where=str(path)) from error
-        return table if state == self.state() else self.rebuild()[name]
+        return table
 
     def state(self) -> bytes:
         """What the journal's files are called and how long they are. Not when they were written: clocks go wrong."""
         files = sorted((path.name, path.stat().st_size) for path in self.journals())
         return hash_of(files).encode()
 
+    def size(self) -> int:
+        """Bytes of the journal: what its tables can hold grows with it."""
+        return sum(path.stat().st_size for path in self.journals())
+
     def rebuild(self) -> dict[str, pa.Table]:
         """Make the tables from the journal and write them, if the directory can be written."""
         while True:
             state = self.state()
-            tables = view(self.records())
+            tables = view(self.entries())
             for name, data in tables.items():
                 with contextlib.suppress(StoreError):
                     write_table(self.path / f"{name}.parquet", data, state)
@@ -233,61 +240,41 @@ class Results:
                 return tables
 
 
-def last_states(
-    records: Iterable[Mapping[str, Any]],
-) -> tuple[list[dict[str, Any]], dict[str, Mapping[str, Any]], dict[str, int]]:
+def last_states(entries: Iterable[Entry]) -> tuple[list[Attempt], dict[str, RowState], dict[str, int]]:
     """Every ended attempt in the order of time, of each row the last state by its id, and its place in the suite."""
-    attempts: list[Mapping[str, Any]] = []
-    rows: dict[str, Mapping[str, Any]] = {}
+    attempts: list[Attempt] = []
+    rows: dict[str, RowState] = {}
     order: dict[str, int] = {}
-    for record in records:
-        if record.get("type") == "attempt":
-            attempts.append(record)
-        elif record.get("type") == "row":
+    for entry in entries:
+        if isinstance(entry, Attempt):
+            attempts.append(entry)
+        elif isinstance(entry, RowState):
             # Journals of runs at the same time are read one after the other.
-            last = rows.get(record["row"])
-            if last is None or record.get("at", 0.0) >= last.get("at", 0.0):
-                rows[record["row"]] = record
-        elif record.get("type") == "order":
-            order = {row: place for place, row in enumerate(record["rows"])}
+            if entry.row not in rows or entry.at >= rows[entry.row].at:
+                rows[entry.row] = entry
+        elif isinstance(entry, Order):
+            order = {row: place for place, row in enumerate(entry.rows)}
     # Journals of one second have names in no order.
-    attempts.sort(key=lambda record: record.get("at", 0.0))
-    return [{k: v for k, v in record.items() if k not in _JOURNAL_ONLY} for record in attempts], rows, order
+    attempts.sort(key=lambda attempt: attempt.at)
+    return attempts, rows, order
 
 
-def view(records: Iterable[Mapping[str, Any]]) -> dict[str, pa.Table]:
-    """The three tables that a journal says: every attempt, and of each row the last state.
-
-    Raises:
-        StoreError: the journal holds what this version does not know, or half a row.
-    """
-    scores = []
-    cases = []
-    try:
-        records = list(records)
-        attempts, rows, order = last_states(records)
-        current = current_sources(records)
-        requests = {r["run"]: r for r in records if r.get("type") == "request"}
-        for record in sorted(rows.values(), key=lambda state: order.get(state["row"], len(order))):
-            columns = record["columns"]
-            of = {"schema_version": record.get("schema_version", SCHEMA_VERSION), "row_id": record["row"]}
-            stale = changes(record, current) if record.get("status") == "measured" else ""
-            if stale and (command := renewal(requests.get(record.get("run", "")))):
-                stale = f"{stale}; `{command}` makes it again"
-            scores += [{**of, **columns, "stale": stale, **values} for values in record["scores"]]
-            common = {**of, **{k: columns[k] for k in CASES.names if k in columns}}
-            for group in record["cases"]:
-                at = {"label": group["label"], "by": group["by"]}
-                for case, patient, value in zip(group["case"], group["patient"], group["value"], strict=True):
-                    cases.append({**common, **at, "case": case, "patient": patient, "value": value})
-        return {
-            "scores": table(scores, SCORES),
-            "attempts": table([{"schema_version": SCHEMA_VERSION, **a} for a in attempts], ATTEMPTS),
-            "cases": table(cases, CASES),
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(
-            f"the journal holds a record that cannot be read: {error.args[0] if error.args else error}",
-            expected=f"records of schema version {SCHEMA_VERSION}, whole",
-            remedy="Read it with the version of mtbench that made it; `mtbench results verify` names the line",
-        ) from error
+def view(entries: Iterable[Entry]) -> dict[str, pa.Table]:
+    """The three tables that a journal says: every attempt, and of each row the last state."""
+    scores: list[dict[str, object]] = []
+    cases: list[dict[str, object]] = []
+    entries = list(entries)
+    attempts, rows, order = last_states(entries)
+    current = current_sources(entries)
+    requests = {entry.run: entry for entry in entries if isinstance(entry, RunAsked)}
+    for state in sorted(rows.values(), key=lambda state: order.get(state.row, len(order))):
+        stale = changes(state, current) if state.status == "measured" else ""
+        if stale and (command := renewal(requests.get(state.run))):
+            stale = f"{stale}; `{command}` makes it again"
+        scores += state.score_rows(stale)
+        cases += state.case_rows()
+    return {
+        "scores": table(scores, SCORES),
+        "attempts": table([attempt.columns() for attempt in attempts], ATTEMPTS),
+        "cases": table(cases, CASES),
+    }

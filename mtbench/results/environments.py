@@ -6,8 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from mtbench.errors import DamagedError
+from mtbench.hashing import hash_of
+from mtbench.jsontext import LARGEST, parse
+from mtbench.results.entries import Attempt
+from mtbench.results.provenance import Environment, environment_id
 from mtbench.store.files import read_regular
 
 
@@ -63,29 +67,29 @@ class Provenance:
         ]
 
 
-def provenance_of(folder: Path, attempts: Sequence[Mapping[str, Any]]) -> Provenance:
+def provenance_of(folder: Path, attempts: Sequence[Attempt]) -> Provenance:
     """What made a unit: the last of its attempts that computed it, or found it computed."""
-    good = [a for a in attempts if a["status"] == "ok"] or [a for a in attempts if a["status"] == "cached"]
+    good = [a for a in attempts if a.status == "ok"] or [a for a in attempts if a.good]
     if not good and not attempts:
         return Provenance(str(folder))
     last = (good or list(attempts))[-1]
-    details = environment(folder, last["environment_id"])
-    packages = (text.partition("==") for text in details.get("packages", ()))
+    about = environment(folder, last.environment_id)
+    packages = (text.partition("==") for text in about.packages)
     return Provenance(
         folder=str(folder),
-        environment=last["environment_id"],
-        python=details.get("python", ""),
-        platform=details.get("platform", ""),
+        environment=last.environment_id,
+        python=about.python,
+        platform=about.platform,
         packages={name: version for name, _, version in packages},
-        plugins=json.loads(last["plugins"] or "{}"),
-        git_commit=last["git_commit"],
-        gpu=details.get("gpu", {}),
-        device=last["device"],
-        host=last["host"],
-        started=last["started"],
-        seconds=last["seconds"],
-        peak_memory_mb=last["peak_memory_mb"],
-        host_memory_mb=last.get("host_memory_mb"),
+        plugins=json.loads(last.plugins or "{}"),
+        git_commit=last.git_commit,
+        gpu=about.gpu,
+        device=last.device,
+        host=last.host,
+        started=last.started,
+        seconds=last.seconds,
+        peak_memory_mb=last.peak_memory_mb,
+        host_memory_mb=last.host_memory_mb,
     )
 
 
@@ -96,14 +100,52 @@ def gpu_text(gpu: Mapping[str, str]) -> str:
     return ", ".join([gpu.get("name") or "a GPU", *parts]) if gpu else ""
 
 
-def environment(folder: Path, name: str) -> dict[str, Any]:
+def environment(folder: Path, name: str) -> Environment:
     """What a results directory says of an environment; empty where it does not know it.
 
     Raises:
         StoreError: it names a link, a pipe or a device.
     """
     try:
-        content: dict[str, Any] = json.loads(read_regular(folder / f"environment-{Path(name).name}.json"))
+        return Environment.from_json(parse(read_regular(folder / environment_file(name), LARGEST)))
     except (OSError, ValueError):
-        return {}
-    return content
+        return Environment()
+
+
+def environment_file(name: str) -> str:
+    """The name of the file that describes an environment."""
+    return f"environment-{Path(name).name}.json"
+
+
+def suite_file(text: bytes) -> str:
+    """The name of the copy of a suite."""
+    return f"suite-{hash_of(text.decode(errors='replace'))[:8]}.toml"
+
+
+def copies(folder: Path) -> dict[str, bytes]:
+    """The files beside a journal that describe environments and hold suites, by name.
+
+    Raises:
+        StoreError: one is a link, a pipe or a device, or too large.
+    """
+    files = [file for pattern in ("environment-*.json", "suite-*.toml") for file in sorted(folder.glob(pattern))]
+    return {file.name: read_regular(file, LARGEST) for file in files}
+
+
+def check_copy(name: str, content: bytes, folder: Path) -> None:
+    """Refuse a copy that does not say what the hash in its name promises.
+
+    Raises:
+        DamagedError: it does not.
+    """
+    try:
+        about = parse(content) if name.endswith(".json") else {}
+        expected = environment_file(environment_id(about)) if name.endswith(".json") else suite_file(content)
+    except (ValueError, AttributeError) as error:
+        expected = str(error)
+    if name != expected:
+        raise DamagedError(
+            "the file does not say what it said when it was written: its name is a hash of its content",
+            where=str(folder / name),
+            remedy="Put a copy of it in its place, or delete it; no number depends on it",
+        )

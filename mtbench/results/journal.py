@@ -7,9 +7,12 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from mtbench.jsontext import LARGEST, parse
+from mtbench.results.entries import Entry, entry_of
 from mtbench.store.files import open_regular
+
+REMEDY = "Put a copy of the file in its place, or delete the line and run the suite again"
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,13 @@ class Line:
 
     Attributes:
         number: in its file, from 1.
-        record: what it says; empty where that is lost.
+        entry: what it says; ``None`` where that is lost, or is nothing that this version knows.
         fault: what is wrong with it.
         torn: whether it is the last one and was cut off, the mark of a kill; that is no fault.
     """
 
     number: int
-    record: dict[str, Any]
+    entry: Entry | None
     fault: str = ""
     torn: bool = False
 
@@ -42,23 +45,35 @@ def read_journal(path: Path) -> Iterator[Line]:
         StoreError: it is a link, a pipe or a device.
     """
     with open_regular(path) as file:
-        for number, text in enumerate(file, 1):
-            record, fault = _read(text.removesuffix(b"\n"))
-            torn = not record and not text.endswith(b"\n")
+        number = 0
+        while text := file.readline(LARGEST + 2):
+            number += 1
+            end = text
+            while len(text) > LARGEST + 1 and end and not end.endswith(b"\n"):
+                end = file.readline(1 << 20)
             if text.strip():
-                yield Line(number, record, "" if torn else fault, torn)
+                yield _read(number, text)
 
 
-def _read(text: bytes) -> tuple[dict[str, Any], str]:
+def _read(number: int, text: bytes) -> Line:
+    whole = text.removesuffix(b"\n")
     try:
-        record = json.loads(text)
-    except ValueError:
-        return {}, "this is no JSON: the line was damaged, and what it said is lost"
-    if not isinstance(record, dict) or "type" not in record:
-        return {}, "this is no record of a journal"
-    if "sum" in record and record["sum"] != _checksum(text[: text.rfind(b', "sum": ')] + b"}"):
-        return record, "the line was altered after it was written (its checksum differs)"
-    return record, ""
+        record = parse(whole)
+    except ValueError as error:
+        if text == whole and len(text) <= LARGEST:
+            return Line(number, None, torn=True)
+        fault = f"{error}: the line was damaged, or something else wrote it, and what it said is lost"
+        return Line(number, None, fault)
+    altered = isinstance(record, dict) and "sum" in record and record.pop("sum") != _checksum(_before_sum(whole))
+    fault = "the line was altered after it was written (its checksum differs)" if altered else ""
+    try:
+        return Line(number, entry_of(record), fault)
+    except ValueError as error:
+        return Line(number, None, fault or str(error))
+
+
+def _before_sum(text: bytes) -> bytes:
+    return text[: text.rfind(b', "sum": ')] + b"}"
 
 
 def _checksum(text: bytes) -> str:

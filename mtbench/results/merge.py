@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 from mtbench.errors import DataError, RequestError
 from mtbench.hashing import canonical, hash_of
 from mtbench.results.directory import MARKER, Results, last_states
-from mtbench.results.environments import Provenance, provenance_of
+from mtbench.results.entries import Entry, Order, Resolved, RowState, plain
+from mtbench.results.environments import Provenance, check_copy, copies, provenance_of
 from mtbench.results.identity import IDENTITY
 from mtbench.results.journal import journal_line
-from mtbench.store.files import read_regular, write_whole
+from mtbench.store.files import write_whole
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
 """How far two scores of the same stored images may lie apart (another device or library) and still be the same."""
@@ -62,13 +63,12 @@ class _Source:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.records = list(Results.open(path).records())
-        self.attempts, self.rows, self.order = last_states(self.records)
-        self.data = {
-            a["unit_key"]: (a["name"], a["digest"])
-            for a in self.attempts
-            if a["stage"] == "prepare" and a["status"] in ("ok", "cached")
-        }
+        self.entries = list(Results.open(path).entries())
+        self.attempts, self.rows, self.order = last_states(self.entries)
+        self.data = {a.unit_key: (a.name, a.digest) for a in self.attempts if a.stage == "prepare" and a.good}
+        self.copies = copies(path)
+        for name, content in self.copies.items():
+            check_copy(name, content, path)
 
 
 def merge(folders: Sequence[Path], out: Path) -> Tally:
@@ -86,7 +86,7 @@ def merge(folders: Sequence[Path], out: Path) -> Tally:
     Raises:
         RequestError: fewer than two directories, or ``out`` holds results.
         DataError: the directories hold different data under the same name and revision.
-        StoreError: a directory holds links, pipes or devices in place of files.
+        StoreError: a directory is damaged, or holds links, pipes or devices in place of files.
     """
     if len({folder.resolve() for folder in folders}) < 2:
         raise RequestError("there is nothing to merge", expected="two or more different results directories")
@@ -96,17 +96,11 @@ def merge(folders: Sequence[Path], out: Path) -> Tally:
         )
     sources = [_Source(folder) for folder in folders]
     _refuse_other_data(sources)
-    copies = {
-        file.name: read_regular(file)
-        for source in sources
-        for pattern in ("environment-*.json", "suite-*.toml")
-        for file in sorted(source.path.glob(pattern))
-    }
-    suites = dict.fromkeys(a["suite"] for source in sources for a in source.attempts)
+    suites = dict.fromkeys(a.suite for source in sources for a in source.attempts)
     results = Results.create(out, ", ".join(suites))
     tally = Tally()
-    lines = [journal_line(record) for record in _merged_records(sources, tally)]
-    for name, content in copies.items():
+    lines = [journal_line(plain(entry)) for entry in _merged_entries(sources, tally)]
+    for name, content in {name: text for source in sources for name, text in source.copies.items()}.items():
         write_whole(out / name, methodcaller("write", content))
     write_whole(out / "journal" / "merged.jsonl", lambda file: file.writelines(line.encode() for line in lines))
     results.rebuild()
@@ -129,75 +123,65 @@ def _refuse_other_data(sources: Sequence[_Source]) -> None:
                 )
 
 
-def _merged_records(sources: Sequence[_Source], tally: Tally) -> Iterator[dict[str, Any]]:
+def _merged_entries(sources: Sequence[_Source], tally: Tally) -> Iterator[Entry]:
     texts: set[str] = set()
     for source in sources:
-        for record in source.records:
-            if record.get("type") in ("row", "order", "current"):
-                continue
-            entry = {name: value for name, value in record.items() if name != "sum"}
-            text = canonical(entry)
-            if text not in texts:
-                texts.add(text)
-                yield entry
-    places: dict[str, list[tuple[_Source, Mapping[str, Any]]]] = {}
+        for entry in source.entries:
+            if not isinstance(entry, RowState | Order | Resolved):
+                text = canonical(plain(entry))
+                if text not in texts:
+                    texts.add(text)
+                    yield entry
+    places: dict[str, list[tuple[_Source, RowState]]] = {}
     for source in sources:
         for row in sorted(source.rows, key=lambda row: source.order.get(row, len(source.order))):
             state = source.rows[row]
             # One that an earlier merge kept as one more belongs with the row that it was.
-            places.setdefault(state.get("of", row), []).append((source, state))
+            places.setdefault(state.of or row, []).append((source, state))
     order: list[str] = []
     for row, states in places.items():
         for last_state in _states(row, states, tally):
-            order.append(last_state["row"])
+            order.append(last_state.row)
             # Without a last run nothing is stale: what was made of other data or code stands apart.
-            yield {name: value for name, value in last_state.items() if name not in ("sum", "made_from")}
+            yield replace(last_state, made_from={})
     tally.rows = len(order)
-    yield {"type": "order", "rows": order, "at": 0.0}
+    yield Order(rows=order)
 
 
-def _states(row: str, states: Sequence[tuple[_Source, Mapping[str, Any]]], tally: Tally) -> Iterator[Mapping[str, Any]]:
-    """The records to keep of one row; the first has its id, the others ids of their own."""
-    measurements = [(source, record) for source, record in states if record["status"] == "measured"]
+def _states(row: str, states: Sequence[tuple[_Source, RowState]], tally: Tally) -> Iterator[RowState]:
+    """The states to keep of one row; the first has its id, the others ids of their own."""
+    measurements = [(source, state) for source, state in states if state.status == "measured"]
     if not measurements:
         tally.same += len(states) - 1
-        yield max((record for _, record in states), key=lambda record: float(record.get("at", 0.0)))
+        yield max((state for _, state in states), key=lambda state: state.at)
         return
     tally.superseded += len(states) - len(measurements)
-    rows: list[tuple[_Source, dict[str, Any]]] = []
-    for source, record in measurements:
-        candidate = dict(record)
-        alike = [(s, k) for s, k in rows if _request(k) == _request(candidate)]
-        read = candidate["columns"].get("input_digest", "")
-        same = [(s, k) for s, k in alike if k["columns"].get("input_digest", "") == read]
-        agreeing = [k for _, k in same if _agree(values(k), values(candidate))]
-        if any(k["columns"]["fit_digest"] == candidate["columns"]["fit_digest"] for k in agreeing):
+    rows: list[tuple[_Source, RowState]] = []
+    for source, candidate in measurements:
+        alike = [place for place, (_, kept) in enumerate(rows) if _request(kept) == _request(candidate)]
+        same = [place for place in alike if _cell(rows[place][1], "input_digest") == _cell(candidate, "input_digest")]
+        agreeing = [rows[place][1] for place in same if _agree(rows[place][1].values, candidate.values)]
+        if any(_cell(kept, "fit_digest") == _cell(candidate, "fit_digest") for kept in agreeing):
             tally.same += 1
             continue
         # What one directory holds already side by side is no news.
         same_source = any(s is source for s, _ in rows)
         if same and not agreeing and not same_source:
-            other, first = same[0]
+            other, first = rows[same[0]]
             origins = (_provenance(other, first), _provenance(source, candidate))
-            both = (values(first), values(candidate))
-            tally.conflicts.append(Conflict(row_label(candidate["columns"]), both, origins))
-            _note(first, *both)
-            _note(candidate, *both)
+            both = (first.values, candidate.values)
+            tally.conflicts.append(Conflict(row_label(candidate.columns), both, origins))
+            rows[same[0]] = other, _noted(first, *both)
+            candidate = _noted(candidate, *both)
         elif alike and not same_source:
             tally.replicates += 1
         elif rows and not same_source:
             tally.apart += 1
         if rows:
-            columns = candidate["columns"]
-            candidate["row"] = hash_of([row, columns["input_digest"], columns["fit_digest"], len(rows)])
-            candidate["of"] = row
+            digests = [_cell(candidate, "input_digest"), _cell(candidate, "fit_digest")]
+            candidate = replace(candidate, row=hash_of([row, *digests, len(rows)]), of=row)
         rows.append((source, candidate))
-    yield from (record for _, record in rows)
-
-
-def values(record: Mapping[str, Any]) -> dict[str, float | None]:
-    """The values of a row's record, by region."""
-    return {score["label"]: score.get("value") for score in record["scores"]}
+    yield from (state for _, state in rows)
 
 
 def row_label(columns: Mapping[str, Any]) -> str:
@@ -207,12 +191,14 @@ def row_label(columns: Mapping[str, Any]) -> str:
     return ", ".join(str(part) for part in (*parts, *numbers) if part)
 
 
-def _request(record: Mapping[str, Any]) -> list[object]:
+def _cell(state: RowState, column: str) -> str:
+    return state.columns.get(column) or ""
+
+
+def _request(state: RowState) -> list[object]:
     """All that tables tell numbers apart by."""
-    fields = dict(record["columns"])
-    for score in record["scores"][:1]:
-        fields |= score
-    return [fields.get(name) for name in IDENTITY]
+    cells = {**state.columns, **(state.scores[0] if state.scores else {})}
+    return [cells.get(name) for name in IDENTITY]
 
 
 def _agree(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> bool:
@@ -225,16 +211,18 @@ def _close(a: float | None, b: float | None) -> bool:
     return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
 
 
-def _note(record: dict[str, Any], *both: Mapping[str, float | None]) -> None:
-    """Have every number of a record say that it is contradicted."""
-    record["scores"] = [dict(score) for score in record["scores"]]
-    for score in record["scores"]:
-        numbers = " and ".join(str(side.get(score["label"])) for side in both)
+def _noted(state: RowState, *both: Mapping[str, float | None]) -> RowState:
+    """The state with every number saying that it is contradicted."""
+    scores = [dict(score) for score in state.scores]
+    for score in scores:
+        numbers = " and ".join(str(side.get(score.get("label") or "")) for side in both)
         text = f"Merged results contradict each other on the same inputs ({numbers}); this is their mean"
-        if text not in score.get("note", ""):
-            score["note"] = "; ".join(filter(None, (score.get("note", ""), text)))
+        note = score.get("note") or ""
+        if text not in note:
+            score["note"] = "; ".join(filter(None, (note, text)))
+    return replace(state, scores=scores)
 
 
-def _provenance(source: _Source, record: Mapping[str, Any]) -> Provenance:
-    attempts = [a for a in source.attempts if a["unit_key"] == record["columns"]["unit_key"]]
+def _provenance(source: _Source, state: RowState) -> Provenance:
+    attempts = [a for a in source.attempts if a.unit_key == _cell(state, "unit_key")]
     return provenance_of(source.path, attempts)

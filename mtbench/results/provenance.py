@@ -11,29 +11,33 @@ from importlib import metadata
 from pathlib import Path
 
 from mtbench.hashing import hash_of
+from mtbench.typed import Record
 
 
 @dataclass(frozen=True)
-class Environment:
+class Environment(Record):
     """Python, platform, every installed distribution with its version, and the GPU; ``id`` is their hash.
 
     ``gpu`` holds ``name``, ``driver``, ``cuda`` and ``cudnn``, and is empty for what ran on a CPU.
     """
 
-    id: str
-    python: str
-    platform: str
-    machine: str
-    packages: list[str]
-    gpu: dict[str, str] = field(default_factory=dict)
+    id: str = ""
+    python: str = ""
+    platform: str = ""
+    machine: str = ""
+    packages: tuple[str, ...] = ()
+    gpu: Mapping[str, str] = field(default_factory=dict)
 
 
 def environment(gpu: Mapping[str, str] | None = None) -> Environment:
     """That of this process, with the GPU of a unit where it ran on one: perhaps another machine's."""
     about = replace(_here(), gpu=dict(gpu or {}))
-    # What ran on a CPU keeps the name that it had before GPUs were recorded.
-    content = {name: value for name, value in vars(about).items() if name != "id" and (value or name != "gpu")}
-    return replace(about, id=hash_of(content)[:16])
+    return replace(about, id=environment_id(vars(about)))
+
+
+def environment_id(content: Mapping[str, object]) -> str:
+    """The name of an environment: the hash of all that its file says, but for this name and the GPU of a CPU."""
+    return hash_of({name: value for name, value in content.items() if name != "id" and (value or name != "gpu")})[:16]
 
 
 @cache
@@ -42,7 +46,7 @@ def _here() -> Environment:
         {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions() if d.metadata["Name"]},
         key=str.lower,
     )
-    return Environment("", platform.python_version(), platform.platform(), platform.machine(), packages)
+    return Environment("", platform.python_version(), platform.platform(), platform.machine(), tuple(packages))
 
 
 @cache

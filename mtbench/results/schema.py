@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+import math
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from mtbench.integers import MOST_DECIMALS
+from mtbench.jsontext import LONGEST_TEXT, parse
 from mtbench.paths import storable
 from mtbench.screen import visible
+from mtbench.typed import MismatchError
 
 SCHEMA_VERSION = 3
 
@@ -88,37 +94,32 @@ SCORES = pa.schema(
 )
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """An attempt at a unit, as the journal and the table of attempts hold it; null is what is not known."""
-
-    suite: str
-    unit_key: str
-    stage: str
-    name: str  # what a person calls the unit
-    attempt: int
-    status: str  # ok, cached, skipped, error, timeout, oom, lost
-    reason: str
-    error_type: str
-    log: str
-    started: str  # ISO 8601, UTC
-    seconds: float
-    images: int | None
-    peak_memory_mb: float | None  # of the device: the GPU, or the machine where there is none
-    host_memory_mb: float | None  # of the machine in either case
-    device: str
-    host: str
-    executor: str
-    plugins: str  # JSON: distribution and version of every plugin in it
-    git_commit: str
-    environment_id: str
-    artefact: str  # address in the store
-    digest: str
-
-
-_ARROW = {"str": _S, "int": _I, "float": _F}
 ATTEMPTS = pa.schema(
-    [("schema_version", _I), *((column.name, _ARROW[str(column.type).split()[0]]) for column in fields(Attempt))]
+    [
+        ("schema_version", _I),
+        ("suite", _S),
+        ("unit_key", _S),
+        ("stage", _S),
+        ("name", _S),  # what a person calls the unit
+        ("attempt", _I),
+        ("status", _S),  # ok, cached, skipped, error, timeout, oom, lost
+        ("reason", _S),
+        ("error_type", _S),
+        ("log", _S),
+        ("started", _S),  # ISO 8601, UTC
+        ("seconds", _F),
+        ("images", _I),  # null: not known, as the memory
+        ("peak_memory_mb", _F),  # of the device: the GPU, or the machine where there is none
+        ("host_memory_mb", _F),  # of the machine in either case
+        ("device", _S),
+        ("host", _S),
+        ("executor", _S),
+        ("plugins", _S),  # JSON: distribution and version of every plugin in it
+        ("git_commit", _S),
+        ("environment_id", _S),
+        ("artefact", _S),  # address in the store
+        ("digest", _S),
+    ]
 )
 
 CASES = pa.schema(
@@ -148,6 +149,94 @@ CASES = pa.schema(
 TABLES: Mapping[str, pa.Schema] = {"scores": SCORES, "attempts": ATTEMPTS, "cases": CASES}
 
 
+_FILLED = {
+    "scores": ("schema_version", "row_id", "status"),
+    "attempts": ("schema_version", "unit_key", "stage", "name", "attempt", "status"),
+    "cases": ("schema_version", "row_id", "by", "case"),
+}
+"""Columns that hold no null, by table."""
+_PYTHON: Mapping[pa.DataType, tuple[str, tuple[type, ...]]] = {
+    _S: ("a text", (str,)),
+    _I: ("a whole number from 0", (int,)),
+    _F: ("a number", (float, int)),
+    _B: ("true or false", (bool,)),
+}
+_TYPES = {field.name: _PYTHON[field.type] for schema in TABLES.values() for field in schema}
+
+
+def _json_of(*kinds: type) -> Callable[[str], bool]:
+    @lru_cache(maxsize=256)
+    def fits(text: str) -> bool:
+        try:
+            content = parse(text or "{}")
+        except ValueError:
+            return False
+        return isinstance(content, dict) and all(isinstance(value, kinds) for value in content.values())
+
+    return fits
+
+
+def _from_0(value: float) -> bool:
+    return 0 <= value < math.inf
+
+
+_RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    **{name: (words, _from_0) for name, (words, kinds) in _TYPES.items() if kinds == (int,)},
+    "decimals": (f"a whole number from 0 to {MOST_DECIMALS}", lambda value: 0 <= value <= MOST_DECIMALS),
+    "seconds": ("a finite number from 0", _from_0),
+    "peak_memory_mb": ("a finite number from 0", _from_0),
+    "host_memory_mb": ("a finite number from 0", _from_0),
+    "segmenter_validation": ("JSON, region to number", _json_of(float, int)),
+    "plugins": ("JSON, distribution to version", _json_of(str)),
+}
+"""What the type of a column does not say of its values."""
+
+
+def check_cells(cells: Mapping[str, object], names: Container[str]) -> None:
+    """Refuse what cannot stand in a row of a table; null is what is not known.
+
+    Args:
+        cells: values by column.
+        names: the columns that there may be.
+
+    Raises:
+        MismatchError: a column is unknown, or a value is of another type or out of bounds.
+    """
+    for name, value in cells.items():
+        if name not in names:
+            raise MismatchError(what=f"there is no column '{name:.60}'")
+        if value is None:
+            continue
+        expected, kinds = _TYPES[name]
+        fits = type(value) in kinds
+        if fits and name in _RULES:
+            expected, rule = _RULES[name]
+            fits = rule(value)
+        if not fits:
+            raise MismatchError(expected, f"{name} is {value!r:.60}")
+
+
+def check_table(data: pa.Table, name: str) -> None:
+    """Refuse a table that is none of this version's, or holds what no journal could say.
+
+    Raises:
+        MismatchError: columns are missing or of another type, or a value is.
+    """
+    schema = TABLES[name]
+    if not data.schema.equals(schema):
+        lacking = [column for column in schema.names if column not in data.column_names]
+        raise MismatchError(what=f"the columns are not those of this version (lacking: {', '.join(lacking) or 'none'})")
+    for column in _FILLED[name]:
+        if data[column].null_count:
+            raise MismatchError(what=f"{column} is null in a row")
+    for column in data.columns:
+        if pa.types.is_string(column.type) and (pc.max(pc.utf8_length(column)).as_py() or 0) > LONGEST_TEXT:
+            raise MismatchError(what=f"a text has more than {LONGEST_TEXT} characters")
+    for column in filter(_RULES.__contains__, schema.names):
+        for value in data[column].unique().to_pylist():
+            check_cells({column: value}, schema.names)
+
+
 def conform(data: pa.Table, schema: pa.Schema) -> pa.Table:
     """A table of an older version as one of this: columns that it did not know are null."""
     for name in schema.names:
@@ -169,19 +258,9 @@ def readable(data: pa.Table) -> pa.Table:
 
 
 def table(rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> pa.Table:
-    """Rows as a table of that schema; missing columns are null, unknown ones an error.
-
-    Raises:
-        KeyError: a row has a column the schema lacks.
-    """
-    names = schema.names
-    allowed = set(names)
+    """Rows as a table of that schema; missing columns are null."""
     records = list(rows)
-    for row in records:
-        unknown = row.keys() - allowed
-        if unknown:
-            raise KeyError(f"no such column: {', '.join(sorted(unknown))}")
-    return pa.table({name: _column(records, schema.field(name)) for name in names}, schema=schema)
+    return pa.table({field.name: _column(records, field) for field in schema}, schema=schema)
 
 
 def _column(records: Sequence[Mapping[str, object]], field: pa.Field) -> pa.Array:

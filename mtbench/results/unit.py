@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.errors import RequestError, close_matches
+from mtbench.jsontext import LARGEST
 from mtbench.results.directory import Results, last_states
-from mtbench.results.environments import Provenance, provenance_of
+from mtbench.results.entries import Attempt, RunAsked, UnitAsked
+from mtbench.results.environments import Provenance, provenance_of, suite_file
 from mtbench.store.files import read_regular
 
 SHORTEST = 4
 """So many characters of a key may stand for it, if they name one unit only."""
+_ASKED = ("kind", "plugin", "params", "seed", "options", "precision", "threads")
+_TRIED = ("attempt", "status", "reason", "started", "seconds")
 
 
 @dataclass(frozen=True)
@@ -60,35 +64,32 @@ def unit_details(path: Path, name: str) -> UnitDetails:
         RequestError: no unit is called so, or several are.
     """
     results = Results.open(path)
-    records = list(results.records())
-    attempts, _, _ = last_states(records)
+    entries = list(results.entries())
+    attempts, _, _ = last_states(entries)
     key = _find(attempts, name, path)
-    descriptions = {r["unit_key"]: r for r in records if r.get("type") == "unit"}
-    own_attempts = [a for a in attempts if a["unit_key"] == key]
+    descriptions = {entry.unit_key: entry for entry in entries if isinstance(entry, UnitAsked)}
+    own_attempts = [a for a in attempts if a.unit_key == key]
     rows = [row for row in results.table("scores").to_pylist() if row["unit_key"] == key]
-    unit = descriptions.get(key, {})
-    ends = [r for r in records if r.get("type") == "attempt" and r["unit_key"] == key]
-    requests = {r["run"]: r for r in records if r.get("type") == "request"}
-    command, remarks = _command(path, key, requests.get(ends[-1].get("run")), rows)
+    unit = descriptions.get(key)
+    requests = {entry.run: entry for entry in entries if isinstance(entry, RunAsked)}
+    command, remarks = _command(path, key, requests.get(own_attempts[-1].run), rows)
     return UnitDetails(
         key=key,
-        name=own_attempts[-1]["name"],
-        stage=own_attempts[-1]["stage"],
-        request={
-            k: unit[k] for k in ("kind", "plugin", "params", "seed", "options", "precision", "threads") if k in unit
-        },
+        name=own_attempts[-1].name,
+        stage=own_attempts[-1].stage,
+        request={name: getattr(unit, name) for name in _ASKED} if unit else {},
         inputs=tuple(_inputs(key, descriptions, attempts)),
         provenance=provenance_of(path, own_attempts),
-        digest=next((a["digest"] for a in reversed(own_attempts) if a["digest"]), ""),
-        attempts=tuple({k: a[k] for k in ("attempt", "status", "reason", "started", "seconds")} for a in own_attempts),
+        digest=next((a.digest for a in reversed(own_attempts) if a.digest), ""),
+        attempts=tuple({name: getattr(a, name) for name in _TRIED} for a in own_attempts),
         rows=tuple(rows),
         command=command,
         remarks=remarks,
     )
 
 
-def _find(attempts: list[dict[str, Any]], text: str, path: Path) -> str:
-    names: dict[str, str] = {a["unit_key"]: a["name"] for a in attempts}
+def _find(attempts: list[Attempt], text: str, path: Path) -> str:
+    names = {a.unit_key: a.name for a in attempts}
     keys = [key for key, name in names.items() if name == text]
     if not keys and len(text) >= SHORTEST:
         keys = [key for key in names if key.startswith(text)]
@@ -108,34 +109,32 @@ def _find(attempts: list[dict[str, Any]], text: str, path: Path) -> str:
     )
 
 
-def _inputs(
-    key: str, descriptions: Mapping[str, Mapping[str, Any]], attempts: list[dict[str, Any]]
-) -> list[tuple[str, str, str]]:
-    digests = {a["unit_key"]: a["digest"] for a in attempts if a["digest"]}
+def _inputs(key: str, descriptions: Mapping[str, UnitAsked], attempts: list[Attempt]) -> list[tuple[str, str, str]]:
+    digests = {a.unit_key: a.digest for a in attempts if a.digest}
     inputs: dict[str, tuple[str, str, str]] = {}
     waiting = [key]
     while waiting:
-        for role, other in descriptions.get(waiting.pop(0), {}).get("inputs", {}).items():
+        unit = descriptions.get(waiting.pop(0))
+        for role, other in unit.inputs.items() if unit else ():
             if other not in inputs:
-                inputs[other] = (role, descriptions.get(other, {}).get("name", other[:12]), digests.get(other, ""))
+                name = descriptions[other].name if other in descriptions else other[:12]
+                inputs[other] = (role, name, digests.get(other, ""))
                 waiting.append(other)
     return list(inputs.values())
 
 
-def _command(
-    path: Path, key: str, request: Mapping[str, Any] | None, rows: list[dict[str, Any]]
-) -> tuple[str, tuple[str, ...]]:
+def _command(path: Path, key: str, request: RunAsked | None, rows: list[dict[str, Any]]) -> tuple[str, tuple[str, ...]]:
     if request is None:
         return "", ("The command is not known: the results were made by an older version.",)
-    options, remarks = list(request["options"]), []
-    copy = path / Path(request["copy"]).name if request["copy"] else None
-    suite = request["suite"]
+    options, remarks = list(request.options), []
+    copy = path / Path(request.copy).name if request.copy else None
+    suite = request.suite
     if copy is not None:
         source = Path(suite)
-        if not source.is_file():
+        if not os.path.isfile(source):
             suite = str(copy)
             remarks.append("The suite's file is gone; its copy is named. Relative paths in it may need mending.")
-        elif os.path.lexists(copy) and source.read_bytes() != read_regular(copy):
+        elif os.path.lexists(copy) and suite_file(_beginning(source)) != suite_file(read_regular(copy, LARGEST)):
             remarks.append(f"The suite has changed since; {copy} is what was run.")
     # A narrower run asks for the same unit by the same key, and for less besides.
     for option, values in _narrowing_options(rows).items():
@@ -147,6 +146,15 @@ def _command(
         remarks.append(_warning("--plugin" in risky, programs, "--trust-suite" in risky))
     words = ["mtbench", "run", suite, *options, "--rerun", key[:12], "--out", str(path)]
     return shlex.join(words), tuple(remarks)
+
+
+def _beginning(path: Path) -> bytes:
+    """A suite's text; of what cannot be read nothing, and of what is too large to be a suite as much as tells it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST)
+    except OSError:
+        return b""
 
 
 def _warning(plugins: bool, programs: list[str], trusts: bool) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mtbench.errors import MtbenchError, StoreError
 from mtbench.results.directory import Results
+from mtbench.results.entries import Attempt
 from mtbench.store.artefacts import DAMAGED, MANIFEST, Store
 from mtbench.store.files import TEMPORARY, read_regular, write_whole
 
@@ -127,11 +128,11 @@ def _uses(results: Results) -> dict[tuple[str, str], float]:
     """Stage and address of what each unit's last good attempt left, with the seconds it took."""
     last: dict[str, tuple[str, str]] = {}
     seconds: dict[str, float] = {}
-    for record in results.records():
-        if record.get("type") == "attempt" and record["status"] in ("ok", "cached"):
-            last[record["unit_key"]] = record["stage"], record["artefact"]
-            if record["status"] == "ok":
-                seconds[record["artefact"]] = record["seconds"]
+    for entry in results.entries():
+        if isinstance(entry, Attempt) and entry.good:
+            last[entry.unit_key] = entry.stage, entry.artefact
+            if entry.status == "ok":
+                seconds[entry.artefact] = entry.seconds
     return {place: seconds.get(place[1], 0.0) for place in last.values()}
 
 

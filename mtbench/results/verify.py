@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from mtbench.errors import DamagedError, StoreError
 from mtbench.results.directory import Results, last_states, view
-from mtbench.results.journal import read_journal
+from mtbench.results.entries import Begun, Entry, RowState
+from mtbench.results.environments import check_copy, copies, environment_file
+from mtbench.results.journal import REMEDY, read_journal
 from mtbench.results.merge import row_label
-from mtbench.results.schema import ATTEMPTS, SCHEMA_VERSION, SCORES, TABLES
+from mtbench.results.schema import SCHEMA_VERSION, TABLES, check_table
 from mtbench.results.tablefile import read_table
 from mtbench.store.files import irregular, irregular_below
+from mtbench.typed import MismatchError
 
 
 @dataclass(frozen=True)
@@ -53,82 +55,61 @@ def verify(path: Path) -> list[Finding]:
         ]
     lines = list(_lines(journals))
     findings = [finding for finding, _ in lines if finding is not None]
-    records = [record for _, record in lines if record is not None]
-    findings += _rows(records)
-    findings += _orphans(path, records)
-    findings += _tables(results, records)
+    entries = [entry for _, entry in lines if entry is not None]
+    findings += _rows(entries)
+    findings += _orphans(path, entries)
+    findings += _copies(path)
+    findings += _tables(results, entries)
     return findings
 
 
-def _lines(journals: Iterable[Path]) -> Iterator[tuple[Finding | None, dict[str, Any] | None]]:
+def _lines(journals: Iterable[Path]) -> Iterator[tuple[Finding | None, Entry | None]]:
     for file in journals:
         for line in read_journal(file):
             where = f"journal/{file.name}, line {line.number}"
             if line.torn:
                 yield Finding(False, where, "a torn last line, the mark of a run that was killed; it is left out"), None
             else:
-                yield Finding(True, where, line.fault) if line.fault else None, line.record or None
+                yield Finding(True, where, f"{line.fault}. {REMEDY}") if line.fault else None, line.entry
 
 
-def _rows(records: list[dict[str, Any]]) -> Iterator[Finding]:
-    columns = {"attempt": set(ATTEMPTS.names), "row": set(SCORES.names)}
-    for record in records:
-        kind = record["type"]
-        if record.get("schema_version", 0) > SCHEMA_VERSION:
-            text = f"a {kind} of schema version {record['schema_version']}; this version of mtbench knows up to "
+def _rows(entries: list[Entry]) -> Iterator[Finding]:
+    for state in entries:
+        if not isinstance(state, RowState):
+            continue
+        name = f"row '{row_label(state.columns)}'"
+        if state.schema_version > SCHEMA_VERSION:
+            text = f"a row of schema version {state.schema_version}; this version of mtbench knows up to "
             yield Finding(True, "journal", f"{text}{SCHEMA_VERSION}. Upgrade it")
-        elif kind == "attempt":
-            gaps = {"unit_key", "stage", "name", "attempt", "status"} - record.keys()
-            if gaps:
-                yield Finding(True, "journal", f"half a try: it lacks {', '.join(sorted(gaps))}")
-        elif kind == "row":
-            gaps = {"row", "status", "columns", "scores", "cases"} - record.keys()
-            if gaps:
-                yield Finding(True, "journal", f"half a row: it lacks {', '.join(sorted(gaps))}")
-                continue
-            unknown = {*record["columns"], *(name for score in record["scores"] for name in score)} - columns[kind]
-            if unknown:
-                yield Finding(True, "journal", f"a row has unknown columns: {', '.join(sorted(unknown))}")
-            yield from _half(record)
-
-
-def _half(record: Mapping[str, Any]) -> Iterator[Finding]:
-    name = f"row '{row_label(record['columns'])}'"
-    if record["status"] == "measured" and not record["scores"]:
-        yield Finding(True, "journal", f"{name} is measured and has no score")
-    for score in record["scores"] if record["status"] == "measured" else ():
-        if score.get("value") is None:
+        if state.status == "measured" and not state.scores:
+            yield Finding(True, "journal", f"{name} is measured and has no score")
+        if state.status == "measured" and None in state.values.values():
             yield Finding(True, "journal", f"{name} is measured and has no value")
-    for group in record["cases"]:
-        if len({len(group[side]) for side in ("case", "patient", "value")}) > 1:
-            yield Finding(True, "journal", f"{name} has cases without a patient or a value")
 
 
-def _stale(records: list[dict[str, Any]], scores: pa.Table) -> Iterator[Finding]:
-    _, states, _ = last_states(records)
+def _stale(entries: list[Entry], scores: pa.Table) -> Iterator[Finding]:
+    _, states, _ = last_states(entries)
     rows = scores.select(["row_id", "stale"]).to_pylist()
     for row, text in {row["row_id"]: row["stale"] for row in rows if row["stale"]}.items():
-        yield Finding(False, "journal", f"row '{row_label(states[row]['columns'])}' is stale: {text}")
+        name = row_label(states[row].columns) if row in states else row
+        yield Finding(False, "journal", f"row '{name}' is stale: {text}")
 
 
-def _orphans(path: Path, records: list[dict[str, Any]]) -> Iterator[Finding]:
-    try:
-        attempts, rows, _ = last_states(records)
-    except KeyError:  # Half a row, reported already.
-        return
-    keys = {a.get("unit_key") for a in attempts if a.get("status") in ("ok", "cached")}
-    for row in rows.values():
-        if row.get("status") == "measured" and row["columns"].get("unit_key") not in keys:
-            text = f"row '{row_label(row['columns'])}' has a value, and no try of its unit succeeded"
+def _orphans(path: Path, entries: list[Entry]) -> Iterator[Finding]:
+    attempts, rows, _ = last_states(entries)
+    keys = {attempt.unit_key for attempt in attempts if attempt.good}
+    for state in rows.values():
+        if state.status == "measured" and state.columns.get("unit_key") not in keys:
+            text = f"row '{row_label(state.columns)}' has a value, and no try of its unit succeeded"
             yield Finding(True, "journal", f"{text}: a journal file is missing")
-    for name in sorted({a.get("environment_id", "") for a in attempts} - {""}):
-        file = f"environment-{name}.json"
-        if not (path / file).is_file():
-            yield Finding(True, file, "tries name this environment, and the file is missing")
-    ends = {(r.get("run"), r["unit_key"], r["attempt"]) for r in records if r["type"] == "attempt" and "attempt" in r}
-    for record in records:
-        if record["type"] == "started" and (record.get("run"), record["unit_key"], record["attempt"]) not in ends:
-            text = f"unit '{record['name']}' was begun and has not ended: it is at work, or the next run calls it lost"
+    there = {file.name for file in path.iterdir()}
+    for name in sorted({attempt.environment_id for attempt in attempts} - {""}):
+        if environment_file(name) not in there:
+            yield Finding(True, environment_file(name), "tries name this environment, and the file is missing")
+    ends = {attempt.this for attempt in attempts}
+    for entry in entries:
+        if isinstance(entry, Begun) and entry.this not in ends:
+            text = f"unit '{entry.name}' was begun and has not ended: it is at work, or the next run calls it lost"
             yield Finding(False, "journal", text)
     for file in sorted(p.name for p in path.rglob(".tmp-*")):
         yield Finding(
@@ -136,31 +117,33 @@ def _orphans(path: Path, records: list[dict[str, Any]]) -> Iterator[Finding]:
         )
 
 
-def _tables(results: Results, records: list[dict[str, Any]]) -> Iterator[Finding]:
-    try:
-        views = view(records)
-    except StoreError as error:
-        yield Finding(True, "journal", error.what)
-        return
-    yield from _stale(records, views["scores"])
-    for name, schema in TABLES.items():
+def _copies(path: Path) -> Iterator[Finding]:
+    for name, content in copies(path).items():
+        try:
+            check_copy(name, content, path)
+        except DamagedError as error:
+            yield Finding(True, name, f"{error.what}. {error.remedy}")
+
+
+def _tables(results: Results, entries: list[Entry]) -> Iterator[Finding]:
+    views = view(entries)
+    yield from _stale(entries, views["scores"])
+    for name in TABLES:
         path = results.path / f"{name}.parquet"
         if not path.is_file():
-            if records:
+            if entries:
                 yield Finding(False, path.name, "the table is missing; it is made from the journal when it is read")
             continue
         try:
-            table, state = read_table(path)
-        except (DamagedError, OSError) as error:
+            table, state = read_table(path, results.size())
+            if state == results.state():
+                check_table(table, name)
+        except (DamagedError, MismatchError, OSError) as error:
             text = f"the table is damaged ({str(error).splitlines()[0]}). Delete it: it is made anew from the journal"
             yield Finding(True, path.name, text)
             continue
         if state != results.state():
             yield Finding(False, path.name, "older than the journal; it is made anew when it is read")
-        elif not table.schema.equals(schema):
-            lacking = [n for n in schema.names if n not in table.column_names]
-            text = f"the table's columns are not those of this version (lacking: {', '.join(lacking) or 'none'})"
-            yield Finding(True, path.name, f"{text}. Delete it: it is made anew from the journal")
         elif not _equal(table, views[name]):
             text = "the table says something else than the journal: one of the two was altered. Delete the table if"
             yield Finding(True, path.name, f"{text} no journal line is named here")

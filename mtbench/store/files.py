@@ -176,9 +176,15 @@ def open_regular(path: Path) -> IO[bytes]:
     return os.fdopen(handle, "rb")
 
 
-def read_regular(path: Path) -> bytes:
-    """What stands in a file; see :func:`open_regular`."""
+def read_regular(path: Path, most: int | None = None) -> bytes:
+    """What stands in a file, of ``most`` bytes; see :func:`open_regular`.
+
+    Raises:
+        StoreError: it holds more, or is no regular file.
+    """
     with open_regular(path) as file:
+        if most is not None and os.fstat(file.fileno()).st_size > most:
+            raise StoreError(f"the file has more than {most} bytes, so it is not read", where=str(path))
         return file.read()
 
 

@@ -155,4 +155,4 @@ def _top(folder: Path) -> tuple[int, str]:
 
 def over(run: str, beat: Path) -> bool:
     """Whether a run has ended, by its name and the file that it shows its life with."""
-    return is_gone(run.rpartition("-")[0]) or not beat.exists()
+    return is_gone(run.rpartition("-")[0]) or not os.path.exists(beat)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 from functools import cache
 from pathlib import Path
 
 _PROC = "/proc"
+_PID = re.compile("[1-9][0-9]{0,8}")
 
 
 def owner() -> str:
@@ -28,7 +30,7 @@ def is_gone(name: str) -> bool:
         return False
     if boot != here[1]:
         return True
-    if space != here[2] or not pid.isdigit():
+    if space != here[2] or not _PID.fullmatch(pid):
         return False
     seen = _start_time(int(pid))
     # "0": somebody has that number, and nobody knows whether it is the same process. Its heartbeat tells.
