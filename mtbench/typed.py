@@ -289,7 +289,7 @@ class Record:
                 raise MismatchError(mismatch.expected, what, mismatch.words) from None
         for field in fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
             if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
-                raise MismatchError(what=f"{cls.__name__} has no '{field.name}'")
+                raise MismatchError(what=f"{cls.__name__}: missing '{field.name}'")
         return cls(**values)
 
 

@@ -21,7 +21,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ ODD: tuple[Any, ...] = (
     *(float("inf"), float("nan"), "x" * 10**6, "\x00", "\x1b[2J", "{", "[" * 60000, "\ud800", "\udcff", "../../x"),
     *("é" * 300, "x" * 10**5),
 )  # fmt: skip
+FORMATS = ("md", "csv", "tex", "html", "json")
 TEXTS = ("row_id", "status", "unit_key", "name", "label", "translator_params", "plugins", "segmenter_validation")
 
 
@@ -208,9 +209,7 @@ CLASSES: dict[str, Callable[[Path, random.Random], None]] = {
 def commands(folder: Path, whole: Path, unit: str) -> dict[str, list[str]]:
     """What reads results, by name."""
     merged = folder.with_name(f"{folder.name}-merged")
-    exports = {
-        f"export {form}": ["export", str(folder), "--format", form] for form in ("md", "csv", "tex", "html", "json")
-    }
+    exports = {f"export {form}": ["export", str(folder), "--format", form] for form in FORMATS}
     shown = {f"show {option}".strip(): ["results", "show", str(folder), option] for option in ("--units", unit)}
     return {
         "show": ["results", "show", str(folder)],
@@ -224,13 +223,15 @@ def commands(folder: Path, whole: Path, unit: str) -> dict[str, list[str]]:
     }
 
 
-def complaints(folder: Path, whole: Path, unit: str, names: Callable[[str], bool] = lambda name: True) -> Iterator[str]:
-    """What is wrong with how the commands ended."""
+def complaints(folder: Path, whole: Path, unit: str, names: Collection[str]) -> Iterator[str]:
+    """What is wrong with how the commands of these names ended."""
     for name, words in commands(folder, whole, unit).items():
+        if name not in names:
+            continue
         begin = time.process_time()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             try:
-                mtbench([*words, "--debug"]) if names(name) else None
+                mtbench([*words, "--debug"])
             except SystemExit:
                 pass
             except BaseException:
@@ -252,7 +253,10 @@ def main(whole: Path, place: Path, first: int, count: int) -> None:
         folder = place / str(seed)
         shutil.copytree(whole, folder)
         CLASSES[kind](folder, chance)
-        problems = list(complaints(folder, whole, unit))
+        # One export is as good as another: all of them read the same table.
+        every = commands(folder, whole, unit)
+        left_out = {*(name for name in every if name.startswith("export"))} - {f"export {FORMATS[seed % len(FORMATS)]}"}
+        problems = list(complaints(folder, whole, unit, every.keys() - left_out))
         for problem in problems:
             print(json.dumps({"seed": seed, "class": kind, "file": str(folder), "problem": problem}), flush=True)
         if not problems:

@@ -208,7 +208,7 @@ def test_a_copy_is_held_against_its_name(mine: Path, whole: Path, tmp_path: Path
         path.write_text(path.read_text() + "\n")
     (finding,) = verify(mine)
     assert (finding.problem, finding.where) == (True, path.name)
-    with pytest.raises(DamagedError, match="hash of its content"):
+    with pytest.raises(DamagedError, match="a hash of its content"):
         merge([mine, whole], tmp_path / "both")
     assert not (tmp_path / "both").exists()
 

@@ -122,30 +122,29 @@ def suite_file(text: bytes) -> str:
     return f"suite-{hash_of(text.decode(errors='replace'))[:8]}.toml"
 
 
-def copies(folder: Path) -> dict[str, bytes]:
-    """The files beside a journal that describe environments and hold suites, by name.
+def copies(folder: Path) -> list[Path]:
+    """The files beside a journal that describe environments and hold suites."""
+    return [file for pattern in ("environment-*.json", "suite-*.toml") for file in sorted(folder.glob(pattern))]
+
+
+def read_copy(path: Path) -> bytes:
+    """What such a file says.
 
     Raises:
-        StoreError: one is a link, a pipe or a device, or too large.
+        DamagedError: it is not what the hash in its name promises.
+        StoreError: it is a link, a pipe or a device, or too large.
     """
-    files = [file for pattern in ("environment-*.json", "suite-*.toml") for file in sorted(folder.glob(pattern))]
-    return {file.name: read_regular(file, LARGEST) for file in files}
-
-
-def check_copy(name: str, content: bytes, folder: Path) -> None:
-    """Refuse a copy that does not say what the hash in its name promises.
-
-    Raises:
-        DamagedError: it does not.
-    """
-    try:
-        about = parse(content) if name.endswith(".json") else {}
-        expected = environment_file(environment_id(about)) if name.endswith(".json") else suite_file(content)
-    except (ValueError, AttributeError) as error:
-        expected = str(error)
-    if name != expected:
+    content = read_regular(path, LARGEST)
+    expected = suite_file(content)
+    if path.suffix == ".json":
+        try:
+            expected = environment_file(environment_id(parse(content)))
+        except (ValueError, AttributeError):
+            expected = ""
+    if path.name != expected:
         raise DamagedError(
-            "the file does not say what it said when it was written: its name is a hash of its content",
-            where=str(folder / name),
+            "the file is not what was written, for its name is a hash of its content",
+            where=str(path),
             remedy="Put a copy of it in its place, or delete it; no number depends on it",
         )
+    return content

@@ -13,7 +13,7 @@ from mtbench.errors import DataError, RequestError
 from mtbench.hashing import canonical, hash_of
 from mtbench.results.directory import MARKER, Results, last_states
 from mtbench.results.entries import Entry, Order, Resolved, RowState, plain
-from mtbench.results.environments import Provenance, check_copy, copies, provenance_of
+from mtbench.results.environments import Provenance, copies, provenance_of, read_copy
 from mtbench.results.identity import IDENTITY
 from mtbench.results.journal import journal_line
 from mtbench.store.files import write_whole
@@ -66,9 +66,7 @@ class _Source:
         self.entries = list(Results.open(path).entries())
         self.attempts, self.rows, self.order = last_states(self.entries)
         self.data = {a.unit_key: (a.name, a.digest) for a in self.attempts if a.stage == "prepare" and a.good}
-        self.copies = copies(path)
-        for name, content in self.copies.items():
-            check_copy(name, content, path)
+        self.copies = {file.name: read_copy(file) for file in copies(path)}
 
 
 def merge(folders: Sequence[Path], out: Path) -> Tally:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from mtbench.errors import DamagedError, StoreError
 from mtbench.results.directory import Results, last_states, view
 from mtbench.results.entries import Begun, Entry, RowState
-from mtbench.results.environments import check_copy, copies, environment_file
+from mtbench.results.environments import copies, environment_file, read_copy
 from mtbench.results.journal import REMEDY, read_journal
 from mtbench.results.merge import row_label
 from mtbench.results.schema import SCHEMA_VERSION, TABLES, check_table
@@ -118,11 +118,11 @@ def _orphans(path: Path, entries: list[Entry]) -> Iterator[Finding]:
 
 
 def _copies(path: Path) -> Iterator[Finding]:
-    for name, content in copies(path).items():
+    for file in copies(path):
         try:
-            check_copy(name, content, path)
-        except DamagedError as error:
-            yield Finding(True, name, f"{error.what}. {error.remedy}")
+            read_copy(file)
+        except StoreError as error:
+            yield Finding(True, file.name, f"{error.what}. {error.remedy or ''}".strip())
 
 
 def _tables(results: Results, entries: list[Entry]) -> Iterator[Finding]:
