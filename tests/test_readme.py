@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"
+PAGES = (README, *(README.parent / "docs" / name for name in ("start.md", "flows.md")))
 
 
 def blocks(language: str) -> list[str]:
@@ -24,6 +26,23 @@ def commands() -> list[str]:
     lines = [line.partition("  #")[0].strip() for block in blocks("sh") for line in block.splitlines()]
     called = [part.strip() for line in lines for part in line.split("&&")]
     return [command for command in called if command.startswith("mtbench ")]
+
+
+def outputs() -> list[tuple[str, str]]:
+    """A command and a line of what the README and the start pages show below it."""
+    pairs = []
+    for page in PAGES:
+        found = re.findall(r"```(sh|text)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for (language, code), (following, shown) in itertools.pairwise(found):
+            if (language, following) == ("sh", "text"):
+                command = code.strip().splitlines()[-1].partition("  #")[0].split("&&")[-1].strip()
+                pairs += [(command, line) for line in shown.splitlines() if line.strip() not in ("", "…")]
+    return pairs
+
+
+def shape(line: str) -> str:
+    """A line of a table without its numbers, marks and widths: the same on every kind of CPU."""
+    return " ".join(re.sub(r"\d+(\.\d+)?|[*_━─]", "", line).split())
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +82,8 @@ def test_every_command_of_the_readme_works(workplace: Path) -> None:
     gamma = next(text for command, text in shown.items() if "gamma.py" in command)
     assert "│ gamma " in gamma
     assert r"\begin{tabular}" in (workplace / "table.tex").read_text()
+    for command, line in outputs():
+        assert shape(line) in map(shape, shown[command].splitlines()), f"{command}\n{line}"
     again = subprocess.run(
         [sys.executable, "-m", "mtbench", "run", "mine.toml"],
         cwd=workplace,
