@@ -56,7 +56,7 @@ def sources() -> Iterator[tuple[str, str]]:
 
 
 def fences(language: str) -> list[tuple[str, str]]:
-    """Code blocks of a language with the page they are on, in written pages."""
+    """Code blocks of a language with the page they are on."""
     return [
         (path, textwrap.dedent(code))
         for path, text in sources()

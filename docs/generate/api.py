@@ -110,12 +110,12 @@ def _type(hint: object) -> str:
     text = hint if isinstance(hint, str) else getattr(hint, "__name__", str(hint))
     text = text.removeprefix("Annotated[").partition(", Rule")[0] if "Annotated" in text else text
     text = " ".join(text.replace("\n", " ").split()).strip().rstrip(",")
-    return f"`{text.replace('|', chr(92) + '|')}`"
+    return f"`{text}`"
 
 
 def _default(each: Any) -> str:
     if each.default is not MISSING:
-        return f"`{each.default!r}`".replace("|", "\\|")
+        return f"`{each.default!r}`"
     if each.default_factory is not MISSING:
         return "empty"
     return "required"

@@ -146,7 +146,7 @@ def _parameters(params: Mapping[str, Param], shorthand: str | None) -> str:
                 )
                 if text
             )
-        default = "" if param.default is None else f"`{cell(param.default)}`"
+        default = "" if param.default is None else f"`{param.default}`"
         rows.append(f"| `{name}` | {param.kind} | {default} | {allowed} | {cell(param.help)} |")
     table = "| parameter | type | default | allowed | |\n|---|---|---|---|---|\n" + "\n".join(rows)
     return table + (f"\n\nA value without a name sets `{shorthand}`." if shorthand else "")

@@ -9,6 +9,7 @@ import click
 from docstrings import cell
 
 from mtbench.cli import cli
+from mtbench.cli.verb import _SUBJECTS as SUBJECTS
 
 INTRODUCTION = (
     "Every verb with its options, generated from the program itself. Exit codes: 0 success, 1 some units failed or "
@@ -44,10 +45,13 @@ def _section(name: str, command: click.Command, context: click.Context) -> str:
     level = "#" * min(len(name.split()) + 1, 4)
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     parts = [f"{level} `{name}`", f"```text\n{usage}\n```", _help(command.help or "")]
-    rows = [_option(param, context) for param in command.get_params(context) if isinstance(param, click.Option)]
-    shown = [row for row in rows if row and "`--help`" not in row]
-    if shown:
-        parts.append("| option | | default |\n|---|---|---|\n" + "\n".join(shown))
+    subject_of = {word: subject for subject, words in SUBJECTS.items() for word in words}
+    options = [option for option in command.get_params(context) if isinstance(option, click.Option)]
+    shown = [option for option in options if not option.hidden and "--help" not in option.opts]
+    for subject in ("Options", *SUBJECTS):
+        rows = [_option(each, context) for each in shown if subject_of.get(each.name or "", "Options") == subject]
+        if rows:
+            parts.append(f"| {subject.lower()} | | default |\n|---|---|---|\n" + "\n".join(rows))
     if isinstance(command, click.Group):
         names = command.list_commands(context)
         links = [f"[`{word}`](#{_anchor(f'{name} {word}')})" for word in names]
@@ -60,19 +64,14 @@ def _anchor(title: str) -> str:
 
 
 def _help(text: str) -> str:
-    """Help text: a block that begins with ``\\b`` keeps its lines."""
-    done = []
-    for paragraph in inspect.cleandoc(text).split("\f")[0].split("\n\n"):
-        literal = paragraph.startswith("\b")
-        done.append(f"```text\n{inspect.cleandoc(paragraph.lstrip(chr(8)))}\n```" if literal else paragraph)
-    return "\n\n".join(done)
+    """Help text; the examples at its end as code."""
+    text, _, examples = inspect.cleandoc(text).partition("\n\nExamples:\n")
+    return text + (f"\n\n```sh\n{inspect.cleandoc(examples)}\n```" if examples else "")
 
 
 def _option(option: click.Option, context: click.Context) -> str:
-    if option.hidden:
-        return ""
     names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
     metavar = "" if option.is_flag else f" `{option.make_metavar(context)}`"
     default = option.get_default(context) if option.show_default else None
     plain = isinstance(default, (str, int, float)) and not isinstance(default, bool)
-    return f"| {names}{metavar.replace('|', chr(92) + '|')} | {cell(option.help or '')} | {default if plain else ''} |"
+    return f"| {names}{metavar} | {cell(option.help or '')} | {default if plain else ''} |"

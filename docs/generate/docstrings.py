@@ -18,7 +18,9 @@ def inline(text: str) -> str:
 
 def cell(text: object) -> str:
     """A text that may stand in a cell of a Markdown table."""
-    return inline(" ".join(str(text).split())).replace("|", "\\|")
+    parts = inline(" ".join(str(text).split())).split("`")
+    # Inside of code a bar does not end the cell.
+    return "`".join(part if number % 2 else part.replace("|", "\\|") for number, part in enumerate(parts))
 
 
 def split(docstring: str | None) -> tuple[str, dict[str, dict[str, str]]]:
