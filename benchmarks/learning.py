@@ -114,7 +114,7 @@ def table(results: str, store: Path) -> Iterable[str]:
             " | ".join(["| " + name, "" if key[1] is None else str(key[1]), f"{scores[key]:.3f}", *cells, place]) + " |"
         )
 
-    yield "| model | seed | Dice[slice] | gap closed | gain by patient | who gain | with other patients' masks |"
+    yield "| model | seed | Dice[slice] | gap closed | gain by patient | patients who gain | with other patients' masks |"
     yield "|---|---|---|---|---|---|---|"
     for label in sorted({label for _, _, label in scores}):
         base = max(BASES, key=lambda name: scores[name, None, label])
