@@ -114,7 +114,8 @@ def table(results: str, store: Path) -> Iterable[str]:
             " | ".join(["| " + name, "" if key[1] is None else str(key[1]), f"{scores[key]:.3f}", *cells, place]) + " |"
         )
 
-    yield "| model | seed | Dice[slice] | gap closed | gain by patient | patients who gain | with other patients' masks |"
+    columns = ("model", "seed", "Dice[slice]", "gap closed", "gain by patient", "patients who gain")
+    yield f"| {' | '.join(columns)} | with other patients' masks |"
     yield "|---|---|---|---|---|---|---|"
     for label in sorted({label for _, _, label in scores}):
         base = max(BASES, key=lambda name: scores[name, None, label])

@@ -24,16 +24,16 @@ SCORES = pa.schema(
     [
         ("schema_version", _I),
         ("row_id", _S),  # which row of the results directory; cases are found by it
-        ("suite", _S),
+        ("suite", _S),  # name of the suite
         ("protocol", _S),  # segment-translated, train-on-translated
         ("role", _S),  # translator, ceiling, floor, oracle, probe
         ("status", _S),  # measured, published, failed, skipped
-        ("dataset", _S),
-        ("dataset_revision", _S),
+        ("dataset", _S),  # as the suite calls it
+        ("dataset_revision", _S),  # revision of the plugin
         ("dataset_params", _S),  # JSON, without paths
         ("data_sha256", _S),  # of the prepared slices, masks and regions, and of the side that each slice is on
-        ("source_domain", _S),
-        ("target_domain", _S),
+        ("source_domain", _S),  # printed name of the source domain
+        ("target_domain", _S),  # printed name of the target domain
         ("task_note", _S),  # printed beside every table of the task
         ("split", _S),  # how patients were divided, "seed[seed=0,...]"
         ("fold", _I),  # null without folds
@@ -43,42 +43,42 @@ SCORES = pa.schema(
         ("training_sha256", _S),  # of the training slices that its fit, or the floor, is made of, and of masks it reads
         ("translator_note", _S),  # what a reader must know: terms of its weights, losses left out
         ("translator_weights_sha256", _S),  # of the weight files it was given
-        ("conditional", _B),
+        ("conditional", _B),  # whether the translator reads the reference mask
         ("seed", _I),  # null for a translator that neither trains nor draws
-        ("segmenter", _S),
-        ("segmenter_params", _S),
-        ("segmenter_version", _S),
+        ("segmenter", _S),  # empty for a metric that needs none
+        ("segmenter_params", _S),  # JSON of the parameters that differ from the defaults
+        ("segmenter_version", _S),  # JSON, as translator_version
         ("segmenter_training_sha256", _S),  # of the slices and masks that it learnt from, translations aside
-        ("segmenter_seed", _I),
+        ("segmenter_seed", _I),  # seed of the segmenter's fit
         ("segmenter_validation", _S),  # JSON, region to Dice on its validation slices
         ("metric", _S),  # "fid"
         ("variant", _S),  # "inception-random"; empty for the published definition
         ("title", _S),  # "FID"
         ("family", _S),  # segmentation, perceptual, paired
-        ("metric_params", _S),
+        ("metric_params", _S),  # JSON of the parameters that differ from the defaults
         ("masks_sha256", _S),  # of the test masks, of a metric that reads them
         ("metric_version", _S),  # of its feature networks too
         ("sampling_params", _S),  # JSON: draws and sampling_seed, of a metric that draws
-        ("extractor", _S),
-        ("weights_sha256", _S),
-        ("precision", _S),
-        ("threads", _I),
+        ("extractor", _S),  # feature network, of a metric that reads features
+        ("weights_sha256", _S),  # of the weight file of the feature network
+        ("precision", _S),  # fp32, tf32 or bf16
+        ("threads", _I),  # CPU threads of the unit
         ("label", _S),  # region of the task, for Dice; empty for whole images
         ("value", _F),  # null where status is failed or skipped
-        ("stderr", _F),
-        ("ci_low", _F),
-        ("ci_high", _F),
+        ("stderr", _F),  # standard error, where the metric states one
+        ("ci_low", _F),  # 95 % confidence interval, by patient
+        ("ci_high", _F),  # 95 % confidence interval, by patient
         ("without_interval", _S),  # why there is no interval
         ("bound_low", _F),  # limits for the expected mean that hold whatever the distribution of the cases
-        ("bound_high", _F),
+        ("bound_high", _F),  # as bound_low
         ("n", _I),  # images a side that entered the number
         ("draws", _I),  # how often N = min was drawn in fact: once where both sides have N images
-        ("n_translated", _I),
-        ("n_target", _I),
-        ("n_patients_translated", _I),
-        ("n_patients_target", _I),
-        ("higher_is_better", _B),
-        ("measure_unit", _S),
+        ("n_translated", _I),  # translated test images
+        ("n_target", _I),  # target test images
+        ("n_patients_translated", _I),  # patients of the translated test images
+        ("n_patients_target", _I),  # patients of the target test images
+        ("higher_is_better", _B),  # direction of the metric
+        ("measure_unit", _S),  # unit of measurement ("mm", "HU")
         ("decimals", _I),  # null: three significant digits
         ("mark", _S),  # "*" in the header
         ("note", _S),  # a sentence the reader must know; the reason of a failed or skipped row
@@ -86,9 +86,9 @@ SCORES = pa.schema(
         ("left_out", _S),  # cases that could not be used when the data set was prepared, with the reasons
         ("clamped", _F),  # share of the translations' pixels that left [0, 1]
         ("caveat", _S),  # not empty: stands apart, is never ranked
-        ("unit_key", _S),
-        ("input_digest", _S),
-        ("fit_digest", _S),
+        ("unit_key", _S),  # key of the score unit
+        ("input_digest", _S),  # hash of the content of the score unit's inputs
+        ("fit_digest", _S),  # digests of the fits behind the score, separated by commas
         ("source", _S),  # citation of a published number
     ]
 )
@@ -97,28 +97,28 @@ SCORES = pa.schema(
 ATTEMPTS = pa.schema(
     [
         ("schema_version", _I),
-        ("suite", _S),
-        ("unit_key", _S),
-        ("stage", _S),
+        ("suite", _S),  # name of the suite
+        ("unit_key", _S),  # key of the unit
+        ("stage", _S),  # kind of unit
         ("name", _S),  # what a person calls the unit
-        ("attempt", _I),
+        ("attempt", _I),  # number of the attempt, from 1
         ("status", _S),  # ok, cached, skipped, error, timeout, oom, lost
-        ("reason", _S),
-        ("error_type", _S),
-        ("log", _S),
+        ("reason", _S),  # why it failed or was skipped
+        ("error_type", _S),  # class of the error
+        ("log", _S),  # what the unit's process printed
         ("started", _S),  # ISO 8601, UTC
-        ("seconds", _F),
-        ("images", _I),  # null: not known, as the memory
+        ("seconds", _F),  # wall-clock time
+        ("images", _I),  # images that were processed
         ("peak_memory_mb", _F),  # of the device: the GPU, or the machine where there is none
         ("host_memory_mb", _F),  # of the machine in either case
-        ("device", _S),
-        ("host", _S),
-        ("executor", _S),
+        ("device", _S),  # cpu, cuda:0, ...
+        ("host", _S),  # name of the machine
+        ("executor", _S),  # name of the executor plugin
         ("plugins", _S),  # JSON: distribution and version of every plugin in it
-        ("git_commit", _S),
-        ("environment_id", _S),
+        ("git_commit", _S),  # of mtbench's checkout, where it is one
+        ("environment_id", _S),  # environment-ID.json in the results directory
         ("artefact", _S),  # address in the store
-        ("digest", _S),
+        ("digest", _S),  # sha256 of the artefact's content
     ]
 )
 
@@ -126,22 +126,22 @@ CASES = pa.schema(
     [
         ("schema_version", _I),
         ("row_id", _S),
-        ("unit_key", _S),
-        ("suite", _S),
+        ("unit_key", _S),  # key of the score unit
+        ("suite", _S),  # name of the suite
         ("protocol", _S),
         ("role", _S),
-        ("dataset", _S),
+        ("dataset", _S),  # as the suite calls it
         ("fold", _I),
         ("translator", _S),
         ("translator_params", _S),
         ("seed", _I),
-        ("segmenter", _S),
+        ("segmenter", _S),  # empty for a metric that needs none
         ("metric", _S),
         ("variant", _S),
         ("label", _S),
         ("by", _S),  # slice or patient
-        ("case", _S),
-        ("patient", _S),
+        ("case", _S),  # slice id or patient id
+        ("patient", _S),  # patient of the case
         ("value", _F),  # null where the case has none
     ]
 )
