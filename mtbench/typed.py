@@ -287,9 +287,9 @@ class Record:
             except MismatchError as mismatch:
                 what = mismatch.what or f"{cls.__name__}.{name} is {value!r:.60}"
                 raise MismatchError(mismatch.expected, what, mismatch.words) from None
-        for field in fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
-            if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
-                raise MismatchError(what=f"{cls.__name__}: missing '{field.name}'")
+        for name, default in _defaults(cls):  # type: ignore[arg-type]  # as above
+            if default is MISSING and name not in values:
+                raise MismatchError(what=f"{cls.__name__}: missing '{name}'")
         return cls(**values)
 
 

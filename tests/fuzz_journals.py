@@ -219,6 +219,7 @@ def commands(folder: Path, whole: Path, unit: str) -> dict[str, list[str]]:
         **exports,
         "compare": ["compare", str(folder), str(whole)],
         "correlate": ["correlate", str(folder)],
+        "report": ["report", str(folder), "-o", str(folder / "report.html")],
         "merge": ["results", "merge", str(folder), str(whole), "-o", str(merged)],
     }
 

@@ -151,7 +151,7 @@ def recorded(out: Path) -> dict[str, tuple[str, str | None, str | None]]:
     """Of each stage its device, and its GPU and driver, if it has one."""
     found = {}
     for attempt in mtbench.load(out, "attempts").to_pylist():
-        gpu = environment(out, attempt["environment_id"])["gpu"]
+        gpu = environment(out, attempt["environment_id"]).gpu
         found[attempt["stage"]] = (attempt["device"], gpu.get("name"), gpu.get("driver"))
         exact = attempt["stage"] in ("prepare", "split")
         assert (attempt["host_memory_mb"] is None) == exact

@@ -21,6 +21,7 @@ from toys import SUITE
 import mtbench
 from mtbench.errors import DiskFullError, RequestError, StoreError
 from mtbench.results.directory import Results
+from mtbench.results.entries import Order
 from mtbench.store.files import telling
 
 pytestmark = pytest.mark.usefixtures("log")
@@ -742,7 +743,7 @@ def test_a_journal_on_a_full_disk(run: Any, monkeypatch: pytest.MonkeyPatch) -> 
         with monkeypatch.context() as patch:
             patch.setattr(Path, "open", opened)
             with results.writing():
-                results.append({"type": "row"})
+                results.append(Order(rows=[]))
 
     with pytest.raises(StoreError, match="the disk is full"):
         write()

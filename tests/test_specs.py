@@ -42,7 +42,7 @@ def dataset(**fields: Any) -> mtbench.DatasetSpec:
         (lambda: metric(needs="candidate"), ["one text", "('candidate',)"]),
         (lambda: metric(family="perceptul"), ["family is 'perceptul'", "Did you mean 'perceptual'?", "one of"]),
         (lambda: metric(interval="case"), ["Did you mean 'cases'?"]),
-        (lambda: metric(decimals="2"), ["decimals is '2'", "int | None"]),
+        (lambda: metric(decimals="2"), ["decimals is '2'", "None, or a whole number"]),
         (lambda: metric(decimals=True), ["decimals is True"]),
         (lambda: metric(higher_is_better="no"), ["higher_is_better is 'no'", "type bool"]),
         (lambda: metric(variant="x"), ["variant is 'x'", "Callable"]),

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Self
 
 from mtbench.compute.devices import check_device
 from mtbench.errors import RequestError, close_matches
-from mtbench.integers import whole
 from mtbench.paths import expand
 from mtbench.plan import Plan
 from mtbench.plan.request import PlanRequest

@@ -10,6 +10,7 @@ from mtbench.analysis.model import ResultsTable
 from mtbench.analysis.ranking import Rule
 from mtbench.analysis.table import Spread, build_table
 from mtbench.errors import RequestError, close_matches
+from mtbench.paths import storable
 from mtbench.report.choosing import PLACES
 from mtbench.report.evidence import Evidence
 from mtbench.report.examples import find_examples
@@ -63,7 +64,7 @@ def write_report(
     name = os.fspath(results)
     published = name.removeprefix("published:")
     path = output or (Path(name) / "report.html" if published == name else Path(f"{published}.html"))
-    write_whole(path, lambda file: file.write(page.encode("utf-8")))
+    write_whole(path, lambda file: file.write(storable(page).encode()))
     return path
 
 
