@@ -19,6 +19,7 @@ from toys import toy_suite
 
 from mtbench.errors import LeaseLostError
 from mtbench.results.directory import Results
+from mtbench.results.entries import RowState
 from mtbench.store.leases import Leases, confirm
 from mtbench.store.owner import is_gone, owner
 
@@ -82,7 +83,7 @@ def test_ctrl_c_finishes_what_is_at_work_and_sigterm_does_not(start: Any, tmp_pa
     process.send_signal(signal.SIGTERM)
     err = ended(process)
     assert process.returncode == 143
-    assert "What was finished is kept: the same command goes on from here." in err
+    assert "Finished units are kept; rerun the same command to resume." in err
     assert "Traceback" not in err
     (stopped,) = [a for a in rows(out, "attempts") if a["status"] == "lost"]
     assert (stopped["stage"], "stopped by the user" in stopped["reason"]) == ("fit", True)
@@ -172,14 +173,17 @@ def test_a_process_that_is_gone_is_known_to_be() -> None:
 
 def test_rows_of_runs_at_the_same_time_are_taken_by_when_they_were_written(tmp_path: Path) -> None:
     early, late = Results.create(tmp_path / "out", "toy"), Results.open(tmp_path / "out")
-    columns = {"metric": "m", "status": "failed"}
-    row = {"type": "row", "row": "r", "scores": [{"label": ""}], "cases": []}
+
+    def row(status: str) -> RowState:
+        columns = {"metric": "m", "status": status}
+        return RowState(row="r", status=status, columns=columns, scores=[{"label": ""}], cases=())
+
     with early.writing(), late.writing():
-        late.append({**row, "columns": columns})
-        early.append({**row, "columns": {**columns, "status": "measured"}})
+        late.append(row("failed"))
+        early.append(row("measured"))
     assert [r["status"] for r in rows(tmp_path / "out")] == ["measured"]
     # A clock that was set back puts nothing new behind what was there.
     with late.writing():
         late.latest = 4e9
-        late.append({**row, "columns": {**columns, "status": "skipped"}})
+        late.append(row("skipped"))
     assert [r["status"] for r in rows(tmp_path / "out")] == ["skipped"]

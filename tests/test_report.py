@@ -25,6 +25,7 @@ from mtbench.report.choosing import choose
 from mtbench.report.html import script_json
 from mtbench.report.pixels import edges, image_uri, outlines_uri
 from mtbench.results.directory import Results
+from mtbench.results.entries import RowState
 
 TOYS = Path(__file__).with_name("toys.py")
 
@@ -134,9 +135,8 @@ def rows_into(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
         for number, row in enumerate(rows):
             columns = {"suite": "trial", "status": "measured", "conditional": False, **shared, **row}
             values = {name: columns.pop(name) for name in ("value", "label", "note") if name in columns}
-            results.append(
-                {"type": "row", "row": str(number), "mark": "", "columns": columns, "scores": [values], "cases": []}
-            )
+            status = str(columns["status"])
+            results.append(RowState(row=str(number), status=status, columns=columns, scores=[values], cases=()))
     return folder
 
 
