@@ -12,7 +12,8 @@ import mtbench
 from mtbench import run
 from mtbench.conformance.fake_cuda import fake_cuda
 
-SMALL = "ngf = 4, ndf = 4, steps = 2"
+# Steps so small that the last digits of gradients, of which Adam makes whole steps, do not grow.
+SMALL = "ngf = 4, ndf = 4, steps = 2, lr = 1e-6"
 SUITE = f"""
 [suite]
 name = "device"
@@ -85,8 +86,8 @@ def test_every_unit_of_the_suite(tmp_path: Path) -> None:
     assert len(cpu) > 40
     for key, value in cpu.items():
         if key[0] in TRAINED:
-            # Instance norm and borders are other sums on a GPU, and Adam's first steps make much of a last digit.
-            assert gpu[key] == pytest.approx(value, rel=2e-2, abs=2e-2), key
+            # Not bit by bit: instance norm and borders are other sums on a GPU, and grey levels are rounded.
+            assert gpu[key] == pytest.approx(value, rel=1e-2, abs=1e-3), key
         else:
             # Whatever is not trained is the CPU's bit by bit, segmented by networks that are.
             assert gpu[key] == pytest.approx(value, rel=1e-6), key

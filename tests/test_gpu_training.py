@@ -34,7 +34,7 @@ from mtbench_plugins.translators._shared import layers
 from mtbench_plugins.translators.unsb.layers import BlurDown, BlurUp
 
 DEVICE = "cuda:0"
-STEPS = 20
+STEPS = 10
 CEILING = 0.5
 """Waits a training step: the losses are read every ten steps, and a strip of samples is taken now and then."""
 
@@ -67,7 +67,7 @@ def test_translators_wait_for_nothing_and_lose_no_layout(name: str, channels: in
 @pytest.mark.parametrize("make", [small, lambda **k: small(per="region", **k), small_lab])
 def test_segmenters_wait_for_nothing_and_lose_no_layout(make: Any) -> None:
     seen = []
-    for epochs in (1, 1 + STEPS // 4):
+    for epochs in (1, 1 + STEPS // 2):
         with fake_cuda() as here:
             # Without validation: at each better one the weights are copied.
             made = make(epochs=epochs, batch_size=2)
