@@ -164,7 +164,7 @@ def _tables(folder: Path, chance: random.Random) -> None:
             table = table.set_column(at, name, pa.array(odd * rows))
         case 2:
             odd = chance.choice([value for value in ODD if value is None or isinstance(value, str | int | float)])
-            with contextlib.suppress(ValueError, TypeError, pa.ArrowException):
+            with contextlib.suppress(ValueError, TypeError, OverflowError, pa.ArrowException):
                 table = table.set_column(at, name, pa.array([odd] * rows, table.schema.field(name).type))
         case 3:
             table = pa.concat_tables([table] * chance.choice((3, 1000, 100_000 // max(rows, 1)))).slice(
