@@ -109,7 +109,9 @@ def run(
     for plugin in registry.plugins:
         # Somebody who names a file wants it.
         if plugin.path is not None and plugin.problem:
-            raise RequestError(plugin.problem, where=f"plugin file {plugin.path}", remedy=plugin.remedy.capitalize())
+            raise RequestError(
+                plugin.problem, where=f"plugin file {plugin.path}", remedy=plugin.remedy[:1].upper() + plugin.remedy[1:]
+            )
     plan = request.plan(registry, say)
     executor = request.make_executor(registry)
     again = request.units_again(plan)

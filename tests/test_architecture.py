@@ -33,6 +33,7 @@ OWN_WORDS = {
     "is": "the verb",
     "json": "the format of files and of --json",
     "learning": "the learning rate",
+    "md": "the ending of a read-me file",
 }
 
 
@@ -139,7 +140,7 @@ FLOORS = (
     ("analysis", "stages", "training"),
     ("plan", "report", "scoring"),
     ("engine", "translation"),
-    ("api", "preparation"),
+    ("api", "preparation", "scaffold"),
     ("conformance",),
     ("cli",),
     ("__main__",),

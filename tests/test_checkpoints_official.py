@@ -181,10 +181,19 @@ def test_what_is_no_weight_file_is_named(tmp_path: Path, content: bytes, words: 
     assert "weights_only" not in str(caught.value)
 
 
-def test_a_state_dict_inside_a_checkpoint_of_a_training_is_named(tmp_path: Path) -> None:
-    torch.save({"epoch": 3, "state_dict": {"model.1.weight": torch.zeros(2)}}, tmp_path / "a.pth")
-    with pytest.raises(WeightsError, match=r"inside 'state_dict'.*Save that part alone"):
-        read(tmp_path / "a.pth")
+def test_a_state_dict_inside_a_checkpoint_of_a_training_is_opened(tmp_path: Path) -> None:
+    state = generator("cyclegan").state_dict()
+    plain = translate("cyclegan", saved(state, tmp_path / "plain.pth"))
+    inside = {"epoch": 3, "net_G": state, "net_D": PatchGAN(1, 4).state_dict()}
+    assert torch.equal(plain, translate("cyclegan", saved(inside, tmp_path / "training.pth")))
+    both = saved({"netG_A": state, "netG_B": state, "more": state}, tmp_path / "both.pth")
+    with pytest.raises(WeightsError, match=r"3 sets of weights: netG_A .*, netG_B .*part='netG_A'"):
+        read(tmp_path / both)
+
+
+def test_an_unknown_network_is_pointed_to_a_plugin_of_ones_own(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="mtbench new translator NAME --wrap checkpoint"):
+        translate("cyclegan", saved(nn.Linear(2, 2).state_dict(), tmp_path / "mine.pth"))
 
 
 def test_pickled_code_is_refused_and_not_run(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def test_a_plugin_file_that_is_not_there_or_broken_is_a_wrong_request(tmp_path: 
     assert ran.code == 2
     assert "broken.py" in ran.err
     assert "no_such_package" in ran.err
-    assert "Correct" in ran.err
+    assert "Put no_such_package.py, or the folder no_such_package, beside" in ran.err
 
 
 def test_no_plugins_leaves_the_built_in_ones(tmp_path: Path, make_distribution: Any) -> None:

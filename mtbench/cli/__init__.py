@@ -33,6 +33,8 @@ COMMANDS = {
     "store": "disk usage and clean-up; verify artefacts; adopt a trained model",
     "weights": "list, download and add weight files of feature networks",
     "worker": "run one unit (used by executors)",
+    "new": "write a plugin to be edited: a distribution, or one file",
+    "check": "check that a plugin meets the requirements of its kind",
     "plugins": "list plugins, or show one and its parameters",
 }
 

@@ -40,8 +40,8 @@ _PLUGINS = (
         "--plugin",
         "plugin_files",
         multiple=True,
-        metavar="FILE",
-        help="Load a plugin from a Python file; repeatable.",
+        metavar="FILE|DIR",
+        help="Load a plugin from a Python file or a project's folder; repeatable.",
     ),
     click.option("--no-plugins", is_flag=True, help="Load built-in plugins only."),
 )

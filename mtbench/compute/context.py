@@ -52,6 +52,8 @@ class Context:
         find_weights: how :meth:`weights` finds a catalogued file.
         partial: for ``prepare``: a folder that outlives a failed attempt at the same unit and is removed after a good
             one; ``None`` elsewhere.
+        steps_at_most: where a fit is only tried out: after so many steps ``mtbench.training`` stops, whatever its
+            budget; ``None`` otherwise.
         log: a list of lines kept in the unit's record ("stopped after 12 epochs").
         remarks: of a translator; see :meth:`remark`.
         left_out: cases that cannot be used, each with the reason; see :meth:`leave_out`.
@@ -74,6 +76,7 @@ class Context:
     events: Path | None = None
     find_weights: Callable[[str], Path] = _no_weights
     partial: Path | None = None
+    steps_at_most: int | None = None
     log: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)

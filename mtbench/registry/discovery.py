@@ -18,7 +18,14 @@ from mtbench.errors import MtbenchError, PluginError, RequestError, close_matche
 from mtbench.paths import expand
 from mtbench.registry import hookspecs
 from mtbench.registry.basespec import Spec
-from mtbench.registry.plugin import Plugin, PluginReference, content_hash, import_plugin_file
+from mtbench.registry.plugin import (
+    Plugin,
+    PluginReference,
+    content_hash,
+    explain_import,
+    import_plugin_file,
+    project_files,
+)
 from mtbench.registry.probing import Imports, trial
 from mtbench.registry.registry import Registry
 from mtbench.registry.specs import KINDS, SuiteSpec
@@ -37,7 +44,8 @@ def discover(
     """Find every plugin and collect what it yields.
 
     Args:
-        files: plugin files to load beside the installed ones (``--plugin FILE.py``).
+        files: plugin files to load beside the installed ones and those that the user's ``mtbench.toml`` names
+            (``--plugin FILE.py``); a folder stands for the plugin files of the project in it.
         third_party: whether to look at distributions other than mtbench's own (``--no-plugins`` says no).
         config: the user's ``mtbench.toml`` (``--config FILE``), where it is not in its usual place.
         careful: try what is not our own in another process first, and set aside what hangs or crashes there.
@@ -49,17 +57,24 @@ def discover(
     candidates: list[tuple[Plugin, Callable[[], object]]] = [
         (plugin, entry.load) for entry, plugin in _entry_points() if third_party or plugin.built_in
     ]
-    for file in files:
-        path = expand(file).resolve()
-        if not path.is_file():
-            raise RequestError(f"there is no plugin file {file}", expected="the path of a Python file")
-        candidates.append((Plugin.of_file(path), partial(import_plugin_file, path)))
+    remembered = registry.config.plugin_files if third_party else ()
+    paths = dict.fromkeys(path for file in (*files, *remembered) for path in _plugin_files(file))
+    candidates += [(Plugin.of_file(path), partial(import_plugin_file, path)) for path in paths]
     foreign = [plugin for plugin, _ in candidates if careful and not plugin.built_in]
     trials = [Imports(plugin.path, () if plugin.path else (plugin.module,)) for plugin in foreign]
     troubles = {id(foreign[position]): problem for position, problem in trial(trials).items()} if careful else {}
     for plugin, importer in candidates:
         _load(registry, plugin, importer, troubles.get(id(plugin), ""))
     return registry
+
+
+def _plugin_files(file: Path | str) -> list[Path]:
+    path = expand(file).resolve()
+    if path.is_dir():
+        return project_files(path)
+    if not path.is_file():
+        raise RequestError(f"there is no plugin file {file}", expected="the path of a Python file, or of its folder")
+    return [path]
 
 
 def load_one(reference: PluginReference) -> Registry:
@@ -115,12 +130,13 @@ def _load(registry: Registry, plugin: Plugin, importer: Callable[[], object], tr
     registry.plugins.append(plugin)
     reinstall = f"reinstall or uninstall {plugin.distribution}" if not plugin.path else f"correct {plugin.path}"
     if trouble:
-        plugin.set_aside(f"its import failed: {trouble}", reinstall)
+        plugin.set_aside(*(explain_import(trouble, plugin) or (f"its import failed: {trouble}", reinstall)))
         return
     try:
         module = importer()
     except (Exception, SystemExit) as error:
-        plugin.set_aside(f"its import failed: {type(error).__name__}: {error}", reinstall)
+        trouble = f"{type(error).__name__}: {error}"
+        plugin.set_aside(*(explain_import(trouble, plugin) or (f"its import failed: {trouble}", reinstall)))
         return
     try:
         registry.manager.register(module, name=f"{plugin.origin}:{plugin.name}")

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Literal, get_args
 
 from mtbench.errors import ParamError, close_matches
@@ -32,8 +33,9 @@ class Param:
 
     Args:
         default: its value when nobody says otherwise; ``None`` means "not given".
-        kind: its type; taken from ``default`` where that is not ``None``. A ``path`` is resolved against
-            the suite's folder and the content of what it names becomes part of the unit's identity.
+        kind: its type, by its word or as a Python type (``Path`` for "path"); taken from ``default`` where that is not
+            ``None``. A ``path`` is resolved against the suite's folder and the content of what it names becomes part
+            of the unit's identity.
         choices: the only values allowed.
         minimum, maximum: inclusive bounds of a number.
         help: one line for ``mtbench plugins NAME``.
@@ -50,7 +52,7 @@ class Param:
     """
 
     default: Any = None
-    kind: Kind | None = None
+    kind: Kind | type | None = None
     choices: tuple[object, ...] | None = None
     minimum: float | None = None
     maximum: float | None = None
@@ -65,6 +67,16 @@ class Param:
         return self.kind != "path" and not self.runs_program
 
     def __post_init__(self) -> None:
+        if isinstance(self.default, PurePath):
+            object.__setattr__(self, "default", str(self.default))
+            object.__setattr__(self, "kind", self.kind or "path")
+        if isinstance(self.kind, type):
+            kind = "path" if issubclass(self.kind, PurePath) else _KIND_OF.get(self.kind)
+            if kind is None:
+                raise TypeError(f"a Param has kind={self.kind.__name__}; kinds are {', '.join(get_args(Kind))}")
+            object.__setattr__(self, "kind", kind)
+        if self.kind is not None and self.kind not in get_args(Kind):
+            raise TypeError(f"a Param has kind={self.kind!r}; kinds are {', '.join(get_args(Kind))}")
         if self.kind is None:
             if type(self.default) not in _KIND_OF:
                 raise TypeError(
@@ -182,7 +194,7 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _as_kind(value: Any, kind: Kind | None) -> Any:
+def _as_kind(value: Any, kind: Kind | type | None) -> Any:
     """``value`` as a kind has it; ``TypeError``, ``ValueError`` or ``OverflowError`` where it is none."""
     match kind:
         case "int" if not isinstance(value, bool) and not (isinstance(value, float) and not value.is_integer()):

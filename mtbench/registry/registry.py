@@ -15,7 +15,7 @@ from mtbench.registry import hookspecs
 from mtbench.registry.basespec import ObjectT_co, Spec
 from mtbench.registry.contracts import methods
 from mtbench.registry.params import complete, parse_call
-from mtbench.registry.plugin import Plugin
+from mtbench.registry.plugin import Plugin, explain_import
 from mtbench.registry.specs import ExecutorSpec, ExporterSpec, SuiteSpec
 from mtbench.registry.userconfig import UserConfig
 
@@ -89,10 +89,13 @@ class Registration(Generic[SpecT_co]):
             for part in attribute.split("."):
                 factory = getattr(factory, part)
         except Exception as error:
+            trouble = f"{type(error).__name__}: {error}"
+            why = explain_import(trouble, self.plugin)
+            text, remedy = why or (trouble, "install what it needs, or correct the factory in its spec")
             raise PluginError(
-                f"its class {self.spec.factory} cannot be imported: {type(error).__name__}: {error}",
+                f"its class {self.spec.factory} cannot be imported: {text}",
                 where=self.blame,
-                remedy="Install what it needs, or correct the factory in its spec",
+                remedy=remedy[0].upper() + remedy[1:],
             ) from error
         with self.blaming(f"{attribute} cannot be made"):
             try:

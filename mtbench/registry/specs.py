@@ -197,6 +197,7 @@ class Features:
         check_fields(self, f"Features of the extractor {self.extractor!r}")
 
 
+Damage = Literal["noise", "blur", "shift", "contrast", "masks"]
 Need = Role | Features
 _NEEDS = Annotated[
     tuple[Need, ...], Rule('needs = ("candidate",), or what it reads', bool, "it reads nothing", of_type=False)
@@ -230,6 +231,9 @@ class MetricSpec(Spec[contracts.Metric]):
         bounds: the smallest and largest value that a case can have, -inf or inf where there is none: intervals stay
             within, and finite bounds give a limit that needs no assumption about the distribution.
         decimals: digits after the point in tables; ``None`` for three significant ones.
+        symmetric: whether candidates and references may be exchanged; ``mtbench check`` tries it.
+        answers_to: the kinds of damage to images ("noise", "blur", "shift", "contrast") or to found masks ("masks")
+            that make it worse, the more the worse; ``mtbench check`` tries each.
     """
 
     kind: ClassVar[str] = "metric"
@@ -245,6 +249,8 @@ class MetricSpec(Spec[contracts.Metric]):
     interval: Literal["cases", "jackknife", "subsample", "none"] = field(default="none", kw_only=True)
     bounds: tuple[float, float] | None = field(default=None, kw_only=True)
     decimals: Annotated[int | None, _DECIMALS] = field(default=None, kw_only=True)
+    symmetric: bool = field(default=False, kw_only=True)
+    answers_to: tuple[Damage, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

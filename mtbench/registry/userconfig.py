@@ -61,6 +61,23 @@ class UserConfig:
     def _location(self) -> str | os.PathLike[str] | None:
         return self.file or os.environ.get(VARIABLE)
 
+    @property
+    def plugin_files(self) -> tuple[str, ...]:
+        """Plugin files and folders to load with every command: ``[plugins] files``; relative ones start at the file.
+
+        Raises:
+            RequestError: it is no list of texts.
+        """
+        table = self._tables.get("plugins", {})
+        files = table.get("files", []) if isinstance(table, dict) else None
+        if not isinstance(files, list) or not all(isinstance(file, str) for file in files) or set(table) - {"files"}:
+            raise RequestError(
+                "'plugins' cannot be read",
+                where=self._lines.at(("plugins",)),
+                expected='files = ["~/mynet"] in [plugins]',
+            )
+        return tuple(str(self.path.parent / expand(file)) for file in files)
+
     def names(self, kind: str) -> tuple[str, ...]:
         """The names of the tables ``[kind.NAME]``."""
         tables = self._tables.get(kind, {})

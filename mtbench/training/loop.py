@@ -136,7 +136,7 @@ class _Loop:
                     self._train_mode(True)
                     self._one_step(next(upcoming), fallback)
                     fallback = None
-                    self.ended = self._budget_share() >= 1.0
+                    self.ended = self._budget_share() >= 1.0 or self.step == self.context.steps_at_most
                     if self.ended or self.step % self.steps_per_epoch == 0:
                         self._look(validate_every, patience, samples_every)
                     if not self.ended and self.shelf.due():

@@ -32,4 +32,6 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         interval="cases",
         bounds=(0.0, 1.0),
         decimals=3,
+        symmetric=True,
+        answers_to=("masks",),
     )

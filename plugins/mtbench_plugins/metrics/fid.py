@@ -36,4 +36,6 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         balanced=True,
         interval="jackknife",
         decimals=1,
+        symmetric=True,
+        answers_to=("noise", "blur"),
     )

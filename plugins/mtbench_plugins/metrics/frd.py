@@ -42,4 +42,5 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         balanced=True,
         interval="jackknife",
         decimals=2,
+        answers_to=("noise", "blur"),
     )

@@ -55,4 +55,6 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         variant=_variant,
         balanced=True,
         interval="jackknife",
+        symmetric=True,
+        answers_to=("noise", "blur"),
     )

@@ -66,6 +66,7 @@ def _spec(name: str, title: str, description: str, factory: str, **more: Any) ->
         family="paired",
         variant=_variant,
         interval="cases",
+        answers_to=("noise", "blur", "shift", "contrast"),
         **more,
     )
 

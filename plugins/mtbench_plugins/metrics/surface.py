@@ -58,6 +58,8 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         interval="cases",
         bounds=(0.0, math.inf),
         decimals=1,
+        symmetric=True,
+        answers_to=("masks",),
     )
     yield mtbench.MetricSpec(
         "nsd",
@@ -86,4 +88,6 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         interval="cases",
         bounds=(0.0, 1.0),
         decimals=3,
+        symmetric=True,
+        answers_to=("masks",),
     )

@@ -49,4 +49,5 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         balanced=True,
         interval="jackknife",
         decimals=1,
+        answers_to=("noise", "blur"),
     )

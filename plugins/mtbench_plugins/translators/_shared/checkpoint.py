@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mtbench import WeightsError
+from mtbench.compute.statedicts import NEW_PLUGIN, read_state, state_of
 from mtbench.formats import impostor
 
 State = dict[str, Tensor]
@@ -76,7 +77,12 @@ def load(path: Path, layout: CheckpointLayout, params: Mapping[str, Any]) -> nn.
     state = read(path)
     kind = recognise(state)
     if kind != layout.kind:
-        raise WeightsError(f"this file holds {kind or 'no network known here'}", where=where, expected=layout.kind)
+        raise WeightsError(
+            f"this file holds {kind or 'no network known here'}",
+            where=where,
+            expected=layout.kind,
+            remedy=None if kind else NEW_PLUGIN,
+        )
     try:
         state = layout.adapt(state)
         sizes = layout.infer(state)
@@ -113,9 +119,10 @@ def read(path: Path) -> State:
     pretends = impostor(path)
     if pretends is not None:
         raise WeightsError(pretends[0], where=where, expected="a file written by torch.save", remedy=pretends[1])
-    _check_start(path)
+    if path.suffix != ".safetensors":
+        _check_start(path)
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = read_state(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _pickle_error(where, error) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
@@ -125,18 +132,7 @@ def read(path: Path) -> State:
             expected="a file written by torch.save",
             remedy="It is cut short or damaged: fetch or copy it again",
         ) from None
-    if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
-        wrapped = _wrapped(loaded)
-        raise WeightsError(
-            f"the weights are inside '{wrapped}', with other things beside them"
-            if wrapped
-            else "this file holds no state dict",
-            where=where,
-            expected="a state dict: tensors by name, and nothing else",
-            remedy=f"Save that part alone: torch.save(torch.load(FILE, weights_only=True)['{wrapped}'], NEW)"
-            if wrapped
-            else None,
-        )
+    loaded = state_of(loaded, where)
     state = {re.sub(r"^(module\.|_orig_mod\.)+", "", str(key)): value for key, value in loaded.items()}
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     broken = [key for key, value in state.items() if not bool(torch.isfinite(value).all())]
@@ -152,26 +148,13 @@ def _check_start(path: Path) -> None:
     if start and not start.startswith(_SAVED_BY_TORCH):
         kinds = ((b"\x1f\x8b", "a gzip file"), (b"BZh", "a bzip2 file"), (b"7z", "a 7-zip file"))
         kind = next((name for magic, name in kinds if start.startswith(magic)), "")
-        kind = "a safetensors file" if start[8:] == b"{" else kind
+        kind = "a safetensors file, whose name should end in .safetensors" if start[8:] == b"{" else kind
         raise WeightsError(
             f"this is {kind}" if kind else "this file cannot be read: it is no weight file of torch",
             where=str(path),
             expected="a file written by torch.save",
             remedy="Unpack or convert it first",
         )
-
-
-def _wrapped(loaded: object) -> str | None:
-    """Under which name a training's checkpoint holds a state dict."""
-    parts = loaded.items() if isinstance(loaded, Mapping) else ()
-    return next(
-        (
-            str(name)
-            for name, part in parts
-            if isinstance(part, Mapping) and part and all(isinstance(v, Tensor) for v in part.values())
-        ),
-        None,
-    )
 
 
 def recognise(state: State) -> str | None:

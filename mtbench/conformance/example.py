@@ -1,0 +1,67 @@
+"""Plugins that run in no time: what an executor is given to do when it is examined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mtbench
+
+
+@mtbench.hookimpl
+def mtbench_datasets() -> Iterator[mtbench.DatasetSpec]:
+    """The data set ``conformance-slices``."""
+    yield mtbench.DatasetSpec("conformance-slices", ":Slices", access="generated", description="grey images")
+
+
+@mtbench.hookimpl
+def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
+    """A translator that works, and one that does not."""
+    yield mtbench.TranslatorSpec("conformance-half", ":Half", description="half as bright")
+    yield mtbench.TranslatorSpec("conformance-broken", ":Broken", description="fails with each batch")
+
+
+@mtbench.hookimpl
+def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
+    """The metric ``conformance-mean``."""
+    yield mtbench.MetricSpec("conformance-mean", ":Mean", needs=("candidate",), description="the mean grey value")
+
+
+class Slices:
+    """Ten patients a domain with one slice each; the source is 100 of 255 everywhere, the target 200."""
+
+    def prepare(self, root: Path | None, context: mtbench.Context) -> Iterator[mtbench.Sample]:
+        """The slices."""
+        for patient in range(10):
+            for domain, grey in (("source", 100), ("target", 200)):
+                record = mtbench.Slice(f"{domain}{patient}", f"{domain}{patient}", f"{domain}{patient}")
+                image = np.full((16, 16), grey, np.uint8)
+                yield mtbench.Sample(domain, image, record)  # type: ignore[arg-type]  # one of the domains
+
+
+class Half:
+    """Half as bright."""
+
+    def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> Any:
+        """Half of each pixel."""
+        return batch.source / 2
+
+
+class Broken:
+    """Fails."""
+
+    def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> Any:
+        """Raises."""
+        raise ValueError("this translator is made to fail")
+
+
+class Mean:
+    """The mean grey value of the candidates, of 255."""
+
+    def compute(self, inputs: mtbench.MetricInputs, context: mtbench.Context) -> mtbench.Score:
+        """The mean."""
+        assert inputs.candidate is not None
+        return mtbench.Score(255 * float(inputs.candidate.floats().mean()))

@@ -1,0 +1,200 @@
+"""A new plugin: its names, its files, and whether they may be written."""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+from string import Template
+
+from mtbench.errors import RequestError, close_matches
+from mtbench.registry.registry import Registry
+from mtbench.scaffold.merging import merged
+
+KINDS = ("translator", "dataset", "segmenter", "extractor", "metric", "exporter", "executor", "observer")
+WRAPS = ("checkpoint", "command", "folder")
+_TEMPLATES = Path(__file__).with_name("templates")
+_NAME = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)*")
+_ABOUT = {
+    "translator": "turns source slices into target slices",
+    "dataset": "a task of two domains",
+    "segmenter": "finds the labels of a task",
+    "extractor": "features of images",
+    "metric": "the distance of two sets of images",
+    "exporter": "a table format",
+    "executor": "runs units",
+    "observer": "watches a run",
+}
+
+
+def _template(name: str) -> Template:
+    # Of another ending, so that nothing takes them for modules or settings of mtbench's own.
+    return Template((_TEMPLATES / f"{name}.txt").read_text(encoding="utf-8"))
+
+
+def _exists(name: str) -> bool:
+    return (_TEMPLATES / f"{name}.txt").exists()
+
+
+@dataclass(frozen=True)
+class Project:
+    """What is to be written.
+
+    Attributes:
+        kind, name: of the plugin.
+        wrap: of a translator: what of somebody's is wrapped; empty for none.
+        minimal: one file in place of a distribution.
+    """
+
+    kind: str
+    name: str
+    wrap: str = ""
+    minimal: bool = False
+
+    @property
+    def package(self) -> str:
+        """The name of the Python package."""
+        return re.sub(r"[^a-z0-9]+", "_", self.name) + ("" if self.is_program else "_mtbench")
+
+    @property
+    def is_program(self) -> bool:
+        """Whether a built-in plugin does the work, so that there is no package."""
+        return self.wrap in ("command", "folder")
+
+    def words(self, folder: Path) -> dict[str, str]:
+        """What stands for the names in templates."""
+        stem = re.sub(r"[^a-z0-9]+", " ", self.name)
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "package": self.package,
+            "distribution": f"mtbench-{re.sub(r'[._]', '-', self.name)}",
+            "cls": "".join(map(str.capitalize, stem.split())),
+            "title": stem.capitalize(),
+            "about": _ABOUT[self.kind],
+            "call": self.name,
+            "variable": self.package.upper() + "_FILE",
+            "file": f"{self.name}.py",
+            "folder": folder.resolve().as_posix(),
+            "python": Path(sys.executable).as_posix(),
+        }
+
+    def files(self, folder: Path) -> dict[str, str]:
+        """The text of each file, by its path below ``folder``."""
+        words = self.words(folder)
+
+        def of(name: str) -> str:
+            return _template(name).substitute(words)
+
+        if self.minimal:
+            return {f"{self.name}.py": self._one_file(words)}
+        ignored = {".gitignore": of("project/gitignore")}
+        if self.wrap == "command":
+            texts = {name: of(f"wrap-command/{name}") for name in ("infer.py", "mtbench.toml", "README.md")}
+            return {**texts, **self._test(of, "wrap-command"), **ignored}
+        if self.wrap == "folder":
+            texts = {name: of(f"wrap-folder/{name}") for name in ("suite.toml", "README.md")}
+            return {**texts, **self._test(of, "wrap-folder"), "translated/.gitkeep": ""}
+        room = f"wrap-{self.wrap}" if self.wrap else self.kind
+        package = {"__init__.py": f'"""The {self.kind} ``{self.name}`` for mtbench."""\n', "py.typed": ""}
+        for file, template in (("plugin.py", "hook.py"), ("model.py", "body.py"), ("network.py", "network.py")):
+            if _exists(f"{room}/{template}"):
+                package[file] = of(f"{room}/{template}")
+        return {
+            "pyproject.toml": of("project/pyproject.toml"),
+            "README.md": of("project/README.md"),
+            ".github/workflows/tests.yml": of("project/ci.yml"),
+            **ignored,
+            **self._test(of, room if _exists(f"{room}/test.py") else "project"),
+            **{f"{self.package}/{name}": text for name, text in package.items()},
+        }
+
+    def _test(self, of: Callable[[str], str], room: str) -> dict[str, str]:
+        return {"tests/test_conformance.py": of(f"{room}/test.py")}
+
+    def _one_file(self, words: Mapping[str, str]) -> str:
+        parts = ["minimal.py"] if _exists(f"{self.kind}/minimal.py") else ["hook.py", "body.py"]
+        texts = [_template(f"{self.kind}/{part}") for part in parts if _exists(f"{self.kind}/{part}")]
+        filled = [text.substitute({**words, "package": "", "call": words["file"]}) for text in texts]
+        return merged([text.replace('".model:', '":') for text in filled])
+
+
+def new(project: Project, registry: Registry, folder: Path | None = None) -> list[Path]:
+    """Write a new plugin.
+
+    Args:
+        project: what.
+        registry: the plugins that there are.
+        folder: where; by default a new folder of the plugin's name in the current one, or for one file that folder.
+
+    Returns:
+        the files that were written.
+
+    Raises:
+        RequestError: the name is taken or no name, something is there already, or nothing may be written there.
+    """
+    _check_names(project, registry)
+    folder = folder or (Path() if project.minimal else Path(project.name))
+    files = {folder / name: text for name, text in project.files(folder).items()}
+    taken = [path for path in files if os.path.lexists(path)]
+    if taken or (not project.minimal and folder.exists() and any(folder.iterdir())):
+        raise RequestError(
+            f"{taken[0] if taken else folder} is there already",
+            where="mtbench new",
+            remedy="Choose another name, or another place by --folder",
+        )
+    try:
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
+            if path.name == "mtbench.toml":
+                path.chmod(0o600)  # It names programs, so that nobody else may write it.
+    except OSError as error:
+        where = error.filename or folder
+        raise RequestError(
+            f"nothing can be written there: {error.strerror}", where=str(where), remedy="Choose another --folder"
+        ) from error
+    return list(files)
+
+
+def _check_names(project: Project, registry: Registry) -> None:
+    if not _NAME.fullmatch(project.name) or keyword.iskeyword(project.name):
+        raise RequestError(
+            f"'{project.name}' is not a usable name",
+            where="mtbench new",
+            expected="lower case letters and digits, with '-', '_' or '.' between them, such as my-model",
+        )
+    if project.name in registry.names(project.kind) and not project.is_program:
+        origin = registry.get(project.kind, project.name).plugin.origin
+        raise RequestError(
+            f"there is a {project.kind} '{project.name}' already, of {origin}",
+            where="mtbench new",
+            expected="a name of its own: of two the second would be set aside",
+            matches=[
+                match for match in close_matches(project.name, registry.names(project.kind)) if match != project.name
+            ],
+        )
+    if project.minimal or project.is_program:
+        return
+    distribution = project.words(Path())["distribution"]
+    try:
+        version = metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        version = ""
+    if version:
+        raise RequestError(
+            f"a distribution '{distribution}' ({version}) is installed already",
+            where="mtbench new",
+            remedy="Choose another name: the new one would stand in its place",
+        )
+    if util.find_spec(project.package) is not None:
+        raise RequestError(
+            f"there is a Python package '{project.package}' already",
+            where="mtbench new",
+            remedy="Choose another name: one of the two would hide the other",
+        )
