@@ -31,8 +31,17 @@ GREY16 = (np.add.outer(np.arange(12), np.arange(16)) * 2111 % 65521).astype(np.u
 WHITE = GREY8 > 120
 
 
-def png(path: Path, array: np.ndarray, kind: int, filters: str = "01234") -> None:
+ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+"""First row and column, and their steps, of the passes: https://www.w3.org/TR/png-3/#8InterlaceMethods."""
+
+
+def png(path: Path, array: np.ndarray, kind: int, filters: str = "01234", *, interlaced: bool = False) -> None:
     """A PNG of 16 bits, its rows filtered in turn as ``filters`` says; kind 2 RGB, 4 grey and alpha, 6 RGBA."""
+    parts = [array[y::down, x::across] for y, x, down, across in ADAM7] if interlaced else [array]
+    write_png(path, array.shape, 16, kind, b"".join(png_rows(part, filters) for part in parts if part.size), interlaced)
+
+
+def png_rows(array: np.ndarray, filters: str) -> bytes:
     height, width, channels = array.shape
     size, rows, above = 2 * channels, [], bytes(2 * channels * width)
     for y, row in enumerate(array.astype(">u2").reshape(height, -1)):
@@ -46,12 +55,15 @@ def png(path: Path, array: np.ndarray, kind: int, filters: str = "01234") -> Non
             coded.append((value - (0, left, up, (left + up) // 2, nearest)[kind_of_row]) % 256)
         rows.append(bytes(coded))
         above = plain
+    return b"".join(rows)
 
+
+def write_png(path: Path, shape: tuple[int, ...], depth: int, kind: int, rows: bytes, interlaced: bool = False) -> None:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
-    data = chunk(b"IDAT", zlib.compress(b"".join(rows)))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", shape[1], shape[0], depth, kind, 0, 0, interlaced))
+    data = chunk(b"IDAT", zlib.compress(rows))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + data + chunk(b"IEND", b""))
 
 
@@ -97,10 +109,91 @@ class TestBitDepths:
         assert found.dtype == np.uint16
         np.testing.assert_array_equal(found, GREY16)
 
+    @pytest.mark.parametrize("size", [(12, 16), (1, 1), (2, 3), (9, 5)])
+    def test_sixteen_bits_of_colour_interlaced(self, tmp_path: Path, size: tuple[int, int]) -> None:
+        grey = GREY16[: size[0], : size[1]]
+        png(tmp_path / "a.png", np.repeat(grey[..., None], 3, 2), 2, interlaced=True)
+        with Image.open(tmp_path / "a.png") as image:
+            np.testing.assert_array_equal(np.asarray(image)[..., 0], grey >> 8)
+        np.testing.assert_array_equal(read(tmp_path / "a.png").array, grey)
+
+    @pytest.mark.parametrize("bits", [2, 4])
+    def test_labels_of_few_bits_stay_as_they_are(self, tmp_path: Path, bits: int) -> None:
+        labels = GREY8 % 2**bits
+        packed = [np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:]).tobytes() for row in labels]
+        write_png(tmp_path / "a.png", labels.shape, bits, 0, b"".join(b"\0" + row for row in packed))
+        np.testing.assert_array_equal(read_mask(tmp_path / "a.png").array, labels)
+        with Image.open(tmp_path / "a.png") as image:
+            np.testing.assert_array_equal(read(tmp_path / "a.png").array, np.asarray(image))
+
     def test_sixteen_bits_of_colour_that_differ_are_refused(self, tmp_path: Path) -> None:
         png(tmp_path / "a.png", np.stack([GREY16, GREY16, GREY16 ^ 1], 2), 2)
         with pytest.raises(DataError, match=r"a\.png.*colour"):
             read(tmp_path / "a.png")
+
+
+class TestNrrd:
+    def test_equal_channels_are_one_and_are_written_as_one(self, tmp_path: Path) -> None:
+        volume = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
+        header = {
+            "space": "right-anterior-superior",
+            "space directions": [[np.nan] * 3, [2, 0, 0], [0, 3, 0], [0, 0, 4]],
+            "kinds": ["RGB-color", "domain", "domain", "domain"],
+        }
+        path = tmp_path / "a.nrrd"
+        nrrd.write(str(path), np.stack([volume] * 3), header)
+        found = read(path)
+        np.testing.assert_array_equal(found.array, volume)
+        write_like(replace(found, array=found.array + 1), tmp_path / "out.nrrd")
+        written, fields = nrrd.read(str(tmp_path / "out.nrrd"))
+        np.testing.assert_array_equal(written, volume + 1)
+        np.testing.assert_array_equal(fields["space directions"], np.diag([2.0, 3.0, 4.0]))
+        assert fields["kinds"] == ["domain"] * 3
+
+    @pytest.mark.parametrize(
+        ("kind", "reason"), [("RGB-color", "in colour"), ("vector", "3 values at each place"), ("list", "3 values at")]
+    )
+    def test_several_values_at_a_place_are_no_slices(self, tmp_path: Path, kind: str, reason: str) -> None:
+        nrrd.write(
+            str(tmp_path / "a.nrrd"), np.stack([GREY8, GREY8 // 2, GREY8]), {"kinds": [kind, "domain", "domain"]}
+        )
+        with pytest.raises(DataError, match=reason):
+            read(tmp_path / "a.nrrd")
+
+    def test_an_image_of_two_dimensions_and_axes_of_length_one(self, tmp_path: Path) -> None:
+        header = {"space dimension": 2, "space directions": np.eye(2), "space origin": [0, 0]}
+        nrrd.write(str(tmp_path / "a.nrrd"), GREY8, {**header, "kinds": ["domain", "domain"]})
+        np.testing.assert_array_equal(read(tmp_path / "a.nrrd").array, GREY8.T)
+        stack = np.stack([GREY8, GREY8[::-1]], axis=-1)
+        for array, kinds in ((stack[None], ["list", *["domain"] * 3]), (stack[..., None], [*["domain"] * 3, "time"])):
+            nrrd.write(str(tmp_path / "a.nrrd"), array, {"kinds": kinds})
+            np.testing.assert_array_equal(read(tmp_path / "a.nrrd").array, stack.T)
+
+
+@pytest.mark.parametrize("kind", ["miniswhite", "separated"])
+def test_other_kinds_of_tiff_are_named_with_what_to_do(tmp_path: Path, kind: str) -> None:
+    array = np.repeat(GREY8[..., None], 4, 2) if kind == "separated" else GREY8
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric=kind)
+    with pytest.raises(DataError, match=rf"kind {kind.upper()}.*Convert it to greyscale"):
+        read(tmp_path / "a.tif")
+
+
+def test_spoilt_fields_of_headers_are_named(tmp_path: Path) -> None:
+    header = "NDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementSpacing = 1 1\nElementDataFile = LOCAL\n"
+    (tmp_path / "a.mha").write_bytes(header.encode() + bytes(8))
+    with pytest.raises(DataError, match=r"ElementSpacing is '1 1'. Expected 3 numbers"):
+        read(tmp_path / "a.mha")
+    colour = np.zeros((2, 2, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colour, np.eye(4)), tmp_path / "a.nii")
+    with pytest.raises(DataError, match="it is in colour: its values are of R, G, B"):
+        read(tmp_path / "a.nii")
+    # Only the unit of time is none.
+    image = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.diag([1000, 1000, 1000, 1]))
+    image.header["xyzt_units"] = 3 + (7 << 3)
+    nibabel.save(image, tmp_path / "a.nii")
+    affine = read(tmp_path / "a.nii").file_affine
+    assert affine is not None
+    np.testing.assert_allclose(affine, np.eye(4))
 
 
 class TestTiff:

@@ -6,6 +6,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +274,66 @@ def test_what_cannot_be_merged_is_answered(ran: Path) -> None:
         merge([ran, ran], Path("both"))
     with pytest.raises(RequestError, match="holds results already"):
         merge([ran, copied(ran, "b")], ran)
+    Path("notes").mkdir()
+    Path("notes/mine.txt").write_text("mine")
+    with pytest.raises(RequestError, match="notes is not empty"):
+        merge([ran, copied(ran, "c")], Path("notes"))
+    with pytest.raises(RequestError, match="is a file"):
+        merge([ran, copied(ran, "d")], Path("notes/mine.txt"))
+    assert [path.name for path in Path("notes").iterdir()] == ["mine.txt"]
+
+
+def test_results_are_merged_into_an_empty_folder_or_a_link_to_one(ran: Path) -> None:
+    Path("empty").mkdir()
+    Path("link").symlink_to("empty")
+    merge([ran, copied(ran, "b")], Path("link"))
+    assert verify(Path("empty")) == []
+    assert sorted(path.name for path in Path("empty").iterdir()) == sorted(path.name for path in ran.iterdir()), (
+        "and nothing temporary is left"
+    )
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mtbench.results.merge import merge
+
+def hook(event, arguments):
+    global left
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    if writes or event in ("os.mkdir", "os.rename"):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+for point in range(1000):
+    if (child := os.fork()) == 0:
+        left = point
+        sys.addaudithook(hook)
+        merge([Path(r) for r in sys.argv[1:]], Path(f"both{point}"))
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+print(point)
+"""
+
+
+def test_a_merge_that_is_killed_at_any_write_leaves_nothing_that_looks_whole(ran: Path, run_cli: Any) -> None:
+    other = copied(ran, "b")
+    ended = subprocess.run([sys.executable, "-c", KILLED, ran, other], capture_output=True, text=True, check=True)
+    points = int(ended.stdout)
+    assert points >= 8
+    for point in range(points):
+        if Path(f"both{point}").exists():
+            assert point >= points - 1, "after the renaming only"
+            continue
+        shown = run_cli("results", "verify", f"both{point}")
+        assert shown.code == 2
+        assert "there is no results directory" in shown.err
+    assert verify(Path(f"both{points}")) == []
+    merge([ran, other], Path("both0"))
+    assert verify(Path("both0")) == []
+    assert not list(Path.cwd().glob(".tmp-*")), "the next merge removes what killed ones left"
 
 
 # -- verify

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 
 import mtbench
 from mtbench.errors import DataError
+from mtbench.formats.reading import is_series
 from mtbench.formats.walking import entries_below, images_below, once, others_below
 from mtbench_plugins.datasets.folder.config import Config
 from mtbench_plugins.datasets.folder.listing import items
@@ -120,6 +123,26 @@ def test_files_of_other_kinds_are_counted_and_named(tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: the folder cannot be read"):
         list(entries_below(tmp_path / "nowhere"))
+
+
+def test_a_folder_below_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = images(tmp_path / "in" / "closed", "a")
+    real_scandir, real_listdir = os.scandir, os.listdir
+
+    def guarded(real: Any) -> Any:
+        def look(path: Any = ".") -> Any:
+            if Path(path) == closed:
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path)
+
+        return look
+
+    # Root may read everything.
+    monkeypatch.setattr(os, "scandir", guarded(real_scandir))
+    monkeypatch.setattr(os, "listdir", guarded(real_listdir))
+    for ask in (images_below, is_series, others_below):
+        with pytest.raises(DataError, match="closed: the folder cannot be read: Permission denied"):
+            ask(closed if ask is is_series else tmp_path / "in")
 
 
 def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,13 @@ from rich.text import Text
 from mtbench.cli.options import plugin_options, suite_options
 from mtbench.cli.verb import Verb
 from mtbench.engine.adopt import adopt
-from mtbench.engine.amounts import duration, size
+from mtbench.engine.amounts import counted, duration, size
 from mtbench.engine.request import check_stage
 from mtbench.errors import RequestError
 from mtbench.plan.request import PlanRequest
 from mtbench.results.usage import forget, look, remove, size_of
 from mtbench.screen import Screen, echo, echo_json
-from mtbench.store.artefacts import Store
+from mtbench.store.artefacts import DAMAGED, Store
 from mtbench.store.folders import store_folder
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def show(store: str | None, everything: bool, as_json: bool) -> None:
         console.print("The store is empty.")
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for header in ("stage", "artefacts", "size", "made in", "unused"):
+    for header in ("stage", "artefacts", "size", "made in", "can go"):
         table.add_column(header, justify="left" if header == "stage" else "right")
     unused = usage.unused()
     for stage in dict.fromkeys(k.stage for k in usage.artefacts):
@@ -82,36 +83,59 @@ def show(store: str | None, everything: bool, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_run: bool, yes: bool) -> int:
-    """Delete artefacts that no results directory uses, and remains of killed runs.
+    """Delete artefacts that no results directory uses, remains of killed runs, and damaged artefacts.
 
-    Artefacts younger than an hour are kept, so that active runs lose nothing.
+    Artefacts younger than an hour and the work of active runs are kept. Data from `mtbench data prepare` and fits from
+    `mtbench store adopt` are unused until a run uses them: keep them with --keep prepare and --keep fit.
     """
     for stage in keep:
         check_stage(stage)
     place = Store(store_folder(store))
     usage = look(place)
+    _refuse_unknown_users(place, usage, forget_missing)
+    going = usage.unused(keep)
+    console = Screen()
+    if not going and not usage.leftovers:
+        spared = ", or of a stage that you keep" if keep else ""
+        console.print(f"Nothing can go: everything is used, or younger than an hour{spared}.")
+        return 0
+    if going:
+        _list(going, console)
+        console.print(f"{counted(len(going), 'artefact')}, {_size(going)}", highlight=False)
+    if usage.leftovers:
+        console.print(_leftovers(usage), highlight=False)
+    if dry_run or not (yes or click.confirm("Delete them?")):
+        return 0
+    # A run may have come to use some while the question stood.
+    now = look(place)
+    _refuse_unknown_users(place, now, forget_missing)
+    addresses = {artefact.address for artefact in going}
+    failures = remove(
+        place,
+        [artefact for artefact in now.unused(keep) if artefact.address in addresses],
+        [path for path in now.leftovers if path in usage.leftovers],
+    )
+    forget(place, now.missing)
+    for failure in failures[:10]:
+        echo(f"not deleted: {failure}", err=True)
+    console.print(f"{counted(len(failures), 'entry', 'entries')} could not be deleted." if failures else "Deleted.")
+    return 1 if failures else 0
+
+
+def _refuse_unknown_users(place: Store, usage: Usage, forget_missing: bool) -> None:
+    for where, reason in usage.unreadable.items():
+        raise RequestError(
+            f"nobody knows what a results directory uses that cannot be read: {reason}",
+            where=where,
+            remedy="Repair it or delete it; `mtbench results verify` says more",
+        )
     if usage.missing and not forget_missing:
         raise RequestError(
             "results directories that used this store are not where they were: " + ", ".join(usage.missing),
             where=str(place.root),
-            remedy="If they are gone for good say --forget-missing; if they were moved, run or show them once there",
+            remedy="Run the suite once with --out where they are now; then, or if they are gone for good, say "
+            "--forget-missing: artefacts that they alone use go",
         )
-    going = usage.unused(keep)
-    console = Screen()
-    if not going and not usage.leftovers:
-        console.print("Nothing can go: everything is used, or younger than an hour.")
-        return 0
-    _list(going, console)
-    if usage.leftovers:
-        leftover_bytes = sum(size_of(path) for path in usage.leftovers)
-        console.print(f"{len(usage.leftovers)} leftovers of killed runs, {size(leftover_bytes)}", highlight=False)
-    console.print(f"{len(going)} artefacts, {_size(going)}", highlight=False)
-    if dry_run or not (yes or click.confirm("Delete them?")):
-        return 0
-    remove(place, going, usage.leftovers)
-    forget(place, usage.missing)
-    console.print("Deleted.")
-    return 0
 
 
 @command.command("verify", cls=Verb)
@@ -167,12 +191,33 @@ def _list(artefacts: Iterable[StoredArtefact], console: Screen) -> None:
 
 
 def _print_state(usage: Usage, unused: list[StoredArtefact], console: Screen) -> None:
+    for where, reason in usage.unreadable.items():
+        console.print(f"cannot be read: {where}: {reason}", style="yellow", highlight=False, markup=False)
     if usage.missing:
         console.print("not there any more: " + ", ".join(usage.missing), style="yellow", highlight=False, markup=False)
     if usage.leftovers:
-        console.print(f"{len(usage.leftovers)} leftovers of killed runs", highlight=False)
-    if unused or usage.leftovers:
-        console.print(f"mtbench store prune would free {_size(unused)} or more", highlight=False)
+        console.print(_leftovers(usage), highlight=False)
+    if usage.unreadable:
+        console.print("mtbench store prune deletes nothing before that can be read", highlight=False)
+    elif unused or usage.leftovers:
+        option = " --forget-missing" if usage.missing else ""
+        freed = size(sum(k.bytes for k in unused) + sum(map(size_of, usage.leftovers)))
+        console.print(f"mtbench store prune{option} would free {freed}", highlight=False)
+
+
+def _leftovers(usage: Usage) -> str:
+    """How many there are of each kind, and what they take."""
+    kinds = Counter(path.parent.name if path.parent.name in ("partial", DAMAGED) else "" for path in usage.leftovers)
+    texts = {
+        "": ("leftover of a killed run", "leftovers of killed runs"),
+        "partial": (
+            "checkpoint that no results directory goes on from",
+            "checkpoints that no results directory goes on from",
+        ),
+        DAMAGED: ("damaged artefact", "damaged artefacts"),
+    }
+    parts = [counted(kinds[kind], *words) for kind, words in texts.items() if kinds[kind]]
+    return f"{', '.join(parts)}, {size(sum(map(size_of, usage.leftovers)))}"
 
 
 def _as_json(root: Path, usage: Usage) -> dict[str, object]:
@@ -181,6 +226,7 @@ def _as_json(root: Path, usage: Usage) -> dict[str, object]:
     return {
         "store": str(root),
         "missing": list(usage.missing),
+        "unreadable": dict(usage.unreadable),
         "leftovers": len(usage.leftovers),
         "artefacts": [
             {**{name: getattr(k, name) for name in shown}, "can_go": k.address in unused} for k in usage.artefacts
@@ -193,4 +239,6 @@ def _size(artefacts: Iterable[StoredArtefact]) -> str:
 
 
 def _time(artefacts: Iterable[StoredArtefact]) -> str:
-    return duration(sum(k.seconds or 0.0 for k in artefacts))
+    """What making them took; only those count of which that is known."""
+    known = [k.seconds for k in artefacts if k.seconds is not None]
+    return duration(sum(known)) if known else "not known"

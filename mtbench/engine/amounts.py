@@ -17,3 +17,8 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number of things in words: "1 artefact", "2 artefacts"."""
+    return f"{number} {one if number == 1 else several or one + 's'}"

@@ -54,7 +54,7 @@ class RunRecord:
     executor: str
     request: dict[str, object]
     _unit_keys: set[str] = field(default_factory=set)
-    _artefact_keys: set[tuple[str, str]] = field(default_factory=set)
+    _last_artefacts: dict[str, tuple[float, str, str]] = field(default_factory=dict)
     _row_states: dict[str, tuple[float, str]] = field(default_factory=dict)
     _attempts: Counter[str] = field(default_factory=Counter)
     _current: dict[str, str] = field(default_factory=dict)
@@ -75,8 +75,8 @@ class RunRecord:
                 begun[entry.this] = entry
             elif isinstance(entry, Attempt):
                 begun.pop(entry.this, None)
-                if entry.good:
-                    self._artefact_keys.add((entry.unit_key, entry.digest))
+                if entry.good and entry.at >= self._last_artefacts.get(entry.unit_key, (0.0,))[0]:
+                    self._last_artefacts[entry.unit_key] = entry.at, entry.artefact, entry.digest
             elif isinstance(entry, RowState) and entry.at >= self._row_states.get(entry.row, (0.0, ""))[0]:
                 self._row_states[entry.row] = (entry.at, entry.mark)
             elif isinstance(entry, Order):
@@ -101,8 +101,12 @@ class RunRecord:
             asked: dict[str, Any] = {name: getattr(unit, name) for name in names}
             asked |= {"params": dict(unit.params), "options": unit.options.to_json(), "inputs": unit.inputs}
             self.results.append(UnitAsked(unit_key=unit.key, **asked))
-        if outcome and outcome.status == "cached" and (unit.key, outcome.digest) in self._artefact_keys:
-            return
+        where = self._where(unit, outcome)
+        if outcome and outcome.status in ("ok", "cached"):
+            left = where, outcome.digest
+            if outcome.status == "cached" and self._last_artefacts.get(unit.key, ())[1:] == left:
+                return
+            self._last_artefacts[unit.key] = (0.0, *left)
         self._attempts[unit.key] += not begun
         environment = provenance.environment(outcome.gpu if outcome else {})
         path = self.results.path / environment_file(environment.id)
@@ -113,10 +117,17 @@ class RunRecord:
             self.results.append(replace(request, run=self.maker.leases.run))
             self.request = {}
         if outcome:
-            self.results.append(self._entry(unit, outcome))
+            self.results.append(self._entry(unit, outcome, where))
             return
         outcome = Outcome(unit.key, "", started=datetime.now(UTC).isoformat(timespec="seconds"))
-        self.results.append(Begun.of(self._entry(unit, outcome), str(self.maker.leases.beat)))
+        self.results.append(Begun.of(self._entry(unit, outcome, where), str(self.maker.leases.beat)))
+
+    def _where(self, unit: Unit, outcome: Outcome | None) -> str:
+        """The address of what a unit leaves or has left; a fit that ``--keep`` spares has that of its own code."""
+        artefact, place = self.maker.artefacts.get(unit.key), self.maker.places.get(unit.key)
+        if artefact is not None and outcome and outcome.status in ("ok", "cached"):
+            return artefact.path.name
+        return place.address if place else ""
 
     def _surroundings(self) -> dict[str, list[str]]:
         """The folders and hosts that blind exports leave out."""
@@ -125,7 +136,7 @@ class RunRecord:
             own.append(weights_folder())
         return surroundings([*own, *(path for unit in self.plan.units.values() for path in unit.paths.values())])
 
-    def _entry(self, unit: Unit, outcome: Outcome) -> Attempt:
+    def _entry(self, unit: Unit, outcome: Outcome, artefact: str) -> Attempt:
         from mtbench import __version__
 
         versions = {"mtbench": __version__}
@@ -133,7 +144,6 @@ class RunRecord:
             if other.plugin:
                 plugin = self.registry.get(other.kind, other.plugin).plugin
                 versions[plugin.distribution] = plugin.version
-        place = self.maker.places.get(unit.key)
         return Attempt(
             run=self.maker.leases.run,
             suite=self.plan.suite.name,
@@ -156,7 +166,7 @@ class RunRecord:
             plugins=json.dumps(versions, sort_keys=True),
             git_commit=provenance.git_commit(),
             environment_id=provenance.environment(outcome.gpu).id,
-            artefact=place.address if place else "",
+            artefact=artefact,
             digest=outcome.digest,
         )
 

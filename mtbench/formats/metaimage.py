@@ -56,7 +56,7 @@ def read_metaimage(path: Path) -> Volume:
     else:
         values = _written_out(raw[start:], dtype, math.prod(size), path)
     array = values.reshape(size, order="F").astype(dtype.newbyteorder("="), order="K", copy=False)
-    affine = _affine(header, len(size))
+    affine = _affine(header, len(size), path)
     return Volume.oriented(three_axes(array, str(path)), affine, axis_codes(affine, str(path)), str(path))
 
 
@@ -138,10 +138,15 @@ def _is(header: dict[str, str], name: str, *, default: bool) -> bool:
     return text.startswith(("t", "1")) if text else default
 
 
-def _affine(header: dict[str, str], dimensions: int) -> NDArray[np.float64]:
+def _affine(header: dict[str, str], dimensions: int, path: Path) -> NDArray[np.float64]:
     def numbers(names: tuple[str, ...], default: NDArray[np.float64]) -> NDArray[np.float64]:
-        text = next((header[name] for name in names if name in header), None)
-        return default if text is None else np.array([float(v) for v in text.split()])
+        name = next((name for name in names if name in header), None)
+        if name is None:
+            return default
+        values = np.array([float(v) for v in header[name].split()])
+        if values.size != default.size:
+            raise DataError(f"{name} is '{header[name]}'", where=str(path), expected=f"{default.size} numbers")
+        return values
 
     written = len(header["DimSize"].split())
     identity, ones = np.eye(written), np.ones(written)

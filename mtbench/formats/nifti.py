@@ -22,6 +22,7 @@ _GZIP = b"\x1f\x8b"
 _NIFTI_2 = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
 _HEADER = 540
 _MAX_EXTENSIONS = 1 << 26
+_UNITS = {1: "m", 2: "mm", 3: "um"}
 _QUANTUM = 0.1
 """How far a label that was stored with a slope may lie from a whole number."""
 
@@ -45,7 +46,8 @@ def read_nifti(path: Path, *, label_map: bool = False) -> Volume:
         array = np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
         if label_map:
             array = _whole(array, abs(float(values.slope)))
-    unit = image.header.get_xyzt_units()[0]
+    # The library refuses a header for its unit of time as well.
+    unit = _UNITS.get(int(image.header["xyzt_units"]) & 7, "")
     affine = in_millimetres(np.asarray(image.affine, np.float64), unit)
     return Volume.oriented(three_axes(array, str(path)), affine, axis_codes(affine, str(path)), str(path))
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import DataError
+from mtbench.formats.channels import grey
 from mtbench.formats.content import content
 from mtbench.formats.detached import FIELDS, data_file, data_file_name
 from mtbench.formats.limits import check_announced, check_size, inflate
@@ -24,6 +25,10 @@ _SPACES = {
     "lps": "left-posterior-superior",
     "las": "left-anterior-superior",
 }
+_DOMAINS = ("domain", "space", "time", "???", "none")
+_WORDS = ("kinds", "labels", "units", "centerings")
+_OF_AXES = ("sizes", "spacings", "space directions", *_WORDS)
+"""Fields with an entry for each axis."""
 _TOWARDS = {"right": 1.0, "left": -1.0, "anterior": 1.0, "posterior": -1.0, "superior": 1.0}
 _PACKED = {"gzip": "zlib", "gz": "zlib", "bzip2": "bzip2", "bz2": "bzip2"}
 _RAW = "raw"
@@ -37,15 +42,57 @@ def read_nrrd(path: Path) -> Volume:
     """One NRRD volume; without ``space directions`` a stack without orientation, its last axis the slices.
 
     Raises:
-        DataError: more than three dimensions, another space than RAS, LPS or LAS, unusable directions, or values in
-            another file than one beside it.
+        DataError: more than three dimensions, several values at one place, another space than RAS, LPS or LAS,
+            unusable directions, or values in another file than one beside it.
         OSError: not an NRRD file, or a truncated one.
     """
     array, header = open_nrrd(path)
-    affine = nrrd_affine(header, path)
+    array = _one_value_each(array, header, str(path))
+    affine = None if array.ndim == 2 else nrrd_affine(header, path)
     if affine is None:
         return Volume(np.ascontiguousarray(array.T), str(path))
     return Volume.oriented(three_axes(array, str(path)), affine, axis_codes(affine, str(path)), str(path))
+
+
+def _one_value_each(array: NDArray[Any], header: Mapping[str, Any], where: str) -> NDArray[Any]:
+    """The array without axes that lie not in space: those of length 1, and channels that are equal.
+
+    Raises:
+        DataError: there are several values at one place.
+    """
+    kinds = [str(kind).lower() for kind in header.get("kinds", ())] or ["domain"] * array.ndim
+    directions = header.get("space directions")
+    for axis in reversed(range(array.ndim)):
+        in_space = directions is None or not np.isnan(np.asarray(directions[axis], np.float64)).all()
+        # Images one after the other, the slowest axis, are a stack.
+        if in_space and (kinds[axis] in _DOMAINS or (kinds[axis] == "list" and axis == array.ndim - 1 and axis < 3)):
+            continue
+        count = array.shape[axis]
+        if count == 1:
+            array = array.take(0, axis)
+        elif kinds[axis].endswith("-color"):
+            array = grey(np.moveaxis(array, axis, -1), where)
+        else:
+            raise DataError(
+                f"it holds {count} values at each place (an axis of kind '{kinds[axis]}')",
+                where=where,
+                expected="one grey value",
+                remedy="Write each of them to a file of its own",
+            )
+    while array.ndim > 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    return array
+
+
+def without_channels(header: Mapping[str, Any]) -> dict[str, Any]:
+    """The header of a file whose equal channels are written as one."""
+    channels = [axis for axis, kind in enumerate(header.get("kinds", ())) if str(kind).lower().endswith("-color")]
+    return {
+        name: np.delete(np.asarray(value, object if name in _WORDS else None), channels, 0).tolist()
+        if name in _OF_AXES and channels
+        else value
+        for name, value in header.items()
+    }
 
 
 def open_nrrd(path: Path) -> tuple[NDArray[Any], Mapping[str, Any]]:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench.errors import DataError
 from mtbench.formats.channels import full_range, grey
 from mtbench.formats.content import content
 from mtbench.formats.limits import check_announced, check_size, inflate
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_INTERLACED = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""The parts of an interlaced image, in their order: first column and row, and the steps from one to the next."""
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 
@@ -30,6 +31,7 @@ class _Header:
     height: int
     depth: int
     channels: int
+    grey: bool
     interlaced: bool
 
 
@@ -37,7 +39,7 @@ def read_png(path: Path, *, label_map: bool) -> NDArray[Any]:
     """The grey values of a PNG file: H x W, uint8 or uint16.
 
     Args:
-        label_map: take the indices of a palette, and 0 and 1 of an image of one bit.
+        label_map: take the indices of a palette, and the bare values of grey with fewer than 8 bits.
 
     Raises:
         DataError: more pixels than the limit, colour, or transparency that varies.
@@ -60,6 +62,8 @@ def read_png(path: Path, *, label_map: bool) -> NDArray[Any]:
             array = np.asarray(image)
     if array.dtype.kind == "b":
         return array.astype(np.uint8) if label_map else full_range(array, 1)
+    if label_map and header.depth < 8 and header.grey:
+        return array // (255 // (2**header.depth - 1))  # which Pillow has spread over 8 bits
     # Pillow's older versions hold 16 bits in 32.
     return grey(array.astype(np.uint16) if array.dtype.itemsize == 4 else array, str(path))
 
@@ -71,25 +75,27 @@ def _header(raw: bytes) -> _Header:
     depth, kind, interlaced = raw[24], raw[25], raw[28] != 0
     if kind not in _CHANNELS or depth not in (1, 2, 4, 8, 16):
         raise OSError(f"its colour type is {kind}, its depth {depth}")
-    return _Header(width, height, depth, _CHANNELS[kind], interlaced)
+    return _Header(width, height, depth, _CHANNELS[kind], kind == 0, interlaced)
 
 
 def _sixteen_bits(raw: bytes, header: _Header, where: str) -> NDArray[np.uint16]:
     """H x W x C."""
-    if header.interlaced:
-        raise DataError(
-            "this image has 16 bits, several channels and is interlaced",
-            where=where,
-            expected="one grey channel, or no interlacing",
-            remedy="Convert it to greyscale",
-        )
-    row = 1 + 2 * header.width * header.channels
-    data = inflate(_image_data(raw), header.height * row)
-    check_announced(header.height * row, len(data), where)
-    rows = np.frombuffer(data, np.uint8).reshape(header.height, row)
-    pixels = rows[:, 1:].reshape(header.height, header.width, 2 * header.channels)
-    plain = np.ascontiguousarray(_unfiltered(pixels, rows[:, 0]))
-    return plain.view(">u2").astype(np.uint16)
+    parts = _INTERLACED if header.interlaced else ((0, 0, 1, 1),)
+    result = np.empty((header.height, header.width, header.channels), np.uint16)
+    sizes = [result[y::down, x::across].shape[:2] for x, y, across, down in parts]
+    # Each row has a byte in front that says how it is filtered; a part without columns has no rows.
+    lengths = [height * (1 + 2 * width * header.channels) if width else 0 for height, width in sizes]
+    data = inflate(_image_data(raw), sum(lengths))
+    check_announced(sum(lengths), len(data), where)
+    start = 0
+    for (x, y, across, down), (height, width), length in zip(parts, sizes, lengths, strict=True):
+        if length:
+            rows = np.frombuffer(data, np.uint8, length, start).reshape(height, -1)
+            pixels = rows[:, 1:].reshape(height, width, 2 * header.channels)
+            plain = np.ascontiguousarray(_unfiltered(pixels, rows[:, 0]))
+            result[y::down, x::across] = plain.view(">u2")
+        start += length
+    return result
 
 
 def _image_data(raw: bytes) -> bytes:

@@ -64,7 +64,11 @@ def stem(path: Path) -> str:
 
 
 def is_series(folder: Path) -> bool:
-    """Whether ``folder`` directly holds DICOM files."""
+    """Whether ``folder`` directly holds DICOM files.
+
+    Raises:
+        DataError: it may not be read.
+    """
     return folder.is_dir() and bool(dicom_files(folder, first_only=True))
 
 
@@ -113,6 +117,13 @@ def _check(volume: Volume) -> Volume:
     if array.ndim not in (2, 3) or not array.size:
         shape = " x ".join(str(n) for n in array.shape)
         raise DataError(f"its shape is {shape or 'empty'}", where=volume.file, expected="an image or a stack of images")
+    if array.dtype.names:
+        raise DataError(
+            f"it is in colour: its values are of {', '.join(array.dtype.names)}",
+            where=volume.file,
+            expected="grey values",
+            remedy="Write one channel of it",
+        )
     if array.dtype.kind not in "uifb":
         raise DataError(f"its values are of type {array.dtype}", where=volume.file, expected="grey values")
     if array.dtype.kind == "f":
@@ -169,10 +180,21 @@ def _metaimage(path: Path, label_map: bool) -> Volume:
     return read_metaimage(path)
 
 
+def unreadable(folder: Path, error: OSError) -> DataError:
+    """The error for a folder that may not be read."""
+    return DataError(
+        f"the folder cannot be read: {error.strerror}", where=str(folder), remedy="Correct its permissions"
+    )
+
+
 def dicom_files(folder: Path, *, first_only: bool = False) -> list[Path]:
     """The DICOM files directly in a folder, sorted by name, each once; with ``first_only``, no more than one."""
     files = []
-    for file in sorted(folder.iterdir()):
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    for file in entries:
         if file.name.startswith(".") or not file.is_file() or file.name == "DICOMDIR":
             continue
         if file.is_symlink() and file.resolve().parent == folder.resolve():

@@ -103,9 +103,12 @@ def _series(file: tifffile.TiffFile, path: Path, *, label_map: bool) -> Any:
         )
     series = file.series[0]
     kind = series.keyframe.photometric.name
-    if kind == "MINISWHITE" or (kind == "PALETTE" and not label_map):
+    if kind not in ("MINISBLACK", "RGB", "YCBCR", *(["PALETTE"] if label_map else [])):
         raise DataError(
-            f"this TIFF is of kind {kind}", where=str(path), expected="grey values, black at zero (MINISBLACK)"
+            f"this TIFF is of kind {kind}",
+            where=str(path),
+            expected="grey values, black at zero (MINISBLACK)",
+            remedy="Convert it to greyscale, for example with Pillow or ImageMagick",
         )
     if any(page is None for page in series.pages):
         # The library would read them, or put zeros in their place.

@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mtbench.errors import DataError
-from mtbench.formats.reading import is_series, suffix
+from mtbench.formats.reading import is_series, suffix, unreadable
 
 
 def entries_below(
@@ -131,9 +130,7 @@ def _entries(folder: Path, hidden: bool) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as found:
             entries = [entry for entry in found if hidden or not entry.name.startswith(".")]
     except OSError as error:
-        raise DataError(
-            f"the folder cannot be read: {error.strerror}", where=str(folder), remedy="Correct its permissions"
-        ) from error
+        raise unreadable(folder, error) from error
     return sorted(entries, key=lambda entry: entry.name)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mtbench.errors import DataError
 from mtbench.formats.metaimage import rewritten
-from mtbench.formats.nrrd import open_nrrd
+from mtbench.formats.nrrd import open_nrrd, without_channels
 from mtbench.formats.orientation import to_ras
 from mtbench.formats.reading import dicom_files, suffix
 from mtbench.formats.volume import Volume
@@ -121,7 +121,7 @@ def _nifti(volume: Volume, source: Path, file: IO[bytes]) -> None:
 def _nrrd(volume: Volume, source: Path, file: IO[bytes]) -> None:
     import nrrd
 
-    _, header = open_nrrd(source)
+    header = without_channels(open_nrrd(source)[1])
     fields = {name: value for name, value in header.items() if name not in _NRRD_FIELDS}
     array = file_order(volume) if volume.axes else volume.array.T
     array = array.reshape([int(size) for size in header["sizes"]])

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 from mtbench.errors import DataError, RequestError
 from mtbench.hashing import canonical, hash_of
+from mtbench.paths import check_folder
 from mtbench.results.directory import MARKER, Results, last_states
 from mtbench.results.entries import Entry, Order, Resolved, RowState, plain
 from mtbench.results.environments import Provenance, copies, provenance_of, read_copy
 from mtbench.results.identity import IDENTITY
 from mtbench.results.journal import journal_line
-from mtbench.store.files import write_whole
+from mtbench.store.files import TEMPORARY, sweep, whole_folder, write_whole
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
 """How far two scores of the same stored images may lie apart (another device or library) and still be the same."""
@@ -79,30 +82,44 @@ def merge(folders: Sequence[Path], out: Path) -> Tally:
 
     Args:
         folders: two or more results directories; they are only read.
-        out: a folder that does not exist yet or is empty.
+        out: a folder that does not exist yet or is empty; it is there once all of it is.
 
     Raises:
-        RequestError: fewer than two directories, or ``out`` holds results.
+        RequestError: fewer than two directories, or ``out`` is no folder that is new or empty.
         DataError: the directories hold different data under the same name and revision.
         StoreError: a directory is damaged, or holds links, pipes or devices in place of files.
     """
     if len({folder.resolve() for folder in folders}) < 2:
         raise RequestError("there is nothing to merge", expected="two or more different results directories")
+    _refuse_taken(out)
+    sources = [_Source(folder) for folder in folders]
+    _refuse_other_data(sources)
+    suites = dict.fromkeys(a.suite for source in sources for a in source.attempts)
+    tally = Tally()
+    lines = [journal_line(plain(entry)) for entry in _merged_entries(sources, tally)]
+    place = out.resolve()
+    sweep(place.parent.glob(f"{TEMPORARY}*"))
+    # A merge that was killed must not leave what looks like results.
+    with whole_folder(place, partial(_refuse_taken, out)) as folder:
+        results = Results.create(folder, ", ".join(suites))
+        for name, content in {name: text for source in sources for name, text in source.copies.items()}.items():
+            write_whole(folder / name, methodcaller("write", content))
+        write_whole(folder / "journal" / "merged.jsonl", lambda file: file.writelines(line.encode() for line in lines))
+        results.rebuild()
+    return tally
+
+
+def _refuse_taken(out: Path) -> None:
     if (out / MARKER).exists():
         raise RequestError(
             f"{out} holds results already", expected="a new folder", remedy="Merge it with the others into another"
         )
-    sources = [_Source(folder) for folder in folders]
-    _refuse_other_data(sources)
-    suites = dict.fromkeys(a.suite for source in sources for a in source.attempts)
-    results = Results.create(out, ", ".join(suites))
-    tally = Tally()
-    lines = [journal_line(plain(entry)) for entry in _merged_entries(sources, tally)]
-    for name, content in {name: text for source in sources for name, text in source.copies.items()}.items():
-        write_whole(out / name, methodcaller("write", content))
-    write_whole(out / "journal" / "merged.jsonl", lambda file: file.writelines(line.encode() for line in lines))
-    results.rebuild()
-    return tally
+    try:
+        check_folder(out)
+        if os.path.ismount(out) or (out.exists() and any(out.iterdir())):
+            raise RequestError(f"{out} is not empty", expected="a new or empty folder")
+    except RequestError as error:
+        raise RequestError(error.what, expected="a new folder", remedy="Choose another with --out") from error
 
 
 def _refuse_other_data(sources: Sequence[_Source]) -> None:

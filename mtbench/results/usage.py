@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mtbench.errors import MtbenchError, StoreError
-from mtbench.results.directory import Results
-from mtbench.results.entries import Attempt
+from mtbench.results.directory import MARKER, Results
+from mtbench.results.entries import Attempt, Begun
+from mtbench.store import leases
 from mtbench.store.artefacts import DAMAGED, MANIFEST, Store
 from mtbench.store.files import TEMPORARY, read_regular, write_whole
 
@@ -29,7 +32,7 @@ class StoredArtefact:
         stage, address, path: where it is.
         name: what a person calls its unit.
         bytes: on disk.
-        seconds: what making it took, where a results directory says so.
+        seconds: what making it took; ``None`` where no results directory says so.
         mtime: time of its commit, seconds since the epoch.
         users: the results directories whose last state rests on it.
     """
@@ -50,13 +53,16 @@ class Usage:
 
     Attributes:
         artefacts: every artefact.
-        leftovers: temporary and partial folders of attempts that were killed, and damaged artefacts.
+        leftovers: temporary folders of attempts that were killed, checkpoints that no results directory would go on
+            from, and damaged artefacts; none of a run that is at work.
         missing: results directories that used this store and are no longer where they were.
+        unreadable: those that cannot be read, with the reason: nobody knows what they use.
     """
 
     artefacts: tuple[StoredArtefact, ...]
     leftovers: tuple[Path, ...]
     missing: tuple[str, ...]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def unused(self, keep: Iterable[str] = ()) -> list[StoredArtefact]:
         """What no results directory uses and no run can be about to, except the stages in ``keep``."""
@@ -67,48 +73,78 @@ class Usage:
 def remember(store: Store, results: Path) -> None:
     """Note that a results directory takes its artefacts from this store."""
     where = str(results.resolve())
-    note = store.root / USERS / f"{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
-    if not note.exists():
-        write_whole(note, lambda file: file.write(json.dumps({"results": where}).encode()))
+    note = _note(store, where)
+    text = json.dumps({"results": where}).encode()
+    with contextlib.suppress(OSError, StoreError):
+        if read_regular(note) == text:
+            return
+    write_whole(note, lambda file: file.write(text))
 
 
 def look(store: Store) -> Usage:
     """Read all manifests, and the journals of the results directories that use the store."""
     artefacts = {(k.stage, k.address): k for k in _artefacts(store)}
-    gone = []
+    gone, unreadable, unfinished = [], {}, set()
     for note in sorted((store.root / USERS).glob("*.json")):
+        where = str(note)
         try:
             where = str(json.loads(read_regular(note))["results"])
-        except (ValueError, KeyError, OSError, StoreError):
-            continue
-        try:
+            if not _is_there(Path(where)):
+                gone.append(where)
+                continue
             uses = _uses(Results.open(Path(where)))
-        except MtbenchError:
-            gone.append(where)
+        except (ValueError, KeyError, TypeError, OSError, MtbenchError) as error:
+            unreadable[where] = error.what if isinstance(error, MtbenchError) else str(error)
             continue
-        for place, seconds in uses.items():
+        unfinished |= uses.unfinished
+        for place in uses.artefacts:
             if place in artefacts:
                 artefacts[place].users.append(where)
-                artefacts[place].seconds = seconds or artefacts[place].seconds
-    return Usage(tuple(artefacts.values()), tuple(_leftovers(store)), tuple(gone))
+        for artefact in artefacts.values():
+            artefact.seconds = uses.seconds.get(artefact.address) or artefact.seconds
+    return Usage(tuple(artefacts.values()), tuple(_leftovers(store, unfinished)), tuple(gone), unreadable)
+
+
+def _is_there(results: Path) -> bool:
+    """Whether there is a results directory, readable or not."""
+    try:
+        os.lstat(results / MARKER)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _note(store: Store, where: str) -> Path:
+    name = hashlib.sha256(where.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return store.root / USERS / f"{name}.json"
 
 
 def forget(store: Store, gone: Iterable[str]) -> None:
     """Let go of what results directories hold that have gone."""
     for where in gone:
-        (store.root / USERS / f"{hashlib.sha256(where.encode()).hexdigest()[:16]}.json").unlink(missing_ok=True)
+        _note(store, where).unlink(missing_ok=True)
 
 
-def remove(store: Store, artefacts: Iterable[StoredArtefact], leftovers: Iterable[Path]) -> None:
-    """Delete artefacts, each whole, and leftovers."""
+def remove(store: Store, artefacts: Iterable[StoredArtefact], leftovers: Iterable[Path]) -> list[str]:
+    """Delete artefacts, each whole, and leftovers; what could not be deleted, with the reason."""
+    failures = []
     for artefact in artefacts:
-        store.drop(artefact.stage, artefact.address)
+        try:
+            store.drop(artefact.stage, artefact.address)
+        except OSError as error:
+            failures.append(f"{artefact.name}: {error.strerror}")
     for path in leftovers:
-        shutil.rmtree(path, ignore_errors=True)
+        try:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+        except OSError as error:
+            failures.append(f"{path}: {error.strerror}")
+    return failures
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of the files below a folder."""
+    """Bytes of a file, or of the files below a folder."""
+    if not folder.is_dir():
+        return folder.lstat().st_size
     return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())
 
 
@@ -124,25 +160,56 @@ def _artefacts(store: Store) -> Iterator[StoredArtefact]:
         yield StoredArtefact(folder.parts[-3], folder.name, folder, name, size_of(folder), manifest.lstat().st_mtime)
 
 
-def _uses(results: Results) -> dict[tuple[str, str], float]:
-    """Stage and address of what each unit's last good attempt left, with the seconds it took."""
-    last: dict[str, tuple[str, str]] = {}
+@dataclass(frozen=True)
+class _Uses:
+    """What a results directory takes from a store.
+
+    Attributes:
+        artefacts: stage and address of what each unit's last good attempt left.
+        seconds: what making took, by address.
+        unfinished: addresses of units whose last attempt did not end well: the next one goes on from its checkpoint.
+    """
+
+    artefacts: set[tuple[str, str]]
+    seconds: dict[str, float]
+    unfinished: set[str]
+
+
+def _uses(results: Results) -> _Uses:
+    good: dict[str, tuple[str, str]] = {}
+    last: dict[str, tuple[str, bool]] = {}
     seconds: dict[str, float] = {}
-    for entry in results.entries():
-        if isinstance(entry, Attempt) and entry.good:
-            last[entry.unit_key] = entry.stage, entry.artefact
+    attempts = [entry for entry in results.entries() if isinstance(entry, Attempt | Begun)]
+    # Journals of one second have names in no order.
+    for entry in sorted(attempts, key=lambda entry: entry.at):
+        ended_well = isinstance(entry, Attempt) and entry.good
+        last[entry.unit_key] = entry.artefact, ended_well
+        if ended_well:
+            good[entry.unit_key] = entry.stage, entry.artefact
             if entry.status == "ok":
                 seconds[entry.artefact] = entry.seconds
-    return {place: seconds.get(place[1], 0.0) for place in last.values()}
+    return _Uses(set(good.values()), seconds, {artefact for artefact, ended_well in last.values() if not ended_well})
 
 
-def _leftovers(store: Store) -> Iterator[Path]:
+def _leftovers(store: Store, unfinished: set[str]) -> Iterator[Path]:
     limit = time.time() - MIN_AGE
-    patterns = (f"artefacts/*/*/{TEMPORARY}*", "partial/*", f"{DAMAGED}/*")
-    for folder in (folder for pattern in patterns for folder in store.root.glob(pattern)):
-        try:
-            newest = max((p.lstat().st_mtime for p in (folder, *folder.rglob("*"))), default=0.0)
-        except OSError:
-            continue
-        if newest < limit:
+    held = leases.held(store.root, MIN_AGE)
+    # The folder above a temporary one has the first two digits of its address for a name.
+    begun = {address[:2] for address in held}
+    for folder in store.root.glob(f"artefacts/*/*/{TEMPORARY}*"):
+        if folder.parent.name not in begun and _newest(folder) < limit:
             yield folder
+    for folder in store.root.glob("partial/*"):
+        if folder.name not in held | unfinished and _newest(folder) < limit:
+            yield folder
+    for folder in store.root.glob(f"{DAMAGED}/*"):
+        if _newest(folder) < limit:
+            yield folder
+
+
+def _newest(folder: Path) -> float:
+    """When anything in a folder was last changed; now, if it is being changed."""
+    try:
+        return max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
+    except OSError:
+        return time.time()

@@ -153,6 +153,22 @@ def _top(folder: Path) -> tuple[int, str]:
             return number, (folder / str(number)).read_text(encoding="utf-8") if number else ""
 
 
+def held(store: Path, patience: float) -> set[str]:
+    """The addresses that a run holds which may be alive: it has beaten within ``patience`` seconds.
+
+    Unlike a run that waits for a lease this trusts the clocks of the machines, so ``patience`` has to be generous.
+    """
+    addresses = set()
+    for folder in (store / "leases").glob("*"):
+        if folder.name != "runs" and folder.is_dir():
+            _, run = _top(folder)
+            with contextlib.suppress(OSError):
+                beat = store / "leases" / "runs" / run
+                if run and not over(run, beat) and time.time() - beat.stat().st_mtime < patience:
+                    addresses.add(folder.name)
+    return addresses
+
+
 def over(run: str, beat: Path) -> bool:
     """Whether a run has ended, by its name and the file that it shows its life with."""
     return is_gone(run.rpartition("-")[0]) or not os.path.exists(beat)
