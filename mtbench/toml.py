@@ -16,6 +16,7 @@ LARGEST_FILE = 4 * 2**20
 _DEEPEST = 50
 _LONGEST_NUMBER = 1000
 _DIGITS = re.compile(f"[0-9_]{{{_LONGEST_NUMBER}}}")
+_NULL = re.compile(r"\\u0000|\\U00000000")
 _FILES = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -69,7 +70,8 @@ def parse(text: str, where: str, error: type[RequestError] = RequestError) -> di
         error: what is raised.
 
     Raises:
-        RequestError: it is not valid, lists and tables in it are nested too deep, or a number is too long.
+        RequestError: it is not valid, lists and tables in it are nested too deep, a number is too long, or a text
+            holds a null character.
     """
     text = text.removeprefix("\ufeff")
     for number, line in enumerate(text.splitlines(), start=1):
@@ -85,7 +87,19 @@ def parse(text: str, where: str, error: type[RequestError] = RequestError) -> di
     if tables is None or (_deeper(tables, _DEEPEST)):
         what = f"lists or tables are nested more than {_DEEPEST} deep"
         raise error(what, where=f"{where}, line {_deepest_line(text)}", expected="tables in tables, not deeper")
+    if _holds_null(tables):
+        number = next((n for n, line in enumerate(text.splitlines(), start=1) if _NULL.search(line)), 1)
+        raise error("a text holds a null character", where=f"{where}, line {number}", expected="text")
     return tables
+
+
+def _holds_null(value: object) -> bool:
+    """Whether a text or a key does; no file can have such a name, and no terminal shows it."""
+    if isinstance(value, dict):
+        return any(_holds_null(each) for pair in value.items() for each in pair)
+    if isinstance(value, list):
+        return any(map(_holds_null, value))
+    return isinstance(value, str) and "\0" in value
 
 
 def _deeper(value: object, than: int) -> bool:

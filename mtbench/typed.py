@@ -262,7 +262,7 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         """Its fields as plain JSON values; those that hold their default are left out."""
         content = {}
-        for name, default in _defaults(type(self)):
+        for name, default in _defaults(type(self)):  # type: ignore[arg-type]  # a class is hashable
             value = getattr(self, name)
             if value != default:
                 content[name] = _plain(value)

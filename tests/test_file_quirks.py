@@ -476,6 +476,26 @@ class TestDicom:
         write_like(volume, tmp_path / "out")
         np.testing.assert_array_equal(back(read(tmp_path / "out")), STORED)
 
+    @pytest.mark.parametrize("signed", [False, True])
+    def test_values_above_the_lowest_bit(self, tmp_path: Path, signed: bool) -> None:
+        """As old files have them: the high bit is 15, 12 are used, and the four below hold something else."""
+        values = STORED.astype(np.int32) - (2048 if signed else 0)
+        items = []
+        for i in range(4):
+            each = item(i, ((values[i] << 4) | 5).astype(np.uint16))
+            each.BitsStored, each.HighBit, each.PixelRepresentation = 12, 15, int(signed)
+            items.append(each)
+        np.testing.assert_array_equal(back(read(series(tmp_path / "s", items))), values)
+
+    def test_a_slope_of_0_is_refused_and_a_gap_is_named(self, tmp_path: Path) -> None:
+        items = [item(i, STORED[i]) for i in range(3)]
+        items[2].ImagePositionPatient = [*items[2].ImagePositionPatient[:2], 100]
+        with pytest.raises(DataError, match=r"001?\S* and \S+ are [\d.]+ mm apart, the others"):
+            read(series(tmp_path / "gap", items))
+        items[0].RescaleSlope = 0
+        with pytest.raises(DataError, match="RescaleSlope is 0"):
+            read(series(tmp_path / "flat", items))
+
     @pytest.mark.parametrize("dtype", [np.uint32, np.int32])
     def test_32_bits(self, tmp_path: Path, dtype: type) -> None:
         stored = STORED.astype(dtype) * 70_000 + np.iinfo(dtype).min

@@ -66,6 +66,15 @@ def test_no_more_is_decompressed_than_announced(tmp_path: Path, kind: str) -> No
     assert peak_of_reading(path) < 150_000_000
 
 
+def test_an_archive_of_thousands_of_arrays_is_named_in_a_line(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for number in range(3000):
+            archive.writestr(f"{number}.npy", b"")
+    with pytest.raises(DataError, match=r"holds 0, 1, 2, .*, 7, \.\.\.\. Expected one array") as refused:
+        read(tmp_path / "a.npz")
+    assert len(str(refused.value)) < 400
+
+
 def test_claims_are_held_against_the_file(tmp_path: Path) -> None:
     """400 MB each, of files of a few bytes; none of it is taken."""
     np.save(tmp_path / "a.npy", np.zeros((2, 2), np.uint8))

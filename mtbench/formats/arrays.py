@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from mtbench.errors import DataError
+from mtbench.errors import DataError, shorten
 from mtbench.formats.content import content
 from mtbench.formats.limits import check_announced, check_size
 
@@ -39,8 +39,9 @@ def read_npz(path: Path, name: str) -> NDArray[Any]:
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
         only = next(iter(members.values())) if len(members) == 1 else members.get(name)
         if only is None:
+            names = [shorten(name) for name in list(members)[:8]] + ["..."] * (len(members) > 8)
             raise DataError(
-                f"this archive holds {', '.join(members) or 'no arrays'}",
+                f"this archive holds {', '.join(names) or 'no arrays'}",
                 where=str(path),
                 expected=f"one array, or one named '{name}'",
             )

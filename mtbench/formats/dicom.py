@@ -126,7 +126,12 @@ def _open(file: Path) -> DicomSlice:
             expected="an image slice with position and spacing",
             remedy="Remove it from the series folder",
         )
-    raise DataError(f"this DICOM image is of kind {kind}", where=str(file), expected="grey values (MONOCHROME2)")
+    raise DataError(
+        f"this DICOM image is of kind {kind}",
+        where=str(file),
+        expected="grey values (MONOCHROME2)",
+        remedy="Convert it, or leave it out",
+    )
 
 
 def _check_pixels(item: Any, file: Path) -> None:
@@ -163,6 +168,8 @@ def _parse(file: Path, item: Any) -> DicomSlice:
             raise ValueError(f"{name} is {value}")
         return result
 
+    if number("RescaleSlope", 1.0) == 0:
+        raise ValueError("RescaleSlope is 0, so that all its values are the same")
     directions = numbers("ImageOrientationPatient", 6)
     return DicomSlice(
         file=file,
@@ -185,7 +192,7 @@ def _step(images: list[DicomSlice], heights: list[float], folder: Path) -> float
     if len(heights) == 1:
         return images[0].thickness
     gaps = np.diff(heights)
-    usual = float(np.median(gaps))
+    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # one that is there, of two as well
     for one, other, gap in zip(images, images[1:], gaps.tolist(), strict=False):
         pair = f"{one.file.name} and {other.file.name}"
         if gap < 1e-3:
@@ -217,7 +224,7 @@ def _stack(images: list[DicomSlice]) -> NDArray[Any]:
 def _values(image: DicomSlice) -> NDArray[Any]:
     """The pixels of a slice in modality units: integers where they are whole numbers, else float64."""
     try:
-        pixels = pixel_array(image.item)
+        pixels = _pixels(image.item)
         if image.table:
             pixels = apply_modality_lut(pixels, image.item)
     except Exception as error:  # a missing decoder or damaged data, by many exception types
@@ -238,6 +245,21 @@ def _values(image: DicomSlice) -> NDArray[Any]:
         small = pixels.dtype.itemsize <= 2 and abs(image.intercept) < 2**30
         return np.asarray(np.add(pixels, int(image.intercept), dtype=np.int32 if small else np.int64))
     return np.asarray(pixels * image.slope + image.intercept, np.float64)
+
+
+def _pixels(item: Any) -> NDArray[Any]:
+    """The stored values; in old files they begin above the lowest bit, and the library would take the lowest ones."""
+    stored = int(item.BitsStored)
+    below = int(item.get("HighBit") or stored - 1) + 1 - stored
+    if below == 0 or item.file_meta.TransferSyntaxUID.is_compressed:
+        return np.asarray(pixel_array(item))
+    if below < 0:
+        raise ValueError(f"HighBit is {item.HighBit}, BitsStored {stored}")
+    item.BitsStored = stored + below
+    try:
+        return np.asarray(pixel_array(item) >> below)
+    finally:
+        item.BitsStored = stored
 
 
 def _wide_enough(array: NDArray[Any], low: int, high: int) -> NDArray[Any]:

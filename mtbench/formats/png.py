@@ -63,7 +63,7 @@ def read_png(path: Path, *, label_map: bool) -> NDArray[Any]:
     if array.dtype.kind == "b":
         return array.astype(np.uint8) if label_map else full_range(array, 1)
     if label_map and header.depth < 8 and header.grey:
-        return array // (255 // (2**header.depth - 1))  # which Pillow has spread over 8 bits
+        return np.asarray(array // (255 // (2**header.depth - 1)))  # which Pillow has spread over 8 bits
     # Pillow's older versions hold 16 bits in 32.
     return grey(array.astype(np.uint16) if array.dtype.itemsize == 4 else array, str(path))
 

@@ -127,7 +127,7 @@ class Suite:
     references: bool = True
     segmenter_seed: Seed = 0
     sampling_seed: Seed = 0
-    draws: Annotated[int, whole(1)] = 5
+    draws: Annotated[int, whole(1, 1_000_000)] = 5
     trusted: bool = False
 
     def path(self, location: str, from_cli: bool = False) -> Path:
