@@ -64,7 +64,7 @@ def test_what_is_used_is_shown_with_its_cost_and_never_goes(run: Any, run_cli: A
     text = run_cli("store", "show", "--all")
     assert "fit" in text.out
     assert "mtbench-results" in text.out
-    assert "Nothing can go" in run_cli("store", "prune", "--yes").out
+    assert "Nothing to delete" in run_cli("store", "prune", "--yes").out
     assert len(shown(run_cli)["artefacts"]) == len(artefacts)
 
 
@@ -93,7 +93,7 @@ def test_young_artefacts_and_their_leftovers_are_spared(run: Any, run_cli: Any, 
     shutil.rmtree("mtbench-results")
     (store / "artefacts/fit/aa").mkdir(exist_ok=True)
     (store / "artefacts/fit/aa/.tmp-killed").mkdir()
-    assert "Nothing can go" in run_cli("store", "prune", "--yes", "--forget-missing").out
+    assert "Nothing to delete" in run_cli("store", "prune", "--yes", "--forget-missing").out
     age(store)
     assert shown(run_cli)["leftovers"] == 1
     assert "Deleted" in run_cli("store", "prune", "--yes", "--forget-missing").out
@@ -110,14 +110,14 @@ def test_a_results_directory_that_cannot_be_read_is_not_taken_for_gone(run: Any,
     assert "cannot be read" in run_cli("store", "show").out
     refused = run_cli("store", "prune", "--yes", "--forget-missing")
     assert refused.code == 2
-    assert "nobody knows what a results directory uses" in refused.err
+    assert "what it uses is not known" in refused.err
     assert "mtbench-results/toy" in refused.err
     journal.write_text(whole)
     (note,) = (store / "users").glob("*.json")
     note.write_text("{")
     assert str(note) in run_cli("store", "prune", "--yes").err
     run()
-    assert "Nothing can go" in run_cli("store", "prune", "--yes").out, "a run has repaired the note"
+    assert "Nothing to delete" in run_cli("store", "prune", "--yes").out, "a run has repaired the note"
 
 
 def test_results_that_were_moved_are_found_after_a_run_there(run: Any, run_cli: Any, store: Path) -> None:
@@ -127,7 +127,7 @@ def test_results_that_were_moved_are_found_after_a_run_there(run: Any, run_cli: 
     age(store)
     refused = run_cli("store", "prune", "--yes")
     assert refused.code == 2
-    assert "Run the suite once with --out where they are now" in refused.err
+    assert "run their suites once with --out at the new place" in refused.err
     assert "prune --forget-missing would free" in " ".join(run_cli("store", "show").out.split())
     run("--out", "moved")
     run_cli("store", "prune", "--yes", "--forget-missing")
@@ -175,10 +175,10 @@ def test_what_a_run_at_work_has_begun_stays(run: Any, run_cli: Any, store: Path)
     assert leases.take(address)
     age(store)
     os.utime(leases.beat)
-    assert "Nothing can go" in run_cli("store", "prune", "--yes").out
+    assert "Nothing to delete" in run_cli("store", "prune", "--yes").out
     leases.close()
     said = run_cli("store", "prune", "--yes").out
-    assert "1 leftover of a killed run, 1 checkpoint that no results directory goes on from" in " ".join(said.split())
+    assert "1 leftover of a killed run, 1 checkpoint that no results directory would resume" in " ".join(said.split())
     assert not temporary.exists()
     assert not checkpoint.exists()
 

@@ -226,11 +226,15 @@ PLACES = ["/data/My Hospital/CT of Dr X", "/home/jane"]
         ("see /home/jane and https://intern.clinic.org/jane/w.pth?key=1.", "see … and https://…."),
         ("ssh jane@login3: refused; on gpu-node7.clinic.org too", "ssh …: refused; on … too"),
         ("connect to 10.1.2.3:29500 failed", "connect to … failed"),
+        ("file:///data/My%20Hospital/CT%20of%20Dr%20X/a.nii: torn", "file://…/a.nii: torn"),
+        ("on GPU-Node7: no room; quota of jane.x1 exceeded", "on …: no room; quota of … exceeded"),
+        ("[2001:db8::1]:8080 and fe80::1%eth0 at 12:30:45", "[…]:8080 and … at 12:30:45"),
+        ("c10::Error in at::native, image[2:, ::2]", "c10::Error in at::native, image[2:, ::2]"),
         ("GPU-NODE is fine, fold 1/5, 0.5 mm/px", "GPU-NODE is fine, fold 1/5, 0.5 mm/px"),
     ],
 )
 def test_what_a_run_knows_is_taken_out_of_reasons(text: str, left: str) -> None:
-    request = RunAsked(suite="s.toml", places=PLACES, hosts=["gpu-node7.clinic.org"])
+    request = RunAsked(suite="s.toml", places=PLACES, hosts=["gpu-node7.clinic.org", "jane.x1"])
     assert blinding([request])(text) == left
 
 

@@ -96,8 +96,8 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
     going = usage.unused(keep)
     console = Screen()
     if not going and not usage.leftovers:
-        spared = ", or of a stage that you keep" if keep else ""
-        console.print(f"Nothing can go: everything is used, or younger than an hour{spared}.")
+        spared = ", or of a stage to keep" if keep else ""
+        console.print(f"Nothing to delete: everything is used, or younger than an hour{spared}.")
         return 0
     if going:
         _list(going, console)
@@ -106,7 +106,7 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
         console.print(_leftovers(usage), highlight=False)
     if dry_run or not (yes or click.confirm("Delete them?")):
         return 0
-    # A run may have come to use some while the question stood.
+    # A run may have started to use some while the question was open.
     now = look(place)
     _refuse_unknown_users(place, now, forget_missing)
     addresses = {artefact.address for artefact in going}
@@ -125,16 +125,16 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
 def _refuse_unknown_users(place: Store, usage: Usage, forget_missing: bool) -> None:
     for where, reason in usage.unreadable.items():
         raise RequestError(
-            f"nobody knows what a results directory uses that cannot be read: {reason}",
+            f"a results directory cannot be read, so what it uses is not known: {reason}",
             where=where,
             remedy="Repair it or delete it; `mtbench results verify` says more",
         )
     if usage.missing and not forget_missing:
         raise RequestError(
-            "results directories that used this store are not where they were: " + ", ".join(usage.missing),
+            "results directories that used this store are missing: " + ", ".join(usage.missing),
             where=str(place.root),
-            remedy="Run the suite once with --out where they are now; then, or if they are gone for good, say "
-            "--forget-missing: artefacts that they alone use go",
+            remedy="If you moved them, run their suites once with --out at the new place. Then say --forget-missing: it "
+            "deletes what only missing results directories use",
         )
 
 
@@ -194,11 +194,11 @@ def _print_state(usage: Usage, unused: list[StoredArtefact], console: Screen) ->
     for where, reason in usage.unreadable.items():
         console.print(f"cannot be read: {where}: {reason}", style="yellow", highlight=False, markup=False)
     if usage.missing:
-        console.print("not there any more: " + ", ".join(usage.missing), style="yellow", highlight=False, markup=False)
+        console.print("missing: " + ", ".join(usage.missing), style="yellow", highlight=False, markup=False)
     if usage.leftovers:
         console.print(_leftovers(usage), highlight=False)
     if usage.unreadable:
-        console.print("mtbench store prune deletes nothing before that can be read", highlight=False)
+        console.print("mtbench store prune deletes nothing until this can be read", highlight=False)
     elif unused or usage.leftovers:
         option = " --forget-missing" if usage.missing else ""
         freed = size(sum(k.bytes for k in unused) + sum(map(size_of, usage.leftovers)))

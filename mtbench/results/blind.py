@@ -7,6 +7,7 @@ beside the request. They are replaced by name, for no pattern tells where a path
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import re
 import socket
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
+from urllib.parse import quote
 
 import pyarrow as pa
 
@@ -25,8 +27,13 @@ TEXTS = ("task_note", "translator_note", "without_interval", "note", "stale", "r
 _URL = re.compile(r"\b(?!file:)([A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"`,;()\[\]<>]*[^\s'\"`,;()\[\]<>.:]")
 _ACCOUNT = re.compile(r"(?<![\w.+-])[\w.+-]+@[A-Za-z][\w.-]*\w(?::(?=[\w~/]))?")
 _ADDRESS = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]\d)(?::\d+)?")
+_ADDRESS_6 = re.compile(
+    r"(?<![\w:.])(?=[0-9A-Fa-f:]*::|(?:[0-9A-Fa-f]+:){7})(?=[0-9A-Fa-f:]*[0-9A-Fa-f]{3})[0-9A-Fa-f:]*:[0-9A-Fa-f:]*(?:%\w+)?(?![\w:])"
+)
 _BELOW = r"(?P<below>(?:[/\\](?:[^/\\:'\"`,;()\[\]\n ]| (?![/\\]))*)*)"
 _COMMON = {"", "/", "localhost", "localhost.localdomain"}
+_NOBODY = {"root", "user", "users", "ubuntu", "admin", "nobody", "data", "test", "docker"}
+"""Names of accounts that say nothing of who uses them, and are words of sentences."""
 
 
 def surroundings(paths: Iterable[str | os.PathLike[str]]) -> dict[str, list[str]]:
@@ -36,7 +43,8 @@ def surroundings(paths: Iterable[str | os.PathLike[str]]) -> dict[str, list[str]
         paths: files and folders that the run uses.
 
     Returns:
-        ``places``: those, and the folders of this process and its user; ``hosts``: the names of this machine.
+        ``places``: those, and the folders of this process and its user; ``hosts``: the names of this machine and of
+        the user's account.
     """
     everything = [*paths, os.path.expanduser("~"), sys.prefix, Path(__file__).parents[2]]
     for folder in (os.getcwd, tempfile.gettempdir):
@@ -45,6 +53,8 @@ def surroundings(paths: Iterable[str | os.PathLike[str]]) -> dict[str, list[str]
     places = {form for path in everything for form in (os.path.abspath(path), os.path.realpath(path))}
     variables = ("HOSTNAME", "SLURMD_NODENAME", "SLURM_SUBMIT_HOST", "SLURM_CLUSTER_NAME")
     hosts = {socket.gethostname(), *(os.environ.get(name, "") for name in variables)}
+    with contextlib.suppress(OSError, KeyError, ImportError):  # nobody knows
+        hosts |= {getpass.getuser()} - _NOBODY
     return {"places": sorted(places - _COMMON), "hosts": sorted(hosts - _COMMON)}
 
 
@@ -77,12 +87,14 @@ def blinded(table: pa.Table, blind: Callable[[str], str]) -> pa.Table:
 
 def _replacing(places: set[str], hosts: set[str]) -> Callable[[str], str]:
     names = {name for host in hosts for name in (host, host.partition(".")[0]) if len(name) > 1}
+    # In a file:// address blanks are written in another way, in what Python prints letters and backslashes.
+    places |= {form for place in places for form in (quote(place, errors="replace"), repr(place)[1:-1])}
     path = _any(places, rf"(?<![\w.-])(?:{{}}){_BELOW}(?![\w-])")
-    host = _any(names, r"(?<![\w.-])(?:{})(?:\.\w[\w.-]*)?(?![\w-])")
+    host = _any(names, r"(?i:(?<![\w.-])(?:{}))(?:\.\w[\w.-]*)?(?![\w-])")
 
     def blind(text: str) -> str:
         text = path.sub(_name, text) if path else text
-        for pattern, by in ((_URL, rf"\1{SIGN}"), (_ACCOUNT, SIGN), (_ADDRESS, SIGN), (host, SIGN)):
+        for pattern, by in ((_URL, rf"\1{SIGN}"), (_ACCOUNT, SIGN), (_ADDRESS, SIGN), (_ADDRESS_6, SIGN), (host, SIGN)):
             text = pattern.sub(by, text) if pattern else text
         return text
 
