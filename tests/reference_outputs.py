@@ -165,9 +165,7 @@ def from_folder(name: str) -> Figures:
         complete = registration.complete(params)
         model: Any = registration.create(complete)
         here = replace(context(), params=complete)
-        if name == "command":
-            return summary("image", np.array(list(model.translate_all(test, here))))
-        return summary("image", model.translate(Batch(test.tensor(), test.slices, None), here))
+        return summary("image", np.array(list(model.translate_all(test, here))))
 
 
 def extractor(name: str) -> Figures:

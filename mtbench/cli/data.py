@@ -15,8 +15,11 @@ from mtbench.cli.options import plugin_options
 from mtbench.cli.verb import Verb
 from mtbench.engine.progress import make_progress
 from mtbench.errors import DataError, RequestError
+from mtbench.paths import expand
 from mtbench.preparation.checks import as_json as plain
 from mtbench.preparation.checks import check, image_sets
+from mtbench.preparation.exchange import MANIFEST
+from mtbench.preparation.export import export
 from mtbench.preparation.licences import Licences
 from mtbench.preparation.request import lookup, prepare, requests
 from mtbench.preparation.sheets import contact_sheet
@@ -27,7 +30,10 @@ from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
 
 if TYPE_CHECKING:
+    from mtbench.data import Domain
     from mtbench.preparation.checks import CheckReport
+    from mtbench.preparation.exchange import Manifest
+    from mtbench.preparation.export import Form, Side
     from mtbench.preparation.request import DatasetRequest, PreparedDataset
 
 _STORE = click.option("--store", metavar="DIR", help="Store of artefacts (default: as for `mtbench run`).")
@@ -143,6 +149,67 @@ def check_dataset(
         else:
             _print(request, report, sheets)
     return 1 if leaks else 0
+
+
+@command.command("export")
+@click.argument("target")
+@click.option("-o", "--out", required=True, metavar="DIR", help="A folder that does not exist yet.")
+@click.option("--side", type=click.Choice(("train", "validation", "test", "all")), default="test", show_default=True)
+@click.option("--domain", type=click.Choice(("source", "target")), default="source", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("png", "npy", "nifti")),
+    help="Slices (png, npy) or volumes in the original geometry (nifti). Default: png, or npy for float32.",
+)
+@_ROOT
+@_ONLY
+@click.option("--accept-licence", is_flag=True, help="Accept the licence without being asked.")
+@_STORE
+@plugin_options
+def export_dataset(
+    target: str,
+    out: str,
+    side: Side,
+    domain: Domain,
+    form: Form | None,
+    root: str | None,
+    only: tuple[str, ...],
+    accept_licence: bool,
+    store: str | None,
+    plugin_files: tuple[str, ...],
+    no_plugins: bool,
+) -> None:
+    """Write the prepared slices, masks and a manifest of TARGET, for a program of your own.
+
+    TARGET is as in `mtbench data prepare`; what is not prepared is prepared. docs/translators.md says how translations
+    come back into a table.
+    """
+    registry = discover(plugin_files, third_party=not no_plugins)
+    dataset_requests = requests(target, registry, root=root, only=only)
+    artefact_store = Store(store_folder(store))
+    for request in dataset_requests:
+        _licence(request.choice.spec, Licences(artefact_store.root), accept_licence)
+        folder = expand(out) / request.name if len(dataset_requests) > 1 else expand(out)
+        watcher = make_progress(Screen(stderr=True))
+        watcher.begin(2)
+        try:
+            prepared = prepare(request, registry, artefact_store, watcher)
+        finally:
+            watcher.end()
+        manifest = export(prepared, folder, domain=domain, side=side, form=form)
+        _print_exported(manifest, folder)
+
+
+def _print_exported(manifest: Manifest, folder: Path) -> None:
+    height, width = manifest.slices[0].size
+    files = len({item.image for item in manifest.slices})
+    masks = "with masks" if manifest.slices[0].mask else "without masks"
+    echo(
+        f"{manifest.dataset}: {_number(len(manifest.slices), f'{manifest.domain} slice')} of '{manifest.side}', "
+        f"{height} x {width}, {masks}, in {_number(files, 'file')} below {folder / 'images'}"
+    )
+    echo(f"  what they are: {folder / MANIFEST}")
 
 
 def _licence(spec: DatasetSpec, licences: Licences, accept: bool) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from mtbench.formats.cutting import Cut
 from mtbench.formats.framing import Frame
-from mtbench.formats.geometry import Geometry, put_back
+from mtbench.formats.geometry import Geometry
 from mtbench.formats.impostors import impostor
 from mtbench.formats.orientation import PLANES, Plane
+from mtbench.formats.placing import is_window, lies_at, prepared, put_back, scaled
 from mtbench.formats.reading import SUFFIXES, is_series, read, read_mask, stem, suffix
 from mtbench.formats.segmentation import Segmentation, read_segmentation
 from mtbench.formats.volume import Volume, check_same_place
@@ -30,11 +31,15 @@ __all__ = [
     "images_below",
     "impostor",
     "is_series",
+    "is_window",
+    "lies_at",
     "once",
+    "prepared",
     "put_back",
     "read",
     "read_mask",
     "read_segmentation",
+    "scaled",
     "stem",
     "suffix",
     "write_like",

@@ -10,17 +10,8 @@ from numpy.typing import NDArray
 from mtbench.errors import DataError
 from mtbench.formats.framing import Frame
 from mtbench.formats.orientation import Plane
+from mtbench.formats.placing import Window, native, prepared
 from mtbench.formats.volume import Volume
-
-Window = tuple[float, float]
-_LARGEST = 1e38
-_SMALLEST = 1e-30
-"""Stands for a window without width, so that a constant image is black."""
-
-
-def is_window(low: float, high: float) -> bool:
-    """Whether two values can become black and white: finite, in this order, and float32 can hold what is between."""
-    return -_LARGEST < low < high < _LARGEST
 
 
 @dataclass(frozen=True)
@@ -45,9 +36,8 @@ class Cut:
         """
         stack = self._slices(volume)
         result = np.empty((len(stack), *self.frame.size), np.float32)
-        for index, (image, (low, high)) in enumerate(zip(stack, self._each(len(stack), volume), strict=True)):
-            span = np.float32(max(high - low, _SMALLEST))
-            result[index] = self.frame.image(np.clip((image.astype(np.float32) - np.float32(low)) / span, 0, 1))
+        for index, (image, window) in enumerate(zip(stack, self._each(len(stack), volume), strict=True)):
+            result[index] = prepared(image, self.frame, window)
         return result
 
     def masks(self, volume: Volume) -> NDArray[np.uint8]:
@@ -73,8 +63,8 @@ class Cut:
         result = replace(volume, array=np.empty(volume.array.shape, np.float32))
         places = self._slices(result)
         windows = (window,) * len(places) if window else self._each(len(places), volume)
-        for place, image, (low, high) in zip(places, images, windows, strict=True):
-            place[...] = self.frame.undo_image(image, 0.0) * np.float32(high - low) + np.float32(low)
+        for place, image, own in zip(places, images, windows, strict=True):
+            place[...] = native(image, self.frame, own)
         return result
 
     def _slices(self, volume: Volume) -> NDArray[np.generic]:

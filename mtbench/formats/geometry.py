@@ -1,19 +1,17 @@
-"""Where a stored slice came from, and the way back into its volume."""
+"""Where a stored slice came from."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench.data import Slice, decode
 from mtbench.errors import DataError
 from mtbench.formats.framing import Frame
-from mtbench.formats.orientation import PLANES, Plane, ras_affine, to_ras, upright
+from mtbench.formats.orientation import PLANES, Plane, ras_affine
 from mtbench.formats.volume import Volume
 
 
@@ -98,67 +96,6 @@ class Geometry:
             ) from error
 
 
-def put_back(items: Iterable[tuple[NDArray[Any], Slice]], *, masks: bool = False) -> Volume:
-    """Stored slices of one volume, back in the geometry and units of its file.
-
-    Exact up to the stored depth where slices were not resized and values lay within the window; what the
-    window cut off stays cut off. Missing slices and borders hold the window's lower end (masks: 0).
-
-    Args:
-        items: stored images (uint8, uint16 or float32, H x W) with their records; label maps with ``masks``.
-        masks: the arrays are label maps.
-
-    Returns:
-        An oriented volume, float32 in the file's unit (uint8 for masks); ``write_nifti`` writes it in the
-        file's own axis order.
-
-    Raises:
-        DataError: no slices, slices of several volumes, the same slice twice, a slice without geometry or
-            window, or an image of another size than the geometry says.
-    """
-    full: NDArray[Any] | None = None
-    slice_ids: dict[int, str] = {}
-    first: Geometry | None = None
-    record: Slice | None = None
-    for stored, record in items:
-        geometry = Geometry.from_json(record.geometry)
-        if first is None:
-            first = geometry
-        _check(geometry, first, slice_ids, stored.shape, record.slice_id)
-        slice_ids[geometry.index] = record.slice_id
-        low, high = (0.0, 0.0) if masks else _window(record)
-        if full is None:
-            full = np.full(geometry.shape, 0 if masks else low, np.uint8 if masks else np.float32)
-        place = upright(to_ras(full, geometry.axes), geometry.plane)
-        if masks:
-            place[geometry.index] = geometry.frame.undo_mask(stored)
-        else:
-            place[geometry.index] = geometry.frame.undo_image(decode(stored), 0.0) * (high - low) + low
-    if full is None or first is None or record is None:
-        raise DataError("there are no slices to put back")
-    affine = np.array(first.affine)
-    return Volume.oriented(full, affine, first.axes, record.file, measure_unit="" if masks else record.measure_unit)
-
-
-def _check(geometry: Geometry, first: Geometry, slice_ids: dict[int, str], shape: tuple[int, ...], where: str) -> None:
-    if replace(geometry, index=first.index, frame=first.frame) != first:
-        raise DataError("these slices belong to different volumes", where=where)
-    if geometry.index in slice_ids:
-        raise DataError(f"this is the same slice as '{slice_ids[geometry.index]}'", where=where)
-    if shape != geometry.frame.size:
-        raise DataError(f"the image is {_size(shape)}", where=where, expected=_size(geometry.frame.size))
-
-
 def _two(pair: Any) -> tuple[int, int]:
     first, second = pair
     return int(first), int(second)
-
-
-def _window(record: Slice) -> tuple[float, float]:
-    if record.window is None:
-        raise DataError("this slice does not say which values its grey levels stand for", where=record.slice_id)
-    return record.window
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(n) for n in shape) + " pixels"

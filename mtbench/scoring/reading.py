@@ -16,8 +16,8 @@ from mtbench import patterns
 from mtbench.data import WHITE, ImageSet, Slice, Task
 from mtbench.errors import DataError, RequestError
 from mtbench.formats import PLANES, SUFFIXES, Frame, Geometry, images_below, read, read_mask, stem
-from mtbench.formats.cutting import is_window
 from mtbench.formats.detached import with_data_files
+from mtbench.formats.placing import is_window
 from mtbench.formats.walking import others_below
 from mtbench.hashing import hash_of
 from mtbench.store.artefacts import Store, address_of

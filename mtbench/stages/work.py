@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mtbench.data import ImageSet, Task
+from mtbench.data import Domain, ImageSet, Task
 from mtbench.errors import DataError
 from mtbench.registry.registry import Registration
 from mtbench.rows import Rows
@@ -62,9 +63,7 @@ def read_set(data: Artefact, split: Artefact, task: Task, subset: Subset) -> Ima
     domain = subset.domain
     indices = positions(split, subset)
     slices = read_slices(data.path, domain)
-    images = np.load(data.path / f"images-{domain}.npy", mmap_mode="r", allow_pickle=False)
-    masks_path = data.path / f"masks-{domain}.npy"
-    masks = np.load(masks_path, mmap_mode="r", allow_pickle=False) if masks_path.exists() else None
+    images, masks = arrays(data, domain)
     return ImageSet(
         images=Rows.of(images, indices),
         slices=tuple(slices[i] for i in indices),
@@ -73,6 +72,13 @@ def read_set(data: Artefact, split: Artefact, task: Task, subset: Subset) -> Ima
         domain=domain,
         split=subset.split,
     )
+
+
+def arrays(data: Artefact, domain: Domain) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+    """All prepared images of a domain and their masks, where there are any: memory maps, N x H x W."""
+    images = np.load(data.path / f"images-{domain}.npy", mmap_mode="r", allow_pickle=False)
+    masks = data.path / f"masks-{domain}.npy"
+    return images, np.load(masks, mmap_mode="r", allow_pickle=False) if masks.exists() else None
 
 
 def positions(split: Artefact, subset: Subset) -> list[int]:

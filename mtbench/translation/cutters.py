@@ -12,8 +12,8 @@ import numpy as np
 from mtbench.data import Slice, encode
 from mtbench.errors import DataError, RequestError
 from mtbench.formats import PLANES, Cut, Frame, Geometry, Plane, Volume
-from mtbench.formats.cutting import Window, is_window
 from mtbench.formats.limits import IMAGE, limit
+from mtbench.formats.placing import Window, is_window
 from mtbench.registry.contracts import VolumeCutting
 from mtbench.registry.registry import Registry
 from mtbench.registry.specs import DatasetSpec

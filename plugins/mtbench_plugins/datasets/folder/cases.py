@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 
 from mtbench.data import Sample, Slice, encode
 from mtbench.errors import DataError
-from mtbench.formats import PLANES, Cut, Frame, Geometry, Plane, Volume, check_same_place, read, read_mask
+from mtbench.formats import PLANES, Cut, Frame, Geometry, Plane, Volume, check_same_place, prepared, read, read_mask
 from mtbench_plugins.datasets.folder.config import Config, DomainConfig
 from mtbench_plugins.datasets.folder.frames import Frames
 from mtbench_plugins.datasets.folder.listing import ImageEntry
-
-_SMALLEST = 1e-30
-"""Stands for a window without width, so that a constant image is black."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +120,7 @@ def samples_of_case(
     window = _case_window(case, domain)
     for picture, mask in pairs[:: domain.every]:
         frame = frame_of(picture, domain)
-        low, high = window or _own_window(picture, domain)
-        span = np.float32(max(high - low, _SMALLEST))
-        grey = np.subtract(picture.image, np.float32(low), dtype=np.float32)
-        grey /= span
-        np.clip(grey, 0, 1, out=grey)
+        own = window or _own_window(picture, domain)
         volume, plane = picture.volume, plane_of(domain)
         geometry = Geometry.of(volume, plane, picture.index, frame).to_json() if volume.axes and plane else ""
         record = Slice(
@@ -137,14 +130,14 @@ def samples_of_case(
             index=picture.index,
             spacing=frame.spacing(picture.spacing),
             thickness=picture.thickness,
-            window=(low, high),
+            window=own,
             measure_unit=domain.measure_unit or volume.measure_unit,
             file=picture.item.relative,
             geometry=geometry,
             scanner=picture.item.scanner or volume.scanner,
             split=picture.item.split,
         )
-        image = encode(frame.image(grey), "uint8")
+        image = encode(prepared(picture.image, frame, own), "uint8")
         yield Sample(domain.domain, image, record, None if mask is None else frame.mask(mask))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from mtbench import patterns
 from mtbench.errors import ParamError, close_matches
-from mtbench.formats.cutting import is_window
+from mtbench.formats.placing import is_window
 from mtbench.typed import MismatchError, Rule, Wording, read
 
 CT_WINDOW = (-1000.0, 1000.0)

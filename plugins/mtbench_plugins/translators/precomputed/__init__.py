@@ -1,0 +1,32 @@
+"""The translator ``precomputed``: images or volumes that somebody else's model made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import mtbench
+
+PARAMS = {
+    "folder": mtbench.Param(None, kind="path", help="images named like the source slices, or volumes like the cases"),
+    "manifest": mtbench.Param(
+        None, kind="path", help="manifest.json of `mtbench data export`; without it, one that lies in the folder"
+    ),
+    "window": mtbench.Param(
+        "auto",
+        help="the values that are black and white: LOW..HIGH, LOW%..HIGH% of each file, source (each source slice's "
+        "own), or auto (8 and 16 bits, floats in [0, 1], else the target's window from the manifest)",
+    ),
+    "resize": mtbench.Param(False, help="resize images of another size than the slices; else they are refused"),
+}
+
+
+@mtbench.hookimpl
+def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
+    """The translator ``precomputed``."""
+    yield mtbench.TranslatorSpec(
+        "precomputed",
+        "mtbench_plugins.translators.precomputed.model:Precomputed",
+        params=PARAMS,
+        shorthand="folder",
+        description="a folder of images or volumes that another program translated",
+    )
