@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
+from dataclasses import asdict
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,9 @@ from rich.text import Text
 
 from mtbench.cli.options import plugin_options, suite_options
 from mtbench.cli.verb import Verb
+from mtbench.engine.amounts import duration, size
 from mtbench.engine.maker import states
+from mtbench.engine.outlook import outlook
 from mtbench.plan.request import PlanRequest
 from mtbench.plan.suite import PROTOCOLS
 from mtbench.registry.params import format_call
@@ -25,6 +29,9 @@ from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mtbench.engine.outlook import Outlook
     from mtbench.plan import Plan, Row
 
 _LONG = 200
@@ -50,8 +57,9 @@ def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
     store = Store(store_folder(request.store))
     plan = request.plan(registry, partial(echo, err=True))
     status = states(plan, registry, store)
+    ahead = outlook(plan, registry, store, status)
     if as_json:
-        echo_json(_as_json(plan, status))
+        echo_json(_as_json(plan, status, ahead))
         return
     console = Screen()
     _matrix(plan, status, console)
@@ -66,11 +74,32 @@ def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
     )
     for reason, count in Counter(row.skipped for row in plan.rows if row.skipped).items():
         console.print(f"skipped: {count} row{'s' if count > 1 else ''}: {reason}", highlight=False, markup=False)
+    for line in _ahead(ahead, store):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _as_json(plan: Plan, status: dict[str, str]) -> dict[str, Any]:
+def _ahead(ahead: Outlook, store: Store) -> Iterator[str]:
+    """What is to come, in lines."""
+    for load in ahead.loads:
+        seconds = "not known, for no earlier run made one" if load.seconds is None else duration(load.seconds)
+        yield f"to come: {load.units} {f'{load.stage} {load.plugin}'.strip()}: {seconds}"
+    if ahead.loads:
+        place = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
+        rest = f", without {ahead.unknown} units of a kind that is new to this store" if ahead.unknown else ""
+        yield (
+            f"in all {duration(ahead.seconds)}, one unit after the other, as earlier runs of this store took{rest}; "
+            f"{size(ahead.bytes)} on disk, {size(shutil.disk_usage(place).free)} are free at {place}"
+        )
+    for problem in ahead.problems:
+        yield f"in the way: {problem}"
+
+
+def _as_json(plan: Plan, status: dict[str, str], ahead: Outlook) -> dict[str, Any]:
     return {
         "suite": plan.suite.name,
+        "problems": list(ahead.problems),
+        "to_come": [asdict(load) for load in ahead.loads],
+        "bytes": ahead.bytes,
         "units": [
             {
                 "key": unit.key,

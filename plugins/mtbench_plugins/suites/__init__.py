@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import mtbench
 
 SUITES = {
+    "smoke": "to try a plugin: both phantom tasks, tiny, baselines, Dice and SWD, under a minute on two cores",
     "quickstart": "both phantom tasks, small: no data, no weights, a few minutes on two cores",
     "phantom": "both phantom tasks and all four models, trained small: no data, about an hour on two cores",
     "learning": "do the models learn? MR to CT on the lumbar phantom, three seeds: about an hour on two cores",
