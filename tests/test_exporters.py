@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from click.testing import CliRunner
 
 from mtbench.analysis.model import ResultsTable
 from mtbench.analysis.table import build_table
+from mtbench.analysis.terminal import render
 from mtbench.cli.export import command
 from mtbench.errors import RequestError
 from mtbench.registry.discovery import discover
 from mtbench.results.published import published_scores
 from mtbench.results.schema import SCHEMA_VERSION, SCORES, table
+from mtbench.screen import Screen
 
 NASTY = [
     "a|b",
@@ -146,6 +149,28 @@ def test_csv_can_be_transposed(published: ResultsTable) -> None:
     assert rows[0]["cyclegan"] == "0.934"
 
 
+def test_csv_is_read_as_floats_by_pandas(published: ResultsTable) -> None:
+    """Missing and failed cells are empty; a negative or tiny number stays one."""
+    import pandas as pd
+
+    scores = published_scores("midl2024").to_pylist()
+    for row in scores:
+        if row["translator"] == "unsb" and row["metric"] == "fid":
+            row |= {"status": "failed", "value": None, "note": "out of memory"}
+        if row["translator"] == "maskgan" and row["metric"] == "swd":
+            row["value"] = -0.0004
+    built = build_table(pa.Table.from_pylist(scores, schema=SCORES))
+    frame = pd.read_csv(io.StringIO(written("csv", built)))
+    numbers = frame.drop(columns=["Method", "Notes"])
+    assert set(map(str, numbers.dtypes)) <= {"float64", "int64"}
+    assert numbers.dtypes["breast-siemens-ge: Siemens → GE | FID* ↓"] == "float64", "one is missing"
+    fid = "breast-siemens-ge: Siemens → GE | FID* ↓"
+    assert frame.loc[frame.Method == "unsb", fid].isna().all()
+    assert frame.loc[frame.Method == "cyclegan", fid].item() == 107
+    assert "out of memory" in frame.loc[frame.Method == "unsb", "Notes"].item()
+    assert (numbers.min() < 0).any()
+
+
 # -- JSON
 
 
@@ -241,6 +266,22 @@ def test_latex_has_the_papers_table(published: ResultsTable) -> None:
     assert r"FID* $\downarrow$" in text
     assert r"\multicolumn{6}{c}{breast-siemens-ge: Siemens $\rightarrow$ GE}" in text
     assert r"\cmidrule(lr){2-7} \cmidrule(lr){8-12}" in text
+
+
+def test_latex_has_a_label_and_can_leave_notes_out(tmp_path: Path) -> None:
+    built = build_table(nasty_scores())
+    text = written("tex", built)
+    assert text.index(r"\caption{") < text.index(r"\label{tab:mtbench}")
+    assert r"\textsuperscript" in text
+    target = tmp_path / "table.tex"
+    done = invoke("published:midl2024", "-f", "tex:label=tab:paper,notes=false", "-o", str(target), "--title", "Ours")
+    assert done.exit_code == 0
+    bare = target.read_text(encoding="utf-8")
+    assert r"\caption{Ours}" in bare
+    assert r"\label{tab:paper}" in bare
+    assert r"\textsuperscript" not in bare
+    assert "minipage" not in bare
+    assert "0.934" in bare
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -340,3 +381,29 @@ def test_wrong_requests_are_answered(arguments: list[str], message: str) -> None
     done = invoke("published:midl2024", *arguments)
     assert isinstance(done.exception, RequestError)
     assert message in str(done.exception)
+
+
+@pytest.mark.parametrize("width", [120, 80, 60])
+def test_headings_break_where_a_reader_would(width: int) -> None:
+    """At brackets, behind them, at commas and hyphens, and nowhere else; not at all where there is room."""
+    rows = published_scores("midl2024").to_pylist()
+    for row in rows:
+        row["title"], row["variant"] = ("Dice", "slice") if row["metric"] == "dice" else ("FID", "inception-random")
+        row["metric"] = "dice" if row["metric"] == "dice" else "fid"
+    rows = [row for row in rows if row["dataset"] == "breast-siemens-ge" and row["label"] != "fgt"]
+    rows = list({(row["translator"], row["metric"], row["label"]): row for row in rows}.values())
+    out = io.StringIO()
+    render(build_table(table(rows, SCORES)), Screen(file=out, width=width))
+    lines = out.getvalue().splitlines()
+    heads = [[cell.strip() for cell in line.split("┃")[1:-1]] for line in lines if "┃" in line]
+    for pieces in ([piece for piece in column if piece] for column in zip(*heads, strict=True)):
+        whole = "".join(pieces).replace(" ", "")
+        assert whole == "Method" or re.fullmatch(r"(Dice\[slice\](Breast|FGT)|FID\[inception-random\])[↑↓]", whole), (
+            whole
+        )
+        for piece, after in pairwise(pieces):
+            words = {"Breast", "FGT", "↑", "↓"}
+            assert piece.endswith(("-", "]")) or after.startswith("[") or after.split()[0] in words, pieces
+        if width == 120:
+            assert len(pieces) == 1
+    assert max(map(len, lines)) <= width

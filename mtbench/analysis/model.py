@@ -204,6 +204,17 @@ class ResultsTable:
     remarks: tuple[str, ...]
     rule: str = "default"
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: what the terminal prints, in colour."""
+        from io import StringIO
+
+        from mtbench.analysis.terminal import render
+        from mtbench.screen import Screen
+
+        console = Screen(file=StringIO(), record=True, width=160, force_terminal=True)
+        render(self, console)
+        return console.export_html(inline_styles=True, code_format='<pre style="line-height:1.3">{code}</pre>')
+
     def merged(self) -> Section:
         """All columns in one section, for formats that hold one table."""
         rows: list[TableRow] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -10,6 +11,9 @@ from rich.text import Text
 
 from mtbench.analysis.model import Head, ResultsTable, Section
 
+_BREAKS = ("", r"(?=\[)", r"(?=\[)|(?<=\]) (?=\S{2})", r"(?=\[)|(?<=\]) (?=\S{2})|(?<=,)|(?<=\w-)(?=\w)")
+"""Where headings are broken, from nowhere to many places: before a bracket, behind it, at commas and hyphens."""
+_WIDEST = 10**6
 _SUPERSCRIPTS = str.maketrans("0123456789,", "⁰¹²³⁴⁵⁶⁷⁸⁹˒")
 
 
@@ -28,25 +32,35 @@ def render(table: ResultsTable, console: Console) -> None:
         for i, column in enumerate(section.columns):
             parts.setdefault("" if section.transposed else column.task, []).append(i)
         for title, columns in parts.items():
-            console.print(_rich(section, title, columns, plain=not console.is_terminal))
+            console.print(_fitting(section, title, columns, console))
     for number, text in enumerate(table.footnotes, 1):
         console.print(Text(f"{_notes((number,))} {text}", style="dim"))
     for text in table.remarks:
         console.print(Text(text, style="dim"))
 
 
-def _rich(section: Section, title: str, columns: Sequence[int], plain: bool) -> Table:
+def _fitting(section: Section, title: str, columns: Sequence[int], console: Console) -> Table:
+    """The table with headings broken no more than its width needs."""
+    for breaks in _BREAKS:
+        table = _rich(section, title, columns, not console.is_terminal, breaks)
+        if table.__rich_measure__(console, console.options.update(width=_WIDEST)).maximum <= console.width:
+            break
+    return table
+
+
+def _rich(section: Section, title: str, columns: Sequence[int], plain: bool, breaks: str) -> Table:
     """One task of a section; transposed, all of it."""
     grid = section.grid()
     rich_table = Table(title=Text(title) if title else None, title_justify="left", title_style="bold", header_style="")
     rich_table.add_column(grid.corner)
     if section.transposed:
         for head in grid.header[-1]:
-            rich_table.add_column(_head(head), justify="right", overflow="fold")
+            rich_table.add_column(_head(head, breaks), justify="right", overflow="fold")
     else:
         for i in columns:
             column = section.columns[i]
-            rich_table.add_column(_head(Head(column.title, notes=column.notes)), justify="right", overflow="fold")
+            heading = _head(Head(column.title, notes=column.notes), breaks)
+            rich_table.add_column(heading, justify="right", overflow="fold")
     for row in grid.body:
         if row.rule:
             rich_table.add_section()
@@ -61,8 +75,9 @@ def _rich(section: Section, title: str, columns: Sequence[int], plain: bool) -> 
     return rich_table
 
 
-def _head(head: Head) -> Text:
-    return Text(head.text + "†" * head.dagger + _notes(head.notes))
+def _head(head: Head, breaks: str = "") -> Text:
+    text = re.sub(breaks, "\n", head.text) if breaks else head.text
+    return Text(text + "†" * head.dagger + _notes(head.notes))
 
 
 def _notes(numbers: Sequence[int]) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     "-f",
     "--format",
     "format_",
+    metavar="NAME[:p=v,...]",
     help="Output format; `mtbench plugins` lists them (default: by the ending of -o).",
 )
 @click.option(
@@ -94,7 +95,8 @@ def command(
         mtbench export published:midl2024 --rule paper
     """
     registry = discover(plugin_files, third_party=not no_plugins)
-    exporter = registry.get(ExporterSpec, format_ or _format_of(output, registry))
+    exporter, params = registry.call(ExporterSpec, format_ or _format_of(output, registry))
+    arguments = exporter.complete(params)
     table = build_table(
         load(results),
         decimals=_decimals(decimals),
@@ -105,7 +107,7 @@ def command(
     )
     if not table.sections:
         raise RequestError("there are no scores to show", where=results, remedy="`mtbench run` makes them")
-    text = exporter.create(exporter.complete({})).export(table)
+    text = exporter.create(arguments).export(table)
     if output is None:
         echo(text, nl=False)
         return

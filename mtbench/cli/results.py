@@ -40,9 +40,9 @@ def command() -> None:
 @click.option("--intervals", is_flag=True, help="Show 95 % confidence intervals (by patient).")
 @click.option("--bounds", is_flag=True, help="Show distribution-free 95 % limits for the mean.")
 @click.option("--std", is_flag=True, help="Show standard deviations over seeds.")
-@click.option("--units", is_flag=True, help="List the units: key, name, status, seconds.")
+@click.option("--units", is_flag=True, help="List the units; in a pipe one line each, tab-separated.")
 @click.option("--host", is_flag=True, help="With UNIT: include the host name.")
-@click.option("--json", "as_json", is_flag=True, help="With UNIT: print as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print rows, unit or units as JSON.")
 def show(
     results: str, unit: str | None, intervals: bool, bounds: bool, std: bool, units: bool, host: bool, as_json: bool
 ) -> None:
@@ -64,13 +64,23 @@ def show(
             _print_details(details, host, console)
         return
     if units:
-        _list(results, console)
+        _list(results, console, as_json)
+        return
+    if as_json:
+        echo_json(load(results).to_pylist(), readable=True)
         return
     render(build_table(load(results), spread=next((s for s, asked in spreads.items() if asked), "none")), console)
 
 
-def _list(results: str, console: Screen) -> None:
+def _list(results: str, console: Screen, as_json: bool) -> None:
     last = {a["unit_key"]: a for a in load(results, "attempts").to_pylist()}
+    if as_json:
+        echo_json(list(last.values()), readable=True)
+        return
+    if not console.is_terminal:
+        for key, a in last.items():
+            echo("\t".join((key[:12], a["status"], f"{a['seconds'] or 0:.1f}", a["name"])))
+        return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
     for head in ("unit", "name", "state", "seconds"):
         table.add_column(head, justify="right" if head == "seconds" else "left", overflow="fold")

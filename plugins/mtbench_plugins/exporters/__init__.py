@@ -15,6 +15,15 @@ def mtbench_exporters() -> Iterator[mtbench.ExporterSpec]:
         "md", f"{here}.md:Markdown", ending=".md", default=True, description="Markdown (GitHub's); the default"
     )
     yield mtbench.ExporterSpec("csv", f"{here}.csv:Csv", ending=".csv", description="comma-separated values")
-    yield mtbench.ExporterSpec("tex", f"{here}.tex:Latex", ending=".tex", description="LaTeX, with booktabs")
+    yield mtbench.ExporterSpec(
+        "tex",
+        f"{here}.tex:Latex",
+        params={
+            "label": mtbench.Param("tab:mtbench", help="for \\ref; empty for none"),
+            "notes": mtbench.Param(True, help="footnotes and remarks below the table"),
+        },
+        ending=".tex",
+        description="LaTeX, with booktabs",
+    )
     yield mtbench.ExporterSpec("html", f"{here}.html:Html", ending=".html", description="a page that stands alone")
     yield mtbench.ExporterSpec("json", f"{here}.json:Json", ending=".json", description="everything behind the table")

@@ -15,7 +15,8 @@ class Json:
     """Writes one object: ``title``, ``rule``, ``sections`` (``heading``, ``columns``, ``rows``),
     ``footnotes`` and ``remarks``.
 
-    Values that JSON cannot hold (NaN, infinity) are null; their ``text`` says what they were.
+    Each cell names its column (dataset, metric, variant, label). Values that JSON cannot hold (NaN, infinity) are null;
+    their ``text`` says what they were.
     """
 
     def export(self, table: ResultsTable) -> str:
@@ -23,7 +24,7 @@ class Json:
         sections = ",\n".join(
             f'{{"heading": {_text(section.heading)},\n'
             f'"columns": {_lines(map(_column, section.columns))},\n'
-            f'"rows": {_lines(map(_row, section.rows))}}}'
+            f'"rows": {_lines(_row(row, section.columns) for row in section.rows)}}}'
             for section in table.sections
         )
         return (
@@ -56,7 +57,7 @@ def _column(column: TableColumn) -> dict[str, object]:
     }
 
 
-def _row(row: TableRow) -> dict[str, object]:
+def _row(row: TableRow, columns: tuple[TableColumn, ...]) -> dict[str, object]:
     return {
         "label": row.label,
         "role": row.role,
@@ -64,12 +65,16 @@ def _row(row: TableRow) -> dict[str, object]:
         "params": dict(row.params),
         "conditional": row.conditional,
         "notes": list(row.notes),
-        "cells": [_cell(cell) for cell in row.cells],
+        "cells": [_cell(cell, column) for cell, column in zip(row.cells, columns, strict=True)],
     }
 
 
-def _cell(cell: Cell) -> dict[str, object]:
+def _cell(cell: Cell, column: TableColumn) -> dict[str, object]:
     return {
+        "dataset": column.dataset,
+        "metric": column.metric,
+        "variant": column.variant,
+        "label": column.label,
         "text": cell.text,
         "status": cell.status,
         "value": _finite(cell.value),

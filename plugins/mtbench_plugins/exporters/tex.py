@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -68,13 +69,26 @@ class Latex:
     """Writes a ``table`` environment, shrunk where it is wider than the line.
 
     The document must load booktabs and graphicx.
+
+    Args:
+        label: for ``\\ref``.
+        notes: whether footnotes and remarks stand below the table, and their numbers in it.
     """
+
+    def __init__(self, label: str = "tab:mtbench", notes: bool = True) -> None:
+        self._label = label
+        self._notes = notes
 
     def export(self, table: ResultsTable) -> str:
         """The environment, with the packages it needs in a comment."""
         lines = [r"% Needs \usepackage{booktabs,graphicx}", r"\begin{table}", r"\centering", r"\small"]
-        if table.title:
-            lines.append(rf"\caption{{{escape(table.title)}}}")
+        tasks = dict.fromkeys(column.task for section in table.sections for column in section.columns)
+        title = table.title or f"Scores of {'; '.join(tasks)}."
+        lines.append(rf"\caption{{{escape(title)}}}")
+        if self._label:
+            lines.append(rf"\label{{{self._label}}}")
+        if not self._notes:
+            table = _without_notes(table)
         for section in table.sections:
             if section.heading:
                 lines += ["", rf"\par\medskip {escape(section.heading)}\par\smallskip"]
@@ -94,6 +108,17 @@ class Latex:
         if r"\mtbenchletters" in text:
             text = f"{_LETTERS}\n{text}"
         return text
+
+
+def _without_notes(table: ResultsTable) -> ResultsTable:
+    sections = []
+    for section in table.sections:
+        columns = tuple(replace(column, notes=()) for column in section.columns)
+        rows = tuple(
+            replace(row, notes=(), cells=tuple(replace(cell, notes=()) for cell in row.cells)) for row in section.rows
+        )
+        sections.append(replace(section, columns=columns, rows=rows))
+    return replace(table, sections=tuple(sections), footnotes=(), remarks=())
 
 
 def _section(section: Section) -> list[str]:
