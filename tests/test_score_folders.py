@@ -407,3 +407,20 @@ def test_wrong_requests_are_one_paragraph(
     assert says in ended.err
     assert "Traceback" not in ended.err
     assert ended.err.count("\n") <= 2
+
+
+def test_rows_print_as_a_table_and_in_a_notebook(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for n in range(4):
+            Image.fromarray(rng.integers(0, 256, (32, 32)).astype(np.uint8)).save(tmp_path / folder / f"{n}.png")
+    rows = mtbench.score(tmp_path / "a", tmp_path / "b", metrics=["swd"], store=str(tmp_path / "store"))
+    value = f"{rows[0]['value']:.4g}"
+    head, line = str(rows).splitlines()
+    assert head.split() == ["metric", "value", "95", "%", "interval", "N"]
+    assert line.startswith("SWD[karras] ↓")
+    html = rows._repr_html_()
+    assert "<td>SWD[karras] ↓</td>" in html
+    assert html.count("<tr>") == 2
+    assert line.split()[2][:4] == value[:4]

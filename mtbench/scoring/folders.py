@@ -26,6 +26,7 @@ from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import ExtractorSpec, Features, MetricSpec, Need, two_sided
 from mtbench.scoring.pairing import positions
 from mtbench.scoring.reading import FolderImages, ProgressReport, ReadOptions, read_folder
+from mtbench.scoring.rows import ScoreRows
 from mtbench.stages import STAGES
 from mtbench.stages.extract import extract
 from mtbench.stages.scoring import score as score_inputs
@@ -60,7 +61,7 @@ def score(
     plugin_files: Iterable[str] = (),
     no_plugins: bool = False,
     report: ProgressReport = lambda what, done, total: None,
-) -> list[dict[str, Any]]:
+) -> ScoreRows:
     """Metrics for two folders of images.
 
     Args:
@@ -86,7 +87,8 @@ def score(
         report: called with what is going on, what is done and what there is to do.
 
     Returns:
-        A row for each number: ``metric``, ``variant``, ``label``, ``value``, ``stderr``, ``ci_low``, ``ci_high``,
+        A list that prints as a table, in a notebook too; a row for each number:
+        ``metric``, ``variant``, ``label``, ``value``, ``stderr``, ``ci_low``, ``ci_high``,
         ``n``, ``n_translated``, ``n_target``, ``n_patients_translated``, ``n_patients_target``, ``params``,
         ``extractor``, ``weights_sha256``, ``precision``, ``note``, ``caveat``, ``status`` ("measured" or
         "skipped", the reason in ``note``), ``unreadable`` (how many files were left out), ``other_files`` (in words,
@@ -110,7 +112,9 @@ def score(
     batch_size = batch_size or STAGES["extract"].batch_size(device, on_cpu=16)
     features = _FeatureSource(registry, artefacts, device, precision, batch_size, report)
     sampling = _Sampling(seed, draws, preset is None if balance is None else balance, intervals)
-    return [row for metric in selection for row in _rows(metric, pair, features, sampling, required=bool(metrics))]
+    return ScoreRows(
+        row for metric in selection for row in _rows(metric, pair, features, sampling, required=bool(metrics))
+    )
 
 
 @dataclass(frozen=True)
