@@ -142,6 +142,7 @@ FLOORS = (
     ("engine", "translation"),
     ("api", "preparation", "scaffold"),
     ("conformance",),
+    ("kit",),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,8 @@
+"""A kit: what another laboratory needs to add a comparable row, without the private images of the target domain."""
+
+from __future__ import annotations
+
+from mtbench.kit.export import LEVELS, Level, export
+from mtbench.kit.score import score
+
+__all__ = ["LEVELS", "Level", "export", "score"]

@@ -1,0 +1,180 @@
+"""``mtbench kit RESULTS``: the protocol, hashes, frozen target features and segmenters of a result."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mtbench.errors import RequestError
+from mtbench.hashing import hash_of
+from mtbench.kit.contents import Judge, Kit, Network
+from mtbench.report.evidence import Evidence
+from mtbench.results.directory import Results, last_states
+from mtbench.results.identity import ROW
+from mtbench.stages.table import ScoreOptions
+from mtbench.stages.unit import Unit, unit_of
+from mtbench.stages.work import arrays, positions
+from mtbench.store.artefacts import Artefact, Store
+from mtbench.store.files import telling, whole_folder
+from mtbench.store.images import read_contents, read_slices
+
+Level = Literal["protocol", "features", "segmenter"]
+LEVELS: Mapping[Level, str] = {
+    "protocol": "names of tasks, metrics and parameters; sha256 of the source test slices and of their masks",
+    "features": "and what feature networks make of each target test slice, with patients as numbers: no image can be "
+    "looked at, but whoever has an image can tell whether it was among them",
+    "segmenter": "and the weights of the segmenters, which learnt from target images and may have kept some of them",
+}
+"""What is shared at each level, each with all of those before it."""
+_OF_ONE_ROW = (
+    *(name for name in ROW if name != "role"),
+    "conditional",
+    "seed",
+    "translator_note",
+    "translator_weights_sha256",
+    "fit_digest",
+    "unit_key",
+)
+
+
+@dataclass(frozen=True)
+class _Exporter:
+    """Writes files of artefacts, each once."""
+
+    folder: Path
+    level: Level
+
+    def copy(self, artefact: Artefact, file: str) -> str:
+        """A file of an artefact, to ``features/``; its name in the kit."""
+        name = f"features/{artefact.digest[:16]}-{file}"
+        (self.folder / "features").mkdir(exist_ok=True)
+        shutil.copyfile(artefact.path / file, self.folder / name)
+        return name
+
+    def copy_fit(self, artefact: Artefact) -> str:
+        """The folder of a fit, without its log, to ``segmenters/``; its name in the kit."""
+        name = f"segmenters/{artefact.digest[:16]}"
+        if not (self.folder / name).exists():
+            for file in artefact.manifest["files"]:
+                place = self.folder / name / file
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(artefact.path / file, place)
+        return name
+
+
+def export(results: Path, out: Path, store: Store, level: Level = "segmenter") -> Kit:
+    """Write a kit of a results directory; the folder appears whole or not at all.
+
+    Args:
+        results: of one's own run, whose artefacts are in ``store``.
+        out: a folder that does not exist yet.
+        store: with the artefacts.
+        level: what is shared; see :data:`LEVELS`.
+
+    Raises:
+        RequestError: ``out`` exists, or no translator's row of the result can be exported.
+        DamagedError: an artefact was altered.
+    """
+    if out.exists():
+        raise RequestError(f"{out} exists already", expected="a folder that does not exist yet")
+    attempts, rows, order = last_states(list(Results.open(results).records()))
+    evidence = Evidence(attempts, store)
+    with telling(out), whole_folder(out) as folder:
+        exporter = _Exporter(folder, level)
+        judges: dict[str, Judge] = {}
+        for name in sorted(rows, key=lambda row: order.get(row, len(order))):
+            columns = rows[name]["columns"]
+            of_row = columns.get("role") == "translator" and columns.get("protocol") == "segment-translated"
+            artefact = evidence.of_unit(columns.get("unit_key", "")) if rows[name]["status"] == "measured" else None
+            if not of_row or artefact is None:
+                continue
+            shared = {key: value for key, value in columns.items() if key not in _OF_ONE_ROW}
+            if hash_of(shared) not in judges:
+                judges[hash_of(shared)] = _judge(shared, artefact, evidence.inputs(artefact), exporter)
+        if not judges:
+            raise RequestError(
+                "no row of a translator can be exported",
+                where=str(results),
+                expected="measured rows whose artefacts are in the store",
+                remedy="Run the suite again with this store",
+            )
+        kit = Kit(level, tuple(judges.values()))
+        kit.write(folder)
+        (folder / "README.txt").write_text(_readme(kit), encoding="utf-8")
+    return kit
+
+
+def _judge(
+    columns: Mapping[str, Any], artefact: Artefact, inputs: Mapping[str, Artefact], exporter: _Exporter
+) -> Judge:
+    unit = unit_of(artefact)
+    options = unit.options
+    assert isinstance(options, ScoreOptions)
+    data, split = inputs["data"], inputs["split"]
+    places = positions(split, options.candidate)
+    contents = read_contents(data.path, options.candidate.domain)
+    patients: tuple[int, ...] = ()
+    if options.reference is not None:
+        records = read_slices(data.path, options.reference.domain)
+        names = [records[at].patient_id for at in positions(split, options.reference)]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        patients = tuple(numbers[name] for name in names)
+    features: dict[str, str] = {}
+    extractors: dict[str, Network] = {}
+    lacks = ""
+    for need in options.features:
+        if need.of == "candidate":
+            extractors[need.input] = _network(unit_of(inputs[need.input]))
+        elif exporter.level == "protocol":
+            lacks = "features of the target's images are not in a kit of level 'protocol'"
+        else:
+            features |= {name: exporter.copy(inputs[need.input], f"{name}.npy") for name in need.arrays}
+    segmenter = None
+    if "predicted_masks" in options.roles:
+        if exporter.level == "segmenter":
+            segmenter = _network(unit_of(inputs["segmenter"]), exporter.copy_fit(inputs["segmenter"]))
+        else:
+            lacks = f"the segmenter is not in a kit of level '{exporter.level}'"
+    if set(options.roles) & {"reference", "paired"}:
+        lacks = "it looks at target images themselves, which are in no kit"
+    images, _ = arrays(data, options.candidate.domain)
+    return Judge(
+        columns=columns,
+        plugin=unit.plugin,
+        params=_without_paths(unit),
+        revision=unit.version.get("revision", ""),
+        options=options,
+        task=unit.task,
+        size=(int(images.shape[1]), int(images.shape[2])),
+        slices=tuple(contents[at][0] for at in places),
+        masks=tuple(contents[at][1] for at in places) if "reference_masks" in options.roles else (),
+        patients=patients,
+        features=features,
+        extractors=extractors,
+        segmenter=segmenter,
+        lacks=lacks,
+    )
+
+
+def _network(unit: Unit, folder: str = "") -> Network:
+    return Network(unit.plugin, _without_paths(unit), unit.version.get("revision", ""), folder)
+
+
+def _without_paths(unit: Unit) -> dict[str, Any]:
+    return {name: value for name, value in unit.params.items() if name not in unit.paths}
+
+
+def _readme(kit: Kit) -> str:
+    lines = ["A kit of mtbench", "", f"Level: {kit.level}. What it shares, each level with those before it:", ""]
+    lines += [f"- {level}: {text}" for level, text in LEVELS.items()]
+    lines += ["", "Numbers that can be added with it:", ""]
+    lines += [f"- {judge.name}" + (f": no, {judge.lacks}" if judge.lacks else "") for judge in kit.judges]
+    lines += [
+        "",
+        "How: `mtbench kit KIT -t TRANSLATOR --source EXPORT -o RESULTS`.",
+        "",
+    ]
+    return "\n".join(lines)

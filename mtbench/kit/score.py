@@ -1,0 +1,392 @@
+"""A translator's rows with the kit of another laboratory, on one's own copy of the source data."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtbench.compute.context import Context
+from mtbench.compute.inference import in_batches, prepare_torch, resolve_device
+from mtbench.compute.weights import find
+from mtbench.data import ImageSet, MetricInputs, Slice
+from mtbench.errors import DataError, RequestError
+from mtbench.hashing import canonical, hash_of
+from mtbench.kit.contents import Judge, Kit, Network
+from mtbench.plan.choices import choices
+from mtbench.plan.suite import Entry, Suite
+from mtbench.preparation.exchange import MANIFEST, ExportedSlice, Manifest
+from mtbench.registry.registry import Registry
+from mtbench.registry.specs import ExtractorSpec, MetricSpec, SegmenterSpec, TranslatorSpec
+from mtbench.results.directory import Results
+from mtbench.results.schema import SCHEMA_VERSION, Attempt
+from mtbench.stages.extract import extract
+from mtbench.stages.scoring import Scoring
+from mtbench.stages.scoring import score as score_inputs
+from mtbench.stages.translate import translate
+from mtbench.store.images import content_of
+
+
+@dataclass
+class Tally:
+    """What was added.
+
+    Attributes:
+        rows: how many numbers.
+        left_out: those that this kit cannot give, with the reason.
+    """
+
+    rows: int = 0
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def score(
+    kit: Path,
+    translator: str,
+    source: Path,
+    out: Path,
+    registry: Registry,
+    *,
+    device: str | None = None,
+    batch_size: int = 8,
+    say: Callable[[str], None] = lambda text: None,
+) -> Tally:
+    """Translate one's own copy of the kit's source slices, and write the rows as a results directory.
+
+    Args:
+        kit: the folder of the kit.
+        translator: ``NAME`` or ``NAME:p=v,...``; one that needs no training here.
+        source: what ``mtbench data export --side all`` wrote of one's own copy of the source data, as PNG or NPY.
+        out: a results directory, for ``mtbench results merge``.
+        registry: the plugins.
+        device, batch_size: of the computation.
+        say: told what is going on.
+
+    Raises:
+        RequestError: the translator trains.
+        DataError: the kit cannot be read, a source slice of the kit is not there, or a plugin has another revision.
+    """
+    content = Kit.read(kit)
+    own = _Source.read(source)
+    scorer = _Scorer(kit, own, registry, resolve_device(device), batch_size, translator)
+    tally = Tally()
+    results = Results.create(out, str(content.judges[0].columns["suite"]) if content.judges else "kit")
+    with results.writing():
+        order = []
+        for judge in content.judges:
+            reason = judge.lacks
+            if not reason and not any(sha in own.slices for sha in judge.slices):
+                reason = f"none of its {len(judge.slices)} source test slices are in {source}"
+            if reason:
+                tally.left_out.append((judge.name, reason))
+                continue
+            say(judge.name)
+            for record in scorer.records(judge):
+                results.append(record)
+                order += [record["row"]] if record["type"] == "row" else []
+            tally.rows += 1
+        if not order:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in tally.left_out)
+            raise DataError(
+                f"no number can be added ({reasons})",
+                where=str(kit),
+                expected="an export of the same source data, prepared with the same parameters",
+                remedy="Export with --side all, and compare with `dataset_params` in kit.json",
+            )
+        results.append({"type": "order", "rows": order})
+        results.rebuild()
+    return tally
+
+
+@dataclass(frozen=True)
+class _Source:
+    """An export of source slices, by the sha256 of the slice."""
+
+    folder: Path
+    slices: Mapping[str, ExportedSlice]
+
+    @classmethod
+    def read(cls, folder: Path) -> _Source:
+        manifest = Manifest.read(folder / MANIFEST)
+        if manifest.form == "nifti" or manifest.domain != "source":
+            raise DataError(
+                f"it holds {manifest.domain} slices as {manifest.form}",
+                where=str(folder),
+                expected="source slices as png or npy: `mtbench data export DATASET --side all`",
+            )
+        return cls(folder, {item.sha256: item for item in manifest.slices})
+
+    def images(self, judge: Judge) -> ImageSet:
+        """The slices of a judge in its order, with masks where there are any.
+
+        Raises:
+            DataError: one is not there, or its mask is another one.
+        """
+        absent = [sha for sha in judge.slices if sha not in self.slices]
+        if absent:
+            what = f"{len(absent)} of the {len(judge.slices)} source test slices of '{judge.columns['dataset']}'"
+            raise DataError(
+                f"{what} are not here",
+                where=str(self.folder),
+                expected="all of them",
+                remedy="Export with --side all",
+            )
+        items = [self.slices[sha] for sha in judge.slices]
+        pixels = np.stack([self._array(item.image) for item in items])
+        masks = None
+        if all(item.mask for item in items):
+            masks = np.stack([self._array(item.mask) for item in items]).astype(np.uint8)
+        for item, image, sha in zip(items, pixels, judge.slices, strict=True):
+            if content_of(image) != sha:
+                raise DataError("it was altered after the export", where=str(self.folder / item.image))
+        if judge.masks and (masks is None or tuple(content_of(mask) for mask in masks) != judge.masks):
+            raise DataError(
+                f"masks of '{judge.columns['dataset']}' are not those of the kit",
+                where=str(self.folder),
+                expected="the same masks and labels of the source slices",
+            )
+        records = tuple(item.record for item in items)
+        return ImageSet(pixels, records, masks, judge.task, "source", "test")
+
+    def _array(self, name: str) -> NDArray[Any]:
+        path = self.folder / name
+        if path.suffix == ".npy":
+            array: NDArray[Any] = np.load(path, allow_pickle=False)
+            return array
+        from PIL import Image
+
+        return np.asarray(Image.open(path))
+
+
+@dataclass
+class _Scorer:
+    """Computes rows; translations, features and label maps once for all numbers that share them."""
+
+    kit: Path
+    source: _Source
+    registry: Registry
+    device: str
+    batch_size: int
+    translator: str
+    _made: dict[str, Any] = field(default_factory=dict)
+
+    def records(self, judge: Judge) -> list[dict[str, Any]]:
+        """The journal's lines of one number: the try, and the row."""
+        begun = datetime.now(UTC)
+        spec = self._same(MetricSpec, Network(judge.plugin, judge.params, judge.revision)).spec
+        candidate, about = self._once(["translate", judge.slices], lambda: self._translated(judge))
+        inputs = MetricInputs(
+            task=judge.task,
+            candidate=candidate,
+            reference=_reference(judge),
+            predicted_masks=self._predicted(judge, candidate),
+            reference_masks=candidate.masks if "reference_masks" in judge.options.roles else None,
+            features=self._features(judge, candidate),
+        )
+        metric = self.registry.get(MetricSpec, judge.plugin)
+        scoring = score_inputs(
+            metric.create(metric.complete(judge.params)),
+            spec,
+            inputs,
+            self._context(judge),
+            seed=judge.options.sampling_seed,
+            draws=judge.options.draws,
+            blame=metric.blame,
+        )
+        digest = hash_of([content_of(image) for image in np.asarray(candidate.images)])
+        columns = {**judge.columns, **about, "input_digest": digest, "fit_digest": "", "status": "measured"}
+        key = hash_of([columns, judge.options.to_json()])
+        columns["unit_key"] = key
+        seconds = (datetime.now(UTC) - begun).total_seconds()
+        attempt = _attempt(judge, key, digest, begun, seconds, self.device, len(candidate))
+        return [attempt, _row(judge, columns, scoring, candidate, inputs.reference)]
+
+    def _once(self, key: object, make: Callable[[], Any]) -> Any:
+        name = hash_of(key)
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+    def _context(self, judge: Judge, **more: Any) -> Context:
+        precision, threads = str(judge.columns["precision"]), int(judge.columns["threads"])
+        prepare_torch(precision, threads)
+        return Context(
+            task=judge.task,
+            device=self.device,
+            precision=precision,
+            threads=threads,
+            batch_size=self.batch_size,
+            find_weights=find,
+            **more,
+        )
+
+    def _same(self, kind: Any, network: Network) -> Any:
+        registration = self.registry.get(kind, network.plugin)
+        if registration.spec.revision != network.revision:
+            raise DataError(
+                f"the {kind.kind} '{network.plugin}' has revision {registration.spec.revision} here",
+                where=str(self.kit),
+                expected=f"{network.revision}, with which the kit was made",
+                remedy="Install that version of its distribution",
+            )
+        return registration
+
+    def _translated(self, judge: Judge) -> tuple[ImageSet, dict[str, Any]]:
+        entry = Entry.of(self.translator, "-t", typed=True)
+        suite = Suite(name="kit", folder=Path.cwd(), datasets=(), translators=(entry,))
+        (choice,) = choices(TranslatorSpec, (entry,), suite, self.registry)
+        spec, params = choice.spec, choice.params
+        if spec.whether("trains", params):
+            raise RequestError(
+                f"translator '{spec.name}' has to be trained, and a kit holds no images to train on",
+                expected="one that was trained elsewhere: its checkpoint, its program, or its images",
+            )
+        images = self.source.images(judge)
+        conditional = spec.whether("conditional", params)
+        with tempfile.TemporaryDirectory(prefix="mtbench-") as scratch:
+            context = self._context(judge, params=params, scratch=Path(scratch))
+            plugin = choice.registration.create({**params, **choice.paths})
+            depth, blame = images.images.dtype.name, choice.registration.blame
+            chunks = translate(plugin, images, context, conditional=conditional, depth=depth, blame=blame)
+            pixels = np.concatenate(list(chunks))
+        about = {
+            "translator_note": " ".join(dict.fromkeys(filter(None, [spec.note(params), *context.remarks]))),
+            "translator": entry.name,
+            "translator_params": canonical(choice.changes),
+            "translator_version": canonical(dict(choice.version)),
+            "training_sha256": "",
+            "conditional": conditional,
+            "seed": None,
+        }
+        return ImageSet(pixels, images.slices, images.masks, images.task, "source", "test"), about
+
+    def _features(self, judge: Judge, candidate: ImageSet) -> dict[str, dict[str, NDArray[Any]]]:
+        reference = {name: np.load(self.kit / file, allow_pickle=False) for name, file in judge.features.items()}
+        own: dict[str, NDArray[Any]] = {}
+        for network in judge.extractors.values():
+            key = ["extract", judge.slices, network.to_json()]
+            own |= self._once(key, partial(self._extracted, judge, candidate, network))
+        return {side: arrays for side, arrays in (("candidate", own), ("reference", reference)) if arrays}
+
+    def _extracted(self, judge: Judge, candidate: ImageSet, network: Network) -> dict[str, NDArray[Any]]:
+        registration = self._same(ExtractorSpec, network)
+        extractor = registration.create(registration.complete(network.params))
+        names = registration.spec.arrays
+        with tempfile.TemporaryDirectory(prefix="mtbench-") as folder:
+            extract(candidate, extractor, names, self._context(judge), Path(folder), registration.blame)
+            return {name: np.load(Path(folder) / f"{name}.npy", allow_pickle=False) for name in names}
+
+    def _predicted(self, judge: Judge, candidate: ImageSet) -> NDArray[np.uint8] | None:
+        network = judge.segmenter
+        if network is None:
+            return None
+        masks: NDArray[np.uint8] = self._once(
+            ["segment", judge.slices, network.to_json()], lambda: self._segmented(judge, candidate, network)
+        )
+        return masks
+
+    def _segmented(self, judge: Judge, candidate: ImageSet, network: Network) -> NDArray[np.uint8]:
+        registration = self._same(SegmenterSpec, network)
+        segmenter = registration.create(registration.complete(network.params))
+        segmenter.load(self.kit / network.folder)
+        batches = in_batches(candidate, self._context(judge), candidate.tensor, segmenter.segment)
+        return np.concatenate([labels.cpu().numpy().astype(np.uint8) for _, labels in batches])
+
+
+def _reference(judge: Judge) -> ImageSet | None:
+    """The target's slices without their images: how many, and whose."""
+    if not judge.patients:
+        return None
+    records = tuple(Slice(f"t{at:05d}", str(n), str(n)) for at, n in enumerate(judge.patients))
+    nothing = np.broadcast_to(np.zeros((), np.uint8), (len(records), *judge.size))
+    return ImageSet(nothing, records, None, judge.task, "target", "test")
+
+
+def _attempt(
+    judge: Judge, key: str, digest: str, begun: datetime, seconds: float, device: str, images: int
+) -> dict[str, Any]:
+    attempt = Attempt(
+        suite=str(judge.columns["suite"]),
+        unit_key=key,
+        stage="score",
+        name=f"score {judge.name} with a kit",
+        attempt=1,
+        status="ok",
+        reason="",
+        error_type="",
+        log="",
+        started=begun.isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+        images=images,
+        peak_memory_mb=None,
+        device=device,
+        host="",
+        executor="kit",
+        plugins=json.dumps({}),
+        git_commit="",
+        environment_id="",
+        artefact="",
+        digest=digest,
+    )
+    return {"type": "attempt", "run": "kit", **asdict(attempt)}
+
+
+def _row(
+    judge: Judge, columns: Mapping[str, Any], scoring: Scoring, candidate: ImageSet, reference: ImageSet | None
+) -> dict[str, Any]:
+    common = {
+        "n": scoring.n or None,
+        "draws": scoring.draws,
+        "n_translated": len(candidate),
+        "n_target": len(reference) if reference else None,
+        "n_patients_translated": len(set(candidate.patients)),
+        "n_patients_target": len(set(reference.patients)) if reference else None,
+    }
+    scores = [
+        {
+            **common,
+            "label": one.label,
+            "value": one.value,
+            "stderr": one.stderr,
+            "ci_low": one.ci[0] if one.ci else None,
+            "ci_high": one.ci[1] if one.ci else None,
+            "mark": one.mark,
+            "note": one.note,
+            "without_interval": reason,
+            "bound_low": bound[0] if bound else None,
+            "bound_high": bound[1] if bound else None,
+        }
+        for one, reason, bound in zip(scoring.scores, scoring.without, scoring.bounds, strict=True)
+    ]
+    cases = [
+        {
+            "label": one.label,
+            "by": one.cases.by,
+            "case": list(one.cases.ids),
+            "patient": list(one.cases.patients),
+            "value": [None if math.isnan(v) else float(v) for v in one.cases.values],
+        }
+        for one in scoring.scores
+        if one.cases is not None
+    ]
+    return {
+        "type": "row",
+        "run": "kit",
+        "schema_version": SCHEMA_VERSION,
+        "row": hash_of({**columns, "kit": True}),
+        "status": "measured",
+        "mark": hash_of([columns, scores]),
+        "made_from": {},
+        "columns": dict(columns),
+        "scores": scores,
+        "cases": cases,
+    }
