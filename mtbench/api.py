@@ -16,6 +16,8 @@ from mtbench.engine.request import RunRequest
 from mtbench.engine.scheduler import Scheduler, Summary
 from mtbench.errors import RequestError
 from mtbench.plan import Plan
+from mtbench.results.bibliography import PAPER
+from mtbench.results.bibliography import write as write_references
 from mtbench.results.directory import Results
 from mtbench.results.usage import remember
 from mtbench.store.artefacts import Store
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mtbench.analysis.model import ResultsTable
+    from mtbench.registry.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,13 @@ class RunResult:
         return text.getvalue().rstrip()
 
     def _repr_html_(self) -> str:
-        from mtbench.screen import Screen
+        return self.table._repr_html_() if self.scores.num_rows else "<p>There are no scores to show.</p>"
 
-        console = Screen(file=StringIO(), record=True, width=160)
-        self.show(console)
-        return console.export_html(inline_styles=True, code_format='<pre style="line-height:1.3">{code}</pre>')
+
+def citations(plan: Plan, registry: Registry) -> list[str]:
+    """What the plugins of a plan ask to be cited by, and the paper whose protocol it follows."""
+    used = dict.fromkeys((unit.kind, unit.plugin) for unit in plan.units.values() if unit.plugin)
+    return [PAPER, *(registry.get(kind, name).spec.citation for kind, name in used)]
 
 
 def run(
@@ -122,6 +127,7 @@ def run(
     observers = Observers(registry, results.path, warn)
     watcher = PlainProgress(Screen(quiet=True)) if quiet else make_progress(console)
     remember(store, results.path)
+    write_references(results.path, citations(plan, registry))
     with results.writing():
         try:
             summary = Scheduler(plan, registry, store, results, executor, request, again, watcher, observers).run()

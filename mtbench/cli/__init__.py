@@ -29,13 +29,16 @@ COMMANDS = {
     "compare": "compare two results cell by cell",
     "report": "write an HTML report, or one figure",
     "results": "show, merge and verify results directories",
-    "data": "list, prepare and check data sets",
+    "kit": "let another laboratory add rows without your target images",
+    "data": "list, prepare, check and export data sets",
     "store": "disk usage and clean-up; verify artefacts; adopt a trained model",
     "weights": "list, download and add weight files of feature networks",
     "worker": "run one unit (used by executors)",
     "new": "write a plugin to be edited: a distribution, or one file",
     "check": "check that a plugin meets the requirements of its kind",
     "plugins": "list plugins, or show one and its parameters",
+    "registry": "search the catalogue of plugins, weights, data sets and suites",
+    "doctor": "check this machine: versions, GPU, disk, weights, plugins",
 }
 
 

@@ -14,7 +14,8 @@ from mtbench.errors import RequestError, close_matches
 from mtbench.registry.basespec import Spec
 from mtbench.registry.discovery import discover
 from mtbench.registry.specs import KINDS
-from mtbench.screen import Screen, echo_json
+from mtbench.results.bibliography import bibtex
+from mtbench.screen import Screen, echo, echo_json
 
 if TYPE_CHECKING:
     from mtbench.registry.plugin import Plugin
@@ -24,15 +25,19 @@ if TYPE_CHECKING:
 @click.command(cls=Verb)
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--bibtex", "as_bibtex", is_flag=True, help="With NAME: print how to cite it, as BibTeX.")
 @plugin_options
-def command(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_plugins: bool) -> int:
+def command(name: str | None, as_json: bool, as_bibtex: bool, plugin_files: tuple[str, ...], no_plugins: bool) -> int:
     """List plugins by kind, or show NAME and its parameters. The exit code is 1 if a plugin was rejected.
 
     Examples:
         mtbench plugins
         mtbench plugins cyclegan
+        mtbench plugins fid --bibtex
         mtbench plugins mine --plugin mine.py
     """
+    if as_bibtex and name is None:
+        raise RequestError("--bibtex is about one plugin", expected="mtbench plugins NAME --bibtex")
     registry = discover(plugin_files, third_party=not no_plugins)
     rows = [_row(registry, kind, spec_name) for plugin in registry.plugins for kind, spec_name in plugin.specs]
     if name is not None:
@@ -42,6 +47,9 @@ def command(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_p
             matches = close_matches(name, names)
             raise RequestError(f"there is no plugin '{name}'", matches=matches, remedy=registry.problem_of(name))
     problems = [p for p in registry.plugins if p.problem]
+    if as_bibtex:
+        echo(bibtex(row.get("citation", "") for row in rows) or f"% {name} names nothing to cite\n", nl=False)
+        return 0
     if as_json:
         set_aside = [{key: getattr(p, key) for key in ("name", "origin", "problem", "remedy")} for p in problems]
         echo_json({"plugins": rows, "set_aside": set_aside})

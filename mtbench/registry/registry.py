@@ -13,6 +13,7 @@ import pluggy
 from mtbench.errors import MtbenchError, PluginError, RequestError, close_matches
 from mtbench.registry import hookspecs
 from mtbench.registry.basespec import ObjectT_co, Spec
+from mtbench.registry.catalogue import provider
 from mtbench.registry.contracts import methods
 from mtbench.registry.params import complete, parse_call
 from mtbench.registry.plugin import Plugin, explain_import
@@ -156,7 +157,7 @@ class Registry:
             f"there is no {word} '{name}'",
             matches=close_matches(name, names),
             expected="one of " + ", ".join(names) if names else None,
-            remedy=self.problem_of(name) or "`mtbench plugins` lists what is installed",
+            remedy=self.problem_of(name) or provider(word, name) or "`mtbench plugins` lists what is installed",
         )
 
     @overload

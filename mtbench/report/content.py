@@ -21,6 +21,7 @@ from mtbench.report.examples import find_examples
 from mtbench.report.html import render
 from mtbench.report.result import Result
 from mtbench.report.tiles import picture_record
+from mtbench.results.bibliography import cited
 from mtbench.results.identity import DETAILS
 
 SECTIONS = {
@@ -107,7 +108,11 @@ def report(
         "unit_failures": unit_failures,
         "omissions": _omissions(result),
         "rows_without_number": _rows_without_number(result, with_provenance=with_provenance),
-        "provenance": [*_data_facts(result), *provenance(attempts, folder, everything=with_provenance)],
+        "provenance": [
+            *_data_facts(result),
+            *provenance(attempts, folder, everything=with_provenance),
+            *([("references", references)] if folder and (references := cited(folder)) else []),
+        ],
         "with_provenance": with_provenance,
     }
     return render(content, {chart.id: charts.as_record(chart) for chart in all_charts})

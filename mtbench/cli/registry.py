@@ -1,0 +1,67 @@
+"""``mtbench registry``: the catalogue of known plugins, weights, data sets, published results and suites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mtbench.errors import RequestError
+from mtbench.registry.catalogue import SECTIONS, Entry, entries, files, search
+from mtbench.registry.catalogue import verify as problems
+from mtbench.screen import echo, echo_json
+
+
+@click.group("registry")
+def command() -> None:
+    """The catalogue registry.toml: list, search, verify. Nothing in it is run."""
+
+
+@command.command("list")
+@click.argument("section", required=False, type=click.Choice(list(SECTIONS)))
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def list_entries(section: str | None, as_json: bool) -> None:
+    """List all entries, or those of one SECTION."""
+    _print([entry for entry in entries() if section in (None, entry.section)], as_json)
+
+
+@command.command("search")
+@click.argument("words", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def search_entries(words: tuple[str, ...], as_json: bool) -> int:
+    """List the entries that hold all WORDS. Exit code 1 if there is none."""
+    found = search(" ".join(words))
+    if not found and not as_json:
+        echo(f"nothing in the catalogue holds: {' '.join(words)}", err=True)
+    _print(found, as_json)
+    return 0 if found else 1
+
+
+@command.command("verify")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def verify(file: Path | None) -> int:
+    """Check the catalogue, or a FILE that is to become one, against the schema. Exit code 1 if something is wrong."""
+    if file is not None and not file.is_file():
+        raise RequestError(f"there is no file {file}")
+    wrong = 0
+    for path in [file] if file else files():
+        for problem in problems(path):
+            echo(f"{path}: {problem}")
+            wrong += 1
+    echo(f"{wrong} problems" if wrong else "the catalogue is in order", err=True)
+    return 1 if wrong else 0
+
+
+def _print(found: list[Entry], as_json: bool) -> None:
+    if as_json:
+        echo_json([{"section": e.section, "name": e.name, **e.values} for e in found], readable=True)
+        return
+    last = ""
+    for entry in found:
+        if entry.section != last:
+            echo(f"{entry.section}:")
+            last = entry.section
+        echo(f"  {entry.name}: {entry.values.get('description', '')}")
+        for key in ("provides", "source", "install", "licence", "access", "needs"):
+            if value := entry.values.get(key):
+                echo(f"    {key}: {', '.join(value) if isinstance(value, list) else value}")
