@@ -151,7 +151,7 @@ def check_dataset(
     return 1 if leaks else 0
 
 
-@command.command("export")
+@command.command("export", cls=Verb)
 @click.argument("target")
 @click.option("-o", "--out", required=True, metavar="DIR", help="A folder that does not exist yet.")
 @click.option("--side", type=click.Choice(("train", "validation", "test", "all")), default="test", show_default=True)
@@ -182,8 +182,12 @@ def export_dataset(
 ) -> None:
     """Write the prepared slices, masks and a manifest of TARGET, for a program of your own.
 
-    TARGET is as in `mtbench data prepare`; what is not prepared is prepared. docs/translators.md says how translations
-    come back into a table.
+    TARGET is as in `mtbench data prepare`; what is not prepared is prepared. The translator `precomputed` takes the
+    translations back.
+
+    Examples:
+        mtbench data export knees.toml -o for-my-model
+        mtbench data export phantom-lumbar:size=64 -o volumes --format nifti
     """
     registry = discover(plugin_files, third_party=not no_plugins)
     dataset_requests = requests(target, registry, root=root, only=only)

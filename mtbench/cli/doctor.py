@@ -8,6 +8,7 @@ import click
 from rich.text import Text
 
 from mtbench.cli.options import config_option, plugin_options
+from mtbench.cli.verb import Verb
 from mtbench.engine.doctor import Finding, examine
 from mtbench.registry.discovery import discover
 from mtbench.screen import Screen, echo_json
@@ -16,7 +17,7 @@ from mtbench.store.folders import store_folder
 _STYLE = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.option("--store", metavar="DIR", help="The store to look at (default: as for `mtbench run`).")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @config_option
@@ -24,9 +25,13 @@ _STYLE = {"ok": "green", "note": "yellow", "problem": "bold red"}
 def command(
     store: str | None, as_json: bool, config: str | None, plugin_files: tuple[str, ...], no_plugins: bool
 ) -> int:
-    """Look at versions, GPU, precision, disk, memory, weights, data, plugins and executors.
+    """Check this machine: versions, GPU, precision, disk, memory, weights, data, plugins and executors.
 
-    Changes and downloads nothing. Exit code 1 if something stops or spoils runs.
+    Nothing is changed or downloaded. The exit code is 1 if something stops or spoils runs.
+
+    Examples:
+        mtbench doctor
+        mtbench doctor --plugin mine.py --json
     """
     registry = discover(plugin_files, third_party=not no_plugins, config=config, careful=True)
     findings = examine(registry, store_folder(store))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mtbench.cli.options import plugin_options
+from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError
 from mtbench.kit import LEVELS, Level, export, score
 from mtbench.kit.contents import FILE
@@ -16,7 +17,7 @@ from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
 
 
-@click.command("kit")
+@click.command("kit", cls=Verb)
 @click.argument("folder", metavar="RESULTS|KIT", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The kit, or the results.")
 @click.option(
@@ -44,6 +45,10 @@ def command(
 
     With a KIT, -t and --source: translate your own copy of the source slices and write the rows of the translator to
     --out, which goes back to the kit's laboratory for `mtbench results merge`.
+
+    Examples:
+        mtbench kit mtbench-results/knees -o kit
+        mtbench kit kit -t precomputed:translated --source source -o theirs
     """
     if (folder / FILE).is_file():
         if translator is None or source is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError
 from mtbench.registry.catalogue import SECTIONS, Entry, entries, files, search
 from mtbench.registry.catalogue import verify as problems
@@ -17,19 +18,28 @@ def command() -> None:
     """The catalogue registry.toml: list, search, verify. Nothing in it is run."""
 
 
-@command.command("list")
+@command.command("list", cls=Verb)
 @click.argument("section", required=False, type=click.Choice(list(SECTIONS)))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_entries(section: str | None, as_json: bool) -> None:
-    """List all entries, or those of one SECTION."""
+    """List all entries, or those of one SECTION.
+
+    Examples:
+        mtbench registry list
+        mtbench registry list weights --json
+    """
     _print([entry for entry in entries() if section in (None, entry.section)], as_json)
 
 
-@command.command("search")
+@command.command("search", cls=Verb)
 @click.argument("words", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def search_entries(words: tuple[str, ...], as_json: bool) -> int:
-    """List the entries that hold all WORDS. Exit code 1 if there is none."""
+    """List the entries that hold all WORDS. The exit code is 1 if there is none.
+
+    Examples:
+        mtbench registry search breast mri
+    """
     found = search(" ".join(words))
     if not found and not as_json:
         echo(f"nothing in the catalogue holds: {' '.join(words)}", err=True)
@@ -37,10 +47,17 @@ def search_entries(words: tuple[str, ...], as_json: bool) -> int:
     return 0 if found else 1
 
 
-@command.command("verify")
+@command.command("verify", cls=Verb)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 def verify(file: Path | None) -> int:
-    """Check the catalogue, or a FILE that is to become one, against the schema. Exit code 1 if something is wrong."""
+    """Check the catalogue, or a FILE that is to become one, against the schema.
+
+    The exit code is 1 if something is wrong.
+
+    Examples:
+        mtbench registry verify
+        mtbench registry verify registry.toml
+    """
     if file is not None and not file.is_file():
         raise RequestError(f"there is no file {file}")
     wrong = 0

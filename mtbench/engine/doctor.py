@@ -207,7 +207,7 @@ def _executors(registry: Registry, store: Path) -> Iterator[Finding]:
     for name in registry.names("executor"):
         registration = registry.get(ExecutorSpec, name)
         try:
-            problems = list(registration.create(registration.complete({})).problems())
+            problems = list(registration.create(registration.complete({})).problems(""))
         except MtbenchError as error:
             problems = [str(error)]
         usual = " (the default)" if name == default else ""

@@ -80,15 +80,15 @@ def export(results: Path, out: Path, store: Store, level: Level = "segmenter") -
     """
     if out.exists():
         raise RequestError(f"{out} exists already", expected="a folder that does not exist yet")
-    attempts, rows, order = last_states(list(Results.open(results).records()))
-    evidence = Evidence(attempts, store)
+    attempts, rows, order = last_states(Results.open(results).entries())
+    evidence = Evidence((attempt.columns() for attempt in attempts), store)
     with telling(out), whole_folder(out) as folder:
         exporter = _Exporter(folder, level)
         judges: dict[str, Judge] = {}
         for name in sorted(rows, key=lambda row: order.get(row, len(order))):
-            columns = rows[name]["columns"]
+            columns = rows[name].columns
             of_row = columns.get("role") == "translator" and columns.get("protocol") == "segment-translated"
-            artefact = evidence.of_unit(columns.get("unit_key", "")) if rows[name]["status"] == "measured" else None
+            artefact = evidence.of_unit(columns.get("unit_key", "")) if rows[name].status == "measured" else None
             if not of_row or artefact is None:
                 continue
             shared = {key: value for key, value in columns.items() if key not in _OF_ONE_ROW}

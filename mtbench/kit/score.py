@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.compute.context import Context
-from mtbench.compute.inference import in_batches, prepare_torch, resolve_device
+from mtbench.compute.devices import resolve_device
+from mtbench.compute.inference import prepare_torch
 from mtbench.compute.weights import find
 from mtbench.data import ImageSet, MetricInputs, Slice
 from mtbench.errors import DataError, RequestError
@@ -28,10 +28,11 @@ from mtbench.preparation.exchange import MANIFEST, ExportedSlice, Manifest
 from mtbench.registry.registry import Registry
 from mtbench.registry.specs import ExtractorSpec, MetricSpec, SegmenterSpec, TranslatorSpec
 from mtbench.results.directory import Results
-from mtbench.results.schema import SCHEMA_VERSION, Attempt
+from mtbench.results.entries import Attempt, CaseValues, Order, RowState
 from mtbench.stages.extract import extract
 from mtbench.stages.scoring import Scoring
 from mtbench.stages.scoring import score as score_inputs
+from mtbench.stages.segment import segment
 from mtbench.stages.translate import translate
 from mtbench.store.images import content_of
 
@@ -90,9 +91,10 @@ def score(
                 tally.left_out.append((judge.name, reason))
                 continue
             say(judge.name)
-            for record in scorer.records(judge):
-                results.append(record)
-                order += [record["row"]] if record["type"] == "row" else []
+            attempt, row = scorer.entries(judge)
+            results.append(attempt)
+            results.append(row)
+            order.append(row.row)
             tally.rows += 1
         if not order:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in tally.left_out)
@@ -102,7 +104,7 @@ def score(
                 expected="an export of the same source data, prepared with the same parameters",
                 remedy="Export with --side all, and compare with `dataset_params` in kit.json",
             )
-        results.append({"type": "order", "rows": order})
+        results.append(Order(rows=order))
         results.rebuild()
     return tally
 
@@ -179,8 +181,8 @@ class _Scorer:
     translator: str
     _made: dict[str, Any] = field(default_factory=dict)
 
-    def records(self, judge: Judge) -> list[dict[str, Any]]:
-        """The journal's lines of one number: the try, and the row."""
+    def entries(self, judge: Judge) -> tuple[Attempt, RowState]:
+        """The journal's lines of one number."""
         begun = datetime.now(UTC)
         spec = self._same(MetricSpec, Network(judge.plugin, judge.params, judge.revision)).spec
         candidate, about = self._once(["translate", judge.slices], lambda: self._translated(judge))
@@ -208,7 +210,7 @@ class _Scorer:
         columns["unit_key"] = key
         seconds = (datetime.now(UTC) - begun).total_seconds()
         attempt = _attempt(judge, key, digest, begun, seconds, self.device, len(candidate))
-        return [attempt, _row(judge, columns, scoring, candidate, inputs.reference)]
+        return attempt, _row(columns, scoring, candidate, inputs.reference)
 
     def _once(self, key: object, make: Callable[[], Any]) -> Any:
         name = hash_of(key)
@@ -298,8 +300,7 @@ class _Scorer:
         registration = self._same(SegmenterSpec, network)
         segmenter = registration.create(registration.complete(network.params))
         segmenter.load(self.kit / network.folder)
-        batches = in_batches(candidate, self._context(judge), candidate.tensor, segmenter.segment)
-        return np.concatenate([labels.cpu().numpy().astype(np.uint8) for _, labels in batches])
+        return np.concatenate(list(segment(segmenter, candidate, self._context(judge), registration.blame)))
 
 
 def _reference(judge: Judge) -> ImageSet | None:
@@ -311,38 +312,25 @@ def _reference(judge: Judge) -> ImageSet | None:
     return ImageSet(nothing, records, None, judge.task, "target", "test")
 
 
-def _attempt(
-    judge: Judge, key: str, digest: str, begun: datetime, seconds: float, device: str, images: int
-) -> dict[str, Any]:
-    attempt = Attempt(
+def _attempt(judge: Judge, key: str, digest: str, begun: datetime, seconds: float, device: str, images: int) -> Attempt:
+    return Attempt(
+        run="kit",
         suite=str(judge.columns["suite"]),
         unit_key=key,
         stage="score",
         name=f"score {judge.name} with a kit",
         attempt=1,
         status="ok",
-        reason="",
-        error_type="",
-        log="",
         started=begun.isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
         images=images,
-        peak_memory_mb=None,
         device=device,
-        host="",
         executor="kit",
-        plugins=json.dumps({}),
-        git_commit="",
-        environment_id="",
-        artefact="",
         digest=digest,
     )
-    return {"type": "attempt", "run": "kit", **asdict(attempt)}
 
 
-def _row(
-    judge: Judge, columns: Mapping[str, Any], scoring: Scoring, candidate: ImageSet, reference: ImageSet | None
-) -> dict[str, Any]:
+def _row(columns: Mapping[str, Any], scoring: Scoring, candidate: ImageSet, reference: ImageSet | None) -> RowState:
     common = {
         "n": scoring.n or None,
         "draws": scoring.draws,
@@ -367,26 +355,23 @@ def _row(
         }
         for one, reason, bound in zip(scoring.scores, scoring.without, scoring.bounds, strict=True)
     ]
-    cases = [
-        {
-            "label": one.label,
-            "by": one.cases.by,
-            "case": list(one.cases.ids),
-            "patient": list(one.cases.patients),
-            "value": [None if math.isnan(v) else float(v) for v in one.cases.values],
-        }
+    cases = (
+        CaseValues(
+            label=one.label,
+            by=one.cases.by,
+            case=list(one.cases.ids),
+            patient=list(one.cases.patients),
+            value=[None if math.isnan(v) else float(v) for v in one.cases.values],
+        )
         for one in scoring.scores
         if one.cases is not None
-    ]
-    return {
-        "type": "row",
-        "run": "kit",
-        "schema_version": SCHEMA_VERSION,
-        "row": hash_of({**columns, "kit": True}),
-        "status": "measured",
-        "mark": hash_of([columns, scores]),
-        "made_from": {},
-        "columns": dict(columns),
-        "scores": scores,
-        "cases": cases,
-    }
+    )
+    return RowState(
+        run="kit",
+        row=hash_of({**columns, "kit": True}),
+        status="measured",
+        mark=hash_of([columns, scores]),
+        columns=dict(columns),
+        scores=scores,
+        cases=tuple(cases),
+    )

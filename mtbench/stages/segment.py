@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from mtbench.compute.context import Context
 from mtbench.compute.inference import in_batches
 from mtbench.compute.placement import placed_by
+from mtbench.data import ImageSet
 from mtbench.errors import PluginError
+from mtbench.registry.contracts import Segmenter
 from mtbench.registry.registry import Registration
 from mtbench.registry.specs import SegmenterSpec
 from mtbench.stages.table import ImageOptions
@@ -29,8 +33,26 @@ def run(work: Work[ImageOptions, Registration[SegmenterSpec]], folder: Path) -> 
     images = work.images(work.options.candidate, "images")
     segmenter = work.registration.create(work.unit.arguments)
     segmenter.load(work.inputs["fit"].path)
-    values = [0, *work.unit.task.labels]
-    blame, context = work.registration.blame, work.context
+    with closing(GrowingArray(folder / "masks.npy", np.zeros(images.size, np.uint8))) as masks:
+        for labels in segment(segmenter, images, work.context, work.registration.blame):
+            for mask in labels:
+                masks.add(mask)
+    return {"images": len(images)}
+
+
+def segment(segmenter: Segmenter, images: ImageSet, context: Context, blame: str) -> Iterator[NDArray[np.uint8]]:
+    """The labels of all slices in order, B x H x W uint8, batch by batch.
+
+    Args:
+        segmenter: loaded.
+        images: the slices.
+        context: of the unit; its device.
+        blame: whose code it is, for messages.
+
+    Raises:
+        PluginError: the segmenter gave another shape or labels the task does not have.
+    """
+    values = [0, *images.task.labels]
 
     def step(rows: range, source: torch.Tensor) -> dict[str, torch.Tensor]:
         with placed_by(blame, context.device):
@@ -46,14 +68,11 @@ def run(work: Work[ImageOptions, Registration[SegmenterSpec]], folder: Path) -> 
             )
         return {"labels": prediction.to(torch.uint8), "unknown": _unknown(prediction, values)}
 
-    with closing(GrowingArray(folder / "masks.npy", np.zeros(images.size, np.uint8))) as masks:
-        for _, results in in_batches(images, context, step):
-            unknown = results["unknown"].item()
-            if np.isfinite(unknown):
-                raise PluginError(f"segment() returned the label {unknown:g}", where=blame, expected=f"one of {values}")
-            for mask in results["labels"]:
-                masks.add(mask)
-    return {"images": len(images)}
+    for _, results in in_batches(images, context, step):
+        unknown = results["unknown"].item()
+        if np.isfinite(unknown):
+            raise PluginError(f"segment() returned the label {unknown:g}", where=blame, expected=f"one of {values}")
+        yield results["labels"]
 
 
 def _unknown(labels: torch.Tensor, known: Sequence[int]) -> torch.Tensor:
