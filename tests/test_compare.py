@@ -184,7 +184,7 @@ def test_fewer_than_ten_patients_have_a_difference_without_an_interval() -> None
     comparison = run(result({"x": [0.5]}, patients=9), result({"x": [0.7]}, patients=9))
     assert comparison.items[0].difference == pytest.approx(0.2)
     assert comparison.items[0].p_holm is None
-    assert "No interval with fewer than 10 patients." in comparison.remarks
+    assert "No confidence interval with fewer than 10 patients." in comparison.remarks
 
 
 def test_without_cases_the_difference_is_that_of_the_numbers() -> None:

@@ -201,7 +201,7 @@ def test_too_few_translators_and_constant_metrics_have_no_correlation() -> None:
     constant = [row(n, 0.1 if m == "fid" else v, m) for n, v in values.items() for m in ("fid", "dice")]
     (item,) = correlate(table(constant, SCORES)).items
     assert [item.estimates[m].value for m in METHODS] == [None, None, None]
-    assert item.undefined == "FID: the same for all translators"
+    assert item.undefined == "FID: the same value for all translators"
     assert correlate(SCORES.empty_table()).items == ()
 
 
@@ -212,8 +212,8 @@ def test_what_is_constant_or_tied_but_for_the_rounding_of_means_is_so() -> None:
     rows = [row(n, v, seed=s) for n, values in fid.items() for s, v in enumerate(values)]
     found = correlate(table(rows + dice, SCORES))
     assert [found.items[0].estimates[m].value for m in METHODS] == [None, None, None]
-    assert found.items[0].undefined == "FID: the same for all translators"
-    assert any("FID: the same for all translators" in remark for remark in found.remarks)
+    assert found.items[0].undefined == "FID: the same value for all translators"
+    assert any("FID: the same value for all translators" in remark for remark in found.remarks)
     # With a fifth translator that differs, the four are ties and no order.
     more = [row("e", 0.7, seed=0), row("e", 0.1, "dice", seed=0)]
     estimates = correlate(table(rows + dice + more, SCORES)).items[0].estimates
@@ -281,7 +281,7 @@ def test_the_heat_map_is_drawn(ending: str, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["-x", "nobody"], "no row is called 'nobody'"),
-        (["--heatmap", "map.gif"], "cannot be written as '.gif'"),
+        (["--heatmap", "map.gif"], "unknown file format '.gif'"),
         (["-d", "lumbar"], "Did you mean 'lumbar-mri-ct'"),
     ],
 )

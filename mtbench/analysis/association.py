@@ -1,4 +1,4 @@
-"""Pearson, Spearman and Kendall between the columns of two matrices, with permutation p-values and leave-one-out."""
+"""Pearson, Spearman and Kendall correlation of matrix columns, with permutation p-values and leave-one-out values."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 
 EXACT_UP_TO = 8
-"""With so many points at most, all permutations are tried; beyond, DRAWS of them."""
+"""Up to so many points, all permutations are enumerated; with more, ``DRAWS`` random ones."""
 
 DRAWS = 9_999
 
 _SLACK = 1e-9
-"""Permutations whose statistic equals the observed one up to rounding count as being as large."""
+"""Permutations whose statistic equals the observed one up to rounding count as at least as large."""
 
 
 def without_rounding(x: Matrix) -> Matrix:
-    """Columns in units of their largest value, to twelve digits: what differs by rounding only (means) is equal."""
+    """Columns divided by their largest value and rounded to twelve digits, so that rounding errors tie."""
     largest = np.abs(x).max(axis=0, initial=0.0)
     return np.round(x / np.where(largest > 0, largest, 1.0), 12)
 
 
 def pearson(x: Matrix, y: Matrix) -> Matrix:
-    """Pearson's r between columns: n x p and n x q to p x q; NaN where a column is constant."""
+    """Pearson's r between columns: n x p and n x q to p x q; NaN if a column is constant."""
     return _standard(x).T @ _standard(y)
 
 
@@ -55,10 +55,10 @@ def leave_one_out(method: str, x: Matrix, y: Matrix) -> NDArray[np.float64]:
 
 
 def p_values(method: str, x: Matrix, y: Matrix) -> Matrix:
-    """Two-sided p of the hypothesis that the points of x and y are paired at random: p x q.
+    """Two-sided p of the hypothesis that x and y are independent (their points are paired at random): p x q.
 
-    Up to ``EXACT_UP_TO`` points all permutations are tried, so the smallest p is limited by their number. Beyond,
-    ``DRAWS`` seeded permutations are; for Kendall, SciPy's null distribution (exact without ties).
+    Up to ``EXACT_UP_TO`` points all permutations are enumerated, so their number limits the smallest p. With more,
+    ``DRAWS`` seeded permutations; for Kendall, SciPy's null distribution (exact without ties).
     """
     n = len(x)
     observed = METHODS[method](x, y)
@@ -67,7 +67,7 @@ def p_values(method: str, x: Matrix, y: Matrix) -> Matrix:
     order = _all_orders(n) if n <= EXACT_UP_TO else _random_orders(n)
     if method == "spearman":
         x, y = _ranks(x), _ranks(y)
-    # Shuffling changes neither the mean nor the length of a column, so both are taken out once.
+    # A permutation changes neither the mean nor the norm of a column, so both are removed once.
     right = _unit(_signs(y)) if method == "kendall" else _standard(y)
     left = x if method == "kendall" else _standard(x)
     length = np.sqrt((_signs(x) ** 2).sum(axis=0)) if method == "kendall" else np.ones(x.shape[1])
@@ -83,7 +83,7 @@ def p_values(method: str, x: Matrix, y: Matrix) -> Matrix:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment; NaN is no test and stays."""
+    """Holm's step-down adjustment; NaN means no test and stays NaN."""
     values = np.asarray(p, dtype=np.float64)
     adjusted = np.full(len(values), np.nan)
     tests = np.flatnonzero(~np.isnan(values))
@@ -95,12 +95,12 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def pearson_uncentred(x: Matrix, y: Matrix) -> Matrix:
-    """The cosine between columns; NaN where one is zero."""
+    """The cosine between columns; NaN if one is zero."""
     return _unit(x).T @ _unit(y)
 
 
 def _standard(x: Matrix) -> Matrix:
-    """Columns centred and scaled to unit length; NaN where a column is constant."""
+    """Columns centred and scaled to unit length; NaN if a column is constant."""
     centred = x - x.mean(axis=0)
     # A constant column differs from its rounded mean by rounding alone.
     constant = np.ptp(x, axis=0) == 0

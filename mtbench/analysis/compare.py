@@ -1,4 +1,4 @@
-"""Two results side by side: differences where they are comparable, ranks everywhere."""
+"""Two results side by side: differences between comparable scores, ranks for all."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class CellComparison:
     Attributes:
         task, metric, translator: printed names; both sides' where they differ.
         metric_name: the metric's name ("dice").
-        a, b: the numbers (means over seeds and folds); ``None`` where there is none.
+        a, b: the scores (means over seeds and folds); ``None`` if there is none.
         text_a, text_b: as printed.
-        rank_a, rank_b: places among the translators that both results have.
-        comparable: whether both were measured on the same data in the same way, so that ``b - a`` means something.
-        same: whether the translators are the same too, parameters and version.
-        differences: what is not the same, by column of the scores table: what ``a`` and what ``b`` says.
-        paired: the difference on the same cases, where both results keep them.
+        rank_a, rank_b: ranks among the translators that both results have.
+        comparable: whether both were measured on the same data in the same way, so that ``b - a`` is meaningful.
+        same: whether the translators also agree in parameters and version.
+        differences: the columns of the scores table that differ, with the values of ``a`` and ``b``.
+        paired: the difference on the same cases, if both results have per-case values.
         p_holm: its p, adjusted for all differences of the comparison.
-        seed_std_a, seed_std_b: standard deviation over seeds, apart from the patients' uncertainty.
-        one_checkpoint: a side has a single seed: the difference is about this checkpoint, not the method.
+        seed_std_a, seed_std_b: standard deviation over seeds, not part of the uncertainty by patient.
+        one_checkpoint: one result has a single seed: the difference may reflect this training run, not the method.
         higher_is_better: the metric's direction.
     """
 
@@ -66,7 +66,7 @@ class CellComparison:
 
     @property
     def difference(self) -> float | None:
-        """``b - a`` where it means something: on the same cases if they are kept, else of the two numbers."""
+        """``b - a`` if the scores are comparable: on the same cases if available, else of the two means."""
         if not self.comparable or self.a is None or self.b is None:
             return None
         return self.paired.value if self.paired else self.b - self.a
@@ -74,12 +74,12 @@ class CellComparison:
 
 @dataclass(frozen=True)
 class AverageRank:
-    """A translator's mean rank in one metric over all tasks (and labels) on which everybody compared is ranked.
+    """A translator's mean rank in one metric over all tasks (and labels) on which all compared translators are ranked.
 
     Attributes:
         metric, translator: the metric's name and the translator's printed name.
-        tasks: over how many tasks.
-        a, b: the mean rank in each result.
+        tasks: number of tasks.
+        a, b: mean rank in each result.
     """
 
     metric: str
@@ -95,8 +95,8 @@ class ResultComparison:
 
     Attributes:
         items: by task, metric, translator.
-        average_ranks: of the metrics that several tasks share, and the translators ranked on all of them.
-        critical: mean ranks with their critical difference, of each result and metric with enough tasks.
+        average_ranks: for metrics that several tasks share, and translators ranked on all of them.
+        critical: mean ranks with their critical difference, for each result and metric with enough tasks.
         remarks: sentences for the reader.
     """
 
@@ -121,14 +121,14 @@ def compare(
 
     Tasks are matched by their dataset's name, translators by name and parameters (by name alone where a side has
     only one set of them), metrics by protocol, name, variant and label; a published number, whose variant is not
-    stated, is matched with every variant. Differences are given only where both sides were measured on the same data
-    in the same way; what is not the same stands with every pair.
+    stated, is matched with every variant. Differences are computed only if both sides were measured on the same data
+    in the same way; each pair lists what differs.
 
     Args:
         a, b: scores tables.
         cases_a, cases_b: their cases tables, for paired tests.
-        rule: how ranks are given, as in tables.
-        rows, columns, datasets: what to compare, by names in ``a``; all where empty.
+        rule: how translators are ranked, as in tables.
+        rows, columns, datasets: what to compare, by names in ``a``; all if empty.
 
     Raises:
         RequestError: a name matches nothing.
@@ -206,7 +206,7 @@ def _cells(
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any], keys: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    """What two entries of tables say under ``keys`` where they differ; of parameters, those that differ."""
+    """The values of two table entries under those ``keys`` that differ; of parameters, only those that differ."""
     differences: dict[str, tuple[Any, Any]] = {key: (a[key], b[key]) for key in keys if a[key] != b[key]}
     for key in differences:
         if key.endswith(("_params", "_version")):
@@ -218,12 +218,12 @@ def _differences(a: Mapping[str, Any], b: Mapping[str, Any], keys: Sequence[str]
 
 
 def _translator(a: Side, r: int, b: Side, s: int) -> str:
-    """The printed name; both sides', with what sets them apart, where they are not the same."""
+    """The printed name; both names with their differences if the translators differ."""
     pair = [a.averages.rows[r], b.averages.rows[s]]
     if not _differences(pair[0], pair[1], ROW):
         return a.layout.labels[r]
     if not all(row["translator_params"] or row["translator_version"] for row in pair):
-        return _joint_name(a.layout.labels[r], b.layout.labels[s])  # a paper does not state them
+        return _joint_name(a.layout.labels[r], b.layout.labels[s])  # papers rarely state them
     return _joint_name(*(row_label(row, pair, {}) for row in pair))
 
 
@@ -242,7 +242,7 @@ def _joint_name(a: str, b: str) -> str:
 
 
 def _with_holm(items: Sequence[CellComparison]) -> list[CellComparison]:
-    """The same items with Holm's p over all that have one."""
+    """The items with Holm's p, adjusted over all items that have a p."""
     p = [math.nan if item.paired is None or item.paired.p is None else item.paired.p for item in items]
     return [
         item if math.isnan(p_holm) else replace(item, p_holm=p_holm)
@@ -266,7 +266,7 @@ def _average_ranks(items: Sequence[CellComparison]) -> tuple[AverageRank, ...]:
 
 
 def _critical(side: Literal["a", "b"], items: Sequence[CellComparison]) -> list[CriticalDifference]:
-    """Of the translators ranked on all tasks; the labels of a task are no tasks of their own, so they are averaged."""
+    """For the translators ranked on all tasks; labels of a task are not tasks, so their ranks are averaged."""
     differences = []
     competitors = [item for item in items if item.rank_a and item.rank_b]
     for metric in dict.fromkeys(item.metric_name for item in competitors):
@@ -290,12 +290,12 @@ def _remarks(items: Sequence[CellComparison]) -> tuple[str, ...]:
     texts = []
     if any(item.paired is not None and item.paired.p is not None for item in items):
         texts.append(
-            "Difference: b minus a on the same cases, with a 95 % interval clustered by patient; p, adjusted by "
-            "Holm, is the larger of a sign-flip test's and a studentised bootstrap's. Both assume that rare complete "
-            "failures are represented among these patients; seeds stand apart."
+            "Difference: b minus a on the same cases, with a 95 % confidence interval by patient. p (Holm): the larger "
+            "p of a paired sign-flip test and a studentised bootstrap, adjusted for all differences. Both assume that "
+            "rare complete failures are represented among these patients. Variation over seeds is not included."
         )
     if any(item.paired is not None and item.paired.p is None for item in items):
-        texts.append(f"No interval with fewer than {FEWEST_PATIENTS} patients.")
+        texts.append(f"No confidence interval with fewer than {FEWEST_PATIENTS} patients.")
     if any(item.one_checkpoint and item.difference is not None for item in items):
-        texts.append("‡: one seed on a side: the difference is about this checkpoint, not about the method.")
+        texts.append("‡: one seed in a result; the difference may reflect this training run, not the method.")
     return tuple(texts)

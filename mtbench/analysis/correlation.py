@@ -1,4 +1,4 @@
-"""Do perceptual metrics agree with segmentation metrics? The paper's Figure 2, with its uncertainty."""
+"""Correlations between perceptual and segmentation metrics over translators: the paper's Figure 2, with uncertainty."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENOUGH = 8
 """With fewer translators a correlation is descriptive only."""
 
 FEWEST = 3
-"""With fewer translators there is no correlation at all (two points always lie on a line)."""
+"""With fewer translators no correlation is computed: two points always lie on a line."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Estimate:
     """One coefficient.
 
     Attributes:
-        value: as computed, -1 to 1; ``None`` where it is not defined (too few translators, a constant metric).
+        value: the coefficient, -1 to 1; ``None`` if it is undefined (too few translators, a constant metric).
         agreement: the same, oriented so that positive means that the metrics agree on which translator is better.
-        p: two-sided permutation p over translators.
+        p: two-sided p of a permutation test over translators.
         p_holm: p adjusted for all correlations of this kind in the result.
         left_out: ``agreement`` without each translator in turn, by its printed name.
     """
@@ -62,8 +62,8 @@ class Correlation:
         metric, against: printed names of the two columns ("SWD[karras]", "Dice[slice] breast").
         translators: printed names of the points.
         estimates: by method: "pearson", "spearman", "kendall".
-        caveat: why the metric's numbers are not comparable with anybody's; mostly empty.
-        undefined: why there is no coefficient, though there are enough translators; mostly empty.
+        caveat: why the metric's scores are not comparable with published ones; usually empty.
+        undefined: why the coefficient is undefined despite enough translators; usually empty.
     """
 
     task: str
@@ -102,7 +102,7 @@ class Correlations:
 
 
 def panel(items: Sequence[Correlation], absolute: bool) -> tuple[list[str], list[str], list[list[float | None]]]:
-    """Of one task: metrics, segmentation metrics, and Pearson's coefficient of each pair of them."""
+    """Of one task: metrics, segmentation metrics, and Pearson's coefficient of each pair; ``None`` if undefined."""
     metrics = list(dict.fromkeys(item.metric for item in items))
     against = list(dict.fromkeys(item.against for item in items))
     values = {(item.metric, item.against): item.estimates["pearson"].coefficient(absolute) for item in items}
@@ -121,23 +121,23 @@ def correlate(
     """Correlate every metric with every segmentation metric, task by task.
 
     One point per translator: seeds and folds are averaged first, since the seeds of a translator are not
-    independent. Reference rows, and numbers some of whose runs failed, are left out.
+    independent. Reference rows, and scores with failed runs, are excluded.
 
     Args:
         scores: rows of ``mtbench.results.schema.SCORES``.
         rule: "paper" takes all translators, conditional ones too, as Figure 2 of Konz et al. (MIDL 2024) does.
-        conditional: whether conditional translators take part: their Dice is circular, since their input is the
+        conditional: whether to include conditional translators: their Dice is circular, since their input is the
             reference mask.
-        rows: translators to take; all where empty.
-        without: translators to leave out.
-        datasets: tasks to take; all where empty.
+        rows: translators to include; all if empty.
+        without: translators to exclude.
+        datasets: tasks to include; all if empty.
 
     Raises:
         RequestError: a name matches nothing.
         DataError: the table is not of the scores schema, or mixes schema versions.
     """
     if rule not in RULES:
-        raise RequestError(f"there is no rule '{rule}'", expected="one of " + ", ".join(RULES))
+        raise RequestError(f"unknown rule '{rule}'", expected="one of " + ", ".join(RULES))
     scores, stale = current(scores)
     averages = gather(scores)
     layout = TableLayout(averages, {}, (), rows, datasets)
@@ -207,9 +207,9 @@ def _task(
 
 
 def _constant(columns: Mapping[str, np.ndarray[Any, Any]]) -> str:
-    """Which of two columns hold one value for all translators, and leave nothing to correlate."""
+    """Which of two columns have the same value for all translators, so that their correlation is undefined."""
     same = [name for name, values in columns.items() if len(values) >= FEWEST and np.ptp(values) == 0]
-    return f"{' and '.join(same)}: the same for all translators" if same else ""
+    return f"{' and '.join(same)}: the same value for all translators" if same else ""
 
 
 def _estimates(
@@ -255,18 +255,18 @@ def _remarks(
 ) -> tuple[str, ...]:
     texts = []
     if rule == "paper":
-        texts.append("Absolute correlations over all translators: they hide whether a metric agrees or contradicts.")
+        texts.append("Absolute correlations over all translators: their sign (agreement or contradiction) is lost.")
     else:
-        texts.append("Positive: both metrics prefer the same translators.")
-    texts.append("One point per translator, seeds and folds averaged.")
+        texts.append("A positive coefficient means that both metrics prefer the same translators.")
+    texts.append("One point per translator; seeds and folds are averaged.")
     if any(item.descriptive for item in items):
         texts.append(f"Descriptive only: fewer than {ENOUGH} translators.")
     if any(item.n < FEWEST for item in items):
         texts.append(f"No correlation with fewer than {FEWEST} translators.")
     if circular:
-        texts.append(f"Left out: {', '.join(circular)} (conditional: {conditional_input(protocols)}).")
+        texts.append(f"Excluded: {', '.join(circular)} (conditional: {conditional_input(protocols)}).")
     undefined = dict.fromkeys(f"{item.task}: {item.undefined}" for item in items if item.undefined)
-    texts += [f"Not defined on {text}." for text in undefined]
+    texts += [f"Undefined on {text}." for text in undefined]
     caveats = dict.fromkeys((item.metric, item.caveat) for item in items if item.caveat)
     texts += [f"{metric}: {caveat}." for metric, caveat in caveats]
     return tuple(texts)

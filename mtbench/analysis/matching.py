@@ -1,4 +1,4 @@
-"""Which numbers of two results belong together."""
+"""Which scores of two results correspond."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mtbench.results.identity import BLOCK, DETAILS, ROW
 
 
 class Side:
-    """One of the two results: its numbers, their names, and the cases behind them.
+    """One of the two results: its scores, their printed names, and their per-case values.
 
     Attributes:
-        averages: the numbers.
-        layout: which of them are compared, and under which names.
+        averages: the scores.
+        layout: which of them are compared, and their printed names.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class Side:
         self._per_case = PerCase(cases)
 
     def is_published(self, block: int) -> bool:
-        """Whether somebody published the numbers of a task."""
+        """Whether the scores of a task are published ones."""
         return self.averages.blocks[block]["dataset"] in self._published_datasets
 
     def columns(self, block: int) -> list[int]:
-        """The columns that a task has."""
+        """The columns of a task."""
         return [c for b, c in self.layout.columns if b == block]
 
     def text(self, block: int, r: int, c: int) -> str:
@@ -53,12 +53,12 @@ class Side:
         return reasons[0][0] if reasons else "–"
 
     def cases(self, block: int, r: int, c: int) -> dict[str, tuple[str, float]]:
-        """Patient and value of every case of a cell, seeds averaged."""
+        """Patient and value of every case of a cell; seeds are averaged."""
         return self._per_case.of(self.averages.runs.get((block, r, c), ()), self.averages.columns[c]["label"])
 
 
 def match_blocks(a: Averages, b: Averages) -> Iterator[tuple[int, int]]:
-    """Tasks of the same name; where the very same data is there, that one alone."""
+    """Tasks of the same name; if one has identical data, only that one."""
     for i, left in enumerate(a.blocks):
         candidates = [j for j, right in enumerate(b.blocks) if right["dataset"] == left["dataset"]]
         same = [j for j in candidates if all(b.blocks[j][k] == left[k] for k in BLOCK)]
@@ -66,7 +66,7 @@ def match_blocks(a: Averages, b: Averages) -> Iterator[tuple[int, int]]:
 
 
 def match_rows(a: Side, b: Side, block_a: int, block_b: int) -> Iterator[tuple[int, int]]:
-    """The same translators; else those of the same parameters, else of the same name, where each side has only one."""
+    """The same translators; else those with the same parameters, else with the same name if each side has only one."""
     rows_a = {r for x, r, _ in (*a.averages.numbers, *a.averages.reasons) if x == block_a}
     rows_b = {r for x, r, _ in (*b.averages.numbers, *b.averages.reasons) if x == block_b}
     for r in a.layout.rows:
@@ -93,7 +93,7 @@ def match_rows(a: Side, b: Side, block_a: int, block_b: int) -> Iterator[tuple[i
 
 
 def match_columns(a: Side, b: Side, block_a: int, block_b: int) -> Iterator[tuple[int, int]]:
-    """Columns of the same protocol, metric, variant and label; a published number may not state its variant."""
+    """Columns of the same protocol, metric, variant and label; a published score may not state its variant."""
     published = a.is_published(block_a), b.is_published(block_b)
     for c in a.columns(block_a):
         left = a.averages.columns[c]

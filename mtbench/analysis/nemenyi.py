@@ -1,4 +1,4 @@
-"""Do methods differ over many tasks? Friedman's test, and Nemenyi's critical difference of mean ranks.
+"""Differences between methods over many tasks: Friedman's test and Nemenyi's critical difference of mean ranks.
 
 After Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7, 2006 (section 3.2.2).
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ENOUGH_TASKS = 5
-"""With fewer tasks even methods in the same order on all of them are seldom told apart."""
+"""With fewer tasks, even methods with the same order on all tasks rarely differ significantly."""
 
 FEWEST_METHODS = 3
 LEVEL = 0.05
@@ -20,16 +20,16 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class CriticalDifference:
-    """Mean ranks of methods over tasks, and how far apart they must lie to differ.
+    """Mean ranks of methods over tasks, and the distance at which they differ significantly.
 
     Attributes:
         side: which result: "a" or "b".
         metric: its name.
-        tasks: how many there are.
-        ranks: method to mean rank, best first; 1 is best, ties share the mean of their places.
-        friedman_p: of the hypothesis that all methods do equally well.
+        tasks: number of tasks.
+        ranks: method to mean rank, best first; 1 is best, ties share their mean rank.
+        friedman_p: p of the hypothesis that all methods perform equally.
         difference: Nemenyi's critical difference at 5 %.
-        groups: largest sets of methods that are not told apart; a method alone is in none.
+        groups: largest sets of methods without a significant difference; a single method forms no group.
     """
 
     side: str
@@ -46,7 +46,7 @@ def critical_difference(side: str, metric: str, ranks: Mapping[str, Sequence[flo
 
     Args:
         side, metric: for the record.
-        ranks: of each method on each task, ties with the mean of their places.
+        ranks: of each method on each task; ties share their mean rank.
 
     Returns:
         ``None`` with fewer than ``ENOUGH_TASKS`` tasks or ``FEWEST_METHODS`` methods.
@@ -57,14 +57,14 @@ def critical_difference(side: str, metric: str, ranks: Mapping[str, Sequence[flo
     if len(table) < FEWEST_METHODS or table.shape[1] < ENOUGH_TASKS:
         return None
     means = dict(sorted(zip(ranks, table.mean(axis=1).tolist(), strict=True), key=lambda item: item[1]))
-    # Where every task ties all methods there is nothing to test, and the statistic is 0 / 0.
+    # If all methods tie on every task, the statistic is 0 / 0.
     p = 1.0 if np.ptp(table) == 0 else float(friedmanchisquare(*table).pvalue)
     reach = nemenyi(len(table), table.shape[1])
     return CriticalDifference(side, metric, table.shape[1], means, p, reach, _groups(means, reach))
 
 
 def nemenyi(methods: int, tasks: int, level: float = LEVEL) -> float:
-    """The critical difference of mean ranks: q of the studentised range over sqrt(2), times the ranks' deviation."""
+    """The critical difference of mean ranks: q of the studentised range over sqrt(2), times the standard error."""
     from scipy.stats import studentized_range
 
     q = float(studentized_range.ppf(1 - level, methods, np.inf)) / np.sqrt(2)
@@ -84,7 +84,7 @@ def _groups(means: Mapping[str, float], reach: float) -> tuple[tuple[str, ...], 
 
 
 def shared_places(values: NDArray[np.float64], higher_is_better: bool) -> NDArray[np.float64]:
-    """The places of values: 1 is best, equal ones share the mean of theirs."""
+    """The ranks of values: 1 is best, ties share their mean rank."""
     from scipy.stats import rankdata
 
     return np.asarray(rankdata(-values if higher_is_better else values), dtype=np.float64)

@@ -34,26 +34,26 @@ def write_report(
     title: str = "",
     with_provenance: bool = False,
 ) -> Path:
-    """Write the report of a result as one HTML file that holds everything it shows.
+    """Write the report of a result as one self-contained HTML file.
 
     Args:
         results: a results directory, or ``published:NAME``.
         output: the file; ``report.html`` in the results directory by default, ``NAME.html`` here for published ones.
         store: the artefact store that holds the images; ``MTBENCH_STORE`` or the user's cache folder by default.
-            Where they are not there, the page says so in their place.
-        datasets, rows, columns: tasks, translators and metrics to show; all where empty.
+            The page says which images are missing.
+        datasets, rows, columns: tasks, translators and metrics to show; all if empty.
         slices: slices to show: "worst", "median", "best", or ids; those three and each translator's worst by default.
         rule: "paper" ranks and correlates as Konz et al. (MIDL 2024) do.
         rename: printed names for translators, metrics and datasets.
         title: the heading; the suite's name by default.
-        with_provenance: show host names, folders and logs, too.
+        with_provenance: also show host names, folders and logs.
 
     Returns:
         The file.
 
     Raises:
-        RequestError: that is no result, or a name matches nothing.
-        StoreError: the file cannot be written.
+        RequestError: there is no such result, or a name matches nothing.
+        StoreError: cannot write the file.
     """
     from mtbench.report.content import report
 
@@ -89,13 +89,13 @@ def write_figure(
         figure: "examples" (Figure 1 of the paper: one line for each slice, the median one of each task by default),
             "correlation" (Figure 2) or "table" (Table 1).
         results, output, store, datasets, rows, columns, slices, rule, rename, title: as in :func:`write_report`.
-        with_provenance: no figure shows any; accepted so that both calls take the same.
+        with_provenance: ignored, since figures show no provenance.
 
     Returns:
-        The letters that no installed font has, drawn as boxes.
+        The characters that no installed font has; they are drawn as boxes.
 
     Raises:
-        RequestError: as in :func:`write_report`; or the ending is another, or there is nothing to draw.
+        RequestError: as in :func:`write_report`; or unknown file format, or nothing to draw.
     """
     from mtbench.report import figures
     from mtbench.report.heatmap import check
@@ -134,7 +134,7 @@ def _check_slices(result: Result, slices: Sequence[str]) -> None:
     for name in slices:
         if ids and name not in PLACES and name not in ids:
             raise RequestError(
-                f"no slice is called '{name}'",
+                f"unknown slice '{name}'",
                 matches=close_matches(name, sorted(ids)),
                 expected="worst, median, best, or the id of a test slice",
             )

@@ -1,4 +1,4 @@
-"""What a run cost, what failed, and what it was made with: read from the attempts."""
+"""Cost, failures and provenance of a run, read from its attempts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Attempt = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Cost:
-    """What one unit cost when it was computed.
+    """The cost of one unit when it was computed.
 
     Attributes:
         stage, name: of the unit; ``name`` without the stage.
-        seconds: of its last good attempt.
-        attempts: how many there were.
-        images: that went through it; ``None`` where that means nothing.
-        rate: images a second.
-        memory: peak of the process that ran it, in MB; ``None`` where it was not measured.
-        device: it ran on.
+        seconds: of its last successful attempt.
+        attempts: number of attempts.
+        images: number of images processed; ``None`` if not applicable.
+        rate: images per second.
+        memory: peak of its process, in MB; ``None`` if it was not measured.
+        device: where it ran.
     """
 
     stage: str
@@ -45,13 +45,13 @@ class Failure:
     """A unit that has not succeeded: its last attempt.
 
     Attributes:
-        name: what a person calls it, stage included.
+        name: printed name, with the stage.
         status: "error", "timeout", "oom" or "lost".
         reason: one paragraph.
         error_type: the exception's class.
-        attempts: how many there were.
-        dependents: how many other units could not run because of failures before them and say this one's name.
-        log: the traceback; only where provenance was asked for.
+        attempts: number of attempts.
+        dependents: number of units skipped because this one failed.
+        log: the traceback; empty unless provenance is shown.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Failure:
 
 
 def costs(attempts: Sequence[Attempt]) -> list[Cost]:
-    """The cost of every unit that was computed here; what came from the store cost nothing and is left out."""
+    """The cost of every unit computed in this run; reused units cost nothing and are not listed."""
     by_unit: dict[str, Cost] = {}
     counts: dict[str, int] = {}
     for row in attempts:
@@ -79,7 +79,7 @@ def costs(attempts: Sequence[Attempt]) -> list[Cost]:
                 seconds=seconds,
                 attempts=counts[key],
                 images=images,
-                # A fit sees its images many times, so their number over its time says nothing.
+                # A fit sees its images many times, so images per second would mean nothing.
                 rate=images / seconds if images and seconds and stage != "fit" else None,
                 memory=row["peak_memory_mb"],
                 device=row["device"] or "",
@@ -111,12 +111,12 @@ def failures(attempts: Sequence[Attempt], *, logs: bool) -> list[Failure]:
 
 
 def provenance(attempts: Sequence[Attempt], folder: Path | None, *, everything: bool) -> list[tuple[str, list[str]]]:
-    """What the results were made with, as headings and lines.
+    """Software and hardware behind the results, as headings and lines.
 
     Args:
         attempts: of the result.
         folder: the results directory, which holds the environments; ``None`` without one.
-        everything: whether host names, folders and the full platform may be shown.
+        everything: whether to show host names, folders and the full platform.
     """
     facts: list[tuple[str, list[str]]] = []
     plugins: dict[str, set[str]] = {}
@@ -148,7 +148,7 @@ def _environment(identity: str, folder: Path | None, everything: bool) -> list[t
     lines = [f"Python {about.python}"] if about.python else []
     lines += [f"{platform} {about.machine}".strip()] if platform else []
     lines += [gpu] if (gpu := gpu_text(about.gpu)) else []
-    facts = [(f"Environment {identity}", lines or ["its description is not in the results directory"])]
+    facts = [(f"Environment {identity}", lines or ["no description in the results directory"])]
     return [*facts, (f"Packages of {identity}", list(about.packages))] if about.packages else facts
 
 

@@ -1,4 +1,4 @@
-"""The report's charts as Plotly figures: data and layout without colours, which the page gives by its theme."""
+"""The report's charts as Plotly figures: data and layout without colours; the page adds those of its theme."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mtbench.report.curves import Curve
 from mtbench.report.result import Result
 
 MOST_POINTS = 250
-"""So many cases of one translator are drawn at most; of more, evenly spaced order statistics."""
+"""The most cases drawn per translator; of more, evenly spaced order statistics."""
 
 LABEL_POSITIONS = ("top center", "bottom center", "middle right", "top left")
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One picture of a chart: a name to choose it by, and Plotly's data and layout."""
+    """One drawing of a chart: its name in the list, and Plotly's data and layout."""
 
     name: str
     data: list[dict[str, Any]]
@@ -33,15 +33,15 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart, with a list to choose from where it has several drawings.
+    """A chart; with several drawings, it has a list to choose from.
 
     Attributes:
         id: unique in the page.
-        title: what stands over it.
-        alt: what it shows, for those who do not see it.
+        title: its caption.
+        alt: a description for readers who do not see it.
         drawings: at least one.
-        choice: what the list chooses ("Pair", "Measure").
-        task: the task it belongs to; empty where it is about all.
+        choice: label of the list ("Pair", "Metric").
+        task: the task it belongs to; empty if it is about all.
     """
 
     id: str
@@ -53,7 +53,7 @@ class Chart:
 
 
 def plain(text: str) -> str:
-    """Text in which Plotly sees no markup."""
+    """Text with Plotly's markup escaped."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -92,8 +92,8 @@ def _heat_map(name: str, task: str, items: Sequence[Correlation], absolute: bool
         "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
         "xaxis": {"automargin": True, "type": "category", "tickangle": -25 if len(against) > 3 else 0},
     }
-    statistic = "absolute Pearson correlation" if absolute else "Pearson correlation, positive means agreement"
-    alt = f"Heat map for {task}: {statistic}. The same numbers stand in the table below."
+    statistic = "absolute Pearson correlation" if absolute else "Pearson correlation, positive values mean agreement"
+    alt = f"Heat map for {task}: {statistic}. The table below has the same numbers."
     return Chart(name, "Agreement with segmentation", alt, (Drawing("", [data], layout),), task=task)
 
 
@@ -129,8 +129,8 @@ def _scatter(name: str, task: str, items: Sequence[Correlation], result: Result)
             r = item.estimates["pearson"].agreement
             coefficient = "" if r is None else f" (r = {r:+.2f})"
             drawings.append(Drawing(f"{item.metric} and {item.against}{coefficient}", traces, {"height": 420, **axes}))
-    alt = f"Scatter plot for {task}: two metrics against each other, one labelled point for each translator."
-    return Chart(name, "One point for each translator", alt, tuple(drawings), "Pair", task)
+    alt = f"Scatter plot for {task}: two metrics against each other, one labelled point per translator."
+    return Chart(name, "One point per translator", alt, tuple(drawings), "Pair", task)
 
 
 def _points(points: Sequence[tuple[str, float, float]], included: bool) -> dict[str, Any]:
@@ -140,18 +140,18 @@ def _points(points: Sequence[tuple[str, float, float]], included: bool) -> dict[
         "x": [x for _, x, _ in points],
         "y": [y for _, _, y in points],
         "text": [plain(label) for label, _, _ in points],
-        # Neighbours have their names on different sides.
+        # Neighbouring points have their labels on different sides.
         "textposition": [LABEL_POSITIONS[i % len(LABEL_POSITIONS)] for i in range(len(points))],
         "cliponaxis": False,
         "hovertemplate": "%{text}<br>%{xaxis.title.text} %{x:.4g}<br>%{yaxis.title.text} %{y:.4g}<extra></extra>",
         "marker": {"size": 10, "symbol": "circle" if included else "circle-open"},
-        "name": "takes part" if included else "left out of the correlation",
+        "name": "included" if included else "excluded from the correlation",
         "showlegend": not included,
     }
 
 
 def _range(values: Sequence[float]) -> list[float]:
-    """From the least to the greatest, with room for labels."""
+    """From the smallest to the largest value, with room for labels."""
     low, high = min(values), max(values)
     room = 0.15 * (high - low) or abs(high) * 0.1 or 1.0
     return [low - room, high + room]
@@ -162,7 +162,7 @@ def _arrow(result: Result, column: int) -> str:
 
 
 def case_charts(result: Result) -> list[tuple[Chart, list[tuple[str, list[list[str]]]]]]:
-    """For each task the distribution of per-case values by translator; and behind it, quartiles for each measure."""
+    """For each task the distribution of per-case values by translator, and the quartiles for each metric."""
     charts = []
     for number, block in enumerate(result.blocks):
         title = result.layout.titles[block]
@@ -196,15 +196,13 @@ def case_charts(result: Result) -> list[tuple[Chart, list[tuple[str, list[list[s
             drawings.append(Drawing(name, traces, layout))
             tables.append((name, [_quartiles(result.layout.labels[row], v) for row, v in groups.items()]))
         if drawings:
-            alt = (
-                f"Box plots for {title}: the values of single cases by translator. Quartiles stand in the table below."
-            )
-            charts.append((Chart(f"cases-{number}", "Values by case", alt, tuple(drawings), "Measure", title), tables))
+            alt = f"Box plots for {title}: per-case values by translator. The table below has the quartiles."
+            charts.append((Chart(f"cases-{number}", "Values by case", alt, tuple(drawings), "Metric", title), tables))
     return charts
 
 
 def _case_means(result: Result, block: int, column: int) -> dict[int, NDArray[np.float64]]:
-    """Row to one finite value for each case, seeds averaged."""
+    """By row, one finite value per case; seeds are averaged."""
     sums: dict[int, dict[tuple[int | None, str], list[float]]] = {}
     for case_values in result.cases:
         if (case_values.run.block, case_values.run.column) == (block, column):
@@ -228,7 +226,7 @@ def _quartiles(label: str, values: NDArray[np.float64]) -> list[str]:
 
 
 def curve_charts(curves: Sequence[Curve]) -> list[Chart]:
-    """Losses and validation figures of every fit."""
+    """Losses and validation scores of every fit."""
     drawings = []
     for curve in curves:
         traces = [
@@ -252,12 +250,12 @@ def curve_charts(curves: Sequence[Curve]) -> list[Chart]:
         drawings.append(Drawing(curve.name, traces, layout))
     if not drawings:
         return []
-    alt = "Line chart: losses and validation figures of a fit by training step. Last values stand in the table below."
+    alt = "Line chart: losses and validation scores of a fit by training step. The table below has the last values."
     return [Chart("curves", "Training curves", alt, tuple(drawings), "Fit")]
 
 
 def cost_charts(costs: Sequence[Cost]) -> list[Chart]:
-    """Seconds by stage, images a second and peak memory by unit."""
+    """Seconds by stage, images per second and peak memory by unit."""
     seconds: dict[str, float] = {}
     for cost in costs:
         seconds[cost.stage] = seconds.get(cost.stage, 0.0) + cost.seconds
@@ -267,13 +265,13 @@ def cost_charts(costs: Sequence[Cost]) -> list[Chart]:
     bars = (
         ("Seconds by stage", "seconds", list(seconds.items())),
         ("Seconds by fit", "seconds", fits),
-        ("Images a second by translation", "images a second", rates),
+        ("Images per second by translation", "images per second", rates),
         ("Peak memory of fits and translations", "MB", memory),
     )
     drawings = [_bars(name, axis, values) for name, axis, values in bars if values]
     if not drawings:
         return []
-    alt = "Bar chart of cost. The same numbers stand in the table below."
+    alt = "Bar chart of cost. The table below has the same numbers."
     return [Chart("cost", "Cost", alt, tuple(drawings), "Show")]
 
 
@@ -299,7 +297,7 @@ def _bars(name: str, axis: str, values: Iterable[tuple[str, float]]) -> Drawing:
 
 
 def as_record(chart: Chart) -> Mapping[str, Any]:
-    """What the page's script draws."""
+    """The chart as the page's script reads it."""
     return {
         "alt": chart.alt,
         "drawings": [{"name": d.name, "data": d.data, "layout": d.layout} for d in chart.drawings],

@@ -1,4 +1,4 @@
-"""Which slices are worth looking at: worst, median and best by a segmentation measure."""
+"""Which slices to show: worst, median and best by a segmentation metric."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def choose(
     Args:
         ids: the slices in order.
         values: for each translator's printed name, its values by region and slice.
-        fair: the translators whose mean decides; all where none of them has values.
+        fair: the translators whose mean decides; all translators if none of these has values.
         higher_is_better: of the values.
-        slices: "worst", "median", "best" or slice ids; where empty, those three and each translator's worst.
-            Without values, the first, middle and last slice stand in for them.
+        slices: "worst", "median", "best" or slice ids; if empty, those three and each translator's worst.
+            Without values, the first, middle and last slice replace them.
     """
     reasons: dict[int, list[str]] = {}
     for name in slices:
@@ -57,7 +57,7 @@ def choose(
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of the finite values of each column; NaN where there is none."""
+    """The mean of the finite values of each column; NaN if there is none."""
     finite = np.isfinite(values)
     total = np.where(finite, values, 0.0).sum(axis=0)
     return np.asarray(np.where(finite.any(axis=0), total / np.maximum(finite.sum(axis=0), 1), np.nan), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What the report's page shows, put together from a result and its artefacts."""
+"""The content of the report's page, assembled from a result and its artefacts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SECTIONS = {
 
 @dataclass(frozen=True)
 class TablePart:
-    """The columns of a section that belong to one task, and kinds of rows ("translators", "reference") with cells."""
+    """The columns of one task in a section, and its rows by kind ("translators", "reference") with their cells."""
 
     task: str
     heading: str
@@ -70,13 +70,13 @@ def report(
     Args:
         result: the result.
         table: its table, with intervals as spread.
-        evidence: its artefacts.
-        title: in place of the suite's name.
-        with_provenance: whether host names, folders and logs may be shown.
+        evidence: the artefacts.
+        title: replaces the suite's name.
+        with_provenance: whether to show host names, folders and logs.
         slices: which slices to show; see :func:`mtbench.report.examples.find_examples`.
 
     Raises:
-        RequestError: the installed Plotly cannot be put into a page.
+        RequestError: the installed Plotly cannot be embedded in a page.
     """
     attempts = result.attempts
     folder = None if result.name.startswith("published:") else Path(result.name)
@@ -98,7 +98,7 @@ def report(
         "pictures": picture_record(find_examples(result, evidence, slices)),
         "correlations": _correlation_record(correlations, agreement),
         "correlation_remarks": [_CORRELATION_LEGEND, *correlations.remarks],
-        "no_correlation": "Nothing to correlate: that takes a segmentation metric and another metric on one task.",
+        "no_correlation": "No correlations: they need a segmentation metric and another metric on the same task.",
         "cases": cases,
         "curves": training,
         "curve_rows": _curve_rows(curves),
@@ -134,7 +134,7 @@ def _table(table: ResultsTable) -> dict[str, Any]:
 
 
 def metric_key(column: TableColumn) -> str:
-    """What the table's filter calls a column by: its metric and variant."""
+    """The name of a column in the table's filter: its metric and variant."""
     return f"{column.metric}[{column.variant}]" if column.variant else column.metric
 
 
@@ -164,31 +164,29 @@ def _duration(seconds: float) -> str:
 def _cautions(result: Result, table: ResultsTable, count: int) -> list[str]:
     texts = []
     if count:
-        texts.append(f"{count} unit{'s' if count != 1 else ''} failed; cells that need them are marked. See Failures.")
+        texts.append(f"{count} unit{'s' if count != 1 else ''} failed; their cells say so. See Failures.")
     texts += _omissions(result)
     notes = {result.averages.blocks[b].get("task_note"): result.layout.titles[b] for b in result.blocks}
     texts += [f"{title}: {note}" for note, title in notes.items() if note]
     for section in table.sections:
         if section.heading:
             names = dict.fromkeys(metric_key(column) for column in section.columns)
-            texts.append(f"{', '.join(names)}: {section.heading}. Shown, never ranked.")
+            texts.append(f"{', '.join(names)}: {section.heading}. Not ranked.")
     runs = [run for run in result.runs if run.seed is not None]
     if runs and len({run.seed for run in runs}) == 1:
-        texts.append(
-            "One seed only: differences between trained translators are of these checkpoints, not of the methods."
-        )
+        texts.append("One seed: differences between trained translators may reflect this training run, not the method.")
     return texts
 
 
 def _omissions(result: Result) -> list[str]:
-    """What is out of date, and what could not be used."""
+    """Excluded cases, and rows that are out of date."""
     _, stale = current(result.scores)
     left_out = [f"{result.layout.titles[b]}: {t}" for b in result.blocks for t in result.averages.left_out.get(b, ())]
     return [anonymise(text) for text in (*left_out, *([stale] if stale else ()))]
 
 
 def _winners(table: ResultsTable) -> list[tuple[str, list[Podium]]]:
-    """By task and ranked column, the best and the runner-up."""
+    """Best and runner-up by task and ranked column."""
     winners: dict[str, list[Podium]] = {}
     for section in table.sections:
         for i, column in enumerate(section.columns):
@@ -224,8 +222,8 @@ def _parts(section: Section) -> list[TablePart]:
 # -- correlation
 
 _CORRELATION_LEGEND = (
-    "r: Pearson; rho: Spearman; tau: Kendall. One left out: the range of r without each translator in turn. "
-    "p: permutations of translators. p (Holm): adjusted for all pairs of metrics of these tasks, shown or not."
+    "r: Pearson, rho: Spearman, tau: Kendall. Leave one out: range of r without each translator in turn. "
+    "p: permutation test over translators. p (Holm): p adjusted for all pairs of metrics of these tasks."
 )
 
 
@@ -275,8 +273,8 @@ def _curve_rows(curves: Sequence[Curve]) -> list[list[str]]:
 
 def _no_curves(attempts: Sequence[Mapping[str, Any]]) -> str:
     if not any(row["stage"] == "fit" for row in attempts):
-        return "Nothing was trained in these results."
-    return "The fits of these results kept no losses, or are not in this store (it was emptied, or see --store)."
+        return "No model was trained in these results."
+    return "No loss curves: the fits recorded none, or their artefacts are not in this store (see --store)."
 
 
 def _cost_row(cost: Cost) -> list[str]:
@@ -294,7 +292,7 @@ def _cost_row(cost: Cost) -> list[str]:
 
 
 def _rows_without_number(result: Result, *, with_provenance: bool) -> list[tuple[str, ...]]:
-    """Task, row, metric, state and reason of every run that gave no number."""
+    """Task, row, metric, state and reason of every run without a score."""
     rows = []
     blocks, row_numbers = set(result.blocks), set(result.layout.rows)
     for (b, r, c), reasons in result.averages.reasons.items():
@@ -305,7 +303,7 @@ def _rows_without_number(result: Result, *, with_provenance: bool) -> list[tuple
 
 
 def _data_facts(result: Result) -> list[tuple[str, list[str]]]:
-    """Which data, and what the numbers of each metric rest on."""
+    """The data, and the settings of each metric."""
     facts = [("Suite", list(result.averages.suites)), ("Source", list(result.averages.sources))]
     for b in result.blocks:
         block = result.averages.blocks[b]
@@ -328,7 +326,7 @@ def _data_facts(result: Result) -> list[tuple[str, list[str]]]:
 
 
 def _setting_text(value: Any) -> str:
-    """A column's value for people: parameters without those that are not set, and without folders."""
+    """A column's value as printed: parameters that are set, without folders."""
     if isinstance(value, str) and value.startswith("{"):
         return ", ".join(f"{name} {setting}" for name, setting in params(value).items() if setting is not None)
     return anonymise(str(value))

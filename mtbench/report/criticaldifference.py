@@ -1,4 +1,4 @@
-"""Critical-difference diagrams: mean ranks on a line, bars over what is not told apart."""
+"""Critical-difference diagrams: mean ranks on a line, bars over methods without a significant difference."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def draw(differences: Sequence[CriticalDifference], path: Path) -> None:
         path: a PNG, SVG or PDF file.
 
     Raises:
-        RequestError: there is none, the ending is another, or the file cannot be written.
+        RequestError: unknown file format, or the file cannot be written.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise RequestError(f"a diagram cannot be written as '{path.suffix}'", expected="one of " + ", ".join(ENDINGS))
+        raise RequestError(f"unknown file format '{path.suffix}'", expected="one of " + ", ".join(ENDINGS))
     heights = [1.2 + 0.22 * ((len(critical.ranks) + 1) // 2) + 0.12 * len(critical.groups) for critical in differences]
     figure: Any = Figure(figsize=(7, sum(heights)), layout="constrained")
     axes = figure.subplots(len(differences), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -33,7 +33,7 @@ def draw(differences: Sequence[CriticalDifference], path: Path) -> None:
     try:
         figure.savefig(path, dpi=200)
     except OSError as error:
-        raise RequestError(f"the diagram cannot be written: {error.strerror}", where=str(path)) from error
+        raise RequestError(f"cannot write the diagram: {error.strerror}", where=str(path)) from error
 
 
 def _diagram(axis: Any, critical: CriticalDifference) -> None:
@@ -63,7 +63,7 @@ def _diagram(axis: Any, critical: CriticalDifference) -> None:
         depth = -(bars + 0.5 + 0.6 * (i if left else count - 1 - i))
         end = 1 - 0.08 * count if left else count + 0.08 * count
         axis.plot([rank, rank, end], [0, depth, depth], color="gray", lw=0.7)
-        # "$" would begin mathematics.
+        # "$" would start mathematics.
         text = f"{name} {rank:.2f}".replace("$", r"\$")
         axis.text(
             end, depth, f"{text} " if left else f" {text}", ha="right" if left else "left", va="center", fontsize=8

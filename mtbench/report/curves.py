@@ -1,4 +1,4 @@
-"""Training curves: the losses that fits keep beside their weights."""
+"""Training curves: the losses that fits store beside their weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mtbench.report.evidence import Evidence
 
 FILE = "losses.parquet"
 MOST_STEPS = 400
-"""Points of one curve; longer ones are thinned evenly."""
+"""The most points of one curve; longer ones are thinned evenly."""
 
 
 @dataclass
@@ -33,12 +33,12 @@ class Curve:
 
 
 def find_curves(attempts: Sequence[Attempt], evidence: Evidence) -> list[Curve]:
-    """The curves of every fit that kept some and is in the store, in the order in which they were made."""
+    """The curves of every fit in the store that recorded losses, in the order of training."""
     names = {row["unit_key"]: row["name"].removeprefix("fit ") for row in attempts if row["stage"] == "fit"}
     curves = []
     for key, name in names.items():
         artefact = evidence.of_unit(key)
-        # Content or log, as the plugin chose.
+        # In the content or the log, as the plugin chose.
         for path in sorted(artefact.path.rglob(FILE))[:1] if artefact else ():
             curves += _read(path, name)
     return curves
@@ -55,7 +55,7 @@ def _read(path: Path, name: str) -> list[Curve]:
                 series[0].append(row["step"])
                 series[1].append(row["value"])
     except (pa.ArrowException, OSError, KeyError):
-        # A plugin may keep something else under that name.
+        # A plugin may use that name for something else.
         return []
     for curve in curves.values():
         curve.series = {key: _thin(*series) for key, series in curve.series.items()}

@@ -1,4 +1,4 @@
-"""From a score back to what it was made of: the artefacts behind a results directory, as far as the store has them."""
+"""From a score to its inputs: the artefacts behind a results directory, as far as they are in the store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Evidence:
 
     Args:
         attempts: rows of ``mtbench.results.schema.ATTEMPTS``, oldest first.
-        store: where artefacts live; ``None`` where nothing is to be read.
+        store: the artefact store; ``None`` to read nothing.
     """
 
     def __init__(self, attempts: Iterable[Mapping[str, Any]], store: Store | None) -> None:
@@ -37,22 +37,22 @@ class Evidence:
                 self._of_unit[row["unit_key"]] = self._of_digest[row["digest"]] = place
 
     def of_unit(self, key: str) -> Artefact | None:
-        """What a unit last made; ``None`` where it is not in the store, or cannot be read there."""
+        """The last artefact of a unit; ``None`` if it is not in the store or not readable."""
         try:
             return self._read(self._of_unit.get(key))
         except DamagedError:
             return None
 
     def inputs(self, artefact: Artefact) -> dict[str, Artefact]:
-        """What went into an artefact, by role; a role whose artefact has gone is left out.
+        """The inputs of an artefact, by role, without those that are no longer in the store.
 
         Raises:
-            DamagedError: the content of one was altered.
+            DamagedError: the content of an artefact was altered.
         """
         keys, digests = artefact.manifest["unit"]["inputs"], artefact.manifest["inputs"]
         artefacts = {}
         for role, digest in digests.items():
-            # Another suite may have made this artefact, under unit keys of its own: then its content says which.
+            # Another suite may have computed this artefact under other unit keys; then its digest identifies it.
             source = self._read(self._of_unit.get(keys.get(role, "")) or self._of_digest.get(digest))
             if source is not None:
                 artefacts[role] = source
@@ -76,12 +76,12 @@ class Evidence:
 
 
 class Slices:
-    """The slices of a subset; pixels are read one image at a time.
+    """The slices of a subset; images are read one at a time.
 
     Args:
         data, split: the artefacts of the task.
         subset: which slices.
-        pixels: the translate artefact to read images from, in place of the real ones.
+        pixels: the translate artefact to read instead of the real images.
     """
 
     def __init__(self, data: Artefact, split: Artefact, subset: Subset, pixels: Artefact | None = None) -> None:
@@ -105,12 +105,12 @@ class Slices:
         return images
 
     def image(self, i: int) -> NDArray[np.uint8]:
-        """The i-th image, H x W, as eight bits show it."""
+        """The i-th image, H x W uint8."""
         pixels = np.asarray(self._images[i if self._pixels is not None else self._positions[i]])
         return encode(decode(pixels), "uint8")
 
     def mask(self, i: int) -> NDArray[np.uint8] | None:
-        """The i-th label map, H x W; ``None`` where the domain has none."""
+        """The i-th label map, H x W uint8; ``None`` if the domain has no masks."""
         path = self._folder / f"masks-{self._domain}.npy"
         if not path.exists():
             return None

@@ -25,14 +25,14 @@ REQUIRED = {"data", "split", "candidate_images"}
 
 @dataclass(frozen=True)
 class View:
-    """One translator's picture of a slice.
+    """One translator's image of a slice.
 
     Attributes:
         label: the translator's printed name.
         conditional: whether its input is the mask.
-        image: H x W uint8, or ``None`` where it is not in the store.
-        mask: what the segmenter saw in it, H x W label map, where that was asked.
-        values: region to the slice's own value of the measure by which slices were chosen.
+        image: H x W uint8, or ``None`` if it is not in the store.
+        mask: the segmenter's prediction, H x W label map; ``None`` without a segmenter.
+        values: region to the slice's score in the metric that chose the slices.
     """
 
     label: str
@@ -47,9 +47,9 @@ class Example:
     """One slice.
 
     Attributes:
-        reasons: "worst", "median", "best", "worst of NAME", "chosen"; several where they are the same slice.
+        reasons: "worst", "median", "best", "worst of NAME", "chosen"; several if they name the same slice.
         slice_id, patient_id: which.
-        value: the mean of the measure over translators and regions; ``None`` without a measure.
+        value: mean score over translators and regions; ``None`` without a segmentation metric.
         source, source_mask: the image that was translated, and its label map.
         truth: the same anatomy in the target domain, where the data set has it.
         target, target_mask: an image of the target domain, another anatomy of the most similar label areas.
@@ -70,17 +70,17 @@ class Example:
 
 @dataclass(frozen=True)
 class TaskExamples:
-    """The pictures of one task.
+    """The images of one task.
 
     Attributes:
         title: of the task, as in the table.
         source, target: printed names of the domains.
         labels: mask value to region name.
-        measure: printed name of the measure by which slices were chosen; empty where they were not.
-        decimals: digits of its values; ``None``: three significant ones.
-        run: which run is shown ("seed 0", "fold 0"); empty where there is one.
+        measure: printed name of the metric that chose the slices; empty if there is none.
+        decimals: digits after the point; ``None`` for three significant digits.
+        run: the run that is shown ("seed 0", "fold 0"); empty without seeds and folds.
         examples: the slices.
-        problem: why there are none; empty where there are some.
+        problem: why there are none; else empty.
     """
 
     title: str
@@ -95,27 +95,27 @@ class TaskExamples:
 
 
 def find_examples(result: Result, evidence: Evidence, slices: Sequence[str] = ()) -> list[TaskExamples]:
-    """The pictures of every task that is shown.
+    """The images of every task that is shown.
 
     Args:
         result: the result.
         evidence: its artefacts.
-        slices: which slices: "worst", "median", "best" by the mean over translators, or a slice's id; where
-            empty, those three and each translator's own worst.
+        slices: which slices: "worst", "median", "best" by the mean over translators, or a slice's id; if
+            empty, those three and each translator's worst.
     """
     tasks = []
     for block in result.blocks:
         try:
             tasks.append(_task(result, evidence, block, slices))
         except (MtbenchError, OSError, ValueError, KeyError, IndexError):
-            # A store that somebody cleared by hand, or that another version wrote, costs the pictures only.
+            # If the store was cleared by hand or written by another version, only the images are missing.
             tasks.append(TaskExamples(result.layout.titles[block], problem=UNREADABLE))
     return tasks
 
 
-UNREADABLE = "The images of this task cannot be read in the store; `mtbench run` makes anew what you delete there."
+UNREADABLE = "Cannot read the images of this task in the store. Delete them there; `mtbench run` computes them again."
 
-NO_IMAGES = "No translated test image of this task is in the store: it was emptied, or it is another one (see --store)."
+NO_IMAGES = "The store has no translated test images of this task. Name the store of the run with --store."
 
 
 def _task(result: Result, evidence: Evidence, block: int, slices: Sequence[str]) -> TaskExamples:
@@ -123,7 +123,7 @@ def _task(result: Result, evidence: Evidence, block: int, slices: Sequence[str])
     runs = [run for run in result.runs if run.block == block]
     if not runs:
         published = "published" in set(result.scores["status"].to_pylist())
-        reason = "Published numbers come without images." if published else "No translator of this task has a score."
+        reason = "Published scores have no images." if published else "No translator has a score on this task."
         return TaskExamples(title, problem=reason)
     parts_of = {run.unit: _parts(evidence, run) for run in runs}
     measures = _first_measure(result, block, parts_of)
@@ -161,7 +161,7 @@ def _task(result: Result, evidence: Evidence, block: int, slices: Sequence[str])
 
 @dataclass(frozen=True)
 class _Pictures:
-    """The pixels of one task.
+    """The images of one task, read on demand.
 
     Attributes:
         result: the result.
@@ -228,7 +228,7 @@ class _Pictures:
 
 
 def _first_measure(result: Result, block: int, parts_of: Mapping[str, Mapping[str, Artefact]]) -> list[CaseValues]:
-    """The case values of the first segmentation column of translated images that has some, and of its other regions."""
+    """The per-case values of the first segmentation column on translated images, and of its other regions."""
     measures = [
         case
         for case in result.cases
@@ -244,7 +244,7 @@ def _first_measure(result: Result, block: int, parts_of: Mapping[str, Mapping[st
 def _runs_by_row(
     result: Result, runs: Sequence[Run], with_cases: set[str], parts_of: Mapping[str, Mapping[str, Artefact]]
 ) -> dict[int, Run]:
-    """For each row, in the table's order, its first seed on the first fold: if possible one with images and values."""
+    """For each row, in the table's order, the first seed of the first fold, preferably with images and values."""
     fold = min((run.fold for run in runs if run.fold is not None), default=None)
     run_of_row: dict[int, Run] = {}
     for run in sorted(runs, key=lambda run: run.unit not in with_cases):
@@ -263,7 +263,7 @@ def _parts(evidence: Evidence, run: Run) -> dict[str, Artefact]:
 
 
 def _values(measures: Iterable[CaseValues], units: set[str], source: Slices) -> Mapping[int, Values]:
-    """For each row its values; a value by patient stands for all slices of that patient."""
+    """The values of each row; a value by patient counts for all slices of that patient."""
     by_row: dict[int, dict[int, Mapping[str, float]]] = {}
     for case in measures:
         if case.run.unit not in units:
@@ -276,7 +276,7 @@ def _values(measures: Iterable[CaseValues], units: set[str], source: Slices) -> 
 
 
 def _most_similar(mask: Image | None, target: Slices) -> int | None:
-    """The target slice whose label areas are most like the mask's; the middle one without masks."""
+    """The target slice whose label areas are closest to the mask's; the middle slice without masks."""
     if not len(target):
         return None
     if mask is None or target.mask(0) is None:
@@ -292,7 +292,7 @@ def _most_similar(mask: Image | None, target: Slices) -> int | None:
 
 
 def _run_name(runs: Collection[Run]) -> str:
-    """Fold and seed of the runs, where they have some."""
+    """Fold and seed of the runs, if any."""
     folds = sorted({run.fold for run in runs if run.fold is not None})
     seeds = sorted({run.seed for run in runs if run.seed is not None})
     return ", ".join([f"fold {fold}" for fold in folds] + [f"seed {seed}" for seed in seeds])

@@ -26,7 +26,7 @@ ROW, CHARACTER = 0.24, 0.078
 
 
 def draw_examples(tasks: Sequence[TaskExamples], path: Path) -> str:
-    """One line of images for each slice: source, every translator, a target example; reference labels as outlines.
+    """One line of images for each slice: source, every translator, a real target example; reference labels as outlines.
 
     Raises:
         RequestError: there are no images, or the file cannot be written.
@@ -35,8 +35,8 @@ def draw_examples(tasks: Sequence[TaskExamples], path: Path) -> str:
     if not lines:
         reasons = dict.fromkeys(task.problem for task in tasks if task.problem)
         raise RequestError(
-            "there are no images to draw" + "".join(f": {reason}" for reason in reasons),
-            expected="results whose images are in the store, and a slice that is among them",
+            "no images to draw" + "".join(f": {reason}" for reason in reasons),
+            expected="results with images in the store",
         )
     names = list(dict.fromkeys(view.label for _, example in lines for view in example.views))
     width, heights = (len(names) + 2) * TILE, [TILE * e.source.shape[0] / e.source.shape[1] for _, e in lines]
@@ -83,7 +83,7 @@ def _with_outline(image: Image, mask: Image | None) -> Image:
     if mask is not None:
         labels = np.repeat(np.repeat(mask, factor, 0), factor, 1)
         border = edges(labels)
-        # Two pixels wide, so that no printer's resolution loses a part of it.
+        # Two pixels wide, so that it survives low print resolutions.
         border = (border | np.roll(border, 1, 0) | np.roll(border, 1, 1)) & (labels > 0)
         for value in np.unique(labels[border]):
             rgb[border & (labels == value)] = colour(int(value))
@@ -94,13 +94,13 @@ def draw_correlation(correlations: Correlations, path: Path, where: str) -> str:
     """The paper's Figure 2.
 
     Raises:
-        RequestError: there is nothing to correlate, or the file cannot be written.
+        RequestError: there are no correlations, or the file cannot be written.
     """
     if not correlations.items:
         raise RequestError(
-            "there is nothing to correlate",
+            "no correlations to draw",
             where=where,
-            expected="scores of at least one segmentation metric and one other metric on the same task",
+            expected="a segmentation metric and another metric on the same task",
         )
     return draw_heatmap(correlations, path)
 
@@ -112,7 +112,7 @@ def draw_table(table: ResultsTable, path: Path) -> str:
         RequestError: there are no scores, or the file cannot be written.
     """
     if not table.sections:
-        raise RequestError("there are no scores to show", remedy="`mtbench run` makes them")
+        raise RequestError("no scores to show", remedy="Compute scores with `mtbench run`")
     blocks = [_lines(section) for section in table.sections]
     widths = [[max(_length(line[i]) for line in lines) + 2 for i in range(len(lines[0]))] for _, lines, _ in blocks]
     width = max(3.0, max(sum(of) for of in widths) * CHARACTER)
@@ -181,7 +181,7 @@ def _marks(numbers: Sequence[int]) -> str:
 
 
 def _length(entry: CellText) -> int:
-    # What spans several columns makes none of them wider.
+    # A heading over several columns does not widen them.
     return 0 if entry[1].startswith("span:") and entry[1] != "span:1" else len(entry[0])
 
 

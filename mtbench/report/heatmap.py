@@ -23,21 +23,21 @@ FONTS = (
     "DejaVu Sans",
     *("Noto Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Hiragino Sans", "Microsoft YaHei", "Arial Unicode MS"),
 )
-"""What of these is installed is tried, letter by letter."""
+"""The installed ones among these are tried for each character."""
 
 
 def draw(correlations: Correlations, path: Path) -> str:
     """Draw one panel for each task: metrics against segmentation metrics, Pearson, coloured by agreement.
 
     Args:
-        correlations: from :func:`mtbench.analysis.correlation.correlate`; by the rule "paper", absolute values.
+        correlations: from :func:`mtbench.analysis.correlation.correlate`; with the rule "paper", absolute values.
         path: a PNG, SVG or PDF file.
 
     Returns:
         As :func:`save`.
 
     Raises:
-        RequestError: the ending is another, or the file cannot be written.
+        RequestError: unknown file format, or the file cannot be written.
     """
     check(path)
     absolute = correlations.rule == "paper"
@@ -61,7 +61,7 @@ def draw(correlations: Correlations, path: Path) -> str:
                 text = format_coefficient(value, absolute)
                 dark = value is not None and abs(value) > 0.6
                 axis.text(j, i, text, ha="center", va="center", color="white" if dark else "black")
-    label = "|Pearson|" if absolute else "Pearson, positive: agreement"
+    label = "|Pearson r|" if absolute else "Pearson r (positive: agreement)"
     figure.colorbar(image, ax=list(axes), label=label)
     descriptive = [remark for remark in correlations.remarks if remark.startswith("Descriptive only")]
     if descriptive:
@@ -70,25 +70,25 @@ def draw(correlations: Correlations, path: Path) -> str:
 
 
 def plain(text: str) -> str:
-    """Text in which matplotlib sees no mathematics."""
+    """Text with matplotlib's mathematics escaped."""
     return text.replace("$", r"\$")
 
 
 def check(path: Path) -> None:
-    """Refuse a file whose ending names no format.
+    """Refuse an unknown file format.
 
     Raises:
-        RequestError: it is neither PNG nor SVG nor PDF.
+        RequestError: the ending is not .png, .svg or .pdf.
     """
     if path.suffix.lower() not in ENDINGS:
-        raise RequestError(f"a figure cannot be written as '{path.suffix}'", expected="one of " + ", ".join(ENDINGS))
+        raise RequestError(f"unknown file format '{path.suffix}' for a figure", expected="one of " + ", ".join(ENDINGS))
 
 
 def save(figure: Any, path: Path) -> str:
-    """Write a figure, whole, without the date that would make each file another one.
+    """Write a figure without a date, so that the same figure gives the same file.
 
     Returns:
-        The letters that no installed font has; they are drawn as boxes.
+        The characters that no installed font has; they are drawn as boxes.
 
     Raises:
         RequestError: the file cannot be written.
@@ -99,7 +99,7 @@ def save(figure: Any, path: Path) -> str:
         text.set_family(fonts)
     ending = path.suffix.lower().lstrip(".")
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
-    # Letters stay letters, so that a reader can search and an editor can change them.
+    # Text stays text, so that readers can search it and editors can change it.
     settings = {"svg.fonttype": "none", "svg.hashsalt": "mtbench", "pdf.fonttype": 42}
     buffer = io.BytesIO()
     with matplotlib.rc_context(settings), warnings.catch_warnings(record=True) as caught:
@@ -108,6 +108,6 @@ def save(figure: Any, path: Path) -> str:
     try:
         path.write_bytes(buffer.getvalue())
     except OSError as error:
-        raise RequestError(f"the figure cannot be written: {error.strerror}", where=str(path)) from error
+        raise RequestError(f"cannot write the figure: {error.strerror}", where=str(path)) from error
     matches = (re.match(r"Glyph (\d+) ", str(warning.message)) for warning in caught)
     return "".join(dict.fromkeys(chr(int(match[1])) for match in matches if match))

@@ -1,4 +1,4 @@
-"""The report: one HTML file that holds everything it shows and loads nothing."""
+"""The report: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def render(content: Mapping[str, Any], charts: Mapping[str, Any]) -> str:
     """The page.
 
     Args:
-        content: what the template shows; all of it is escaped.
-        charts: by id, what the script draws; the drawing library is put in only where there are some.
+        content: the values of the template; all of them are escaped.
+        charts: the charts by id; without charts, the drawing library is not embedded.
 
     Raises:
-        RequestError: the installed Plotly cannot be put into a page.
+        RequestError: the installed Plotly cannot be embedded in a page.
     """
     library = _library() if charts else ""
     script, style = _file("report.js"), _file("report.css")
@@ -43,7 +43,7 @@ def render(content: Mapping[str, Any], charts: Mapping[str, Any]) -> str:
 
 
 def script_json(value: Any) -> str:
-    """JSON that may stand inside a script element, whatever names it holds; what is not finite becomes null."""
+    """JSON that is safe inside a script element; values that are not finite become null."""
     text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -61,7 +61,7 @@ def _finite(value: Any) -> Any:
 
 
 def _policy(scripts: list[str]) -> str:
-    """A policy under which nothing is loaded, and no script runs but these."""
+    """A policy that forbids loading anything and running any script but these."""
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
     sources = " ".join(f"'sha256-{value}'" for value in hashes)
     return f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data: blob:"
@@ -70,9 +70,7 @@ def _policy(scripts: list[str]) -> str:
 def _library() -> str:
     text: str = get_plotlyjs()
     if "</script" in text.lower() or "<!--" in text:
-        raise RequestError(
-            "this version of Plotly cannot be put into a page", remedy="Install another version of plotly"
-        )
+        raise RequestError("cannot embed this version of Plotly in a page", remedy="Install another version of plotly")
     return text
 
 

@@ -1,4 +1,4 @@
-"""Images and label maps as PNG data inside a page."""
+"""Images and label maps as PNG data URIs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167), (0, 114, 178))
-"""Okabe and Ito's, told apart by colour-blind readers too; label k has the k-th, in turn."""
+"""The palette of Okabe and Ito, safe for colour-blind readers; label k has colour k, cyclically."""
 
 
 def image_uri(image: NDArray[np.uint8], longest: int) -> str:
-    """A data URI of an H x W image, made smaller where a side is longer than ``longest`` pixels."""
+    """A data URI of an H x W uint8 image, reduced if a side is longer than ``longest`` pixels."""
     picture = Image.fromarray(image)
     scale = longest / max(picture.size)
     if scale < 1:
@@ -30,14 +30,14 @@ def areas_uri(mask: NDArray[np.uint8], longest: int) -> str:
 
 
 def outlines_uri(mask: NDArray[np.uint8], longest: int) -> str:
-    """A data URI of a label map as outlines, drawn finer than its pixels."""
+    """A data URI of a label map as outlines, at a finer resolution than its pixels."""
     fine = _fit(mask, longest)
     fine = np.kron(fine, np.ones((factor := max(1, 256 // max(fine.shape)), factor), np.uint8))
     return _uri(_palette_image(np.where(edges(fine), fine, 0).astype(np.uint8)), transparency=0)
 
 
 def edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The pixels of a label map that have a neighbour of another label."""
+    """The pixels of a label map with a neighbour of another label: H x W bool."""
     padded = np.pad(mask, 1)
     return np.asarray(
         (padded[:-2, 1:-1] != mask)
@@ -48,7 +48,7 @@ def edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def colour(label: int) -> tuple[int, int, int]:
-    """The colour of a label's mask value, from 1."""
+    """The RGB colour of a mask value, from 1."""
     return COLOURS[(label - 1) % len(COLOURS)]
 
 

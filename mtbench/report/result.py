@@ -1,4 +1,4 @@
-"""What a report reads: the three tables of a result, and the printed names of all that is in them."""
+"""The input of a report: the three tables of a result, and the printed names of their content."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Run:
 
     Attributes:
         id: of its row in the results directory.
-        block, row, column: numbers of its place, as in :class:`TableLayout`.
+        block, row, column: its place in the table, as in :class:`TableLayout`.
         unit: key of the score unit.
         family: of its metric.
-        fold, seed: of the run; ``None`` where it has none.
+        fold, seed: of the run; ``None`` if it has none.
     """
 
     id: str
@@ -47,7 +47,7 @@ class CaseValues:
         run: the score they belong to.
         by: "slice" or "patient".
         cases: ids of slices or patients.
-        values: float64; NaN where a case has none.
+        values: float64; NaN if a case has no value.
     """
 
     run: Run
@@ -61,12 +61,12 @@ class Result:
 
     Args:
         results: a results directory, or ``published:NAME``.
-        rows, datasets, columns: translators, tasks and metrics to show; all where empty.
+        rows, datasets, columns: translators, tasks and metrics to show; all if empty.
         rename: printed names for translators, metrics and datasets.
 
     Raises:
-        RequestError: that is no result, or a name matches nothing.
-        DataError: the scores are not of this schema.
+        RequestError: there is no such result, or a name matches nothing.
+        DataError: the scores have another schema.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Result:
 
     @cached_property
     def runs(self) -> list[Run]:
-        """Every measured score of a translator that is shown, in the order of the table's rows."""
+        """Every measured score of the translators shown, in the order of the table's rows."""
         rows, places = set(self.layout.rows), set(self.layout.columns)
         runs = []
         for record in normalise(self.scores).to_pylist():
@@ -133,7 +133,7 @@ class Result:
 
     @cached_property
     def cases(self) -> list[CaseValues]:
-        """The case values of every run that has some."""
+        """The per-case values of every run that has them."""
         table = load(self.name, "cases")
         if not table.num_rows:
             return []

@@ -1,4 +1,4 @@
-"""The example images as the page's template shows them."""
+"""The example images as the page's template reads them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mtbench.report.examples import Example, Image, TaskExamples, View
 from mtbench.report.pixels import areas_uri, colour, image_uri, outlines_uri
 
 LONGEST = 384
-"""Pixels of an image's longer side at most, while there are few."""
+"""The most pixels of an image's longer side, up to ``FEW`` images."""
 
 FEW = 120
-"""Up to so many images keep ``LONGEST``; with more, all are made smaller, so that the page stays below 15 MB."""
+"""With more images, all are reduced, so that the page stays below 15 MB."""
 
 
 def picture_record(tasks: Sequence[TaskExamples]) -> list[dict[str, object]]:
@@ -64,7 +64,7 @@ def _example(task: TaskExamples, example: Example, longest: int) -> dict[str, ob
         )
     return {
         "name": f"{title[:1].upper()}{title[1:]}{value} · {example.slice_id}",
-        # Printed, too: the three places, not each translator's own worst.
+        # Printed too: worst, median and best, but not each translator's own worst.
         "main": any(reason in (*PLACES, "first", "middle", "last", "chosen") for reason in example.reasons),
         "width": width,
         "height": height,
@@ -91,6 +91,6 @@ def _view(view: View, example: Example, longest: int, decimals: int | None) -> d
     lines = [f"{region or 'value'} {format_number(value, decimals)}" for region, value in view.values.items()]
     prediction = "" if view.mask is None else areas_uri(view.mask, longest)
     alt = ", ".join([f"slice {example.slice_id} translated by {view.label}", *lines])
-    # Without a mask: the page copies the outlines of the source, the anatomy is the same.
+    # Without a mask: the page copies the outlines of the source, since the anatomy is the same.
     more = {"conditional": view.conditional, "prediction": prediction, "alt": alt}
     return {**_tile("translation", view.label, view.image, None, longest, lines), **more}
