@@ -8,14 +8,13 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from chromium import chromium, find_chromium
+from pages import dice, distance, read, rows_into
 from PIL import Image
 
 from mtbench import api
@@ -24,8 +23,6 @@ from mtbench.report import write_figure, write_report
 from mtbench.report.choosing import choose
 from mtbench.report.html import script_json
 from mtbench.report.pixels import edges, image_uri, outlines_uri
-from mtbench.results.directory import Results
-from mtbench.results.entries import RowState
 
 TOYS = Path(__file__).with_name("toys.py")
 
@@ -79,75 +76,6 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page(ran: Path) -> Path:
     """The report of that run."""
     return write_report(ran / "results", ran / "report.html", store=str(ran / "store"))
-
-
-class Reader(HTMLParser):
-    """Text by element, and every attribute that would load something."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[str] = []
-        self.loads: list[str] = []
-        self.said: list[str] = []
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.unlabelled: list[str] = []
-        self._inside: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        values = dict(attributes)
-        self.tags.append(tag)
-        self._inside.append(tag)
-        self.ids += [values["id"] or ""] if "id" in values else []
-        self.loads += [values[name] or "" for name in ("src", "srcset", "data", "poster") if name in values]
-        if tag == "link":
-            self.loads.append(values.get("href") or "")
-        if tag == "a":
-            self.links.append(values.get("href") or "")
-        if tag == "img" and "alt" not in values:
-            self.unlabelled.append(str(values)[:80])
-        if tag in ("meta", "img", "input", "link", "br"):
-            self._inside.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        while self._inside and self._inside.pop() != tag:
-            pass
-
-    def handle_data(self, data: str) -> None:
-        if not {"script", "style"} & set(self._inside):
-            self.said.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.said).split())
-
-
-def read(path: Path) -> Reader:
-    return Reader(path.read_text(encoding="utf-8"))
-
-
-def rows_into(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    """A results directory with these score rows."""
-    results = Results.create(folder, "trial")
-    shared = {"protocol": "segment-translated", "role": "translator", "dataset": "task", "translator_params": "{}"}
-    with results.writing():
-        for number, row in enumerate(rows):
-            columns = {"suite": "trial", "status": "measured", "conditional": False, **shared, **row}
-            values = {name: columns.pop(name) for name in ("value", "label", "note") if name in columns}
-            status = str(columns["status"])
-            results.append(RowState(row=str(number), status=status, columns=columns, scores=[values], cases=()))
-    return folder
-
-
-def dice(translator: str, value: float | None, **more: Any) -> dict[str, Any]:
-    of = {"metric": "dice", "title": "Dice", "family": "segmentation", "higher_is_better": True, "label": "bone"}
-    return {"translator": translator, "value": value, **of, **more}
-
-
-def distance(translator: str, value: float | None, **more: Any) -> dict[str, Any]:
-    of = {"metric": "far", "title": "Far", "family": "perceptual", "higher_is_better": False, "label": ""}
-    return {"translator": translator, "value": value, **of, **more}
 
 
 # -- a whole page
@@ -366,6 +294,8 @@ def test_the_page_works_in_a_browser(page: Path, tmp_path: Path) -> None:
         _sorts(tab)
         _filters(tab)
         _shows_images(tab)
+        _explains(tab)
+        _enlarges(tab)
         _wears_a_theme(tab)
         assert tab.problems == []
         assert {url.partition("#")[0] for url in tab.requests} == {page.absolute().as_uri()}
@@ -421,6 +351,33 @@ def _shows_images(tab: Any) -> None:
         "(() => { const s = document.querySelector('.slice'); s.value = '1'; s.dispatchEvent(new Event('change')) })()"
     )
     assert tab.run("document.querySelector('.example:not([hidden])').dataset.slice") == "1"
+
+
+def _explains(tab: Any) -> None:
+    said = "document.querySelector('#tooltip').checkVisibility() && document.querySelector('#tooltip').textContent"
+    tab.run("document.querySelector('.scores th.tip, .scores tbody.reference .tip').focus()")
+    assert tab.run(said).startswith("Ceiling: target-trained segmenter")
+    tab.press("Escape", "Escape", 27)
+    assert tab.run(said) is False
+    tab.run("document.querySelector('.scores strong.tip').scrollIntoView({block: 'center', behavior: 'instant'})")
+    box = tab.run(
+        "(() => { const b = document.querySelector('.scores strong.tip').getBoundingClientRect();"
+        " return [b.left + b.width / 2, b.top + b.height / 2]; })()"
+    )
+    tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=box[0], y=box[1])
+    assert tab.run(said).startswith("Bold: the best ranked score")
+
+
+def _enlarges(tab: Any) -> None:
+    tab.run("document.querySelector('.example:not([hidden]) .translation .frame').focus()")
+    tab.press("Enter", "Enter", 13, "\r")
+    assert tab.run("document.querySelector('#zoom').open")
+    width = "document.querySelector('#zoom .frame').getBoundingClientRect().width"
+    fitted = tab.run(width)
+    tab.run("document.querySelector('#zoom input').value = 2")
+    tab.run("document.querySelector('#zoom input').dispatchEvent(new Event('input'))")
+    assert tab.run(width) == pytest.approx(2 * fitted, rel=0.05)
+    tab.run("document.querySelector('#zoom').close()")
 
 
 def _wears_a_theme(tab: Any) -> None:

@@ -19,6 +19,9 @@ from mtbench.report.result import Result
 MOST_POINTS = 250
 """The most cases drawn per translator; of more, evenly spaced order statistics."""
 
+FEWEST_POINTS = 5
+"""With fewer translators a heat map is not drawn: its coefficients are near 1 whatever the metrics are."""
+
 LABEL_POSITIONS = ("top center", "bottom center", "middle right", "top left")
 
 
@@ -62,11 +65,26 @@ def correlation_charts(result: Result, correlations: Correlations) -> list[Chart
     charts = []
     for number, task in enumerate(dict.fromkeys(item.task for item in correlations.items)):
         items = [item for item in correlations.items if item.task == task]
-        if any(item.estimates["pearson"].value is not None for item in items):
-            charts.append(_heat_map(f"heat-{number}", task, items, correlations.rule == "paper"))
+        enough = [item for item in items if item.n >= FEWEST_POINTS]
+        if any(item.estimates["pearson"].value is not None for item in enough):
+            charts.append(_heat_map(f"heat-{number}", task, enough, correlations.rule == "paper"))
         points = _scatter(f"scatter-{number}", task, items, result)
         charts += [points] if points.drawings else []
     return charts
+
+
+def undrawn(correlations: Correlations) -> dict[str, str]:
+    """By task, why its heat map, or a part of it, is not drawn."""
+    reasons = {}
+    for task in dict.fromkeys(item.task for item in correlations.items):
+        counts = [item.n for item in correlations.items if item.task == task]
+        if min(counts) < FEWEST_POINTS:
+            what = "no heat map" if max(counts) < FEWEST_POINTS else "heat map without some pairs"
+            low, high = min(counts), min(max(counts), FEWEST_POINTS - 1)
+            few = f"{low}" if low == high else f"{low} to {high}"
+            noun = "translator" if few == "1" else "translators"
+            reasons[task] = f"{what}, because {few} {noun} cannot show agreement (at least {FEWEST_POINTS} are needed)."
+    return reasons
 
 
 def _heat_map(name: str, task: str, items: Sequence[Correlation], absolute: bool) -> Chart:
@@ -127,7 +145,7 @@ def _scatter(name: str, task: str, items: Sequence[Correlation], result: Result)
                 for axis in titles
             }
             r = item.estimates["pearson"].agreement
-            coefficient = "" if r is None else f" (r = {r:+.2f})"
+            coefficient = "" if r is None or item.n < FEWEST_POINTS else f" (r = {r:+.2f})"
             drawings.append(Drawing(f"{item.metric} and {item.against}{coefficient}", traces, {"height": 420, **axes}))
     alt = f"Scatter plot for {task}: two metrics against each other, one labelled point per translator."
     return Chart(name, "One point per translator", alt, tuple(drawings), "Pair", task)

@@ -10,7 +10,6 @@ from typing import Any
 from mtbench import __version__
 from mtbench.analysis.columns import anonymise, params
 from mtbench.analysis.correlation import Correlation, Correlations, correlate
-from mtbench.analysis.gather import current
 from mtbench.analysis.model import Cell, ResultsTable, Section, TableColumn, TableRow
 from mtbench.analysis.numbers import format_coefficient, format_number, format_p
 from mtbench.report import charts
@@ -18,8 +17,13 @@ from mtbench.report.attempts import Cost, costs, failures, provenance
 from mtbench.report.curves import Curve, find_curves
 from mtbench.report.evidence import Evidence
 from mtbench.report.examples import find_examples
+from mtbench.report.explain import Explanations, Glossary
 from mtbench.report.html import render
+from mtbench.report.methods import describe
+from mtbench.report.ran import division_rows, find_ran, method_rows
+from mtbench.report.records import Records
 from mtbench.report.result import Result
+from mtbench.report.summary import metric_key, omissions, podiums, tiles, warnings
 from mtbench.report.tiles import picture_record
 from mtbench.results.bibliography import cited
 from mtbench.results.identity import DETAILS
@@ -33,6 +37,8 @@ SECTIONS = {
     "training": "Training",
     "cost": "Cost",
     "failures": "Failures",
+    "ran": "What was run",
+    "methods": "Methods",
     "provenance": "Provenance",
 }
 
@@ -45,15 +51,6 @@ class TablePart:
     heading: str
     columns: list[TableColumn]
     bodies: list[tuple[str, list[tuple[TableRow, list[Cell]]]]]
-
-
-@dataclass(frozen=True)
-class Podium:
-    """The best and the runner-up of a column: printed names and numbers."""
-
-    title: str
-    best: list[tuple[str, str]]
-    second: list[tuple[str, str]]
 
 
 def report(
@@ -81,24 +78,22 @@ def report(
     attempts = result.attempts
     folder = None if result.name.startswith("published:") else Path(result.name)
     unit_costs, unit_failures = costs(attempts), failures(attempts, logs=with_provenance)
-    correlations = correlate_result(result, table.rule)
-    curves = find_curves(attempts, evidence)
-    agreement, cases = charts.correlation_charts(result, correlations), charts.case_charts(result)
-    training, cost = charts.curve_charts(curves), charts.cost_charts(unit_costs)
-    all_charts = [*agreement, *training, *cost, *(chart for chart, _ in cases)]
+    curves, records = find_curves(attempts, evidence), Records(result.name, private=with_provenance)
+    cost = charts.cost_charts(unit_costs)
+    correlation, training = _correlation(result, table), charts.curve_charts(curves)
+    cases = charts.case_charts(result)
+    all_charts = [*correlation.pop("drawn"), *training, *cost, *(chart for chart, _ in cases)]
     content = {
         "title": title or table.title or "Results",
         "lead": "; ".join(result.layout.titles[b] for b in result.blocks),
         "version": __version__,
         "sections": list(SECTIONS.items()),
-        "tiles": _tiles(result, unit_costs, len(unit_failures)),
-        "cautions": _cautions(result, table, len(unit_failures)),
-        "winners": _winners(table),
+        "tiles": tiles(result, unit_costs, len(unit_failures)),
+        "cautions": warnings(result, table, len(unit_failures)),
+        "podiums": podiums(table),
         **_table(table),
         "pictures": picture_record(find_examples(result, evidence, slices)),
-        "correlations": _correlation_record(correlations, agreement),
-        "correlation_remarks": [_CORRELATION_LEGEND, *correlations.remarks],
-        "no_correlation": "No correlations: they need a segmentation metric and another metric on the same task.",
+        **correlation,
         "cases": cases,
         "curves": training,
         "curve_rows": _curve_rows(curves),
@@ -106,16 +101,26 @@ def report(
         "cost_charts": cost,
         "cost_rows": [_cost_row(unit) for unit in unit_costs],
         "unit_failures": unit_failures,
-        "omissions": _omissions(result),
+        "omissions": omissions(result),
         "rows_without_number": _rows_without_number(result, with_provenance=with_provenance),
-        "provenance": [
-            *_data_facts(result),
-            *provenance(attempts, folder, everything=with_provenance),
-            *([("references", references)] if folder and (references := cited(folder)) else []),
-        ],
+        **_ran(result, table, records, evidence, curves),
+        "provenance": [*_data_facts(result), *provenance(attempts, folder, everything=with_provenance)],
         "with_provenance": with_provenance,
     }
     return render(content, {chart.id: charts.as_record(chart) for chart in all_charts})
+
+
+def _ran(
+    result: Result, table: ResultsTable, records: Records, evidence: Evidence, curves: Sequence[Curve]
+) -> dict[str, Any]:
+    """What was run, how to repeat it, and the methods section."""
+    ran = find_ran(result, records, evidence, curves)
+    return {
+        "methods": method_rows(ran),
+        "divisions": division_rows(ran),
+        "commands": records.commands(),
+        "description": describe(result, table, ran),
+    }
 
 
 def _table(table: ResultsTable) -> dict[str, Any]:
@@ -127,75 +132,12 @@ def _table(table: ResultsTable) -> dict[str, Any]:
         "tasks": tasks,
         "metrics": list(dict.fromkeys(metric_key(column) for part in parts for column in part.columns)),
         "metric_key": metric_key,
+        "explain": Explanations(),
+        "glossary": Glossary(table),
         "spreads": any(c.suffix for s in table.sections for row in s.rows for c in row.cells),
         "footnotes": table.footnotes,
         "remarks": table.remarks,
     }
-
-
-def metric_key(column: TableColumn) -> str:
-    """The name of a column in the table's filter: its metric and variant."""
-    return f"{column.metric}[{column.variant}]" if column.variant else column.metric
-
-
-# -- summary
-
-
-def _tiles(result: Result, unit_costs: Sequence[Cost], failure_count: int) -> list[tuple[str, str]]:
-    rows = [r for r in result.layout.rows if result.averages.rows[r]["role"] == "translator"]
-    seeds = {run.seed for run in result.runs if run.seed is not None}
-    columns = {result.layout.names[c] for _, c in result.layout.columns}
-    counts = [(len(result.blocks), "task"), (len(rows), "translator"), (len(columns), "metric")]
-    counts += [(len(seeds), "seed")] if seeds else []
-    tiles = [(str(count), noun if count == 1 else f"{noun}s") for count, noun in counts]
-    if result.attempts:
-        tiles.append((_duration(sum(cost.seconds for cost in unit_costs)), "computed"))
-        tiles.append((str(failure_count), "failure" if failure_count == 1 else "failures"))
-    return tiles
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{seconds / 3600:.1f} h"
-
-
-def _cautions(result: Result, table: ResultsTable, count: int) -> list[str]:
-    texts = []
-    if count:
-        texts.append(f"{count} unit{'s' if count != 1 else ''} failed; their cells say so. See Failures.")
-    texts += _omissions(result)
-    notes = {result.averages.blocks[b].get("task_note"): result.layout.titles[b] for b in result.blocks}
-    texts += [f"{title}: {note}" for note, title in notes.items() if note]
-    for section in table.sections:
-        if section.heading:
-            names = dict.fromkeys(metric_key(column) for column in section.columns)
-            texts.append(f"{', '.join(names)}: {section.heading}. Not ranked.")
-    runs = [run for run in result.runs if run.seed is not None]
-    if runs and len({run.seed for run in runs}) == 1:
-        texts.append("One seed: differences between trained translators may reflect this training run, not the method.")
-    return texts
-
-
-def _omissions(result: Result) -> list[str]:
-    """Excluded cases, and rows that are out of date."""
-    _, stale = current(result.scores)
-    left_out = [f"{result.layout.titles[b]}: {t}" for b in result.blocks for t in result.averages.left_out.get(b, ())]
-    return [anonymise(text) for text in (*left_out, *([stale] if stale else ()))]
-
-
-def _winners(table: ResultsTable) -> list[tuple[str, list[Podium]]]:
-    """Best and runner-up by task and ranked column."""
-    winners: dict[str, list[Podium]] = {}
-    for section in table.sections:
-        for i, column in enumerate(section.columns):
-            best, second = (
-                [(row.label, row.cells[i].text) for row in section.rows if row.cells[i].rank == rank] for rank in (1, 2)
-            )
-            if best:
-                winners.setdefault(column.task, []).append(Podium(column.title, best, second))
-    return list(winners.items())
 
 
 # -- table
@@ -238,6 +180,18 @@ def correlate_result(result: Result, rule: str) -> Correlations:
     names = {result.column_name(c) for _, c in result.layout.columns}
     items = tuple(item for item in correlations.items if {item.metric, item.against} <= names)
     return Correlations(items, correlations.rule, correlations.remarks)
+
+
+def _correlation(result: Result, table: ResultsTable) -> dict[str, Any]:
+    correlations = correlate_result(result, table.rule)
+    drawn = charts.correlation_charts(result, correlations)
+    few = [f"{task}: {text}" for task, text in charts.undrawn(correlations).items()]
+    return {
+        "drawn": drawn,
+        "correlations": _correlation_record(correlations, drawn),
+        "correlation_remarks": [_CORRELATION_LEGEND, *few, *correlations.remarks],
+        "no_correlation": "No correlations: they need a segmentation metric and another metric on the same task.",
+    }
 
 
 def _correlation_record(

@@ -25,10 +25,12 @@ class Curve:
 
     Attributes:
         name: of its unit, without the stage.
+        unit: key of its unit.
         series: (phase, loss) to steps and values.
     """
 
     name: str
+    unit: str = ""
     series: dict[tuple[str, str], tuple[list[int], list[float]]] = field(default_factory=dict)
 
 
@@ -40,15 +42,15 @@ def find_curves(attempts: Sequence[Attempt], evidence: Evidence) -> list[Curve]:
         artefact = evidence.of_unit(key)
         # In the content or the log, as the plugin chose.
         for path in sorted(artefact.path.rglob(FILE))[:1] if artefact else ():
-            curves += _read(path, name)
+            curves += _read(path, name, key)
     return curves
 
 
-def _read(path: Path, name: str) -> list[Curve]:
+def _read(path: Path, name: str, unit: str) -> list[Curve]:
     try:
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
         fits = list(dict.fromkeys(row["fit"] for row in rows))
-        curves = {fit: Curve(name if len(fits) == 1 else f"{name}: {fit}") for fit in fits}
+        curves = {fit: Curve(name if len(fits) == 1 else f"{name}: {fit}", unit) for fit in fits}
         for row in rows:
             if row["value"] is not None and math.isfinite(row["value"]):
                 series = curves[row["fit"]].series.setdefault((row["phase"], row["name"]), ([], []))

@@ -52,7 +52,9 @@ class Example:
         value: mean score over translators and regions; ``None`` without a segmentation metric.
         source, source_mask: the image that was translated, and its label map.
         truth: the same anatomy in the target domain, where the data set has it.
-        target, target_mask: an image of the target domain, another anatomy of the most similar label areas.
+        target, target_mask: a real image of the target domain with the most similar label areas, if possible of another
+            patient.
+        same_patient: whether that is an image of the same patient id.
         views: one for each translator.
     """
 
@@ -65,6 +67,7 @@ class Example:
     truth: Image | None
     target: Image | None
     target_mask: Image | None
+    same_patient: bool
     views: tuple[View, ...]
 
 
@@ -194,7 +197,7 @@ class _Pictures:
 
     def example(self, i: int, reasons: tuple[str, ...], mean: float | None, values: Mapping[int, Values]) -> Example:
         record, mask = self.source.slices[i], self.source.mask(i)
-        similar = _most_similar(mask, self._target)
+        similar = _most_similar(mask, self._target, record.patient_id)
         truth = self._truths.get(record.slice_id)
         return Example(
             reasons=reasons,
@@ -206,6 +209,7 @@ class _Pictures:
             truth=None if truth is None else self._paired.image(truth),
             target=None if similar is None else self._target.image(similar),
             target_mask=None if similar is None else self._target.mask(similar),
+            same_patient=similar is not None and self._target.slices[similar].patient_id == record.patient_id,
             views=tuple(self._view(row, i, values.get(row, {})) for row in self.parts),
         )
 
@@ -275,16 +279,20 @@ def _values(measures: Iterable[CaseValues], units: set[str], source: Slices) -> 
     return by_row
 
 
-def _most_similar(mask: Image | None, target: Slices) -> int | None:
-    """The target slice whose label areas are closest to the mask's; the middle slice without masks."""
+def _most_similar(mask: Image | None, target: Slices, patient: str) -> int | None:
+    """The target slice whose label areas are closest to the mask's; the middle slice without masks.
+
+    Slices of other patients are preferred: the same patient would look like the truth of the slice.
+    """
     if not len(target):
         return None
+    others = [i for i, record in enumerate(target.slices) if record.patient_id != patient] or list(range(len(target)))
     if mask is None or target.mask(0) is None:
-        return len(target) // 2
+        return others[len(others) // 2]
     areas = np.bincount(mask.ravel(), minlength=256)
     gaps: dict[int, int] = {}
     # A hundred slices are enough to find a similar one.
-    for i in range(0, len(target), max(1, len(target) // 100)):
+    for i in others[:: max(1, len(others) // 100)]:
         other = target.mask(i)
         assert other is not None
         gaps[i] = int(np.abs(np.bincount(other.ravel(), minlength=256) - areas).sum())

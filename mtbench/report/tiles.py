@@ -50,18 +50,9 @@ def _example(task: TaskExamples, example: Example, longest: int) -> dict[str, ob
     )
     tiles = [
         _tile("source", f"{task.source} (source)", example.source, example.source_mask, longest, [example.slice_id]),
+        *_targets(task, example, longest),
         *(_view(view, example, longest, task.decimals) for view in example.views),
     ]
-    if example.truth is not None:
-        tiles.append(
-            _tile("target", f"{task.target} (truth of this slice)", example.truth, example.source_mask, longest)
-        )
-    if example.target is not None:
-        tiles.append(
-            _tile(
-                "target", f"{task.target} (another patient)", example.target, example.target_mask, longest, ["example"]
-            )
-        )
     return {
         "name": f"{title[:1].upper()}{title[1:]}{value} · {example.slice_id}",
         # Printed too: worst, median and best, but not each translator's own worst.
@@ -70,6 +61,19 @@ def _example(task: TaskExamples, example: Example, longest: int) -> dict[str, ob
         "height": height,
         "tiles": tiles,
     }
+
+
+def _targets(task: TaskExamples, example: Example, longest: int) -> list[dict[str, object]]:
+    """The real target images of a slice: of the same anatomy if the data set is paired, else an example."""
+    if example.truth is not None:
+        lines = ["real target image of this slice (paired)"]
+        return [_tile("target", f"{task.target} (truth)", example.truth, example.source_mask, longest, lines)]
+    if example.target is None:
+        return []
+    lines = [
+        f"real target example, {'another slice of the same patient id' if example.same_patient else 'another patient'}"
+    ]
+    return [_tile("target", f"{task.target} (target)", example.target, example.target_mask, longest, lines)]
 
 
 def _tile(

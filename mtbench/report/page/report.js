@@ -25,6 +25,8 @@
   const charts = JSON.parse(one("#charts").textContent);
   const figures = all(".chart");
   let printing = false;
+  const small = matchMedia("(max-width: 40rem)");
+  const broken = (name) => name.replace(/(?<=\S)\[/g, "<br>[").replace(/(?<=\[.*),/g, ",<br>");
 
   function axis(options) {
     return {
@@ -45,12 +47,19 @@
       ...drawing.layout, xaxis: axis(drawing.layout.xaxis || {}), yaxis: axis(drawing.layout.yaxis || {}),
     };
     if (printing) layout.width = 660;
+    const heat = drawing.data.find((trace) => trace.type === "heatmap");
+    if (heat && small.matches && !printing) {
+      // Long names take two lines, and the numbers in the cells replace the colour bar.
+      const ticks = (names) => ({ tickmode: "array", tickvals: names, ticktext: names.map(broken) });
+      Object.assign(layout.yaxis, ticks(heat.y), { tickfont: { size: 11 } });
+      Object.assign(layout.xaxis, ticks(heat.x), { tickfont: { size: 11 }, tickangle: heat.x.length > 2 ? -60 : 0 });
+    }
     const data = drawing.data.map((trace) => {
       if (trace.type === "heatmap") {
         const scale = trace.zmin < 0
           ? [[0, colour("negative")], [0.5, colour("middle")], [1, colour("positive")]]
           : [[0, colour("middle")], [1, colour("positive")]];
-        return { ...trace, colorscale: scale };
+        return { ...trace, colorscale: scale, showscale: !small.matches || printing };
       }
       if (trace.type === "box") {
         return { ...trace, fillcolor: colour("wash"), line: { ...trace.line, color: series[0] }, marker: { ...trace.marker, color: series[0] } };
@@ -81,6 +90,7 @@
   theme.value = storedTheme();
   theme.addEventListener("change", () => { remember(theme.value); wear(theme.value); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  small.addEventListener("change", drawAll);
   wear(theme.value);
   addEventListener("beforeprint", () => { printing = true; wear("light"); });
   addEventListener("afterprint", () => { printing = false; wear(theme.value); });
@@ -232,6 +242,99 @@
     choose();
     pull();
   });
+
+  // -- explanations: shown beside what they describe, on hover and on focus; Escape hides them
+
+  const tooltip = one("#tooltip");
+  let described = null;
+  let leaving = 0;
+  const hide = () => { described = null; tooltip.hidden = true; };
+  const place = () => {
+    if (!described) return;
+    const [box, own] = [described.getBoundingClientRect(), tooltip.getBoundingClientRect()];
+    const below = box.bottom + 6;
+    tooltip.style.left = `${Math.max(8, Math.min(box.left, innerWidth - own.width - 8))}px`;
+    tooltip.style.top = `${below + own.height < innerHeight ? below : Math.max(8, box.top - own.height - 6)}px`;
+  };
+  const explain = (element) => {
+    clearTimeout(leaving);
+    if (element === described) return;
+    described = element;
+    tooltip.textContent = one(`#${element.getAttribute("aria-describedby")}`).textContent;
+    tooltip.hidden = false;
+    place();
+  };
+  const explained = (node) => node.closest?.('[aria-describedby^="x-"]') || one('[aria-describedby^="x-"]', node.closest?.(".chip") || tooltip);
+  // The pointer may move onto the explanation, so it stays for a moment.
+  const leave = () => { leaving = setTimeout(hide, 150); };
+  document.addEventListener("pointerover", (event) => {
+    const element = explained(event.target);
+    if (element) explain(element);
+    else if (tooltip.contains(event.target)) clearTimeout(leaving);
+    else if (described && described !== document.activeElement) leave();
+  });
+  document.addEventListener("focusin", (event) => {
+    const element = explained(event.target);
+    if (element) explain(element); else hide();
+  });
+  document.addEventListener("focusout", hide);
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
+  addEventListener("scroll", place, { passive: true, capture: true });
+
+  // -- an enlarged image, with all that lies over it
+
+  const zoom = one("#zoom");
+  const [pan, factor] = [one(".pan", zoom), one("input", zoom)];
+  const enlarge = () => {
+    const [frame, base] = [one(".frame", pan), one(".base", pan)];
+    if (!frame) return;
+    const fit = Math.min(pan.clientWidth / base.width, pan.clientHeight / base.height);
+    frame.style.width = `${base.width * fit * factor.value}px`;
+  };
+  const open = (frame) => {
+    const copy = frame.cloneNode(true);
+    ["tabindex", "role", "aria-label"].forEach((name) => copy.removeAttribute(name));
+    const source = all("canvas", frame);
+    all("canvas", copy).forEach((canvas, i) => {
+      [canvas.width, canvas.height] = [source[i].width, source[i].height];
+      canvas.getContext("2d").drawImage(source[i], 0, 0);
+    });
+    const shell = document.createElement("div");
+    shell.className = ["outlines", "seeing", "difference"].filter((name) => frame.closest(".pictures").classList.contains(name)).join(" ");
+    shell.append(copy);
+    pan.replaceChildren(shell);
+    one("p", zoom).textContent = one(".base", frame).alt;
+    factor.value = 1;
+    zoom.showModal();
+    enlarge();
+  };
+  all(".frame[role=button]").forEach((frame) => {
+    frame.addEventListener("click", () => open(frame));
+    frame.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); open(frame); }
+    });
+  });
+  factor.addEventListener("input", enlarge);
+  addEventListener("resize", enlarge);
+
+  // -- copying
+
+  const copyOld = (text) => {
+    const area = document.body.appendChild(document.createElement("textarea"));
+    area.value = text;
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  };
+  all(".copy").forEach((button) => button.addEventListener("click", async () => {
+    const text = one("pre", button.parentElement).textContent;
+    // A page from disk may not have the clipboard of the web.
+    const done = await navigator.clipboard?.writeText(text).then(() => true, () => false) || copyOld(text);
+    button.focus();
+    button.textContent = done ? "Copied" : "Select and copy";
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  }));
 
   // -- where the reader is
 
