@@ -66,7 +66,11 @@ class Method:
     @property
     def settings(self) -> str:
         """The parameters as printed."""
-        texts = (f"{name} {json.dumps(value)}" for name, value in self.params.items() if value is not None)
+        texts = (
+            f"{name} {json.dumps(value, ensure_ascii=False)}"
+            for name, value in self.params.items()
+            if value is not None
+        )
         return anonymise(", ".join(texts).replace('"', ""))
 
 
