@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mtbench.results.directory import Results
+from mtbench.results.entries import entry_of
 
 OF_SCORES = ("value", "label", "note", "without_interval")
 
@@ -71,7 +72,7 @@ def rows_into(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
             columns = {"suite": "trial", "status": "measured", "conditional": False, **shared, **row}
             values = {name: columns.pop(name) for name in OF_SCORES if name in columns}
             of_row = {"row": str(number), "mark": "", "status": "measured", "made_from": columns.pop("made_from", {})}
-            results.append({"type": "row", **of_row, "columns": columns, "scores": [values], "cases": []})
+            results.append(entry_of({"type": "row", **of_row, "columns": columns, "scores": [values], "cases": []}))
     return folder
 
 

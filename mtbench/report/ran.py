@@ -15,6 +15,7 @@ from mtbench.report.curves import Curve
 from mtbench.report.evidence import Evidence
 from mtbench.report.records import Records
 from mtbench.report.result import Result
+from mtbench.results.entries import UnitAsked
 from mtbench.store.images import read_slices
 
 BUDGET = ("steps", "max_steps", "iterations", "epochs", "n_epochs", "max_epochs", "epoch_length")
@@ -128,16 +129,16 @@ def find_ran(result: Result, records: Records, evidence: Evidence, curves: Seque
     steps = {curve.unit: max(s[-1] for s, _ in curve.series.values()) for curve in curves}
     for task, name, key in _scores(result):
         lineage = [(k, records.units[k]) for k in records.lineage(key) if k in records.units]
-        fits = [(k, u) for k, u in lineage if u["stage"] == "fit"]
-        if name and not any(u["kind"] == "translator" for _, u in fits):
-            fits += [(k, u) for k, u in lineage if u["stage"] == "translate"][:1]
+        fits = [(k, u) for k, u in lineage if u.stage == "fit"]
+        if name and not any(u.kind == "translator" for _, u in fits):
+            fits += [(k, u) for k, u in lineage if u.stage == "translate"][:1]
         for k, unit in fits:
             if (task, k) not in seen:
                 seen.add((task, k))
-                label = name if unit["kind"] == "translator" else unit["plugin"]
+                label = name if unit.kind == "translator" else unit.plugin
                 ran.methods.append(_method(task, label, unit, last.get(k), steps.get(k), records))
         for k, unit in lineage:
-            if unit["stage"] in ("split", "prepare") and (task, k) not in seen:
+            if unit.stage in ("split", "prepare") and (task, k) not in seen:
                 seen.add((task, k))
                 _add_data(ran, task, k, unit, evidence)
     ran.methods.sort(key=lambda method: method.kind != "translator")
@@ -170,20 +171,20 @@ def _last_attempts(attempts: Iterable[Attempt]) -> dict[str, dict[str, Any]]:
 
 
 def _method(
-    task: str, name: str, unit: Mapping[str, Any], attempt: Mapping[str, Any] | None, step: int | None, records: Records
+    task: str, name: str, unit: UnitAsked, attempt: Mapping[str, Any] | None, step: int | None, records: Records
 ) -> Method:
-    trained, about = unit["stage"] == "fit", attempt or {}
-    params = {k: records.clean(v) if isinstance(v, str) else v for k, v in unit["params"].items()}
+    trained, about = unit.stage == "fit", attempt or {}
+    params = {k: records.clean(v) if isinstance(v, str) else v for k, v in unit.params.items()}
     if not trained:
-        return Method(task, name, unit["kind"], params)
+        return Method(task, name, unit.kind, params)
     return Method(
         task=task,
         name=name,
-        kind=unit["kind"],
+        kind=unit.kind,
         params=params,
         trained=True,
-        on=" and ".join(unit.get("options", {}).get("domains", ())),
-        seed=unit["seed"],
+        on=" and ".join(unit.options.get("domains", ())),
+        seed=unit.seed,
         images=about.get("images"),
         seconds=about.get("seconds"),
         step=step,
@@ -192,16 +193,16 @@ def _method(
     )
 
 
-def _add_data(ran: Ran, task: str, key: str, unit: Mapping[str, Any], evidence: Evidence) -> None:
+def _add_data(ran: Ran, task: str, key: str, unit: UnitAsked, evidence: Evidence) -> None:
     artefact = evidence.of_unit(key)
     if artefact is None:
         return
     about = artefact.manifest["unit"].get("task", {})
     try:
-        if unit["stage"] == "split":
+        if unit.stage == "split":
             for role in ("source", "target"):
                 counts = artefact.info["slices"][role], artefact.info["patients"][role]
-                fold = unit.get("options", {}).get("fold")
+                fold = unit.options.get("fold")
                 ran.divisions.append(Division(task, fold, role, str(about.get(role, role)), *counts))
         else:
             content = json.loads((artefact.path / "task.json").read_text(encoding="utf-8"))

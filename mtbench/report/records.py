@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mtbench.analysis.columns import anonymise
 from mtbench.errors import MtbenchError
 from mtbench.results.blind import blinding
 from mtbench.results.directory import Results
+from mtbench.results.entries import RunAsked, UnitAsked
 from mtbench.store.files import read_regular
 
 PATH_OPTIONS = ("--plugin", "--config", "--out", "--store")
@@ -48,17 +48,18 @@ class Records:
     def __init__(self, results: str, *, private: bool = False) -> None:
         self._folder = None if results.startswith("published:") else Path(results)
         self._private = private
-        records = list(Results.open(self._folder).records()) if self._folder else []
-        self._blind: Callable[[str], str] = blinding(records)
-        self._requests = [record for record in records if record.get("type") == "request"]
-        self.units: dict[str, Mapping[str, Any]] = {r["unit_key"]: r for r in records if r.get("type") == "unit"}
+        entries = list(Results.open(self._folder).entries()) if self._folder else []
+        self._blind: Callable[[str], str] = blinding(entries)
+        self._requests = [entry for entry in entries if isinstance(entry, RunAsked)]
+        self.units = {entry.unit_key: entry for entry in entries if isinstance(entry, UnitAsked)}
 
     def lineage(self, key: str) -> list[str]:
         """The keys of a unit and of all units it depends on, each once, nearest first."""
         keys = {key: None}
         waiting = [key]
         while waiting:
-            for other in self.units.get(waiting.pop(0), {}).get("inputs", {}).values():
+            unit = self.units.get(waiting.pop(0))
+            for other in unit.inputs.values() if unit else ():
                 if other not in keys:
                     keys[other] = None
                     waiting.append(other)
@@ -72,11 +73,10 @@ class Records:
         """The distinct commands of all runs, oldest first."""
         commands = {}
         for request in self._requests:
-            suite = str(request.get("typed") or request.get("copy") or request.get("suite") or "")
-            options = [str(word) for word in request.get("options", ())]
-            out = ["--out", str(request["out"])] if request.get("out") and self._private else []
-            text = shlex.join(["mtbench", "run", *self._words([suite, *options, *out])])
-            commands[text] = Command(text, _last(suite), self._toml(str(request.get("copy") or "")))
+            suite = request.typed or request.copy or request.suite
+            out = ["--out", request.out] if request.out and self._private else []
+            text = shlex.join(["mtbench", "run", *self._words([suite, *request.options, *out])])
+            commands[text] = Command(text, _last(suite), self._toml(request.copy))
         return list(commands.values())
 
     def _words(self, words: Sequence[str]) -> Iterable[str]:
