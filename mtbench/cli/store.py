@@ -133,8 +133,8 @@ def _refuse_unknown_users(place: Store, usage: Usage, forget_missing: bool) -> N
         raise RequestError(
             "results directories that used this store are missing: " + ", ".join(usage.missing),
             where=str(place.root),
-            remedy="If you moved them, run their suites once with --out at the new place. Then say --forget-missing: it "
-            "deletes what only missing results directories use",
+            remedy="If you moved them, run their suites once with --out at the new place. Then use --forget-missing: "
+            "it deletes what only missing results directories use",
         )
 
 

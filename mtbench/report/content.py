@@ -104,7 +104,11 @@ def report(
         "omissions": omissions(result),
         "rows_without_number": _rows_without_number(result, with_provenance=with_provenance),
         **_ran(result, table, records, evidence, curves),
-        "provenance": [*_data_facts(result), *provenance(attempts, folder, everything=with_provenance)],
+        "provenance": [
+            *_data_facts(result),
+            *provenance(attempts, folder, everything=with_provenance),
+            *([("references", references)] if folder and (references := cited(folder)) else []),
+        ],
         "with_provenance": with_provenance,
     }
     return render(content, {chart.id: charts.as_record(chart) for chart in all_charts})
