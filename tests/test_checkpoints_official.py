@@ -168,7 +168,7 @@ class Harmful:
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n", "git-LFS pointer.*git lfs pull"),
         (b"<!DOCTYPE html><html>404</html>", "web page"),
-        (gzip.compress(b"weights"), "a gzip file"),
+        (gzip.compress(b"weights", mtime=0), "a gzip file"),
         (b"\x10\0\0\0\0\0\0\0{}", "a safetensors file"),
         (b"some text", "no weight file of torch"),
     ],
