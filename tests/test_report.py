@@ -107,7 +107,7 @@ def test_pictures_are_those_of_the_store(ran: Path, page: Path) -> None:
     assert source
     assert same
     assert text[: same.start()].rindex(source[1]) > text.index("tile translation")
-    assert "truth of this slice" in text
+    assert "real target image of this slice (paired)" in text
 
 
 def test_failures_are_told_with_their_reasons(page: Path) -> None:
