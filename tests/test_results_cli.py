@@ -149,14 +149,24 @@ def test_a_suite_that_is_gone_or_has_changed_is_told(ran: Path) -> None:
     assert Path(shlex.split(details.command)[2]).read_text() == SUITE
 
 
+def parts(line: str) -> list[str]:
+    return line.split("\t")
+
+
 def test_units_are_listed_and_what_is_no_unit_is_answered(ran: Path, run_cli: Any) -> None:
     listed = run_cli("results", "show", ran, "--units").out
-    assert "fit toy toy-shift" in listed
+    # Piped, one line for each unit, which `grep` and `cut` read.
+    units = {key: (status, float(seconds), name) for key, status, seconds, name in map(parts, listed.splitlines())}
+    assert ("ok", "fit toy toy-shift seed 0") in {(status, name) for status, _, name in units.values()}, units
+    as_json = json.loads(run_cli("results", "show", ran, "--units", "--json").out)
+    assert {unit["unit_key"][:12] for unit in as_json} == set(units)
+    rows = json.loads(run_cli("results", "show", ran, "--json").out)
+    assert {"translator", "metric", "value", "unit_key"} <= set(rows[0])
     wrong = run_cli("results", "show", ran, "fit toy toy-shitf")
     assert wrong.code == 2
     assert "Did you mean" in wrong.err
     assert run_cli("results", "show", "published:midl2024", "--units").code == 2
-    key = re.search(r"^(\w{12}) ", listed, re.M)
+    key = re.search(r"^(\w{12})\t", listed, re.M)
     assert key is not None
     assert run_cli("results", "show", ran, key[1]).code == 0
     with pytest.raises(RequestError, match="no unit 'abc'"):
