@@ -211,8 +211,8 @@ def _leftovers(usage: Usage) -> str:
     texts = {
         "": ("leftover of a killed run", "leftovers of killed runs"),
         "partial": (
-            "checkpoint that no results directory goes on from",
-            "checkpoints that no results directory goes on from",
+            "checkpoint that no results directory would resume",
+            "checkpoints that no results directory would resume",
         ),
         DAMAGED: ("damaged artefact", "damaged artefacts"),
     }
