@@ -94,7 +94,7 @@ class TestPrepare:
         """Prepared by name with --root; the suite calls it otherwise and writes the root otherwise."""
         ran = run_cli("data", "prepare", NAME, "--root", duke, ACCEPT)
         assert ran.code == 0, ran.err
-        assert "24 source slices of 4 patients, 24 target slices of 4 patients; 0 cases skipped" in ran.out
+        assert "24 source slices of 4 patients, 24 target slices of 4 patients; 0 cases left out" in ran.out
         (prepared,) = artefacts(store, "prepare")
         os.environ["MTBENCH_DUKE_ROOT"] = str(duke)
         suite = tmp_path / "mine.toml"
@@ -187,7 +187,7 @@ class TestPrepare:
         ran = run_cli("data", "prepare", NAME, "--root", own)
         assert ran.code == 0
         assert "skipped: Breast_MRI_006:" in ran.out
-        assert "18 target slices of 3 patients; 1 case skipped" in ran.out
+        assert "18 target slices of 3 patients; 1 case left out" in ran.out
         again = run_cli("data", "prepare", NAME, "--root", own, "--strict")
         assert again.code == 1
         assert "prepared before: 1 case could not be used: Breast_MRI_006" in again.err
@@ -396,7 +396,7 @@ class TestCheck:
         # Nothing but data sets is asked of a suite here.
         preparation = run_cli("data", "prepare", "demo.toml")
         assert preparation.code == 0, preparation.err
-        assert "18 source slices of 3 patients, 6 target slices of 1 patient; 0 cases skipped" in preparation.out
+        assert "18 source slices of 3 patients, 6 target slices of 1 patient; 0 cases left out" in preparation.out
         ran = run_cli("data", "check", "demo.toml")
         assert ran.code == 0, ran.out
         assert "is on 3 sides: test, train, validation, as split = 'demo' has it: no result" in ran.out
@@ -536,5 +536,5 @@ class TestGuide:
         plugin = ("--plugin", tmp_path / "knees.py")
         ran = run_cli("data", "prepare", "knees", "--root", tmp_path / "knees", ACCEPT, *plugin)
         assert ran.code == 0, ran.err
-        assert "32 source slices of 2 patients, 48 target slices of 3 patients; 1 case skipped" in ran.out
+        assert "32 source slices of 2 patients, 48 target slices of 3 patients; 1 case left out" in ran.out
         assert "skipped: t1 1p1.nii.gz: " in ran.out

@@ -317,7 +317,7 @@ class TestBadInput:
         ran = run_cli("data", "prepare", suite)
         assert ran.code == 0, ran.err
         assert "2 source slices of 1 patient" in ran.out
-        assert "1 case skipped" in ran.out
+        assert "1 case left out" in ran.out
         assert "skipped: source 2: " in ran.out
 
     def test_another_size(self, tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def _print_outcome(prepared: PreparedDataset) -> None:
     )
     left_out = _number(len(info.get("left_out", ())), "case")
     state = "prepared" if prepared.is_new else "was prepared before"
-    echo(f"{prepared.request.name}: {state}; {counts}; {left_out} skipped")
+    echo(f"{prepared.request.name}: {state}; {counts}; {left_out} left out")
     if prepared.split and prepared.split.info.get("remark"):
         echo(f"  {prepared.split.info['remark']}")
     if prepared.trouble:
