@@ -362,7 +362,7 @@ def test_a_corrupt_file_among_many_is_left_out_on_request(folder: Make, score: A
     assert rows[0]["unreadable"] == 1
     ran = run_cli("score", a, b, "-m", "toy-gap", "--plugin", toys, "--skip-unreadable")
     assert ran.code == 0
-    assert "1 files could not be read" in ran.err
+    assert "1 unreadable file skipped" in ran.err
 
 
 def test_empty_folder_one_image_no_folder(folder: Make, score: Any, tmp_path: Path) -> None:

@@ -119,4 +119,5 @@ def _print(rows: list[dict[str, Any]], out: Screen, console: Screen) -> None:
     for text in rows[0]["other_files"] if rows else ():
         console.print(text, markup=False, highlight=False)
     if rows and rows[0]["unreadable"]:
-        console.print(f"{rows[0]['unreadable']} unreadable files skipped", markup=False)
+        count = rows[0]["unreadable"]
+        console.print(f"{count} unreadable file{'s' * (count != 1)} skipped", markup=False)

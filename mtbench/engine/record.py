@@ -31,7 +31,7 @@ from mtbench.store.folders import weights_folder
 from mtbench.store.leases import over
 
 MOST = 20_000
-"""Characters of a reason or a note; of a longer one its middle is left out. A journal's line has a limit."""
+"""Characters of a reason or a note, a fifth of a log's; the middle of a longer one is left out. A line has a limit."""
 STOPPED = "The run was stopped while this unit was at work (killed, or the machine went down)."
 
 
@@ -154,7 +154,7 @@ class RunRecord:
             status=outcome.status,
             reason=shorten(outcome.reason, MOST),
             error_type=outcome.error_type,
-            log=shorten(outcome.log or "\n".join(outcome.info.get("notes", ())), MOST),
+            log=shorten(outcome.log or "\n".join(outcome.info.get("notes", ())), 5 * MOST),
             started=outcome.started,
             seconds=outcome.seconds,
             images=outcome.images,
