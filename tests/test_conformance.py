@@ -28,7 +28,7 @@ CHEAP = (
     *("dice", "fid", "kid", "frd", "is", "swd:patches=8,directions=32", "hd95", "nsd", "mae", "psnr", "ssim"),
     *("ms-ssim:scales=1", "radiomics", "inception-fid", "inception-imagenet", f"phantom-lumbar:{PHANTOM}"),
     *("folder", "breast-siemens-ge", "lumbar-mri-ct", "csv", "html", "json", "md", "tex"),
-    *("inline", "slurm", "learning", "midl2024", "phantom", "quickstart"),
+    *("inline", "slurm", "learning", "midl2024", "phantom", "quickstart", "smoke"),
 )
 COSTLY = (
     *("maskgan:ngf=4,n_blocks=1,ndf=4,n_attentions=3,batch_size=2", "spade:ngf=2,ndf=4,nhidden=8"),

@@ -19,6 +19,7 @@ from toys import toy_suite
 
 import mtbench
 from mtbench import childprocess
+from mtbench.conformance import check
 from mtbench.preparation.worker import Workers
 from mtbench.registry.plugin import PluginReference
 from mtbench.registry.probing import Imports, trial
@@ -77,6 +78,8 @@ STARTS = {
     # file: what it starts
     "mtbench/registry/probing.py": "the trial of imports",
     "mtbench/preparation/worker.py": "the reading processes",
+    "mtbench/conformance/examine.py": "the process of the checks",
+    "mtbench/engine/doctor.py": "nvidia-smi",
     "mtbench/results/provenance.py": "git",
     "mtbench_plugins/executors/local/client.py": "the fork server",
     "mtbench_plugins/executors/local/server.py": "units",
@@ -171,6 +174,12 @@ def test_a_current_folder_that_was_deleted(tmp_path: Path, monkeypatch: pytest.M
 def test_the_trial_of_imports(as_in_a_notebook: Path) -> None:
     problems = trial([Imports(modules=("numpy", "mtbench_plugins.suites")), Imports(modules=("no",))])
     assert list(problems) == [1]
+    assert ran(as_in_a_notebook) == ""
+
+
+def test_the_checks_of_a_plugin(as_in_a_notebook: Path) -> None:
+    (report,) = check("identity", third_party=False)
+    assert not [verdict for verdict in report.verdicts if verdict.status == "failed"]
     assert ran(as_in_a_notebook) == ""
 
 

@@ -37,8 +37,9 @@ class TestDoctor:
         texts = [each["text"] for each in found["executors"]]
         assert "local (the default)" in texts
         if not shutil.which("sbatch"):
-            (slurm,) = [each for each in found["executors"] if each["text"].startswith("slurm")]
-            assert slurm["state"] == "note"
+            slurm = [each for each in found["executors"] if each["text"].startswith("slurm")]
+            assert slurm
+            assert {each["state"] for each in slurm} == {"note"}
 
     def test_what_is_wrong_has_a_cure(self, run_cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "broken.py").write_text("import nowhere_to_be_found\n")

@@ -27,7 +27,11 @@ SAID = [
 
 FOR_PLUGINS = {"monai"}
 """What mtbench installs for plugins, whose environment record then names its version; its own units do without it."""
-OPTIONAL = {"ray": "Ray is not installed", "torch.utils.tensorboard": "'tensorboard' is not installed"}
+OPTIONAL = {
+    "pytest": "pytest loads it",
+    "ray": "Ray is not installed",
+    "torch.utils.tensorboard": "'tensorboard' is not installed",
+}
 """Modules that may be absent, and what the file that imports them then says."""
 
 

@@ -95,6 +95,7 @@ def test_what_is_installed_comes_before_a_helper(tmp_path: Path) -> None:
 def test_two_projects_with_helpers_of_one_name_are_told_apart(tmp_path: Path) -> None:
     """Each passes alone; beside each other one would run with the other's code."""
     files = [project(tmp_path / name, f"mine-{name}", "helper_four") for name in ("a", "b")]
+    (tmp_path / "b" / "helper_four.py").write_text("def apply(images):\n    return images / 2\n")
     for file in files:
         (registry,) = [discover([file], third_party=False)]
         assert not [plugin for plugin in registry.plugins if plugin.problem]

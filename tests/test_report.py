@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from chromium import chromium, find_chromium
-from pages import dice, distance, read, rows_into
 from PIL import Image
+from report_pages import dice, distance, read, rows_into
 
 from mtbench import api
 from mtbench.errors import RequestError

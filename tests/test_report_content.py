@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import Reader, dice, distance, read, rows_into
+from report_pages import Reader, dice, distance, read, rows_into
 
 from mtbench import api
 from mtbench.report import write_report

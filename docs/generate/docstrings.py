@@ -32,7 +32,7 @@ def split(docstring: str | None) -> tuple[str, dict[str, dict[str, str]]]:
     names: list[str] = []
     for line in lines:
         if line.rstrip().removesuffix(":") in SECTIONS and line.endswith(":"):
-            items = sections.setdefault(line.rstrip(":"), {})
+            items, names = sections.setdefault(line.rstrip(":"), {}), []
         elif items is None:
             text.append(line)
         elif line and not line.startswith(" "):

@@ -24,6 +24,7 @@ State = dict[str, Tensor]
 _LIKELY = (
     *("params_ema", "ema", "ema_state_dict", "model_ema", "state_dict", "model_state_dict", "model", "net", "network"),
     *("net_G", "netG", "G", "gen", "generator", "generator_state_dict", "netG_A", "G_A", "G_AB", "params", "weights"),
+    *("netG_B", "G_B", "G_BA"),
 )
 """Under which a network that translates is usually kept, the likeliest first."""
 _PREFIXES = ("module.", "_orig_mod.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import ModuleType
 
+from mtbench import childprocess
 from mtbench.errors import RequestError
 from mtbench.toml import parse, read_text
 from mtbench.typed import Record
@@ -135,7 +136,7 @@ def explain_import(problem: str, plugin: PluginReference) -> tuple[str, str] | N
         return None
     top = match[1].partition(".")[0]
     beside = f", beside the plugin ({project_folder(plugin.path)})" if plugin.path else ""
-    where = f"it was looked for among what is installed for {sys.executable}{beside} and on PYTHONPATH"
+    where = f"it was looked for among what is installed for {childprocess.command()[0]}{beside} and on PYTHONPATH"
     put = f"put {top}.py, or the folder {top}, beside {plugin.path}, or " if plugin.path else ""
     return f"there is no module '{match[1]}', which it imports; {where}", f"{put}install what provides '{top}' there"
 
@@ -151,11 +152,17 @@ def _open_project(path: Path) -> None:
             continue
         other = Path(file).resolve().parent
         other = other.parent if Path(file).name == "__init__.py" else other
+        if _same_content(helper, Path(file)):
+            continue
         # What is installed comes first; but of two projects each needs its own.
         if other != folder.resolve() and str(other) in sys.path and _is_project(other):
             raise ImportError(
                 f"its helper module '{helper.stem}' has the name of {file}, which is loaded already; rename one of them"
             )
+
+
+def _same_content(helper: Path, loaded: Path) -> bool:
+    return helper.is_file() and loaded.is_file() and helper.read_bytes() == loaded.read_bytes()
 
 
 def _is_project(folder: Path) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import keyword
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 from string import Template
 
+from mtbench import childprocess
 from mtbench.errors import RequestError, close_matches
 from mtbench.registry.registry import Registry
 from mtbench.scaffold.merging import merged
@@ -81,7 +81,7 @@ class Project:
             "variable": self.package.upper() + "_FILE",
             "file": f"{self.name}.py",
             "folder": folder.resolve().as_posix(),
-            "python": Path(sys.executable).as_posix(),
+            "python": Path(childprocess.command()[0]).as_posix(),
         }
 
     def files(self, folder: Path) -> dict[str, str]:
