@@ -9,7 +9,6 @@ is in its manifest (:func:`loaded_elsewhere`) and compared when its artefact is 
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import os
 import re
@@ -23,6 +22,7 @@ from typing import Any
 
 from mtbench.registry.basespec import Spec
 from mtbench.registry.registry import Registration
+from mtbench.registry.statements import imported_names
 
 _SUFFIXES = (".py", *machinery.EXTENSION_SUFFIXES)
 _CORE = "mtbench"
@@ -142,24 +142,11 @@ def _reading(path: Path) -> tuple[str, list[str]]:
     state = (str(path), (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
     if state not in _readings:
         content = path.read_bytes()
-        _readings[state] = (hashlib.sha256(content).hexdigest(), _imports(content) if path.suffix == ".py" else [])
+        _readings[state] = (
+            hashlib.sha256(content).hexdigest(),
+            imported_names(content) if path.suffix == ".py" else [],
+        )
     return _readings[state]
-
-
-def _imports(content: bytes) -> list[str]:
-    try:
-        tree = ast.parse(content)
-    except (SyntaxError, ValueError):
-        return []
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            join = "" if module.endswith(".") else "."
-            names += [module, *(f"{module}{join}{alias.name}" for alias in node.names)]
-    return names
 
 
 def _absolute(name: str, package: str) -> str:

@@ -12,6 +12,7 @@ from types import ModuleType
 
 from mtbench import childprocess
 from mtbench.errors import RequestError
+from mtbench.registry.statements import imported_names
 from mtbench.toml import parse, read_text
 from mtbench.typed import Record
 
@@ -145,10 +146,10 @@ def _open_project(path: Path) -> None:
     folder = project_folder(path)
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-    for helper in [*folder.glob("*.py"), *(init.parent for init in folder.glob("*/__init__.py"))]:
+    for helper in _helpers(path, folder):
         present = sys.modules.get(helper.stem)
         file = vars(present).get("__file__") if present is not None else None
-        if not isinstance(file, str) or f"{helper.stem}.py" == path.name:
+        if not isinstance(file, str):
             continue
         other = Path(file).resolve().parent
         other = other.parent if Path(file).name == "__init__.py" else other
@@ -159,6 +160,22 @@ def _open_project(path: Path) -> None:
             raise ImportError(
                 f"its helper module '{helper.stem}' has the name of {file}, which is loaded already; rename one of them"
             )
+
+
+def _helpers(path: Path, folder: Path) -> list[Path]:
+    """The modules and packages of the folder that the plugin file imports, directly or through each other."""
+    beside = {file.stem: file for file in folder.glob("*.py") if file != path}
+    beside |= {init.parent.name: init.parent for init in folder.glob("*/__init__.py")}
+    helpers: dict[str, Path] = {}
+    waiting = [path]
+    while waiting:
+        file = waiting.pop()
+        sources = file.rglob("*.py") if file.is_dir() else [file]
+        for name in {name.partition(".")[0] for source in sources for name in imported_names(source.read_bytes())}:
+            if name in beside and name not in helpers:
+                helpers[name] = beside[name]
+                waiting.append(beside[name])
+    return list(helpers.values())
 
 
 def _same_content(helper: Path, loaded: Path) -> bool:
