@@ -248,6 +248,9 @@ def test_the_pytest_plugin_has_a_test_for_each_check(tmp_path: Path) -> None:
         sys.executable,
         "-m",
         "pytest",
+        # An mtbench that is installed brings it by its entry point, and pytest takes no plugin twice.
+        "-p",
+        "no:mtbench",
         "-p",
         "mtbench.conformance.pytest_plugin",
         "-p",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import importlib
 import os
 import re
@@ -154,11 +155,13 @@ def parse(command: str) -> None:
             raise click.UsageError(f"there is no command '{word}'")
         current, context = found, click.Context(found, info_name=word, parent=context)
     if not {"--help", "-h"} & set(arguments):
-        # Files that an example names need not exist.
-        for param in current.params:
+        # Files that an example names need not exist. The command itself stays as it is: other tests run it.
+        copied = copy.copy(current)
+        copied.params = [copy.copy(param) for param in current.params]
+        for param in copied.params:
             if isinstance(param.type, click.Path):
                 param.type = click.STRING
-        current.make_context(context.info_name, arguments, parent=context.parent)
+        copied.make_context(context.info_name, arguments, parent=context.parent)
 
 
 def test_commands_of_the_pages_are_commands_of_mtbench() -> None:

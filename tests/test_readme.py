@@ -79,7 +79,7 @@ def test_every_command_of_the_readme_works(workplace: Path) -> None:
     quickstart = shown["mtbench run quickstart"]
     assert "phantom-breast: Siemens → GE" in quickstart
     assert "random features: not FID, not comparable" in quickstart
-    gamma = next(text for command, text in shown.items() if "gamma.py" in command)
+    gamma = next(text for command, text in shown.items() if "--plugin gamma.py" in command)
     assert "│ gamma " in gamma
     assert r"\begin{tabular}" in (workplace / "table.tex").read_text()
     for command, line in outputs():
