@@ -80,7 +80,7 @@ def load(path: Path, layout: CheckpointLayout, params: Mapping[str, Any]) -> nn.
         raise WeightsError(
             f"this file holds {kind or 'no network known here'}",
             where=where,
-            expected=layout.kind,
+            expected=f"{layout.kind}: its state_dict, alone or as an entry of a training checkpoint",
             remedy=None if kind else NEW_PLUGIN,
         )
     try:
