@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -331,41 +330,16 @@ def _attempt(judge: Judge, key: str, digest: str, begun: datetime, seconds: floa
 
 
 def _row(columns: Mapping[str, Any], scoring: Scoring, candidate: ImageSet, reference: ImageSet | None) -> RowState:
+    record = scoring.record()
     common = {
-        "n": scoring.n or None,
-        "draws": scoring.draws,
+        "n": record["n"],
+        "draws": record["draws"],
         "n_translated": len(candidate),
         "n_target": len(reference) if reference else None,
         "n_patients_translated": len(set(candidate.patients)),
         "n_patients_target": len(set(reference.patients)) if reference else None,
     }
-    scores = [
-        {
-            **common,
-            "label": one.label,
-            "value": one.value,
-            "stderr": one.stderr,
-            "ci_low": one.ci[0] if one.ci else None,
-            "ci_high": one.ci[1] if one.ci else None,
-            "mark": one.mark,
-            "note": one.note,
-            "without_interval": reason,
-            "bound_low": bound[0] if bound else None,
-            "bound_high": bound[1] if bound else None,
-        }
-        for one, reason, bound in zip(scoring.scores, scoring.without, scoring.bounds, strict=True)
-    ]
-    cases = (
-        CaseValues(
-            label=one.label,
-            by=one.cases.by,
-            case=list(one.cases.ids),
-            patient=list(one.cases.patients),
-            value=[None if math.isnan(v) else float(v) for v in one.cases.values],
-        )
-        for one in scoring.scores
-        if one.cases is not None
-    )
+    scores = [{**common, **score} for score in record["scores"]]
     return RowState(
         run="kit",
         row=hash_of({**columns, "kit": True}),
@@ -373,5 +347,5 @@ def _row(columns: Mapping[str, Any], scoring: Scoring, candidate: ImageSet, refe
         mark=hash_of([columns, scores]),
         columns=dict(columns),
         scores=scores,
-        cases=tuple(cases),
+        cases=tuple(CaseValues.from_json(raw) for raw in record["cases"]),
     )

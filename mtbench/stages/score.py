@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,37 +33,7 @@ def run(work: Work[ScoreOptions, Registration[MetricSpec]], folder: Path) -> dic
         like=len(work.images(options.like)) if options.like else None,
         blame=work.registration.blame,
     )
-    record = {
-        **sizes,
-        "n": scoring.n or None,
-        "draws": scoring.draws,
-        "scores": [
-            {
-                "label": s.label,
-                "value": s.value,
-                "stderr": s.stderr,
-                "ci_low": s.ci[0] if s.ci else None,
-                "ci_high": s.ci[1] if s.ci else None,
-                "mark": s.mark,
-                "note": s.note,
-                "without_interval": reason,
-                "bound_low": bound[0] if bound else None,
-                "bound_high": bound[1] if bound else None,
-            }
-            for s, reason, bound in zip(scoring.scores, scoring.without, scoring.bounds, strict=True)
-        ],
-        "cases": [
-            {
-                "label": s.label,
-                "by": s.cases.by,
-                "case": list(s.cases.ids),
-                "patient": list(s.cases.patients),
-                "value": [None if math.isnan(v) else float(v) for v in s.cases.values],
-            }
-            for s in scoring.scores
-            if s.cases is not None
-        ],
-    }
+    record = {**sizes, **scoring.record()}
     (folder / "score.json").write_text(json.dumps(record, sort_keys=True))
     return {"images": sizes["n_translated"]}
 

@@ -51,6 +51,39 @@ class Scoring:
     n: int
     draws: int
 
+    def record(self) -> dict[str, Any]:
+        """As plain JSON values: ``n``, ``draws``, the columns of each score, and the values of the cases."""
+        return {
+            "n": self.n or None,
+            "draws": self.draws,
+            "scores": [
+                {
+                    "label": score.label,
+                    "value": score.value,
+                    "stderr": score.stderr,
+                    "ci_low": score.ci[0] if score.ci else None,
+                    "ci_high": score.ci[1] if score.ci else None,
+                    "mark": score.mark,
+                    "note": score.note,
+                    "without_interval": reason,
+                    "bound_low": bound[0] if bound else None,
+                    "bound_high": bound[1] if bound else None,
+                }
+                for score, reason, bound in zip(self.scores, self.without, self.bounds, strict=True)
+            ],
+            "cases": [
+                {
+                    "label": score.label,
+                    "by": score.cases.by,
+                    "case": list(score.cases.ids),
+                    "patient": list(score.cases.patients),
+                    "value": [None if math.isnan(v) else float(v) for v in score.cases.values],
+                }
+                for score in self.scores
+                if score.cases is not None
+            ],
+        }
+
 
 def score(
     metric: Metric,
