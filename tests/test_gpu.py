@@ -139,8 +139,9 @@ def test_training_does_not_wait(name: str, gpu: str) -> None:
     assert len(where) / 30 < 1, where
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("tf32", 1e-2), ("bf16", 5e-2)])
-def test_features(precision: str, bound: float, gpu: str) -> None:
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("tf32", 1e-2), ("bf16", None)])
+def test_features(precision: str, bound: float | None, gpu: str) -> None:
+    """The GPU's features against the CPU's in fp32; in bf16 no farther from them than rounding takes the CPU's."""
     images = discs(16).tensor()
 
     def features(device: str, precision: str, at_once: int) -> torch.Tensor:
@@ -149,12 +150,18 @@ def test_features(precision: str, bound: float, gpu: str) -> None:
             parts = [extractor.extract(part.to(device), here)["pool"].cpu() for part in images.split(at_once)]
         return torch.cat(parts)
 
-    cpu, found = features("cpu", "fp32", 8), features(gpu, precision, 8)
-    assert float((found - cpu).abs().max() / cpu.abs().max()) < bound
-    assert frechet_distance(found.numpy(), cpu.numpy()) < bound
+    cpu, on_gpu = features("cpu", "fp32", 8), features(gpu, precision, 8)
+
+    def distances(other: torch.Tensor) -> tuple[float, float]:
+        largest = float((other - cpu).abs().max() / cpu.abs().max())
+        return largest, frechet_distance(other.numpy(), cpu.numpy())
+
+    # The random filters nearly cancel, so that bf16 moves their features by a tenth on any device.
+    bounds = (bound, bound) if bound is not None else [1.5 * each for each in distances(features("cpu", "bf16", 8))]
+    assert all(each < most for each, most in zip(distances(on_gpu), bounds, strict=True))
     if precision == "fp32":
         one = features(gpu, precision, 1)
-        assert float((found - one).abs().max() / cpu.abs().max()) < 1e-5
+        assert float((on_gpu - one).abs().max() / cpu.abs().max()) < 1e-5
 
 
 def test_the_resize_is_exact_in_tf32(gpu: str) -> None:
