@@ -21,6 +21,7 @@ from toys import SUITE
 import mtbench
 from mtbench.analysis.table import build_table
 from mtbench.errors import DataError, RequestError
+from mtbench.results import bibliography
 from mtbench.results.directory import Results
 from mtbench.results.journal import journal_line
 from mtbench.results.merge import merge
@@ -293,12 +294,25 @@ def test_what_cannot_be_merged_is_answered(ran: Path) -> None:
     assert [path.name for path in Path("notes").iterdir()] == ["mine.txt"]
 
 
+def test_a_merge_cites_what_each_of_the_results_cites(ran: Path) -> None:
+    one, other, silent = (copied(ran, name) for name in "abc")
+    for folder in (one, other, silent):
+        (folder / bibliography.FILE).unlink()
+    bibliography.write(one, ["Li et al., A study, MICCAI 2020", "Both, MIDL 2019"])
+    bibliography.write(other, ["Both, MIDL 2019", "Another, MIDL 2021"])
+    merge([one, other, silent], Path("all"))
+    works = ["Li et al., A study, MICCAI 2020", "Both, MIDL 2019", "Another, MIDL 2021"]
+    assert bibliography.cited(Path("all")) == works
+    merge([silent, copied(silent, "d")], Path("none"))
+    assert not Path("none", bibliography.FILE).exists()
+
+
 def test_results_are_merged_into_an_empty_folder_or_a_link_to_one(ran: Path) -> None:
     Path("empty").mkdir()
     Path("link").symlink_to("empty")
     merge([ran, copied(ran, "b")], Path("link"))
     assert verify(Path("empty")) == []
-    expected = sorted(path.name for path in ran.iterdir() if path.name != "references.bib")
+    expected = sorted(path.name for path in ran.iterdir())
     assert sorted(path.name for path in Path("empty").iterdir()) == expected, "and nothing temporary is left"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from mtbench.errors import DataError, RequestError
 from mtbench.hashing import canonical, hash_of
 from mtbench.paths import check_folder
+from mtbench.results import bibliography
 from mtbench.results.directory import MARKER, Results, last_states
 from mtbench.results.entries import Entry, Order, Resolved, RowState, plain
 from mtbench.results.environments import Provenance, copies, provenance_of, read_copy
@@ -104,6 +105,8 @@ def merge(folders: Sequence[Path], out: Path) -> Tally:
         results = Results.create(folder, ", ".join(suites))
         for name, content in {name: text for source in sources for name, text in source.copies.items()}.items():
             write_whole(folder / name, methodcaller("write", content))
+        if works := [work for source in sources for work in bibliography.cited(source.path)]:
+            bibliography.write(folder, works)
         write_whole(folder / "journal" / "merged.jsonl", lambda file: file.writelines(line.encode() for line in lines))
         results.rebuild()
     return tally
