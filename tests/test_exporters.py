@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
@@ -138,7 +139,7 @@ def test_csv_keeps_every_name_in_its_cell_and_makes_no_formula(nasty: ResultsTab
     assert rows[1][0] == "a|b"
     assert "'=HYPERLINK(1)" in [row[0] for row in rows]
     assert not any(cell.startswith(("=", "+", "@")) for row in rows for cell in row)
-    assert any("| spread" in head for head in rows[0])
+    assert rows[0][1:4] == [rows[0][1], f"{rows[0][1]} | low", f"{rows[0][1]} | high"]
     assert rows[-1][-1] != ""
 
 
@@ -169,6 +170,37 @@ def test_csv_is_read_as_floats_by_pandas(published: ResultsTable) -> None:
     assert frame.loc[frame.Method == "cyclegan", fid].item() == 107
     assert "out of memory" in frame.loc[frame.Method == "unsb", "Notes"].item()
     assert (numbers.min() < 0).any()
+
+
+@pytest.mark.parametrize(
+    ("spread", "expected"),
+    [
+        ("interval", {"low": 1.5, "high": 2.5}),
+        ("bound", {"bound low": 1.0, "bound high": 5.0}),
+        ("std", {"std": 1.41}),
+    ],
+)
+def test_csv_has_a_column_of_floats_for_every_number_of_a_spread(spread: Any, expected: dict[str, float]) -> None:
+    """Two seeds of one translator; of the other nothing but the value is known."""
+    import pandas as pd
+
+    shared = {"status": "measured", "dataset": "d", "role": "translator", "metric": "fid", "title": "FID", "n": 4}
+    measured = {"value": 1.0, "ci_low": 0.5, "ci_high": 1.5, "bound_low": 0.0, "bound_high": 4.0}
+    rows: list[dict[str, Any]] = [
+        {"translator": "a", "seed": 0, **measured},
+        {"translator": "a", "seed": 1, **{name: number + 2 for name, number in measured.items()}},
+        {"translator": "b", "seed": 0, "value": 9.0},
+    ]
+    built = build_table(table([{**shared, **row} for row in rows], SCORES), spread=spread, ranks=True)
+    frame = pd.read_csv(io.StringIO(written("csv", built))).set_index("Method").drop(columns="Notes")
+    (value, *others) = frame.columns
+    assert others == [f"{value} | {end}" for end in (*expected, "rank")]
+    assert set(map(str, frame.dtypes)) <= {"float64", "int64"}
+    assert frame.loc["a", value] == 2.0
+    for end, number in expected.items():
+        assert frame.loc["a", f"{value} | {end}"] == number
+        assert np.isnan(frame.loc["b", f"{value} | {end}"])
+    assert frame[f"{value} | rank"].tolist() == [1, 2]
 
 
 # -- JSON
@@ -358,12 +390,12 @@ def test_the_command_takes_all_options(tmp_path: Path) -> None:
     assert rows[0] == [
         "Method",
         f"{task} | FID* ↓",
-        f"{task} | FID* ↓ | spread",
+        f"{task} | FID* ↓ | rank",
         f"{task} | Dice Bone ↑",
-        f"{task} | Dice Bone ↑ | spread",
+        f"{task} | Dice Bone ↑ | rank",
         "Notes",
     ]
-    assert rows[1:] == [["SPADE†", "251.0", "(2)", "0.94", "(1)", ""], ["cyclegan", "210.0", "(1)", "0.23", "(2)", ""]]
+    assert rows[1:] == [["SPADE†", "251.0", "2", "0.94", "1", ""], ["cyclegan", "210.0", "1", "0.23", "2", ""]]
 
 
 @pytest.mark.parametrize(

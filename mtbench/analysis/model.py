@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Status = Literal["ok", "missing", "failed", "skipped"]
+Spread = Literal["none", "interval", "bound", "std"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class Cell:
     Attributes:
         text: what is printed: the number, "–" where nothing was measured, "failed" or "skipped".
         suffix: spread and rank behind the number, where they were asked for (" ± 0.02", " [0.9, 1.0] (2)").
+        spread: the printed numbers of the spread in ``suffix``: a standard deviation, or both ends of an interval.
         status: "ok" where there is a number.
         value, std, low, high: mean over seeds and folds; standard deviation over seeds; confidence interval.
         bound_low, bound_high: limits for the expected mean that hold whatever the distribution of the cases.
@@ -28,6 +30,7 @@ class Cell:
 
     text: str = "–"
     suffix: str = ""
+    spread: tuple[str, ...] = ()
     status: Status = "missing"
     value: float | None = None
     std: float | None = None
@@ -196,6 +199,7 @@ class ResultsTable:
         footnotes: the sentences behind the footnote numbers; the first is number 1.
         remarks: warnings about the numbers of whole columns or tasks, then the legend, a line for each subject.
         rule: how rows were ranked, "default" or "paper".
+        spread, ranks: what stands behind each number.
     """
 
     title: str
@@ -203,6 +207,8 @@ class ResultsTable:
     footnotes: tuple[str, ...]
     remarks: tuple[str, ...]
     rule: str = "default"
+    spread: Spread = "none"
+    ranks: bool = False
 
     def _repr_html_(self) -> str:
         """As a notebook shows it: what the terminal prints, in colour."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import pyarrow as pa
 
@@ -15,14 +14,13 @@ from mtbench.analysis.footnotes import number_of, shared_notes
 from mtbench.analysis.gather import Averages, gather
 from mtbench.analysis.layout import TableLayout
 from mtbench.analysis.legend import legend
-from mtbench.analysis.model import Cell, ResultsTable, Section, Status, TableColumn, TableRow
+from mtbench.analysis.model import Cell, ResultsTable, Section, Spread, Status, TableColumn, TableRow
 from mtbench.analysis.numbers import format_number
 from mtbench.analysis.ranking import RULES, Rule, ranked_rows
 from mtbench.analysis.significance import Lead, significant_leads
 from mtbench.errors import RequestError
 from mtbench.results.identity import DETAILS
 
-Spread = Literal["none", "interval", "bound", "std"]
 SPREADS: tuple[Spread, ...] = ("none", "interval", "bound", "std")
 
 
@@ -100,6 +98,8 @@ def build_table(
         footnotes=tuple(footnotes),
         remarks=legend(averages, layout, sections, rule, spread, significant=significant),
         rule=rule,
+        spread=spread,
+        ranks=ranks,
     )
 
 
@@ -215,10 +215,11 @@ def _cell(averages: Averages, key: CellIndex, notes: Sequence[str], style: _Styl
     lead = style.leads[b, c] if rank == 1 and style.leads is not None else None
     if lead is not None and lead.reason:
         texts.append(lead.reason)
-    suffix = _spread(measure, text, style) if style.spread != "none" else ""
+    spread = _spread(measure, text, style.spread)
     return Cell(
         text=text,
-        suffix=f"{suffix} ({rank})" if style.ranks and rank else suffix,
+        suffix=_suffix(spread) + (f" ({rank})" if style.ranks and rank else ""),
+        spread=spread,
         status="ok",
         value=measure.value,
         std=measure.std,
@@ -235,13 +236,18 @@ def _cell(averages: Averages, key: CellIndex, notes: Sequence[str], style: _Styl
     )
 
 
-def _spread(number: Number, text: str, style: _Style) -> str:
-    """The spread with as many digits as the number itself has."""
+def _spread(number: Number, text: str, spread: Spread) -> tuple[str, ...]:
+    """The numbers of the spread with as many digits as the number itself has; none where a part is unknown."""
+    known: dict[Spread, tuple[float | None, ...]] = {
+        "interval": (number.low, number.high),
+        "bound": (number.bound_low, number.bound_high),
+        "std": (number.std,),
+    }
     decimals = len(text.partition("e")[0].partition(".")[2])
-    if style.spread == "std" and number.std is not None:
-        return f" ± {format_number(number.std, decimals)}"
-    bounds = (number.bound_low, number.bound_high)
-    low, high = {"interval": (number.low, number.high), "bound": bounds}.get(style.spread, (None, None))
-    if low is None or high is None:
-        return ""
-    return f" [{format_number(low, decimals)}, {format_number(high, decimals)}]"
+    ends = [end for end in known.get(spread, ()) if end is not None]
+    complete = len(ends) == len(known.get(spread, ()))
+    return tuple(format_number(end, decimals) for end in ends) if complete else ()
+
+
+def _suffix(spread: tuple[str, ...]) -> str:
+    return f" [{spread[0]}, {spread[1]}]" if len(spread) == 2 else "".join(f" ± {end}" for end in spread)

@@ -24,7 +24,7 @@ from mtbench.results.verify import verify as examine
 from mtbench.screen import Screen, echo, echo_json
 
 if TYPE_CHECKING:
-    from mtbench.analysis.table import Spread
+    from mtbench.analysis.model import Spread
     from mtbench.results.merge import Conflict, Tally
     from mtbench.results.unit import UnitDetails
 

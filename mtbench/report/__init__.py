@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mtbench.analysis.model import ResultsTable
+from mtbench.analysis.model import ResultsTable, Spread
 from mtbench.analysis.ranking import Rule
-from mtbench.analysis.table import Spread, build_table
+from mtbench.analysis.table import build_table
 from mtbench.errors import RequestError, close_matches
 from mtbench.paths import storable
 from mtbench.report.choosing import PLACES

@@ -1,14 +1,14 @@
-"""Comma-separated values, for spreadsheets and data frames: one header row, numbers as printed or nothing."""
+"""Comma-separated values, for spreadsheets and data frames: one header row, each cell a number as printed or empty."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mtbench.analysis.model import Cell, ResultsTable
+    from mtbench.analysis.model import Cell, ResultsTable, Spread
 
 
 def safe(text: str) -> str:
@@ -16,15 +16,22 @@ def safe(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def number(cell: Cell) -> str:
-    """The number as printed; empty where there is none, so that a column is read as floats."""
-    if cell.status != "ok" or cell.value is None:
-        return ""
+def number(text: str, value: float) -> str:
+    """The number as printed, or in full where that is no float."""
     try:
-        float(cell.text)
+        float(text)
     except ValueError:
-        return repr(cell.value)
-    return cell.text
+        return repr(value)
+    return text
+
+
+ENDS: Mapping[Spread, Sequence[str]] = {
+    "none": (),
+    "interval": ("low", "high"),
+    "bound": ("bound low", "bound high"),
+    "std": ("std",),
+}
+"""What the columns behind a number hold, by the spread of the table."""
 
 
 class Csv:
@@ -32,7 +39,8 @@ class Csv:
 
     Where nothing was measured, or a unit failed, the cell is empty; why stands under "Notes".
 
-    Spreads and ranks have columns of their own, and so have the footnotes of a line.
+    Every number has a column for itself, so that each column is read as floats: the value, then each number of the
+    spread ("low" and "high", or "std"), then the rank, where they were asked for. The footnotes of a line have one too.
     """
 
     def export(self, table: ResultsTable) -> str:
@@ -46,13 +54,20 @@ class Csv:
         if section.transposed:
             corner, row_names, column_names, cells = "Metric", metrics, methods, list(zip(*cells, strict=True))
             own = [column.notes for column in section.columns]
-        spread = any(cell.suffix for line in cells for cell in line)
+        ends = [*ENDS[table.spread], *["rank"] * table.ranks]
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        heads = [head for name in column_names for head in ((name, f"{name} | spread") if spread else (name,))]
+        heads = [head for name in column_names for head in (name, *(f"{name} | {end}" for end in ends))]
         writer.writerow([corner, *heads, "Notes"])
         for name, line, first in zip(row_names, cells, own, strict=True):
-            texts = [text for c in line for text in ((number(c), c.suffix.strip()) if spread else (number(c),))]
+            texts = [text for cell in line for text in _texts(cell, table)]
             numbers = dict.fromkeys([*first, *(note for cell in line for note in cell.notes)])
             writer.writerow([name, *texts, safe(" ".join(table.footnotes[n - 1] for n in numbers))])
         return out.getvalue()
+
+
+def _texts(cell: Cell, table: ResultsTable) -> list[str]:
+    """The texts of a cell's columns, empty where it has no number."""
+    value = "" if cell.value is None or cell.status != "ok" else number(cell.text, cell.value)
+    spread = cell.spread or [""] * len(ENDS[table.spread])
+    return [value, *spread, *[str(cell.rank or "")] * table.ranks]
