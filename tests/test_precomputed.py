@@ -217,6 +217,20 @@ class TestVolumes:
         for record, image in zip(images.slices, result, strict=True):
             assert np.abs(image - upright(values, record.index)).max() <= 0.5 / 255 + 1e-6
 
+    def test_a_stack_without_a_header_names_the_fix(self, out: Path, tmp_path: Path) -> None:
+        images = slices_of(out)
+        (tmp_path / "theirs").mkdir()
+        first, *_ = cases(images)
+        own = [at for at, record in enumerate(images.slices) if record.case_id == first]
+        np.save(tmp_path / "theirs" / f"{first}.npy", np.asarray(images.images[own]))
+        with pytest.raises(mtbench.DataError) as raised:
+            translated(tmp_path / "theirs", images)
+        lines = re.sub(r"\s+", " ", str(raised.value))
+        assert f"no header {first}.npy a stack of 12 images without a header that says where they lie" in lines
+        assert (
+            "expected one image file per slice, named as by `mtbench data export`, or a volume with the header" in lines
+        )
+
     def test_another_affine_fewer_slices_and_a_name_of_its_own(self, out: Path, tmp_path: Path) -> None:
         images, folder = slices_of(out), tmp_path / "made"
         folder.mkdir()

@@ -122,6 +122,8 @@ class Precomputed:
                 window, remark = self._values.window(volume, record)
             except DataError as error:
                 return [Misfit("values", name, f"{error.what}; expected {error.expected}")]
+            if by_place and not volume.axes:
+                return [Misfit("no header", name, _without_header(volume))]
             try:
                 image = _in_place(volume, record) if by_place else _alone(volume)
             except DataError as error:
@@ -170,6 +172,16 @@ def _alone(volume: Volume) -> NDArray[Any]:
     if len(stack) != 1:
         raise DataError(f"it holds {len(stack)} slices", where=volume.file, expected="one, as its name is a slice's")
     return np.asarray(stack[0])
+
+
+def _without_header(volume: Volume) -> str:
+    """What is wrong with a stack or plain image that has the name of a case, and the fix."""
+    count = len(volume.slices())
+    holds = f"a stack of {count} images" if count > 1 else "one image"
+    return (
+        f"{holds} without a header that says where they lie; expected one image file per slice, named as by "
+        "`mtbench data export`, or a volume with the header of the original (NIfTI, NRRD, MHA, DICOM)"
+    )
 
 
 def _in_place(volume: Volume, record: Slice) -> NDArray[Any] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 _LINES = 12
-Kind = Literal["missing", "extra", "another size", "another grid", "values", "unreadable", "twice"]
+Kind = Literal["missing", "extra", "another size", "another grid", "no header", "values", "unreadable", "twice"]
 
 
 @dataclass(frozen=True)
