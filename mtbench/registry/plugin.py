@@ -153,8 +153,6 @@ def _open_project(path: Path) -> None:
             continue
         other = Path(file).resolve().parent
         other = other.parent if Path(file).name == "__init__.py" else other
-        if _same_content(helper, Path(file)):
-            continue
         # What is installed comes first; but of two projects each needs its own.
         if other != folder.resolve() and str(other) in sys.path and _is_project(other):
             raise ImportError(
@@ -163,7 +161,10 @@ def _open_project(path: Path) -> None:
 
 
 def _helpers(path: Path, folder: Path) -> list[Path]:
-    """The modules and packages of the folder that the plugin file imports, directly or through each other."""
+    """The modules and packages of the folder that the plugin file imports, directly or through each other.
+
+    The imports of one that is loaded from here are not read: they were resolved when it was loaded.
+    """
     beside = {file.stem: file for file in folder.glob("*.py") if file != path}
     beside |= {init.parent.name: init.parent for init in folder.glob("*/__init__.py")}
     helpers: dict[str, Path] = {}
@@ -174,12 +175,15 @@ def _helpers(path: Path, folder: Path) -> list[Path]:
         for name in {name.partition(".")[0] for source in sources for name in imported_names(source.read_bytes())}:
             if name in beside and name not in helpers:
                 helpers[name] = beside[name]
-                waiting.append(beside[name])
+                if not _is_loaded(beside[name]):
+                    waiting.append(beside[name])
     return list(helpers.values())
 
 
-def _same_content(helper: Path, loaded: Path) -> bool:
-    return helper.is_file() and loaded.is_file() and helper.read_bytes() == loaded.read_bytes()
+def _is_loaded(helper: Path) -> bool:
+    """Whether a module or package of the folder is loaded, and from there."""
+    file = vars(sys.modules[helper.stem]).get("__file__") if helper.stem in sys.modules else None
+    return isinstance(file, str) and Path(file).resolve() in (helper.resolve(), helper.resolve() / "__init__.py")
 
 
 def _is_project(folder: Path) -> bool:
