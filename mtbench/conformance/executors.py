@@ -15,8 +15,8 @@ from mtbench.registry.params import format_call
 
 _SUITE: dict[str, Any] = {
     "suite": {"name": "conformance", "references": False, "threads": 1},
-    "datasets": [{"name": "conformance-slices"}],
-    "translators": [{"name": "conformance-half"}, {"name": "conformance-broken"}],
+    "datasets": [{"name": "conformance-slices"}, {"name": "conformance-broken"}],
+    "translators": [{"name": "conformance-half"}],
     "metrics": [{"name": "conformance-mean"}],
 }
 
@@ -56,8 +56,8 @@ def run(subject: Subject) -> str:
             store=str(folder / "store"),
             device="cpu",
         )
-    rows = {row["translator"]: row for row in result.scores.to_pylist()}
-    good, bad = rows["conformance-half"], rows["conformance-broken"]
+    rows = {row["dataset"]: row for row in result.scores.to_pylist()}
+    good, bad = rows["conformance-slices"], rows["conformance-broken"]
     if good["status"] != "measured":
         raise FailedError(f"a unit that works is '{good['status']}': {good['note']}", "Run it, and give its Outcome")
     if abs(good["value"] - 50.0) > 1e-3:
