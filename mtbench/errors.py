@@ -1,4 +1,4 @@
-"""What mtbench raises: one root, and texts that say what, where, what was expected and how to mend it."""
+"""The errors of mtbench. Each message says where, what is wrong, what was expected and how to fix it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable
 
 
 class MtbenchError(Exception):
-    """Root of every error that mtbench raises on purpose.
+    """Base class of all errors that mtbench raises deliberately.
 
     Args:
-        what: what is wrong, one sentence without the final full stop.
-        where: the file, key, plugin or unit it happened in.
-        expected: what would have been right.
-        remedy: what the user can do about it.
-        matches: close matches to a misspelt name.
+        what: what is wrong; one sentence without its full stop.
+        where: the file, key, plugin or unit concerned.
+        expected: what would have been valid.
+        remedy: how the user can fix it.
+        matches: valid names that resemble a misspelt one.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ def _rebuild(
 
 
 class RequestError(MtbenchError):
-    """The request itself was wrong: a suite, an option, a path. Exit code 2."""
+    """An error in the request: a suite, an option, a path. Exit code 2."""
 
 
 class SuiteError(RequestError):
-    """A suite file that cannot be read as one."""
+    """A suite file that is not valid."""
 
 
 class ParamError(RequestError):
@@ -73,19 +73,19 @@ class ParamError(RequestError):
 
 
 class PluginError(MtbenchError):
-    """A plugin that is broken, missing, or that broke its contract."""
+    """A plugin that is missing, fails, or violates its contract."""
 
 
 class DataError(MtbenchError):
-    """Images, masks or tables that cannot be used as they are."""
+    """Images, masks or tables that cannot be used."""
 
 
 class TrainingError(MtbenchError):
-    """A fit that cannot go on: a loss that is not finite, memory that does not suffice."""
+    """A fit that cannot continue, such as one with a loss that is not finite."""
 
 
 class WeightsError(MtbenchError):
-    """A weight file or checkpoint that is missing, altered or of another network."""
+    """A weight file or checkpoint that is missing, altered, or belongs to another network."""
 
 
 class StoreError(MtbenchError):
@@ -93,36 +93,36 @@ class StoreError(MtbenchError):
 
 
 class DamagedError(StoreError):
-    """What an artefact holds is not what was written there, or part of it is gone."""
+    """The content of an artefact has changed since it was written, or part of it is missing."""
 
 
 class DiskFullError(StoreError):
-    """There is no room left; a run stops, for every further unit would fail for the same reason."""
+    """The disk is full. The run stops, because every further unit would fail for the same reason."""
 
 
 class LeaseLostError(StoreError):
-    """Another run has taken over the unit that this one was at work on."""
+    """Another run has taken over the unit that this run was computing."""
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end (SIGTERM)."""
+    """The process received SIGTERM."""
 
 
 class MtbenchWarning(UserWarning):
-    """Something that a person should know, and that has stopped nothing."""
+    """A warning that the user should read; nothing was stopped."""
 
 
 def warn(text: str) -> None:
-    """Say something that a person should know: a warning in Python, a line on stderr on the command line."""
+    """Warn the user: a Python warning; on the command line, a line on standard error."""
     warnings.warn(MtbenchWarning(text), stacklevel=3)
 
 
 def silent(text: str) -> None:
-    """Say nothing: in place of :func:`warn` where somebody else says the same."""
+    """Say nothing; replaces :func:`warn` if the caller gives the same warning."""
 
 
 def shorten(text: str, length: int = 100) -> str:
-    """``text`` cut in its middle to ``length`` characters, for a message about something over-long."""
+    """``text``, its middle cut out so that it has at most ``length`` characters, for messages."""
     half = length // 2
     return text if len(text) <= length else f"{text[:half]}...{text[-half:]}"
 

@@ -37,7 +37,7 @@ class TestCatalogue:
         sections = {entry.section for entry in entries()}
         assert {"weights", "datasets", "published", "suites"} <= sections
         ran = run_cli("registry", "verify")
-        assert (ran.code, ran.err) == (0, "the catalogue is in order\n")
+        assert (ran.code, ran.err) == (0, "the catalogue is valid\n")
 
     def test_what_the_catalogue_needs_is_in_it(self) -> None:
         names = {f"{entry.section}.{entry.name}" for entry in entries()}
@@ -117,7 +117,7 @@ class TestCitations:
     def test_of_one_plugin(self, run_cli: Any) -> None:
         ran = run_cli("plugins", "fid", "--bibtex")
         assert ran.out.startswith("@misc{heusel2017,\n  author = {Heusel and others},")
-        assert run_cli("plugins", "identity", "--bibtex").out.startswith("% identity names nothing to cite")
+        assert run_cli("plugins", "identity", "--bibtex").out.startswith("% identity has no citation")
         assert run_cli("plugins", "--bibtex").code == 2
 
     def test_of_a_result(self, run: Any, run_cli: Any, tmp_path: Path) -> None:

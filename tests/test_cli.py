@@ -56,7 +56,7 @@ def test_python_dash_m() -> None:
 @pytest.mark.parametrize(
     ("arguments", "texts"),
     [
-        (["rum"], ["There is no command 'rum'", "Did you mean 'run'?"]),
+        (["rum"], ["unknown command 'rum'", "Did you mean 'run'?"]),
         (["plan", "quikstart"], ["no suite 'quikstart'", "'quickstart'"]),
         (["run", "quickstart", "-t", "identiti"], ["no translator 'identiti'", "'identity'"]),
         (["run", "quickstart", "-t", "histogram:level=3"], ["no parameter 'level'", "'levels'"]),
@@ -104,7 +104,7 @@ def test_a_bug_says_that_it_is_one_and_keeps_the_traceback(run_cli: Any, monkeyp
     assert "This is a bug" in ran.err
     assert "ZeroDivisionError: half a patient" in ran.err
     assert "Traceback" not in ran.err
-    log = Path(ran.err.split("the traceback is in ")[1].split(". Run")[0])
+    log = Path(ran.err.split("the traceback is in ")[1].split(". Use")[0])
     assert "half a patient" in log.read_text()
     log.unlink()
 

@@ -257,7 +257,7 @@ def test_the_command_says_what_is_not_the_same(monkeypatch: pytest.MonkeyPatch) 
     sides = {"a": a, "b": b, "c": result({"x": [0.7]}, translator_params='{"gamma":0.2}', threads=1)}
     monkeypatch.setattr("mtbench.cli.compare.load", lambda name, table="scores": sides[name][table != "scores"])
     printed = invoke("a", "b").output
-    assert "compare ranks only" in printed
+    assert "only ranks are compared" in printed
     assert "a / b: threads 1 / 2" in printed
     assert "x[gamma=0.7] / x[gamma=0.2]" in printed
     (item,) = json.loads(invoke("a", "c", "--json").output)["items"]

@@ -15,7 +15,8 @@ from scipy import stats
 from mtbench.analysis.association import METHODS, holm, p_values
 from mtbench.analysis.correlation import Correlation, Correlations, correlate
 from mtbench.cli.correlate import command
-from mtbench.errors import RequestError
+from mtbench.errors import MtbenchWarning, RequestError
+from mtbench.report.heatmap import draw
 from mtbench.results.published import published_scores
 from mtbench.results.schema import SCHEMA_VERSION, SCORES, table
 
@@ -275,6 +276,26 @@ def test_the_heat_map_is_drawn(ending: str, tmp_path: Path) -> None:
     assert invoke("published:midl2024", "--rule", "paper", "--heatmap", str(target)).exit_code == 0
     start = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[ending]
     assert target.read_bytes().startswith(start)
+
+
+def test_no_heat_map_of_four_translators(tmp_path: Path) -> None:
+    """Without SPADE four points are left: the table is printed, no file is written, and the error says why."""
+    target = tmp_path / "map.png"
+    done = invoke("published:midl2024", "--heatmap", str(target))
+    assert "+0.91" in done.output
+    assert isinstance(done.exception, RequestError)
+    assert "no heat map, because 4 translators cannot show agreement (at least 5 are needed)" in str(done.exception)
+    assert not target.exists()
+
+
+def test_a_heat_map_without_the_pairs_of_four_translators(tmp_path: Path) -> None:
+    rows = [row(n, float(i), m) for i, n in enumerate("abcde") for m in ("fid", "dice", "swd")]
+    correlations = correlate(table([r for r in rows if (r["metric"], r["translator"]) != ("swd", "e")], SCORES))
+    with pytest.warns(MtbenchWarning, match="heat map without some pairs, because 4 translators cannot"):
+        draw(correlations, tmp_path / "map.svg")
+    drawn = (tmp_path / "map.svg").read_text()
+    assert "FID" in drawn
+    assert "SWD" not in drawn
 
 
 @pytest.mark.parametrize(

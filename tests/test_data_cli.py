@@ -111,7 +111,7 @@ class TestPrepare:
         assert "prepare mine: done" not in run.err
         assert "2 reused" in run.err
         assert artefacts(store, "prepare") == [prepared]
-        assert "mine: was prepared before; 24 source" in again.out
+        assert "mine: already prepared; 24 source" in again.out
 
     def test_nothing_personal_reaches_the_store(self, duke: Path, run_cli: Any, store: Path) -> None:
         run_cli("data", "prepare", NAME, "--root", duke, ACCEPT)
@@ -149,7 +149,7 @@ class TestPrepare:
         (folder,) = artefacts(store, "prepare")
         shutil.copytree(duke, tmp_path / "copy")
         monkeypatch.setattr(breast, "read", None)
-        assert "was prepared before" in run_cli("data", "prepare", NAME, "--root", tmp_path / "copy").out
+        assert "already prepared" in run_cli("data", "prepare", NAME, "--root", tmp_path / "copy").out
         assert set(opened.values()) == {1}
         manifest = json.loads((folder / "manifest.json").read_text())
         assert manifest["address"] == folder.name
@@ -240,7 +240,7 @@ class TestPrepare:
         replicas.write_duke(tmp_path / "two", {"Breast_MRI_006": replicas.GE, "Breast_MRI_021": replicas.SIEMENS})
         ran = run_cli("data", "prepare", NAME, "--root", tmp_path / "two", ACCEPT)
         assert ran.code == 0
-        assert "the patients cannot be divided yet" in ran.out
+        assert "not split yet" in ran.out
         check = run_cli("data", "check", NAME, "--root", tmp_path / "two")
         assert check.code == 1
         assert "leak:     The patients cannot be divided" in check.out
@@ -379,7 +379,7 @@ class TestCheck:
             ["source", "(Siemens)", "validation", "6", "432", "1"],
             ["source", "(Siemens)", "test", "6", "688", "1"],
         ]
-        assert "No leak was found" in ran.out
+        assert "No leaks." in ran.out
         assert "source train: 2 of 12 masks are empty" in ran.out
         pages = sorted(path.name for path in (tmp_path / "sheets/breast-siemens-ge").iterdir())
         assert pages == [f"{d}-{s}.png" for d in ("source", "target") for s in ("test", "train", "validation")]
@@ -400,7 +400,7 @@ class TestCheck:
         ran = run_cli("data", "check", "demo.toml")
         assert ran.code == 0, ran.out
         assert "is on 3 sides: test, train, validation, as split = 'demo' has it: no result" in ran.out
-        assert "No leak was found" in ran.out
+        assert "No leaks." in ran.out
 
     def test_the_same_patient_under_two_ids_is_a_leak(self, run_cli: Any, tmp_path: Path) -> None:
         """Found by the images' hashes, as the ids do not say it."""

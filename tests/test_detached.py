@@ -168,7 +168,7 @@ def test_a_data_set_is_prepared_again_where_its_values_changed(tmp_path: Path, r
         'source={images="a/*.nrrd",normalise="none"}\ntarget={images="b/*.nrrd",normalise="none"}\n'
     )
     assert "d: prepared" in run_cli("data", "prepare", "s.toml").out
-    assert "was prepared before" in run_cli("data", "prepare", "s.toml").out
+    assert "already prepared" in run_cli("data", "prepare", "s.toml").out
     raw = tmp_path / "raw/a/p0.raw"
     raw.write_bytes(bytes(reversed(raw.read_bytes())))
     assert "d: prepared" in run_cli("data", "prepare", "s.toml").out

@@ -152,7 +152,7 @@ def parse(command: str) -> None:
         arguments.remove(word)
         found = current.get_command(context, word)
         if found is None:
-            raise click.UsageError(f"there is no command '{word}'")
+            raise click.UsageError(f"unknown command '{word}'")
         current, context = found, click.Context(found, info_name=word, parent=context)
     if not {"--help", "-h"} & set(arguments):
         # Files that an example names need not exist. The command itself stays as it is: other tests run it.

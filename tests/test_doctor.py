@@ -55,7 +55,7 @@ class TestDoctor:
         (altered,) = [each for each in found["weights"] if each["state"] == "problem"]
         assert altered["cure"] == "mtbench weights fetch vgg19-imagenet"
         ran = run_cli("doctor", "--no-plugins", "--plugin", tmp_path / "broken.py")
-        assert "to mend it: mtbench weights fetch vgg19-imagenet" in ran.out
+        assert "fix: mtbench weights fetch vgg19-imagenet" in ran.out
 
     @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere")
     def test_a_store_that_cannot_be_written(self, run_cli: Any, tmp_path: Path) -> None:

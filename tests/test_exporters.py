@@ -401,10 +401,10 @@ def test_the_command_takes_all_options(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-o", "table.docx"], "the ending of table.docx names no format"),
+        (["-o", "table.docx"], "no output format for the file name 'table.docx'"),
         (["-f", "htm"], "Did you mean 'html'"),
-        (["--decimals", "many"], "--decimals many cannot be read"),
-        (["--decimals", "-1"], "cannot be read"),
+        (["--decimals", "many"], "--decimals many is not valid"),
+        (["--decimals", "-1"], "--decimals -1 is not valid"),
         (["--rename", "spade"], "'spade' is not of the form NAME=VALUE"),
         (["-o", "/nowhere/at/all.md"], "the table cannot be written"),
     ],

@@ -207,14 +207,18 @@ def test_bad_results_break_nothing(rows: list[dict[str, Any]], tmp_path: Path) -
     for row in rows:
         if row["role"] != "ceiling" if "role" in row else True:
             assert " ".join(row["translator"].split()) in document.text
-    for figure, says in (("table", "no scores"), ("correlation", "no correlations"), ("examples", "no images")):
+    for figure, says in (
+        ("table", "no scores"),
+        ("correlation", "no (correlations|heat map)"),
+        ("examples", "no images"),
+    ):
         for ending in (".png", ".svg", ".pdf"):
             said = ""
             try:
                 write_figure(figure, results, tmp_path / f"f{ending}")
             except RequestError as error:
                 said = str(error)
-            assert not said or says in said, figure
+            assert not said or re.search(says, said), figure
 
 
 def test_json_in_a_page_cannot_end_its_script() -> None:
@@ -245,7 +249,7 @@ def test_figures(figure: str, ran: Path, run_cli: Any, tmp_path: Path) -> None:
 
 def test_figures_that_cannot_be(ran: Path, run_cli: Any, tmp_path: Path) -> None:
     said = run_cli("report", ran / "results", "--figure", "table")
-    assert (said.code, "Say -o table.png" in said.err) == (2, True)
+    assert (said.code, "Use -o table.png" in said.err) == (2, True)
     said = run_cli("report", ran / "results", "--figure", "table", "-o", "t.gif")
     assert (said.code, "one of .png, .svg, .pdf" in said.err) == (2, True)
     said = run_cli("report", "published:midl2024", "--figure", "examples", "-o", "t.png")

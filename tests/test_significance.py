@@ -271,4 +271,4 @@ def test_results_with_enough_tasks_are_compared_over_them(tmp_path: Path, monkey
 def test_too_few_tasks_have_no_diagram(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, ["published:midl2024", "published:midl2024", "-o", str(tmp_path / "cd.png")])
     assert isinstance(done.exception, RequestError)
-    assert "5 tasks or more" in str(done.exception)
+    assert "at least 5 common tasks" in str(done.exception)

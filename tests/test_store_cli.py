@@ -110,7 +110,7 @@ def test_a_results_directory_that_cannot_be_read_is_not_taken_for_gone(run: Any,
     assert "cannot be read" in run_cli("store", "show").out
     refused = run_cli("store", "prune", "--yes", "--forget-missing")
     assert refused.code == 2
-    assert "what it uses is not known" in refused.err
+    assert "the artefacts that it uses are unknown" in refused.err
     assert "mtbench-results/toy" in refused.err
     journal.write_text(whole)
     (note,) = (store / "users").glob("*.json")
@@ -127,7 +127,7 @@ def test_results_that_were_moved_are_found_after_a_run_there(run: Any, run_cli: 
     age(store)
     refused = run_cli("store", "prune", "--yes")
     assert refused.code == 2
-    assert "run their suites once with --out at the new place" in refused.err
+    assert "run their suites once with --out at the new location" in refused.err
     assert "prune --forget-missing would free" in " ".join(run_cli("store", "show").out.split())
     run("--out", "moved")
     run_cli("store", "prune", "--yes", "--forget-missing")
@@ -178,7 +178,7 @@ def test_what_a_run_at_work_has_begun_stays(run: Any, run_cli: Any, store: Path)
     assert "Nothing to delete" in run_cli("store", "prune", "--yes").out
     leases.close()
     said = run_cli("store", "prune", "--yes").out
-    assert "1 leftover of a killed run, 1 checkpoint that no results directory would resume" in " ".join(said.split())
+    assert "1 leftover of a killed run, 1 checkpoint that no results directory needs" in " ".join(said.split())
     assert not temporary.exists()
     assert not checkpoint.exists()
 

@@ -24,6 +24,9 @@ ENOUGH = 8
 FEWEST = 3
 """With fewer translators no correlation is computed: two points always lie on a line."""
 
+FEWEST_DRAWN = 5
+"""With fewer translators no heat map is drawn: its coefficients are near 1 whatever the metrics are."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -107,6 +110,31 @@ def panel(items: Sequence[Correlation], absolute: bool) -> tuple[list[str], list
     against = list(dict.fromkeys(item.against for item in items))
     values = {(item.metric, item.against): item.estimates["pearson"].coefficient(absolute) for item in items}
     return metrics, against, [[values.get((m, a)) for a in against] for m in metrics]
+
+
+def drawable(correlations: Correlations) -> dict[str, list[Correlation]]:
+    """By task, the correlations that a heat map shows: those over at least ``FEWEST_DRAWN`` translators."""
+    tasks: dict[str, list[Correlation]] = {}
+    for item in correlations.items:
+        if item.n >= FEWEST_DRAWN:
+            tasks.setdefault(item.task, []).append(item)
+    return {
+        task: items for task, items in tasks.items() if any(i.estimates["pearson"].value is not None for i in items)
+    }
+
+
+def undrawn(correlations: Correlations) -> dict[str, str]:
+    """By task, why its heat map, or a part of it, is not drawn."""
+    reasons = {}
+    for task in dict.fromkeys(item.task for item in correlations.items):
+        counts = [item.n for item in correlations.items if item.task == task]
+        if min(counts) < FEWEST_DRAWN:
+            what = "no heat map" if max(counts) < FEWEST_DRAWN else "heat map without some pairs"
+            low, high = min(counts), min(max(counts), FEWEST_DRAWN - 1)
+            few = f"{low}" if low == high else f"{low} to {high}"
+            noun = "translator" if few == "1" else "translators"
+            reasons[task] = f"{what}, because {few} {noun} cannot show agreement (at least {FEWEST_DRAWN} are needed)."
+    return reasons
 
 
 def correlate(

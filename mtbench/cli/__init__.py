@@ -1,4 +1,4 @@
-"""The command line: one file per verb, loaded when it is called."""
+"""The command line: one file per verb, imported when the verb is called."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COMMANDS = {
     "store": "disk usage and clean-up; verify artefacts; adopt a trained model",
     "weights": "list, download and add weight files of feature networks",
     "worker": "run one unit (used by executors)",
-    "new": "write a plugin to be edited: a distribution, or one file",
+    "new": "write a plugin to start from: a distribution, or one file",
     "check": "check that a plugin meets the requirements of its kind",
     "plugins": "list plugins, or show one and its parameters",
     "registry": "search the catalogue of plugins, weights, data sets and suites",
@@ -43,20 +43,20 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """Imports a verb's module when the verb is used."""
+    """Imports a verb's module when the verb is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Verbs in the order in which people need them."""
+        """The verbs, in the order in which users need them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command of a verb; close matches for a misspelt one."""
+        """The command of a verb; a misspelt verb is an error that names the closest match."""
         if name not in COMMANDS:
             if name.startswith("-") or ctx.resilient_parsing:
                 return None
             matches = close_matches(name, COMMANDS)
             hint = f" Did you mean '{matches[0]}'?" if matches else ""
-            raise click.UsageError(f"There is no command '{name}'.{hint}", ctx)
+            raise click.UsageError(f"unknown command '{name}'.{hint}", ctx)
         command: click.Command = importlib.import_module(f"mtbench.cli.{name}").command
         return command
 
@@ -70,7 +70,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="mtbench", prog_name="mtbench")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def cli(debug: bool) -> None:
-    """Reproducible judgements of medical image translation.
+    """Reproducible evaluation of medical image translation.
 
     Start with `mtbench run quickstart`.
     """
@@ -92,7 +92,7 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt) as error:
         _say("Stopped. Finished units are kept; rerun the same command to resume.")
-        # click turns what was raised into an Abort.
+        # click has converted the original exception to an Abort.
         sys.exit(143 if isinstance(error.__cause__ or error, Terminated) else 130)
     except MtbenchError as error:
         if debug:
@@ -100,7 +100,7 @@ def main(args: list[str] | None = None) -> None:
         _say(str(error))
         sys.exit(1 if isinstance(error, (StoreError, DataError)) else 2)
     except BrokenPipeError:
-        # The reader of a pipe went away (`mtbench export ... | head`).
+        # The reader of a pipe has closed it (`mtbench export ... | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
@@ -112,14 +112,14 @@ def main(args: list[str] | None = None) -> None:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Print warnings of mtbench as a line of text, each once; those of others as ever."""
+    """Print each warning of mtbench once, as a line of text; other warnings are printed as Python does."""
     with warnings.catch_warnings():
         plain = warnings.showwarning
         warnings.simplefilter("default", MtbenchWarning)
 
         def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
             if isinstance(message, MtbenchWarning):
-                click.echo(f"Note: {message}", err=True)
+                click.echo(f"warning: {message}", err=True)
             else:
                 plain(message, category, *where)
 
@@ -135,45 +135,42 @@ def _prepare_streams() -> None:
 
 _REFUSALS = {
     errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk is full (your quota is used up)",
+    errno.EDQUOT: "the disk quota is exceeded",
     errno.ENAMETOOLONG: "the name is too long",
-    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.ENOTDIR: "part of the path is a file, not a folder",
     errno.EISDIR: "this is a folder, not a file",
-    errno.EACCES: "no permission",
-    errno.EPERM: "no permission",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
     errno.EROFS: "this location is read-only",
     errno.ELOOP: "the path is a loop of symbolic links",
     errno.EMFILE: "too many files are open (see `ulimit -n`)",
     errno.ENFILE: "too many files are open on this machine",
-    errno.EIO: "the disk cannot be read or written",
-    errno.ESTALE: "the network disk has lost this file",
+    errno.EIO: "the disk reported a read or write error",
+    errno.ESTALE: "the network disk no longer has this file",
     errno.ENOMEM: "not enough memory",
 }
-"""What the operating system refuses, by its number: the surroundings are at fault then, not mtbench."""
+"""Errors of the operating system, by number. The environment causes them, not a bug in mtbench."""
 
 
 def _unforeseen(error: Exception) -> int:
-    """Say what stopped a command and was foreseen nowhere; the exit code. Needs no room on any disk."""
+    """Report an exception that no code has caught; return the exit code. Works on a full disk."""
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         where = shorten(str(error.filename), 200) if error.filename else ""
         _say(f"{where}: {_REFUSALS[error.errno]}." if where else f"{_REFUSALS[error.errno].capitalize()}.")
         return 1
     if isinstance(error, MemoryError):
-        _say(f"There is not enough memory ({error}). Ask for less at once: a smaller size, batch or number of jobs.")
+        _say(f"Out of memory ({error}). Use a smaller image size, a smaller batch or fewer jobs.")
         return 1
     try:
         with tempfile.NamedTemporaryFile("w", prefix="mtbench-", suffix=".log", delete=False) as file:
             traceback.print_exc(file=file)
-        where = f"the traceback is in {file.name}. Run the command with --debug to see it here"
+        where = f"the traceback is in {file.name}. Use --debug to print it here"
     except OSError as full:
         with contextlib.suppress(NameError, OSError):
             os.unlink(file.name)
         traceback.print_exc()
-        where = f"the traceback stands above, for the folder of temporary files cannot be written: {full.strerror}"
-    _say(
-        f"mtbench met an error it did not expect ({type(error).__name__}: {shorten(str(error), 500)}). "
-        f"This is a bug; {where}."
-    )
+        where = f"the traceback is printed above, because mtbench cannot write to the temporary folder: {full.strerror}"
+    _say(f"unexpected error ({type(error).__name__}: {shorten(str(error), 500)}). This is a bug in mtbench; {where}.")
     return 1
 
 

@@ -1,4 +1,4 @@
-"""``mtbench check``: the conformance kit on the command line."""
+"""``mtbench check``: run the conformance checks on plugins."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ _SIGNS = {"passed": "[green]passed[/]", "failed": "[red]FAILED[/]", "untried": "
 
 @click.command("check", cls=Verb)
 @click.argument("names", nargs=-1, required=True, metavar="NAME[:p=v,...]|FILE...")
-@click.option("--kind", type=click.Choice([*KINDS, "observer"]), help="Where a name is one of several kinds.")
-@click.option("--root", metavar="DIR", help="The folder of a data set that reads files.")
-@click.option("--contact-sheet", metavar="DIR", help="Write pages of a data set's slices and masks to look at.")
-@click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds that one check may take.")
+@click.option(
+    "--kind", type=click.Choice([*KINDS, "observer"]), help="Kind of the plugin, if several kinds have this name."
+)
+@click.option("--root", metavar="DIR", help="Folder with the raw files.")
+@click.option("--contact-sheet", metavar="DIR", help="Write contact sheets of a data set's slices and masks.")
+@click.option("--timeout", type=float, default=120.0, show_default=True, help="Time limit of one check in seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @config_option
 @plugin_options
@@ -39,10 +41,10 @@ def command(
     plugin_files: tuple[str, ...],
     no_plugins: bool,
 ) -> int:
-    """Try plugins on small tasks: shapes, range, seeds, saving, leaks and all else that their kind must keep to.
+    """Check that plugins meet the requirements of their kind, on small tasks: shapes, range, seeds, saving, leaks.
 
-    A plugin file stands for all that it registers. Parameters make a large model small enough to try
-    (`mtbench check mynet:epochs=1`). The exit code is 1 if a check failed.
+    A plugin file selects every plugin that it registers. Use parameters to make a large model small enough to check
+    (`mtbench check mynet:epochs=1`). The exit code is 1 if a check fails.
 
     Examples:
         mtbench check mine.py
@@ -55,7 +57,7 @@ def command(
     if timeout <= 0:
         raise RequestError(f"--timeout {timeout:g}", expected="a number above 0")
     console = Screen(stderr=True)
-    # Each line overwrites the one before; in a file it would be noise.
+    # Each line overwrites the previous one; in a file they would be noise.
     with console.status("starting") if console.is_terminal else _Quiet() as status:
         reports = check(
             *names,
@@ -77,7 +79,7 @@ def command(
 
 
 class _Quiet:
-    """In place of a status line where there is no terminal."""
+    """Replaces the status line if there is no terminal."""
 
     def __enter__(self) -> _Quiet:
         return self
@@ -107,5 +109,5 @@ def _show(report: Report, console: Screen) -> None:
                 f"  {'':7}  {'':{width}}  [bold]fix:[/] {escape(verdict.fix)}", highlight=False, soft_wrap=True
             )
     count = {status: sum(v.status == status for v in report.verdicts) for status in ("passed", "failed", "untried")}
-    text = f"{count['passed']} passed, {count['failed']} failed, {count['untried']} could not be tried"
+    text = f"{count['passed']} passed, {count['failed']} failed, {count['untried']} untried"
     console.print(f"  {text}", style="green" if report.ok else "red", highlight=False)

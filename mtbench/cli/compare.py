@@ -47,9 +47,9 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(a: str, b: str, output: Path | None, as_json: bool, **options: Any) -> None:
-    """Compare results A and B cell by cell; each is a results directory or published:midl2024.
+    """Compare results A and B cell by cell. Each is a results directory or published:midl2024.
 
-    Differences are reported where data, split and the settings of the metric agree; ranks everywhere.
+    Differences are shown for cells that agree in data, split and metric settings; ranks are shown for all.
 
     Examples:
         mtbench compare mtbench-results/mine published:midl2024
@@ -76,7 +76,7 @@ def command(a: str, b: str, output: Path | None, as_json: bool, **options: Any) 
     for comparable in (True, False):
         items = [item for item in comparison.items if item.comparable == comparable]
         if items and not comparable:
-            head = f"\n{NOT_COMPARABLE[0].upper()}{NOT_COMPARABLE[1:]}: compare ranks only"
+            head = f"\n{NOT_COMPARABLE[0].upper()}{NOT_COMPARABLE[1:]}: only ranks are compared"
             console.print(Text(head, style="yellow"))
         for task, metric in dict.fromkeys((item.task, item.metric) for item in items):
             rows = [item for item in items if (item.task, item.metric) == (task, metric)]
@@ -97,26 +97,26 @@ def _draw(differences: Sequence[CriticalDifference], path: Path) -> None:
 
     if not differences:
         raise RequestError(
-            "there is no critical-difference diagram to draw",
-            expected=f"a metric with {FEWEST_METHODS} methods or more, ranked on the same {ENOUGH_TASKS} tasks or more",
+            "the critical-difference diagram cannot be drawn",
+            expected=f"a metric with at least {FEWEST_METHODS} methods, ranked on at least {ENOUGH_TASKS} common tasks",
         )
     draw(differences, path)
     echo(f"wrote {path}", err=True)
 
 
 def _critical(ranks: CriticalDifference) -> list[str]:
-    """A critical-difference diagram in words."""
+    """A critical-difference diagram as text."""
     places = ", ".join(f"{name} {rank:.2f}" for name, rank in ranks.ranks.items())
     groups = "; ".join(" = ".join(group) for group in ranks.groups) or "all differ"
     friedman = f"Friedman p {format_p(ranks.friedman_p)}"
     return [
         f"{ranks.metric}, {ranks.side}, mean rank over {ranks.tasks} tasks: {places}",
-        f"  {friedman}; closer than {ranks.difference:.2f} is not told apart (Nemenyi, 5 %): {groups}",
+        f"  {friedman}; critical difference {ranks.difference:.2f} (Nemenyi, 5 %); not distinguishable: {groups}",
     ]
 
 
 def _obstacles(item: CellComparison) -> str:
-    """What keeps two columns from being compared."""
+    """Why two columns cannot be compared."""
     settings, gaps = [], []
     for key, values in item.differences.items():
         name = key.replace("_", " ")
@@ -185,7 +185,7 @@ def _ranks(item: CellComparison) -> str:
 
 
 def _strict(value: object) -> object:
-    """The same with null where JSON has no number."""
+    """The same value, with null for numbers that JSON cannot hold."""
     if isinstance(value, dict):
         return {key: _strict(entry) for key, entry in value.items()}
     if isinstance(value, list):

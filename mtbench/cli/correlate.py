@@ -1,4 +1,4 @@
-"""``mtbench correlate``: do the perceptual metrics agree with the segmentation metrics?"""
+"""``mtbench correlate``: correlate perceptual metrics with segmentation metrics."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     "--heatmap",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Also draw a heat map; the ending selects PNG, SVG or PDF.",
+    help="Also draw a heat map of tasks with at least 5 translators; the extension selects PNG, SVG or PDF.",
 )
 def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -> None:
-    """Correlate every metric in RESULTS with every segmentation metric, task by task.
+    """Correlate each metric in RESULTS with each segmentation metric, separately for each task.
 
-    RESULTS is a results directory or published:midl2024. Each translator is one point, averaged over seeds and folds;
-    p-values come from permutations of translators, with Holm's correction.
+    RESULTS is a results directory or published:midl2024. Each translator is one point, averaged over seeds and folds.
+    p-values are from permutation tests over translators, with Holm's correction.
 
     Examples:
         mtbench correlate mtbench-results/mine
@@ -53,18 +53,22 @@ def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -
     correlations = correlate(load(results), **options)
     if not correlations.items:
         raise RequestError(
-            "there is nothing to correlate",
+            "these results have nothing to correlate",
             where=results,
             expected="scores of at least one segmentation metric and one other metric on the same task",
         )
+    if as_json:
+        echo_json(as_record(correlations), readable=True)
+    else:
+        _print(correlations)
     if heatmap is not None:
         from mtbench.report.heatmap import draw
 
         draw(correlations, heatmap)
         echo(f"wrote {heatmap}", err=True)
-    if as_json:
-        echo_json(as_record(correlations), readable=True)
-        return
+
+
+def _print(correlations: Correlations) -> None:
     console = Screen()
     for task in dict.fromkeys(item.task for item in correlations.items):
         console.print(
@@ -75,7 +79,7 @@ def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -
 
 
 def as_record(correlations: Correlations) -> dict[str, object]:
-    """The correlations as JSON holds them."""
+    """The correlations as written to JSON."""
     return {
         "rule": correlations.rule,
         "remarks": list(correlations.remarks),
@@ -107,7 +111,7 @@ def as_record(correlations: Correlations) -> dict[str, object]:
     }
 
 
-LEGEND = "r: Pearson; rho: Spearman; tau: Kendall; one left out: the range of r without each translator in turn."
+LEGEND = "r: Pearson; rho: Spearman; tau: Kendall; one left out: the range of r with each translator omitted in turn."
 
 
 def _table(task: str, items: list[Correlation], absolute: bool) -> Table:

@@ -1,4 +1,4 @@
-"""``mtbench data``: data sets, what they are, whether they are prepared, and whether they are sound."""
+"""``mtbench data``: list, prepare, check and export data sets."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _ONLY = click.option(
 
 @click.group("data")
 def command() -> None:
-    """Data sets: list them, prepare them, check them."""
+    """List, prepare, check and export data sets."""
 
 
 @command.command("list", cls=Verb)
@@ -53,7 +53,13 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @plugin_options
 def list_datasets(name: str | None, as_json: bool, plugin_files: tuple[str, ...], no_plugins: bool) -> None:
-    """List data sets, or show NAME: licence, access, size, how to obtain it, and what is untested on real files."""
+    """List data sets, or show NAME: licence, access, size, how to obtain it, what is not tested on real files.
+
+    Examples:
+        mtbench data list
+        mtbench data list breast-siemens-ge
+        mtbench data list --json
+    """
     registry = discover(plugin_files, third_party=not no_plugins)
     names = [name] if name else registry.names("dataset")
     specs = [registry.get(DatasetSpec, dataset).spec for dataset in names]
@@ -90,9 +96,14 @@ def prepare_dataset(
     plugin_files: tuple[str, ...],
     no_plugins: bool,
 ) -> None:
-    """Prepare TARGET: convert its images once into the form that runs use.
+    """Prepare TARGET: convert its images once to the format that runs use.
 
-    TARGET is a data set (NAME or NAME:PARAMETER=VALUE,...) with its --root, or a suite, whose data sets are prepared.
+    TARGET is a data set (NAME or NAME:PARAMETER=VALUE,...) with its --root, or a suite.
+
+    Examples:
+        mtbench data prepare breast-siemens-ge --root ~/duke
+        mtbench data prepare phantom-lumbar:size=64
+        mtbench data prepare knees.toml -d knees --strict
     """
     registry = discover(plugin_files, third_party=not no_plugins)
     dataset_requests = requests(target, registry, root=root, only=only)
@@ -127,14 +138,21 @@ def check_dataset(
     plugin_files: tuple[str, ...],
     no_plugins: bool,
 ) -> int:
-    """Check the prepared TARGET: counts, leaks, masks, intensities, contact sheets. The exit code is 1 for a leak."""
+    """Check the prepared TARGET: counts, leaks, masks, intensities, contact sheets.
+
+    The exit code is 1 if there is a leak.
+
+    Examples:
+        mtbench data check breast-siemens-ge --root ~/duke
+        mtbench data check knees.toml --out sheets
+    """
     registry = discover(plugin_files, third_party=not no_plugins)
     leaks = 0
     for request in requests(target, registry, root=root, only=only):
         prepared = lookup(request, registry, Store(store_folder(store)))
         if prepared is None:
             prepare_command = f"mtbench data prepare {target}" + (f" --root {root}" if root else "")
-            raise DataError("it is not prepared", where=f"dataset '{request.name}'", remedy=f"First: {prepare_command}")
+            raise DataError("not prepared", where=f"dataset '{request.name}'", remedy=f"Run `{prepare_command}` first")
         report = check(prepared)
         sheets = []
         folder = Path(out) if out else Path("mtbench-data")
@@ -164,7 +182,7 @@ def check_dataset(
 )
 @_ROOT
 @_ONLY
-@click.option("--accept-licence", is_flag=True, help="Accept the licence without being asked.")
+@click.option("--accept-licence", is_flag=True, help="Accept the licence without a prompt.")
 @_STORE
 @plugin_options
 def export_dataset(
@@ -180,10 +198,10 @@ def export_dataset(
     plugin_files: tuple[str, ...],
     no_plugins: bool,
 ) -> None:
-    """Write the prepared slices, masks and a manifest of TARGET, for a program of your own.
+    """Write the prepared slices and masks of TARGET, and a manifest, for use with another program.
 
-    TARGET is as in `mtbench data prepare`; what is not prepared is prepared. The translator `precomputed` takes the
-    translations back.
+    TARGET is as in `mtbench data prepare`; it is prepared first if necessary. The translator `precomputed` reads the
+    translations of the exported slices.
 
     Examples:
         mtbench data export knees.toml -o for-my-model
@@ -213,7 +231,7 @@ def _print_exported(manifest: Manifest, folder: Path) -> None:
         f"{manifest.dataset}: {_number(len(manifest.slices), f'{manifest.domain} slice')} of '{manifest.side}', "
         f"{height} x {width}, {masks}, in {_number(files, 'file')} below {folder / 'images'}"
     )
-    echo(f"  what they are: {folder / MANIFEST}")
+    echo(f"  manifest: {folder / MANIFEST}")
 
 
 def _licence(spec: DatasetSpec, licences: Licences, accept: bool) -> None:
@@ -225,8 +243,8 @@ def _licence(spec: DatasetSpec, licences: Licences, accept: bool) -> None:
     if not accept:
         if not sys.stdin.isatty():
             raise RequestError(
-                f"the licence of '{spec.name}' was not accepted yet",
-                expected=f"--accept-licence, by somebody who accepts: {spec.licence}",
+                f"the licence of '{spec.name}' has not been accepted: {spec.licence}",
+                remedy="If you accept it, use --accept-licence",
             )
         click.confirm("Do you accept it?", abort=True, err=True)
     licences.accept(spec)
@@ -246,12 +264,12 @@ def _print_outcome(prepared: PreparedDataset) -> None:
         for domain in ("source", "target")
     )
     left_out = _number(len(info.get("left_out", ())), "case")
-    state = "prepared" if prepared.is_new else "was prepared before"
+    state = "prepared" if prepared.is_new else "already prepared"
     echo(f"{prepared.request.name}: {state}; {counts}; {left_out} left out")
     if prepared.split and prepared.split.info.get("remark"):
         echo(f"  {prepared.split.info['remark']}")
     if prepared.trouble:
-        echo(f"  the patients cannot be divided yet: {prepared.trouble}")
+        echo(f"  not split yet: {prepared.trouble}")
 
 
 def _show(spec: DatasetSpec) -> None:
@@ -292,4 +310,4 @@ def _print(request: DatasetRequest, report: CheckReport, sheets: Sequence[Path])
     for kind, text in lines:
         console.print(f"  {kind + ':':<10}{text}", markup=False, highlight=False, soft_wrap=True)
     if not report.leaks:
-        console.print("  No leak was found.", highlight=False)
+        console.print("  No leaks.", highlight=False)

@@ -1,4 +1,4 @@
-"""``mtbench doctor``: what this machine offers, what is wrong, and what mends it."""
+"""``mtbench doctor``: what this machine offers, what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STYLE = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
 @click.command(cls=Verb)
-@click.option("--store", metavar="DIR", help="The store to look at (default: as for `mtbench run`).")
+@click.option("--store", metavar="DIR", help="Store to check (default: as for `mtbench run`).")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @config_option
 @plugin_options
@@ -27,7 +27,7 @@ def command(
 ) -> int:
     """Check this machine: versions, GPU, precision, disk, memory, weights, data, plugins and executors.
 
-    Nothing is changed or downloaded. The exit code is 1 if something stops or spoils runs.
+    Nothing is changed or downloaded. The exit code is 1 if a problem would stop or affect runs.
 
     Examples:
         mtbench doctor
@@ -52,7 +52,7 @@ def _print(findings: list[Finding], console: Screen) -> None:
         line.append(finding.text)
         console.print(line, soft_wrap=True)
         if finding.cure:
-            console.print(f"{'':<20}to mend it: {finding.cure}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{'':<20}fix: {finding.cure}", markup=False, highlight=False, soft_wrap=True)
     problems = sum(finding.state == "problem" for finding in findings)
     notes = sum(finding.state == "note" for finding in findings)
-    console.print(f"\n{problems} problems, {notes} notes (needed by some suites only)", highlight=False)
+    console.print(f"\n{problems} problems, {notes} notes (a note concerns some suites only)", highlight=False)

@@ -106,7 +106,9 @@ def command(
         **options,
     )
     if not table.sections:
-        raise RequestError("there are no scores to show", where=results, remedy="`mtbench run` makes them")
+        raise RequestError(
+            "these results have no scores to show", where=results, remedy="Run a suite with `mtbench run` first"
+        )
     text = exporter.create(arguments).export(table)
     if output is None:
         echo(text, nl=False)
@@ -119,21 +121,21 @@ def command(
 
 
 def _format_of(output: Path | None, registry: Registry) -> str:
-    """The format whose files end as ``output`` does; the default one without a file."""
+    """The format for the file name extension of ``output``; the default format without a file."""
     if output is None:
         return registry.default(ExporterSpec)
     endings = {registry.get(ExporterSpec, name).spec.ending: name for name in registry.names("exporter")}
     if output.suffix not in endings:
         raise RequestError(
-            f"the ending of {output.name} names no format",
+            f"no output format for the file name '{output.name}'",
             expected="one of " + ", ".join(endings),
-            remedy="Or say --format",
+            remedy="Rename the file, or choose a format with --format",
         )
     return endings[output.suffix]
 
 
 def _decimals(values: tuple[str, ...]) -> int | dict[str, int] | None:
-    """``("3",)`` as 3, ``("a=1", "b=4")`` as a mapping."""
+    """``("3",)`` becomes 3, ``("a=1", "b=4")`` a mapping."""
     if not values:
         return None
     try:
@@ -142,7 +144,7 @@ def _decimals(values: tuple[str, ...]) -> int | dict[str, int] | None:
         return {name: _digits(number) for name, number in map(name_and_value, values)}
     except ValueError:
         raise RequestError(
-            f"--decimals {' '.join(values)} cannot be read",
+            f"--decimals {' '.join(values)} is not valid",
             expected=f"a number from 0 to {MOST_DECIMALS}, or metric=number",
         ) from None
 

@@ -1,4 +1,4 @@
-"""``mtbench new``: a plugin that works, to be edited."""
+"""``mtbench new``: write a working plugin to start from."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from mtbench.screen import echo
 @click.command("new", cls=Verb)
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name")
-@click.option("--minimal", is_flag=True, help="One file for --plugin, in place of a distribution.")
+@click.option("--minimal", is_flag=True, help="Write one file for --plugin instead of a distribution.")
 @click.option(
     "--wrap",
     type=click.Choice(WRAPS),
-    help="A translator around somebody's weight file, program, or folder of translated images.",
+    help="Wrap an existing weight file, program, or folder of translated images as a translator.",
 )
 @click.option(
-    "--folder", type=click.Path(path_type=Path), help="Where (default: ./NAME; of one file, the current folder)."
+    "--folder",
+    type=click.Path(path_type=Path),
+    help="Output folder (default: ./NAME; with --minimal the current folder).",
 )
 def command(kind: str, name: str, minimal: bool, wrap: str | None, folder: Path | None) -> None:
-    """Write a plugin of KIND that is called NAME: a small distribution with an example, a test, and a CI file.
+    """Write a plugin NAME of KIND: a small distribution with an example, a test and a CI file.
 
-    It passes `mtbench check` as it is; exchange its networks, files or formulas for your own.
+    It passes `mtbench check` unchanged; replace its networks, files or formulas with your own.
 
     Examples:
         mtbench new translator mynet
@@ -50,6 +52,6 @@ def command(kind: str, name: str, minimal: bool, wrap: str | None, folder: Path 
     elif wrap == "command":
         echo(f"\nNext: mtbench check command:{name} --config {place / 'mtbench.toml'}")
     elif wrap == "folder":
-        echo(f"\nNext: put the images into {place / 'translated'}, then mtbench run {place / 'suite.toml'}")
+        echo(f"\nNext: put the translated images in {place / 'translated'}, then mtbench run {place / 'suite.toml'}")
     else:
         echo(f"\nNext: pip install --no-build-isolation --no-deps -e {place} && mtbench check {name}")

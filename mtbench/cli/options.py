@@ -21,7 +21,7 @@ def name_and_value(text: str) -> tuple[str, str]:
 
 
 def number_pair(option: str, text: str) -> tuple[float, float]:
-    """The two numbers of ``LOW,HIGH``; ``option`` is named where they are none."""
+    """The two numbers of ``LOW,HIGH``; errors name ``option``."""
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
@@ -41,7 +41,7 @@ _PLUGINS = (
         "plugin_files",
         multiple=True,
         metavar="FILE|DIR",
-        help="Load a plugin from a Python file or a project's folder; repeatable.",
+        help="Load plugins from a Python file or a project folder; repeatable.",
     ),
     click.option("--no-plugins", is_flag=True, help="Load built-in plugins only."),
 )
@@ -84,7 +84,7 @@ def plugin_options(command: F) -> F:
 
 
 def suite_options(command: F) -> F:
-    """What narrows or changes a suite."""
+    """The options that select parts of a suite or change it."""
     for option in reversed(_SUITE):
         command = option(command)
     return command

@@ -1,4 +1,4 @@
-"""``mtbench plan``: the matrix of a suite, what is cached and what is skipped and why."""
+"""``mtbench plan``: the matrix of a suite: what is cached, what will be computed, and what is skipped and why."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _MARK = {"cached": "[green]●[/]", "to do": "○", "pending": "[yellow]◌[/]",
 @click.command(cls=Verb)
 @click.argument("suite")
 @suite_options
-@click.option("--units", is_flag=True, help="List every unit, not only the matrix.")
+@click.option("--units", is_flag=True, help="List every unit instead of the matrix.")
 @click.option("--json", "as_json", is_flag=True, help="Print units and rows as JSON.")
 @plugin_options
 def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
-    """Show what SUITE would run, without loading a model or reading an image.
+    """Show what a run of SUITE would compute, without loading models or images.
 
     Examples:
         mtbench plan mine.toml
@@ -69,7 +69,7 @@ def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
     counts = Counter(status.values())
     console.print(
         f"\n{len(plan.units)} units: {counts['cached']} cached, {counts['to do']} to do, "
-        f"{counts['pending']} pending (their inputs are not there yet). {len(plan.rows)} rows.",
+        f"{counts['pending']} pending (their inputs are not computed yet). {len(plan.rows)} rows.",
         highlight=False,
     )
     for reason, count in Counter(row.skipped for row in plan.rows if row.skipped).items():
@@ -79,19 +79,21 @@ def command(suite: str, units: bool, as_json: bool, **options: Any) -> None:
 
 
 def _ahead(ahead: Outlook, store: Store) -> Iterator[str]:
-    """What is to come, in lines."""
+    """The expected time and disk space, in lines."""
     for load in ahead.loads:
-        seconds = "not known, for no earlier run made one" if load.seconds is None else duration(load.seconds)
-        yield f"to come: {load.units} {f'{load.stage} {load.plugin}'.strip()}: {seconds}"
+        seconds = (
+            "time unknown (no earlier run computed such a unit)" if load.seconds is None else duration(load.seconds)
+        )
+        yield f"to compute: {load.units} {f'{load.stage} {load.plugin}'.strip()}: {seconds}"
     if ahead.loads:
         place = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
-        rest = f", without {ahead.unknown} units of a kind that is new to this store" if ahead.unknown else ""
+        rest = f" (without {ahead.unknown} units of unknown time)" if ahead.unknown else ""
         yield (
-            f"in all {duration(ahead.seconds)}, one unit after the other, as earlier runs of this store took{rest}; "
-            f"{size(ahead.bytes)} on disk, {size(shutil.disk_usage(place).free)} are free at {place}"
+            f"total: {duration(ahead.seconds)}, one unit at a time, estimated from earlier runs in this store{rest}; "
+            f"{size(ahead.bytes)} of disk space, {size(shutil.disk_usage(place).free)} free at {place}"
         )
     for problem in ahead.problems:
-        yield f"in the way: {problem}"
+        yield f"problem: {problem}"
 
 
 def _as_json(plan: Plan, status: dict[str, str], ahead: Outlook) -> dict[str, Any]:
@@ -127,7 +129,7 @@ def _state(row: Row, status: dict[str, str]) -> str:
 def _matrix(plan: Plan, status: dict[str, str], console: Any) -> None:
     console.print(
         f"[bold]{escape(plan.suite.name)}[/]  {escape(plan.suite.description)}\n"
-        f"{_MARK['cached']} cached   {_MARK['to do']} to do   {_MARK['pending']} waits for other units   "
+        f"{_MARK['cached']} cached   {_MARK['to do']} to do   {_MARK['pending']} waiting for other units   "
         f"{_MARK['skipped']} skipped",
         highlight=False,
     )
@@ -161,7 +163,7 @@ def _print_table(title: str, names: list[str], cells_of: dict[str, dict[str, str
 
 
 def _print_long(title: str, names: list[str], cells_of: dict[str, dict[str, str]], console: Screen) -> None:
-    """A matrix of thousands of lines; rich takes a millisecond to lay one of them out."""
+    """The matrix as plain lines: rich takes a millisecond per line, too slow for thousands."""
     first = max(cell_len(subject) for subject in cells_of)
     console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(Text(" " * (first + 2) + "  ".join(names)), soft_wrap=True)

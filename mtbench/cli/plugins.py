@@ -1,4 +1,4 @@
-"""``mtbench plugins``: what is installed, where it comes from, and what is wrong with it."""
+"""``mtbench plugins``: the installed plugins, their origin and their problems."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 @click.option("--bibtex", "as_bibtex", is_flag=True, help="With NAME: print how to cite it, as BibTeX.")
 @plugin_options
 def command(name: str | None, as_json: bool, as_bibtex: bool, plugin_files: tuple[str, ...], no_plugins: bool) -> int:
-    """List plugins by kind, or show NAME and its parameters. The exit code is 1 if a plugin was rejected.
+    """List plugins by kind, or show NAME and its parameters.
+
+    The exit code is 1 if a plugin was rejected.
 
     Examples:
         mtbench plugins
@@ -37,7 +39,7 @@ def command(name: str | None, as_json: bool, as_bibtex: bool, plugin_files: tupl
         mtbench plugins mine --plugin mine.py
     """
     if as_bibtex and name is None:
-        raise RequestError("--bibtex is about one plugin", expected="mtbench plugins NAME --bibtex")
+        raise RequestError("--bibtex needs the name of a plugin", expected="mtbench plugins NAME --bibtex")
     registry = discover(plugin_files, third_party=not no_plugins)
     rows = [_row(registry, kind, spec_name) for plugin in registry.plugins for kind, spec_name in plugin.specs]
     if name is not None:
@@ -45,10 +47,10 @@ def command(name: str | None, as_json: bool, as_bibtex: bool, plugin_files: tupl
         if not rows:
             names = [n for plugin in registry.plugins for _, n in plugin.specs]
             matches = close_matches(name, names)
-            raise RequestError(f"there is no plugin '{name}'", matches=matches, remedy=registry.problem_of(name))
+            raise RequestError(f"unknown plugin '{name}'", matches=matches, remedy=registry.problem_of(name))
     problems = [p for p in registry.plugins if p.problem]
     if as_bibtex:
-        echo(bibtex(row.get("citation", "") for row in rows) or f"% {name} names nothing to cite\n", nl=False)
+        echo(bibtex(row.get("citation", "") for row in rows) or f"% {name} has no citation\n", nl=False)
         return 0
     if as_json:
         set_aside = [{key: getattr(p, key) for key in ("name", "origin", "problem", "remedy")} for p in problems]
@@ -94,7 +96,7 @@ def _list(rows: list[dict[str, Any]], problems: list[Plugin], console: Screen) -
     ]
     for place, header in enumerate(("kind", "name", "distribution", "state")):
         widest = max((len(line[place]) for line in lines), default=0)
-        # What identifies a plugin is shown whole; the description has what room is left.
+        # The columns that identify a plugin are not cut; the description gets the remaining width.
         table.add_column(header, no_wrap=True, min_width=max(len(header), min(widest, 60)))
     table.add_column("", no_wrap=True, overflow="ellipsis")
     for kind, name, distribution, state, description in lines:
@@ -102,8 +104,8 @@ def _list(rows: list[dict[str, Any]], problems: list[Plugin], console: Screen) -
         table.add_row(kind, *cells, f"[dim]{escape(description)}[/]")
     console.print(table)
     for plugin in problems:
-        console.print(f"\n[yellow]set aside[/] {escape(f'{plugin.name} of {plugin.origin}')}", highlight=False)
-        console.print(f"  {plugin.problem}. To fix it: {plugin.remedy}.", markup=False, highlight=False)
+        console.print(f"\n[yellow]rejected[/] {escape(f'{plugin.name} of {plugin.origin}')}", highlight=False)
+        console.print(f"  {plugin.problem}. Fix: {plugin.remedy}.", markup=False, highlight=False)
 
 
 def _show(row: dict[str, Any], console: Screen) -> None:

@@ -15,7 +15,7 @@ from mtbench.screen import echo, echo_json
 
 @click.group("registry")
 def command() -> None:
-    """The catalogue registry.toml: list, search, verify. Nothing in it is run."""
+    """List, search and verify the catalogue registry.toml. Nothing in it is run."""
 
 
 @command.command("list", cls=Verb)
@@ -35,14 +35,14 @@ def list_entries(section: str | None, as_json: bool) -> None:
 @click.argument("words", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def search_entries(words: tuple[str, ...], as_json: bool) -> int:
-    """List the entries that hold all WORDS. The exit code is 1 if there is none.
+    """List the entries that contain all WORDS. The exit code is 1 if there are none.
 
     Examples:
         mtbench registry search breast mri
     """
     found = search(" ".join(words))
     if not found and not as_json:
-        echo(f"nothing in the catalogue holds: {' '.join(words)}", err=True)
+        echo(f"no catalogue entry contains: {' '.join(words)}", err=True)
     _print(found, as_json)
     return 0 if found else 1
 
@@ -50,22 +50,22 @@ def search_entries(words: tuple[str, ...], as_json: bool) -> int:
 @command.command("verify", cls=Verb)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 def verify(file: Path | None) -> int:
-    """Check the catalogue, or a FILE that is to become one, against the schema.
+    """Check the catalogue, or FILE, against the schema.
 
-    The exit code is 1 if something is wrong.
+    The exit code is 1 if there is a problem.
 
     Examples:
         mtbench registry verify
         mtbench registry verify registry.toml
     """
     if file is not None and not file.is_file():
-        raise RequestError(f"there is no file {file}")
+        raise RequestError(f"the file {file} does not exist")
     wrong = 0
     for path in [file] if file else files():
         for problem in problems(path):
             echo(f"{path}: {problem}")
             wrong += 1
-    echo(f"{wrong} problems" if wrong else "the catalogue is in order", err=True)
+    echo(f"{wrong} problems" if wrong else "the catalogue is valid", err=True)
     return 1 if wrong else 0
 
 

@@ -1,4 +1,4 @@
-"""``mtbench report``: everything about a result on one page, or one figure of it."""
+"""``mtbench report``: an HTML page about a result, or one figure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mtbench.screen import echo
 @click.option(
     "--figure",
     type=click.Choice(["examples", "correlation", "table"]),
-    help="Draw one figure for a paper instead of the page; the ending of -o selects PNG, SVG or PDF.",
+    help="Draw one figure for a paper instead of the page; the extension of -o selects PNG, SVG or PDF.",
 )
 @click.option("--store", metavar="DIR", help="Store of the images (default: MTBENCH_STORE or the cache folder).")
 @click.option("-d", "--dataset", "datasets", multiple=True, help="Tasks to show; repeatable.")
@@ -73,11 +73,13 @@ def command(results: str, output: Path | None, figure: str | None, rename: tuple
     names = dict(name_and_value(text) for text in rename)
     if figure is not None:
         if output is None:
-            raise RequestError("a figure needs a file", remedy=f"Say -o {figure}.png (or .svg, .pdf)")
+            raise RequestError("--figure needs an output file", remedy=f"Use -o {figure}.png (or .svg, .pdf)")
         missing_letters = write_figure(figure, results, output, rename=names, **options)  # type: ignore[arg-type]
         echo(f"wrote {output}", err=True)
         if missing_letters:
-            echo(f"no installed font has the letters {missing_letters}: install one, or say --rename", err=True)
+            echo(
+                f"warning: no installed font has the letters {missing_letters}. Install one, or use --rename", err=True
+            )
         return
     page = write_report(results, output, rename=names, **options)  # type: ignore[arg-type]
     echo(f"wrote {page} ({page.stat().st_size / 1e6:.1f} MB)", err=True)

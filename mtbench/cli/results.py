@@ -1,4 +1,4 @@
-"""``mtbench results``: show a results directory or one of its units, merge several, verify one."""
+"""``mtbench results``: show, merge and verify results directories."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @click.group("results")
 def command() -> None:
-    """Results directories: show, merge, verify."""
+    """Show, merge and verify results directories."""
 
 
 @command.command("show", cls=Verb)
@@ -40,19 +40,25 @@ def command() -> None:
 @click.option("--intervals", is_flag=True, help="Show 95 % confidence intervals (by patient).")
 @click.option("--bounds", is_flag=True, help="Show distribution-free 95 % limits for the mean.")
 @click.option("--std", is_flag=True, help="Show standard deviations over seeds.")
-@click.option("--units", is_flag=True, help="List the units; in a pipe one line each, tab-separated.")
+@click.option("--units", is_flag=True, help="List the units; in a pipe, one tab-separated line each.")
 @click.option("--host", is_flag=True, help="With UNIT: include the host name.")
 @click.option("--json", "as_json", is_flag=True, help="Print rows, unit or units as JSON.")
 def show(
     results: str, unit: str | None, intervals: bool, bounds: bool, std: bool, units: bool, host: bool, as_json: bool
 ) -> None:
-    """Print the table of RESULTS, a results directory or published:midl2024, or the details of one UNIT.
+    """Print the table of RESULTS, a results directory or published:midl2024, or the details of UNIT.
 
-    UNIT is the name of a unit or the beginning of its key. Best in bold, runner-up underlined.
+    UNIT is the name of a unit or the beginning of its key. In the table, the best is bold and the runner-up underlined.
+
+    Examples:
+        mtbench results show mtbench-results/mine --intervals
+        mtbench results show mtbench-results/mine --units
+        mtbench results show mtbench-results/mine 3f9c21d0
+        mtbench results show published:midl2024
     """
     spreads: dict[Spread, bool] = {"interval": intervals, "bound": bounds, "std": std}
     if sum(spreads.values()) > 1:
-        raise RequestError("--intervals, --bounds and --std cannot stand together", expected="one of them")
+        raise RequestError("--intervals, --bounds and --std exclude each other", expected="one of them")
     if (unit or units) and results.startswith("published:"):
         raise RequestError("published results have no units", where=results)
     console = Screen()
@@ -114,15 +120,15 @@ def _print_details(details: UnitDetails, host: bool, console: Screen) -> None:
     weights = [row[n] for row in details.rows for n in ("weights_sha256", "translator_weights_sha256") if row[n]]
     line("weights", ", ".join(dict.fromkeys(f"sha256 {sha}" for sha in weights)))
     for role, name, digest in details.inputs:
-        line("reads", f"{name} ({role}, sha256 {digest[:16] or 'not known'})")
-    line("code", f"git {origin.git_commit}" if origin.git_commit else "installed, no checkout")
+        line("reads", f"{name} ({role}, sha256 {digest[:16] or 'unknown'})")
+    line("code", f"git {origin.git_commit}" if origin.git_commit else "installed (not a checkout)")
     line("environment", f"{origin.environment}: Python {origin.python}, {origin.platform}" if origin.python else "")
     line("device", ": ".join(filter(None, (origin.device, gpu_text(origin.gpu)))))
     line("host", origin.host if host else "")
     for a in details.attempts:
         duration = f", {a['seconds']:.1f} s" if a["seconds"] else ""
         begun = f", {a['started']}" if a["started"] else ""
-        line(f"try {a['attempt']}", f"{a['status']}{begun}{duration}{': ' + a['reason'] if a['reason'] else ''}")
+        line(f"attempt {a['attempt']}", f"{a['status']}{begun}{duration}{': ' + a['reason'] if a['reason'] else ''}")
     line("peak memory", f"{origin.peak_memory_mb:.0f} MB" if origin.peak_memory_mb else "")
     if origin.device.startswith("cuda"):
         line("of the machine", f"{origin.host_memory_mb:.0f} MB" if origin.host_memory_mb else "")
@@ -133,7 +139,7 @@ def _print_details(details: UnitDetails, host: bool, console: Screen) -> None:
         line("stale", text)
     console.print(table)
     if details.command:
-        console.print("\nTo make it again:")
+        console.print("\nTo recompute it:")
         console.print(f"  {details.command}", markup=False, highlight=False, soft_wrap=True)
     for remark in details.remarks:
         console.print(Text(remark, style="dim"))
@@ -163,11 +169,13 @@ def _value(row: Mapping[str, Any]) -> str:
     "-o", "--out", required=True, metavar="OUT", type=click.Path(path_type=Path), help="New results directory."
 )
 def merge(folders: tuple[Path, ...], out: Path) -> int:
-    """Merge the results directories DIR... of several machines into OUT.
+    """Merge the results directories DIR... into OUT.
 
-    Equal values from the same inputs are kept once; a repeated fit is kept as a further run. Values from the same
-    inputs that differ by more than rounding are conflicts: both are kept with their provenance, and the exit code
-    is 1.
+    Equal scores from the same inputs are kept once; a repeated fit is kept as a replicate. Scores from the same inputs
+    that differ by more than rounding are conflicts: both are kept with their provenance, and the exit code is 1.
+
+    Examples:
+        mtbench results merge mtbench-results/mine other-lab/mine -o mtbench-results/all
     """
     tally = merge_folders(folders, out)
     for conflict in tally.conflicts:
@@ -184,17 +192,17 @@ def _conflict(conflict: Conflict) -> None:
     apart = conflict.provenances[0].differences(conflict.provenances[1])
     if apart:
         more = f" and {len(apart) - 12} more" if len(apart) > 12 else ""
-        echo(f"  packages that differ: {', '.join(apart[:12])}{more}")
+        echo(f"  different packages: {', '.join(apart[:12])}{more}")
 
 
 def _summary(tally: Tally, out: Path) -> str:
     parts = [f"{tally.rows} rows in {out}"]
     for count, text in (
-        (tally.same, "were there twice and agree"),
-        (tally.replicates, "are replicates, kept as one more"),
-        (tally.apart, "were made by another version of a plugin or of other files, kept as rows of their own"),
-        (tally.superseded, "had failed here and have a value there"),
-        (len(tally.conflicts), "contradict another on the same inputs, both kept"),
+        (tally.same, "duplicates that agree"),
+        (tally.replicates, "added as replicates"),
+        (tally.apart, "kept as separate rows (another plugin version or other files)"),
+        (tally.superseded, "failed or skipped in one directory, with a score in another"),
+        (len(tally.conflicts), "conflicts on the same inputs, both scores kept"),
     ):
         if count:
             parts.append(f"{count} {text}")
@@ -203,11 +211,15 @@ def _summary(tally: Tally, out: Path) -> str:
 
 @command.command("verify", cls=Verb)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def verify(folder: Path, as_json: bool) -> int:
-    """Check the results directory DIR: checksums, schema, orphans, incomplete rows, and that tables match the journal.
+    """Check the results directory DIR: checksums, schema, orphans, incomplete rows, tables against the journal.
 
-    The exit code is 1 if a problem is found.
+    The exit code is 1 if there is a problem.
+
+    Examples:
+        mtbench results verify mtbench-results/mine
+        mtbench results verify mtbench-results/mine --json
     """
     findings = examine(folder)
     problems = sum(finding.problem for finding in findings)
@@ -216,5 +228,5 @@ def verify(folder: Path, as_json: bool) -> int:
         return 1 if problems else 0
     for finding in findings:
         echo(f"{'problem' if finding.problem else 'note'}: {finding.where}: {finding.text}")
-    echo(f"{problems} problems" if problems else f"{folder} is whole", err=True)
+    echo(f"{problems} problems" if problems else f"{folder}: no problems", err=True)
     return 1 if problems else 0

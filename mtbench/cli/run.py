@@ -1,4 +1,4 @@
-"""``mtbench run``: run a suite and print its table."""
+"""``mtbench run``: run a benchmark suite and print its table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mtbench.screen import Screen
     "--jobs",
     type=click.IntRange(1),
     metavar="N",
-    help="Units run at the same time; on GPUs, those that use one (default: one per GPU, or as the cores allow).",
+    help="Number of units at the same time; on GPUs, of those that use one (default: one per GPU, or by CPU cores).",
 )
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Stop a unit that takes longer."
@@ -35,7 +35,7 @@ from mtbench.screen import Screen
     "memory_gb",
     type=click.FloatRange(0, min_open=True),
     metavar="GB",
-    help="Stop a unit that uses more memory.",
+    help="Stop a unit that uses more memory (GB = 1e9 bytes).",
 )
 @click.option(
     "--batch-size",
@@ -61,8 +61,8 @@ from mtbench.screen import Screen
 def command(suite: str, **options: Any) -> int:
     """Run SUITE, a file or the name of a registered suite (try `quickstart`).
 
-    Units that were computed before are reused: adding a metric or a translator costs only its own units. Failed
-    units are retried. Ctrl-C lets running units finish; a second Ctrl-C stops at once. No finished unit is lost.
+    Cached units are reused: a new metric or translator requires only its own units. Failed units are retried. Ctrl-C
+    lets running units finish; a second Ctrl-C stops at once. Finished units are kept.
 
     Examples:
         mtbench run quickstart
@@ -82,7 +82,7 @@ def command(suite: str, **options: Any) -> int:
     else:
         text = f"\n{new} unit{'s' * (new != 1)} computed, {cached} reused"
         if failures:
-            text += f", {len(failures)} failed, {counts.get('skipped', 0)} skipped because they depend on these"
+            text += f", {len(failures)} failed, {counts.get('skipped', 0)} skipped because of these failures"
         console.print(f"{text} ({result.summary.seconds:.0f} s).", highlight=False)
     for name, reason in failures[:10]:
         console.print(f"  failed: {name}: {reason}", highlight=False, markup=False)

@@ -23,7 +23,9 @@ from mtbench.screen import Screen, echo_json
     "-m", "--metric", "metrics", multiple=True, metavar="NAME[:p=v,...]", help="Only these metrics; repeatable."
 )
 @click.option(
-    "--preset", metavar="NAME", help="Compute as another program does; `mtbench plugins METRIC` lists presets."
+    "--preset",
+    metavar="NAME",
+    help="Reproduce another program's convention; `mtbench plugins METRIC` lists the presets.",
 )
 @click.option(
     "--weights", multiple=True, metavar="EXTRACTOR=FILE", help="Weight file for an extractor, for this call only."
@@ -38,7 +40,9 @@ from mtbench.screen import Screen, echo_json
 @click.option("--plane", type=click.Choice(["axial", "coronal", "sagittal"]), help="Slice orientation for volumes.")
 @click.option("--window", metavar="LOW,HIGH", help="Values mapped to black and white (CT: -1000,1000).")
 @click.option(
-    "--patient", metavar="REGEX", help="Extracts the patient from a file path (one group); needed for intervals."
+    "--patient",
+    metavar="REGEX",
+    help="Regular expression (one group) for the patient in a file path; needed for intervals.",
 )
 @click.option("--skip-unreadable", is_flag=True, help="Skip unreadable files and report how many.")
 @click.option("--device", metavar="NAME", help="cpu, cuda, ... (default: the GPU if there is one).")
@@ -62,8 +66,8 @@ from mtbench.screen import Screen, echo_json
 def command(translated: str, target: str, as_json: bool, no_intervals: bool, **options: Any) -> None:
     """Score the images in TRANSLATED against those in TARGET.
 
-    Without -m, computes every metric that the inputs allow and says why others are left out. The features of TARGET
-    are cached, so the next folder takes half the time.
+    Without -m, mtbench computes every metric that the inputs allow and says why others are skipped. The features of
+    TARGET are cached, so scoring another folder takes half the time.
 
     Examples:
         mtbench score translated/ target/

@@ -1,4 +1,4 @@
-"""``mtbench store``: what artefacts cost, who uses them, what can go; models trained elsewhere."""
+"""``mtbench store``: disk usage and clean-up; verify artefacts; adopt models trained elsewhere."""
 
 from __future__ import annotations
 
@@ -40,7 +40,12 @@ def command() -> None:
 @click.option("--all", "everything", is_flag=True, help="List every artefact, largest first.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def show(store: str | None, everything: bool, as_json: bool) -> None:
-    """Show disk usage, which results use what, and what can be deleted."""
+    """Show disk usage, which results use which artefacts, and what can be deleted.
+
+    Examples:
+        mtbench store show
+        mtbench store show --all
+    """
     root = store_folder(store)
     usage = look(Store(root))
     if as_json:
@@ -52,7 +57,7 @@ def show(store: str | None, everything: bool, as_json: bool) -> None:
         console.print("The store is empty.")
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for header in ("stage", "artefacts", "size", "made in", "can go"):
+    for header in ("stage", "artefacts", "size", "compute time", "unused"):
         table.add_column(header, justify="left" if header == "stage" else "right")
     unused = usage.unused()
     for stage in dict.fromkeys(k.stage for k in usage.artefacts):
@@ -65,7 +70,7 @@ def show(store: str | None, everything: bool, as_json: bool) -> None:
     users = Table(box=None, padding=(0, 2, 0, 0))
     users.add_column("used by", overflow="fold")
     users.add_column("size", justify="right")
-    users.add_column("by it alone", justify="right")
+    users.add_column("by no other", justify="right")
     for where in sorted({user for k in usage.artefacts for user in k.users}):
         mine = [k for k in usage.artefacts if where in k.users]
         users.add_row(Text(where), _size(mine), _size(k for k in mine if k.users == [where]))
@@ -79,14 +84,18 @@ def show(store: str | None, everything: bool, as_json: bool) -> None:
 @command.command("prune", cls=Verb)
 @_STORE
 @click.option("--keep", multiple=True, metavar="STAGE", help="Keep the artefacts of a stage, such as fit; repeatable.")
-@click.option("--forget-missing", is_flag=True, help="Also delete what only missing results directories use.")
-@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
+@click.option("--forget-missing", is_flag=True, help="Also delete artefacts that only missing results directories use.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_run: bool, yes: bool) -> int:
-    """Delete artefacts that no results directory uses, remains of killed runs, and damaged artefacts.
+    """Delete artefacts that no results directory uses, leftovers of killed runs, and damaged artefacts.
 
-    Artefacts younger than an hour and the work of active runs are kept. Data from `mtbench data prepare` and fits from
-    `mtbench store adopt` are unused until a run uses them: keep them with --keep prepare and --keep fit.
+    Artefacts younger than an hour and those of active runs are kept. Data from `mtbench data prepare` and fits from
+    `mtbench store adopt` count as unused until a run uses them: keep them with --keep prepare and --keep fit.
+
+    Examples:
+        mtbench store prune --dry-run
+        mtbench store prune --keep fit --yes
     """
     for stage in keep:
         check_stage(stage)
@@ -96,8 +105,8 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
     going = usage.unused(keep)
     console = Screen()
     if not going and not usage.leftovers:
-        spared = ", or of a stage to keep" if keep else ""
-        console.print(f"Nothing to delete: everything is used, or younger than an hour{spared}.")
+        spared = ", or kept by --keep" if keep else ""
+        console.print(f"Nothing to delete: all artefacts are in use, or younger than an hour{spared}.")
         return 0
     if going:
         _list(going, console)
@@ -106,7 +115,7 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
         console.print(_leftovers(usage), highlight=False)
     if dry_run or not (yes or click.confirm("Delete them?")):
         return 0
-    # A run may have started to use some while the question was open.
+    # A run may have started to use some while the prompt was open.
     now = look(place)
     _refuse_unknown_users(place, now, forget_missing)
     addresses = {artefact.address for artefact in going}
@@ -125,26 +134,31 @@ def prune(store: str | None, keep: tuple[str, ...], forget_missing: bool, dry_ru
 def _refuse_unknown_users(place: Store, usage: Usage, forget_missing: bool) -> None:
     for where, reason in usage.unreadable.items():
         raise RequestError(
-            f"a results directory cannot be read, so what it uses is not known: {reason}",
+            f"a results directory cannot be read, so the artefacts that it uses are unknown: {reason}",
             where=where,
-            remedy="Repair it or delete it; `mtbench results verify` says more",
+            remedy="Repair or delete it; `mtbench results verify` gives details",
         )
     if usage.missing and not forget_missing:
         raise RequestError(
             "results directories that used this store are missing: " + ", ".join(usage.missing),
             where=str(place.root),
-            remedy="If you moved them, run their suites once with --out at the new place. Then use --forget-missing: "
-            "it deletes what only missing results directories use",
+            remedy="If you moved them, run their suites once with --out at the new location. Then use "
+            "--forget-missing, which deletes artefacts that only missing results directories use",
         )
 
 
 @command.command("verify", cls=Verb)
 @_STORE
 def verify(store: str | None) -> int:
-    """Read every file in the store and list damaged and missing ones. The exit code is 1 if there are any.
+    """Read every file in the store and list damaged and missing files.
 
-    Runs also check what they read, but reread a file only if its size, times or inode have changed. Silent changes on
-    disk are detected here, and from then on by runs.
+    The exit code is 1 if there are any.
+
+    Runs also check the files that they read, but reread a file only if its size, times or inode have changed. This
+    command detects silent changes on disk; later runs then know of them.
+
+    Examples:
+        mtbench store verify
     """
     place = Store(store_folder(store))
     checked = list(place.verify())
@@ -152,7 +166,7 @@ def verify(store: str | None) -> int:
     for error in faults:
         click.echo(f"{error.where}: {error.what}")
     if faults:
-        click.echo("A run that needs one of them makes it again; a fit only with --rerun UNIT or --fresh fit.")
+        click.echo("A run that needs one of them recomputes it; a fit only with --rerun UNIT or --fresh fit.")
     click.echo(f"{len(checked)} artefacts, {len(faults)} damaged")
     return 1 if faults else 0
 
@@ -166,8 +180,12 @@ def verify(store: str | None) -> int:
 def adopt_fit(suite: str, what: Path, replace: bool, **options: object) -> int:
     """Use a model trained elsewhere as the fit of a translator (-t) or segmenter (-s) of SUITE.
 
-    FILE-OR-FOLDER has the form that the plugin's save() writes, such as the folder of a fit in another store. It is
-    loaded once as a check, and the rows made with it record its digest.
+    FILE-OR-FOLDER has the format that the plugin's save() writes, such as the folder of a fit in another store. It is
+    loaded once as a check, and rows that use it record its digest.
+
+    Examples:
+        mtbench store adopt mine.toml trained/cyclegan -t cyclegan
+        mtbench store adopt mine.toml trained/unet -s unet -d knees --replace
     """
     request = PlanRequest.of(suite, options)
     registry = request.registry()
@@ -183,7 +201,7 @@ def adopt_fit(suite: str, what: Path, replace: bool, **options: object) -> int:
 def _list(artefacts: Iterable[StoredArtefact], console: Screen) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("artefact", overflow="fold")
-    for header in ("size", "made in", "users"):
+    for header in ("size", "compute time", "users"):
         table.add_column(header, justify="right")
     for k in sorted(artefacts, key=lambda k: -k.bytes):
         table.add_row(Text(k.name), size(k.bytes), _time([k]), str(len(k.users)))
@@ -198,7 +216,7 @@ def _print_state(usage: Usage, unused: list[StoredArtefact], console: Screen) ->
     if usage.leftovers:
         console.print(_leftovers(usage), highlight=False)
     if usage.unreadable:
-        console.print("mtbench store prune deletes nothing until this can be read", highlight=False)
+        console.print("mtbench store prune deletes nothing until this directory is readable", highlight=False)
     elif unused or usage.leftovers:
         option = " --forget-missing" if usage.missing else ""
         freed = size(sum(k.bytes for k in unused) + sum(map(size_of, usage.leftovers)))
@@ -206,13 +224,13 @@ def _print_state(usage: Usage, unused: list[StoredArtefact], console: Screen) ->
 
 
 def _leftovers(usage: Usage) -> str:
-    """How many there are of each kind, and what they take."""
+    """The number of leftovers of each kind, and their size."""
     kinds = Counter(path.parent.name if path.parent.name in ("partial", DAMAGED) else "" for path in usage.leftovers)
     texts = {
         "": ("leftover of a killed run", "leftovers of killed runs"),
         "partial": (
-            "checkpoint that no results directory would resume",
-            "checkpoints that no results directory would resume",
+            "checkpoint that no results directory needs",
+            "checkpoints that no results directory needs",
         ),
         DAMAGED: ("damaged artefact", "damaged artefacts"),
     }
@@ -239,6 +257,6 @@ def _size(artefacts: Iterable[StoredArtefact]) -> str:
 
 
 def _time(artefacts: Iterable[StoredArtefact]) -> str:
-    """What making them took; only those count of which that is known."""
+    """The time that it took to compute them, as far as it is known."""
     known = [k.seconds for k in artefacts if k.seconds is not None]
-    return duration(sum(known)) if known else "not known"
+    return duration(sum(known)) if known else "unknown"

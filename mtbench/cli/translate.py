@@ -18,7 +18,7 @@ from mtbench.translation import translate
 @click.argument("name", metavar="NAME[:p=v,...]")
 @click.argument("input")
 @click.argument("output")
-@click.option("--checkpoint", metavar="FILE", help="Checkpoint of the translator, or a folder written by its save().")
+@click.option("--checkpoint", metavar="FILE", help="Checkpoint of the translator, or a folder that its save() wrote.")
 @click.option("--from", "results", metavar="RESULTS", help="Results directory of a run that trained the translator.")
 @click.option("-d", "--dataset", metavar="NAME", help="With --from: the model trained on this data set.")
 @click.option("--fold", type=int, metavar="N", help="With --from: the model trained on this fold.")
@@ -31,7 +31,7 @@ from mtbench.translation import translate
 @click.option("--masks", metavar="PATH", help="Label maps for a conditional translator, matched by name.")
 @click.option("--labels", metavar="1=NAME,...", help="Names of mask values (default: their numbers).")
 @click.option("--plane", type=click.Choice(["axial", "coronal", "sagittal"]), help="Slice orientation for volumes.")
-@click.option("--window", metavar="LOW,HIGH", help="Values mapped to black and white, or percentiles (1%,99%).")
+@click.option("--window", metavar="LOW,HIGH", help="Values (or percentiles, 1%,99%) mapped to black and white.")
 @click.option("--target-window", metavar="LOW,HIGH", help="Output values that black and white are mapped to.")
 @click.option(
     "--size", type=click.IntRange(1), metavar="PIXELS", help="Resize slices to this size for the model, and back."
@@ -47,8 +47,8 @@ from mtbench.translation import translate
 def command(name: str, input: str, output: str, **options: Any) -> None:
     """Translate INPUT to OUTPUT with the translator NAME.
 
-    INPUT is an image, a volume, the folder of a DICOM series, or a folder of such; OUTPUT gets the same format,
-    size and geometry. With --from, images are cut and scaled as the run's data set was.
+    INPUT is an image, a volume, a folder with a DICOM series, or a folder of these; OUTPUT has the same format, size
+    and geometry. With --from, images are cropped and scaled like the run's data set.
 
     Examples:
         mtbench translate cyclegan scans/ out/ --from mtbench-results/mine

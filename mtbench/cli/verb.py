@@ -1,4 +1,4 @@
-"""How ``--help`` of a verb looks: what it does, examples, then its options by subject."""
+"""The ``--help`` of a verb: what it does, examples, what is not obvious, then its options by subject."""
 
 from __future__ import annotations
 
@@ -43,28 +43,33 @@ _SUBJECTS = {
     "Plugins": ("plugin_files", "no_plugins", "trust_suite"),
     "Output": ("as_json", "quiet", "units"),
 }
-"""The headings of options, and the parameters that stand under each; all others stand under "Options"."""
+"""The headings of options, with the parameters under each; all others are under "Options"."""
 
 
 class Verb(click.Command):
-    """A command whose help shows the examples of its docstring as they are, and its options by subject.
+    """A command whose help shows the examples after its first paragraph, unwrapped, and its options by subject.
 
-    The examples are the lines below ``Examples:``, at the end of the docstring.
+    In the docstring the examples are the lines below ``Examples:``, at its end.
     """
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The docstring; its examples unwrapped."""
+        """The docstring's first paragraph, its examples, then its other paragraphs."""
         text, _, examples = inspect.cleandoc(self.help or "").partition("\n\nExamples:\n")
+        summary, _, rest = text.partition("\n\n")
         formatter.write_paragraph()
         with formatter.indentation():
-            formatter.write_text(text)
+            formatter.write_text(summary)
         if examples:
             with formatter.section("Examples"):
                 for line in examples.splitlines():
                     formatter.write(f"{'':{formatter.current_indent}}{line.strip()}\n")
+        if rest:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(rest)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options, those of one subject under one heading."""
+        """The options, one heading for each subject."""
         subject_of = {name: subject for subject, names in _SUBJECTS.items() for name in names}
         records: dict[str, list[tuple[str, str]]] = {"Options": [], **{subject: [] for subject in _SUBJECTS}}
         for param in self.get_params(ctx):

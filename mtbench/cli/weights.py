@@ -23,7 +23,12 @@ def command() -> None:
 @command.command("list", cls=Verb)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_files(as_json: bool) -> None:
-    """List the catalogued weight files, and check those that are here byte by byte."""
+    """List the catalogued weight files and check the hashes of the installed ones.
+
+    Examples:
+        mtbench weights list
+        mtbench weights list --json
+    """
     files = catalogue()
     if as_json:
         rows = [
@@ -52,7 +57,7 @@ def list_files(as_json: bool) -> None:
         table.add_row(f"[bold]{escape(file.name)}[/]", f"[{colour}]{condition}[/]", size, escape(file.licence))
     console = Screen()
     console.print(table)
-    console.print(f"kept in {weights_folder()}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"folder: {weights_folder()}", markup=False, highlight=False, soft_wrap=True)
 
 
 @command.command("fetch", cls=Verb)
@@ -63,7 +68,7 @@ def list_files(as_json: bool) -> None:
     metavar="MB",
     default=2000,
     show_default=True,
-    help="Largest file to accept where the catalogue states no size.",
+    help="Largest download to accept if the catalogue states no size.",
 )
 @click.option(
     "--timeout",
@@ -71,10 +76,15 @@ def list_files(as_json: bool) -> None:
     metavar="SECONDS",
     default=3600,
     show_default=True,
-    help="Give up on an address that takes longer for one file.",
+    help="Time limit of one download from one address.",
 )
 def fetch_files(names: tuple[str, ...], max_size: int, timeout: int) -> None:
-    """Download weight files; interrupted downloads resume."""
+    """Download weight files; interrupted downloads resume.
+
+    Examples:
+        mtbench weights fetch inception-fid
+        mtbench weights fetch inception-fid vgg19-imagenet
+    """
     for name in names:
         entry(name)
     console = Screen(stderr=True)
@@ -92,8 +102,13 @@ def fetch_files(names: tuple[str, ...], max_size: int, timeout: int) -> None:
 
 @command.command("add", cls=Verb)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", metavar="NAME", help="Catalogue name of the file (default: recognised by its content).")
+@click.option("--name", metavar="NAME", help="Catalogue name of the file (default: recognised by its hash).")
 def add_file(file: Path, name: str | None) -> None:
-    """Install FILE, downloaded elsewhere, after checking its hash."""
+    """Check the hash of FILE, downloaded elsewhere, and install it.
+
+    Examples:
+        mtbench weights add ~/Downloads/vgg19-dcbb9e9d.pth
+        mtbench weights add weights.pth --name vgg19-imagenet
+    """
     weight_file = add(file, name)
     echo(f"{weight_file.name}: {weight_file.path}")

@@ -1,4 +1,4 @@
-"""``mtbench worker``: run one unit that a run has written to a file; executors start it."""
+"""``mtbench worker``: run one unit from a file; used by executors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mtbench.engine.worker import execute_file
 def command(unit: Path) -> int:
     """Run the unit described in UNIT.json and write UNIT.outcome.json beside it.
 
-    Exit code 0 means that the outcome was written, be it a success or a failure; UNIT.progress.json holds the
+    Exit code 0 means that the outcome was written, whether the unit succeeded or failed. UNIT.progress.json holds the
     progress.
     """
     execute_file(unit)

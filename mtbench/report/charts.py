@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench.analysis.correlation import Correlation, Correlations, panel
+from mtbench.analysis.correlation import FEWEST_DRAWN, Correlation, Correlations, drawable, panel
 from mtbench.analysis.numbers import format_coefficient, format_number
 from mtbench.report.attempts import Cost
 from mtbench.report.curves import Curve
@@ -18,9 +18,6 @@ from mtbench.report.result import Result
 
 MOST_POINTS = 250
 """The most cases drawn per translator; of more, evenly spaced order statistics."""
-
-FEWEST_POINTS = 5
-"""With fewer translators a heat map is not drawn: its coefficients are near 1 whatever the metrics are."""
 
 LABEL_POSITIONS = ("top center", "bottom center", "middle right", "top left")
 
@@ -62,29 +59,14 @@ def plain(text: str) -> str:
 
 def correlation_charts(result: Result, correlations: Correlations) -> list[Chart]:
     """For each task a heat map of agreement and a scatter plot to choose a pair for."""
-    charts = []
+    charts, shown = [], drawable(correlations)
     for number, task in enumerate(dict.fromkeys(item.task for item in correlations.items)):
         items = [item for item in correlations.items if item.task == task]
-        enough = [item for item in items if item.n >= FEWEST_POINTS]
-        if any(item.estimates["pearson"].value is not None for item in enough):
-            charts.append(_heat_map(f"heat-{number}", task, enough, correlations.rule == "paper"))
+        if task in shown:
+            charts.append(_heat_map(f"heat-{number}", task, shown[task], correlations.rule == "paper"))
         points = _scatter(f"scatter-{number}", task, items, result)
         charts += [points] if points.drawings else []
     return charts
-
-
-def undrawn(correlations: Correlations) -> dict[str, str]:
-    """By task, why its heat map, or a part of it, is not drawn."""
-    reasons = {}
-    for task in dict.fromkeys(item.task for item in correlations.items):
-        counts = [item.n for item in correlations.items if item.task == task]
-        if min(counts) < FEWEST_POINTS:
-            what = "no heat map" if max(counts) < FEWEST_POINTS else "heat map without some pairs"
-            low, high = min(counts), min(max(counts), FEWEST_POINTS - 1)
-            few = f"{low}" if low == high else f"{low} to {high}"
-            noun = "translator" if few == "1" else "translators"
-            reasons[task] = f"{what}, because {few} {noun} cannot show agreement (at least {FEWEST_POINTS} are needed)."
-    return reasons
 
 
 def _heat_map(name: str, task: str, items: Sequence[Correlation], absolute: bool) -> Chart:
@@ -145,7 +127,7 @@ def _scatter(name: str, task: str, items: Sequence[Correlation], result: Result)
                 for axis in titles
             }
             r = item.estimates["pearson"].agreement
-            coefficient = "" if r is None or item.n < FEWEST_POINTS else f" (r = {r:+.2f})"
+            coefficient = "" if r is None or item.n < FEWEST_DRAWN else f" (r = {r:+.2f})"
             drawings.append(Drawing(f"{item.metric} and {item.against}{coefficient}", traces, {"height": 420, **axes}))
     alt = f"Scatter plot for {task}: two metrics against each other, one labelled point per translator."
     return Chart(name, "One point per translator", alt, tuple(drawings), "Pair", task)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mtbench import __version__
 from mtbench.analysis.columns import anonymise, params
-from mtbench.analysis.correlation import Correlation, Correlations, correlate
+from mtbench.analysis.correlation import Correlation, Correlations, correlate, undrawn
 from mtbench.analysis.model import Cell, ResultsTable, Section, TableColumn, TableRow
 from mtbench.analysis.numbers import format_coefficient, format_number, format_p
 from mtbench.report import charts
@@ -189,7 +189,7 @@ def correlate_result(result: Result, rule: str) -> Correlations:
 def _correlation(result: Result, table: ResultsTable) -> dict[str, Any]:
     correlations = correlate_result(result, table.rule)
     drawn = charts.correlation_charts(result, correlations)
-    few = [f"{task}: {text}" for task, text in charts.undrawn(correlations).items()]
+    few = [f"{task}: {text}" for task, text in undrawn(correlations).items()]
     return {
         "drawn": drawn,
         "correlations": _correlation_record(correlations, drawn),

@@ -91,10 +91,10 @@ def _with_outline(image: Image, mask: Image | None) -> Image:
 
 
 def draw_correlation(correlations: Correlations, path: Path, where: str) -> str:
-    """The paper's Figure 2.
+    """The paper's Figure 2; as :func:`mtbench.report.heatmap.draw`.
 
     Raises:
-        RequestError: there are no correlations, or the file cannot be written.
+        RequestError: nothing to draw, or the file cannot be written.
     """
     if not correlations.items:
         raise RequestError(

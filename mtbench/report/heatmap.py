@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 
-from mtbench.analysis.correlation import Correlations, panel
+from mtbench.analysis.correlation import FEWEST_DRAWN, Correlations, drawable, panel, undrawn
 from mtbench.analysis.numbers import format_coefficient
-from mtbench.errors import RequestError
+from mtbench.errors import RequestError, warn
 
 ENDINGS = (".png", ".svg", ".pdf")
 
@@ -29,6 +29,8 @@ FONTS = (
 def draw(correlations: Correlations, path: Path) -> str:
     """Draw one panel for each task: metrics against segmentation metrics, Pearson, coloured by agreement.
 
+    Pairs of metrics with fewer than ``FEWEST_DRAWN`` translators are not drawn; a warning names their tasks.
+
     Args:
         correlations: from :func:`mtbench.analysis.correlation.correlate`; with the rule "paper", absolute values.
         path: a PNG, SVG or PDF file.
@@ -37,18 +39,27 @@ def draw(correlations: Correlations, path: Path) -> str:
         As :func:`save`.
 
     Raises:
-        RequestError: unknown file format, or the file cannot be written.
+        RequestError: unknown file format, nothing to draw, or the file cannot be written.
     """
     check(path)
     absolute = correlations.rule == "paper"
-    tasks = list(dict.fromkeys(item.task for item in correlations.items))
-    panels = [panel([item for item in correlations.items if item.task == task], absolute) for task in tasks]
+    shown, reasons = drawable(correlations), [f"{task}: {text}" for task, text in undrawn(correlations).items()]
+    if not shown:
+        raise RequestError(
+            " ".join(reasons) or "no heat map: every correlation is undefined",
+            where=str(path),
+            expected=f"a task with scores of at least {FEWEST_DRAWN} translators",
+            remedy="`mtbench correlate` without --heatmap prints the coefficients",
+        )
+    for reason in reasons:
+        warn(reason)
+    panels = [panel(items, absolute) for items in shown.values()]
     widths = [max(1.6, 0.95 * len(against)) for _, against, _ in panels]
     rows = max(len(metrics) for metrics, _, _ in panels)
     figure: Any = Figure(figsize=(sum(widths) + 1.7 * len(panels) + 1, 0.5 * rows + 1.9), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
     image = None
-    for axis, task, (metrics, against, values) in zip(axes, tasks, panels, strict=True):
+    for axis, task, (metrics, against, values) in zip(axes, shown, panels, strict=True):
         cells = [[float("nan") if v is None else v for v in line] for line in values]
         image = axis.imshow(
             cells, cmap="Blues" if absolute else "RdBu", vmin=0 if absolute else -1, vmax=1, aspect="auto"
