@@ -1,4 +1,4 @@
-"""Running a suite, as the command line and a notebook do it."""
+"""Runs a suite, for the command line and for notebooks."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run that is over. ``print`` shows its table, and so does a notebook.
+    """The result of a run. ``print`` and notebooks show its table.
 
     Attributes:
-        plan: what was run.
+        plan: the plan.
         results: the results directory.
         summary: the units by status, and the failures with their reasons.
-        scores: one row for each number; see ``docs/results.md``.
+        scores: one row for each score; see ``docs/tables.md``.
         attempts: every attempt at a unit, failures included.
-        cases: the values of single slices and patients.
+        cases: the values by slice or patient.
     """
 
     plan: Plan
@@ -53,12 +53,12 @@ class RunResult:
 
     @property
     def path(self) -> Path:
-        """The results directory's folder."""
+        """The path of the results directory."""
         return self.results.path
 
     @cached_property
     def table(self) -> ResultsTable:
-        """The scores laid out as the table of a paper."""
+        """The scores as the table of a paper."""
         from mtbench.analysis.table import build_table
         from mtbench.results.blind import blinded, blinding
 
@@ -79,11 +79,11 @@ class RunResult:
         return text.getvalue().rstrip()
 
     def _repr_html_(self) -> str:
-        return self.table._repr_html_() if self.scores.num_rows else "<p>There are no scores to show.</p>"
+        return self.table._repr_html_() if self.scores.num_rows else "<p>No scores to show.</p>"
 
 
 def citations(plan: Plan, registry: Registry) -> list[str]:
-    """What the plugins of a plan ask to be cited by, and the paper whose protocol it follows."""
+    """The citations of a plan's plugins, and the paper whose protocol it follows."""
     used = dict.fromkeys((unit.kind, unit.plugin) for unit in plan.units.values() if unit.plugin)
     return [PAPER, *(registry.get(kind, name).spec.citation for kind, name in used)]
 
@@ -96,13 +96,13 @@ def run(
     Args:
         suite: a file, a registered name ("quickstart"), or a dictionary with the tables of a suite file.
         quiet: show failures only.
-        console: where progress goes; standard error by default.
+        console: output of the progress; standard error by default.
         options: the attributes of :class:`mtbench.engine.request.RunRequest`: ``translators=["cyclegan:epochs=5"]``,
             ``device="cuda"``, ``out="folder"`` and so on.
 
     Raises:
-        RequestError: the request is wrong. Failing units raise nothing: see ``RunResult.summary``.
-        KeyboardInterrupt: the user interrupted; what was finished is in the results.
+        RequestError: the request is not valid. Failed units raise no error: see ``RunResult.summary``.
+        KeyboardInterrupt: the user interrupted; finished units are in the results.
     """
     from mtbench.screen import Screen
 
@@ -112,7 +112,7 @@ def run(
     request = RunRequest.of(suite, options)
     registry = request.registry(careful=True)
     for plugin in registry.plugins:
-        # Somebody who names a file wants it.
+        # A plugin file that the user names must work.
         if plugin.path is not None and plugin.problem:
             raise RequestError(
                 plugin.problem, where=f"plugin file {plugin.path}", remedy=plugin.remedy[:1].upper() + plugin.remedy[1:]

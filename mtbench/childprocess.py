@@ -1,7 +1,7 @@
-"""How a Python process of ours is started: without the current folder among the places it imports from.
+"""Starts Python processes without the current folder on their search path.
 
 ``python -m`` and ``python -c`` put the current folder first on ``sys.path``, and an empty entry of ``PYTHONPATH``
-stands for it as well. A ``torch.py`` in a downloaded folder would then run in place of torch.
+also means the current folder. A ``torch.py`` in a downloaded folder would then be imported instead of torch.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import sys
 from collections.abc import Iterator
 
 _HOME = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-"""The folder that mtbench itself was imported from."""
+"""The folder that mtbench was imported from."""
 _OURS = "mtbench"
-"""The value of PYTHONSAFEPATH where mtbench has set it; Python takes any text for a yes."""
+"""The value of PYTHONSAFEPATH if mtbench has set it; Python treats any text as true."""
 
 
 def command(*arguments: str, python: str = "") -> list[str]:
-    """The command line: this Python, or ``python``, which adds no folder of its own to ``sys.path``."""
+    """The command line: this Python, or ``python``, with the option that keeps the current folder off ``sys.path``."""
     return [python or sys.executable, "-P", *arguments]
 
 
 def environment() -> dict[str, str]:
-    """The environment of a process on this machine that imports what this one does."""
+    """The environment for a process on this machine with the same imports as this one."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(search_path())}
 
 
@@ -36,9 +36,9 @@ def plain_environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def protected_children() -> Iterator[None]:
-    """Keep the current folder away from Pythons that a library starts by itself, as torch.compile does with ``-c``.
+    """Keep the current folder off the path of Python processes that a library starts (torch.compile, with ``-c``).
 
-    Only while that is needed: it also keeps a script from importing what lies beside it, and a plugin may start one.
+    Use it only where needed: it also prevents a script from importing its neighbours, and a plugin may start one.
     """
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = before or _OURS
@@ -52,32 +52,32 @@ def protected_children() -> Iterator[None]:
 
 
 def users_environment() -> dict[str, str]:
-    """The environment of a program of the user's: this process's, without what :func:`protected_children` has set."""
+    """The environment for a user's program: this process's, without the setting of :func:`protected_children`."""
     return {name: value for name, value in os.environ.items() if (name, value) != ("PYTHONSAFEPATH", _OURS)}
 
 
 def search_path() -> list[str]:
     """``sys.path`` without the current folder, unless the user put it there.
 
-    It stays where ``PYTHONPATH`` names it (``/data/project``, ``.``), where the user's own program or an editable
-    installation has added it, and where mtbench itself was imported from it.
+    It stays if ``PYTHONPATH`` names it (``/data/project``, ``.``), if the user's own program or an editable
+    installation has added it, and if mtbench was imported from it.
     """
     try:
         here = os.path.realpath(os.getcwd())
-    except OSError:  # it was deleted
+    except OSError:  # the folder was deleted
         return [entry for entry in sys.path if os.path.isabs(entry)]
     path, given = list(sys.path), _pythonpath()
     wanted = here in {_HOME, *(os.path.realpath(entry) for entry in given if entry)}
     if not wanted and path and _run_as_module() and os.path.realpath(path[0]) == here:
         del path[0]
     if not wanted and "" in given:
-        # Python has made the empty entry absolute.
+        # Python has converted the empty entry to an absolute path.
         path = [entry for entry in path if os.path.realpath(entry) != here]
     return [os.path.abspath(entry) for entry in path if entry or wanted]
 
 
 def leave_current_folder() -> None:
-    """Have this process, and all that it starts, import from :func:`search_path`."""
+    """Make this process and its children import from :func:`search_path`."""
     sys.path[:] = search_path()
     if "PYTHONPATH" in os.environ:
         os.environ["PYTHONPATH"] = os.pathsep.join(entry for entry in _pythonpath() if entry)
@@ -89,7 +89,7 @@ def _pythonpath() -> list[str]:
 
 
 def _run_as_module() -> bool:
-    """Whether this is ``python -m``, whose first place is the current folder."""
-    # While Python looks for the module, argv says so; from then on, the main module does.
+    """Whether this is ``python -m``, whose first search path is the current folder."""
+    # While Python searches for the module, argv shows it; afterwards, the main module does.
     main = sys.modules.get("__main__")
     return not sys.flags.safe_path and (sys.argv[:1] == ["-m"] or getattr(main, "__spec__", None) is not None)

@@ -1,4 +1,4 @@
-"""The records and arrays that plugins receive and return. NumPy only: torch is imported where a tensor is asked for."""
+"""The records and arrays that plugins receive and return. NumPy only: methods that return tensors import torch."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 Domain = Literal["source", "target", "paired"]
 Split = Literal["train", "validation", "test"]
 Role = Literal["candidate", "reference", "predicted_masks", "reference_masks", "paired"]
-"""What a metric may read beside features."""
+"""The inputs of a metric besides features."""
 DOMAINS: tuple[Domain, ...] = ("source", "target", "paired")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 WHITE: Mapping[str, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
-"""The stored value that stands for 1.0, by stored dtype."""
+"""The stored value that means 1.0, by stored dtype."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """What is known of one 2-D image.
+    """The record of one 2-D image.
 
     Attributes:
         slice_id: unique within its domain; a translated slice keeps the id of its source.
-        patient_id: the person; splits never cut through a patient.
-        case_id: one examination (volume) of that person.
+        patient_id: the patient; all slices of a patient are in the same split.
+        case_id: one examination (volume) of the patient.
         index: position within the case, from 0.
-        spacing: mm between rows and between columns of the stored image, where known.
-        thickness: mm between neighbouring slices of the case, where known.
-        window: the values, in ``measure_unit``, that are stored as 0 and as white; ``None`` where the file had none.
+        spacing: mm between rows and between columns of the stored image, if known.
+        thickness: mm between neighbouring slices of the case, if known.
+        window: the values, in ``measure_unit``, that are stored as 0 and as white; ``None`` if the file has none.
         measure_unit: unit of the original values ("HU"; empty for MR).
-        file: where it came from, relative to the dataset's root.
-        geometry: JSON text that says how to put the slice back into its volume; empty for plain images.
-        scanner: manufacturer or model, where known.
-        split: the dataset's own split ("train", "validation", "test"); empty where it has none.
-        partner: of a paired task, the ``slice_id`` of the same anatomy in the other domain; empty where it has none.
+        file: its raw file, relative to the dataset's root.
+        geometry: JSON with the position of the slice in its volume; empty for plain images.
+        scanner: manufacturer or model, if known.
+        split: the dataset's own split ("train", "validation", "test"); empty without one.
+        partner: in a paired task, the ``slice_id`` of the same anatomy in the other domain; empty without one.
     """
 
     slice_id: str
@@ -67,11 +67,11 @@ class Sample:
     """One slice as a dataset plugin yields it from ``prepare``.
 
     Attributes:
-        domain: "source", "target" or, for the target-domain truth of a source slice, "paired".
-        image: H x W, uint8 as it is to be stored, or floating point in [0, 1] (rounded to the stored depth). A slice
-            that has a partner in the other domain names it in its record.
+        domain: "source", "target" or, for the target-domain ground truth of a source slice, "paired".
+        image: H x W, uint8 in its stored form, or floating point in [0, 1] (rounded to the stored depth). If a slice
+            has a partner in the other domain, its record names it.
         slice: its record; a "paired" sample has the ``slice_id`` of its source slice.
-        mask: H x W integer label map, 0 is background; ``None`` where there is none.
+        mask: H x W integer label map, 0 is background; ``None`` without a mask.
     """
 
     domain: Domain
@@ -85,13 +85,13 @@ class Task(Record):
     """A translation task as known before any pixel is read.
 
     Attributes:
-        dataset: the name it has in the suite.
+        dataset: its name in the suite.
         source, target: printed names of the domains ("Siemens", "GE").
         labels: mask value to name; 0 is background and not listed.
-        regions: what Dice is reported for: a name and the mask values that make it up. By default each label.
-        masks: the domains that come with masks.
-        paired: whether the truth of each source test slice in the target domain is there.
-        note: printed beside every table of the task ("pipeline run, not a result").
+        regions: the regions that Dice is reported for: names and their mask values. By default each label.
+        masks: the domains with masks.
+        paired: whether each source test slice has a ground truth in the target domain.
+        note: printed with every table of the task ("pipeline run, not a result").
     """
 
     dataset: str
@@ -114,11 +114,11 @@ class ImageSet:
 
     Attributes:
         images: N x H x W, or N x C x H x W with several channels; uint8, uint16 or float32. Read-only, often a memory
-            map or :class:`mtbench.rows.Rows`, which reads the images that it is indexed by (``np.asarray`` reads all).
+            map or :class:`mtbench.rows.Rows`, which reads only the indexed images (``np.asarray`` reads all).
         slices: N records in the order of ``images``.
-        masks: N x H x W uint8 label maps, likewise, or ``None``. Of a translated set: the masks of its source slices.
+        masks: N x H x W uint8 label maps, likewise, or ``None``. For a translated set, those of its source slices.
         task: the task it belongs to.
-        domain, split: where the slices come from.
+        domain, split: of the slices.
     """
 
     images: NDArray[Any]
@@ -138,7 +138,7 @@ class ImageSet:
 
     @property
     def channels(self) -> int:
-        """Channels of an image."""
+        """The number of channels of an image."""
         return int(self.images.shape[1]) if self.images.ndim == 4 else 1
 
     @property
@@ -147,7 +147,7 @@ class ImageSet:
         return tuple(s.patient_id for s in self.slices)
 
     def subset(self, indices: Sequence[int] | NDArray[Any]) -> ImageSet:
-        """The slices at ``indices``, in that order; repeats allowed. Reads nothing."""
+        """The slices at ``indices``, in that order; repeats allowed. Reads no images."""
         return replace(
             self,
             images=Rows.of(self.images, indices),
@@ -167,7 +167,7 @@ class ImageSet:
         return _to_device(torch.from_numpy(self.floats(indices)), device)
 
     def batch(self, rows: slice, device: str = "cpu", masks: bool = False) -> Batch:
-        """Images as a translator gets them, with their ``masks`` or without."""
+        """Images as a translator receives them, with or without their ``masks``."""
         return Batch(self.tensor(rows, device), self.slices[rows], self.mask_tensor(rows, device) if masks else None)
 
     def mask_tensor(
@@ -187,9 +187,10 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a fit may see: training and validation slices, never test slices.
+    """The data of a fit: training and validation slices, never test slices.
 
-    A translator gets both domains; a segmenter gets the one it is trained on, in ``train`` and ``validation``.
+    A translator receives both domains; a segmenter receives the one that it is trained on, in ``train`` and
+    ``validation``.
     """
 
     task: Task
@@ -200,24 +201,24 @@ class TrainingData:
 
     @property
     def train(self) -> ImageSet:
-        """Training slices of the one domain that was given (segmenters)."""
+        """Training slices of the only domain (segmenters)."""
         return self._only(self.source_train, self.target_train)
 
     @property
     def validation(self) -> ImageSet:
-        """Validation slices of the one domain that was given (segmenters)."""
+        """Validation slices of the only domain (segmenters)."""
         return self._only(self.source_validation, self.target_validation)
 
     def _only(self, first: ImageSet | None, second: ImageSet | None) -> ImageSet:
         sets = [s for s in (first, second) if s is not None]
         if len(sets) != 1:
-            raise DataError("this fit was given two domains: use source_train or target_train")
+            raise DataError("this fit has two domains", remedy="Use source_train or target_train")
         return sets[0]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a translator gets.
+    """The input of a translator.
 
     Attributes:
         source: float32, B x 1 x H x W, in [0, 1], on the context's device.
@@ -235,13 +236,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Cases:
-    """Values of a metric case by case: one per slice or one per patient.
+    """Per-case values of a metric: one per slice or one per patient.
 
     Attributes:
         by: what a case is, "slice" or "patient".
         ids: the slice ids or patient ids.
         patients: the patient of each case.
-        values: float64; NaN where a case has no value (an empty mask under ``empty="skip"``).
+        values: float64; NaN if a case has no value (an empty mask with ``empty="skip"``).
     """
 
     by: Literal["slice", "patient"]
@@ -252,16 +253,16 @@ class Cases:
 
 @dataclass(frozen=True)
 class Score:
-    """One number of a metric.
+    """One score of a metric.
 
     Attributes:
-        value: the number; a metric that cannot be computed raises, it does not return NaN.
-        label: the region it is about (Dice); empty for whole images.
-        cases: the values it is the mean of, where it is one.
-        stderr: its standard error where the metric itself knows one (KID's U-statistic), slices taken as independent.
-        ci: a confidence interval where the metric itself knows one.
+        value: the score; a metric that cannot be computed raises an error and does not return NaN.
+        label: its region (Dice); empty for whole images.
+        cases: the per-case values, if the score is their mean.
+        stderr: its standard error if the metric provides one (KID's U-statistic), for independent slices.
+        ci: a confidence interval if the metric provides one.
         mark: a mark for the table's header ("*"), explained by ``note``.
-        note: one sentence a reader must know.
+        note: a sentence that a reader must know.
     """
 
     value: float
@@ -274,7 +275,7 @@ class Score:
 
 
 def _to_device(tensor: torch.Tensor, device: Any) -> torch.Tensor:
-    # From pinned memory the copy runs beside the network's work on the batch before.
+    # From pinned memory, the copy overlaps with the computation of the previous batch.
     return tensor.pin_memory().to(device, non_blocking=True) if str(device).startswith("cuda") else tensor.to(device)
 
 
@@ -282,7 +283,7 @@ def decode(pixels: NDArray[Any]) -> NDArray[np.float32]:
     """Stored values (uint8, uint16 or float32) as float32 in [0, 1].
 
     Raises:
-        DataError: another dtype.
+        DataError: the dtype is not a stored one.
     """
     white = WHITE.get(pixels.dtype.name)
     if white is None:
@@ -293,7 +294,7 @@ def decode(pixels: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def encode(values: NDArray[Any], depth: str) -> NDArray[Any]:
-    """Floats in [0, 1] as stored values of dtype ``depth``: clamped, scaled, rounded half to even."""
+    """Convert floats in [0, 1] to stored values of dtype ``depth``: clamped, scaled, rounded half to even."""
     white = WHITE[depth]
     clamped = np.clip(np.asarray(values, dtype=np.float32), 0.0, 1.0)
     if white == 1.0:
@@ -304,15 +305,15 @@ def encode(values: NDArray[Any], depth: str) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class MetricInputs:
-    """What a metric reads; only what its spec ``needs`` is there, the rest is ``None``.
+    """The inputs of a metric; inputs that its spec does not list in ``needs`` are ``None``.
 
     Attributes:
-        task: the task that is scored.
-        candidate: the images to judge.
+        task: the task.
+        candidate: the images to evaluate.
         reference: real target images.
-        paired: the truth of each candidate slice, in the same order.
-        predicted_masks: N x H x W uint8, the segmenter's labels on the candidates.
-        reference_masks: N x H x W uint8, the labels that belong to the candidates' anatomy.
+        paired: the ground truth of each candidate slice, in the same order.
+        predicted_masks: N x H x W uint8, the segmenter's labels of the candidates.
+        reference_masks: N x H x W uint8, the reference labels of the candidates.
         features: of "candidate" and "reference", by array name; first axis as in the image sets.
     """
 
@@ -329,7 +330,7 @@ class MetricInputs:
         candidates: Sequence[int] | NDArray[Any] | None = None,
         references: Sequence[int] | NDArray[Any] | None = None,
     ) -> MetricInputs:
-        """The inputs of some slices only, by position; ``None`` keeps all. Used to draw and to resample."""
+        """The inputs of a subset of the slices, by position; ``None`` keeps all. Used for draws and resampling."""
         of_candidates = ("candidate", "paired", "predicted_masks", "reference_masks")
         changes: dict[str, Any] = {}
         features = dict(self.features)

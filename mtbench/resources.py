@@ -11,13 +11,13 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def resource_path(name: str) -> Path:
-    """The path of ``registry.toml`` or of something below ``results/published``.
+    """The path of ``registry.toml`` or of a file below ``results/published``.
 
     Raises:
-        StoreError: the installation lacks it.
+        StoreError: the installation does not contain it.
     """
     for base in (PACKAGE / "_resources", PACKAGE.parent):
         path = base / name
         if path.exists():
             return path
-    raise StoreError(f"this installation lacks the file {name}", remedy="Install mtbench again")
+    raise StoreError(f"the file {name} is missing in this installation", remedy="Reinstall mtbench")

@@ -1,4 +1,4 @@
-"""Some images of a file, in some order, read when they are asked for."""
+"""A selection of a file's images, in any order, read on demand."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 
 class Rows(NDArrayOperatorsMixin):
-    """``array[indices]`` that reads nothing by itself: for images that lie scattered in a memory map.
+    """A lazy ``array[indices]`` for images that are scattered in a memory map.
 
-    Indexing gives NumPy arrays with the images asked for. All else works as with the array that it stands for and
-    reads the whole: operators, NumPy's functions, ``np.asarray``, methods such as ``mean``. Read-only.
+    Indexing returns NumPy arrays with the indexed images. All other operations work as for the whole array and read all
+    of it: operators, NumPy's functions, ``np.asarray``, methods such as ``mean``. Read-only.
 
     Args:
         array: N x ..., usually a memory map.
-        indices: which of the N, in which order; repeats allowed.
+        indices: positions among the N, in any order; repeats allowed.
     """
 
     def __init__(self, array: NDArray[Any], indices: Sequence[int] | NDArray[Any]) -> None:
@@ -53,11 +53,11 @@ class Rows(NDArrayOperatorsMixin):
 
     @staticmethod
     def of(array: NDArray[Any], indices: Sequence[int] | NDArray[Any]) -> NDArray[Any]:
-        """``array[indices]``, for an array or for rows of one; to a type checker the array that it stands for."""
+        """``array[indices]``, for an array or for ``Rows``; type checkers see an array."""
         positions = np.asarray(indices, dtype=np.int64)
         if isinstance(array, Rows):
             array, positions = array.array, array.indices[positions]
         if len(positions) and positions[0] >= 0 and (np.diff(positions) == 1).all():
-            # A range is a memory map's own business: nothing is read here either.
+            # A memory map handles a range lazily too.
             return array[positions[0] : positions[-1] + 1]
         return cast("NDArray[Any]", Rows(array, positions))

@@ -1,7 +1,7 @@
-"""The one way to the terminal: whatever its encoding and width, and whoever wrote the text that goes there.
+"""All terminal output, for any encoding and width, and for text of any origin.
 
 Names and reasons may come from other people's suites, results and files. A control character in them could clear the
-screen, hide lines or set a title, so it is shown as a sign of its own.
+screen, hide lines or set a title, so a visible sign replaces it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rich.segment import Segment
 from rich.table import Table
 
 UNSAFE = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
-"""Characters that a terminal obeys in place of showing them: control characters, and those that turn text around."""
+"""Characters that a terminal executes instead of showing: control characters, and those that reverse text."""
 _UNSAFE = re.compile(UNSAFE + r"|\r(?!\n)")
 _UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _PLAIN = {
@@ -31,13 +31,13 @@ _PLAIN = {
     "↓": "v", "×": "x", "·": ".", "±": "+-", "≤": "<=", "≥": ">=", "≈": "~", "…": "...", "“": '"', "”": '"', "‘": "'",
     "’": "'", "\ufffd": "?", "˒": ",",
 }  # fmt: skip
-"""What stands for a sign that the output's encoding lacks."""
+"""Replacements for characters that the output's encoding lacks."""
 _HANDLER = "mtbench.plain"
 _SHORT = 12
 
 
 def visible(text: str) -> str:
-    """``text`` with a sign in place of each control character; line ends and tabs stay."""
+    """``text`` with each control character replaced by a visible sign; line ends and tabs stay."""
     return _UNSAFE.sub(_sign, text)
 
 
@@ -71,7 +71,7 @@ codecs.register_error(_HANDLER, _plain)
 
 
 def prepare_streams() -> None:
-    """Have standard output and error write every character, as something like it where their encoding lacks it."""
+    """Make standard output and error accept every character; those that their encoding lacks are replaced."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "backslashreplace"):
             with contextlib.suppress(OSError, ValueError):
@@ -79,10 +79,10 @@ def prepare_streams() -> None:
 
 
 class Screen(Console):
-    """A console of rich's for everything that mtbench shows; takes its arguments.
+    """A rich console for all output of mtbench, with the arguments of rich's.
 
-    No control character passes that is not rich's own, and no table is cut: a terminal that is too narrow for the
-    words of a table breaks its lines, and every number stays whole.
+    It removes control characters other than rich's own, and does not cut tables: on a terminal that is too narrow,
+    words are wrapped and numbers stay whole.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -98,7 +98,7 @@ class Screen(Console):
         super().print(*objects, **kwargs)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As :meth:`rich.console.Console.render`, with control characters as signs."""
+        """As :meth:`rich.console.Console.render`, with control characters as visible signs."""
         for segment in super().render(renderable, options):
             if segment.control is None and not segment.text.isprintable():
                 segment = Segment(visible(segment.text), segment.style)
@@ -106,7 +106,7 @@ class Screen(Console):
 
 
 def _keep_words(table: Table, console: Console) -> None:
-    """Give every column of numbers the width of its longest word, and the others some width."""
+    """Set the width of number columns to their longest word, and a minimum width for the others."""
     options = console.options.update(width=10_000)
     for column in table.columns:
         head = Measurement.get(console, options, column.header).minimum
@@ -118,7 +118,7 @@ def _keep_words(table: Table, console: Console) -> None:
 
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print a text as it is, control characters as signs."""
+    """Print a text without formatting, with control characters as visible signs."""
     click.echo(visible(str(text)), err=err, nl=nl)
 
 
@@ -126,8 +126,8 @@ def echo_json(value: object, *, readable: bool = False) -> None:
     """Print JSON.
 
     Args:
-        value: what :mod:`json` can write; of anything else its text.
-        readable: indent everything, and write letters beyond ASCII as they are, where the output has them.
+        value: values that :mod:`json` can write; others as their text.
+        readable: indent, and do not escape letters beyond ASCII if the output can show them.
     """
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf8sig")
     encoder = json.JSONEncoder(ensure_ascii=not (readable and utf8), indent=1 if readable else None, default=str)
@@ -137,9 +137,9 @@ def echo_json(value: object, *, readable: bool = False) -> None:
 
 
 def _by_lines(value: object, encode: Callable[[object], str]) -> str:
-    """JSON with a line for each member of a table or a list, and of the lists in a table.
+    """JSON with a line for each member of an object or a list, and of the lists in an object.
 
-    The standard library's encoder is many times slower where it indents.
+    The standard library's encoder is many times slower if it indents.
     """
     match value:
         case dict() if value:

@@ -1,4 +1,4 @@
-"""Imported before anything else of mtbench: where mtbench is the program, it leaves the current folder."""
+"""Imported before the rest of mtbench: if mtbench is the program, removes the current folder from the search path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from mtbench.childprocess import leave_current_folder
 
-# The script or the module (`-m mtbench`) that Python was asked to run: what follows it are the program's arguments.
+# The script or module (`-m mtbench`) on Python's command line; the program's arguments follow it.
 _asked = sys.orig_argv[-len(sys.argv) :][:1]
 if _asked and os.path.basename(_asked[0].removeprefix("-m")).partition(".")[0] == "mtbench":
     leave_current_folder()

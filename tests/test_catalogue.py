@@ -63,16 +63,16 @@ class TestCatalogue:
     @pytest.mark.parametrize(
         ("old", "new", "problem"),
         [
-            ("schema = 1", "schema = 2", "schema is 2"),
-            ("[plugins.", "[plugin.", "there is no section 'plugin'"),
-            ('licence = "MIT"', "", "[plugins.pix2pix-mr] lacks 'licence'"),
+            ("schema = 1", "schema = 2", "'schema' is 2"),
+            ("[plugins.", "[plugin.", "unknown section 'plugin'"),
+            ('licence = "MIT"', "", "[plugins.pix2pix-mr] has no 'licence'"),
             ('licence = "MIT"', 'licence = "MIT"\nlicense = "MIT"', "has an unknown key 'license'"),
-            ("https://example.org/pix2pix-mr", "ftp://example.org", "is no address"),
-            ('"translator pix2pix"', '"pix2pix"', "is no kinds and names"),
+            ("https://example.org/pix2pix-mr", "ftp://example.org", "source = 'ftp://example.org'; expected address"),
+            ('"translator pix2pix"', '"pix2pix"', "expected kinds and names"),
             (
                 "[plugins.pix2pix-mr]",
                 '[published.x]\ndescription = "d"\nfile = "no.parquet"\nsource = "s"\n[plugins.p]',
-                "is not there",
+                "the file 'no.parquet' does not exist",
             ),
             ("schema = 1", "schema = ", "this is not valid TOML"),
         ],

@@ -57,18 +57,18 @@ def test_python_dash_m() -> None:
     ("arguments", "texts"),
     [
         (["rum"], ["unknown command 'rum'", "Did you mean 'run'?"]),
-        (["plan", "quikstart"], ["no suite 'quikstart'", "'quickstart'"]),
-        (["run", "quickstart", "-t", "identiti"], ["no translator 'identiti'", "'identity'"]),
-        (["run", "quickstart", "-t", "histogram:level=3"], ["no parameter 'level'", "'levels'"]),
+        (["plan", "quikstart"], ["unknown suite 'quikstart'", "'quickstart'"]),
+        (["run", "quickstart", "-t", "identiti"], ["unknown translator 'identiti'", "'identity'"]),
+        (["run", "quickstart", "-t", "histogram:level=3"], ["unknown parameter 'level'", "'levels'"]),
         (["run", "quickstart", "--set", "seed=[1]"], ["unknown key 'seed'", "'seeds'"]),
-        (["run", "quickstart", "--executor", "inlin"], ["no executor 'inlin'", "'inline'"]),
-        (["run", "quickstart", "--fresh", "trainslate"], ["no stage 'trainslate'", "'translate'"]),
+        (["run", "quickstart", "--executor", "inlin"], ["unknown executor 'inlin'", "'inline'"]),
+        (["run", "quickstart", "--fresh", "trainslate"], ["unknown stage 'trainslate'", "'translate'"]),
         (["run", "quickstart", "--batch-size", "0"], ["--batch-size"]),
         (["run", "quickstart", "--precision", "fp8"], ["--precision", "fp32"]),
         (["run"], ["Missing argument 'SUITE'"]),
         (["run", "quickstart", "--nonsense"], ["No such option", "--nonsense"]),
-        (["export", "nowhere"], ["no results directory nowhere"]),
-        (["plugins", "identty"], ["no plugin 'identty'", "'identity'"]),
+        (["export", "nowhere"], ["nowhere: the results directory does not exist"]),
+        (["plugins", "identty"], ["unknown plugin 'identty'", "'identity'"]),
         (["plan", "quickstart", "--plugin", "none.py"], ["no plugin file none.py"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -91,7 +91,7 @@ def test_debug_shows_the_traceback(run_cli: Any) -> None:
     ran = run_cli("--debug", "plan", "quikstart")
     assert ran.code == 2
     assert "Traceback" in ran.err
-    assert "no suite 'quikstart'" in ran.err
+    assert "unknown suite 'quikstart'" in ran.err
 
 
 def test_a_bug_says_that_it_is_one_and_keeps_the_traceback(run_cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_the_table_goes_to_standard_output_and_progress_to_standard_error(
     assert "toy-same" in ran.out
     assert "done" not in ran.out
     assert "[1/" in ran.err
-    for line in ("prepare toy: done", "translate toy toy-same: done", "score toy toy-same toy-mean: done"):
+    for line in ("prepare toy: computed", "translate toy toy-same: computed", "score toy toy-same toy-mean: computed"):
         assert line in ran.err
 
 

@@ -380,7 +380,7 @@ def test_a_suite_that_holds_a_program_is_refused_unless_it_is_trusted(
     assert not (tmp_path / "calls").exists()
     ran = run_cli("run", *arguments, "--trust-suite", "--out", tmp_path / "out", "-q", "--executor", "inline")
     assert ran.code == 0
-    assert ran.err.index("lets it run them") < ran.err.index("my program.py") < ran.err.index("out")
+    assert ran.err.index("--trust-suite lets this suite run") < ran.err.index("my program.py") < ran.err.index("out")
     assert "env = {'CALLS'" in ran.err
     assert len((tmp_path / "calls").read_text().splitlines()) == 1
 

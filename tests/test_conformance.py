@@ -229,7 +229,7 @@ def test_a_file_that_cannot_be_imported_has_a_verdict(run_cli: Callable[..., Any
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(RequestError, match="Did you mean 'identity'"):
         check("identiti", third_party=False)
-    with pytest.raises(RequestError, match="there is no metric 'identity'"):
+    with pytest.raises(RequestError, match="unknown metric 'identity'"):
         check("identity", kind="metric", third_party=False)
 
 

@@ -200,7 +200,7 @@ def test_a_task_of_ray(as_in_a_notebook: Path, tmp_path: Path) -> None:
     (tmp_path / "unit.json").write_text("{}")
     how, printed = work(str(tmp_path / "unit.json"), 60.0, str(as_in_a_notebook))
     assert how == "exit"
-    assert "this is no unit file" in printed
+    assert "this is not a unit file" in printed
     assert ran(as_in_a_notebook) == ""
 
 

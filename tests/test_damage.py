@@ -149,8 +149,14 @@ def test_store_verify_finds_what_the_state_of_a_file_does_not_tell(run: Any, run
     log.unlink()
     checked = run_cli("store", "verify")
     assert checked.code == 1
-    assert f"{path.parent}: the artefact is damaged: its content is not what was written: images.npy" in checked.out
-    assert f"{log.parent}: the artefact is damaged: its content is not what was written: score.json" in checked.out
+    assert (
+        f"{path.parent}: the artefact is damaged: its content has changed since it was written: images.npy"
+        in checked.out
+    )
+    assert (
+        f"{log.parent}: the artefact is damaged: its content has changed since it was written: score.json"
+        in checked.out
+    )
     assert "2 damaged" in checked.out
     shutil.rmtree(store / "artefacts/extract")
     shutil.rmtree(store / "artefacts/score")
@@ -217,7 +223,7 @@ def test_no_flipped_bit_of_a_table_changes_a_number(results: Path) -> None:
     whole = path.read_bytes()
     for position in range(0, len(whole), max(1, len(whole) // 40)):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
-        with pytest.warns(MtbenchWarning, match="made again from the journal"):
+        with pytest.warns(MtbenchWarning, match="rebuilt from the journal"):
             assert values() == expected
         assert values() == expected
 

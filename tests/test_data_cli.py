@@ -108,7 +108,7 @@ class TestPrepare:
         finally:
             del os.environ["MTBENCH_DUKE_ROOT"]
         assert "done prepare" not in run.err
-        assert "prepare mine: done" not in run.err
+        assert "prepare mine: computed" not in run.err
         assert "2 reused" in run.err
         assert artefacts(store, "prepare") == [prepared]
         assert "mine: already prepared; 24 source" in again.out
@@ -196,7 +196,7 @@ class TestPrepare:
         refused = run_cli("data", "prepare", NAME, "--root", duke)
         assert refused.code == 2
         assert "CC BY-NC 4.0" in refused.err
-        assert "Expected --accept-licence" in refused.err
+        assert "use --accept-licence" in refused.err
         assert artefacts(store, "prepare") == []
         accepted = run_cli("data", "prepare", NAME, "--root", duke, ACCEPT)
         assert "Licence of 'breast-siemens-ge': CC BY-NC 4.0" in accepted.err
@@ -213,15 +213,15 @@ class TestPrepare:
         assert "cancerimagingarchive.net" in ran.err
         no_root = run_cli("data", "prepare", NAME, ACCEPT)
         assert no_root.code == 2
-        assert "needs to know where its files are" in no_root.err
+        assert "has no 'root', the folder with its files" in no_root.err
 
     def test_wrong_requests(self, run_cli: Any, toys: Path, tmp_path: Path) -> None:
         for arguments, text in (
-            (["data", "prepare", "breast-siemens"], "there is no dataset 'breast-siemens'"),
+            (["data", "prepare", "breast-siemens"], "unknown dataset 'breast-siemens'"),
             (["data", "prepare", "quickstart", "--root", "x"], "--root is for a data set named by itself"),
             (["data", "prepare", "phantom-breast", "-d", "x"], "-d chooses among the data sets of a suite"),
-            (["data", "prepare", "phantom-breast:sise=3"], "there is no parameter 'sise'"),
-            (["data", "check", "phantom-breast"], "First: mtbench data prepare phantom-breast"),
+            (["data", "prepare", "phantom-breast:sise=3"], "unknown parameter 'sise'"),
+            (["data", "check", "phantom-breast"], "Run `mtbench data prepare phantom-breast` first"),
         ):
             ran = run_cli(*arguments)
             assert ran.code in (1, 2)
@@ -464,7 +464,10 @@ class TestCheck:
         suite = (tmp_path / "made.toml").read_text()
         (tmp_path / "made.toml").write_text(suite.replace(", same_people = false", ""))
         same = run_cli("data", "check", tmp_path / "made.toml")
-        assert "6 patients are in both domains, on one side in both; of those that train, 2 train as source" in same.out
+        assert (
+            "6 patients are in both domains, in the same split in both; of the training patients, 2 are source only"
+            in same.out
+        )
         assert "taken for different people" not in same.out
         assert "training is not unpaired" not in same.out
 

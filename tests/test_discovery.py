@@ -58,13 +58,13 @@ BROKEN = {
     "no hook": ("def mtbench_translators(): return []", ["implements no hook"], "@mtbench.hookimpl"),
     "wrapper": (
         "import mtbench\n@mtbench.hookimpl(wrapper=True)\ndef mtbench_translators():\n    yield\n    return []",
-        ["mtbench_translators is a wrapper"],
-        "wrappers are refused",
+        ["mtbench_translators is a hook wrapper"],
+        "wrappers are not allowed",
     ),
     "old wrapper": (
         "import mtbench\n@mtbench.hookimpl(hookwrapper=True)\ndef mtbench_translators():\n    yield",
-        ["mtbench_translators is a wrapper"],
-        "wrappers are refused",
+        ["mtbench_translators is a hook wrapper"],
+        "wrappers are not allowed",
     ),
 }
 
@@ -95,7 +95,7 @@ def test_the_list_of_plugins_names_distribution_problem_and_remedy(make_distribu
     make_distribution("acme-broken", {"broken": "acme_broken"}, {"acme_broken": "raise OSError('libfoo')"})
     ran = run_cli("plugins")
     assert ran.code == 1
-    assert "set aside broken of acme-broken 1.0" in ran.out
+    assert "rejected broken of acme-broken 1.0" in ran.out
     assert "libfoo" in ran.out
     assert "reinstall or uninstall acme-broken" in ran.out
     assert "identity" in ran.out
@@ -106,7 +106,7 @@ def test_the_list_of_plugins_names_distribution_problem_and_remedy(make_distribu
 
 def test_a_missing_name_says_which_broken_plugin_had_it(make_distribution: Any) -> None:
     make_distribution("acme", {"my-net": "acme_net"}, {"acme_net": "raise OSError('libfoo')"})
-    with pytest.raises(RequestError, match=r"no translator 'my-net'.*'my-net' of acme 1\.0 was set aside.*libfoo"):
+    with pytest.raises(RequestError, match=r"unknown translator 'my-net'.*'my-net' of acme 1\.0 was rejected.*libfoo"):
         discover().get("translator", "my-net")
 
 

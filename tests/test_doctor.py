@@ -87,7 +87,7 @@ class TestPlan:
             problems = json.loads(ran.out)["problems"]
             assert len(problems) == 1, problems
             assert expected in problems[0]
-            assert f"in the way: {problems[0]}" in run_cli("plan", "suite.toml").out
+            assert f"problem: {problems[0]}" in run_cli("plan", "suite.toml").out
 
     def test_what_is_to_come_is_judged_by_earlier_runs(
         self, run_cli: Any, run: Any, toys: Path, tmp_path: Path

@@ -65,7 +65,7 @@ def test_half_precision_becomes_float32(tmp_path: Path) -> None:
         (lambda batch: {"mean": batch.mean((1, 2, 3)) / 0}, "'mean' of shape (2,) with NaN"),
         (
             lambda batch: {"mean": torch.zeros(len(batch), 3 + len(batch))},
-            "rows of shape (4,). Expected (5,), as for the images before",
+            "rows of shape (4,). Expected (5,), as for the previous images",
         ),
     ],
 )

@@ -59,7 +59,7 @@ def tables(folder: Path) -> list[Any]:
     ("number", "part", "message", "count"),
     [
         (errno.ENOSPC, "", "the disk is full", 24),
-        (errno.EROFS, "out", "no permission to write", 6),
+        (errno.EROFS, "out", "write permission denied", 6),
     ],
 )
 def test_a_fault_at_any_write_loses_nothing(

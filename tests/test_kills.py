@@ -86,7 +86,7 @@ def test_ctrl_c_finishes_what_is_at_work_and_sigterm_does_not(start: Any, tmp_pa
     assert "Finished units are kept; rerun the same command to resume." in err
     assert "Traceback" not in err
     (stopped,) = [a for a in rows(out, "attempts") if a["status"] == "lost"]
-    assert (stopped["stage"], "stopped by the user" in stopped["reason"]) == ("fit", True)
+    assert (stopped["stage"], "The user stopped the run" in stopped["reason"]) == ("fit", True)
     (tmp_path / "fitting").unlink()
 
     slow = start(*NARROW, "--jobs", "1", TOY_HANG=str(tmp_path / "fitting"), TOY_HANG_SECONDS="2")
@@ -138,7 +138,7 @@ def test_a_claim_is_held_until_its_run_falls_silent(tmp_path: Path, refuse_writi
         time.sleep(0.05)
     refuse_writing(one.beat)  # it has stopped to beat, and does not know
     until(lambda: two.take("unit") is not None)
-    with pytest.raises(LeaseLostError, match="another run took this unit over"):
+    with pytest.raises(LeaseLostError, match="another run has taken over this unit"):
         confirm(mine)
     one.release("unit")
     assert one.take("unit") is None

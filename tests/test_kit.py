@@ -99,7 +99,7 @@ def test_what_is_not_shared_is_left_out_with_the_reason(
     options = ("--source", source, "-o", tmp_path / "theirs", "--plugin", toys, "--device", "cpu")
     ran = run_cli("kit", tmp_path / "kit", "-t", "toy-same", *options)
     assert ran.code == 0, ran.err
-    assert f"toy-overlap: the segmenter is not in a kit of level '{level}'" in ran.out
+    assert f"toy-overlap: a kit of level '{level}' does not contain the segmenter" in ran.out
 
 
 def test_what_cannot_be_compared_is_refused(run_cli: Any, toys: Path, tmp_path: Path, ours: Path, source: Path) -> None:
@@ -126,4 +126,4 @@ def test_what_cannot_be_compared_is_refused(run_cli: Any, toys: Path, tmp_path: 
     (changed / "kit.json").write_text(json.dumps(content))
     assert "lies outside of it" in add(changed, source)
     (changed / "kit.json").write_text("{}")
-    assert "this is no kit" in add(changed, source)
+    assert "this is not a kit" in add(changed, source)

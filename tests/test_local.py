@@ -151,7 +151,7 @@ def test_a_plugin_that_changed_since_the_run_began_is_not_run(toys: Path, job: A
     execute_file(file)
     outcome = read_outcome(file)
     assert (outcome.status, outcome.error_type) == ("error", PluginError.__name__)
-    assert "has changed or gone" in outcome.reason
+    assert "was changed or removed" in outcome.reason
 
 
 def test_a_server_that_dies_loses_its_units_and_is_replaced(toys: Path, session: Any, job: Any) -> None:
@@ -179,10 +179,10 @@ def test_a_server_that_dies_loses_its_units_and_is_replaced(toys: Path, session:
 def test_limits_need_an_executor_that_keeps_them(run: Any) -> None:
     ran = run("--timeout", "5")
     assert ran.code == 2
-    assert "'inline' cannot stop a unit" in ran.err
+    assert "'inline' cannot stop a running unit" in ran.err
 
 
 def test_a_unit_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "unit.json").write_text("{}")
-    with pytest.raises(RequestError, match="no unit file"):
+    with pytest.raises(RequestError, match="not a unit file"):
         execute_file(tmp_path / "unit.json")

@@ -186,7 +186,7 @@ class Doing(Generic[T]):
 
     def waits(self) -> None:
         """Return when it says that it waits for another."""
-        until(lambda: "waiting for what it makes" in self._printed.getvalue() or not self._thread.is_alive())
+        until(lambda: "; waiting for " in self._printed.getvalue() or not self._thread.is_alive())
         assert self._thread.is_alive(), (self._printed.getvalue(), self._error)
 
     def result(self) -> T:
@@ -344,7 +344,7 @@ def test_adoption_waits_for_a_run_that_fits(place: Place) -> None:
     assert running.result()["ok"] > 3
     adopted = replacing.result()
     assert (adopted.path / "weights.bin").read_bytes() == b"trained elsewhere"
-    with pytest.raises(RequestError, match="in the store already"):
+    with pytest.raises(RequestError, match="already in the store"):
         refused.result()
     assert len(place.manifests("fit")) == 1
     assert not place.claims()
@@ -369,7 +369,7 @@ def test_a_replacement_that_cannot_be_loaded_costs_nothing(place: Place) -> None
     Doing(place.run).result()
     what = place.folder / "weights.bin"
     what.write_bytes(b"no")
-    with pytest.raises(DataError, match="cannot load it"):
+    with pytest.raises(DataError, match="cannot load the files"):
         Doing(place.adopt(what, replace=True)).result()
     (fit,) = place.manifests("fit")
     assert (fit.parent / "weights.bin").read_bytes() == b"trained here"

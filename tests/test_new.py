@@ -148,21 +148,21 @@ def test_what_is_no_name_is_refused(name: str, tmp_path: Path) -> None:
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "thesis.tex").write_text("years of work")
-    with pytest.raises(RequestError, match="is there already"):
+    with pytest.raises(RequestError, match="already exists"):
         new(Project("metric", "mine"), REGISTRY, tmp_path / "x")
     new(Project("metric", "mine", minimal=True), REGISTRY, tmp_path)
-    with pytest.raises(RequestError, match=r"mine.py is there already"):
+    with pytest.raises(RequestError, match=r"mine.py already exists"):
         new(Project("metric", "mine", minimal=True), REGISTRY, tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     # Root may write everywhere; nobody can make a folder below a file.
     (tmp_path / "file").write_text("")
-    with pytest.raises(RequestError, match="nothing can be written there"):
+    with pytest.raises(RequestError, match="the folder is not writable"):
         new(Project("metric", "mine"), REGISTRY, tmp_path / "file" / "mine")
     if os.geteuid():
         (tmp_path / "closed").mkdir(mode=0o500)
-        with pytest.raises(RequestError, match="nothing can be written there: Permission denied"):
+        with pytest.raises(RequestError, match="the folder is not writable: Permission denied"):
             new(Project("metric", "mine"), REGISTRY, tmp_path / "closed" / "mine")
 
 
@@ -170,10 +170,10 @@ def test_a_distribution_that_would_hide_another_is_refused(
     tmp_path: Path, make_distribution: Callable[..., Path]
 ) -> None:
     make_distribution("mtbench-mine", {}, {})
-    with pytest.raises(RequestError, match=r"a distribution 'mtbench-mine' \(1.0\) is installed already"):
+    with pytest.raises(RequestError, match=r"a distribution 'mtbench-mine' \(1.0\) is already installed"):
         new(Project("metric", "mine"), REGISTRY, tmp_path / "mine")
     make_distribution("other", {}, {"yours_mtbench": ""})
-    with pytest.raises(RequestError, match="there is a Python package 'yours_mtbench' already"):
+    with pytest.raises(RequestError, match="the Python package 'yours_mtbench' already exists"):
         new(Project("metric", "yours"), REGISTRY, tmp_path / "yours")
 
 

@@ -94,7 +94,7 @@ def test_every_observer_is_called_and_a_failure_is_shown_once(does: str, said: s
     log = tmp_path / LOG
     assert watched.said == [
         f"The plugin 'bad' of {watched.bad} failed in mtbench_{which}_finished: {said}. "
-        f"The run is not affected. The traceback is in {log}."
+        f"The run continues. The traceback is in {log}."
         for which in ("unit", "suite")
     ]
     text = log.read_text()

@@ -67,7 +67,7 @@ def test_values_become_the_declared_type(name: str, value: object, expected: obj
         ("levels", 65, "'levels' is 65. Expected at most 64"),
         ("sizes", "12", "'sizes' is '12'. Expected a value of type list"),
         ("extra", [1], "'extra' is [1]. Expected a value of type table"),
-        ("epoch", 3, "there is no parameter 'epoch'. Did you mean 'epochs'? Expected one of epochs, lr"),
+        ("epoch", 3, "unknown parameter 'epoch'. Did you mean 'epochs'? Expected one of epochs, lr"),
     ],
 )
 def test_what_does_not_fit_names_the_parameter_and_its_owner(name: str, value: object, text: str) -> None:

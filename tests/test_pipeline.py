@@ -176,7 +176,7 @@ def test_translations_are_the_cpus(depth: str) -> None:
     assert made[0].dtype == made[1].dtype == np.dtype(depth)
     np.testing.assert_array_equal(made[0], made[1])
     assert contexts[0].clamped == contexts[1].clamped > 0
-    assert contexts[0].log == contexts[1].log == ["7 of 7 images left [0, 1] and were clamped"]
+    assert contexts[0].log == contexts[1].log == ["7 of 7 images had values outside [0, 1], which were clamped"]
     # By hand, in the way that is written down: clamped, scaled, rounded half to even.
     noise = Context(seed=4).noise(images().slices, (1, 8, 6)).numpy()[:, 0]
     values = np.clip(images().floats()[:, 0] * np.float32(1.2) - np.float32(0.1) + np.float32(0.01) * noise, 0, 1)

@@ -87,7 +87,7 @@ def test_rows_that_cannot_be_made_say_why(toys: Path) -> None:
     graph = plan(toys, datasets=["toy-bare"], translators=["toy-masked", "toy-never", "toy-same"], metrics=["toy-mean"])
     reasons = {r.columns["translator"]: r.skipped for r in graph.rows}
     assert reasons == {
-        "toy-masked": "toy-masked: it needs masks of the source slices, which this dataset lacks",
+        "toy-masked": "toy-masked: it needs masks of the source slices, and this dataset has none",
         "toy-never": "toy-never: it never takes part",
         "toy-same": "",
         "": "",
@@ -96,7 +96,7 @@ def test_rows_that_cannot_be_made_say_why(toys: Path) -> None:
     bare = plan(toys, datasets=["toy-bare"], translators=["toy-same"], metrics=["toy-overlap", "toy-error"])
     assert {(r.columns["metric"], r.skipped) for r in bare.rows if r.columns["translator"]} == {
         ("toy-overlap", "the target domain has no masks to train a segmenter on"),
-        ("toy-error", "the task has no paired truth"),
+        ("toy-error", "the task has no paired ground truth"),
     }
     without = plan(toys, SUITE.replace('[[segmenters]]\nname = "toy-threshold"', ""))
     assert {r.skipped for r in without.rows if r.columns["metric"] == "toy-overlap"} == {"the suite names no segmenter"}
@@ -290,9 +290,9 @@ def mtbench_metrics():
         yield mtbench.MetricSpec(name, ":M", needs=(mtbench.Features("candidate", extractor, (array,)),))
 """
     make_distribution("acme", {"m": "acme_m"}, {"acme_m": source})
-    with pytest.raises(RequestError, match=r"no extractor 'toy-block'\. Did you mean 'toy-blocks'"):
+    with pytest.raises(RequestError, match=r"unknown extractor 'toy-block'\. Did you mean 'toy-blocks'"):
         plan(toys, metrics=["one"])
-    with pytest.raises(RequestError, match=r"'toy-blocks' gives no array 'block'\. Expected one of blocks"):
+    with pytest.raises(RequestError, match=r"'toy-blocks' has no array 'block'\. Expected one of blocks"):
         plan(toys, metrics=["two"])
 
 

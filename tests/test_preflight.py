@@ -57,7 +57,7 @@ def test_all_that_is_missing_is_told_at_once(run_cli: Any, toys: Path, tmp_path:
     )
     ran = run_cli("run", "s.toml", "--plugin", toys, "--plugin", "odd.py")
     assert ran.code == 2
-    assert "3 things stand in the way (no work was started)" in ran.err
+    assert "3 problems (no unit was started)" in ran.err
     for text in ("nowhere, which does not exist", "neither, which does not exist", "No module named 'no_such_module"):
         assert text in ran.err
     assert not (tmp_path / "mtbench-results").exists()
@@ -83,7 +83,7 @@ def test_a_translator_that_needs_no_fit_has_its_weight_files_looked_for(
     plugins = ("--plugin", toys, "--plugin", "odd.py")
     ran = run_cli("run", "s.toml", *plugins, "--executor", "inline", "--device", "cpu")
     assert ran.code == code, ran.err
-    missing = "odd (before any work was started): the weight file 'inception-fid' is missing"
+    missing = "odd (no unit was started): the weight file 'inception-fid' is missing"
     assert (missing in ran.err) == (code == 2)
 
 
@@ -95,7 +95,7 @@ def test_a_disk_that_seems_too_small_is_told(
     command = ("run", "s.toml", "--plugin", toys, "--executor", "inline", "--device", "cpu")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10_000))
-    assert "units to come may need" in run_cli(*command).err
+    assert "units may need" in run_cli(*command).err
     # All is cached now.
     assert "may need" not in run_cli(*command).err
     assert [size(n) for n in (999, 1500, 12_345_678, 3.2e9, 5e12)] == [

@@ -74,7 +74,7 @@ def test_the_current_folder_is_not_searched(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "mine" / "helper_two.py").rename(tmp_path / "here" / "helper_two.py")
     monkeypatch.chdir(tmp_path / "here")
     (plugin,) = [each for each in discover([file], third_party=False).plugins if each.path]
-    assert "there is no module 'helper_two'" in plugin.problem
+    assert "it imports the module 'helper_two', which is missing" in plugin.problem
     assert str(tmp_path / "mine") in plugin.problem
     assert sys.executable in plugin.problem
     assert f"put helper_two.py, or the folder helper_two, beside {file}" in plugin.remedy
@@ -122,7 +122,7 @@ def test_a_folder_stands_for_its_project(tmp_path: Path) -> None:
     assert registration.plugin.path == inside / "hooks.py"
     assert load_one(registration.plugin.reference()).names("translator") == ["mine-six"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RequestError, match="the folder holds no plugin file"):
+    with pytest.raises(RequestError, match="the folder contains no plugin file"):
         discover([tmp_path / "empty"], third_party=False)
 
 
@@ -134,7 +134,7 @@ def test_plugins_are_remembered_in_the_users_own_file(tmp_path: Path) -> None:
     assert found(discover(config=config), "mine-seven")
     assert "mine-seven" not in discover(config=config, third_party=False).names("translator")
     config.write_text('[plugins]\nfiles = "seven"\n')
-    with pytest.raises(RequestError, match=r"line 1.*'plugins' cannot be read.*files = "):
+    with pytest.raises(RequestError, match=r"line 1.*'plugins' is not valid.*files = "):
         discover(config=config)
     config.chmod(0o666)
     with pytest.raises(RequestError):
@@ -147,7 +147,9 @@ def test_a_missing_module_of_the_class_is_explained(tmp_path: Path) -> None:
         "    yield mtbench.TranslatorSpec('mine-eight', 'helper_eight.model:Mine')\n"
     )
     registration = found(discover([tmp_path / "eight.py"], third_party=False), "mine-eight")
-    with pytest.raises(Exception, match=r"there is no module 'helper_eight'.*Put helper_eight.py, or the folder"):
+    with pytest.raises(
+        Exception, match=r"the module 'helper_eight', which is missing.*Put helper_eight.py, or the folder"
+    ):
         registration.create({})
 
 

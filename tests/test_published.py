@@ -116,7 +116,7 @@ def test_others_are_added_through_the_catalogue(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("mtbench.resources.PACKAGE", tmp_path / "mtbench")
     assert sorted(published()) == ["gone", "mine"]
     assert published_scores("mine").num_rows > 50
-    with pytest.raises(StoreError, match="lacks the file x"):
+    with pytest.raises(StoreError, match="the file x is missing"):
         published_scores("gone")
     (tmp_path / "mine.parquet").write_bytes(b"PAR1")
     with pytest.raises(StoreError, match="cannot be read"):

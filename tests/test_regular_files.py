@@ -133,7 +133,7 @@ def test_only_a_regular_file_is_opened(place: Path, kind: str) -> None:
     with pytest.raises(StoreError) as caught:
         open_regular(path)
     word = {"link within": "link", "dangling": "link", "device": "link"}.get(kind, kind)
-    assert str(caught.value).startswith(f"{path}: this is a {word}, so it is not read.")
+    assert str(caught.value).startswith(f"{path}: this is a {word}, which mtbench does not read.")
     assert list(irregular_below(place)) == ([] if kind == "folder" else [path])
 
 
@@ -163,13 +163,13 @@ def test_a_journal_that_is_no_file_of_the_directory_is_named_by_whatever_reads_i
     ):
         done = run_cli(*command)
         assert (done.code, str(path) in done.err) == (1, True), (command, done.err)
-        assert "so it is not read" in done.err
+        assert "which mtbench does not read" in done.err
     checked = run_cli("results", "verify", bad)
     assert checked.code == 1
     assert f"{where}" in checked.out
-    assert "so it is not read" in checked.out
+    assert "which mtbench does not read" in checked.out
     assert not Path("merged").exists()
-    with pytest.raises(StoreError, match="is not read"), Results.open(bad).writing():
+    with pytest.raises(StoreError, match="does not read"), Results.open(bad).writing():
         pass
 
 
@@ -205,7 +205,7 @@ def test_what_a_unit_was_made_with_is_not_read_from_elsewhere(place: Path, kind:
     strange(environment / f"environment-{E1}.json", kind)
     strange(suite / SUITE, kind)
     for folder in (environment, suite):
-        with pytest.raises(StoreError, match="is not read"):
+        with pytest.raises(StoreError, match="does not read"):
             unit_details(folder, "score d t dice")
 
 
@@ -237,7 +237,7 @@ def test_an_artefact_that_leads_elsewhere_is_none(place: Path, kind: str, name: 
     output = store.get("fit", "aa1")
     assert output is not None
     strange(output.path / name, kind)
-    with pytest.raises(StoreError, match="is not read"):
+    with pytest.raises(StoreError, match="does not read"):
         store.get("fit", "aa1")
     assert all(artefact.bytes < 10_000 for artefact in look(store).artefacts)
     (output.path / name).unlink()
@@ -282,7 +282,7 @@ def test_what_is_adopted_is_in_the_folder_that_was_named(place: Path, kind: str,
     content = (place / "model/step.npy").read_bytes()
     assert adopted(place / "model") == {"step.npy": content}
     strange(place / "model/more", kind)
-    with pytest.raises(StoreError, match="is not read"):
+    with pytest.raises(StoreError, match="does not read"):
         adopted(place / "model")
     # A file that the user names may be a link: a cache of models keeps them so.
     (place / "named").mkdir()

@@ -233,15 +233,17 @@ def test_json_in_a_page_cannot_end_its_script() -> None:
 
 @pytest.mark.parametrize("figure", ["examples", "correlation", "table"])
 def test_figures(figure: str, ran: Path, run_cli: Any, tmp_path: Path) -> None:
+    results = ("published:midl2024", "--rule", "paper") if figure == "correlation" else (ran / "results",)
+    command = ("report", *results, "--store", ran / "store", "--figure", figure, "-o")
     for ending, starts in (("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")):
         path = tmp_path / f"{figure}.{ending}"
-        said = run_cli("report", ran / "results", "--store", ran / "store", "--figure", figure, "-o", path)
+        said = run_cli(*command, path)
         assert said.code == 0, said.err
         assert path.read_bytes().startswith(starts)
     text = (tmp_path / f"{figure}.svg").read_text()
-    assert {"examples": "toy-shift", "correlation": "toy-gap", "table": "toy-masked†"}[figure] in text
+    assert {"examples": "toy-shift", "correlation": "SWD", "table": "toy-masked†"}[figure] in text
     first = path.read_bytes()
-    run_cli("report", ran / "results", "--store", ran / "store", "--figure", figure, "-o", path)
+    run_cli(*command, path)
     assert path.read_bytes() == first
     with Image.open(tmp_path / f"{figure}.png") as picture:
         assert min(picture.size) > 200
@@ -254,6 +256,9 @@ def test_figures_that_cannot_be(ran: Path, run_cli: Any, tmp_path: Path) -> None
     assert (said.code, "one of .png, .svg, .pdf" in said.err) == (2, True)
     said = run_cli("report", "published:midl2024", "--figure", "examples", "-o", "t.png")
     assert (said.code, "Published scores have no images" in said.err) == (2, True)
+    said = run_cli("report", ran / "results", "--figure", "correlation", "-o", tmp_path / "t.png")
+    assert (said.code, "no heat map, because 2 translators cannot show agreement" in said.err) == (2, True)
+    assert not (tmp_path / "t.png").exists()
 
 
 # -- parts

@@ -146,7 +146,7 @@ def test_a_suite_that_is_gone_or_has_changed_is_told(ran: Path) -> None:
     assert "The suite has changed since" in unit_details(ran, key).remarks[0]
     suite.unlink()
     details = unit_details(ran, key)
-    assert "is gone" in details.remarks[0]
+    assert "no longer exists" in details.remarks[0]
     assert Path(shlex.split(details.command)[2]).read_text() == SUITE
 
 
@@ -170,7 +170,7 @@ def test_units_are_listed_and_what_is_no_unit_is_answered(ran: Path, run_cli: An
     key = re.search(r"^(\w{12})\t", listed, re.M)
     assert key is not None
     assert run_cli("results", "show", ran, key[1]).code == 0
-    with pytest.raises(RequestError, match="no unit 'abc'"):
+    with pytest.raises(RequestError, match="unknown unit 'abc'"):
         unit_details(ran, "abc")
 
 
@@ -201,7 +201,7 @@ def test_other_values_on_the_same_inputs_are_a_conflict_and_none_is_dropped(ran:
     assert merged.out.count("environment ") >= 2
     numbers = values(Path("both"))
     assert numbers == [values(ran)[0], values(other)[0]]
-    assert "contradict each other" in run_cli("results", "show", "both").out
+    assert "differ on the same inputs" in run_cli("results", "show", "both").out
     assert verify(Path("both")) == []
     # Merging once more finds nothing new.
     for i, side in enumerate((ran, other)):
@@ -275,7 +275,7 @@ def test_different_data_under_one_name_are_not_merged(ran: Path) -> None:
         if record["type"] == "attempt" and record["stage"] == "prepare":
             record["digest"] = "d" * 64
 
-    with pytest.raises(DataError, match="other data here than in"):
+    with pytest.raises(DataError, match="differ from those in"):
         merge([ran, edit(copied(ran, "b"), other_data)], Path("both"))
     assert not Path("both").exists()
 
@@ -283,7 +283,7 @@ def test_different_data_under_one_name_are_not_merged(ran: Path) -> None:
 def test_what_cannot_be_merged_is_answered(ran: Path) -> None:
     with pytest.raises(RequestError, match="nothing to merge"):
         merge([ran, ran], Path("both"))
-    with pytest.raises(RequestError, match="holds results already"):
+    with pytest.raises(RequestError, match="already contains results"):
         merge([ran, copied(ran, "b")], ran)
     Path("notes").mkdir()
     Path("notes/mine.txt").write_text("mine")
@@ -352,7 +352,7 @@ def test_a_merge_that_is_killed_at_any_write_leaves_nothing_that_looks_whole(ran
             continue
         shown = run_cli("results", "verify", f"both{point}")
         assert shown.code == 2
-        assert "there is no results directory" in shown.err
+        assert "the results directory does not exist" in shown.err
     assert verify(Path(f"both{points}")) == []
     merge([ran, other], Path("both0"))
     assert verify(Path("both0")) == []
@@ -413,7 +413,7 @@ def test_a_table_that_says_something_else_is_found(ran: Path) -> None:
     path = ran / "scores.parquet"
     table = pq.read_table(path)
     write_table(path, table.slice(1), Results(ran).state())
-    assert "something else than the journal" in problems(ran)[0].text
+    assert "the table differs from the journal" in problems(ran)[0].text
 
 
 def test_damaged_and_torn_lines_are_told_apart(ran: Path) -> None:
@@ -421,9 +421,9 @@ def test_damaged_and_torn_lines_are_told_apart(ran: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[:-30])
     assert not problems(ran)
-    assert "torn last line" in verify(ran)[0].text
+    assert "incomplete last line" in verify(ran)[0].text
     path.write_bytes(whole.replace(b'{"', b"{", 1))
-    assert "the line was damaged" in problems(ran)[0].text
+    assert "the line is damaged" in problems(ran)[0].text
 
 
 def test_orphans_and_half_rows_are_found(ran: Path) -> None:
@@ -440,11 +440,11 @@ def test_orphans_and_half_rows_are_found(ran: Path) -> None:
     (ran / ".tmp-left").touch()
     texts = "\n".join(f.text for f in verify(ran))
     for text in (
-        "is measured and has no score",
-        "no try of its unit succeeded",
-        "cases without a patient",
+        "is measured but has no score",
+        "no attempt at its unit succeeded",
+        "some cases have no patient",
         "the file is missing",
-        "half-written file",
+        "incomplete file",
     ):
         assert text in texts
 

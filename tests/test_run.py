@@ -264,7 +264,7 @@ def test_memory_that_does_not_suffice_halves_the_batch_and_changes_no_score(run:
     assert {status for status, _ in failed} == {"failed"}
     tries = {r["name"]: r for r in rows("attempts") if r["stage"] == "translate"}
     assert tries["translate toy toy-greedy[room=0] seed 0"]["status"] == "oom"
-    assert "even with one image a batch" in tries["translate toy toy-greedy[room=0] seed 0"]["reason"]
+    assert "even with one image per batch" in tries["translate toy toy-greedy[room=0] seed 0"]["reason"]
     assert "batch halved to 1" in tries["translate toy toy-greedy[room=1] seed 0"]["log"]
 
 
@@ -287,7 +287,7 @@ def test_fresh_makes_a_stage_anew_and_nothing_else(run: Any, log: Calls) -> None
     assert values() == before
     ran = run("--fresh", "fitt")
     assert ran.code == 2
-    assert "no stage 'fitt'" in ran.err
+    assert "unknown stage 'fitt'" in ran.err
     assert "'fit'" in ran.err
 
 
@@ -309,8 +309,8 @@ def test_patients_are_split_by_a_file(run: Any, tmp_path: Path) -> None:
     assert run(suite=suite).code == 0
     assert {c["patient"] for c in rows("cases") if c["translator"] == "toy-same"} == {"s4"}
     for line, message in (
-        ("s4,train", "'s4' is on two sides: test and train"),
-        ("s0,trian", "'trian' is no side"),
+        ("s4,train", "'s4' is in two splits: test and train"),
+        ("s0,trian", "'trian' is not a split"),
         ("s9", "line 14"),
     ):
         (tmp_path / "split.csv").write_text("\n".join([*lines, line]))
@@ -433,7 +433,9 @@ def test_a_translator_that_breaks_its_contract(mode: str, message: str, run: Any
 def test_what_leaves_the_range_is_clamped_and_noted(run: Any, store: Path) -> None:
     assert run("-t", "toy-odd:mode=wide", "-m", "toy-mean").code == 0
     (manifest,) = (store / "artefacts/translate").rglob("manifest.json")
-    assert json.loads(manifest.read_text())["info"]["notes"] == ["2 of 2 images left [0, 1] and were clamped"]
+    assert json.loads(manifest.read_text())["info"]["notes"] == [
+        "2 of 2 images had values outside [0, 1], which were clamped"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -465,13 +467,13 @@ def test_a_metric_that_breaks_its_contract(mode: str, message: str, run: Any) ->
     ("mode", "message"),
     [
         ("size", "the image is 12 x 16 pixels. Expected 16 x 16"),
-        ("nan", "the image holds NaN"),
+        ("nan", "the image contains NaN"),
         ("channels", "the image has shape (3, 16, 16). Expected one grey channel"),
         ("range", "Expected values in [0, 1]"),
         ("label", "the mask holds the value 7. Expected one of 0, 1"),
         ("mask-size", "the mask is (12, 16), its image (16, 16)"),
         ("no-mask", "an image without a mask"),
-        ("twice", "two source slices are called 's1-0'"),
+        ("twice", "two source slices have the id 's1-0'"),
         ("nobody", "no patient_id"),
         ("number", "patient_id is 7. Expected a value of type str"),
         ("type", "prepare yielded ndarray. Expected mtbench.Sample"),
@@ -494,7 +496,7 @@ def test_a_dataset_that_cannot_be_used(mode: str, message: str, run: Any) -> Non
 def test_a_patient_on_two_sides_is_refused(run: Any) -> None:
     ran = run("-d", "toy-two-sides", "-t", "toy-same", "-m", "toy-mean")
     assert ran.code == 1
-    assert "patient 's0' is on two sides: train and validation" in ran.err
+    assert "patient 's0' is in two splits: train and validation" in ran.err
     assert {r["status"] for r in rows()} == {"failed"}
 
 
@@ -563,12 +565,15 @@ def test_a_folder_that_is_no_results_directory(run: Any, run_cli: Any, tmp_path:
     assert "--out" in ran.err
     assert [p.name for p in (tmp_path / "other").iterdir()] == ["thesis.tex"]
     assert "is a file" in run("--out", "other/thesis.tex").err
-    for folder, text in (("other", "this is not a results directory"), ("none", "there is no results directory")):
+    for folder, text in (
+        ("other", "this is not a results directory"),
+        ("none", "the results directory does not exist"),
+    ):
         ran = run_cli("export", folder)
         assert ran.code == 2
         assert text in ran.err
         assert "Traceback" not in ran.err
-    with pytest.raises(RequestError, match="no table 'score'"):
+    with pytest.raises(RequestError, match="unknown table 'score'"):
         mtbench.load(tmp_path / "other", "score")
 
 
@@ -578,7 +583,7 @@ def test_a_damaged_marker_or_table_is_told(run: Any, run_cli: Any) -> None:
     Path(OUT, "scores.parquet").write_bytes(b"no table")
     ran = run_cli("export", OUT)
     assert ran.code == 0
-    assert "scores.parquet: the table is not what was written; it was made again from the journal" in ran.err
+    assert "scores.parquet: the table has changed since it was written; it was rebuilt from the journal" in ran.err
     assert values() == expected
     Path(OUT, "mtbench-results.json").write_text('{"format": 99}')
     assert "format 99" in run_cli("export", OUT).err
@@ -608,7 +613,7 @@ def test_a_damaged_manifest_makes_its_unit_again(run: Any, store: Path) -> None:
     assert damaged == 1
     ran = run()
     assert ran.code == 0
-    assert "manifest.json is not what was written" in ran.err
+    assert "manifest.json has changed since it was written" in ran.err
     assert "1 unit computed" in ran.err
     assert values() == expected
 
@@ -677,7 +682,7 @@ def test_a_full_disk_is_one_paragraph_and_loses_nothing(
     assert "Traceback" not in ran.err
     assert "unexpected error" not in ran.err
     assert ran.err.count("the disk is full") == 1
-    assert "free some space and run the same command again" in ran.err
+    assert "Free some space and rerun the same command" in ran.err
     kept = len(list((store / "artefacts").rglob("manifest.json")))
     assert 3 <= kept < UNITS
     assert not left_over(store, Path(OUT))

@@ -81,8 +81,8 @@ def halves(division: dict[str, dict[str, str]]) -> tuple[set[str], set[str]]:
 def test_by_seed(folder: Path, run_cli: Any, seed: int) -> None:
     division, output = sides(folder, run_cli, f'{{ by = "seed", seed = {seed} }}')
     source, target = halves(division)
-    assert "8 patients are in both domains, on one side in both" in output
-    assert f"{len(source)} train as source and {len(target)} as target only" in output
+    assert "8 patients are in both domains, in the same split in both" in output
+    assert f"{len(source)} are source only and {len(target)} target only" in output
     for domain, count in (("source", 14), ("target", 13)):
         shares = [list(division[domain].values()).count(side) for side in ("validation", "test")]
         assert shares == [round(count * 0.15), round(count * 0.2)]
@@ -143,7 +143,7 @@ def test_one_person_on_two_sides_is_told(folder: Path, run_cli: Any) -> None:
     target = table.replace("source.csv", "target.csv")
     (folder / "suite.toml").write_text(f'{suite}target = {{ images = "target/*.png", normalise = "none", {target} }}\n')
     ran = run_cli("data", "prepare", folder / "suite.toml")
-    for text in ("patient 's1' is on the train side as source and on the test side as target", "same_people = false"):
+    for text in ("patient 's1' is in the train split as source and in the test split as target", "same_people = false"):
         assert text in ran.out
     (folder / "suite.toml").write_text(
         (folder / "suite.toml").read_text().replace('split = "own"', 'split = { by = "own", same_people = false }')

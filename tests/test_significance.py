@@ -150,22 +150,22 @@ def test_what_cannot_be_tested_is_not_bold_and_says_which_row_and_why() -> None:
     three = by_patient({"best": BEST, "close": CLOSE, "far": FAR})
     assert notes(three) == (True, [])
     unknown = notes(without(three, "far-dice-0-d"))
-    assert unknown == (False, ["Not bold, since not tested: no run of far has values by case."])
+    assert unknown == (False, ["Not bold, because not tested: no run of far has per-case values."])
     nothing = notes(without(three, "best-dice-0-d"))
-    assert nothing == (False, ["Not bold, since not tested: no run of the best has values by case."])
+    assert nothing == (False, ["Not bold, because not tested: no run of the best has per-case values."])
     assert notes((three[0], three[1].slice(0, 0))) == nothing
     few = notes(by_patient({name: of[:9] for name, of in (("best", BEST), ("close", CLOSE), ("far", FAR))}))
     reason = "9 patients in common with close, far, fewer than 10"
-    assert few == (False, [f"Not bold, since not tested: {reason}."])
+    assert few == (False, [f"Not bold, because not tested: {reason}."])
     tied = notes(by_patient({"best": BEST, "same": BEST, "far": FAR}))
-    assert tied == (False, ["Not bold: it shares the first place."])
+    assert tied == (False, ["Not bold: it shares the first rank."])
 
 
 def test_every_seed_must_have_values_by_case() -> None:
     two = result({"best": [0.8, 0.82], "other": [0.4, 0.41]})
     assert notes(two) == (True, [])
     lacking = notes(without(two, "other-dice-1-d"))
-    assert lacking == (False, ["Not bold, since not tested: not every run of other has values by case."])
+    assert lacking == (False, ["Not bold, because not tested: not every run of other has per-case values."])
 
 
 def test_too_many_comparisons_for_so_few_patients_are_said_to_be_so() -> None:

@@ -59,7 +59,7 @@ def dataset(**fields: Any) -> mtbench.DatasetSpec:
         (lambda: translator(description=None), ["description is None"]),
         (lambda: translator(params={"a": mtbench.Param(5, maximum=3)}), ["default of parameter 'a' is 5", "at most 3"]),
         (lambda: translator(params={"a": mtbench.Param("x", choices=("y",))}), ["default of parameter 'a'", "'y'"]),
-        (lambda: translator(params={"a b": 1}), ["a parameter is called 'a b'", "a Python name"]),
+        (lambda: translator(params={"a b": 1}), ["a parameter has the name 'a b'", "a Python name"]),
         (lambda: translator(params={"a": object()}), ["params cannot be read", "needs kind="]),
         (lambda: translator(params={name: a_file() for name in "ab"}), ["two parameters have the role 'checkpoint'"]),
         (lambda: mtbench.SuiteSpec("s", 3), ["SuiteSpec 's'", "resource is 3"]),
@@ -117,7 +117,7 @@ def test_what_a_spec_answers_is_text(answer: Any) -> None:
         ({"labels": {1: "bone", 2: "bone"}}, ["two labels are called 'bone'"]),
         ({"labels": {1: "bone"}, "regions": {"all": (1, 2)}}, ["region 'all' is made of (1, 2)", "among 1"]),
         ({"labels": {1: "bone"}, "regions": {"none": ()}}, ["region 'none'"]),
-        ({"masks": frozenset({"src"})}, ["masks holds 'src'", "'source', 'target'"]),
+        ({"masks": frozenset({"src"})}, ["masks contains 'src'", "'source', 'target'"]),
     ],
 )
 def test_labels_regions_and_masks_go_together(fields: dict[str, Any], words: list[str], described: bool) -> None:
@@ -140,7 +140,7 @@ def test_who_asks_for_it_reads_what_is_wrong(command: tuple[str, ...], tmp_path:
     )
     ran = run_cli(*command, "--plugin", file)
     assert ran.code in (1, 2)
-    assert "mine.py was set aside: mtbench_datasets failed: DatasetSpec 'toy': depth is 'uint32'" in ran.err
+    assert "mine.py was rejected: mtbench_datasets failed: DatasetSpec 'toy': depth is 'uint32'" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_call_is_read_in_one_place(calls: Registry) -> None:
     for text, words in {
         "eager:5,6": ["executor 'eager': '6' has no name", "eager:NAME=VALUE with NAME one of at, b"],
         "mine:5": ["executor 'mine': '5' has no name", "one of jobs, many"],
-        "eagre": ["there is no executor 'eagre'", "Did you mean 'eager'"],
+        "eagre": ["unknown executor 'eagre'", "Did you mean 'eager'"],
     }.items():
         with pytest.raises(RequestError) as caught:
             calls.call("executor", text)
@@ -262,7 +262,7 @@ def test_a_call_is_read_in_one_place(calls: Registry) -> None:
 def test_jobs_fill_the_parameter_of_that_role(calls: Registry) -> None:
     executor: Any = RunRequest("suite", executor="mine:jobs=7", jobs=3).make_executor(calls)
     assert executor.params == {"jobs": 7, "many": 3}
-    with pytest.raises(RequestError, match="executor 'eager': there is no parameter 'jobs'"):
+    with pytest.raises(RequestError, match="executor 'eager': unknown parameter 'jobs'"):
         RunRequest("suite", executor="eager", jobs=3).make_executor(calls)
 
 
@@ -273,7 +273,7 @@ def test_the_default_is_the_one_that_was_registered_first(calls: Registry, tmp_p
         assert plain.get(kind, plain.default(kind)).plugin.built_in
         assert calls.default(kind) == plain.default(kind)
         assert load_one(Plugin.of_file(tmp_path / "calls.py").reference()).default(kind) == "eager"
-    with pytest.raises(RequestError, match="no executor is the default one"):
+    with pytest.raises(RequestError, match="there is no default executor"):
         Registry().default(mtbench.ExecutorSpec)
 
 
@@ -287,7 +287,7 @@ def test_a_weight_file_fills_the_parameter_of_that_role(calls: Registry, tmp_pat
 
 def test_what_fails_in_a_spec_names_its_plugin(calls: Registry, tmp_path: Path) -> None:
     registration = calls.get("translator", "unsure")
-    where = r"translator 'unsure' of .*calls.py: its spec cannot answer: KeyError: 'no such'.*correct the plugin"
+    where = r"translator 'unsure' of .*calls.py: a function of its spec failed: KeyError: 'no such'.*correct the plugin"
     for ask in (
         lambda: registration.create({}),
         lambda: registration.ask(registration.spec.whether, "trains", {}),

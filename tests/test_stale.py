@@ -94,7 +94,7 @@ def test_a_corrected_test_image_makes_the_rows_stale_that_were_not_made_again(
     assert "**" not in table  # one translator alone is not ranked
     assert "is stale: the source test images" in run_cli("results", "verify", "out").out
     assert "stale" in run_cli("export", "out", "--format", "md").out
-    assert "2 stale numbers are left out" in run_cli("compare", "out", "out").out
+    assert "2 stale scores are excluded" in run_cli("compare", "out", "out").out
     unit = next(row["unit_key"] for row in shift)
     assert "the source test images of 'toy-files' have changed" in run_cli("results", "show", "out", unit).out
     # The command makes them current again; nothing was forgotten.
@@ -311,5 +311,5 @@ def test_clamped_pixels_stand_on_the_row(run: Any, run_cli: Any, tmp_path: Path)
     rows = {row["translator"]: row for row in mtbench.load("mtbench-results/toy").to_pylist() if row["translator"]}
     assert 0.01 < rows["acme"]["clamped"] < 0.9
     assert rows["toy-same"]["clamped"] in (0.0, None)
-    share = f"Up to {100 * rows['acme']['clamped']:.1f} % of its pixels left [0, 1] and were clamped"
+    share = f"Up to {100 * rows['acme']['clamped']:.1f} % of its pixels were outside [0, 1] and clamped"
     assert share in run_cli("results", "show", "mtbench-results/toy").out

@@ -264,11 +264,11 @@ def test_what_cannot_be_adopted_is_told(run: Any, run_cli: Any, toys: Path, stor
     adopt = ("store", "adopt", "toy.toml", "--plugin", toys)
     wrong = run_cli(*adopt, other, "-t", "toy-shift")
     assert wrong.code == 1
-    assert "cannot load it" in wrong.err
+    assert "cannot load the files" in wrong.err
     assert not list(store.glob("artefacts/fit/*/*/weights.bin"))
-    assert "trains a translator" in run_cli(*adopt, other, "-t", "toy-same").err
+    assert "no translator in this plan is trained" in run_cli(*adopt, other, "-t", "toy-same").err
     several = run_cli(*adopt, other, "-t", "toy-shift", "--seed", "0", "--seed", "1")
-    assert "2 fits could be meant" in several.err
+    assert "the selection matches 2 fits" in several.err
     assert "there is no" in run_cli(*adopt, tmp_path / "nothing", "-t", "toy-shift").err
     (tmp_path / "empty").mkdir()
-    assert "holds no files" in run_cli(*adopt, tmp_path / "empty", "-t", "toy-shift").err
+    assert "contains no files" in run_cli(*adopt, tmp_path / "empty", "-t", "toy-shift").err

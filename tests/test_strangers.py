@@ -205,7 +205,7 @@ def test_tables_of_strangers_hold_no_control_characters(run: Any, run_cli: Any) 
         assert "\x1b" not in run_cli("export", "out", "-f", {"md": "markdown"}.get(form, form)).out
     shown = run_cli("results", "show", "out", key).out
     assert "--trust-suite" in shown
-    assert "Careful: the command loads code (/tmp/evil.py) and lets the suite run programs" in shown
+    assert "Warning: the command loads code (/tmp/evil.py) and lets the suite run programs" in shown
 
 
 def test_other_texts_of_tables_stay() -> None:

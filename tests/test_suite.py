@@ -134,11 +134,11 @@ def test_what_is_no_suite(text: str, message: str) -> None:
 
 
 PLUGINS = {
-    "a dataset": ('"toy"\nparams', '"toi"\nparams', "no dataset 'toi'", "'toy'"),
-    "a translator": ('"toy-same"', '"toy-sane"', "no translator 'toy-sane'", "'toy-same'"),
-    "a metric": ("toy-overlap", "toy-overlop", "no metric 'toy-overlop'", "'toy-overlap'"),
-    "a segmenter": ("toy-threshold", "toy-treshold", "no segmenter 'toy-treshold'", "'toy-threshold'"),
-    "a parameter": ("params.by", "params.bye", "no parameter 'bye'", "'by'"),
+    "a dataset": ('"toy"\nparams', '"toi"\nparams', "unknown dataset 'toi'", "'toy'"),
+    "a translator": ('"toy-same"', '"toy-sane"', "unknown translator 'toy-sane'", "'toy-same'"),
+    "a metric": ("toy-overlap", "toy-overlop", "unknown metric 'toy-overlop'", "'toy-overlap'"),
+    "a segmenter": ("toy-threshold", "toy-treshold", "unknown segmenter 'toy-treshold'", "'toy-threshold'"),
+    "a parameter": ("params.by", "params.bye", "unknown parameter 'bye'", "'by'"),
     "a value": ("[0.5, 1.0]", '"much"', "'by' is 'much'", "type float"),
     "a value of a grid": ("[0.5, 1.0]", '[0.5, "much"]', "'by' is 'much'", "type float"),
     "an empty grid": ("[0.5, 1.0]", "[]", "grid of 'by' is empty", "at least one value"),
@@ -185,12 +185,12 @@ def test_settings_go_over_the_file(registry: Registry) -> None:
     ("setting", "message"),
     [
         ("seeds", "key=value"),
-        ("datasets.tox.params.size=8", r"datasets\.tox\.params\.size=8 finds nothing"),
-        ("datasets.toy=8", "finds nothing"),
+        ("datasets.tox.params.size=8", r"datasets\.tox\.params\.size=8 matches no key"),
+        ("datasets.toy=8", "matches no key"),
         ("seed=[1]", "unknown key 'seed'.*'seeds'"),
-        ("suite.name.first=x", "finds nothing"),
-        ("datasets.toy.params.size.big=1", "finds nothing"),
-        ("nonsense.toy.params.size=1", "finds nothing|unknown key 'nonsense'"),
+        ("suite.name.first=x", "matches no key"),
+        ("datasets.toy.params.size.big=1", "matches no key"),
+        ("nonsense.toy.params.size=1", "matches no key|unknown key 'nonsense'"),
     ],
 )
 def test_settings_that_set_nothing(setting: str, message: str) -> None:
@@ -209,9 +209,9 @@ def test_selection_narrows_and_changes(registry: Registry) -> None:
     added = suite.select(translators=["toy-noisy"], metrics=["toy-mean"], seeds=[7], precision="tf32")
     assert [t.plugin for t in added.translators] == ["toy-noisy"]
     assert (added.seeds, added.precision) == ((7,), "tf32")
-    with pytest.raises(RequestError, match=r"option 'toy-sane': there is no translator 'toy-sane'.*'toy-same'"):
+    with pytest.raises(RequestError, match=r"option 'toy-sane': unknown translator 'toy-sane'.*'toy-same'"):
         make_plan(suite.select(translators=["toy-sane"]), registry)
-    with pytest.raises(RequestError, match=r"option 'toy-shift:bye=2'.*no parameter 'bye'.*'by'"):
+    with pytest.raises(RequestError, match=r"option 'toy-shift:bye=2'.*unknown parameter 'bye'.*'by'"):
         make_plan(suite.select(translators=["toy-shift:bye=2"]), registry)
 
 
@@ -225,7 +225,7 @@ def test_options_of_a_request_are_checked() -> None:
         ),
         ({"seeds": 1}, r"the request: seeds is 1\. Expected a value of type tuple\[int, \.\.\.\]"),
         ({"metrics": "dice"}, r"the request: metrics is 'dice', one text.*\('dice',\)"),
-        ({"metric": ["dice"]}, r"^there is no option 'metric'\. Did you mean 'metrics'.*one of translators, datasets,"),
+        ({"metric": ["dice"]}, r"^unknown option 'metric'\. Did you mean 'metrics'.*one of translators, datasets,"),
     ):
         with pytest.raises(RequestError, match=message):
             PlanRequest.of("quickstart", options)
@@ -256,10 +256,10 @@ def test_paths_start_from_the_suite_or_from_where_they_were_typed(
 def test_one_name_for_two_things_is_refused(registry: Registry) -> None:
     """Their rows could not be told apart."""
     both = GOOD.replace('name = "toy-same"', 'name = "toy-shift"\nplugin = "toy-same"').replace("[0.5, 1.0]", "1.0")
-    with pytest.raises(SuiteError, match=r"two translators are called 'toy-shift'.*a name of its own"):
+    with pytest.raises(SuiteError, match=r"two translators are called 'toy-shift'.*a different name"):
         plan(both, registry)
     folders = GOOD.replace('name = "toy-same"', 'name = "toy-folder"\nparams.folder = ["one", "two"]')
-    with pytest.raises(SuiteError, match=r"two rows are called 'toy-folder'.*a name of its own"):
+    with pytest.raises(SuiteError, match=r"two rows are called 'toy-folder'.*different names"):
         plan(folders, registry)
     named = GOOD.replace(
         'name = "toy-same"',
@@ -270,9 +270,9 @@ def test_one_name_for_two_things_is_refused(registry: Registry) -> None:
 
 
 def test_files_that_are_not_there(registry: Registry, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"no suite 'quikstart'. Did you mean 'quickstart'"):
+    with pytest.raises(RequestError, match=r"unknown suite 'quikstart'. Did you mean 'quickstart'"):
         load_suite("quikstart", registry)
-    with pytest.raises(RequestError, match=r"no suite 'none\.toml'"):
+    with pytest.raises(RequestError, match=r"unknown suite 'none\.toml'"):
         load_suite("none.toml", registry)
     with pytest.raises(RequestError, match="is a folder"):
         load_suite(str(tmp_path), registry)

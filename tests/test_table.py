@@ -175,7 +175,7 @@ def test_the_dagger_gives_the_reason_that_holds_under_the_protocol() -> None:
         rows = [row("c", 1.0, conditional=True, protocol=protocol) for protocol in protocols]
         return next(text for text in build_table(scores(*rows)).remarks if text.startswith("†"))
 
-    learnt = "its input is the mask that the segmenter then learns, and its own training may read target masks"
+    learnt = "its input is the mask on which the segmenter is then trained, and its own training may read target masks"
     one = "its input is the reference mask"
     assert reason("segment-translated") == f"†: conditional ({one}), not ranked."
     assert reason("train-on-translated") == f"†: conditional ({learnt}), not ranked."
@@ -239,7 +239,7 @@ def test_bounds_are_averaged_over_seeds_and_over_folds() -> None:
     assert (shown.bound_low, shown.bound_high) == (pytest.approx(0.3), pytest.approx(0.85))
     assert shown.suffix.startswith(" [0.3")
     assert cell(built, "b").suffix == ""
-    assert any("rare complete failures included" in remark for remark in built.remarks)
+    assert any("including rare complete failures" in remark for remark in built.remarks)
 
 
 def test_why_there_is_no_interval_stands_at_the_widest_place_where_it_holds() -> None:
@@ -308,7 +308,7 @@ def test_a_run_that_failed_before_its_files_were_read_stands_in_the_row_of_its_t
     built = build_table(scores(known, failed, row("b", 2.0), row("c", 3.0)))
     assert lines(built) == {"a": ["1.00"], "b": ["2.00"], "c": ["3.00"]}
     assert cell(built, "a").rank is None
-    assert built.footnotes == ("Not ranked: only some of its runs finished (no such file).",)
+    assert built.footnotes == ("Not ranked: only some of its runs succeeded (no such file).",)
 
 
 @pytest.mark.parametrize(
@@ -434,7 +434,7 @@ def test_a_mean_over_what_is_left_of_the_runs_is_shown_and_not_ranked() -> None:
     )
     assert cell(built, "b").text == "1.00"
     assert [cell(built, n).rank for n in "abc"] == [1, None, 2]
-    assert built.footnotes == ("Not ranked: only some of its runs finished (diverged).",)
+    assert built.footnotes == ("Not ranked: only some of its runs succeeded (diverged).",)
     folds = build_table(
         scores(row("a", 5.0, fold=0), row("a", 5.0, fold=1), row("b", 1.0, fold=0), row("c", 1.0, fold=0))
     )
@@ -568,9 +568,9 @@ def test_rows_columns_and_tasks_can_be_chosen_ordered_and_renamed() -> None:
         ({"columns": ["fit"]}, "no column is called 'fit'. Did you mean 'fid'"),
         ({"rows": ["cycelgan"]}, "Did you mean 'cyclegan'"),
         ({"datasets": ["nothing"]}, "Expected one of phantom"),
-        ({"decimals": {"psnr": 2}}, "decimals name no metric"),
-        ({"rule": "mine"}, "there is no rule 'mine'"),
-        ({"spread": "range"}, "there is no spread 'range'"),
+        ({"decimals": {"psnr": 2}}, "unknown metric"),
+        ({"rule": "mine"}, "unknown rule 'mine'"),
+        ({"spread": "range"}, "unknown spread 'range'"),
     ],
 )
 def test_what_cannot_be_chosen_is_answered(options: dict[str, Any], message: str) -> None:

@@ -281,7 +281,7 @@ def test_several_trainings_are_listed_and_one_is_chosen(suite: Path, toys: Path,
     # By the entry's name or the plugin's.
     assert "2 of its" in run_cli("translate", "toy-shift:by=2", *arguments, "-d", "toy").err
     assert "none of its translators fits" in run_cli("translate", "shifted", *arguments, "--seed", "7").err
-    assert "no parameter 'bye'" in run_cli("translate", "shifted:bye=2", *arguments).err
+    assert "unknown parameter 'bye'" in run_cli("translate", "shifted:bye=2", *arguments).err
     ran = run_cli("translate", "shifted:by=2", *arguments, "-d", "toy", "--seed", "1")
     assert (ran.code, ran.err) == (0, "")
     assert "1 file, 1 slice translated to" in ran.out
@@ -312,8 +312,8 @@ def test_what_results_do_not_hold_is_told(suite: Path, toys: Path, store: Path, 
         return str(error.value)
 
     assert "no trained 'toy-shift'. Did you mean 'toy-same'? Expected one of toy-same" in refused("toy-shift")
-    assert "no translator 'toy-sam'. Did you mean 'toy-same'" in refused("toy-sam")
-    assert "no results directory" in refused("toy-same", results=tmp_path / "none")
+    assert "unknown translator 'toy-sam'. Did you mean 'toy-same'" in refused("toy-sam")
+    assert "the results directory does not exist" in refused("toy-same", results=tmp_path / "none")
     assert "both a checkpoint and results" in refused("toy-same", checkpoint=image)
     assert "--from RESULTS" in refused("toy-same", results=None, dataset="toy")
     with pytest.raises(StoreError, match=r"not in the store .*--store"):
@@ -552,7 +552,7 @@ def test_outputs_are_not_replaced_unasked(tmp_path: Path, run_cli: Any) -> None:
         (["identity", "v.nii.gz", "out", "--plane", "axial", "--window", "5"], ["--window 5. Expected"]),
         (["identity", "v.nii.gz", "out", "--plane", "axial", "--window=-1%,99%"], ["between 0 and 100"]),
         (["identity", "stack.npy", "out", "--plane", "axial"], ["reach from"]),
-        (["identity:by=3", "folder", "out"], ["no parameter 'by'"]),
+        (["identity:by=3", "folder", "out"], ["unknown parameter 'by'"]),
         (["identity:3", "folder", "out"], ["'3' has no name"]),
         (["idntity", "folder", "out"], ["Did you mean 'identity'"]),
         (["command:none", "folder", "out"], ["mtbench.toml"]),

@@ -25,10 +25,10 @@ class Number:
     Attributes:
         value: mean over folds, then over seeds.
         std: standard deviation over seeds (n - 1); ``None`` with one seed.
-        low, high: confidence interval over patients; ``None`` where a part has none.
-        bound_low, bound_high: limits that hold whatever the distribution of the cases; ``None`` where a part has none.
-        seeds, folds: how many were averaged.
-        incomplete: some of its runs failed, or folds that others have are missing.
+        low, high: confidence interval over patients; ``None`` if a part has none.
+        bound_low, bound_high: limits without assumptions about the distribution; ``None`` if a part has none.
+        seeds, folds: number of averaged seeds and folds.
+        incomplete: whether some of its runs failed, or folds that others have are missing.
     """
 
     value: float
@@ -45,7 +45,7 @@ class Number:
 def average(
     table: pa.Table, b: NDArray[np.int64], r: NDArray[np.int64], c: NDArray[np.int64]
 ) -> dict[CellIndex, Number]:
-    """The number of every cell.
+    """The value of every cell.
 
     Args:
         table: score rows that have a value.
@@ -62,7 +62,7 @@ def average(
         for name in ("value", "ci_low", "ci_high", "bound_low", "bound_high")
     }
     value = of_runs["value"]
-    # A run of a seed on a fold counts once, however many times it was repeated.
+    # A run of a seed on a fold counts once, even if it was repeated.
     by_seed, seed_first = combine([cell[run_first], seed[run_first]])
     cell_of_seed = cell[run_first][seed_first]
     by_fold, fold_first = combine([cell[run_first], fold[run_first]])
@@ -76,7 +76,7 @@ def average(
         squares = np.bincount(cell_of_seed, weights=(seed_means - mean[cell_of_seed]) ** 2, minlength=count)
         std = np.sqrt(squares / (seeds - 1))
         # Seeds share their patients, so their half-widths are averaged; folds hold different patients, so
-        # theirs add in quadrature. Bounds promise more than that: they are averaged.
+        # theirs add in quadrature. Bounds hold for any distribution, so they are averaged.
         ends = []
         for name, sign in (("ci_low", -1.0), ("ci_high", 1.0)):
             widths = mean_by(by_fold, sign * (of_runs[name] - value), len(fold_first))
@@ -102,8 +102,8 @@ def texts_by(
     Args:
         places: the numbers of each row, such as its block, row and column.
         texts: the text of each row.
-        mask: the rows that count; all where ``None``.
-        empty: stands for a missing text; where empty itself, such texts are left out.
+        mask: the rows that count; ``None`` for all.
+        empty: replaces a missing text; if it is empty, missing texts are omitted.
     """
     if mask is not None:
         places, texts = [numbers[mask] for numbers in places], texts.filter(pa.array(mask))
@@ -119,7 +119,7 @@ def texts_by(
 def counts(
     table: pa.Table, b: NDArray[np.int64], c: NDArray[np.int64]
 ) -> dict[tuple[int, int], dict[str, tuple[int, int]]]:
-    """For each (block, column), the smallest and largest of the ``COUNTS`` that are known."""
+    """For each (block, column), the smallest and largest known value of each of ``COUNTS``."""
     if not table.num_rows:
         return {}
     place, first = combine([b, c])

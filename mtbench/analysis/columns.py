@@ -21,23 +21,23 @@ ROLES = {
 FAMILIES = {"segmentation": "Segmentation", "perceptual": "Perceptual metrics", "paired": "Paired metrics"}
 
 _PLAIN = {"precision": ("", "fp32", "unknown"), "protocol": ("", "segment-translated")}
-"""Settings that a column's name tells wherever they are not these."""
+"""The usual settings; a column's name states any other values."""
 
 OF_TARGET = frozenset({"train-on-translated"})
-"""Protocols whose translators are judged on real target images."""
+"""Protocols whose translators are evaluated on real target images."""
 _START = r"(?:~?/|[A-Za-z]:[\\/]|\\\\)"
 _PATH = re.compile(
     rf"""(?<=(['"`])){_START}[^'"`\n]*[^'"`\n.:](?=\1)"""  # in quotes it may hold spaces
     rf"""|(?:(?<![^\s'"`(\[=,;|]){_START}|(?<=:)/(?!/)|(?<=file://)/)"""
-    # A folder may, too: then what follows it is a path again.
+    # A folder may contain spaces too, if a path follows it.
     r"""(?:[^\s'"`,;()\[\]/]+(?: [^\s'"`,;()\[\]/]+){0,3}/)*[^\s'"`,;()\[\]]*[^\s'"`,;()\[\].:]"""
 )
 
 
 def conditional_input(protocols: Collection[str]) -> str:
-    """Why a conditional translator is not one among others, under these protocols; "" is an unknown one."""
+    """Why a conditional translator is not comparable with others, under these protocols; "" is an unknown one."""
     circular = "its input is the reference mask"
-    learnt = "its input is the mask that the segmenter then learns, and its own training may read target masks"
+    learnt = "its input is the mask on which the segmenter is then trained, and its own training may read target masks"
     of_target = OF_TARGET.intersection(protocols)
     if not of_target:
         return circular
@@ -45,12 +45,12 @@ def conditional_input(protocols: Collection[str]) -> str:
 
 
 def anonymise(text: str) -> str:
-    """``text`` with the folders of absolute paths taken out, so that no table gives away who made it."""
+    """``text`` without the folders of absolute paths, so that tables do not reveal their author."""
     return _PATH.sub(lambda match: "…/" + re.split(r"[\\/]", match[0])[-1], text)
 
 
 def params(text: str | None) -> dict[str, Any]:
-    """Parameters from their JSON column; text that is no JSON object counts as one parameter."""
+    """Parameters from their JSON column; text that is not a JSON object counts as one parameter."""
     if not text:
         return {}
     try:
@@ -63,9 +63,9 @@ def params(text: str | None) -> dict[str, Any]:
 
 
 def row_label(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> str:
-    """The printed name of one of ``rows``, with what sets a translator apart from others of its name.
+    """The printed name of one of ``rows``, with the settings that distinguish translators of the same name.
 
-    Reference rows are called by their role.
+    Reference rows are named by their role.
     """
     name = rename.get(row["translator"], row["translator"])
     stale = " (stale)" if row.get("currency") else ""
@@ -82,7 +82,7 @@ def row_label(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], rename:
 
 
 def block_titles(blocks: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> list[str]:
-    """``dataset: source → target``; what differs is added where one dataset stands for different data."""
+    """``dataset: source → target``; differences are added if one dataset name stands for different data."""
     titles = []
     for block in blocks:
         name = rename.get(block["dataset"], block["dataset"])
@@ -92,7 +92,7 @@ def block_titles(blocks: Sequence[Mapping[str, Any]], rename: Mapping[str, str])
         differences = []
         for key in BLOCK[1:]:
             if key == "data_sha256":
-                # Another revision, other parameters or another split say already that the data are others.
+                # Another revision, other parameters or another split already explain the difference.
                 others = [b for b in others if all(b[k] == block[k] for k in BLOCK if k != key)]
             if any(b[key] != block[key] for b in others):
                 differences.append(detail(key, block[key], [b[key] for b in others]))
@@ -101,7 +101,7 @@ def block_titles(blocks: Sequence[Mapping[str, Any]], rename: Mapping[str, str])
 
 
 def column_names(columns: Sequence[Mapping[str, Any]], rename: Mapping[str, str]) -> list[str]:
-    """``FID``, ``SWD[karras]``: the title with its variant and whatever tells it from its namesakes."""
+    """``FID``, ``SWD[karras]``: the title with its variant and the settings that distinguish equal titles."""
     names = []
     for column in columns:
         namesakes = [c for c in columns if all(c[k] == column[k] for k in ("metric", "variant", "title", "label"))]
@@ -131,13 +131,13 @@ _WORDS = {
     "segmenter_seed": "segmenter seed",
 }
 _WORDLESS = ("extractor", "precision", "protocol")
-"""Columns whose values, like parameters, speak for themselves."""
+"""Columns whose values, like parameters, are printed without a word for them."""
 _DIGITS = 8
-"""Of a sha256."""
+"""The printed digits of a sha256."""
 
 
 def detail(key: str, value: Any, values: Iterable[Any]) -> str:
-    """What sets the ``value`` of a column apart from all ``values``, in words."""
+    """The text that distinguishes the ``value`` of a column from all ``values``."""
     word = "" if key in _WORDLESS or key.endswith("_params") else _WORDS.get(key, key)
     if value in ("", None):
         return f"{word} not stated".strip() if word else "default"
@@ -148,13 +148,13 @@ def detail(key: str, value: Any, values: Iterable[Any]) -> str:
 
 
 def _distinctions(key: str, value: str, values: Iterable[str]) -> dict[str, Any]:
-    """What ``value`` says that any of ``values`` does not, by parameter; an unknown version says nothing."""
+    """The parameters of ``value`` that any of ``values`` lacks or sets otherwise; empty for an unknown version."""
     others = [params(other) for other in values if other or not key.endswith("_version")]
     return {name: setting for name, setting in params(value).items() if any(o.get(name) != setting for o in others)}
 
 
 def number_duplicates(labels: list[str]) -> list[str]:
-    """The same labels, numbered where two different things would be printed alike."""
+    """The same labels, numbered if two different things would be printed alike."""
     counts: dict[str, int] = {}
     for position, label in enumerate(labels):
         counts[label] = counts.get(label, 0) + 1

@@ -26,10 +26,10 @@ NOT_COMPARABLE = "not the same data, split or settings of the metric"
 
 @dataclass(frozen=True)
 class CellComparison:
-    """One translator's number on one task and metric, in two results.
+    """One translator's score on one task and metric, in two results.
 
     Attributes:
-        task, metric, translator: printed names; both sides' where they differ.
+        task, metric, translator: printed names; those of both sides if they differ.
         metric_name: the metric's name ("dice").
         a, b: the scores (means over seeds and folds); ``None`` if there is none.
         text_a, text_b: as printed.
@@ -119,7 +119,7 @@ def compare(
 ) -> ResultComparison:
     """Compare two results cell by cell.
 
-    Tasks are matched by their dataset's name, translators by name and parameters (by name alone where a side has
+    Tasks are matched by their dataset's name, translators by name and parameters (by name alone if a side has
     only one set of them), metrics by protocol, name, variant and label; a published number, whose variant is not
     stated, is matched with every variant. Differences are computed only if both sides were measured on the same data
     in the same way; each pair lists what differs.
@@ -206,7 +206,7 @@ def _cells(
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any], keys: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    """The values of two table entries under those ``keys`` that differ; of parameters, only those that differ."""
+    """The values of two table entries for the ``keys`` that differ; of parameters, only those that differ."""
     differences: dict[str, tuple[Any, Any]] = {key: (a[key], b[key]) for key in keys if a[key] != b[key]}
     for key in differences:
         if key.endswith(("_params", "_version")):

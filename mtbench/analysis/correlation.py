@@ -25,7 +25,7 @@ FEWEST = 3
 """With fewer translators no correlation is computed: two points always lie on a line."""
 
 FEWEST_DRAWN = 5
-"""With fewer translators no heat map is drawn: its coefficients are near 1 whatever the metrics are."""
+"""With fewer translators no heat map is drawn: its coefficients are near 1 for any metrics."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Correlations:
 
 
 def panel(items: Sequence[Correlation], absolute: bool) -> tuple[list[str], list[str], list[list[float | None]]]:
-    """Of one task: metrics, segmentation metrics, and Pearson's coefficient of each pair; ``None`` if undefined."""
+    """For one task: metrics, segmentation metrics, and Pearson's coefficient of each pair; ``None`` if undefined."""
     metrics = list(dict.fromkeys(item.metric for item in items))
     against = list(dict.fromkeys(item.against for item in items))
     values = {(item.metric, item.against): item.estimates["pearson"].coefficient(absolute) for item in items}
@@ -146,7 +146,7 @@ def correlate(
     without: Sequence[str] = (),
     datasets: Sequence[str] = (),
 ) -> Correlations:
-    """Correlate every metric with every segmentation metric, task by task.
+    """Correlate each metric with each segmentation metric, separately for each task.
 
     One point per translator: seeds and folds are averaged first, since the seeds of a translator are not
     independent. Reference rows, and scores with failed runs, are excluded.
@@ -199,7 +199,7 @@ def _task(
     mask = ~np.isnan(values)
     outcomes = [j for j, c in enumerate(columns) if averages.columns[c]["family"] == "segmentation"]
     metrics = [j for j in range(len(columns)) if j not in outcomes]
-    # Columns that lack the same translators are computed together.
+    # Columns without the same translators are computed together.
     batches: dict[tuple[bytes, bytes], tuple[list[int], list[int]]] = {}
     for j in metrics:
         for k in outcomes:
@@ -268,7 +268,7 @@ def _estimates(
 
 
 def _with_holm(items: Sequence[Correlation]) -> list[Correlation]:
-    """The same correlations with Holm's p, over all of one method."""
+    """The same correlations with Holm's p, adjusted over all correlations of one method."""
     estimates: list[dict[str, Estimate]] = [dict(item.estimates) for item in items]
     for method in METHODS:
         p = [e[method].p for e in estimates]

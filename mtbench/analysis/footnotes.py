@@ -1,4 +1,4 @@
-"""The footnotes of a table: sentences with numbers, each at the widest place where it holds."""
+"""The footnotes of a table: numbered sentences, each at the widest scope for which it holds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mtbench.analysis.gather import Averages
 
 @dataclass
 class SharedNotes:
-    """Notes on numbers, each at the widest place where it holds."""
+    """Notes on cells, each at the widest scope for which it holds."""
 
     of_columns: dict[tuple[int, int], list[str]] = field(default_factory=dict)
     of_rows: dict[int, list[str]] = field(default_factory=dict)
@@ -22,10 +22,10 @@ class SharedNotes:
 def shared_notes(
     averages: Averages, places: Sequence[tuple[int, int]], rows: Sequence[int], intervals: bool
 ) -> SharedNotes:
-    """Sort the notes of these cells: those of a whole column, those of a whole row, and the others.
+    """Sort the notes of these cells by scope: a whole column, a whole row, or a cell.
 
-    With ``intervals``, they say why there is none. The note that explains a column's mark is left out: it stands in the
-    legend (:mod:`mtbench.analysis.legend`).
+    With ``intervals``, they include the reasons for missing intervals. The note that explains a column's mark is
+    omitted, because it is in the legend (:mod:`mtbench.analysis.legend`).
     """
     shared = SharedNotes()
     cells = [(b, r, c) for b, c in places for r in rows if (b, r, c) in averages.numbers]
@@ -57,6 +57,6 @@ def shared_notes(
 
 
 def number_of(sentences: dict[str, int], text: str) -> int:
-    """The number, from 1, of a text among sentences, added if new: one line, without folders, with a full stop."""
+    """The number, from 1, of a text among the sentences; a new text is added as one line without folders."""
     text = " ".join(anonymise(text).split())
     return sentences.setdefault(text if text.endswith((".", "!", "?")) else f"{text}.", len(sentences) + 1)

@@ -1,4 +1,4 @@
-"""From score rows to one number for each (block, row, column): seeds and folds averaged, failures kept."""
+"""From score rows to one value for each (block, row, column): seeds and folds averaged, failures kept."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from mtbench.results.identity import BLOCK, COLUMN, DETAILS, OF_DATA, ROW
 from mtbench.results.schema import SCHEMA_VERSION, SCORES
 
 ROWS = (*ROW, "currency")
-"""Current and stale numbers never share a row."""
+"""Up-to-date and stale scores never share a row."""
 
 CLAMPED = 0.001
-"""Share of clamped pixels from which on a row says so."""
+"""The smallest share of clamped pixels that a row states."""
 
 
 @dataclass
 class Averages:
-    """Everything a table or a statistic needs.
+    """Everything that a table or a statistic needs.
 
     Attributes:
         blocks, rows, columns: their keys and attributes, in the order in which they first appear.
-        numbers: the cells that have a value.
+        numbers: the cells with a value.
         reasons: (status, reason) of the failed and skipped runs of a cell.
-        notes: sentences about a cell that has a value.
-        without: why a number has no interval.
+        notes: sentences about a cell with a value.
+        without: why a value has no interval.
         counts: for (block, column), the smallest and largest number of images and patients behind it.
-        floors: the same of floor rows, whose "translated" images are the target's training images.
+        floors: the same for floor rows, whose "translated" images are the target's training images.
         row_notes: sentences about each translator, by (row,).
         validation: for (block, column), the distinct Dice of translators' segmenters on their validation slices, as
-            JSON by region; several where there are folds, or where each translator has its own segmenter.
-        left_out: by block, the cases that could not be used.
+            JSON by region; several if there are folds, or if each translator has its own segmenter.
+        left_out: by block, the cases excluded during preparation.
         suites, sources: distinct values of those columns.
-        runs: the ids of the score rows behind the number of a cell; only where they were asked for.
-        of_data: the content behind the cells, by column of ``OF_DATA``; only where runs were asked for.
-        cells_with_seeds: the cells whose runs have seeds; only where runs were asked for.
+        runs: the ids of the score rows behind a cell; only if requested.
+        of_data: the content behind the cells, by column of ``OF_DATA``; only if runs are requested.
+        cells_with_seeds: the cells whose runs have seeds; only if runs are requested.
     """
 
     blocks: list[dict[str, Any]] = field(default_factory=list)
@@ -79,21 +79,21 @@ def normalise(scores: pa.Table) -> pa.Table:
     """The rows that belong in tables, missing text as "", checked against the schema.
 
     Raises:
-        DataError: columns are missing, or rows are of another schema version.
+        DataError: columns are missing, or rows have another schema version.
     """
     missing = [name for name in SCORES.names if name not in scores.column_names]
     if missing:
         raise DataError(
             f"the scores table lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}",
-            remedy="It was written by another version of mtbench: run the suite again with this one",
+            remedy="Another version of mtbench wrote it; rerun the suite with this version",
         )
     versions = sorted(v for v in pc.unique(scores["schema_version"]).to_pylist() if v is not None)
     if versions not in ([], [SCHEMA_VERSION]):
         raise DataError(
-            f"the scores table holds rows of schema version {' and '.join(map(str, versions))}",
+            f"the scores table contains rows of schema version {' and '.join(map(str, versions))}",
             expected=f"rows of version {SCHEMA_VERSION}",
-            remedy="Read it with the version of mtbench that wrote it, or run the suite again with this one into a new "
-            "folder (--out): what is in the store is used again",
+            remedy="Read it with the version of mtbench that wrote it, or rerun the suite with this version and a new "
+            "--out; artefacts in the store are reused",
         )
     columns = [
         pc.fill_null(scores[name], "") if SCORES.field(name).type == pa.string() else scores[name] for name in _COLUMNS
@@ -113,7 +113,7 @@ def normalise(scores: pa.Table) -> pa.Table:
 
 
 def _where_it_differs(table: pa.Table, name: str, keys: Sequence[str], among: pa.ChunkedArray) -> pa.Table:
-    """The table with column ``name`` empty wherever ``among`` the rows of the same ``keys`` there is one value."""
+    """The table with column ``name`` empty if ``among`` the rows with the same ``keys`` it has only one value."""
     group, first = combine([table[key] for key in keys])
     value, _ = combine([table[name]])
     mask = np.asarray(among.to_numpy(zero_copy_only=False))
@@ -124,14 +124,14 @@ def _where_it_differs(table: pa.Table, name: str, keys: Sequence[str], among: pa
 
 
 def current(scores: pa.Table) -> tuple[pa.Table, str]:
-    """The rows that are not stale, and a sentence on those that are; empty where there are none."""
+    """The rows that are not stale, and a sentence on the stale ones; empty if there are none."""
     stale = pc.not_equal(pc.fill_null(scores["stale"], ""), "") if "stale" in scores.column_names else None
     count = pc.sum(stale).as_py() if stale is not None else 0
     if not count:
         return scores, ""
-    one = "1 stale number is" if count == 1 else f"{count} stale numbers are"
+    one = "1 stale score is" if count == 1 else f"{count} stale scores are"
     texts = pc.unique(scores["stale"].filter(stale)).to_pylist()
-    return scores.filter(pc.invert(stale)), f"{one} left out: {'; '.join(texts)}"
+    return scores.filter(pc.invert(stale)), f"{one} excluded: {'; '.join(texts)}"
 
 
 def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
@@ -139,7 +139,7 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
 
     Args:
         scores: rows of ``mtbench.results.schema.SCORES``.
-        runs: whether to keep the ids of the rows behind each number.
+        runs: whether to keep the ids of the rows behind each value.
 
     Raises:
         DataError: see :func:`normalise`.
@@ -174,7 +174,7 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
     averages.row_notes = texts_by([row], table["translator_note"])
     share = np.asarray(pc.fill_null(table["clamped"], 0.0).to_numpy(), dtype=np.float64)
     for r in np.unique(row[share > CLAMPED]).tolist():
-        text = f"Up to {100 * share[row == r].max():.1f} % of its pixels left [0, 1] and were clamped"
+        text = f"Up to {100 * share[row == r].max():.1f} % of its pixels were outside [0, 1] and clamped"
         averages.row_notes.setdefault((r,), []).append(text)
     averages.left_out = {b: texts for (b,), texts in texts_by([block], table["left_out"]).items()}
     for key, texts in texts_by([row], table["stale"]).items():
@@ -193,7 +193,7 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
         most[b, c] = max(most.get((b, c), 0), cell.folds)
     for key, cell in averages.numbers.items():
         if key in averages.reasons or cell.folds < most[key[0], key[2]]:
-            # It lacks runs that others have: it is shown, but not ranked.
+            # A cell without runs that others have is shown, but not ranked.
             averages.numbers[key] = replace(cell, incomplete=True)
     return averages
 
@@ -201,10 +201,10 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
 def _axis(
     table: pa.Table, keys: Sequence[str], attributes: Sequence[str], valid: NDArray[np.bool_], open_keys: Sequence[str]
 ) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
-    """One axis of the table: the number of each score row, and the distinct keys in order of appearance.
+    """One axis of the table: the index of each score row, and the distinct keys in order of appearance.
 
-    An attribute is the first value that is not empty: a run that failed may not know it. Runs that failed before their
-    data or their plugin's files were read get the place of those that fit, where ``open_keys`` may be unknown.
+    An attribute is the first value that is not empty, because a failed run may not know it. Runs that failed before
+    their data or their plugin's files were read get the place of matching rows; their ``open_keys`` may be unknown.
     """
     of, first = combine([table[name] for name in keys])
     entries: list[dict[str, Any]] = table.select(list(keys)).take(pa.array(first)).to_pylist()
@@ -223,14 +223,14 @@ def _axis(
 
 
 def _fits(entry: Mapping[str, Any], host: Mapping[str, Any], keys: Sequence[str], open_keys: Sequence[str]) -> bool:
-    """Whether ``entry`` equals ``host`` in ``keys``, where ``open_keys`` may be unknown to the entry."""
+    """Whether ``entry`` equals ``host`` in ``keys``; ``open_keys`` may be unknown to the entry."""
     return all(entry[k] == host[k] or (k in open_keys and entry[k] in ("", None)) for k in keys)
 
 
 def _seat_guests(averages: Averages) -> None:
-    """Move cells of columns that hold no translator's number into the columns of the same block that fit.
+    """Move cells of columns without a translator's score to the matching columns of the same block.
 
-    A run that failed early does not know its labels or weights; a reference row has a protocol of its own.
+    A run that failed early does not know its labels or weights; a reference row has its own protocol.
     """
     hosts: dict[int, dict[int, None]] = {}
     for b, r, c in averages.numbers:
@@ -253,7 +253,7 @@ def _seat_guests(averages: Averages) -> None:
 
 
 def _move(averages: Averages, key: CellIndex, places: Sequence[CellIndex]) -> None:
-    """Copy a cell to other places and take it away from its own; a number that is there already stays."""
+    """Move a cell to other places; existing values there stay."""
     number = averages.numbers.pop(key, None)
     notes, without = averages.notes.pop(key, []), averages.without.pop(key, [])
     reasons = averages.reasons.pop(key, [])

@@ -13,13 +13,13 @@ Codes = NDArray[np.int64]
 
 
 def combine(parts: Sequence[Codes | pa.ChunkedArray]) -> tuple[Codes, NDArray[np.int64]]:
-    """Number the distinct combinations of ``parts`` in the order in which they first appear.
+    """Number the distinct combinations of ``parts`` in the order of their first appearance.
 
     Args:
-        parts: columns of a table, where null is a value like any other, or numbers.
+        parts: columns of a table (null is a value like any other), or arrays of numbers.
 
     Returns:
-        The number of each row's combination, and for each combination the first row that has it.
+        The number of each row's combination, and for each combination its first row.
     """
     length = len(parts[0])
     if length == 0:
@@ -46,6 +46,6 @@ def combine(parts: Sequence[Codes | pa.ChunkedArray]) -> tuple[Codes, NDArray[np
 
 
 def mean_by(group: Codes, values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """The mean of ``values`` in each of ``count`` groups; NaN and infinity stay what they are."""
+    """The mean of ``values`` in each of ``count`` groups; NaN and infinity are kept."""
     sums = np.bincount(group, weights=values, minlength=count)
     return np.asarray(sums / np.bincount(group, minlength=count), dtype=np.float64)

@@ -11,7 +11,7 @@ from mtbench.results.identity import DETAILS
 
 
 class TableLayout:
-    """Which rows and columns are shown, in which order, and how they are called.
+    """Which rows and columns are shown, in which order, and their names.
 
     Attributes:
         rows: row numbers; translators first, then the reference rows.
@@ -30,7 +30,7 @@ class TableLayout:
     ) -> None:
         cells = [*averages.numbers, *averages.reasons]
         present = [sorted({key[axis] for key in cells}) for axis in range(3)]
-        # A name says what sets it apart from the others that are there, so only those count.
+        # A name states only what distinguishes it from the other names that are shown.
         self.titles = dict(zip(present[0], block_titles([averages.blocks[b] for b in present[0]], rename), strict=True))
         entries = [averages.rows[r] for r in present[1]]
         labels = number_duplicates([row_label(entry, entries, rename) for entry in entries])

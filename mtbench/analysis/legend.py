@@ -14,13 +14,13 @@ from mtbench.analysis.numbers import format_number
 from mtbench.analysis.significance import REMARK
 
 SPREADS = {
-    "std": "± standard deviation over seeds, where there are several",
-    "interval": "[ ]: 95 % confidence interval over patients, where there is one; it assumes that rare complete "
+    "std": "± standard deviation over seeds, if there are several",
+    "interval": "[ ]: 95 % confidence interval by patient, if available; it assumes that rare complete "
     "failures are represented among the test patients",
-    "bound": "[ ]: 95 % confidence limits for the expected mean, valid for any distribution of a metric with bounded "
-    "values, rare complete failures included",
+    "bound": "[ ]: 95 % confidence limits for the expected mean of a metric with bounded values, valid for any "
+    "distribution, including rare complete failures",
 }
-"""What is printed behind each number, by the name of the spread."""
+"""The explanation of the text after each value, by the name of the spread."""
 _DEMO = "not a result: the split 'demo' may put slices of one patient into several splits"
 
 
@@ -33,7 +33,7 @@ def legend(
     *,
     significant: bool = False,
 ) -> tuple[str, ...]:
-    """The lines below a table's footnotes, in the order in which they are printed."""
+    """The lines below a table's footnotes, in printing order."""
     roles = {row.role for section in sections for row in section.rows}
     references = [f"{role}, {ROLES[role]}" for role in ROLES if ROLES[role] and role in roles]
     lines = [
@@ -58,7 +58,7 @@ def legend(
 
 
 def _by_task(subject: str, layout: TableLayout, texts: Mapping[int, str]) -> str:
-    """One line for all tasks: what they have in common once, what differs after the title of each."""
+    """One line for all tasks: common facts once, different ones after the title of each task."""
     stated = {b: text for b, text in texts.items() if text}
     if not stated:
         return ""
@@ -69,8 +69,8 @@ def _by_task(subject: str, layout: TableLayout, texts: Mapping[int, str]) -> str
 
 
 def _warnings(averages: Averages, layout: TableLayout) -> list[str]:
-    """What makes numbers special: the explanations of marks, cases left out, and the notes of tasks."""
-    # What all numbers of a column share explains its mark.
+    """Warnings about scores: the explanations of marks, excluded cases, and the notes of tasks."""
+    # A note that all values of a column share explains its mark.
     notes: dict[tuple[int, int], list[str]] = {}
     for b, r, c in averages.numbers:
         own = averages.notes.get((b, r, c), [])
@@ -126,7 +126,7 @@ def _averages(sections: Sequence[Section]) -> list[str]:
 
 
 def _counts(averages: Averages, layout: TableLayout, b: int) -> str:
-    """What a task's numbers rest on: images, patients, and N of the metrics that draw."""
+    """The data behind a task's scores: images, patients, and N of the metrics that draw."""
     counts: dict[str, list[int]] = {}
     metrics_by_n: dict[str, dict[str, None]] = {}
     for c in (c for block, c in layout.columns if block == b):
@@ -149,7 +149,7 @@ def _counts(averages: Averages, layout: TableLayout, b: int) -> str:
 
 
 def _floor(averages: Averages, layout: TableLayout, b: int) -> str:
-    """What a task's floor is drawn from: other images and patients than the translators', often another N."""
+    """The data behind a task's floor: other images and patients than the translators', often another N."""
     images: list[int] = []
     patients: list[int] = []
     sizes: dict[str, None] = {}
@@ -169,7 +169,7 @@ def _floor(averages: Averages, layout: TableLayout, b: int) -> str:
 
 
 def _in_folds(averages: Averages, b: int) -> bool:
-    """Whether the numbers of a task are means over folds, whose images are counted one by one."""
+    """Whether the scores of a task are means over folds, whose images are counted separately."""
     return any(number.folds > 1 for (block, _, _), number in averages.numbers.items() if block == b)
 
 
@@ -179,7 +179,7 @@ def _patients(numbers: Collection[int]) -> str:
 
 
 def _segmenters(averages: Averages, layout: TableLayout, b: int) -> list[str]:
-    """The Dice of a task's segmenters on the images they were trained for: a weak one cannot judge a translation."""
+    """The Dice of a task's segmenters on validation images: a weak segmenter cannot evaluate a translation."""
     keys = [(entry["protocol"], entry["segmenter"]) for entry in averages.columns]
     shown = {keys[c] for block, c in layout.columns if block == b}
     dice: dict[tuple[str, str], dict[str, list[float]]] = {}
@@ -200,6 +200,6 @@ def _segmenters(averages: Averages, layout: TableLayout, b: int) -> list[str]:
 
 
 def _span(numbers: Collection[int]) -> str:
-    """``3``, or ``3 to 5``; nothing of no numbers."""
+    """``3``, or ``3 to 5``; empty without numbers."""
     low, high = min(numbers, default=""), max(numbers, default="")
     return f"{low}" if low == high else f"{low} to {high}"

@@ -37,7 +37,7 @@ class Side:
         self._per_case = PerCase(cases)
 
     def is_published(self, block: int) -> bool:
-        """Whether the scores of a task are published ones."""
+        """Whether the scores of a task are published scores."""
         return self.averages.blocks[block]["dataset"] in self._published_datasets
 
     def columns(self, block: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The results table as exporters receive it: printed text with its marks, and the numbers behind it."""
+"""The results table for exporters: printed text with its marks, and the values behind it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class Cell:
     """One cell.
 
     Attributes:
-        text: what is printed: the number, "–" where nothing was measured, "failed" or "skipped".
-        suffix: spread and rank behind the number, where they were asked for (" ± 0.02", " [0.9, 1.0] (2)").
+        text: the printed text: the value, "–" if nothing was measured, "failed" or "skipped".
+        suffix: spread and rank after the value, if requested (" ± 0.02", " [0.9, 1.0] (2)").
         spread: the printed numbers of the spread in ``suffix``: a standard deviation, or both ends of an interval.
-        status: "ok" where there is a number.
+        status: "ok" if there is a value.
         value, std, low, high: mean over seeds and folds; standard deviation over seeds; confidence interval.
-        bound_low, bound_high: limits for the expected mean that hold whatever the distribution of the cases.
-        seeds, folds: how many were averaged.
-        rank: 1 is best, ties alike at the printed precision; ``None`` where the cell is not ranked.
-        best: whether it is printed in bold: rank 1, by a significant lead where only such are bold.
+        bound_low, bound_high: limits for the expected mean that hold for any distribution of the cases.
+        seeds, folds: number of averaged seeds and folds.
+        rank: 1 is best, with ties at the printed precision; ``None`` if the cell is not ranked.
+        best: whether it is printed in bold: rank 1, with a significant lead if only those are bold.
         runner_up: whether it is printed underlined: rank 2.
-        notes: numbers of the footnotes it carries.
+        notes: numbers of its footnotes.
     """
 
     text: str = "–"
@@ -51,9 +51,9 @@ class Head:
     """A heading over columns or at the start of a row.
 
     Attributes:
-        text: what is printed, arrow and mark included.
-        span: how many columns (in a header row) it stands over.
-        notes: numbers of the footnotes it carries.
+        text: the printed text, including arrow and mark.
+        span: number of columns below it (in a header row).
+        notes: numbers of its footnotes.
         dagger: whether a dagger follows (a conditional translator).
     """
 
@@ -69,13 +69,13 @@ class TableColumn:
 
     Attributes:
         task: the printed title of its task (dataset and domains).
-        group: what is printed over it and its neighbours ("Dice ↑", "Perceptual metrics").
-        name: what is printed over it alone ("Breast", "FID* ↓").
-        title: both in one, for formats with one header row ("Dice Breast ↑", "FID* ↓").
+        group: the heading over it and its neighbours ("Dice ↑", "Perceptual metrics").
+        name: its own heading ("Breast", "FID* ↓").
+        title: both, for formats with one header row ("Dice Breast ↑", "FID* ↓").
         dataset, metric, variant, label: identity.
         higher_is_better, measure_unit: of its values.
-        caveat: why it stands apart; empty in the main section.
-        details: the remaining columns of the scores table that its numbers share.
+        caveat: why it is shown separately; empty in the main section.
+        details: the remaining columns of the scores table that its values share.
         notes: numbers of the footnotes that all of its cells share.
     """
 
@@ -99,10 +99,10 @@ class TableRow:
     """One row: a translator, or a reference row.
 
     Attributes:
-        label: what is printed.
-        role: "translator"; "ceiling", "floor" or "oracle" stand below the rule, to read the other rows by.
-        translator, params: identity; ``params`` holds what differs from the defaults.
-        conditional: printed with a dagger.
+        label: the printed name.
+        role: "translator"; the reference rows "ceiling", "floor" and "oracle" are below the rule.
+        translator, params: identity; ``params`` holds the parameters that differ from the defaults.
+        conditional: whether it is printed with a dagger.
         cells: one for each column of the section.
         notes: numbers of the footnotes that all of its cells share.
     """
@@ -118,7 +118,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class GridRow:
-    """One printed line: a heading and its cells, with a rule above it where ``rule`` is set."""
+    """One printed line: a heading and its cells, with a rule above it if ``rule`` is set."""
 
     head: Head
     cells: tuple[Cell, ...]
@@ -133,7 +133,7 @@ class Grid:
     Attributes:
         corner: the heading of the first column.
         header: header rows from top to bottom; the spans of each add up to the number of columns.
-        body: the lines. A ``group`` that is not empty is printed across the table before its line.
+        body: the lines. A non-empty ``group`` is printed across the table before its line.
         joints: positions (from 1) after which a new task begins.
     """
 
@@ -148,7 +148,7 @@ class Section:
     """Columns that may be read side by side.
 
     Attributes:
-        heading: empty for the main section; otherwise the caveat under which its columns stand.
+        heading: empty for the main section; otherwise the caveat of its columns.
         columns, rows: its content.
         transposed: whether :meth:`grid` puts translators side by side.
     """
@@ -197,9 +197,9 @@ class ResultsTable:
         title: a caption.
         sections: the main one, then one for each caveat.
         footnotes: the sentences behind the footnote numbers; the first is number 1.
-        remarks: warnings about the numbers of whole columns or tasks, then the legend, a line for each subject.
-        rule: how rows were ranked, "default" or "paper".
-        spread, ranks: what stands behind each number.
+        remarks: warnings about whole columns or tasks, then the legend, a line for each subject.
+        rule: the ranking rule, "default" or "paper".
+        spread, ranks: what follows each value.
     """
 
     title: str
@@ -211,7 +211,7 @@ class ResultsTable:
     ranks: bool = False
 
     def _repr_html_(self) -> str:
-        """As a notebook shows it: what the terminal prints, in colour."""
+        """HTML for notebooks: the terminal's output in colour."""
         from io import StringIO
 
         from mtbench.analysis.terminal import render

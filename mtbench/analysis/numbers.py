@@ -8,7 +8,7 @@ SIGNIFICANT = 3
 
 
 def format_number(value: float, decimals: int | None = None) -> str:
-    """``value`` with that many digits after the point; with ``None``, three significant digits.
+    """``value`` with ``decimals`` digits after the point; with ``None``, three significant digits.
 
     Digits before the point are never dropped (1553 stays 1553), and zero has no sign.
     """

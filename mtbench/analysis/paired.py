@@ -1,4 +1,4 @@
-"""Differences of two results on the same cases: patients, not slices, are what was sampled."""
+"""Differences between two results on the same cases, with patients, not slices, as the sampling unit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mtbench.compute.means import DRAWS, patient_mean, totals
 
 FEWEST_PATIENTS = 10
-"""With fewer patients an interval means little: none is given."""
+"""With fewer patients there is no interval."""
 
 _EXACT_UP_TO = 14
 
@@ -24,8 +24,8 @@ class PairedDifference:
         value: mean over all cases of second minus first.
         stderr, low, high: its standard error and 95 % interval, clustered by patient; ``None`` with fewer than
             ``FEWEST_PATIENTS`` patients.
-        p: two-sided, of no difference; see :func:`paired_difference`.
-        patients, cases: how many there are.
+        p: two-sided, for the hypothesis of no difference; see :func:`paired_difference`.
+        patients, cases: their numbers.
     """
 
     value: float
@@ -42,13 +42,13 @@ def paired_difference(differences: Sequence[float], patients: Sequence[str]) -> 
 
     The interval is that of a mean over patients (:class:`mtbench.compute.means.PatientMean`). p is the larger of two:
 
-    - from flipping the sign of all differences of a patient at once, all flips up to 14 patients, 9,999 seeded ones
-      beyond: exact where first and second are exchangeable within each patient, but it rejects symmetry, not only
-      equal means;
-    - from the studentised bootstrap: of equal means, whatever the skew, if only roughly so with few patients.
+    - of the sign-flip test, which flips the signs of all differences of a patient together (all flips up to 14
+      patients, 9,999 seeded ones beyond): exact if first and second are exchangeable within each patient, but it
+      tests symmetry, not only equal means;
+    - of the studentised bootstrap: it tests equal means for any skew, but only approximately with few patients.
 
     Returns:
-        ``None`` where there is no case.
+        ``None`` without cases.
     """
     if not len(differences):
         return None

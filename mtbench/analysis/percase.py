@@ -1,4 +1,4 @@
-"""The cases behind a number: of every slice or patient, its value with seeds averaged."""
+"""The per-case values behind a score, with seeds averaged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mtbench.analysis.groups import combine
 
 
 class PerCase:
-    """Finds cases by the score rows that they belong to.
+    """Finds cases by their score rows.
 
     Args:
         cases: rows of ``mtbench.results.schema.CASES``, or ``None``.
@@ -34,9 +34,9 @@ class PerCase:
         return row in self._places
 
     def of(self, rows: Sequence[str], label: str) -> dict[str, tuple[str, float]]:
-        """Patient and value of every case of these rows and that region, seeds averaged; finite ones only.
+        """Patient and finite value of every case of these rows and that region, with seeds averaged.
 
-        Nothing where one of the rows has no cases: a mean over the others would be of other runs than the number's.
+        Empty if one of the rows has no cases, because a mean over the others would be of other runs than the score's.
         """
         if self._cases is None or not rows or not all(row in self._places for row in rows):
             return {}
@@ -47,7 +47,7 @@ class PerCase:
         if not table.num_rows:
             return {}
         table = table.filter(pc.equal(table["by"], table["by"][0]))
-        # A seed counts once, however many times it was run.
+        # A seed counts once, even if it was repeated.
         by_seed = table.group_by(["case", "patient", "seed"], use_threads=False).aggregate([("value", "mean")])
         means = by_seed.group_by(["case", "patient"], use_threads=False).aggregate([("value_mean", "mean")])
         columns = (means[name].to_pylist() for name in ("case", "patient", "value_mean_mean"))

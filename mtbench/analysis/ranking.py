@@ -1,4 +1,4 @@
-"""Who is best in a column."""
+"""Ranks the translators in a column."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ RULES: tuple[Rule, ...] = ("default", "paper")
 def ranked_rows(
     averages: Averages, b: int, c: int, rows: Sequence[int], rule: Rule, texts: Mapping[CellIndex, str]
 ) -> dict[int, int]:
-    """The place of each ranked row: 1 is best; values printed alike share one, the next value has the next.
+    """The rank of each ranked row: 1 is best; values that are equal as printed share a rank, without gaps.
 
-    Ranked are translators whose number is finite and whose runs all finished; conditional ones by the rule "paper"
-    only. One alone is not ranked.
+    Translators are ranked if their value is finite and all of their runs succeeded; conditional ones only by the rule
+    "paper". A single translator is not ranked.
 
     Args:
         averages: the scores.
         b, c: the block and the column.
         rows: the rows that are shown.
         rule: "default" or "paper".
-        texts: the printed numbers.
+        texts: the printed values.
     """
     values = {}
     for r in rows:

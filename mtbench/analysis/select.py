@@ -1,4 +1,4 @@
-"""Choosing rows and columns by the names a user types."""
+"""Selects rows and columns by the names that a user types."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from mtbench.errors import RequestError, close_matches
 
 
 def select(patterns: Sequence[str], present: Collection[int], names: Sequence[Collection[str]], what: str) -> list[int]:
-    """The positions whose names match, in the order of the patterns; without patterns, all that are present.
+    """The positions whose names match, in the order of the patterns; without patterns, all positions.
 
     Args:
-        patterns: names; ``*`` stands for any text, and brackets for themselves (``swd[karras]``).
-        present: positions to choose from.
-        names: what each position may be called by.
+        patterns: names; ``*`` matches any text, brackets match themselves (``swd[karras]``).
+        present: the available positions.
+        names: the names of each position.
         what: the word for a position in an error.
 
     Raises:

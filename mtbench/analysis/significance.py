@@ -1,4 +1,4 @@
-"""Which leads are more than the luck of these patients."""
+"""Which leads are significant, given the sample of patients."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from mtbench.analysis.percase import PerCase
 LEVEL = 0.05
 REMARK = (
     "Bold: the best, only if it significantly beats every other ranked method (paired test by patient, two-sided, "
-    f"Holm over all comparisons of the table, every p < {LEVEL}; seeds averaged, so it is about these fits; it assumes "
+    f"Holm over all comparisons of the table, every p < {LEVEL}; seeds averaged, so about these fits; it assumes "
     "that rare complete failures are represented among the test patients). Underlined: runner-up"
 )
-"""What stands under a table whose bold is significant."""
+"""The legend of a table in which bold means significant."""
 
 ColumnIndex = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """How sure it is that the best of a column is the best.
+    """The significance of the lead of the best in a column.
 
     Attributes:
-        p: the largest p of the best against any other ranked row, adjusted by Holm; 1 where one cannot be tested.
-        reason: why not, as a sentence; empty where all were tested.
+        p: the largest p of the best against any other ranked row, adjusted by Holm; 1 if one cannot be tested.
+        reason: why it was not tested, as a sentence; empty if all were tested.
     """
 
     p: float = 1.0
@@ -52,7 +52,7 @@ def significant_leads(
     Args:
         averages: the scores, gathered with their runs.
         cases: the cases table.
-        ranks: by block and column, the place of each ranked row.
+        ranks: by block and column, the rank of each ranked row.
         labels: printed names of the rows.
     """
     per_case = PerCase(cases)
@@ -61,7 +61,7 @@ def significant_leads(
     for place, rows in ranks.items():
         best = [r for r, rank in rows.items() if rank == 1]
         if len(best) > 1:
-            reasons[place] = "Not bold: it shares the first place"
+            reasons[place] = "Not bold: it shares the first rank"
             continue
         obstacles: dict[str, list[str]] = {}
         for other in (r for r in rows if r not in best):
@@ -72,7 +72,7 @@ def significant_leads(
                 tests[place, other] = test
         if obstacles:
             texts = (reason.replace(_OTHERS, ", ".join(others)) for reason, others in obstacles.items())
-            reasons[place] = f"Not bold, since not tested: {'; '.join(texts)}"
+            reasons[place] = f"Not bold, because not tested: {'; '.join(texts)}"
     most = max((test.patients for test in tests.values()), default=0)
     if smallest_p(most) * len(tests) >= LEVEL:
         for place, _ in tests:
@@ -86,7 +86,7 @@ def significant_leads(
 
 
 _OTHERS = "{others}"
-"""Stands in a reason for the printed names of the rows that it holds for."""
+"""The placeholder in a reason for the printed names of its rows."""
 
 
 def _test(averages: Averages, per_case: PerCase, place: ColumnIndex, best: int, other: int) -> PairedDifference | str:
@@ -98,7 +98,7 @@ def _test(averages: Averages, per_case: PerCase, place: ColumnIndex, best: int, 
         cases = per_case.of(runs, str(averages.columns[c]["label"]))
         if not cases:
             some = any(run in per_case for run in runs)
-            return f"{'not every run' if some else 'no run'} of {name} has values by case"
+            return f"{'not every run' if some else 'no run'} of {name} has per-case values"
         pair.append(cases)
     first, second = pair
     shared = [case for case in first if case in second]
@@ -110,7 +110,7 @@ def _test(averages: Averages, per_case: PerCase, place: ColumnIndex, best: int, 
 
 
 def _p(averages: Averages, at: tuple[ColumnIndex, int], test: PairedDifference) -> float:
-    """p of the best being better; of one that is not, on these cases, there is no evidence at all."""
+    """p for the lead of the best; 1 if it is not better on these cases."""
     up = bool(averages.columns[at[0][1]]["higher_is_better"])
     assert test.p is not None
     return test.p if (test.value > 0) == up and test.value else 1.0

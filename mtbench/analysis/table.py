@@ -40,34 +40,33 @@ def build_table(
     rename: Mapping[str, str] | None = None,
     title: str = "",
 ) -> ResultsTable:
-    """Lay the scores out as a table: tasks side by side, translators below each other.
+    """Arrange the scores in a table: one column for each metric of each task, one row for each translator.
 
-    Seeds and folds are averaged. Best and runner-up are marked by column, ties alike at the printed
-    precision, among the translators that are ranked: by default all but the conditional ones, whose input is
-    the reference mask. Numbers with a caveat, numbers some of whose runs failed and numbers that are not
-    finite are shown and never ranked. Numbers that differ in variant, parameters, feature network, weights, precision,
-    threads, draws, segmenter or protocol stand in columns of their own, different data in blocks, and different
-    versions of a translator in rows of their own.
+    Seeds and folds are averaged. Best and runner-up are marked in each column, with ties at the printed precision,
+    among the ranked translators: by default all except conditional ones, whose input is the reference mask. Scores with
+    a caveat, with failed runs, or that are not finite are shown but never ranked. Scores that differ in variant,
+    parameters, feature network, weights, precision, threads, draws, segmenter or protocol are in different columns,
+    different data in different blocks, and different versions of a translator in different rows.
 
     Args:
         scores: rows of ``mtbench.results.schema.SCORES``, in any order; failed and skipped ones included.
         rule: "paper" ranks conditional translators too, as Table 1 of Konz et al. (MIDL 2024) does.
-        spread: what stands behind each number: the confidence interval, the bound that needs no assumption, or the
-            standard deviation over seeds.
+        spread: printed after each value: the confidence interval, the limits without assumptions, or the standard
+            deviation over seeds.
         decimals: digits after the point for all metrics, or by metric name.
-        columns: metrics to show, in that order: ``fid``, ``swd[karras]``, ``dice*``; all where empty.
-        rows: translators (or ceiling, floor, oracle) to show, in that order; all where empty.
-        datasets: tasks to show, in that order; all where empty.
+        columns: metrics to show, in that order: ``fid``, ``swd[karras]``, ``dice*``; all if empty.
+        rows: translators (or ceiling, floor, oracle) to show, in that order; all if empty.
+        datasets: tasks to show, in that order; all if empty.
         transposed: put translators side by side.
-        ranks: print each number's rank behind it.
-        significant: print the best in bold only where it significantly beats every other ranked row; see
+        ranks: print the rank after each value.
+        significant: print the best in bold only if it significantly beats every other ranked row; see
             :mod:`mtbench.analysis.significance`.
         cases: the cases table, for ``significant``.
         rename: printed names for translators, metrics and datasets.
-        title: a caption in place of the suite's name.
+        title: a caption; by default the suite's name.
 
     Returns:
-        The table; it has no section where there is nothing to show.
+        The table; it has no sections if there is nothing to show.
 
     Raises:
         RequestError: a name among columns, rows, datasets or decimals matches nothing, or an option has an
@@ -76,7 +75,7 @@ def build_table(
     """
     for option, value, choices in (("rule", rule, RULES), ("spread", spread, SPREADS)):
         if value not in choices:
-            raise RequestError(f"there is no {option} '{value}'", expected="one of " + ", ".join(choices))
+            raise RequestError(f"unknown {option} '{value}'", expected="one of " + ", ".join(choices))
     averages = gather(scores, runs=significant)
     texts = _texts(averages, decimals)
     layout = TableLayout(averages, rename or {}, columns, rows, datasets)
@@ -104,12 +103,12 @@ def build_table(
 
 
 def _texts(averages: Averages, decimals: int | Mapping[str, int] | None) -> dict[CellIndex, str]:
-    """The printed numbers."""
+    """The printed values."""
     by_metric: Mapping[str, int] = decimals if isinstance(decimals, Mapping) else {}
     metrics = {entry["metric"] for entry in averages.columns}
     for name in by_metric:
         if name not in metrics:
-            raise RequestError(f"decimals name no metric: '{name}'", expected="one of " + ", ".join(sorted(metrics)))
+            raise RequestError(f"unknown metric '{name}' in decimals", expected="one of " + ", ".join(sorted(metrics)))
     digits = [
         decimals if isinstance(decimals, int) else by_metric.get(entry["metric"], entry["decimals"])
         for entry in averages.columns
@@ -119,13 +118,13 @@ def _texts(averages: Averages, decimals: int | Mapping[str, int] | None) -> dict
 
 @dataclass(frozen=True)
 class _Style:
-    """How cells are printed.
+    """The style of cells.
 
     Attributes:
-        spread, ranks: what stands behind each number.
-        texts: the printed numbers.
-        places: by block and column, the place of each ranked row.
-        leads: by block and column; ``None`` where they were not asked for.
+        spread, ranks: the text after each value.
+        texts: the printed values.
+        places: by block and column, the rank of each ranked row.
+        leads: by block and column; ``None`` if not requested.
     """
 
     spread: Spread
@@ -136,7 +135,7 @@ class _Style:
 
 
 def _section(averages: Averages, layout: TableLayout, caveat: str, style: _Style, footnotes: dict[str, int]) -> Section:
-    """The columns under one caveat."""
+    """The columns with the same caveat."""
     places = [place for place in layout.columns if averages.columns[place[1]]["caveat"] == caveat]
     row_numbers = [
         r
@@ -169,7 +168,7 @@ def _section(averages: Averages, layout: TableLayout, caveat: str, style: _Style
 def _column(
     averages: Averages, layout: TableLayout, b: int, c: int, notes: Sequence[str], footnotes: dict[str, int]
 ) -> TableColumn:
-    """A column without its cells, and the ``notes`` that they share."""
+    """A column without its cells, and the ``notes`` that its cells share."""
     entry = averages.columns[c]
     arrow = "↑" if entry["higher_is_better"] else "↓"
     metric = layout.names[c] + (entry["mark"] or "") + (f" ({entry['measure_unit']})" if entry["measure_unit"] else "")
@@ -197,7 +196,7 @@ def _column(
 
 
 def _cell(averages: Averages, key: CellIndex, notes: Sequence[str], style: _Style, footnotes: dict[str, int]) -> Cell:
-    """A number with its notes; or why there is none: not measured, failed or skipped."""
+    """A value with its notes, or why there is none: not measured, failed or skipped."""
     reasons = averages.reasons.get(key, ())
     if key not in averages.numbers:
         if not reasons:
@@ -209,7 +208,7 @@ def _cell(averages: Averages, key: CellIndex, notes: Sequence[str], style: _Styl
     texts = list(notes)
     if measure.incomplete:
         causes = dict.fromkeys(reason for _, reason in reasons)
-        texts.append(f"Not ranked: only some of its runs finished ({'; '.join(causes) or 'folds are missing'})")
+        texts.append(f"Not ranked: only some of its runs succeeded ({'; '.join(causes) or 'folds are missing'})")
     if not math.isfinite(measure.value):
         texts.append("Not ranked: not a finite number")
     lead = style.leads[b, c] if rank == 1 and style.leads is not None else None
@@ -237,7 +236,7 @@ def _cell(averages: Averages, key: CellIndex, notes: Sequence[str], style: _Styl
 
 
 def _spread(number: Number, text: str, spread: Spread) -> tuple[str, ...]:
-    """The numbers of the spread with as many digits as the number itself has; none where a part is unknown."""
+    """The numbers of the spread with as many digits as the value; none if a part is unknown."""
     known: dict[Spread, tuple[float | None, ...]] = {
         "interval": (number.low, number.high),
         "bound": (number.bound_low, number.bound_high),

@@ -12,19 +12,19 @@ from rich.text import Text
 from mtbench.analysis.model import Head, ResultsTable, Section
 
 _BREAKS = ("", r"(?=\[)", r"(?=\[)|(?<=\]) (?=\S{2})", r"(?=\[)|(?<=\]) (?=\S{2})|(?<=,)|(?<=\w-)(?=\w)")
-"""Where headings are broken, from nowhere to many places: before a bracket, behind it, at commas and hyphens."""
+"""Where headings may be broken, from nowhere to many places: before a bracket, after it, at commas and hyphens."""
 _WIDEST = 10**6
 _SUPERSCRIPTS = str.maketrans("0123456789,", "⁰¹²³⁴⁵⁶⁷⁸⁹˒")
 
 
 def render(table: ResultsTable, console: Console) -> None:
-    """Print the table: one below the other for each task, then footnotes and remarks.
+    """Print a table for each task, then footnotes and remarks.
 
-    Names are printed as text: markup in them has no effect. Where the console is no terminal, and bold cannot
-    be seen, best and runner-up stand between ``**`` and ``__``.
+    Markup in names has no effect. If the console is not a terminal, so that bold is invisible, best and runner-up are
+    enclosed in ``**`` and ``__``.
     """
     if not table.sections:
-        console.print(Text("There are no scores to show."))
+        console.print(Text("No scores to show."))
     for section in table.sections:
         if section.heading:
             console.print(Text(section.heading, style="bold yellow"))
@@ -40,7 +40,7 @@ def render(table: ResultsTable, console: Console) -> None:
 
 
 def _fitting(section: Section, title: str, columns: Sequence[int], console: Console) -> Table:
-    """The table with headings broken no more than its width needs."""
+    """The table with headings broken only as far as its width requires."""
     for breaks in _BREAKS:
         table = _rich(section, title, columns, not console.is_terminal, breaks)
         if table.__rich_measure__(console, console.options.update(width=_WIDEST)).maximum <= console.width:

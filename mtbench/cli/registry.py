@@ -40,11 +40,11 @@ def search_entries(words: tuple[str, ...], as_json: bool) -> int:
     Examples:
         mtbench registry search breast mri
     """
-    found = search(" ".join(words))
-    if not found and not as_json:
+    matches = search(" ".join(words))
+    if not matches and not as_json:
         echo(f"no catalogue entry contains: {' '.join(words)}", err=True)
-    _print(found, as_json)
-    return 0 if found else 1
+    _print(matches, as_json)
+    return 0 if matches else 1
 
 
 @command.command("verify", cls=Verb)
@@ -69,12 +69,12 @@ def verify(file: Path | None) -> int:
     return 1 if wrong else 0
 
 
-def _print(found: list[Entry], as_json: bool) -> None:
+def _print(matches: list[Entry], as_json: bool) -> None:
     if as_json:
-        echo_json([{"section": e.section, "name": e.name, **e.values} for e in found], readable=True)
+        echo_json([{"section": e.section, "name": e.name, **e.values} for e in matches], readable=True)
         return
     last = ""
-    for entry in found:
+    for entry in matches:
         if entry.section != last:
             echo(f"{entry.section}:")
             last = entry.section

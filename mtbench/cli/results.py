@@ -75,7 +75,7 @@ def show(
     if as_json:
         echo_json(load(results).to_pylist(), readable=True)
         return
-    render(build_table(load(results), spread=next((s for s, asked in spreads.items() if asked), "none")), console)
+    render(build_table(load(results), spread=next((s for s, chosen in spreads.items() if chosen), "none")), console)
 
 
 def _list(results: str, console: Screen, as_json: bool) -> None:

@@ -57,7 +57,7 @@ class Context:
         log: a list of lines kept in the unit's record ("stopped after 12 epochs").
         remarks: of a translator; see :meth:`remark`.
         left_out: cases that cannot be used, each with the reason; see :meth:`leave_out`.
-        clamped: share of a translation's pixels that left [0, 1]; known when all slices are translated.
+        clamped: share of a translation's pixels outside [0, 1]; known when all slices are translated.
         weights_used: names of the catalogued files that :meth:`weights` gave.
         digests: of raw files that were read whole, by path: state and sha256; so that nobody has
             to read them again to know what a data set was made from.

@@ -113,7 +113,7 @@ def _of_name(registry: Registry, text: str, kind: str | None) -> list[Question]:
     if not kinds:
         names = {spec for plugin in registry.plugins for _, spec in plugin.specs}
         raise RequestError(
-            f"there is no {kind or 'plugin'} '{name}'",
+            f"unknown {kind or 'plugin'} '{name}'",
             matches=close_matches(name, names),
             remedy=registry.problem_of(name) or "`mtbench plugins` lists what is installed; FILE.py stands for a file",
         )

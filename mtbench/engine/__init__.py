@@ -1,1 +1,1 @@
-"""Runs a plan: the scheduler, the work of one unit, events and progress."""
+"""Runs a plan: the scheduler, the execution of one unit, events and progress."""

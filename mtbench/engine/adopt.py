@@ -1,4 +1,4 @@
-"""Takes a model that was trained elsewhere as the fit of a suite's unit."""
+"""Adopts a model trained elsewhere as a fit of a suite."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def adopt(
     """Commit ``what`` as the artefact of the plan's one fit of a ``kind`` ("translator" or "segmenter").
 
     Args:
-        plan: a plan, narrowed until it holds one such fit.
-        registry, store: the plugins; where it goes.
-        kind: whose fit it is.
-        what: a folder as the plugin's ``save`` writes it, or a single file of one.
-        replace: take the place of a fit that is there.
-        note: called if another run is at work on the same fit, which is waited for.
+        plan: a plan, narrowed until it contains one such fit.
+        registry, store: the plugins, and the destination.
+        kind: of the plugin that the fit belongs to.
+        what: a folder as the plugin's ``save`` writes it, or its only file.
+        replace: replace an existing fit.
+        note: called with a message if another run computes the same fit; this call then waits.
 
     Raises:
-        RequestError: the plan holds none or several such fits; there is one already; the data is not prepared.
+        RequestError: the plan contains no such fit, or several; the fit exists; the data are not prepared.
         DataError: the plugin cannot load ``what``.
     """
     unit = _the_fit(plan, kind)
@@ -50,9 +50,7 @@ def adopt(
         _find_inputs(plan, unit, maker)
         lease = maker.wait(unit, note, fresh=replace)
         if isinstance(lease, Artefact):
-            raise RequestError(
-                f"{unit.name} is in the store already", remedy="Give --replace to put this one in its place"
-            )
+            raise RequestError(f"{unit.name} is already in the store", remedy="Use --replace to replace it")
         registration = registry.get(unit.kind, unit.plugin)
         job = maker.job(unit, lease)
         info = {
@@ -80,14 +78,14 @@ def _the_fit(plan: Plan, kind: str) -> Unit:
         return fits[0]
     if not fits:
         raise RequestError(
-            f"nothing here trains a {kind}",
+            f"no {kind} in this plan is trained",
             where=f"suite '{plan.suite.name}'",
-            remedy="Name a translator that trains (-t), or a segmenter (-s) with a metric that needs one",
+            remedy="Select a translator that trains (-t), or a segmenter (-s) with a metric that needs one",
         )
     raise RequestError(
-        f"{len(fits)} fits could be meant: " + "; ".join(unit.name for unit in fits[:6]),
+        f"the selection matches {len(fits)} fits: " + "; ".join(unit.name for unit in fits[:6]),
         where=f"suite '{plan.suite.name}'",
-        remedy="Narrow them to one with -d, -t or -s, and --seed",
+        remedy="Select one of them with -d, -t or -s, and --seed",
     )
 
 
@@ -96,9 +94,9 @@ def _find_inputs(plan: Plan, unit: Unit, maker: Maker) -> None:
     for key, other in plan.units.items():
         if key in above and maker.find(other) is None:
             raise RequestError(
-                f"'{other.name}' has not been done yet, and a fit belongs to the data it was made for",
+                f"'{other.name}' is not computed yet, and the fit depends on it",
                 where=f"suite '{plan.suite.name}'",
-                remedy="Prepare the data first (mtbench data prepare, or a run of a translator without a fit)",
+                remedy="Prepare the data first: `mtbench data prepare`, or run a translator that is not trained",
             )
 
 
@@ -106,17 +104,17 @@ def _files(what: Path) -> dict[str, Path]:
     if what.is_file():
         return {what.name: what.resolve()}
     if not what.is_dir():
-        raise RequestError(f"there is no {what}", expected="a file or a folder that the plugin saved")
+        raise RequestError(f"{what} does not exist", expected="a file or a folder that the plugin saved")
     for entry in irregular_below(what):
         raise irregular(entry)
-    # A fit's folder from another store comes with a manifest and a log of its own.
+    # The folder of a fit from another store contains a manifest and a log.
     files = {
         path.relative_to(what).as_posix(): path
         for path in sorted(what.rglob("*"))
         if path.is_file() and path.relative_to(what).parts[0] not in (MANIFEST, "log")
     }
     if not files:
-        raise RequestError(f"{what} holds no files", expected="what the plugin's save() writes")
+        raise RequestError(f"{what} contains no files", expected="what the plugin's save() writes")
     return files
 
 
@@ -127,7 +125,7 @@ def _check_loads(unit: Unit, registration: Registration[Spec[Trainable]], folder
         raise
     except Exception as error:
         raise DataError(
-            f"{unit.kind} '{unit.plugin}' cannot load it: {type(error).__name__}: {error}",
+            f"{unit.kind} '{unit.plugin}' cannot load the files: {type(error).__name__}: {error}",
             where=str(what),
-            expected="the files that its save() writes, for the parameters of the suite",
+            expected="the files that its save() writes with the suite's parameters",
         ) from error

@@ -1,4 +1,4 @@
-"""``mtbench doctor``: what this machine offers to a run, what is wrong with it, and the command that mends it."""
+"""``mtbench doctor``: what this machine offers to a run, its problems, and the command that fixes each."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ State = Literal["ok", "note", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the examination.
+    """One line of the result.
 
     Attributes:
         about: "versions", "gpu", "precision", "disk", "memory", "weights", "data", "plugins" or "executors".
-        state: "ok"; "note" for what only some suites need; "problem" for what stops or spoils runs.
-        text: what there is.
-        cure: a command, or what to do; empty where nothing is to be done.
+        state: "ok"; "note" for what only some suites need; "problem" for what stops or affects runs.
+        text: what was detected.
+        cure: a command, or what to do; empty if nothing is to be done.
     """
 
     about: str
@@ -43,11 +43,11 @@ class Finding:
 
 
 def examine(registry: Registry, store: Path) -> list[Finding]:
-    """Look at everything; nothing is changed, made or downloaded.
+    """Check everything; nothing is changed, created or downloaded.
 
     Args:
-        registry: the plugins, broken ones too.
-        store: the folder of artefacts that runs would use.
+        registry: the plugins, rejected ones included.
+        store: the store that runs would use.
     """
     findings = [*_versions(), *_gpu(), *_disk(store), *_memory()]
     for look in (_weights, _data, _plugins, _executors):
@@ -66,13 +66,13 @@ def _versions() -> Iterator[Finding]:
     import mtbench
 
     yield Finding("versions", "ok", f"mtbench {mtbench.__version__}, Python {platform.python_version()}, {_system()}")
-    found, absent = [], []
+    installed, absent = [], []
     for name in _LIBRARIES:
         try:
-            found.append(f"{name} {metadata.version(name)}")
+            installed.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             absent.append(name)
-    yield Finding("versions", "ok", ", ".join(found))
+    yield Finding("versions", "ok", ", ".join(installed))
     if absent:
         cure = f"python -m pip install {' '.join(absent)}"
         yield Finding("versions", "problem", f"not installed: {', '.join(absent)}", cure)
@@ -93,18 +93,18 @@ def _gpu() -> Iterator[Finding]:
         torch.zeros(1)
     except Exception as error:  # a broken installation fails in many ways
         cure = "python -m pip install --force-reinstall torch torchvision"
-        yield Finding("gpu", "problem", f"torch cannot be used: {type(error).__name__}: {error}", cure)
+        yield Finding("gpu", "problem", f"torch cannot be imported: {type(error).__name__}: {error}", cure)
         return
     drivers = _drivers()
     if not torch.cuda.is_available():
         yield _without_gpu(drivers, torch.version.cuda)
-        yield Finding("precision", "ok", "fp32; bf16 works and is slow on most processors; tf32 needs a GPU")
+        yield Finding("precision", "ok", "fp32; bf16 works, but is slow on most CPUs; tf32 needs a GPU")
         return
     modern = True
     for number in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(number)
         modern = modern and properties.major >= 8
-        text = f"cuda:{number}: {properties.name}, {size(properties.total_memory)}, CUDA {torch.version.cuda} of torch"
+        text = f"cuda:{number}: {properties.name}, {size(properties.total_memory)}, torch for CUDA {torch.version.cuda}"
         yield Finding("gpu", "ok", text + (f", driver {drivers[0]}" if drivers else ""))
     kinds = "fp32, tf32, bf16" if modern else "fp32; tf32 and bf16 need a GPU of compute capability 8 or more"
     yield Finding("precision", "ok", kinds)
@@ -112,30 +112,30 @@ def _gpu() -> Iterator[Finding]:
 
 def _without_gpu(drivers: list[str], built_for: str | None) -> Finding:
     if not drivers:
-        return Finding("gpu", "note", "none is seen: units run on the processor")
+        return Finding("gpu", "note", "no GPU detected: units run on the CPU")
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if built_for is None:
-        text = f"the driver ({drivers[0]}) sees a GPU, and this torch is built without CUDA"
+        text = f"the driver ({drivers[0]}) detects a GPU, but this torch is built without CUDA"
         return Finding(
             "gpu", "problem", text, "Install the build for your driver: https://pytorch.org/get-started/locally/"
         )
     if hidden is not None:
-        text = f"the driver ({drivers[0]}) sees a GPU, and CUDA_VISIBLE_DEVICES={hidden!r} hides it"
+        text = f"the driver ({drivers[0]}) detects a GPU, but CUDA_VISIBLE_DEVICES={hidden!r} hides it"
         return Finding("gpu", "problem", text, "unset CUDA_VISIBLE_DEVICES")
-    text = f"the driver ({drivers[0]}) sees a GPU, and torch (CUDA {built_for}) cannot use it"
+    text = f"the driver ({drivers[0]}) detects a GPU, but torch (CUDA {built_for}) cannot use it"
     return Finding("gpu", "problem", text, "Update the driver, or install a torch built for an older CUDA")
 
 
 def _drivers() -> list[str]:
-    """The driver's version, once for each GPU that it sees; empty where there is no NVIDIA driver."""
+    """The driver's version, once for each GPU that it detects; empty without an NVIDIA driver."""
     if not shutil.which("nvidia-smi"):
         return []
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return [line.strip() for line in asked.stdout.splitlines() if line.strip()]
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
 
 
 def _disk(store: Path) -> Iterator[Finding]:
@@ -143,10 +143,10 @@ def _disk(store: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(place).free
     text = f"{size(free)} free for the store, {store}"
     if not os.access(place, os.W_OK):
-        cure = "export MTBENCH_STORE=a folder of your own"
+        cure = "export MTBENCH_STORE=FOLDER, a folder that you can write"
         yield Finding("disk", "problem", f"the store, {store}, cannot be written", cure)
     elif free < _LITTLE_DISK:
-        yield Finding("disk", "problem", text, "mtbench store prune, or export MTBENCH_STORE=a folder on a larger disk")
+        yield Finding("disk", "problem", text, "mtbench store prune, or export MTBENCH_STORE=FOLDER on a larger disk")
     else:
         yield Finding("disk", "ok", text)
 
@@ -156,7 +156,7 @@ def _memory() -> Iterator[Finding]:
         names = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         total, free = (float(names[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
     except (OSError, KeyError, ValueError):
-        yield Finding("memory", "note", "this system does not say")
+        yield Finding("memory", "note", "free memory unknown on this system")
         return
     state: State = "ok" if free >= _LITTLE_MEMORY else "problem"
     cure = "" if state == "ok" else "mtbench run SUITE --jobs 1 --batch-size 1"
@@ -187,7 +187,9 @@ def _data(registry: Registry, store: Path) -> Iterator[Finding]:
                 "data", "ok", f"{name}: prepared {prepared[name]} time{'s' * (prepared[name] > 1)} in the store"
             )
         elif spec.needs_root:
-            yield Finding("data", "note", f"{name}: needs files of yours", f"mtbench data prepare {name} --root DIR")
+            yield Finding(
+                "data", "note", f"{name}: needs a copy of its data", f"mtbench data prepare {name} --root DIR"
+            )
         else:
             yield Finding("data", "ok", f"{name}: needs no files")
 
@@ -196,7 +198,7 @@ def _plugins(registry: Registry, store: Path) -> Iterator[Finding]:
     good = [plugin for plugin in registry.plugins if not plugin.problem]
     foreign = sorted({plugin.origin for plugin in good if not plugin.built_in})
     others = f"; others: {', '.join(foreign)}" if foreign else ""
-    yield Finding("plugins", "ok", f"{sum(len(plugin.specs) for plugin in good)} in order{others}")
+    yield Finding("plugins", "ok", f"{sum(len(plugin.specs) for plugin in good)} usable{others}")
     for plugin in registry.plugins:
         if plugin.problem:
             yield Finding("plugins", "problem", f"{plugin.name} of {plugin.origin}: {plugin.problem}", plugin.remedy)

@@ -1,4 +1,4 @@
-"""What an executor knows of a run; what an executor is: :class:`mtbench.registry.contracts.Executor`."""
+"""What an executor knows of a run. Its contract is :class:`mtbench.registry.contracts.Executor`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from mtbench.engine.job import Job, Outcome
 
 @dataclass(frozen=True)
 class Session:
-    """What an executor is told of a run.
+    """What an executor knows of a run.
 
     Attributes:
-        execute: runs a job in this process, to its end.
+        execute: runs a job to its end in this process.
         report: ``report(key, done, total, figures)`` shows the progress of a running unit.
         threads: CPU threads that a unit may use.
-        device: what the user asked for; empty for the best there is.
+        device: the requested device; empty for the best available one.
     """
 
     execute: Callable[[Job], Outcome]

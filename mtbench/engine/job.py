@@ -1,4 +1,4 @@
-"""A unit as it is handed to whoever runs it: plain JSON, so that no pickle crosses a process or a machine."""
+"""A unit in the form that executors receive: plain JSON, so that no pickle crosses a process or a machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mtbench.typed import Record
 
 @dataclass(frozen=True)
 class Input(Record):
-    """An artefact that a unit reads: where it lies in the store, and the digest of its content."""
+    """An artefact that a unit reads: its place in the store and the digest of its content."""
 
     stage: str
     address: str
@@ -25,20 +25,20 @@ class Job(Record):
     """One unit, ready to run.
 
     Attributes:
-        unit: what is to be done.
-        address: where its artefact goes.
-        inputs: the artefacts it reads, by role.
-        contents: what of them it reads, by content: what the address was made of.
+        unit: the unit.
+        address: of its artefact.
+        inputs: the artefacts that it reads, by role.
+        contents: hashes of the content that it reads; the address is computed from them.
         store: the store's folder.
-        device, batch_size: how to run it; neither changes a result beyond rounding. An empty device is the best
-            one that the process at work can see; no batch size is the stage's for that device.
-        files: the fingerprint of the raw files it reads.
+        device, batch_size: how to run it; neither changes a result beyond rounding. An empty device means the best
+            one that the process can use; no batch size means the stage's default for that device.
+        files: the fingerprint of the raw files that it reads.
         plugin: where its plugin is; ``None`` for the split stage.
-        code: the identity that the plugin's code had when the plan was made; ``None`` for built-ins.
-        strict: whether a data set is refused when cases of it have to be left out.
-        timeout: seconds it may take, or ``None``.
-        memory_mb: resident memory that its processes may take together, or ``None``.
-        lease: file and content of the lease on the unit, looked at again before its artefact is committed.
+        code: the identity of the plugin's code when the plan was built; ``None`` for built-ins.
+        strict: whether to reject a data set with unusable cases.
+        timeout: time limit in seconds, or ``None``.
+        memory_mb: limit of the resident memory of its processes together, or ``None``.
+        lease: file and content of the lease on the unit, checked again before its artefact is committed.
         events: folder for the TensorBoard events of a fit; empty for none.
     """
 
@@ -64,7 +64,7 @@ class Job(Record):
         return self.unit.key
 
     def manifest(self, revision: str) -> dict[str, object]:
-        """What is known of the artefact before it is made; ``revision`` is that of the plugin's spec."""
+        """The part of the manifest that is known before the artefact is computed; ``revision`` is the spec's."""
         plugin = self.plugin
         return {
             "format": 1,
@@ -81,20 +81,20 @@ class Job(Record):
 
 @dataclass(frozen=True)
 class Outcome(Record):
-    """What became of a job.
+    """The result of a job.
 
     Attributes:
         key: the unit's key.
         status: "ok", "error", "timeout", "oom" or "lost".
-        reason: one paragraph for people, where it is not ok.
+        reason: one paragraph for the user if the status is not "ok".
         error_type: the exception's class.
         log: the traceback, for the log file.
         digest: of the committed artefact.
-        seconds, images, device, started: what it cost.
-        peak_memory_mb: of the device: the GPU, or the machine where there is none.
-        host_memory_mb: of the machine in either case.
-        gpu: ``name``, ``driver``, ``cuda`` and ``cudnn`` of the GPU it ran on; empty on the CPU.
-        info: what the stage noted.
+        seconds, images, device, started: its cost.
+        peak_memory_mb: of the device: the GPU, or the machine without one.
+        host_memory_mb: of the machine, always.
+        gpu: ``name``, ``driver``, ``cuda`` and ``cudnn`` of the GPU that it ran on; empty on the CPU.
+        info: what the stage recorded.
     """
 
     key: str

@@ -1,7 +1,7 @@
-"""How an artefact is made once, whoever asks for it: look, lease, look again, make, settle, release.
+"""How each artefact is computed once: look it up, lease it, look it up again, compute it, move it, release the lease.
 
-Runs, `mtbench data prepare` and `mtbench store adopt` share a store, and with it the folder in which a unit keeps what
-it has done so far. They all go through here: one of them works on a unit, the others wait and use what it makes.
+Runs, `mtbench data prepare` and `mtbench store adopt` share a store, including the folders of partial results. All of
+them use this module: one process computes a unit, the others wait and reuse its artefact.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from mtbench.store.artefacts import Artefact, Store
 from mtbench.store.leases import PATIENCE, Lease, Leases
 
 POLL = 1.0
-"""Seconds between looks at a unit that another process makes."""
+"""Seconds between checks of a unit that another process computes."""
 
 
 class Maker:
-    """The artefacts of one plan's units, and this process's leases of those that it makes.
+    """The artefacts of one plan's units, and this process's leases on the units that it computes.
 
     Args:
-        plan, registry, store: of what, with what, where.
-        keep: stages whose artefacts are used even where the code of their plugin has changed.
-        read_here: stages whose artefacts this process itself reads: their content is checked when they are looked up.
-        note: told which damaged artefacts were set aside.
-        patience: seconds of silence after which another process's leases have lapsed.
+        plan, registry, store: the units, their plugins, and the store.
+        keep: stages whose artefacts are reused even if the code of their plugin has changed.
+        read_here: stages whose artefacts this process itself reads; their content is checked when they are looked up.
+        note: called with a message about each damaged artefact that was moved.
+        patience: seconds without a sign of life after which another process's leases have expired.
 
     Attributes:
         leases: of this process.
-        artefacts: by unit key, of the units that have ended well.
-        places: by unit key, where an artefact is or will be, as far as that is known.
-        poll: seconds between looks at a unit that another process makes.
+        artefacts: by unit key, of the units that have succeeded.
+        places: by unit key, where an artefact is or will be, as far as it is known.
+        poll: seconds between checks of a unit that another process computes.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class Maker:
         self.poll = min(POLL, patience / 4)
 
     def close(self) -> None:
-        """Give all leases back."""
+        """Release all leases."""
         self.leases.close()
         self._hashes.close()
 
     def find(self, unit: Unit, *, cached_only: bool = False) -> Artefact | None:
         """The unit's artefact, without a lease.
 
-        Its raw files are hashed where nobody has done that; with ``cached_only`` there is none then.
+        Raw files without a known hash are hashed; with ``cached_only`` the result is ``None`` instead.
         """
         files = fingerprint(raw_files(unit, self._registry), self._hashes, cached_only=cached_only)
         if files is None:
@@ -86,12 +86,12 @@ class Maker:
         return artefact
 
     def _get(self, unit: Unit, where: str) -> Artefact | None:
-        """The artefact at an address, unless code that it was made with has changed outside of the plugin itself.
+        """The artefact at an address, unless code outside the plugin that it was computed with has changed.
 
-        A fit by an installed distribution stays, and its rows say so; with ``keep`` so do fits by earlier code.
+        A fit by an installed distribution is kept, and its rows say so; with ``keep`` also fits by earlier code.
 
         Raises:
-            DamagedError: it is damaged, as far as this process reads it: the unit that reads the rest looks at that.
+            DamagedError: the part that this process reads is damaged; the unit that reads the rest checks the rest.
         """
         artefact = self._store.get(unit.stage, where)
         if artefact is not None and (unit.stage in self._read_here or where in self._doubted):
@@ -105,10 +105,10 @@ class Maker:
         return artefact
 
     def _get_or_set_aside(self, unit: Unit, where: str) -> Artefact | None:
-        """As :meth:`_get`; what is damaged is set aside, so that it is made again.
+        """As :meth:`_get`, but a damaged artefact is moved away, so that it is recomputed.
 
         Raises:
-            DamagedError: it is a fit. That may be days of work, and the user may have a copy.
+            DamagedError: the artefact is a fit. It may be days of work, and the user may have a copy.
         """
         try:
             return self._get(unit, where)
@@ -117,14 +117,14 @@ class Maker:
                 raise DamagedError(
                     error.what,
                     where=error.where,
-                    remedy=f"Put a copy in its place, or train it again: `--rerun {unit.key[:12]}` or `--fresh fit`",
+                    remedy=f"Restore it from a copy, or retrain it: `--rerun {unit.key[:12]}` or `--fresh fit`",
                 ) from error
             place = self._store.set_aside(unit.stage, where)
-            self._note(f"{error.where}: {error.what}. It was moved to {place}, and '{unit.name}' is made again.")
+            self._note(f"{error.where}: {error.what}. It was moved to {place}; '{unit.name}' is recomputed.")
             return None
 
     def doubt(self, unit: Unit) -> list[str]:
-        """The inputs of a unit, by key, that are not whole any more: they have to be looked up anew."""
+        """The keys of a unit's inputs that are missing or damaged and must be looked up again."""
         keys = []
         for key in dict.fromkeys(unit.inputs.values()):
             artefact, other = self.artefacts.get(key), self._plan.units[key]
@@ -142,28 +142,28 @@ class Maker:
         return keys
 
     def _replaces(self, unit: Unit, manifest: Mapping[str, Any]) -> bool:
-        """Whether an artefact differs from what is asked in the plugin's code only."""
+        """Whether an artefact differs from the request only in the plugin's code."""
         codeless, files = manifest["unit"].get("codeless"), manifest["files_fingerprint"]
         same: bool = (codeless, files) == (unit.codeless, "")
         return same and bool(manifest["contents"] == contents(unit, self.artefacts))
 
     def lease(self, unit: Unit, *, fresh: bool = False) -> Artefact | Lease | None:
-        """The unit's artefact, or a lease to make it; ``None`` while another process holds one.
+        """The unit's artefact, or a lease to compute it; ``None`` while another process holds the lease.
 
         Args:
-            unit: its inputs are there.
-            fresh: take the lease even where the artefact exists.
+            unit: a unit whose inputs are computed.
+            fresh: take the lease even if the artefact exists.
 
         Raises:
-            DataError, PluginError, StoreError: its place cannot be known, or what lies there cannot be read.
+            DataError, PluginError, StoreError: its address is unknown, or the artefact there cannot be read.
         """
         self.release(unit)
         leased: Place | None = None
-        # Whoever held the lease before may have finished, and read raw files that nobody had read before.
+        # The previous holder of the lease may have finished, and hashed raw files that had no known hash.
         while (place := locate(unit, self._registry, self._hashes, self._store, self.artefacts)) != leased:
             self.release(unit)
             self.places[unit.key] = place
-            # What lies at a provisional address is moved by the holder of its lease and nobody else.
+            # Only the holder of the lease moves an artefact from its provisional address.
             if not (fresh or place.provisional) and (artefact := self._get_or_set_aside(unit, place.address)):
                 self.artefacts[unit.key] = artefact
                 return artefact
@@ -182,17 +182,17 @@ class Maker:
         return artefact
 
     def wait(self, unit: Unit, note: Callable[[str], None], *, fresh: bool = False) -> Artefact | Lease:
-        """As :meth:`lease`, but wait while another process holds the lease; ``note`` says so, once."""
+        """As :meth:`lease`, but wait while another process holds the lease; ``note`` reports that once."""
         notified = False
         while (result := self.lease(unit, fresh=fresh)) is None:
             if not notified:
-                note(f"Another process is at work on '{unit.name}'; waiting for what it makes.")
+                note(f"Another process computes '{unit.name}'; waiting for it.")
             notified = True
             time.sleep(self.poll)
         return result
 
     def job(self, unit: Unit, lease: Lease | None) -> Job:
-        """The job that makes a unit under a lease."""
+        """The job that computes a unit under a lease."""
         place = self.places[unit.key]
         inputs = {}
         for role, key in unit.inputs.items():
@@ -211,10 +211,10 @@ class Maker:
         )
 
     def settle(self, unit: Unit) -> Artefact:
-        """The artefact of a unit that was made under a lease, at the address that it keeps.
+        """Move the artefact of a unit that was computed under a lease to its final address; the artefact.
 
         Raises:
-            DataError: a raw file has changed meanwhile.
+            DataError: a raw file has changed in the meantime.
         """
         place = self.places[unit.key]
         if place.provisional:
@@ -226,15 +226,15 @@ class Maker:
         return artefact
 
     def release(self, unit: Unit) -> None:
-        """Give the lease on a unit back, if there is one."""
+        """Release the lease on a unit, if there is one."""
         if unit.key in self._lease_addresses:
             self.leases.release(self._lease_addresses.pop(unit.key))
 
 
 def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
-    """The state of every unit, by key: "cached", "to do", or "pending" where its inputs are not there yet.
+    """The state of every unit, by key: "cached", "to do", or "pending" if its inputs are not computed yet.
 
-    Reads manifests and known hashes only, and makes no store.
+    Reads manifests and known hashes only, and creates no store.
     """
     by_key = {key: "pending" if unit.inputs else "to do" for key, unit in plan.units.items()}
     if not store.root.exists():
@@ -244,7 +244,7 @@ def states(plan: Plan, registry: Registry, store: Store) -> dict[str, str]:
         for key, unit in plan.units.items():
             if maker.artefacts.keys() >= set(unit.inputs.values()):
                 by_key[key] = "to do"
-                # What is wrong with files or with an artefact the run will say, of the unit that it concerns.
+                # The run reports problems of files and artefacts with the unit concerned.
                 with contextlib.suppress(MtbenchError):
                     if maker.find(unit, cached_only=True) is not None:
                         by_key[key] = "cached"

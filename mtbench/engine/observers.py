@@ -1,4 +1,4 @@
-"""Tells observers what has ended. They only watch: what one raises is shown once, logged, and changes nothing."""
+"""Notifies observers of finished units. An exception of an observer is shown once, logged, and changes nothing."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 from mtbench.registry.registry import Registry
 
 LOG = "observers.log"
-"""In the results directory; there is one only if an observer has failed."""
+"""The log in the results directory; it exists only if an observer has failed."""
 
 
 @dataclass
 class Observers:
     """The plugins that implement ``mtbench_unit_finished`` or ``mtbench_suite_finished``.
 
-    Each is called, whatever happens in another, and gets a copy of its own; the plugin registered last comes first.
+    Each is called even if another fails, and receives its own copy; the plugin registered last is called first.
 
     Args:
         registry: the plugins.
         folder: the results directory.
-        say: shows a line to the user.
+        say: prints a line for the user.
     """
 
     registry: Registry
@@ -33,7 +33,7 @@ class Observers:
     _last: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def tell(self, hook: str, about: str = "", **facts: object) -> None:
-        """Call ``hook`` with ``facts`` in every plugin that has it; ``about`` stands in the log of a failure."""
+        """Call ``hook`` with ``facts`` in every plugin that implements it; a failure is logged with ``about``."""
         manager = self.registry.manager
         for implementation in reversed(getattr(manager.hook, hook).get_hookimpls()):
             others = [plugin for plugin in manager.get_plugins() if plugin is not implementation.plugin]
@@ -60,4 +60,4 @@ class Observers:
         if before is None:
             origin, _, name = plugin.rpartition(":")
             message = " ".join(f"{type(error).__name__}: {trace}".split())[:200].rstrip(".: ")
-            self.say(f"The plugin '{name}' of {origin} failed in {hook}: {message}. The run is not affected. {where}")
+            self.say(f"The plugin '{name}' of {origin} failed in {hook}: {message}. The run continues. {where}")

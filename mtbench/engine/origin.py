@@ -1,4 +1,4 @@
-"""What a row is made of: the content of its data, the versions of its plugins, and what a later run compares."""
+"""What a row was computed from: the content of its data, the versions of its plugins, and what a later run compares."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _COLUMNS = {
 """The column that holds a plugin's version, by its kind."""
 
 _OMISSIONS = 3
-"""So many of the cases that were left out are named."""
+"""The most excluded cases that are named."""
 
 
 @dataclass
 class Origin:
-    """Where a row comes from, as far as the units before it have ended.
+    """What a row was computed from, as far as the units before it have finished.
 
     Attributes:
-        data: a hash of the test images that are scored; empty where they are not known.
-        content: by column, the hashes of what was read besides: training slices, test masks.
-        versions: by column, what makes other results under the same name and parameters.
+        data: a hash of the scored test images; empty if unknown.
+        content: by column, the hashes of the other data that were read: training slices, test masks.
+        versions: by column, what may change results under the same name and parameters.
         unknown: the columns of ``versions`` that are not complete yet.
-        left_out: the cases that could not be used when the data set was prepared, with reasons.
-        clamped: the share of the translations' pixels that left [0, 1]; ``None`` without translations.
+        left_out: the cases excluded during preparation, with reasons.
+        clamped: the share of the translations' pixels outside [0, 1]; ``None`` without translations.
         sources: what a later run compares; see ``mtbench/results/currency.py``.
-        others: what this run has read besides, of which other rows may have been made.
-        notes: what a reader must know.
+        others: other sources that this run has read; other rows may have been computed from them.
+        notes: sentences that a reader must know.
     """
 
     data: str = ""
@@ -57,7 +57,7 @@ class Origin:
     notes: list[str] = field(default_factory=list)
 
     def columns(self) -> dict[str, str | float | None]:
-        """The columns of the scores table; a version is empty as long as it is not complete."""
+        """The columns of the scores table; a version is empty until it is complete."""
         versions = {c: "" if c in self.unknown else canonical(version) for c, version in self.versions.items()}
         data = {"data_sha256": self.data} if self.data else {}
         content = {column: hash_of(parts) for column, parts in self.content.items()}
@@ -65,13 +65,13 @@ class Origin:
 
 
 def origin(plan: Plan, row: Row, units: Sequence[Unit], artefacts: Mapping[str, Artefact]) -> Origin:
-    """Where a row comes from.
+    """What a row was computed from.
 
     Args:
-        plan: what is run.
-        row: of the plan.
-        units: the row's unit and all before it.
-        artefacts: of the units that have ended well, by key.
+        plan: the plan.
+        row: a row of the plan.
+        units: the row's unit and all units that it depends on.
+        artefacts: of the units that have succeeded, by key.
     """
     result = Origin()
     data = hash_of([row.columns[name] for name in ("dataset", "dataset_params", "split", "fold")])[:SHORT]
@@ -94,7 +94,7 @@ def origin(plan: Plan, row: Row, units: Sequence[Unit], artefacts: Mapping[str, 
 
 
 def _masks_read(units: Sequence[Unit]) -> list[str]:
-    """Of a row whose segmenter learns without the target's masks: that a translator's fit has read some."""
+    """A note for a row whose segmenter is trained without target masks, if a translator's fit has read some."""
     fits = [(unit, unit.options) for unit in units if isinstance(unit.options, FitOptions)]
     if not any(unit.kind == "segmenter" and "target" not in options.domains for unit, options in fits):
         return []
@@ -119,10 +119,10 @@ def _add_version(result: Origin, plan: Plan, unit: Unit, artefact: Artefact | No
     if unit.paths and artefact is None:
         result.unknown.add(column)
     parts, info = dict(unit.version), artefact.info if artefact else {}
-    # The sha256 of a network's weights has a column of its own.
+    # The sha256 of a network's weights has its own column.
     if artefact and unit.paths and not (unit.kind == "extractor" and info.get("weights_sha256")):
         parts["files sha256"] = artefact.manifest["files_fingerprint"][:SHORT]
-    # A translator may do without some weight files, and is another one then.
+    # A translator may be trained without some weight files; it is a different translator then.
     if unit.stage in ("fit", "translate") and info.get("weights"):
         parts[f"{unit.stage} weights"] = ",".join(info["weights"])
     if info.get("adopted"):
@@ -131,12 +131,12 @@ def _add_version(result: Origin, plan: Plan, unit: Unit, artefact: Artefact | No
         parts["fit code"] = str(artefact.manifest.get("code"))[:SHORT]
         result.notes.append(
             f"'{unit.name}' was trained by an earlier version of the code of {unit.kind} '{unit.plugin}'; "
-            "`--fresh fit` trains it again"
+            "`--fresh fit` retrains it"
         )
     if artefact and unit.stage == "fit" and (modules := changed_elsewhere(artefact.manifest.get("imports", {}))):
         parts["fit imports"] = hash_of(artefact.manifest["imports"])[:SHORT]
         result.notes.append(
-            f"'{unit.name}' was trained with other versions of {', '.join(modules[:5])}; `--fresh fit` trains it again"
+            f"'{unit.name}' was trained with other versions of {', '.join(modules[:5])}; `--fresh fit` retrains it"
         )
     # A metric may read features of several networks.
     of = f"{unit.plugin} " if unit.kind == "extractor" else ""
@@ -152,17 +152,17 @@ def _add_code(result: Origin, plan: Plan, unit: Unit, artefact: Artefact | None,
     sources[f"stage {unit.stage}"] = Source(revision, f"the stage '{unit.stage}' of mtbench has changed")
     if artefact is None:
         return
-    asked = hash_of([unit.kind, unit.plugin, dict(unit.params)])[:SHORT]
+    identity = hash_of([unit.kind, unit.plugin, dict(unit.params)])[:SHORT]
     if unit.paths:
         files = artefact.manifest["files_fingerprint"][:SHORT]
-        sources[f"files {unit.stage} {asked}"] = Source(files, f"the files of {plugin} have changed")
+        sources[f"files {unit.stage} {identity}"] = Source(files, f"the files of {plugin} have changed")
     if unit.stage == "fit":
-        name = f"fit {data} {asked} {unit.name} {unit.seed}"
-        sources[name] = Source(artefact.digest[:SHORT], f"'{unit.name}' has been made again")
+        name = f"fit {data} {identity} {unit.name} {unit.seed}"
+        sources[name] = Source(artefact.digest[:SHORT], f"'{unit.name}' has been recomputed")
 
 
 def _add_data(result: Origin, unit: Unit, split: Artefact | None, data: str) -> None:
-    """The slices that the unit reads; what was learnt from belongs to the row or to the segmenter, not to the block."""
+    """The slices that the unit reads; training data belong to the row or the segmenter, not to the block."""
     if split is None:
         return
     part, tables = reads(unit.options), _of_all_folds(split.path)
@@ -171,7 +171,7 @@ def _add_data(result: Origin, unit: Unit, split: Artefact | None, data: str) -> 
         for kind in ("images", "masks") if part.masks else ("images",):
             name = f"data {data} {subset.domain} {subset.split} {kind}"
             result.sources[name] = subsets[name]
-            # Translations of training slices are for a segmenter: the slices belong to what it learnt from.
+            # Only a segmenter reads translations of training slices; these belong to its training data.
             if subset.split != "test" and unit.stage != "translate":
                 column = "segmenter_training_sha256" if unit.kind == "segmenter" else "training_sha256"
                 content = tables[subset.domain][subset.split][kind]
@@ -199,7 +199,7 @@ def _contents(split: Path) -> dict[str, Any]:
 
 
 def _of_all_folds(split: Path) -> dict[str, dict[str, dict[str, str]]]:
-    """By domain, split and kind, the content that tables tell data apart by: the same for all folds of a division."""
+    """By domain, split and kind, the content by which tables distinguish data: the same for all folds of a division."""
     content = _contents(split)
     tables: dict[str, dict[str, dict[str, str]]] = content.get("of_all_folds", content["contents"])
     return tables

@@ -1,4 +1,4 @@
-"""What a plan's units to come will cost, judged by earlier runs of the store, and what stands in their way."""
+"""The expected cost of a plan's units, estimated from earlier runs in the store, and problems that would stop them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from mtbench.store.artefacts import Store
 from mtbench.store.files import read_regular
 
 _RUNS = 20
-"""Of so many results directories, those that changed last, attempts are read."""
+"""The most results directories whose attempts are read, the most recently changed first."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """Units of one kind that are to be made.
+    """Units of one kind to compute.
 
     Attributes:
-        stage, plugin: what and by whom.
-        units: how many.
-        seconds: what they may take one after the other; ``None`` where no earlier run of the store made such a unit.
+        stage, plugin: of the units.
+        units: their number.
+        seconds: the expected time, one unit at a time; ``None`` if no earlier run in the store computed such a unit.
     """
 
     stage: str
@@ -41,12 +41,12 @@ class Load:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is to come.
+    """The expected cost of a plan.
 
     Attributes:
-        problems: paths that do not exist and patterns that match nothing, each in a sentence.
+        problems: paths that do not exist and patterns that match nothing, one sentence each.
         loads: by kind of unit, in the order of the graph.
-        bytes: on disk.
+        bytes: expected disk space.
     """
 
     problems: tuple[str, ...]
@@ -55,17 +55,17 @@ class Outlook:
 
     @property
     def seconds(self) -> float:
-        """Of all kinds that are known, one unit after the other."""
+        """The expected seconds of all kinds with known times, one unit at a time."""
         return sum(load.seconds or 0.0 for load in self.loads)
 
     @property
     def unknown(self) -> int:
-        """How many units are of a kind that no earlier run made."""
+        """The number of units of a kind that no earlier run computed."""
         return sum(load.units for load in self.loads if load.seconds is None)
 
 
 def outlook(plan: Plan, registry: Registry, store: Store, status: Mapping[str, str]) -> Outlook:
-    """Look at the units of ``plan`` whose ``status``, by key, is not "cached". Reads no image."""
+    """Estimate the cost of the units of ``plan`` whose ``status``, by key, is not "cached". Reads no image."""
     rest = [unit for key, unit in plan.units.items() if status[key] != "cached"]
     kinds: dict[tuple[str, str], int] = {}
     for unit in rest:
@@ -92,7 +92,7 @@ def _problems(units: Iterable[Unit], registry: Registry) -> Iterator[str]:
 
 
 def _seconds(store: Store) -> dict[tuple[str, str], list[float]]:
-    """What units took in the runs that used the store, by stage and plugin."""
+    """The seconds of units in the runs that used the store, by stage and plugin."""
     result: dict[tuple[str, str], list[float]] = {}
     plugins: dict[tuple[str, str], str] = {}
     for results in _runs(store):
@@ -108,10 +108,10 @@ def _seconds(store: Store) -> dict[tuple[str, str], list[float]]:
 
 
 def _runs(store: Store) -> list[Path]:
-    """The results directories that use the store, as far as they are there."""
-    found = []
+    """The results directories that use the store and exist."""
+    folders = []
     for note in (store.root / "users").glob("*.json"):
         with contextlib.suppress(MtbenchError, OSError, ValueError, KeyError):
             folder = Path(json.loads(read_regular(note))["results"])
-            found.append((folder.stat().st_mtime, folder))
-    return [folder for _, folder in sorted(found, reverse=True)[:_RUNS]]
+            folders.append((folder.stat().st_mtime, folder))
+    return [folder for _, folder in sorted(folders, reverse=True)[:_RUNS]]

@@ -1,4 +1,4 @@
-"""What stands in the way of a run, reported all at once before any work starts."""
+"""Checks for problems that would stop a run, and reports all of them before any unit starts."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from mtbench.store.artefacts import Store
 
 
 def preflight(plan: Plan, registry: Registry, store: Store, executor: Executor, device: str | None = None) -> str:
-    """Look for what is missing: weight files, data and other paths, imports of plugins, what the executor needs.
+    """Check for missing weight files, data and other paths, failing imports of plugins, and what the executor needs.
 
-    A ``device`` that was asked for must be on this machine if the executor's units are.
+    If the executor runs units on this machine, the requested ``device`` must be on it.
 
     Returns:
-        A remark about disk space, where an estimate says that it will not suffice; else empty.
+        A sentence about disk space if, by an estimate, it does not suffice; otherwise empty.
 
     Raises:
-        MtbenchError: one thing is missing.
-        RequestError: several are; all are listed.
+        MtbenchError: there is one problem.
+        RequestError: there are several; all are listed.
     """
     problems: list[MtbenchError] = [*_weights(plan, registry)]
     seen: set[tuple[str, str]] = set()
@@ -51,7 +51,7 @@ def preflight(plan: Plan, registry: Registry, store: Store, executor: Executor, 
         raise problems[0]
     if problems:
         lines = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(problems, 1))
-        raise RequestError(f"{len(problems)} things stand in the way (no work was started):\n{lines}")
+        raise RequestError(f"{len(problems)} problems (no unit was started):\n{lines}")
     place = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
     free = shutil.disk_usage(place).free
     if free > 100e9:
@@ -60,13 +60,13 @@ def preflight(plan: Plan, registry: Registry, store: Store, executor: Executor, 
     need = estimate(plan, rest, store)
     if need <= free:
         return ""
-    return f"The {len(rest)} units to come may need {size(need)}; {size(free)} are free at {place}."
+    return f"The disk may be too small: {len(rest)} units may need {size(need)}; {size(free)} free at {place}."
 
 
 def _weights(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
     weights: dict[str, list[str]] = {}
     for unit in plan.units.values():
-        # What has been fitted needed them in its fit.
+        # A cached fit needed them only during training.
         if unit.plugin and "fit" not in unit.inputs:
             for name in registry.get(unit.kind, unit.plugin).spec.weight_files(unit.params):
                 users = weights.setdefault(name, [])
@@ -77,14 +77,14 @@ def _weights(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
         except WeightsError as error:
             yield WeightsError(
                 error.what,
-                where=f"{', '.join(users)} (before any work was started)",
+                where=f"{', '.join(users)} (no unit was started)",
                 expected=error.expected,
                 remedy=error.remedy,
             )
 
 
 def _imports(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
-    """The heavy modules of plugins that are not our own, imported elsewhere: they may hang or crash."""
+    """Import the heavy modules of third-party plugins in another process, because they may hang or crash."""
     imports: dict[str, Imports] = {}
     for kind, name in sorted({(unit.kind, unit.plugin) for unit in plan.units.values() if unit.plugin}):
         registration = registry.get(kind, name)
@@ -95,7 +95,7 @@ def _imports(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
             imports[plugin.origin] = Imports(plugin.path, (*others, *([module] if module else [])))
     for position, problem in sorted(trial(list(imports.values())).items()):
         yield PluginError(
-            f"what it needs cannot be imported: {problem}",
+            f"a module that it needs cannot be imported: {problem}",
             where=list(imports)[position],
-            remedy="Install what is missing, or leave its plugins out",
+            remedy="Install the missing module, or do not select this plugin",
         )

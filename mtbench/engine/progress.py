@@ -1,4 +1,4 @@
-"""Shows a run: live bars on a terminal, one line a unit elsewhere. Everything goes to standard error."""
+"""Shows a run on standard error: live bars on a terminal, otherwise one line per unit."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from rich.progress import (
 from mtbench.engine.amounts import duration
 from mtbench.stages.unit import Unit
 
-_WORD = {"ok": "[green]done[/]", "skipped": "[yellow]skipped[/]"}
+_WORD = {"ok": "[green]computed[/]", "skipped": "[yellow]skipped[/]"}
 
 
 class LiveProgress:
-    """A bar for the suite, and one for each unit at work with its figures and time left."""
+    """A bar for the suite, and one for each running unit with its values and remaining time."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -55,7 +55,7 @@ class LiveProgress:
         self._tasks[unit.key] = self._progress.add_task(unit.name, total=None, figures="")
 
     def report(self, key: str, done: int, total: int, figures: Mapping[str, object]) -> None:
-        """Move the unit's bar."""
+        """Advance the unit's bar."""
         if key in self._tasks:
             self._progress.update(
                 self._tasks[key],
@@ -65,7 +65,7 @@ class LiveProgress:
             )
 
     def finished(self, unit: Unit, status: str, reason: str, seconds: float) -> None:
-        """Take the unit's bar away; leave a line for what was done or went wrong."""
+        """Remove the unit's bar; print a line if it was computed or failed."""
         if unit.key in self._tasks:
             self._progress.remove_task(self._tasks.pop(unit.key))
         if self._suite is not None:
@@ -79,17 +79,17 @@ class LiveProgress:
             self._progress.console.print(f"    {reason}", highlight=False, markup=False)
 
     def note(self, text: str) -> None:
-        """A line above the bars."""
+        """Print a line above the bars."""
         self._progress.console.print(text, style="yellow", highlight=False, markup=False)
 
     def end(self) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         self._progress.stop()
 
 
 @dataclass
 class PlainProgress:
-    """One line when a unit ends, and for each unit at work one every 20 seconds."""
+    """One line when a unit ends, and one every 20 seconds for each running unit."""
 
     EVERY: ClassVar = 20.0
 
@@ -100,16 +100,16 @@ class PlainProgress:
     _last: dict[str, float] = field(default_factory=dict)
 
     def begin(self, total: int) -> None:
-        """Remember how many there are."""
+        """Store the number of units."""
         self._total = total
 
     def started(self, unit: Unit) -> None:
-        """Remember its name."""
+        """Store the unit's name."""
         self._names[unit.key] = unit.name
         self._last[unit.key] = time.monotonic()
 
     def report(self, key: str, done: int, total: int, figures: Mapping[str, object]) -> None:
-        """A line now and then."""
+        """Print a line every 20 seconds."""
         now = time.monotonic()
         if now - self._last.get(key, now) >= self.EVERY:
             self._last[key] = now
@@ -117,21 +117,21 @@ class PlainProgress:
             self.note(f"  {self._names.get(key, '')}: {done}{f' of {total}' if total else ''} {about}")
 
     def finished(self, unit: Unit, status: str, reason: str, seconds: float) -> None:
-        """A line for everything that was done or went wrong."""
+        """Print a line if the unit was computed or failed."""
         self._ended.add(unit.key)
         if status == "cached":
             return
         took = f" {duration(seconds)}" if status == "ok" else ""
-        self.note(f"[{len(self._ended)}/{self._total}] {unit.name}: {'done' if status == 'ok' else status}{took}")
+        self.note(f"[{len(self._ended)}/{self._total}] {unit.name}: {'computed' if status == 'ok' else status}{took}")
         if reason and status != "skipped":
             self.note(f"    {reason}")
 
     def note(self, text: str) -> None:
-        """A line."""
+        """Print a line."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def end(self) -> None:
-        """Nothing is left on the screen."""
+        """Do nothing."""
 
 
 def _figure(value: object) -> str:
@@ -139,13 +139,13 @@ def _figure(value: object) -> str:
 
 
 def make_progress(console: Console) -> LiveProgress | PlainProgress:
-    """Bars for a terminal, lines for a file or a pipe."""
+    """Bars on a terminal, lines in a file or a pipe."""
     return LiveProgress(console) if console.is_terminal else PlainProgress(console)
 
 
 @contextmanager
 def activity_bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """Bars on a terminal for what goes on within the block; call what it gives with activity, done and total."""
+    """Bars on a terminal during the block; it yields a function to call with activity, done and total."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
 

@@ -1,4 +1,4 @@
-"""The units of a plan in the order of their inputs: which can run, which run, and which wait for what."""
+"""The units of a plan in the order of their inputs: which are ready, which run, and which wait for others."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from mtbench.stages.unit import Unit
 
 
 class Queue:
-    """Hands out units, each once its inputs have ended.
+    """Hands out units, each when its inputs have ended.
 
     Args:
         units: of a plan, by key.
 
     Attributes:
-        running: keys of those that are at work.
-        elsewhere: keys of those that another process is at work on.
+        running: keys of the running units.
+        elsewhere: keys of the units that another process computes.
     """
 
     def __init__(self, units: Mapping[str, Unit]) -> None:
@@ -34,7 +34,7 @@ class Queue:
         return bool(self._ready or self.running or self.elsewhere)
 
     def next(self, has_room: Callable[[str], bool] = lambda key: True) -> str | None:
-        """The next unit whose inputs are there and for which there is room; ``None`` where there is none now."""
+        """The next ready unit for which there is a slot; ``None`` if there is none now."""
         place = next((place for place, key in enumerate(self._ready) if has_room(key)), None)
         if place is None:
             return None
@@ -43,10 +43,10 @@ class Queue:
         return key
 
     def end(self, keys: Iterable[str]) -> None:
-        """These units have ended, well or not.
+        """Record that these units have ended, successfully or not.
 
-        Depth first: what has become possible comes before what was possible already, so that rows are finished one
-        by one and not all at the end.
+        Depth first: units that have just become ready come before earlier ones, so that rows are completed one by one
+        and not all at the end.
         """
         for key in keys:
             self._ended.add(key)
@@ -55,14 +55,14 @@ class Queue:
             self._ready.extendleft(user for user in reversed(self._users[key]) if self._can_run(user))
 
     def look_again(self) -> None:
-        """Let those that are made elsewhere be tried again."""
+        """Make the units that another process computes ready again."""
         self._ready.extend(self.elsewhere)
         self.elsewhere = []
 
     def put_back(self, key: str, inputs: Collection[str]) -> None:
-        """A unit that was at work has to be done again, after these of its inputs, which have to be looked up again.
+        """Queue a running unit again, after those of its inputs that must be looked up again.
 
-        Whatever has not ended and needs one of them waits too.
+        All other unfinished units that need one of these inputs wait too.
         """
         lost = self._ended & set(inputs)
         self._ended -= lost

@@ -1,4 +1,4 @@
-"""What a run writes into its results directory: every attempt at a unit, and the state of every row."""
+"""What a run writes to its results directory: every attempt at a unit, and the state of every row."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from mtbench.store.folders import weights_folder
 from mtbench.store.leases import over
 
 MOST = 20_000
-"""Characters of a reason or a note, a fifth of a log's; the middle of a longer one is left out. A line has a limit."""
-STOPPED = "The run was stopped while this unit was at work (killed, or the machine went down)."
+"""The most characters of a reason or a note, a fifth of those of a log; longer texts are cut in the middle."""
+STOPPED = "The run ended while this unit was running (killed, or the machine went down)."
 
 
 @dataclass
@@ -40,11 +40,11 @@ class RunRecord:
     """The record of one run.
 
     Args:
-        plan, registry: what is run, with what.
-        maker: of the run: the artefacts of the units that have ended well, and the leases.
+        plan, registry: the plan and its plugins.
+        maker: of the run: the artefacts of the units that have succeeded, and the leases.
         results: an open results directory, inside ``results.writing()``.
-        executor: its name.
-        request: what the user asked for; see :meth:`mtbench.engine.request.RunRequest.record`.
+        executor: the executor's name.
+        request: the user's request; see :meth:`mtbench.engine.request.RunRequest.record`.
     """
 
     plan: Plan
@@ -60,9 +60,9 @@ class RunRecord:
     _current: dict[str, str] = field(default_factory=dict)
 
     def recall(self) -> None:
-        """What this results directory already holds, so that running again adds nothing.
+        """Read the existing content of this results directory, so that an identical run adds nothing.
 
-        Attempts that a run began and never ended are noted as lost, unless that run lives.
+        Attempts that a run began and never ended are recorded as lost, unless that run is alive.
         """
         order: list[str] = []
         begun: dict[tuple[str, str, int], Begun] = {}
@@ -87,26 +87,26 @@ class RunRecord:
         for beginning in begun.values():
             if over(beginning.run, Path(beginning.beat)):
                 self.results.append(beginning.ended(status="lost", reason=STOPPED, error_type="lost"))
-        # Rows in the suite's order, whatever order they are finished in; a narrowed run moves none.
+        # Rows in the suite's order, not in the order of completion; a narrowed run moves none.
         ids = [row.id for row in self.plan.rows]
         if not set(ids) <= set(order):
             self.results.append(Order(rows=[*ids, *(row for row in order if row not in set(ids))]))
 
     def attempt(self, unit: Unit, outcome: Outcome | None = None, *, begun: bool = False) -> None:
-        """An attempt at a unit begins (no ``outcome``) or has ended; ``begun`` if its beginning is recorded."""
+        """Record that an attempt begins (no ``outcome``) or has ended; ``begun`` if its beginning is recorded."""
         if unit.key not in self._unit_keys:
-            # What was asked of a unit, once; paths of this machine left out.
+            # The unit's request, once, without this machine's paths.
             self._unit_keys.add(unit.key)
             names = ("stage", "kind", "plugin", "name", "seed", "precision", "threads")
-            asked: dict[str, Any] = {name: getattr(unit, name) for name in names}
-            asked |= {"params": dict(unit.params), "options": unit.options.to_json(), "inputs": unit.inputs}
-            self.results.append(UnitAsked(unit_key=unit.key, **asked))
+            request: dict[str, Any] = {name: getattr(unit, name) for name in names}
+            request |= {"params": dict(unit.params), "options": unit.options.to_json(), "inputs": unit.inputs}
+            self.results.append(UnitAsked(unit_key=unit.key, **request))
         where = self._where(unit, outcome)
         if outcome and outcome.status in ("ok", "cached"):
-            left = where, outcome.digest
-            if outcome.status == "cached" and self._last_artefacts.get(unit.key, ())[1:] == left:
+            last = where, outcome.digest
+            if outcome.status == "cached" and self._last_artefacts.get(unit.key, ())[1:] == last:
                 return
-            self._last_artefacts[unit.key] = (0.0, *left)
+            self._last_artefacts[unit.key] = (0.0, *last)
         self._attempts[unit.key] += not begun
         environment = provenance.environment(outcome.gpu if outcome else {})
         path = self.results.path / environment_file(environment.id)
@@ -123,14 +123,14 @@ class RunRecord:
         self.results.append(Begun.of(self._entry(unit, outcome, where), str(self.maker.leases.beat)))
 
     def _where(self, unit: Unit, outcome: Outcome | None) -> str:
-        """The address of what a unit leaves or has left; a fit that ``--keep`` spares has that of its own code."""
+        """The address of a unit's artefact; a fit that ``--keep`` reuses has the address of its own code."""
         artefact, place = self.maker.artefacts.get(unit.key), self.maker.places.get(unit.key)
         if artefact is not None and outcome and outcome.status in ("ok", "cached"):
             return artefact.path.name
         return place.address if place else ""
 
     def _surroundings(self) -> dict[str, list[str]]:
-        """The folders and hosts that blind exports leave out."""
+        """The folders and hosts that blind exports omit."""
         own = [self.results.path, self.maker.leases.beat.parents[2]]
         with contextlib.suppress(RequestError):  # no home folder
             own.append(weights_folder())
@@ -184,7 +184,7 @@ class RunRecord:
             columns["input_digest"] = hash_of(artefact.manifest["contents"])
         sources = {name: source.to_json() for name, source in where.sources.items()}
         mark = hash_of([columns, artefact.digest if artefact else reason, sources, where.notes])
-        # What this run has resolved to other content than an earlier one makes the rows stale that rest on it.
+        # A source whose content differs from that of an earlier run makes the rows that depend on it stale.
         resolved = {**where.others, **where.sources}
         known = self._current
         news = {name: source for name, source in resolved.items() if known.get(name, source.content) != source.content}
@@ -218,7 +218,7 @@ class RunRecord:
 
 
 def ancestors(plan: Plan, unit: Unit) -> Iterator[Unit]:
-    """The units that a unit rests on, each once."""
+    """The units that a unit depends on, each once."""
     keys: set[str] = set()
     stack = list(unit.inputs.values())
     while stack:
@@ -230,5 +230,5 @@ def ancestors(plan: Plan, unit: Unit) -> Iterator[Unit]:
 
 
 def lost(key: str, reason: str) -> Outcome:
-    """The outcome of a unit that was at work when its run was stopped."""
+    """The outcome of a unit that was running when its run ended."""
     return Outcome(key, "lost", reason=reason, error_type="lost")

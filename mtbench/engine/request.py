@@ -1,4 +1,4 @@
-"""What a run is asked to do, and how a results directory keeps it: enough to ask for the same again."""
+"""The request of a run, and its record in a results directory, from which the run can be repeated."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _MAYBE_AMOUNT = Rule("a finite number above 0", lambda amount: amount is None or
 
 @dataclass(frozen=True)
 class RunRequest(PlanRequest):
-    """A suite to run, and how; see also :class:`mtbench.plan.request.PlanRequest`.
+    """A suite to run, and the options; see also :class:`mtbench.plan.request.PlanRequest`.
 
     Attributes:
         out: results directory; ``mtbench-results/SUITE`` by default.
-        device: a torch device; the GPU if there is one by default.
-        executor: who runs the units: ``NAME`` or ``NAME:p=v,...``; empty for the default one.
-        jobs: units at once (on GPUs: those that use one); short for the executor's parameter with the role "jobs".
-        timeout: seconds that a unit may take; then it is stopped.
-        memory_gb: resident memory that a unit may take (GB = 1e9 bytes); then it is stopped.
-        batch_size: slices per inference batch, by default 8, and on GPUs 256 for features and 32 for the rest; changes
+        device: a torch device; by default the GPU if there is one.
+        executor: the executor: ``NAME`` or ``NAME:p=v,...``; empty for the default one.
+        jobs: units at the same time (on GPUs: those that use one); sets the executor's parameter with the role "jobs".
+        timeout: time limit of a unit in seconds; a unit that exceeds it is stopped.
+        memory_gb: limit of a unit's resident memory (GB = 1e9 bytes); a unit that exceeds it is stopped.
+        batch_size: slices per inference batch, by default 8, and on GPUs 256 for features and 32 otherwise; changes
             no result beyond rounding.
-        fresh: stages to make anew.
-        keep: "fit": use the fits that an earlier version of a plugin's code made; their rows say so.
-        rerun: "failed" (what is done anyway), "all", or units to make anew, by key (8 characters suffice) or name.
+        fresh: stages to recompute.
+        keep: "fit": reuse fits of an earlier version of a plugin's code; their rows say so.
+        rerun: "failed" (the default behaviour), "all", or units to recompute, by key (8 characters suffice) or name.
     """
 
     out: str | None = None
@@ -57,7 +57,7 @@ class RunRequest(PlanRequest):
 
     @classmethod
     def of(cls, suite: str | Path | Mapping[str, Any], options: Mapping[str, object]) -> Self:
-        """See :meth:`PlanRequest.of`; also refuses stages and devices that cannot exist."""
+        """See :meth:`PlanRequest.of`; unknown stages and devices are errors too."""
         request = super().of(suite, options)
         for stage in request.fresh:
             check_stage(stage)
@@ -69,7 +69,7 @@ class RunRequest(PlanRequest):
         return request
 
     def units_again(self, plan: Plan) -> frozenset[str]:
-        """The keys of the units whose artefacts are made anew.
+        """The keys of the units to recompute.
 
         Raises:
             RequestError: the plan has no such unit.
@@ -91,10 +91,10 @@ class RunRequest(PlanRequest):
         return frozenset(again)
 
     def make_executor(self, registry: Registry) -> Executor:
-        """The executor.
+        """The executor and its limits.
 
         Raises:
-            RequestError: there is none of that name, or it cannot keep the limits.
+            RequestError: there is no executor of that name, or it cannot enforce the limits.
         """
         registration, params = registry.call(ExecutorSpec, self.executor or registry.default(ExecutorSpec))
         if self.jobs is not None:
@@ -102,14 +102,14 @@ class RunRequest(PlanRequest):
         executor = registration.create(registration.complete(params))
         if (self.timeout or self.memory_gb) and not executor.limits:
             raise RequestError(
-                f"the executor '{registration.spec.name}' cannot stop a unit",
+                f"the executor '{registration.spec.name}' cannot stop a running unit",
                 where="--timeout, --memory",
-                remedy="Leave them out, or choose an executor that runs units in processes of their own",
+                remedy="Omit these options, or choose an executor that runs each unit in its own process",
             )
         return executor
 
     def record(self, results: Path) -> dict[str, object]:
-        """The command that makes the same, as words, and the name of the suite's copy, written to ``results``."""
+        """The command that repeats the run, and the name of the suite's copy, which is written to ``results``."""
         options = [*self.words(), *(("--device", self.device) if self.device else ())]
         path = expand(self.suite)
         if not self.text and not path.is_file():
@@ -124,11 +124,11 @@ class RunRequest(PlanRequest):
 
 
 def check_stage(name: str) -> None:
-    """Refuse a stage that there is not.
+    """Raise an error if a stage does not exist.
 
     Raises:
-        RequestError: with those that there are.
+        RequestError: it does not exist; the text lists the stages.
     """
     if name not in STAGES:
         expected = "one of " + ", ".join(STAGES)
-        raise RequestError(f"there is no stage '{name}'", expected=expected, matches=close_matches(name, STAGES))
+        raise RequestError(f"unknown stage '{name}'", expected=expected, matches=close_matches(name, STAGES))

@@ -1,4 +1,4 @@
-"""Runs the units of a plan in order of their inputs; records every attempt and every row."""
+"""Runs the units of a plan in the order of their inputs, and records every attempt and every row."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from mtbench.store.files import sweep
 from mtbench.store.leases import Lease
 
 _POLL = 1.0
-"""Seconds between looks at what the executor has done."""
+"""Seconds between requests for the executor's outcomes."""
 _PATIENCE = 3
-"""So often a unit whose inputs are damaged waits until they have been made again."""
+"""How often a unit with damaged inputs waits until they are recomputed."""
 
 
 class Watcher(Protocol):
-    """Who shows what is going on; see ``mtbench.engine.progress``."""
+    """Shows the progress of a run; see ``mtbench.engine.progress``."""
 
     def begin(self, total: int) -> None:
         """The run starts."""
@@ -55,21 +55,21 @@ class Watcher(Protocol):
         """A unit is submitted."""
 
     def report(self, key: str, done: int, total: int, figures: Mapping[str, object]) -> None:
-        """A running unit got further."""
+        """A running unit has made progress."""
 
     def finished(self, unit: Unit, status: str, reason: str, seconds: float) -> None:
         """A unit ended: ok, cached, error, oom, timeout, lost or skipped."""
 
     def note(self, text: str) -> None:
-        """Something to know about the run itself."""
+        """A message about the run itself."""
 
     def end(self) -> None:
-        """The run is over."""
+        """The run has ended."""
 
 
 @dataclass
 class Summary:
-    """What a run did: units by status, the failures with their reasons, and whether it was interrupted."""
+    """The result of a run: units by status, the failures with their reasons, and whether it was interrupted."""
 
     counts: dict[str, int] = field(default_factory=dict)
     failures: list[tuple[str, str]] = field(default_factory=list)
@@ -92,15 +92,15 @@ class Scheduler:
     """One run of one plan.
 
     Args:
-        plan: what to do.
+        plan: the plan.
         registry: the plugins.
-        store: where artefacts live.
+        store: the store of artefacts.
         results: an open results directory, inside ``results.writing()``.
-        executor: who runs the units.
-        request: how.
-        again: keys of the units whose artefacts are made anew.
-        watcher: who shows it.
-        observers: plugins that watch.
+        executor: runs the units.
+        request: the options of the run.
+        again: keys of the units to recompute.
+        watcher: shows the progress.
+        observers: plugins to notify.
     """
 
     def __init__(
@@ -138,11 +138,11 @@ class Scheduler:
             self._rows.setdefault(row.unit, []).append(row)
 
     def run(self) -> Summary:
-        """Run to the end, or to the end of what is at work when the user interrupts; failures are recorded, not raised.
+        """Run to the end, or until the running units end if the user interrupts; failures are recorded, not raised.
 
         Raises:
-            DiskFullError: there is no room for artefacts or for the journal. What was at work has been finished.
-            KeyboardInterrupt: the user interrupted twice, or the process was asked to end.
+            DiskFullError: there is no space for artefacts or the journal. The running units have been finished.
+            KeyboardInterrupt: the user interrupted twice, or the process received SIGTERM.
         """
         start = time.monotonic()
         try:
@@ -162,7 +162,7 @@ class Scheduler:
             self._executor.close()
             with contextlib.suppress(DiskFullError):
                 for key in sorted(self._queue.running):
-                    outcome = lost(key, "The run was stopped by the user while this unit was at work.")
+                    outcome = lost(key, "The user stopped the run while this unit was running.")
                     self._record.attempt(self._plan.units[key], outcome, begun=True)
             self._maker.close()
             self._store.sweep()
@@ -173,14 +173,14 @@ class Scheduler:
             rest = [key for key in self._plan.units if key not in self._maker.artefacts and key not in self._dead]
             space = size(estimate(self._plan, rest, self._store))
             raise DiskFullError(
-                str(self._full).rstrip("."), remedy=f"About {space} are needed for the {len(rest)} units to come"
+                str(self._full).rstrip("."), remedy=f"The remaining {len(rest)} units need about {space}"
             )
         return self._summary
 
     def _interrupt(self) -> None:
         self._summary.interrupted = True
         count = len(self._queue.running)
-        work = f"finishing {count} unit{'s' if count != 1 else ''} at work" if count else "stopping"
+        work = f"finishing {count} running unit{'s' if count != 1 else ''}" if count else "stopping"
         self._watcher.note(f"Interrupted: {work}. Press Ctrl-C again to stop at once.")
 
     def _loop(self) -> None:
@@ -209,7 +209,7 @@ class Scheduler:
             elif queue.elsewhere and not ends:
                 if not note_sent:
                     note_sent = True
-                    self._watcher.note("Another process is at work on the rest; waiting for what it makes.")
+                    self._watcher.note("Another process computes the remaining units; waiting for them.")
                 time.sleep(self._maker.poll)
             if not ends:
                 queue.look_again()
@@ -218,7 +218,7 @@ class Scheduler:
     def _has_room(self) -> Callable[[str], bool]:
         """Whether the executor has a slot for a unit, by its key."""
         executor, running, units = self._executor, self._queue.running, self._plan.units
-        # Slots are asked for only when something runs: to know them may cost a second.
+        # Slots are queried only when something runs, because a query may take a second.
         if not running:
             return lambda key: True
         if not isinstance(executor, GpuSlots) or not executor.gpu_slots:
@@ -231,7 +231,7 @@ class Scheduler:
     # -- one unit
 
     def _begin(self, unit: Unit) -> _Begun:
-        """Submit a unit, unless it has already ended (cached, or not possible) or another run is at work on it."""
+        """Submit a unit, unless it has already ended (cached, or not possible) or another run computes it."""
         for key in unit.inputs.values():
             if key in self._dead:
                 self._dead[unit.key] = self._dead[key]
@@ -259,7 +259,7 @@ class Scheduler:
         return _Begun.RUNNING
 
     def _job(self, unit: Unit, lease: Lease) -> Job:
-        # TensorBoard events of a fit go to the results or below MTBENCH_TENSORBOARD; where that is empty, nowhere.
+        # TensorBoard events of a fit go to the results or below MTBENCH_TENSORBOARD; if that is empty, nowhere.
         events = os.environ.get("MTBENCH_TENSORBOARD", str(self._results.path / "tensorboard"))
         if events:
             _, _, plain = re.sub(r"\[.*\]", "", unit.name).partition(" ")
@@ -275,7 +275,7 @@ class Scheduler:
         )
 
     def _finish(self, unit: Unit, outcome: Outcome) -> bool:
-        """Take in an outcome; False where the unit has not ended: it waits, or the disk is full."""
+        """Process an outcome; False if the unit has not ended: it waits, or the disk is full."""
         if outcome.error_type == LeaseLostError.__name__:
             self._queue.elsewhere.append(unit.key)
             self._record.attempt(unit, lost(unit.key, outcome.reason), begun=True)

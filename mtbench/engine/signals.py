@@ -1,4 +1,4 @@
-"""Ctrl-C once finishes what is at work, twice stops now; SIGTERM stops now."""
+"""The first Ctrl-C finishes the running units, the second stops at once; SIGTERM stops at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mtbench.errors import Terminated
 def interrupts(finish: Callable[[], None]) -> Iterator[None]:
     """Within the block, the first SIGINT calls ``finish``; a second one, or SIGTERM, raises at once.
 
-    Outside the main thread, where signals cannot be caught, nothing changes.
+    Outside the main thread, where signals cannot be caught, this has no effect.
 
     Raises:
         KeyboardInterrupt: at the second SIGINT.

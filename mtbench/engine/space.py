@@ -1,4 +1,4 @@
-"""How much disk space a plan needs: by the size of its images, and by what its stages have left so far."""
+"""Estimates the disk space that a plan needs, from the size of its images and the artefacts of earlier runs."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from mtbench.store.artefacts import Store
 
 _SAMPLE = 20
 _USUAL = 256 * 256
-"""Pixels of the images that ``Stage.typical_bytes`` is about."""
+"""Pixels of the images that ``Stage.typical_bytes`` refers to."""
 _BY_PIXELS = ("prepare", "translate", "segment")
-"""Stages whose artefacts are images and grow with their size."""
+"""Stages whose artefacts are images, so their size grows with the pixels."""
 
 
 def estimate(plan: Plan, keys: Iterable[str], store: Store) -> int:
-    """Bytes that the artefacts of these units will take.
+    """The bytes that the artefacts of these units are expected to take.
 
-    As many as others of their stage and plugin in this store, or else of their stage; images in proportion to their
-    pixels, where both data sets have a parameter ``size``.
+    As many as those of the same stage and plugin in this store, or else of the same stage; images in proportion to
+    their pixels if both data sets have a parameter ``size``.
     """
     total = 0.0
     units = [plan.units[key] for key in keys]
-    made = {stage: _made(store, stage) for stage in {unit.stage for unit in units}}
+    samples = {stage: _samples(store, stage) for stage in {unit.stage for unit in units}}
     for unit in units:
         pixels = _pixels(_data_of(unit, plan).params) if unit.stage in _BY_PIXELS else None
-        same = [each for each in made[unit.stage] if each[0] == unit.plugin] or made[unit.stage]
+        same = [each for each in samples[unit.stage] if each[0] == unit.plugin] or samples[unit.stage]
         if same:
             total += fmean(size * ((pixels / own) if pixels and own else 1.0) for _, own, size in same)
         else:
@@ -39,22 +39,22 @@ def estimate(plan: Plan, keys: Iterable[str], store: Store) -> int:
     return int(total)
 
 
-def _made(store: Store, stage: str) -> list[tuple[str, float | None, int]]:
-    """Plugin, pixels of an image where they are known, and bytes of some artefacts of a stage."""
-    found: list[tuple[str, float | None, int]] = []
+def _samples(store: Store, stage: str) -> list[tuple[str, float | None, int]]:
+    """Plugin, pixels of an image if known, and bytes of some artefacts of a stage."""
+    samples: list[tuple[str, float | None, int]] = []
     for folder in (store.root / "artefacts" / stage).glob("*/[!.]*"):
         with contextlib.suppress(StoreError, KeyError, TypeError):
             if artefact := store.get(stage, folder.name):
                 unit = artefact.manifest["unit"]
                 size = sum(file["bytes"] for file in artefact.manifest["files"].values())
-                # Translations and label maps have a byte a pixel.
+                # Translations and label maps have one byte per pixel.
                 pixels = (
                     _pixels(unit.get("params", {})) if stage == "prepare" else size / (artefact.info.get("images") or 1)
                 )
-                found.append((str(unit.get("plugin", "")), pixels if stage in _BY_PIXELS else None, size))
-        if len(found) >= _SAMPLE:
+                samples.append((str(unit.get("plugin", "")), pixels if stage in _BY_PIXELS else None, size))
+        if len(samples) >= _SAMPLE:
             break
-    return found
+    return samples
 
 
 def _data_of(unit: Unit, plan: Plan) -> Unit:

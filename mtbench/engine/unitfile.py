@@ -1,4 +1,4 @@
-"""A job as a file: what a worker process reads, and the outcome and progress that it leaves beside it."""
+"""A job as a file that a worker process reads, and the outcome and progress that the worker writes beside it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mtbench.store.files import write_whole
 
 
 def write_job(file: Path, job: Job) -> None:
-    """Write a job, whole.
+    """Write a job atomically.
 
     Raises:
         StoreError: the file cannot be written.
@@ -26,23 +26,23 @@ def read_job(file: Path) -> Job:
     """The job in a file.
 
     Raises:
-        RequestError: the file is no job.
+        RequestError: the file is not a job.
     """
     try:
         return Job.from_json(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, OSError) as error:
         raise RequestError(
-            f"this is no unit file: {error}", where=str(file), expected="one that a run wrote"
+            f"this is not a unit file: {error}", where=str(file), expected="a unit file that a run wrote"
         ) from error
 
 
 def outcome_file(file: Path) -> Path:
-    """Where the outcome of the job in ``file`` is left."""
+    """The path of the outcome of the job in ``file``."""
     return file.with_suffix(".outcome.json")
 
 
 def write_outcome(file: Path, outcome: Outcome) -> None:
-    """Leave the outcome of the job in ``file`` beside it, whole.
+    """Write the outcome of the job in ``file`` beside it, atomically.
 
     Raises:
         StoreError: it cannot be written.
@@ -61,12 +61,12 @@ def read_outcome(file: Path) -> Outcome:
 
 
 def progress_file(file: Path) -> Path:
-    """Where the job in ``file`` says how far it is: ``[done, total, figures]``."""
+    """The path of the progress of the job in ``file``: ``[done, total, figures]``."""
     return file.with_suffix(".progress.json")
 
 
 def read_progress(file: Path) -> tuple[int, int, Mapping[str, object]] | None:
-    """How far the job in ``file`` is: done, total, figures; ``None`` where it has not said yet."""
+    """The progress of the job in ``file``: done, total, figures; ``None`` before the first report."""
     try:
         done, total, figures = json.loads(progress_file(file).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -75,14 +75,14 @@ def read_progress(file: Path) -> tuple[int, int, Mapping[str, object]] | None:
 
 
 class ProgressFile:
-    """Keeps the last progress of the job in ``file``, written at most twice a second."""
+    """Writes the last progress of the job in ``file``, at most twice a second."""
 
     def __init__(self, file: Path) -> None:
         self._path = progress_file(file)
         self._last = 0.0
 
     def __call__(self, key: str, done: int, total: int, figures: Mapping[str, object]) -> None:
-        """Write it, unless that was done a moment ago."""
+        """Write the progress, unless the last write was less than half a second ago."""
         now = time.monotonic()
         if now - self._last < 0.5:
             return

@@ -1,4 +1,4 @@
-"""The work of one unit: read its inputs, run its stage, commit its artefact. The same code for every executor."""
+"""The execution of one unit: read its inputs, run its stage, commit its artefact. Every executor uses this code."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ ProgressReport = Callable[[str, int, int, Mapping[str, object]], None]
 
 
 def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda *progress: None) -> Outcome:
-    """Run one job to its end; whatever goes wrong becomes an outcome, never an exception of this function.
+    """Run one job to its end; every error becomes an outcome, never an exception of this function.
 
     Args:
-        job: what to do.
-        registry: the plugins; with ``None`` the one that the job names is loaded, and no other.
+        job: the job.
+        registry: the plugins; with ``None`` only the plugin that the job names is loaded.
         report: ``report(key, done, total, figures)`` shows the progress.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -70,18 +70,18 @@ def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda
         if registry is None and job.plugin:
             registry = _load(job, job.plugin)
         if on_device:
-            # Only these: a score that is computed on a node without a GPU needs none, whatever was asked for.
+            # Only these: a score computed on a node without a GPU needs none, whatever device was requested.
             device = resolve_device(job.device or None)
-        # Whatever brings a BLAS comes before threads are limited.
+        # Modules that load a BLAS are imported before threads are limited.
         stage = importlib.import_module(f"mtbench.stages.{job.unit.stage}")
         if light:
-            threadpool_limits(job.unit.threads, "blas")  # It takes all cores otherwise.
+            threadpool_limits(job.unit.threads, "blas")  # It uses all cores otherwise.
         else:
             import torch
 
             forget_peak()
             prepare_torch(job.unit.precision, job.unit.threads)
-            # Plugins should draw from the context; one that does not still starts from the same place every time.
+            # Plugins should draw from the context; one that does not still starts from the same seed every time.
             seed = derive(job.address)
             random.seed(seed)
             np.random.seed(seed % 2**32)
@@ -109,11 +109,11 @@ def execute(job: Job, registry: Registry | None, report: ProgressReport = lambda
 
 
 def execute_file(unit: Path) -> Outcome:
-    """Run the job in the file ``unit`` and leave its outcome and its progress beside it; see ``unitfile``.
+    """Run the job in the file ``unit`` and write its outcome and progress beside it; see ``unitfile``.
 
     Raises:
         StoreError: the outcome cannot be written.
-        RequestError: the file is no job.
+        RequestError: the file is not a job.
     """
     outcome = execute(read_job(unit), None, ProgressFile(unit))
     write_outcome(unit, outcome)
@@ -121,12 +121,12 @@ def execute_file(unit: Path) -> Outcome:
 
 
 def failure(key: str, error: BaseException) -> Outcome:
-    """The outcome of a unit that an exception ended: status, reason, type and traceback."""
+    """The outcome of a unit that raised an exception: status, reason, type and traceback."""
     memory = out_of_memory(error)
     if isinstance(error, MtbenchError):
         reason = str(error)
     elif memory:
-        reason = "Out of memory, even with one image a batch. Use a smaller model or image size, or a larger device."
+        reason = "Out of memory, even with one image per batch. Use a smaller model or image size, or a larger device."
     else:
         last = traceback.extract_tb(error.__traceback__)[-1:]
         at = f" ({Path(last[0].filename).name}, line {last[0].lineno})" if last else ""
@@ -141,14 +141,14 @@ def failure(key: str, error: BaseException) -> Outcome:
 
 
 def _load(job: Job, reference: PluginReference) -> Registry:
-    """The plugin as it was when the run was planned."""
+    """The plugin, whose code must be that of the plan."""
     registry = load_one(reference)
     registration = registry.get(job.unit.kind, job.unit.plugin)
     if code_identity(registration) != job.code:
         raise PluginError(
             "its code has changed since the run was started",
             where=registration.blame,
-            remedy="Run the same command again",
+            remedy="Rerun the same command",
         )
     return registry
 
@@ -205,7 +205,7 @@ def _run(
                 hashes.remember(context.digests)
         shutil.rmtree(unfinished, ignore_errors=True)
     except Exception:
-        # Whoever has taken the unit over removes its partial results at the end.
+        # The run that has taken the unit over removes its partial results at the end.
         confirm(job.lease)
         raise
     finally:
@@ -219,8 +219,8 @@ def _whole(store: Store, source: Input, hashes: Hashes) -> Artefact:
     """An artefact that the unit reads; its content is checked before anything is mapped."""
     artefact = store.get(source.stage, source.address)
     if artefact is None or artefact.digest != source.digest:
-        what = "has gone from the store" if artefact is None else "has been made again meanwhile"
+        what = "is no longer in the store" if artefact is None else "has been recomputed in the meantime"
         place = str(store.path(source.stage, source.address))
-        raise DamagedError(f"the artefact {what}", where=place, remedy="Run the same command again")
+        raise DamagedError(f"the artefact {what}", where=place, remedy="Rerun the same command")
     artefact.check(hashes)
     return artefact

@@ -1,4 +1,4 @@
-"""A kit: what another laboratory needs to add a comparable row, without the private images of the target domain."""
+"""Kits, with which another laboratory adds comparable rows without the private images of the target domain."""
 
 from __future__ import annotations
 

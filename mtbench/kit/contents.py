@@ -1,4 +1,4 @@
-"""What a kit holds: ``kit.json`` and the arrays and folders that it names."""
+"""The contents of a kit: ``kit.json`` and the arrays and folders that it names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Network(Record):
 
     Attributes:
         plugin, params, revision: of its plugin; parameters without paths.
-        folder: of a segmenter, its weights, relative to the kit; empty for a feature network.
+        folder: for a segmenter, the folder of its weights, relative to the kit; empty for a feature network.
     """
 
     plugin: str
@@ -34,21 +34,21 @@ class Network(Record):
 
 @dataclass(frozen=True)
 class Judge(Record):
-    """One metric on one task, as a translator's row of the result has it.
+    """One metric on one task, as in a translator's row of the result.
 
     Attributes:
-        columns: of the ``scores`` table, those that say which translator left out.
+        columns: of the ``scores`` table, without those that identify the translator.
         plugin, params, revision: of the metric.
         options: of its unit.
         task: the task.
         size: height and width of the slices.
         slices: sha256 of each source test slice, in order.
-        masks: sha256 of each of their masks, where the metric reads them.
+        masks: sha256 of each of their masks, if the metric reads them.
         patients: of the target test slices, as numbers.
         features: by array name, the file of the target's features, relative to the kit.
-        extractors: the network of each input that holds the candidate's features.
-        segmenter: the one that looks for the labels.
-        lacks: why the kit cannot be used for it; empty where it can.
+        extractors: the network of each input with the candidate's features.
+        segmenter: the segmenter that predicts the labels.
+        lacks: why the kit cannot be used for it; empty if it can.
     """
 
     columns: Mapping[str, Any]
@@ -68,7 +68,7 @@ class Judge(Record):
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """Its printed name."""
         variant = self.columns.get("variant")
         return f"{self.columns['dataset']} {self.columns['metric']}" + (f"[{variant}]" if variant else "")
 
@@ -78,37 +78,39 @@ class Kit:
     """A kit.
 
     Attributes:
-        level: "protocol", "features" or "segmenter": what is shared.
-        judges: one for each number of a row.
+        level: "protocol", "features" or "segmenter": the shared contents.
+        judges: one for each score of a row.
     """
 
     level: str
     judges: tuple[Judge, ...]
 
     def write(self, folder: Path) -> None:
-        """As ``kit.json``."""
+        """The kit as the content of ``kit.json``."""
         content = {"schema": SCHEMA, "level": self.level, "judges": [judge.to_json() for judge in self.judges]}
         (folder / FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Kit:
-        """From a folder.
+        """Read a kit from a folder.
 
         Raises:
-            DataError: it holds no kit of this schema, or one that names files elsewhere.
+            DataError: it contains no kit of this schema, or one that names files outside of it.
         """
         path = folder / FILE
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["schema"] != SCHEMA:
-                raise DataError(f"its schema is {content['schema']}", where=str(path), expected=str(SCHEMA))
+                raise DataError(f"the kit has schema {content['schema']}", where=str(path), expected=str(SCHEMA))
             kit = cls(str(content["level"]), tuple(Judge.from_json(raw) for raw in content["judges"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"this is no kit: {type(error).__name__}: {error}", where=str(path), expected="what `mtbench kit` wrote"
+                f"this is not a kit: {type(error).__name__}: {error}",
+                where=str(path),
+                expected="a kit of `mtbench kit`",
             ) from error
         for judge in kit.judges:
             for name in (*judge.features.values(), judge.segmenter.folder if judge.segmenter else ""):
                 if not (folder / name).resolve().is_relative_to(folder.resolve()):
-                    raise DataError(f"the kit names {name}, which lies outside of it", where=str(path))
+                    raise DataError(f"the kit names {name}, which is outside of it", where=str(path))
         return kit

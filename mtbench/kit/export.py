@@ -1,4 +1,4 @@
-"""``mtbench kit RESULTS``: the protocol, hashes, frozen target features and segmenters of a result."""
+"""``mtbench kit RESULTS``: the protocol, hashes, features of the target images and segmenters of a result."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from mtbench.store.images import read_contents, read_slices
 Level = Literal["protocol", "features", "segmenter"]
 LEVELS: Mapping[Level, str] = {
     "protocol": "names of tasks, metrics and parameters; sha256 of the source test slices and of their masks",
-    "features": "and what feature networks make of each target test slice, with patients as numbers: no image can be "
-    "looked at, but whoever has an image can tell whether it was among them",
-    "segmenter": "and the weights of the segmenters, which learnt from target images and may have kept some of them",
+    "features": "also the features of each target test slice, with patients as numbers: no image can be viewed, but "
+    "anyone who has an image can test whether it was among them",
+    "segmenter": "also the weights of the segmenters, which were trained on target images and may have memorised some",
 }
-"""What is shared at each level, each with all of those before it."""
+"""The shared contents of each level; each level includes the previous ones."""
 _OF_ONE_ROW = (
     *(name for name in ROW if name != "role"),
     "conditional",
@@ -42,20 +42,20 @@ _OF_ONE_ROW = (
 
 @dataclass(frozen=True)
 class _Exporter:
-    """Writes files of artefacts, each once."""
+    """Copies files of artefacts, each once."""
 
     folder: Path
     level: Level
 
     def copy(self, artefact: Artefact, file: str) -> str:
-        """A file of an artefact, to ``features/``; its name in the kit."""
+        """Copy a file of an artefact to ``features/``; return its name in the kit."""
         name = f"features/{artefact.digest[:16]}-{file}"
         (self.folder / "features").mkdir(exist_ok=True)
         shutil.copyfile(artefact.path / file, self.folder / name)
         return name
 
     def copy_fit(self, artefact: Artefact) -> str:
-        """The folder of a fit, without its log, to ``segmenters/``; its name in the kit."""
+        """Copy the folder of a fit, without its log, to ``segmenters/``; return its name in the kit."""
         name = f"segmenters/{artefact.digest[:16]}"
         if not (self.folder / name).exists():
             for file in artefact.manifest["files"]:
@@ -66,20 +66,20 @@ class _Exporter:
 
 
 def export(results: Path, out: Path, store: Store, level: Level = "segmenter") -> Kit:
-    """Write a kit of a results directory; the folder appears whole or not at all.
+    """Write a kit of a results directory; the folder is written atomically.
 
     Args:
-        results: of one's own run, whose artefacts are in ``store``.
+        results: a results directory whose artefacts are in ``store``.
         out: a folder that does not exist yet.
-        store: with the artefacts.
-        level: what is shared; see :data:`LEVELS`.
+        store: the store of the artefacts.
+        level: the shared contents; see :data:`LEVELS`.
 
     Raises:
-        RequestError: ``out`` exists, or no translator's row of the result can be exported.
-        DamagedError: an artefact was altered.
+        RequestError: ``out`` exists, or no translator's row can be exported.
+        DamagedError: an artefact is damaged.
     """
     if out.exists():
-        raise RequestError(f"{out} exists already", expected="a folder that does not exist yet")
+        raise RequestError(f"{out} already exists", expected="a folder that does not exist yet")
     attempts, rows, order = last_states(Results.open(results).entries())
     evidence = Evidence((attempt.columns() for attempt in attempts), store)
     with telling(out), whole_folder(out) as folder:
@@ -96,10 +96,10 @@ def export(results: Path, out: Path, store: Store, level: Level = "segmenter") -
                 judges[hash_of(shared)] = _judge(shared, artefact, evidence.inputs(artefact), exporter)
         if not judges:
             raise RequestError(
-                "no row of a translator can be exported",
+                "no translator's row can be exported",
                 where=str(results),
                 expected="measured rows whose artefacts are in the store",
-                remedy="Run the suite again with this store",
+                remedy="Rerun the suite with this store",
             )
         kit = Kit(level, tuple(judges.values()))
         kit.write(folder)
@@ -129,7 +129,7 @@ def _judge(
         if need.of == "candidate":
             extractors[need.input] = _network(unit_of(inputs[need.input]))
         elif exporter.level == "protocol":
-            lacks = "features of the target's images are not in a kit of level 'protocol'"
+            lacks = "a kit of level 'protocol' contains no features of the target images"
         else:
             features |= {name: exporter.copy(inputs[need.input], f"{name}.npy") for name in need.arrays}
     segmenter = None
@@ -137,9 +137,9 @@ def _judge(
         if exporter.level == "segmenter":
             segmenter = _network(unit_of(inputs["segmenter"]), exporter.copy_fit(inputs["segmenter"]))
         else:
-            lacks = f"the segmenter is not in a kit of level '{exporter.level}'"
+            lacks = f"a kit of level '{exporter.level}' does not contain the segmenter"
     if set(options.roles) & {"reference", "paired"}:
-        lacks = "it looks at target images themselves, which are in no kit"
+        lacks = "it reads target images, which no kit contains"
     images, _ = arrays(data, options.candidate.domain)
     return Judge(
         columns=columns,
@@ -168,13 +168,18 @@ def _without_paths(unit: Unit) -> dict[str, Any]:
 
 
 def _readme(kit: Kit) -> str:
-    lines = ["A kit of mtbench", "", f"Level: {kit.level}. What it shares, each level with those before it:", ""]
+    lines = [
+        "A kit of mtbench",
+        "",
+        f"Level: {kit.level}. Shared contents (each level includes the previous ones):",
+        "",
+    ]
     lines += [f"- {level}: {text}" for level, text in LEVELS.items()]
-    lines += ["", "Numbers that can be added with it:", ""]
+    lines += ["", "Scores that can be computed with it:", ""]
     lines += [f"- {judge.name}" + (f": no, {judge.lacks}" if judge.lacks else "") for judge in kit.judges]
     lines += [
         "",
-        "How: `mtbench kit KIT -t TRANSLATOR --source EXPORT -o RESULTS`.",
+        "Usage: `mtbench kit KIT -t TRANSLATOR --source EXPORT -o RESULTS`.",
         "",
     ]
     return "\n".join(lines)

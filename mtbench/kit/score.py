@@ -1,4 +1,4 @@
-"""A translator's rows with the kit of another laboratory, on one's own copy of the source data."""
+"""Computes a translator's rows with the kit of another laboratory, on your own copy of the source data."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from mtbench.store.images import content_of
 
 @dataclass
 class Tally:
-    """What was added.
+    """The result of an addition.
 
     Attributes:
-        rows: how many numbers.
-        left_out: those that this kit cannot give, with the reason.
+        rows: number of scores.
+        left_out: scores that cannot be computed with this kit, with the reason.
     """
 
     rows: int = 0
@@ -60,20 +60,20 @@ def score(
     batch_size: int = 8,
     say: Callable[[str], None] = lambda text: None,
 ) -> Tally:
-    """Translate one's own copy of the kit's source slices, and write the rows as a results directory.
+    """Translate your own copy of the kit's source slices, and write the rows as a results directory.
 
     Args:
         kit: the folder of the kit.
-        translator: ``NAME`` or ``NAME:p=v,...``; one that needs no training here.
-        source: what ``mtbench data export --side all`` wrote of one's own copy of the source data, as PNG or NPY.
+        translator: ``NAME`` or ``NAME:p=v,...``; it must not need training.
+        source: the output of ``mtbench data export --side all`` for your copy of the source data, as PNG or NPY.
         out: a results directory, for ``mtbench results merge``.
         registry: the plugins.
         device, batch_size: of the computation.
-        say: told what is going on.
+        say: called with progress messages.
 
     Raises:
-        RequestError: the translator trains.
-        DataError: the kit cannot be read, a source slice of the kit is not there, or a plugin has another revision.
+        RequestError: the translator needs training.
+        DataError: the kit cannot be read, a source slice of the kit is missing, or a plugin has another revision.
     """
     content = Kit.read(kit)
     own = _Source.read(source)
@@ -98,10 +98,10 @@ def score(
         if not order:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in tally.left_out)
             raise DataError(
-                f"no number can be added ({reasons})",
+                f"no score can be computed ({reasons})",
                 where=str(kit),
                 expected="an export of the same source data, prepared with the same parameters",
-                remedy="Export with --side all, and compare with `dataset_params` in kit.json",
+                remedy="Export with --side all, and compare the parameters with `dataset_params` in kit.json",
             )
         results.append(Order(rows=order))
         results.rebuild()
@@ -110,7 +110,7 @@ def score(
 
 @dataclass(frozen=True)
 class _Source:
-    """An export of source slices, by the sha256 of the slice."""
+    """An export of source slices, indexed by the sha256 of the slice."""
 
     folder: Path
     slices: Mapping[str, ExportedSlice]
@@ -120,23 +120,23 @@ class _Source:
         manifest = Manifest.read(folder / MANIFEST)
         if manifest.form == "nifti" or manifest.domain != "source":
             raise DataError(
-                f"it holds {manifest.domain} slices as {manifest.form}",
+                f"the export contains {manifest.domain} slices as {manifest.form}",
                 where=str(folder),
                 expected="source slices as png or npy: `mtbench data export DATASET --side all`",
             )
         return cls(folder, {item.sha256: item for item in manifest.slices})
 
     def images(self, judge: Judge) -> ImageSet:
-        """The slices of a judge in its order, with masks where there are any.
+        """The slices of a judge in its order, with masks if there are any.
 
         Raises:
-            DataError: one is not there, or its mask is another one.
+            DataError: a slice is missing, or its mask differs.
         """
         absent = [sha for sha in judge.slices if sha not in self.slices]
         if absent:
             what = f"{len(absent)} of the {len(judge.slices)} source test slices of '{judge.columns['dataset']}'"
             raise DataError(
-                f"{what} are not here",
+                f"{what} are missing",
                 where=str(self.folder),
                 expected="all of them",
                 remedy="Export with --side all",
@@ -148,10 +148,10 @@ class _Source:
             masks = np.stack([self._array(item.mask) for item in items]).astype(np.uint8)
         for item, image, sha in zip(items, pixels, judge.slices, strict=True):
             if content_of(image) != sha:
-                raise DataError("it was altered after the export", where=str(self.folder / item.image))
+                raise DataError("the file was altered after the export", where=str(self.folder / item.image))
         if judge.masks and (masks is None or tuple(content_of(mask) for mask in masks) != judge.masks):
             raise DataError(
-                f"masks of '{judge.columns['dataset']}' are not those of the kit",
+                f"the masks of '{judge.columns['dataset']}' differ from those of the kit",
                 where=str(self.folder),
                 expected="the same masks and labels of the source slices",
             )
@@ -170,7 +170,7 @@ class _Source:
 
 @dataclass
 class _Scorer:
-    """Computes rows; translations, features and label maps once for all numbers that share them."""
+    """Computes rows; translations, features and label maps are computed once for all scores that share them."""
 
     kit: Path
     source: _Source
@@ -181,7 +181,7 @@ class _Scorer:
     _made: dict[str, Any] = field(default_factory=dict)
 
     def entries(self, judge: Judge) -> tuple[Attempt, RowState]:
-        """The journal's lines of one number."""
+        """The journal entries of one score."""
         begun = datetime.now(UTC)
         spec = self._same(MetricSpec, Network(judge.plugin, judge.params, judge.revision)).spec
         candidate, about = self._once(["translate", judge.slices], lambda: self._translated(judge))
@@ -234,9 +234,9 @@ class _Scorer:
         registration = self.registry.get(kind, network.plugin)
         if registration.spec.revision != network.revision:
             raise DataError(
-                f"the {kind.kind} '{network.plugin}' has revision {registration.spec.revision} here",
+                f"the installed {kind.kind} '{network.plugin}' has revision {registration.spec.revision}",
                 where=str(self.kit),
-                expected=f"{network.revision}, with which the kit was made",
+                expected=f"{network.revision}, the revision of the kit",
                 remedy="Install that version of its distribution",
             )
         return registration
@@ -248,8 +248,8 @@ class _Scorer:
         spec, params = choice.spec, choice.params
         if spec.whether("trains", params):
             raise RequestError(
-                f"translator '{spec.name}' has to be trained, and a kit holds no images to train on",
-                expected="one that was trained elsewhere: its checkpoint, its program, or its images",
+                f"translator '{spec.name}' needs training, and a kit contains no training images",
+                expected="a translator trained elsewhere: its checkpoint, its program, or its images",
             )
         images = self.source.images(judge)
         conditional = spec.whether("conditional", params)
@@ -303,7 +303,7 @@ class _Scorer:
 
 
 def _reference(judge: Judge) -> ImageSet | None:
-    """The target's slices without their images: how many, and whose."""
+    """The target slices without their images: their number and their patients."""
     if not judge.patients:
         return None
     records = tuple(Slice(f"t{at:05d}", str(n), str(n)) for at, n in enumerate(judge.patients))

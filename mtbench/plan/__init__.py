@@ -1,4 +1,4 @@
-"""A suite in, a graph of units and the rows they will give out. Pure: no pixels, no torch."""
+"""From a suite to a graph of units and the rows that they fill. Reads no pixels and imports no torch."""
 
 from mtbench.plan.graph import Plan, Row
 from mtbench.plan.planner import make_plan

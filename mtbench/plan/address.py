@@ -1,4 +1,4 @@
-"""Where a unit's artefact lives, once its inputs are known; used by the plan and by the run alike."""
+"""The address of a unit's artefact, known once its inputs are; plans and runs both use it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mtbench.store.hashes import Hashes, unread
 
 @dataclass(frozen=True)
 class Place:
-    """Where a unit's artefact is or will be.
+    """The place of a unit's artefact, whether it exists or not.
 
     Attributes:
         address: in the store.
         files: the fingerprint of the raw files that the unit reads.
-        provisional: whether those are only known by size and time of change; :func:`settle` moves what is made here.
+        provisional: whether the files are known only by size and modification time; :func:`settle` moves the artefact.
     """
 
     address: str
@@ -37,9 +37,10 @@ class Place:
 def locate(unit: Unit, registry: Registry, hashes: Hashes, store: Store, artefacts: Mapping[str, Artefact]) -> Place:
     """The place of a unit's artefact, as far as its raw files are known; ``artefacts`` by unit key.
 
-    ``prepare`` reads its files once, hashing what it decodes. Before that only their sizes and times of change are
-    known; what it makes goes to an address made of those, from which :func:`settle` moves it. Files that look like
-    some that were read before (a folder that was moved or copied) are hashed first: they need not be decoded again.
+    ``prepare`` reads its files once and hashes them while it decodes them. Before that only their sizes and
+    modification times are known; its artefact goes to an address computed from these, and :func:`settle` moves it. If
+    the files have names and sizes that were hashed before (a folder that was moved or copied), they are hashed first,
+    since they may not need decoding again.
 
     Raises:
         DataError, PluginError: as :func:`raw_files`.
@@ -52,23 +53,23 @@ def locate(unit: Unit, registry: Registry, hashes: Hashes, store: Store, artefac
         return final
     files = _unread(listings)
     place = Place(address(unit, artefacts, files), files, provisional=True)
-    # What was made may still lie there: it is about to be moved, or its maker was killed before that.
+    # An artefact may still be there: it is about to be moved, or its process was killed before that.
     return place if final is None or store.holds(unit.stage, place.address) else final
 
 
 def settle(
     unit: Unit, registry: Registry, hashes: Hashes, store: Store, artefacts: Mapping[str, Artefact], files: str
 ) -> str:
-    """Move what a unit made under the provisional fingerprint ``files`` to the address of what it read; that address.
+    """Move an artefact from the address of the provisional fingerprint ``files`` to its final address; return that.
 
     Raises:
-        DataError: a raw file has changed meanwhile; what was made of it is gone then.
+        DataError: a raw file has changed in the meantime; the artefact is deleted.
     """
     provisional = address(unit, artefacts, files)
     listings = raw_files(unit, registry)
     if _unread(listings) != files:
         store.drop(unit.stage, provisional)
-        raise DataError("raw files changed while they were read", where=unit.name, remedy="Run the same command again")
+        raise DataError("raw files changed while they were read", where=unit.name, remedy="Rerun the same command")
     content = fingerprint(listings, hashes) or ""
     where = address(unit, artefacts, content)
     store.move(unit.stage, provisional, where, {"files_fingerprint": content})
@@ -77,11 +78,11 @@ def settle(
 
 
 Listings = dict[str, tuple[Path, list[Path]]]
-"""By the name of each path that a unit was given: what its files' names are relative to, and the files."""
+"""By the name of each path parameter of a unit: the folder that file names are relative to, and the files."""
 
 
 def fingerprint(listings: Listings, hashes: Hashes, *, cached_only: bool = False) -> str | None:
-    """One hash of raw files; empty if there are none, ``None`` if they are not known without reading them."""
+    """One hash of raw files; empty if there are none, ``None`` if it is unknown without reading them."""
     parts = {name: hashes.fingerprint(base, files, cached_only=cached_only) for name, (base, files) in listings.items()}
     if any(part is None for part in parts.values()):
         return None
@@ -128,10 +129,10 @@ def raw_files(unit: Unit, registry: Registry) -> Listings:
 
 
 def contents(unit: Unit, artefacts: Mapping[str, Artefact]) -> dict[str, str]:
-    """What goes into a unit, by content: role to digest; ``artefacts`` by unit key.
+    """The content that a unit reads: role to digest; ``artefacts`` by unit key.
 
-    In place of the whole data set and its split stands the content of the subsets that the unit reads, so that a
-    corrected mask or a larger test set makes nothing anew that never saw it.
+    The whole data set and its split are replaced by the content of the subsets that the unit reads, so that a
+    corrected mask or a larger test set causes no recomputation of units that never read it.
     """
     digests = {role: artefacts[key].digest for role, key in unit.inputs.items()}
     if "split" not in digests:

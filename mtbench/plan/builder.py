@@ -1,4 +1,4 @@
-"""Makes units: one for everything that is asked, however many rows ask for it."""
+"""Builds units: one for each request, however many rows need it."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Images:
     """An image set in the graph.
 
     Attributes:
-        label: what a person calls it.
-        where: the slices that it shows.
-        key: the unit that made its pixels; empty for real slices.
+        label: its printed name.
+        where: the slices that it consists of.
+        key: the unit that computes its pixels; empty for real slices.
     """
 
     label: str
@@ -50,10 +50,10 @@ class Builder:
     """Adds units to a plan, for one dataset and one fold.
 
     Attributes:
-        suite, registry, plan: what is planned, with what, into what.
+        suite, registry, plan: the suite, its plugins, and the plan to extend.
         task: of the dataset.
-        short: the dataset's name, and the fold.
-        split: how the dataset is divided; "auto" (its own split if it has one, else by seed) where the suite is silent.
+        short: the dataset's name and the fold.
+        split: how the dataset is divided; "auto" (its own split if it has one, else by seed) by default.
         base: the keys of its prepare and split units, by role.
     """
 
@@ -68,7 +68,7 @@ class Builder:
 
     @staticmethod
     def start(suite: Suite, registry: Registry, plan: Plan, dataset: Choice[DatasetSpec], fold: int | None) -> Builder:
-        """The builder of a dataset and fold, its prepare and split units made."""
+        """The builder of a dataset and fold, with its prepare and split units."""
         task = dataset.registration.ask(dataset.spec.task, dataset.params, dataset.entry.name)
         if dataset.entry.note:
             task = replace(task, note=dataset.entry.note)
@@ -98,14 +98,14 @@ class Builder:
         paths: Mapping[str, str] = _NONE,
         apart: Mapping[str, str] = _NONE,
     ) -> str:
-        """The key of the unit that does this; it is added if nobody asked for it before.
+        """The key of the unit for this request, which is added if the plan does not contain it.
 
-        ``apart`` keeps units of one plan apart without being part of what is asked: the same files prepared
-        under another name or from another folder are the same artefact.
+        ``apart`` distinguishes units of one plan without being part of the request: the same files prepared under
+        another name or from another folder are the same artefact.
         """
         kind = STAGES[stage]
         precision, threads = self._arithmetic(stage)
-        # Most units of a large suite differ from others in their inputs only. The plan's choices outlive the builder.
+        # Most units of a large suite differ only in their inputs. The plan's choices outlive the builder.
         asked = stage, id(choice), seed, options
         if asked not in self._requests:
             self._requests[asked] = self._request(stage, options, choice, seed)
@@ -138,7 +138,7 @@ class Builder:
     def _request(
         self, stage: str, options: Options, choice: Choice[Spec[Any]] | None, seed: int | None
     ) -> tuple[str, str]:
-        """The hashes of what is asked of a unit, its inputs aside: without the code of its plugin, and with it."""
+        """The hashes of a unit's request, without its inputs: without the code of its plugin, and with it."""
         plugin, code = None, None
         if choice is not None:
             which = (choice.spec.kind, choice.spec.name)
@@ -147,7 +147,7 @@ class Builder:
             code = self.plan.codes[which]
             plugin = {"kind": which[0], "name": which[1], "revision": choice.spec.revision}
             if stage == "fit" and not choice.registration.plugin.editable:
-                code = None  # Days of work outlive an edit of an installed distribution; the fit's rows say so.
+                code = None  # Days of training outlive an edit of an installed distribution; the rows say so.
         precision, threads = self._arithmetic(stage)
         asked = {
             "stage": stage,
@@ -172,7 +172,7 @@ class Builder:
     ) -> str:
         """A translator's or segmenter's fit.
 
-        With ``translations``, split to the unit that made its pixels, on translated slices of a single domain.
+        With ``translations`` (split to the unit that computes its pixels), on translated slices of a single domain.
         """
         pixels = {f"{options.domains[0]}_{split}": key for split, key in translations.items()}
         return self.unit(
@@ -192,7 +192,7 @@ class Builder:
         images: Images,
         inputs: Mapping[str, str] = _NONE,
     ) -> str:
-        """What a network makes of an image set: features or labels; ``called`` is the network's name for people."""
+        """The features or labels of an image set by a network; ``called`` is the network's printed name."""
         pixels = {"images": images.key} if images.key else {}
         return self.unit(
             stage,

@@ -19,7 +19,7 @@ from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import DatasetSpec
 
 SHORT = 12
-"""Digits of a sha256 that tables show."""
+"""The digits of a sha256 that tables show."""
 PluginSpecT = TypeVar("PluginSpecT", bound=Spec[Any])
 PluginSpecT_co = TypeVar("PluginSpecT_co", bound=Spec[Any], covariant=True)
 
@@ -29,9 +29,9 @@ class Choice(Generic[PluginSpecT_co]):
     """One plugin at one point of its grid.
 
     Attributes:
-        entry: what the suite says of it.
-        registration: its spec and where it comes from.
-        params: complete; paths as written.
+        entry: its entry in the suite.
+        registration: its spec and its origin.
+        params: its parameters, complete; paths as written.
         paths: path parameters, and a dataset's "root", resolved on this machine.
     """
 
@@ -47,7 +47,7 @@ class Choice(Generic[PluginSpecT_co]):
 
     @cached_property
     def changes(self) -> Mapping[str, Any]:
-        """The parameters that differ from the defaults and may change a result; without paths and programs."""
+        """The parameters that differ from their defaults and may change a result, without paths and programs."""
         schema = self.spec.params
         return {
             name: value
@@ -57,7 +57,7 @@ class Choice(Generic[PluginSpecT_co]):
 
     @cached_property
     def version(self) -> Mapping[str, str]:
-        """What makes other results beside ``changes``, the content of files aside: that is known to a run only."""
+        """What may change results besides ``changes``, without the content of files, which only a run knows."""
         schema = {name: param for name, param in self.spec.params.items() if param.identity and param.kind != "path"}
         hidden = {name: self.params[name] for name, param in schema.items() if not param.shown}
         return {
@@ -70,7 +70,7 @@ class Choice(Generic[PluginSpecT_co]):
 
     @cached_property
     def label(self) -> str:
-        """What a person calls it: the name, and what differs from the defaults."""
+        """Its printed name: the name, and the parameters that differ from their defaults."""
         return format_call(self.entry.name, {k: v for k, v in self.changes.items() if not isinstance(v, (dict, list))})
 
 
@@ -80,7 +80,7 @@ def choices(
     """All points of the grids of ``entries``, which name plugins of a kind.
 
     Raises:
-        RequestError, ParamError, SuiteError: a plugin or parameter does not exist, or a value does not fit; the
+        RequestError, ParamError, SuiteError: a plugin or parameter does not exist, or a value is not valid; the
             text says where in the suite.
     """
     points: list[Choice[PluginSpecT]] = []
@@ -92,7 +92,7 @@ def choices(
 
 @contextlib.contextmanager
 def _locating(entry: Entry) -> Iterator[None]:
-    """Say of an error where in the suite the entry is."""
+    """Add the place of the entry in the suite to an error."""
     try:
         yield
     except SuiteError:
@@ -109,7 +109,7 @@ def _locating(entry: Entry) -> Iterator[None]:
 
 
 def programs(suite: Suite, registry: Registry) -> list[str]:
-    """What the suite file itself would have run: a line for each such parameter, with its place in the file."""
+    """The programs that the suite file would run: a line for each such parameter, with its place in the file."""
     lines = []
     for kind in ("dataset", "translator", "segmenter", "metric"):
         for entry in getattr(suite, f"{kind}s"):
@@ -120,7 +120,7 @@ def programs(suite: Suite, registry: Registry) -> list[str]:
 
 
 def _written(entry: Entry, spec: Spec[Any]) -> tuple[dict[str, Any], frozenset[str], dict[str, Any]]:
-    """The parameters by name, which were typed on the command line, and those of the file that run programs."""
+    """The parameters by name, those from the command line, and those of the file that run programs."""
     values, typed = spec.by_name(entry.params, entry.positional), entry.cli_params
     if typed.intersection(entry.positional):
         typed |= {str(spec.shorthand)}
@@ -139,8 +139,8 @@ def _grid(entry: Entry, registration: Registration[PluginSpecT], suite: Suite) -
         raise SuiteError(
             f"this suite would run a program: {spec.kind} '{entry.name}', {name} = {value!r}",
             where=entry.where,
-            expected="programs on the command line or in your own mtbench.toml, never in a suite",
-            remedy="If you know who wrote the suite and have read it, say --trust-suite",
+            expected="programs only on the command line or in your own mtbench.toml",
+            remedy="If you know who wrote the suite and have read it, use --trust-suite",
         )
     if isinstance(spec, DatasetSpec) and "root" in values and "root" not in schema:
         root = str(values.pop("root"))
@@ -161,7 +161,7 @@ def _grid(entry: Entry, registration: Registration[PluginSpecT], suite: Suite) -
             paths["root"] = str(suite.path(root, from_cli="root" in typed))
         elif isinstance(spec, DatasetSpec) and spec.needs_root:
             raise SuiteError(
-                f"dataset '{entry.name}' needs to know where its files are",
+                f"dataset '{entry.name}' has no 'root', the folder with its files",
                 where=entry.where,
                 expected='root = "FOLDER"',
                 remedy=spec.obtain or None,

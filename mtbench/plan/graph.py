@@ -1,4 +1,4 @@
-"""What a plan is made of: units, and the rows they fill."""
+"""The contents of a plan: units, and the rows that they fill."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _DESCRIPTIVE = frozenset(
         "caveat",
     }
 )
-"""Columns that say more of a row without making it another one."""
+"""Columns that describe a row and are not part of its identity."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the results to be: the identifying columns, and the score unit that fills it.
+    """One future row of the results: the identifying columns, and the score unit that fills it.
 
     Attributes:
-        columns: of the ``scores`` table, as far as known beforehand.
-        unit: key of the score unit; empty where the row is skipped.
-        fits: keys of the fits behind it.
-        skipped: why there is nothing to compute.
+        columns: of the ``scores`` table, as far as they are known before the run.
+        unit: key of the score unit; empty if the row is skipped.
+        fits: keys of the fits that it depends on.
+        skipped: why it is not computed.
     """
 
     columns: Mapping[str, Any]
@@ -46,13 +46,13 @@ class Row:
 
     @property
     def id(self) -> str:
-        """The identity of the row in a results directory: a later row of the same id takes its place."""
+        """The identity of the row in a results directory: a later row of the same id replaces it."""
         return hash_of({name: value for name, value in self.columns.items() if name not in _DESCRIPTIVE})
 
 
 @dataclass
 class Plan:
-    """Units in an order in which they can run, and rows.
+    """Units, in an order in which they can run, and rows.
 
     Attributes:
         codes: the identity of each plugin's code, by kind and name; see ``mtbench/registry/codeid.py``.

@@ -1,4 +1,4 @@
-"""From a suite to its graph: for every dataset, fold and protocol the rows, and the units that fill them."""
+"""From a suite to its graph: the rows of every dataset, fold and protocol, and the units that fill them."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
     """The graph of a suite.
 
     Raises:
-        SuiteError, RequestError, ParamError: it names a plugin or parameter that does not exist, or one that
-            does not fit.
+        SuiteError, RequestError, ParamError: the suite names a plugin or parameter that does not exist, or a value
+            that is not valid.
     """
     plan = Plan(suite)
     datasets = choices(DatasetSpec, suite.datasets, suite, registry)
@@ -56,9 +56,9 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
 
 
 def _check_and_prune(plan: Plan) -> None:
-    """Refuse rows of one identity that differ, and drop units that no row needs.
+    """Reject different rows of the same identity, and drop units that no row needs.
 
-    Those are translations that none of the suite's metrics looks at, and their fits.
+    These are translations that none of the suite's metrics reads, and their fits.
     """
     rows: dict[str, Row] = {}
     for row in plan.rows:
@@ -66,13 +66,13 @@ def _check_and_prune(plan: Plan) -> None:
             who = row.columns["translator"] or row.columns["role"]
             raise SuiteError(
                 f"two rows are called '{who}', {row.columns['title']}, for '{row.columns['dataset']}', "
-                "but are made in different ways",
+                "but are computed differently",
                 where=f"suite '{plan.suite.name}'",
-                expected="a name of its own for each entry that has another plugin or differs in a path only",
-                remedy='Write name = "..." beside plugin = "..."',
+                expected="different names for entries with different plugins or paths",
+                remedy='Add name = "..." to the entry, beside plugin = "..."',
             )
     needed = {row.unit for row in plan.rows if row.unit}
-    # A unit's inputs stand before it.
+    # A unit's inputs come before it.
     for key, unit in reversed(list(plan.units.items())):
         if key in needed:
             needed.update(unit.inputs.values())
@@ -82,7 +82,7 @@ def _check_and_prune(plan: Plan) -> None:
 
 @dataclass(frozen=True)
 class _Judge:
-    """A metric, what it reads, the networks of the features among that, and the columns that say which."""
+    """A metric, its inputs, the feature networks among them, and the identifying columns."""
 
     metric: Choice[MetricSpec]
     needs: Needs
@@ -91,7 +91,7 @@ class _Judge:
 
 
 def _shared_columns(builder: Builder, dataset: Choice[DatasetSpec]) -> dict[str, object]:
-    split = replace(builder.split, file=PurePath(builder.split.file).name)  # what it says is in data_sha256
+    split = replace(builder.split, file=PurePath(builder.split.file).name)  # its content is in data_sha256
     task = builder.task
     return {
         "suite": builder.suite.name,
@@ -121,7 +121,7 @@ def _judge(metric: Choice[MetricSpec], suite: Suite, registry: Registry) -> _Jud
             caveats[extractor.name] = extractor.caveat
             for array in sorted(set(need.arrays) - set(extractor.arrays)):
                 raise SuiteError(
-                    f"extractor '{need.extractor}' gives no array '{array}'",
+                    f"extractor '{need.extractor}' has no array '{array}'",
                     where=metric.entry.where,
                     expected="one of " + ", ".join(extractor.arrays),
                 )
@@ -174,7 +174,7 @@ def _row(
     segmenter: Choice[SegmenterSpec] | None,
     columns: Mapping[str, object],
 ) -> Row:
-    """A row, with the units that fill it."""
+    """A row; the units that fill it are added to the plan."""
     suite, metric = builder.suite, judge.metric
     fits = [subject.fit] if subject.fit else []
     inputs = dict(builder.base)
@@ -198,7 +198,7 @@ def _row(
             fit = builder.fit(segmenter, label, suite.segmenter_seed, options, training.translations)
             called = label if training.label else called
             inputs[need] = builder.look("segment", segmenter, called, subject.images, {"fit": fit})
-            # Its Dice on validation slices stands on the row.
+            # The row states its Dice on validation slices.
             inputs["segmenter"] = fit
             fits.append(fit)
     balanced = metric.spec.balanced
@@ -209,9 +209,9 @@ def _row(
         reference=TARGET_TEST if two_sided(judge.needs) else None,
         balanced=balanced,
         draws=suite.draws if balanced else 1,
-        # Other metrics draw only to estimate their intervals: no other seed makes those better.
+        # Other metrics draw only for their intervals, which no choice of seed improves.
         sampling_seed=suite.sampling_seed if balanced else 0,
-        # At the N of the translated rows: a distance shrinks with N.
+        # At the N of the translated rows, because a distance shrinks with N.
         like=SOURCE_TEST if balanced and subject.role == "floor" else None,
     )
     name = f"score {builder.short} {subject.label or subject.role} {metric.label}"

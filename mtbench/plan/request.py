@@ -1,4 +1,4 @@
-"""What somebody asks for: a suite, narrowed or changed, with the plugins to look for. The same from every door."""
+"""A request: a suite, its selection and changes, and its plugins. The command line and Python build the same one."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from mtbench.typed import Record, Wording, read
 
 @dataclass(frozen=True)
 class PlanRequest(Record):
-    """A suite and what is asked of it.
+    """A suite with the user's selection and changes.
 
     Attributes:
         suite: a file or a registered name.
-        text: the suite itself, as TOML, where it is in no file.
-        translators, datasets, segmenters, metrics: only these, each ``NAME`` or ``NAME:p=v,...``.
-        seeds: of the translators, in place of the suite's.
-        precision: "fp32", "tf32" or "bf16", in place of the suite's.
-        settings: ``KEY=VALUE`` changes of the suite.
+        text: the suite itself as TOML, if it is in no file.
+        translators, datasets, segmenters, metrics: the selection, each ``NAME`` or ``NAME:p=v,...``; empty for all.
+        seeds: of the translators; overrides the suite's.
+        precision: "fp32", "tf32" or "bf16"; overrides the suite's.
+        settings: changes of the suite, each ``KEY=VALUE``.
         trust_suite: let the suite name programs.
-        plugin_files: Python files with plugins.
-        no_plugins: load nothing but the built-in plugins.
-        config: the user's own ``mtbench.toml``, where it is not in its usual place.
+        plugin_files: Python files or project folders with plugins.
+        no_plugins: load built-in plugins only.
+        config: the user's own ``mtbench.toml``, if it is not in its default place.
         store: the artefact store; ``MTBENCH_STORE`` or the user's cache folder by default.
     """
 
@@ -55,14 +55,14 @@ class PlanRequest(Record):
 
     @classmethod
     def of(cls, suite: str | Path | Mapping[str, Any], options: Mapping[str, Any]) -> Self:
-        """The request that ``options`` make.
+        """The request with these ``options``.
 
         Args:
             suite: a file, a registered name, or a suite as a dictionary with the tables of a suite file.
             options: attributes of this class, by name; lists for tuples.
 
         Raises:
-            RequestError: there is no such option, or its value is of another type.
+            RequestError: an option does not exist, or its value has the wrong type.
         """
         name, text = str(suite), ""
         if isinstance(suite, Mapping):
@@ -71,7 +71,7 @@ class PlanRequest(Record):
         raw = {key: _without_paths(value) for key, value in options.items()}
         if isinstance(raw.get("seeds"), tuple):
             raw["seeds"] = tuple(check_seed(seed, "--seed") for seed in raw["seeds"])
-        wording = Wording(RequestError, "there is no option '{name}'", quoted=True)
+        wording = Wording(RequestError, "unknown option '{name}'", quoted=True)
         return read(cls, raw, wording, lambda key: "the request" if key in keys else "", keys, suite=name, text=text)
 
     def registry(self, *, careful: bool = False) -> Registry:
@@ -79,14 +79,14 @@ class PlanRequest(Record):
         return discover(self.plugin_files, third_party=not self.no_plugins, config=self.config, careful=careful)
 
     def plan(self, registry: Registry, say: Callable[[str], None] = lambda line: None) -> Plan:
-        """The plan of the suite, narrowed.
+        """The plan of the selected part of the suite.
 
         Args:
             registry: the plugins.
-            say: shown the programs that a trusted suite names, line by line.
+            say: called with each line of the list of programs that a trusted suite names.
 
         Raises:
-            RequestError: the suite or a selection is wrong.
+            RequestError: the suite or the selection is not valid.
         """
         if self.text:
             suite = parse_suite(self.text, f"suite '{self.suite}'", Path.cwd(), self.settings)
@@ -102,13 +102,13 @@ class PlanRequest(Record):
         )
         lines = programs(suite, registry) if self.trust_suite else []
         if lines:
-            say("This suite names programs, and --trust-suite lets it run them:")
+            say("--trust-suite lets this suite run these programs:")
             for line in lines:
                 say(f"  {line}")
         return make_plan(replace(suite, trusted=self.trust_suite), registry)
 
     def words(self) -> Iterator[str]:
-        """The options of a command line that asks for the same; the suite left out, paths absolute."""
+        """The command-line options of the same request, without the suite; paths are absolute."""
         for name, option in _REPEATED.items():
             for value in getattr(self, name):
                 yield from (option, str(Path(value).resolve()) if name == "plugin_files" else str(value))

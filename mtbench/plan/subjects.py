@@ -1,4 +1,4 @@
-"""What a row is about: images that are judged, and what their segmenter is trained on."""
+"""The subject of a row: the images to evaluate, and the training data of their segmenter."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from mtbench.registry.specs import Need, TranslatorSpec, two_sided
 from mtbench.stages.table import SOURCE_TEST, FitOptions, Subset, TranslateOptions
 
 Needs = tuple[Need, ...]
-"""Of a metric; see ``MetricSpec.needs``."""
+"""The needs of a metric; see ``MetricSpec.needs``."""
 _SOURCE = Images("source test slices", SOURCE_TEST)
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a segmenter is trained on.
+    """The training data of a segmenter.
 
     Attributes:
-        domain: whose training and validation slices, with their masks.
-        label: what a person calls it; the domain by default.
-        translations: the units that made the pixels, by split ("train", "validation"); none: the slices as they are.
+        domain: the domain of the training and validation slices, with their masks.
+        label: its printed name; the domain by default.
+        translations: the units that compute the pixels, by split ("train", "validation"); empty for real slices.
     """
 
     domain: Domain
@@ -35,18 +35,18 @@ class Training:
 
 @dataclass(frozen=True)
 class Subject:
-    """Images that are judged: those of a translator, or of a row by which the others are read.
+    """Images to evaluate: those of a translator or of a reference row.
 
     Attributes:
         role: "translator", "ceiling", "floor" or "oracle".
-        images: the image set; the source test slices until a protocol says otherwise.
-        wants: the metrics that say anything about it: those of a segmenter's labels ("segmentation"), those that look
-            at real target images beside the candidates ("distances"), those that need no other image ("its own").
-        training: of its segmenter.
-        label: what a person calls it in a unit's name; the role by default.
-        columns: the columns of the ``scores`` table that say which translator.
+        images: the image set; the source test slices by default.
+        wants: the metrics that apply: those that read a segmenter's labels ("segmentation"), those that also read
+            real target images ("distances"), those that need no other images ("its own").
+        training: the training data of its segmenter.
+        label: its printed name in the name of a unit; the role by default.
+        columns: the columns of the ``scores`` table that identify the translator.
         fit: key of the translator's fit; empty without one.
-        skipped: why it cannot be made.
+        skipped: why it cannot be computed.
     """
 
     role: str
@@ -61,7 +61,7 @@ class Subject:
     skipped: str = ""
 
     def judged_by(self, needs: Needs) -> bool:
-        """Whether a metric with these needs says anything about it."""
+        """Whether a metric with these needs applies."""
         match self.wants:
             case "segmentation":
                 return "predicted_masks" in needs
@@ -72,7 +72,7 @@ class Subject:
         return True
 
     def cannot(self, task: Task, needs: Needs) -> str:
-        """Why a metric with these needs cannot be computed here; empty where it can."""
+        """Why a metric with these needs cannot be computed; empty if it can."""
         if self.skipped:
             return self.skipped
         domain = self.images.where.domain
@@ -81,12 +81,12 @@ class Subject:
         if "reference_masks" in needs and domain not in task.masks:
             return f"the {domain} domain has no masks to compare with"
         if "paired" in needs and not task.paired:
-            return "the task has no paired truth"
+            return "the task has no paired ground truth"
         return ""
 
 
 def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> Iterator[Subject]:
-    """A translator, once for each of its seeds; the protocol says what is translated and judged."""
+    """A translator, once per seed; the protocol decides what is translated and evaluated."""
     spec, ask, params = translator.spec, translator.registration.ask, translator.params
     trains, conditional = ask(spec.whether, "trains", params), ask(spec.whether, "conditional", params)
     seeds: tuple[int | None, ...] = (None,)
@@ -94,7 +94,7 @@ def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> I
         seeds = translator.entry.seeds or builder.suite.seeds
     reason = ask(spec.refusal, builder.task)
     if conditional and "source" not in builder.task.masks:
-        reason = "it needs masks of the source slices, which this dataset lacks"
+        reason = "it needs masks of the source slices, and this dataset has none"
     for seed in seeds:
         label = translator.label + (f" seed {seed}" if seed is not None else "")
         columns = {
@@ -114,7 +114,7 @@ def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> I
 def translate(
     builder: Builder, translator: Choice[TranslatorSpec], ready: Subject, where: Subset, called: str = ""
 ) -> str:
-    """The key of the unit that translates the slices of ``where``; empty where the translator cannot take part."""
+    """The key of the unit that translates the slices of ``where``; empty if the translator cannot take part."""
     if ready.skipped:
         return ""
     return builder.unit(

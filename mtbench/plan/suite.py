@@ -1,4 +1,4 @@
-"""A suite file in, a checked ``Suite`` out. Pure: no plugin code, no pixels, no torch."""
+"""From a suite file to a validated ``Suite``. Runs no plugin code, reads no pixels and imports no torch."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _NAME = Rule(
     of_type=False,
 )
 _FOLDER_NAME = Rule(
-    "a name that a folder can have: no / or \\, and no dot or space at its beginning",
+    "a valid folder name: no / or \\, and no dot or space at the beginning",
     lambda name: re.match(r"[^\s./\\][^/\\]*\Z", name) and len(name.encode("utf-8", "replace")) <= 200,
     "'name' is {value!r}",
     of_type=False,
 )
-"""The name of a suite is that of its results' folder, inside mtbench-results."""
+"""The name of a suite is also that of its results directory in mtbench-results."""
 
 _SECTIONS = ("datasets", "translators", "segmenters", "metrics")
 _NEEDS = ("datasets", "translators", "metrics")
@@ -59,18 +59,18 @@ def _once(value: object) -> object:
 
 @dataclass(frozen=True)
 class Entry:
-    """One plugin as a suite asks for it.
+    """One plugin as a suite names it.
 
     Attributes:
-        name: how tables call it.
+        name: its name in tables.
         plugin: the plugin's name.
-        params: as written; a list where the plugin wants one value is a grid.
+        params: as written; a list for a parameter with a single value is a grid.
         positional: values without a name (``swd:karras``).
         where: file and line, for messages.
-        cli_params: names of the parameters, and values without a name, that were typed on the command line; their
-            paths start from the working folder, those of the file from the suite's folder.
-        seeds: a translator's own seeds, where they differ from the suite's.
-        root, split, note: of a dataset.
+        cli_params: names of the parameters, and values without a name, that come from the command line. Their paths
+            are relative to the working folder, those in the file to the suite's folder.
+        seeds: a translator's own seeds, if they differ from the suite's.
+        root, split, note: for datasets only.
     """
 
     name: Annotated[str, str, _NAME]
@@ -88,23 +88,23 @@ class Entry:
 
     @staticmethod
     def of(call: str, where: str, *, typed: bool = False) -> Entry:
-        """What ``NAME`` or ``NAME:p=v,...`` asks for, in a suite's list of names or ``typed`` on the command line."""
+        """The entry for ``NAME`` or ``NAME:p=v,...``, from a suite's list of names or ``typed`` on the command line."""
         name, params, positional = parse_call(call)
         return Entry(name, name, params, positional, where, frozenset((*params, *positional) if typed else ()))
 
 
 @dataclass(frozen=True)
 class Suite:
-    """What a suite file asks for.
+    """The content of a suite file.
 
     Attributes:
-        folder: what relative paths in it start from.
+        folder: the folder that relative paths start from.
         seeds: of the translators' fits and sampling.
-        segmenter_seed, sampling_seed: of the segmenters' fits; of the N = min draw, and of resampling where
-            a metric draws.
-        draws: how often N = min images are drawn where the two sides differ; the mean is reported (the paper: 1).
-        references: whether ceiling, floor and oracle rows are made.
-        protocols: which image sets play which roles; some of ``PROTOCOLS``.
+        segmenter_seed, sampling_seed: of the segmenters' fits; of the N = min draws and, for metrics that draw, of
+            resampling.
+        draws: how often N = min images are drawn if the two sides differ; the mean is reported (the paper: 1).
+        references: whether to compute ceiling, floor and oracle rows.
+        protocols: assignments of image sets to roles; some of ``PROTOCOLS``.
         trusted: whether the suite file may name programs (``--trust-suite``).
     """
 
@@ -135,7 +135,7 @@ class Suite:
 
         Args:
             location: as the suite or the user writes it.
-            from_cli: it came from the command line and starts from the working folder.
+            from_cli: whether it comes from the command line and is relative to the working folder.
 
         Raises:
             SuiteError: it uses an environment variable that is not set.
@@ -146,7 +146,7 @@ class Suite:
             raise SuiteError(
                 f"the path '{location}' uses the environment variable {missing[0]}, which is not set",
                 where=f"suite '{self.name}'",
-                remedy=f"Set it: export {missing[0]}=FOLDER",
+                remedy=f"Set it with `export {missing[0]}=FOLDER`",
             )
         return ((Path.cwd() if from_cli else self.folder) / expand(path)).resolve()
 
@@ -160,10 +160,10 @@ class Suite:
         seeds: Sequence[int] = (),
         precision: Precision | None = None,
     ) -> Suite:
-        """This suite narrowed by what was asked for on the command line.
+        """This suite, restricted to the selection on the command line.
 
-        Each item is ``name`` or ``name:p=v``; parameters given here go over the suite's, and a plugin that the
-        suite does not name takes part with its defaults. Datasets must be in the suite or need no files.
+        Each item is ``name`` or ``name:p=v``. These parameters override the suite's, and a plugin that the suite does
+        not name takes part with its defaults. Datasets must be in the suite or need no files.
         """
         entries = _narrow(self.translators, translators)
         if seeds and not translators:
@@ -198,12 +198,12 @@ def load_suite(name: str, registry: Registry, settings: Sequence[str] = (), *, n
 
     Args:
         name: a path, or a registered name.
-        registry: where registered suites are looked up.
-        settings: ``key=value`` texts that go over the file's ("seeds=[0,1]", "datasets.*.params.size=64").
-        needs: sections of which there must be an entry.
+        registry: for the lookup of registered suites.
+        settings: ``key=value`` texts that override the file's ("seeds=[0,1]", "datasets.*.params.size=64").
+        needs: sections that must have an entry.
 
     Raises:
-        RequestError: there is no such file or suite.
+        RequestError: the file or suite does not exist.
         SuiteError: the file is not a valid suite; the text names the key and the line.
     """
     path = expand(name)
@@ -216,7 +216,7 @@ def load_suite(name: str, registry: Registry, settings: Sequence[str] = (), *, n
     if not os.path.lexists(path):
         names = registry.names("suite")
         raise RequestError(
-            f"there is no suite '{shorten(name)}'",
+            f"unknown suite '{shorten(name)}'",
             matches=close_matches(name, names),
             expected="a suite file (.toml)" + (f" or one of {', '.join(names)}" if names else ""),
         )
@@ -263,10 +263,10 @@ def _entries(section: str, raw: object, lines: Lines) -> tuple[Entry, ...]:
     first: dict[str, Entry] = {}
     for entry in entries:
         earlier = first.setdefault(entry.name, entry)
-        # Entries of one plugin may share a name: their parameters tell them apart.
+        # Entries of one plugin may share a name: their parameters distinguish them.
         if earlier is not entry and (section == "datasets" or earlier.plugin != entry.plugin):
             raise SuiteError(
-                f"two {section} are called '{entry.name}'", where=entry.where, expected="a name of its own for each"
+                f"two {section} are called '{entry.name}'", where=entry.where, expected="a different name for each"
             )
     return entries
 
@@ -279,7 +279,7 @@ def _entry(section: str, position: int, item: object, lines: Lines) -> Entry:
         raise SuiteError(f"an entry of '{section}' is {item!r}", where=where, expected="a table or a name")
 
     def at(key: str) -> str:
-        # A wrong parameter is said of its entry.
+        # An error in a parameter names its entry.
         return lines.at((section, position, key)) if key == "seeds" or key not in keys else where
 
     split = _split(item["split"], lines.at((section, position, "split"))) if "split" in item else None
@@ -310,5 +310,5 @@ def _split(value: object, where: str) -> SplitOptions:
     parts = {name: getattr(options, name) for name in ("validation", "test") if name in defaults}
     if sum(parts.values()) >= 1:
         what = " and ".join(f"{name} = {part}" for name, part in parts.items()) + " leave nothing to train on"
-        raise SuiteError(f"split: {what}", where=where, expected="fractions that add up to less than 1")
+        raise SuiteError(f"split: {what}", where=where, expected="fractions with a sum below 1")
     return options

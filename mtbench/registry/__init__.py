@@ -1,1 +1,1 @@
-"""Finding plugins: what they declare, how their parameters are read, and the identity of their code."""
+"""Discovery of plugins, their specs and parameters, and the identity of their code."""

@@ -1,4 +1,4 @@
-"""What the specs of all kinds have in common."""
+"""The base class of the specs of all kinds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mtbench.typed import Rule, Wording, check_fields
 
 Params = Mapping[str, Any]
 ObjectT_co = TypeVar("ObjectT_co", covariant=True)
-"""What the factory of a spec makes."""
+"""The object that the factory of a spec returns."""
 
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _FACTORY = re.compile(r"([A-Za-z_][\w.]*)?:[A-Za-z_][\w.]*")
@@ -23,21 +23,21 @@ _FACTORY = re.compile(r"([A-Za-z_][\w.]*)?:[A-Za-z_][\w.]*")
 
 @dataclass(frozen=True)
 class Spec(Generic[ObjectT_co]):
-    """What all kinds have in common. What the class of each kind does is in :mod:`mtbench.registry.contracts`.
+    """The fields of all kinds. The methods of each kind's class are in :mod:`mtbench.registry.contracts`.
 
     Args:
-        name: how users call it; lower case letters, digits, ``-``, ``_`` and ``.``.
-        factory: ``"package.module:Class"``, imported when a unit needs it and called with the parameters as
-            keywords; ``":Class"`` is a class of the module that holds the hook.
+        name: its name for users; lower case letters, digits, ``-``, ``_`` and ``.``.
+        factory: ``"package.module:Class"``, imported when a unit needs it and called with the parameters as keyword
+            arguments; ``":Class"`` is a class of the module that contains the hook.
         params: parameters with their defaults, plain values or ``mtbench.Param``.
-        revision: change it when the same parameters would give other results; it is part of every unit's key.
+        revision: change it if the same parameters give different results; it is part of every unit's key.
         description: one line for listings.
         citation: how to cite what it implements.
-        licence: of the method's original code or weights, where a user must know it.
+        licence: of the method's original code or weights, if users must know it.
         shorthand: the parameter that a value without a name sets (``swd:karras``).
-        weights: names of catalogued weight files that it must have; looked for before any work starts.
-        configure: given the complete parameters and the user's ``mtbench.toml``, the parameters in effect; asked
-            when a request is planned, so that what it takes from there is part of the unit's key.
+        weights: names of the catalogued weight files that it requires; checked before any unit starts.
+        configure: a function of the complete parameters and the user's ``mtbench.toml`` that returns the parameters in
+            effect; it is called during planning, so that settings from that file are part of the unit's key.
     """
 
     kind: ClassVar[str] = ""
@@ -66,7 +66,7 @@ class Spec(Generic[ObjectT_co]):
             raise PluginError(f"params cannot be read: {error}", where=where) from error
         for name, param in params.items():
             if not name.isidentifier():
-                raise PluginError(f"a parameter is called {name!r}", where=where, expected="a Python name")
+                raise PluginError(f"a parameter has the name {name!r}", where=where, expected="a Python name")
             try:
                 convert(name, param.default, param, where)
             except ParamError as error:
@@ -77,18 +77,18 @@ class Spec(Generic[ObjectT_co]):
                 raise PluginError(f"two parameters have the role '{role}'", where=where, expected="one")
         object.__setattr__(self, "params", MappingProxyType(params))
         if self.shorthand is not None and self.shorthand not in params:
-            raise PluginError(f"shorthand names no parameter: {self.shorthand!r}", where=where)
+            raise PluginError(f"shorthand {self.shorthand!r} is not a parameter", where=where)
 
     def requires(self, plugin: object, params: Params) -> tuple[type, ...]:
-        """The protocols whose methods ``plugin``, an object of the factory, must have with these parameters."""
+        """The protocols that ``plugin``, an object of the factory, must implement with these parameters."""
         return (self.contract,)
 
     def param_for(self, role: ParamRole) -> str | None:
-        """The name of the parameter with this role; ``None`` where no parameter has it."""
+        """The name of the parameter with this role; ``None`` if no parameter has it."""
         return next((name for name, param in self.params.items() if param.role == role), None)
 
     def by_name(self, params: Params, positional: tuple[str, ...]) -> dict[str, Any]:
-        """Parameters, with the value that was written without a name under that of ``shorthand``.
+        """Parameters, including a value without a name, which is assigned to ``shorthand``.
 
         Raises:
             ParamError: several values have no name, or there is no shorthand.
@@ -104,10 +104,10 @@ class Spec(Generic[ObjectT_co]):
         return {**params, self.shorthand: positional[0]}
 
     def answer(self, name: str, given: object, hint: Any) -> Any:
-        """The field ``name``, or what its function answers for ``given``, where that is of the type ``hint``.
+        """The field ``name``, or if it is a function its result for ``given``; it must have the type ``hint``.
 
         Raises:
-            PluginError: it is of another type.
+            PluginError: it has another type.
         """
         value = getattr(self, name)
         where = f"{type(self).__name__} '{self.name}'"
@@ -116,6 +116,6 @@ class Spec(Generic[ObjectT_co]):
         )
 
     def weight_files(self, params: Params) -> tuple[str, ...]:
-        """``weights``, unless a parameter names a file in their place."""
+        """``weights``, unless a parameter names a file that replaces them."""
         has_file = any(param.role in ("checkpoint", "weights") and params[name] for name, param in self.params.items())
         return () if has_file else self.weights

@@ -1,7 +1,7 @@
-"""The catalogue ``registry.toml``: plugins, weight files, data sets, published results and suites that are known.
+"""The catalogue ``registry.toml``: known plugins, weight files, data sets, published results and suites.
 
-Text to read and to search; nothing in it is ever run or downloaded unasked. ``docs/catalogue.md`` describes the schema,
-which is :data:`SECTIONS`.
+It is text to read and search; nothing in it is run, or downloaded without a request. ``docs/catalogue.md`` describes
+the schema, :data:`SECTIONS`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Section:
-    """What entries of one section hold.
+    """The schema of one section's entries.
 
     Attributes:
-        required, optional: key to what its value is: "text", "texts", "whole number", "sha256", "address",
+        required, optional: key to the type of its value: "text", "texts", "whole number", "sha256", "address",
             "addresses" or "kind and name".
     """
 
@@ -57,7 +57,7 @@ _KINDS = ("translator", "dataset", "segmenter", "extractor", "metric", "executor
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry: the section, its name there, what the file says, and which file."""
+    """One entry: its section, name, values and file."""
 
     section: str
     name: str
@@ -66,18 +66,18 @@ class Entry:
 
     @property
     def text(self) -> str:
-        """All of it as one text, for searching."""
+        """The whole entry as one text, for searching."""
         return " ".join((self.section, self.name, *(str(value) for value in self.values.values()))).lower()
 
 
 def files() -> list[Path]:
-    """The catalogue of this installation, and the one that ``MTBENCH_CATALOGUE`` names (a laboratory's own)."""
+    """The catalogue of this installation, and the one that ``MTBENCH_CATALOGUE`` names."""
     own = os.environ.get(VARIABLE)
     return [resource_path(FILE), *([expand(own).resolve()] if own else [])]
 
 
 def entries(*paths: Path) -> list[Entry]:
-    """All entries of these files, or of :func:`files`; what is no table of tables is passed over.
+    """All entries of these files, or of :func:`files`; values that are not tables of tables are ignored.
 
     Raises:
         RequestError: a file cannot be read as TOML.
@@ -94,12 +94,12 @@ def entries(*paths: Path) -> list[Entry]:
 
 
 def search(words: str) -> list[Entry]:
-    """The entries that hold all of these words, in upper or lower case."""
+    """The entries that contain all of these words, ignoring case."""
     return [entry for entry in entries() if all(word in entry.text for word in words.lower().split())]
 
 
 def provider(kind: str, name: str) -> str | None:
-    """Which catalogued plugin has this kind and name, in a sentence; ``None`` where there is none, or no catalogue."""
+    """A sentence on the catalogued plugin of this kind and name; ``None`` without such a plugin or a catalogue."""
     try:
         known = [e for e in entries() if e.section == "plugins" and f"{kind} {name}" in e.values.get("provides", ())]
     except (MtbenchError, OSError):
@@ -108,47 +108,45 @@ def provider(kind: str, name: str) -> str | None:
         return None
     values = known[0].values
     how = values.get("install") or f"see {values.get('source')}"
-    return (
-        f"The catalogue knows it: plugin '{known[0].name}' has it ({values.get('description')}). To install it: {how}"
-    )
+    return f"The catalogue lists it in the plugin '{known[0].name}' ({values.get('description')}). To install it: {how}"
 
 
 def verify(path: Path) -> Iterator[str]:
-    """What is wrong with a catalogue, one sentence each."""
+    """The problems of a catalogue, one sentence each."""
     try:
         content = parse(read_text(path), str(path))
     except (RequestError, OSError) as error:
         yield str(error)
         return
     if content.get("schema") != SCHEMA:
-        yield f"schema is {content.get('schema')!r}; expected {SCHEMA}"
+        yield f"'schema' is {content.get('schema')!r}; expected {SCHEMA}"
     for section, table in content.items():
         if section == "schema":
             continue
         if section not in SECTIONS:
-            yield f"there is no section '{section}'; expected {', '.join(SECTIONS)}"
+            yield f"unknown section '{section}'; expected {', '.join(SECTIONS)}"
             continue
         for name, values in table.items() if isinstance(table, dict) else ((section, table),):
             if not isinstance(values, dict):
-                yield f"[{section}.{name}] is no table"
+                yield f"[{section}.{name}] is not a table"
             else:
                 yield from (f"[{section}.{name}] {problem}" for problem in _entry(SECTIONS[section], values))
     for name, entry in content.get("published", {}).items():
         file = str(entry.get("file", "")) if isinstance(entry, dict) else ""
         if file and not any((base / file).is_file() for base in (path.parent, path.parent.parent)):
-            yield f"[published.{name}] file = {file!r} is not there"
+            yield f"[published.{name}] the file {file!r} does not exist"
 
 
 def _entry(section: Section, values: Mapping[str, Any]) -> Iterator[str]:
     for key in section.required:
         if key not in values:
-            yield f"lacks '{key}'"
+            yield f"has no '{key}'"
     for key, value in values.items():
         kind = section.required.get(key) or section.optional.get(key)
         if kind is None:
             yield f"has an unknown key '{key}'; expected {', '.join((*section.required, *section.optional))}"
         elif not _is(kind, value):
-            yield f"{key} = {value!r} is no {kind}"
+            yield f"{key} = {value!r}; expected {kind}"
 
 
 def _is(kind: str, value: Any) -> bool:

@@ -1,10 +1,11 @@
-"""The identity of plugin code: what may change a result although no name, version or parameter does.
+"""The identity of plugin code, which may change a result although name, version and parameters stay the same.
 
-It is the sha256 over the plugin's own source files: the module of its hook, the module of its class, and what these
-import, followed by reading import statements; nothing is imported. Modules of the plugin's distribution count, and
-helper modules that no distribution installed (a folder on ``PYTHONPATH``, an editable checkout, the folder of a plugin
-file). The standard library, mtbench itself and other installed distributions do not: what a unit in fact loads of those
-is in its manifest (:func:`loaded_elsewhere`) and compared when its artefact is looked up (:func:`changed_elsewhere`).
+It is the sha256 over the plugin's own source files: the modules of its hook and its class, and the modules that these
+import. Imports are found by reading import statements; nothing is imported. Modules of the plugin's distribution count,
+and helper modules that belong to no installed distribution (a folder on ``PYTHONPATH``, an editable checkout, the
+folder of a plugin file). The standard library, mtbench itself and other installed distributions do not count: the
+modules of these that a unit loads are in its manifest (:func:`loaded_elsewhere`) and compared when its artefact is
+looked up (:func:`changed_elsewhere`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def code_identity(registration: Registration[Spec[Any]]) -> str | None:
     if plugin.built_in and not plugin.editable:
         return None
     files = closure(registration)
-    # A plugin file's module is named after its place, which changes no result.
+    # The module name of a plugin file depends on its path, which changes no result.
     names = {name: "" if path == plugin.path else name for name, path in files.items()}
     hashes = sorted((names[name], _reading(path)[0]) for name, path in files.items())
     identity = hashlib.sha256(repr(hashes).encode()).hexdigest()
@@ -45,7 +46,7 @@ def code_identity(registration: Registration[Spec[Any]]) -> str | None:
 
 
 _imported: dict[tuple[str, ...], str] = {}
-"""The identity of each plugin's code when this process first asked for it, right after it had imported it."""
+"""The identity of each plugin's code at its first use in this process, right after its import."""
 
 
 def _module(registration: Registration[Spec[Any]]) -> tuple[str, ...]:
@@ -53,12 +54,12 @@ def _module(registration: Registration[Spec[Any]]) -> tuple[str, ...]:
 
 
 def imported_code(registration: Registration[Spec[Any]]) -> str | None:
-    """The sha256 of the code that this process has imported, which an edit since then does not change."""
+    """The sha256 of the code that this process has imported, regardless of later edits."""
     return _imported.get(_module(registration)) or code_identity(registration)
 
 
 def forget_imports() -> None:
-    """Take the code as it is now for what this process imports next."""
+    """Forget the recorded identities, so that the next imports record the code as it is then."""
     _imported.clear()
 
 
@@ -74,13 +75,13 @@ def closure(registration: Registration[Spec[Any]]) -> dict[str, Path]:
 
 
 def _follow(waiting: list[str], files: dict[str, Path], own: Callable[[str], bool]) -> dict[str, Path]:
-    """Add the modules that are imported: those whose top-level module is one's ``own``, and helpers."""
+    """Add the imported modules: those with a top-level module in ``own``, and helper modules."""
     visited = set(files)
     while waiting:
         name = waiting.pop()
         package = name.rpartition(".")[0]
         if package:
-            waiting.append(package)  # Importing a module runs the packages above it.
+            waiting.append(package)  # Importing a module also runs its parent packages.
         if name in visited:
             continue
         visited.add(name)
@@ -88,7 +89,7 @@ def _follow(waiting: list[str], files: dict[str, Path], own: Callable[[str], boo
         path = _source(name)
         if path is None or top == _CORE:
             continue
-        # Distributions lie beside each other in one folder, helper modules outside of such folders.
+        # Distributions are installed in common folders, helper modules are outside of these.
         if not own(top) and any(map(_is_shared, _roots(top))):
             continue
         files[name] = path
@@ -99,11 +100,11 @@ def _follow(waiting: list[str], files: dict[str, Path], own: Callable[[str], boo
 
 
 def _roots(top: str) -> tuple[Path, ...]:
-    """The folders that hold a top-level module or package; none for the standard library and what has no file."""
+    """The folders that contain a top-level module; none for the standard library and modules without a file."""
     if top in sys.stdlib_module_names or not top:
         return ()
-    # Not importlib.util.find_spec(): it answers from sys.modules, where several distributions put modules of one name
-    # (Cython's "_cyutility"), so that the answer would depend on what this process has imported.
+    # Not importlib.util.find_spec(): it reads sys.modules, where several distributions put modules of the same name
+    # (Cython's "_cyutility"), so the result would depend on earlier imports of this process.
     try:
         specs = (finder.find_spec(top, None) for finder in sys.meta_path)
         spec = next((spec for spec in specs if spec is not None), None)
@@ -117,8 +118,8 @@ def _roots(top: str) -> tuple[Path, ...]:
 
 
 def _source(name: str) -> Path | None:
-    """The file of a module, as an import would find it."""
-    # Not importlib: looking for a sub-module imports every package above it.
+    """The file of a module, by the rules of the import system."""
+    # Not importlib: its search for a sub-module imports the parent packages.
     for root in _roots(name.partition(".")[0]):
         base = root.joinpath(*name.split("."))
         packages, modules = (base / f"__init__{end}" for end in _SUFFIXES), (Path(f"{base}{end}") for end in _SUFFIXES)
@@ -129,7 +130,7 @@ def _source(name: str) -> Path | None:
 
 @cache
 def _is_shared(root: Path) -> bool:
-    """Whether installers put distributions here."""
+    """Whether distributions are installed in this folder."""
     return root.name in ("site-packages", "dist-packages") or any(root.glob("*.dist-info"))
 
 
@@ -137,7 +138,7 @@ _readings: dict[tuple[str, tuple[int, ...]], tuple[str, list[str]]] = {}
 
 
 def _reading(path: Path) -> tuple[str, list[str]]:
-    """The sha256 of a source file, and the modules it imports, relative ones with dots; read once for each state."""
+    """The sha256 of a source file, and its imports, relative ones with dots; read once for each file state."""
     stat = path.stat()
     state = (str(path), (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
     if state not in _readings:
@@ -157,19 +158,19 @@ def _absolute(name: str, package: str) -> str:
     return ".".join([*parts[: len(parts) - level + 1], *filter(None, [name[level:]])])
 
 
-# -- what lies outside of the plugin's own code
+# -- modules outside the plugin's own code
 
 
 def loaded_elsewhere(registration: Registration[Spec[Any]], *, alone: bool) -> dict[str, dict[str, str]]:
-    """What this process has loaded from outside the plugin's own code: by module, its file and the file's sha256.
+    """The modules outside the plugin's own code that this process has loaded: by module, its file and its sha256.
 
-    Left out are the standard library, mtbench, and the distributions that mtbench itself requires (torch, MONAI, ...):
-    their versions are in the record of the environment.
+    The standard library, mtbench, and the distributions that mtbench requires (torch, MONAI, ...) are omitted: the
+    record of the environment has their versions.
 
     Args:
-        registration: whose.
-        alone: whether no other plugin is loaded in this process; helper modules that were imported without an import
-            statement count then, too.
+        registration: of the plugin.
+        alone: whether no other plugin is loaded in this process; then helper modules that were imported without an
+            import statement count too.
     """
     if registration.plugin.built_in:
         return {}
@@ -192,13 +193,13 @@ def loaded_elsewhere(registration: Registration[Spec[Any]], *, alone: bool) -> d
 
 
 def _is_helper(top: str) -> bool:
-    """Whether no installer put a top-level module where it is."""
+    """Whether a top-level module is outside of the folders of installed distributions."""
     roots = _roots(top)
     return bool(roots) and not any(_is_shared(root) or root == _STANDARD for root in roots)
 
 
 def changed_elsewhere(loaded: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """The modules among those of :func:`loaded_elsewhere` that are other ones now, or gone."""
+    """The modules among those of :func:`loaded_elsewhere` that have changed or no longer exist."""
     changed = []
     for name, entry in loaded.items():
         path = _source(name) or Path(entry["file"])
@@ -219,9 +220,9 @@ def _tops(distribution: str) -> frozenset[str]:
 
 @cache
 def _required() -> frozenset[str]:
-    """The top-level modules of all that mtbench requires, and of what that requires."""
+    """The top-level modules of all direct and indirect requirements of mtbench."""
     waiting, names = [_CORE], set[str]()
-    # An editable checkout's record names no modules, its entry points do.
+    # The record of an editable checkout names no modules; its entry points do.
     tops = frozenset(entry.module.partition(".")[0] for entry in metadata.distribution(_CORE).entry_points)
     while waiting:
         name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
@@ -229,7 +230,7 @@ def _required() -> frozenset[str]:
             continue
         names.add(name)
         tops |= _tops(name)
-        # Not metadata.requires(): it parses the whole description, a second for all of them.
+        # Not metadata.requires(): it parses the whole description, which takes a second for all distributions.
         header = _metadata(name, "METADATA").partition("\n\n")[0]
         waiting += re.findall(r"^Requires-Dist: ([\w.-]+)(?!.*\bextra\b)", header, re.MULTILINE)
     return tops

@@ -1,7 +1,7 @@
-"""What the object of each kind of plugin does: the class that a spec's factory names has these methods.
+"""The methods of each kind of plugin, which the class named by a spec's factory implements.
 
-The methods of a kind's protocol are looked for when the object is made. Those of the protocols that say "may" are
-optional: an object that has them all is used that way.
+mtbench checks for the methods of a kind's protocol when it creates the object. Protocols that say "may" are optional:
+mtbench uses them if an object has all of their methods.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ class Trainable(Protocol):
     """A segmenter, and a translator that trains."""
 
     def fit(self, data: TrainingData, context: Context) -> None:
-        """Learn from training and validation slices."""
+        """Train on training and validation slices."""
 
     def save(self, folder: Path) -> None:
-        """Write what was learnt to a folder; at least one file."""
+        """Write the trained model to a folder; at least one file."""
 
     def load(self, folder: Path) -> None:
-        """Read what ``save`` wrote. The device is not known here: move networks where the images come."""
+        """Read the files that ``save`` wrote. The device is unknown here: move networks when images arrive."""
 
 
 @runtime_checkable
 class Translator(Protocol):
-    """A translator, unless it is a :class:`WholeSetTranslator`; one that trains is :class:`Trainable` too."""
+    """A translator that works by batches; if it trains, it is also :class:`Trainable`."""
 
     def translate(self, batch: Batch, context: Context) -> torch.Tensor:
-        """Source slices as target slices: float, B x 1 x H x W, in [0, 1]."""
+        """Translate source slices to target slices: float, B x 1 x H x W, in [0, 1]."""
 
 
 @runtime_checkable
 class WholeSetTranslator(Protocol):
-    """A translator may take all slices at once, in place of batches."""
+    """A translator may take all slices at once instead of batches."""
 
     def translate_all(self, images: ImageSet, context: Context) -> Iterable[NDArray[Any]]:
-        """A float array, H x W, in [0, 1], for each slice of ``images`` in order."""
+        """Yield a float array, H x W, in [0, 1], for each slice of ``images`` in order."""
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """A dataset. Its module imports neither torch nor MONAI at the top: planning may make the object."""
+    """A dataset. Its module must not import torch or MONAI at the top, because planning may create the object."""
 
     def prepare(self, root: Path | None, context: Context) -> Iterable[Sample]:
-        """Every slice, with its mask where the domain has masks; ``root`` is the folder that the user named."""
+        """Yield every slice, with its mask if the domain has masks; ``root`` is the user's folder of raw files."""
 
 
 @runtime_checkable
 class FileListing(Protocol):
-    """A dataset may name its raw files; otherwise every file below the root is one."""
+    """A dataset may list its raw files; otherwise every file below the root counts."""
 
     def files(self, root: Path) -> Iterable[Path]:
         """The raw files whose content identifies the data."""
@@ -72,10 +72,10 @@ class FileListing(Protocol):
 
 @runtime_checkable
 class VolumeCutting(Protocol):
-    """A dataset may say how an image or volume that is not part of it would be cut and scaled."""
+    """A dataset may define how an image or volume that is not part of it is cropped and scaled."""
 
     def cut(self, volume: Volume) -> Cut:
-        """How a new volume of the source domain becomes slices."""
+        """How a new volume of the source domain is converted to slices."""
 
 
 @runtime_checkable
@@ -83,7 +83,7 @@ class Segmenter(Trainable, Protocol):
     """A segmenter."""
 
     def segment(self, images: torch.Tensor, context: Context) -> torch.Tensor:
-        """Integer labels, B x H x W, of images: float32, B x 1 x H x W, in [0, 1]."""
+        """Predict integer labels, B x H x W, of images: float32, B x 1 x H x W, in [0, 1]."""
 
 
 @runtime_checkable
@@ -91,12 +91,12 @@ class Extractor(Protocol):
     """A feature network."""
 
     def extract(self, images: torch.Tensor, context: Context) -> Mapping[str, torch.Tensor]:
-        """Arrays by name, first axis B, of images: float32, B x 1 x H x W, in [0, 1]."""
+        """Compute arrays by name, first axis B, of images: float32, B x 1 x H x W, in [0, 1]."""
 
 
 @runtime_checkable
 class WeightsRecord(Protocol):
-    """An extractor may say which weight file it has read; it stands on the rows."""
+    """An extractor may state the weight file that it has read; rows record it."""
 
     weights_sha256: str
 
@@ -106,71 +106,70 @@ class Metric(Protocol):
     """A metric."""
 
     def compute(self, inputs: MetricInputs, context: Context) -> Score | Sequence[Score]:
-        """The number, or one for each label. What cannot be computed raises; NaN is refused."""
+        """Compute the score, or one for each label. Raise an error if it cannot be computed; NaN is rejected."""
 
 
 @runtime_checkable
 class Resampling(Protocol):
-    """A metric may offer a faster way to its value on a part of the slices, for intervals."""
+    """A metric may offer a faster computation of its value on subsets of the slices, for intervals."""
 
     def resample(self, inputs: MetricInputs, context: Context) -> Measure:
-        """Prepare once what all parts share; the random numbers of all parts are the same."""
+        """Compute once what all subsets share; all subsets use the same random numbers."""
 
 
 @runtime_checkable
 class Executor(Protocol):
     """An executor.
 
-    The scheduler calls ``start`` once, ``submit`` for jobs whose inputs are there (one, and further ones while fewer
-    than ``slots`` are at work), ``wait`` for what has ended, and ``close`` at the end, whatever happened. What is
-    costly to start is best started by the first ``submit``: where everything is cached there is none.
+    The scheduler calls ``start`` once, ``submit`` for jobs whose inputs are computed (one, and more while fewer than
+    ``slots`` are running), ``wait`` for ended jobs, and ``close`` at the end in all cases. Start expensive resources in
+    the first ``submit``: if everything is cached, it is never called.
 
     A worker process runs a job with ``mtbench worker UNIT.json``, or :func:`mtbench.engine.worker.execute_file`.
     """
 
     slots: int
-    """Units at work at the same time; see also :class:`GpuSlots`."""
+    """Units that run at the same time; see also :class:`GpuSlots`."""
     limits: bool
-    """Whether it keeps the time and memory limits of jobs."""
+    """Whether it enforces the time and memory limits of jobs."""
 
     def problems(self, device: str) -> list[str]:
-        """What stands in the way of running anything here, a sentence each; asked before any work starts.
+        """The problems that prevent it from running anything, a sentence each; called before any unit starts.
 
-        ``device`` is what the user asked for; empty for the best there is.
+        ``device`` is the requested device; empty for the best available one.
         """
 
     def start(self, session: Session) -> None:
         """Get ready."""
 
     def submit(self, job: Job) -> None:
-        """Take a job; return at once or after running it."""
+        """Accept a job; return at once or after running it."""
 
     def wait(self, seconds: float) -> list[Outcome]:
-        """Outcomes of what has ended, as soon as there are any; none if nothing ends for ``seconds``."""
+        """The outcomes of ended jobs, as soon as there are any; empty if none ends within ``seconds``."""
 
     def close(self) -> None:
-        """Stop whatever still runs and let go of everything."""
+        """Stop all running jobs and release all resources."""
 
 
 @runtime_checkable
 class Placement(Protocol):
-    """An executor may say where its units run."""
+    """An executor may state where its units run."""
 
     here: bool
-    """Whether all of them run on this machine: then a GPU that was asked for must be on it."""
+    """Whether all units run on this machine; then a requested GPU must be on it."""
 
 
 @runtime_checkable
 class GpuSlots(Protocol):
-    """An executor may have slots for units that use a GPU beside those for units that need none.
+    """An executor may have separate slots for units that use a GPU.
 
-    So that a score, which is computed on the CPU, never keeps a GPU waiting. Which units use one the table of stages
-    says (``mtbench.stages.STAGES``, ``uses_device``).
+    A score, which is computed on the CPU, then never keeps a GPU idle. The table of stages says which units use a GPU
+    (``mtbench.stages.STAGES``, ``uses_device``).
     """
 
     gpu_slots: int
-    """Units on GPUs at the same time; ``slots`` are then for the others. 0 where no unit gets a GPU: all share
-    ``slots``."""
+    """Units on GPUs at the same time; ``slots`` are then for the others. 0 if no unit gets a GPU: all use ``slots``."""
 
 
 @runtime_checkable
@@ -182,6 +181,6 @@ class Exporter(Protocol):
 
 
 def methods(contract: type) -> list[str]:
-    """The methods of a protocol, in the order in which they are written."""
+    """The methods of a protocol, in the order of their definition."""
     members = (item for base in reversed(contract.__mro__) for item in vars(base).items())
     return [name for name, value in members if callable(value) and not name.startswith("_")]

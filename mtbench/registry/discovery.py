@@ -1,4 +1,4 @@
-"""Finds plugins, collects their specs, and sets aside those that are broken while all others work."""
+"""Finds plugins, collects their specs, and rejects broken plugins without affecting the others."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ def discover(
     config: str | os.PathLike[str] | None = None,
     careful: bool = False,
 ) -> Registry:
-    """Find every plugin and collect what it yields.
+    """Find all plugins and collect their specs.
 
     Args:
-        files: plugin files to load beside the installed ones and those that the user's ``mtbench.toml`` names
-            (``--plugin FILE.py``); a folder stands for the plugin files of the project in it.
-        third_party: whether to look at distributions other than mtbench's own (``--no-plugins`` says no).
-        config: the user's ``mtbench.toml`` (``--config FILE``), where it is not in its usual place.
-        careful: try what is not our own in another process first, and set aside what hangs or crashes there.
+        files: plugin files to load in addition to the installed ones and those that the user's ``mtbench.toml`` names
+            (``--plugin FILE.py``); a folder means the plugin files of the project in it.
+        third_party: whether to load distributions other than mtbench's own (``--no-plugins`` disables it).
+        config: the user's ``mtbench.toml`` (``--config FILE``), if it is not in its default place.
+        careful: import third-party plugins in another process first, and reject those that hang or crash there.
 
     Raises:
-        RequestError: a plugin file does not exist. A broken plugin raises nothing: see ``Registry.plugins``.
+        RequestError: a plugin file does not exist. A broken plugin raises no error: see ``Registry.plugins``.
     """
     registry = Registry(UserConfig(config))
     candidates: list[tuple[Plugin, Callable[[], object]]] = [
@@ -73,24 +73,26 @@ def _plugin_files(file: Path | str) -> list[Path]:
     if path.is_dir():
         return project_files(path)
     if not path.is_file():
-        raise RequestError(f"there is no plugin file {file}", expected="the path of a Python file, or of its folder")
+        raise RequestError(
+            f"the plugin file {file} does not exist", expected="the path of a Python file or of its folder"
+        )
     return [path]
 
 
 def load_one(reference: PluginReference) -> Registry:
-    """A registry of one plugin and no other.
+    """A registry of one plugin only.
 
     Raises:
-        PluginError: it is not there, has changed since, or cannot be loaded.
+        PluginError: it does not exist, has changed since the run started, or cannot be loaded.
     """
     path = reference.path
     plugin = Plugin(**vars(reference))
     registry = Registry()
     if path is not None and (not path.is_file() or content_hash(path) != plugin.sha256):
         raise PluginError(
-            "the plugin file has changed or gone since the run was started",
+            "the plugin file was changed or removed after the start of the run",
             where=str(path),
-            remedy="Run the same command again",
+            remedy="Rerun the same command",
         )
     imports = partial(import_plugin_file, path) if path else partial(importlib.import_module, plugin.module)
     _load(registry, plugin, imports)
@@ -104,7 +106,7 @@ def _entry_points() -> Iterator[tuple[metadata.EntryPoint, Plugin]]:
     for distribution in metadata.distributions():
         try:
             entries = distribution.entry_points.select(group=GROUP)
-        except Exception:  # somebody's damaged installation: whether it has plugins cannot be known
+        except Exception:  # a damaged installation: whether it has plugins is unknown
             continue
         if not entries:
             continue
@@ -115,18 +117,18 @@ def _entry_points() -> Iterator[tuple[metadata.EntryPoint, Plugin]]:
             text = distribution.read_text("direct_url.json") or "{}"
             editable = bool(json.loads(text).get("dir_info", {}).get("editable"))
         pairs += [(entry, Plugin(entry.name, entry.value, name, version, editable=editable)) for entry in entries]
-    # Our own first, so that a newcomer is the one set aside when names clash; then by name, never by path order.
+    # Our own first, so that a name clash rejects the other plugin; then by name, never by path order.
     pairs.sort(key=lambda pair: (not pair[1].built_in, pair[1].distribution, pair[1].name))
     keys: set[tuple[str, str]] = set()
     for entry, plugin in pairs:
-        # An editable checkout on sys.path can show the same distribution twice.
+        # An editable checkout on sys.path can list the same distribution twice.
         if (plugin.distribution, plugin.name) not in keys:
             keys.add((plugin.distribution, plugin.name))
             yield entry, plugin
 
 
 def _load(registry: Registry, plugin: Plugin, importer: Callable[[], object], trouble: str = "") -> None:
-    """Import a plugin and collect its specs, unless ``trouble`` is known with its import already."""
+    """Import a plugin and collect its specs, unless ``trouble`` says that its import fails."""
     registry.plugins.append(plugin)
     reinstall = f"reinstall or uninstall {plugin.distribution}" if not plugin.path else f"correct {plugin.path}"
     if trouble:
@@ -168,7 +170,9 @@ def _collect(registry: Registry, plugin: Plugin, module: object, caller: pluggy.
         if implementation.plugin is not module:
             continue
         if implementation.hookwrapper or implementation.wrapper:
-            plugin.set_aside(f"{caller.name} is a wrapper", "yield specs of your own; wrappers are refused here")
+            plugin.set_aside(
+                f"{caller.name} is a hook wrapper", "yield specs instead; wrappers are not allowed for this hook"
+            )
             continue
         try:
             specs = list(cast(Iterable[object], implementation.function() or ()))

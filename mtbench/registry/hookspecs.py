@@ -1,4 +1,4 @@
-"""The hooks a plugin may implement, all of them optional."""
+"""The hooks that a plugin may implement; all are optional."""
 
 from __future__ import annotations
 
@@ -69,16 +69,16 @@ def mtbench_suites() -> Iterable[SuiteSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def mtbench_unit_finished(unit: Unit, outcome: Outcome) -> None:
-    """Called in the process of ``mtbench run`` after each unit, with copies of what it was and how it ended.
+    """Called in the process of ``mtbench run`` after each unit, with copies of its description and outcome.
 
-    Every observer is called. What one raises is shown once, logged in ``observers.log`` of the results, and changes
-    nothing; only ``KeyboardInterrupt`` ends the run, as Ctrl-C does.
+    Every observer is called. An exception is shown once, logged in ``observers.log`` of the results, and does not
+    affect the run; only ``KeyboardInterrupt`` ends the run, as Ctrl-C does.
     """
 
 
 @hookspec
 def mtbench_suite_finished(tables: Mapping[str, pa.Table]) -> None:
-    """Called once at the end with the tables ``scores``, ``attempts`` and ``cases``; otherwise like the one above."""
+    """Called once at the end with the tables ``scores``, ``attempts`` and ``cases``; errors as in the hook above."""
 
 
 SPEC_HOOKS: Mapping[str, str] = {

@@ -1,4 +1,4 @@
-"""Plugin parameters: their declaration, their types, and the text forms a person writes them in."""
+"""Plugin parameters: their declaration, their types, and their text form."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ class Param:
     """One declared parameter.
 
     Args:
-        default: its value when nobody says otherwise; ``None`` means "not given".
-        kind: its type, by its word or as a Python type (``Path`` for "path"); taken from ``default`` where that is not
-            ``None``. A ``path`` is resolved against the suite's folder and the content of what it names becomes part
-            of the unit's identity.
-        choices: the only values allowed.
+        default: its default value; ``None`` means "not set".
+        kind: its type, as a word or as a Python type (``Path`` for "path"); by default the type of ``default`` if that
+            is not ``None``. A ``path`` is relative to the suite's folder, and the content of the file or folder becomes
+            part of the unit's identity.
+        choices: the allowed values.
         minimum, maximum: inclusive bounds of a number.
         help: one line for ``mtbench plugins NAME``.
-        runs_program: whether its value is run as a program, or changes what a program does. It may be given on the
-            command line and in the user's own ``mtbench.toml``; a suite file that gives it is refused, unless the
-            user says ``--trust-suite``. Tables and exports do not show it.
-        identity: whether another value may change a result. ``False`` keeps it out of the unit's key (a time limit).
-        role: what mtbench itself uses it for, whatever its name:
+        runs_program: whether its value is run as a program, or changes what a program does. It may be set on the
+            command line and in the user's own ``mtbench.toml``; a suite file that sets it is rejected without
+            ``--trust-suite``. Tables and exports do not show it.
+        identity: whether another value may change a result. ``False`` omits it from the unit's key (a time limit).
+        role: how mtbench itself uses it, regardless of its name:
 
-            - "checkpoint": a translator's weight file, not trained here (``mtbench translate --checkpoint``); a path.
-            - "weights": a weight file in place of the catalogued ones (``mtbench score --weights``); a path.
-            - "preset": computes a metric as another program does (``mtbench score --preset``); has ``choices``.
-            - "jobs": how many units an executor runs at once (``mtbench run --jobs``).
+            - "checkpoint": a translator's weight file, trained elsewhere (``mtbench translate --checkpoint``); a path.
+            - "weights": a weight file that replaces the catalogued ones (``mtbench score --weights``); a path.
+            - "preset": follows another program's convention of a metric (``mtbench score --preset``); has ``choices``.
+            - "jobs": the number of units that an executor runs at the same time (``mtbench run --jobs``).
     """
 
     default: Any = None
@@ -63,7 +63,7 @@ class Param:
 
     @property
     def shown(self) -> bool:
-        """Whether tables and exports may show its value: what names files or programs of one machine stays there."""
+        """Whether tables and exports may show its value, which must not name files or programs of one machine."""
         return self.kind != "path" and not self.runs_program
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ def convert(name: str, raw: object, param: Param, owner: str) -> Any:
     """``raw`` as the type that ``param`` declares.
 
     Raises:
-        ParamError: the value is of another type, out of bounds or not among the choices.
+        ParamError: the value has another type, is out of bounds or is not among the choices.
     """
     if raw is None:
         if param.default is None:
@@ -122,15 +122,15 @@ def convert(name: str, raw: object, param: Param, owner: str) -> Any:
 
 
 def complete(values: Mapping[str, Any], params: Mapping[str, Param], owner: str) -> dict[str, Any]:
-    """All declared parameters, with ``values`` in place of defaults.
+    """All declared parameters; ``values`` override the defaults.
 
     Raises:
-        ParamError: ``values`` names a parameter that is not declared, or holds a value that does not fit.
+        ParamError: ``values`` contains an unknown parameter or an invalid value.
     """
     for name in values:
         if name not in params:
             raise ParamError(
-                f"there is no parameter '{name}'",
+                f"unknown parameter '{name}'",
                 where=owner,
                 matches=close_matches(name, params),
                 expected=("one of " + ", ".join(params)) if params else "no parameters",
@@ -144,7 +144,7 @@ def complete(values: Mapping[str, Any], params: Mapping[str, Param], owner: str)
 def parse_call(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     """Split ``name:p=1,q=x`` or ``name[p=1,q=x]`` into name, parameters and values without a name.
 
-    Values are read as TOML scalars where they look like one (``5``, ``1e-4``, ``true``), else as text.
+    Values that look like TOML scalars (``5``, ``1e-4``, ``true``) are read as such, all others as text.
     """
     text = text.strip()
     if text.endswith("]") and "[" in text:
@@ -163,17 +163,16 @@ def parse_call(text: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
 
 
 def format_call(name: str, params: Mapping[str, Any]) -> str:
-    """The printed form, ``name[p=1,q=x]``; the name alone where there are no parameters."""
+    """The printed form, ``name[p=1,q=x]``; only the name without parameters."""
     if not params:
         return name
     return f"{name}[{','.join(f'{k}={_text(v)}' for k, v in sorted(params.items()))}]"
 
 
 def scalar(text: str) -> bool | float | str:
-    """A value typed on a command line: true/false, an integer, a float, or the text itself.
+    """A value from the command line: true/false, an integer, a float, or the text itself.
 
-    Text that only resembles a number (a folder called ``2024_01`` or ``007``) stays text; a parameter that
-    is a number converts it.
+    Text that only resembles a number (a folder ``2024_01`` or ``007``) stays text; a numeric parameter converts it.
     """
     if text in ("true", "false"):
         return text == "true"
@@ -195,7 +194,7 @@ def _text(value: object) -> str:
 
 
 def _as_kind(value: Any, kind: Kind | type | None) -> Any:
-    """``value`` as a kind has it; ``TypeError``, ``ValueError`` or ``OverflowError`` where it is none."""
+    """``value`` as a value of a kind; ``TypeError``, ``ValueError`` or ``OverflowError`` if that is impossible."""
     match kind:
         case "int" if not isinstance(value, bool) and not (isinstance(value, float) and not value.is_integer()):
             return int(value)

@@ -1,4 +1,4 @@
-"""Where a plugin comes from, what became of it, and how a plugin file is imported."""
+"""The origin and state of a plugin, and the import of plugin files."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from mtbench.typed import Record
 OWN_DISTRIBUTION = "mtbench"
 _PREFIX = "mtbench_plugin_file_"
 _CONTENT = "__mtbench_content__"
-"""The attribute of a plugin file's module that holds the sha256 of what was run."""
+"""The attribute of a plugin file's module with the sha256 of the code that was run."""
 
 
 @dataclass
 class PluginReference(Record):
-    """What another process needs to load one plugin and no other.
+    """The data that another process needs to load only this plugin.
 
     Attributes:
         name: the entry point's name, or the file's.
-        module: the module it names.
+        module: its module.
         distribution, version: where it comes from; ``file`` and empty for a plugin file.
-        path, sha256: of a plugin file, and of its content when it was loaded.
-        editable: whether its code may change under the same version (editable installs, plugin files).
+        path, sha256: for a plugin file: its path, and the hash of its content when it was loaded.
+        editable: whether its code may change without a new version (editable installs, plugin files).
     """
 
     name: str
@@ -49,17 +49,17 @@ class PluginReference(Record):
 
     @property
     def built_in(self) -> bool:
-        """Whether it is of mtbench's own distribution."""
+        """Whether it belongs to mtbench's own distribution."""
         return self.distribution == OWN_DISTRIBUTION
 
 
 @dataclass
 class Plugin(PluginReference):
-    """One entry point or plugin file and what became of it; see also :class:`PluginReference`.
+    """One entry point or plugin file and its state; see also :class:`PluginReference`.
 
     Attributes:
-        specs: what it registered, as (kind, name).
-        problem, remedy: why it, or a part of it, was set aside; empty when all is well.
+        specs: its registered specs, as (kind, name).
+        problem, remedy: why it, or a part of it, was rejected, and the fix; empty if there is no problem.
     """
 
     specs: list[tuple[str, str]] = field(default_factory=list)
@@ -68,15 +68,15 @@ class Plugin(PluginReference):
 
     @staticmethod
     def of_file(path: Path) -> Plugin:
-        """The plugin that a file holds."""
+        """The plugin in a file."""
         return Plugin(path.stem, module_name(path), "file", path=path, editable=True, sha256=content_hash(path))
 
     def reference(self) -> PluginReference:
-        """What another process needs to load it; see :func:`mtbench.registry.discovery.load_one`."""
+        """A reference for another process; see :func:`mtbench.registry.discovery.load_one`."""
         return PluginReference(**{each.name: getattr(self, each.name) for each in fields(PluginReference)})
 
     def set_aside(self, problem: str, remedy: str) -> None:
-        """Note a problem; the first one stands, later ones are added."""
+        """Record a problem; further problems are appended, the first remedy is kept."""
         self.problem = f"{self.problem}; {problem}" if self.problem else problem
         self.remedy = self.remedy or remedy
 
@@ -87,12 +87,12 @@ def content_hash(path: Path) -> str:
 
 
 def module_name(path: Path) -> str:
-    """The name under which a plugin file is imported: files of one name in several folders do not meet."""
+    """The module name of a plugin file, which differs for files of the same name in different folders."""
     return f"{_PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}".replace("-", "_")
 
 
 def project_folder(path: Path) -> Path:
-    """The folder that a plugin file's own imports start from: its own, or the one above the package it is in."""
+    """The import root of a plugin file: its folder, or the parent folder of its package."""
     folder = path.parent
     while (folder / "__init__.py").exists() and folder != folder.parent:
         folder = folder.parent
@@ -100,10 +100,10 @@ def project_folder(path: Path) -> Path:
 
 
 def project_files(folder: Path) -> list[Path]:
-    """The plugin files of a project: those of its entry points, or ``plugin.py``, or all that hold a hook.
+    """The plugin files of a project: those of its entry points, or ``plugin.py``, or all files with a hook.
 
     Raises:
-        RequestError: there is none.
+        RequestError: there are none.
     """
     pyproject = folder / "pyproject.toml"
     if pyproject.exists():
@@ -123,7 +123,7 @@ def project_files(folder: Path) -> list[Path]:
     files = [file for file in sorted(folder.glob("*.py")) if "hookimpl" in file.read_text(errors="replace")]
     if not files:
         raise RequestError(
-            "the folder holds no plugin file",
+            "the folder contains no plugin file",
             where=str(folder),
             expected="a pyproject.toml with entry points of the group mtbench, a plugin.py, or a file with a hook",
         )
@@ -131,15 +131,15 @@ def project_files(folder: Path) -> list[Path]:
 
 
 def explain_import(problem: str, plugin: PluginReference) -> tuple[str, str] | None:
-    """What module is missing, where it was looked for, and the fix; ``None`` of any other problem."""
+    """The missing module, the searched places, and the fix; ``None`` for other problems."""
     match = re.search(r"ModuleNotFoundError: No module named '([\w.]+)'", problem)
     if match is None:
         return None
     top = match[1].partition(".")[0]
     beside = f", beside the plugin ({project_folder(plugin.path)})" if plugin.path else ""
-    where = f"it was looked for among what is installed for {childprocess.command()[0]}{beside} and on PYTHONPATH"
+    where = f"searched in the packages of {childprocess.command()[0]}{beside} and on PYTHONPATH"
     put = f"put {top}.py, or the folder {top}, beside {plugin.path}, or " if plugin.path else ""
-    return f"there is no module '{match[1]}', which it imports; {where}", f"{put}install what provides '{top}' there"
+    return f"it imports the module '{match[1]}', which is missing; {where}", f"{put}install the package of '{top}'"
 
 
 def _open_project(path: Path) -> None:
@@ -153,17 +153,17 @@ def _open_project(path: Path) -> None:
             continue
         other = Path(file).resolve().parent
         other = other.parent if Path(file).name == "__init__.py" else other
-        # What is installed comes first; but of two projects each needs its own.
+        # Installed modules come first; but of two projects each needs its own helpers.
         if other != folder.resolve() and str(other) in sys.path and _is_project(other):
             raise ImportError(
-                f"its helper module '{helper.stem}' has the name of {file}, which is loaded already; rename one of them"
+                f"its helper module '{helper.stem}' has the same name as {file}, which is loaded; rename one of them"
             )
 
 
 def _helpers(path: Path, folder: Path) -> list[Path]:
-    """The modules and packages of the folder that the plugin file imports, directly or through each other.
+    """The modules and packages of the folder that the plugin file imports, directly or indirectly.
 
-    The imports of one that is loaded from here are not read: they were resolved when it was loaded.
+    The imports of a module that is loaded from here are not read: they were resolved when it was loaded.
     """
     beside = {file.stem: file for file in folder.glob("*.py") if file != path}
     beside |= {init.parent.name: init.parent for init in folder.glob("*/__init__.py")}
@@ -187,7 +187,7 @@ def _is_loaded(helper: Path) -> bool:
 
 
 def _is_project(folder: Path) -> bool:
-    """Whether a plugin file has put this folder on the search path."""
+    """Whether a plugin file has added this folder to the search path."""
     return any(
         isinstance(file := vars(module).get("__file__"), str) and project_folder(Path(file)).resolve() == folder
         for name, module in list(sys.modules.items())
@@ -196,15 +196,15 @@ def _is_project(folder: Path) -> bool:
 
 
 def import_plugin_file(file: Path | str) -> ModuleType:
-    """Import a plugin file under a name of its own; once, as long as its content stays the same.
+    """Import a plugin file under a unique module name; once, as long as its content stays the same.
 
-    The folder of the project that the file belongs to comes last on the search path: helper modules beside it are
-    found, and none of them stands in for what is installed.
+    The folder of the file's project is added to the end of the search path, so that its helper modules can be imported
+    but cannot replace installed ones.
 
-    Another thread may be using the module: it is replaced by one that has not run yet only where the file has changed.
+    Another thread may use the module, so it is replaced only if the file has changed.
 
     Raises:
-        ImportError: a helper module has the name of one that another plugin file has brought.
+        ImportError: a helper module has the same name as one of another plugin file.
     """
     path = Path(file)
     _open_project(path)
@@ -216,7 +216,7 @@ def import_plugin_file(file: Path | str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    # Registered before it runs, so that dataclasses and ":Class" factories find their module.
+    # Registered before it is executed, so that dataclasses and ":Class" factories find their module.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)

@@ -1,6 +1,6 @@
-"""Tries imports in a process of their own, so that one that hangs or crashes does so there.
+"""Tests imports in a separate process, so that a hang or crash does not affect this one.
 
-``python -P -m mtbench.registry.probing`` reads a JSON list of trials from standard input and answers one line for each.
+``python -P -m mtbench.registry.probing`` reads a JSON list of trials from standard input and prints a line for each.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from mtbench.registry.plugin import import_plugin_file
 from mtbench.typed import Record
 
 PATIENCE = 60.0
-"""Seconds that one plugin's imports may take."""
+"""Time limit for the imports of one plugin, in seconds."""
 
 
 @dataclass(frozen=True)
 class Imports(Record):
-    """What one trial imports: a plugin file, where there is one, then modules, in this order."""
+    """The imports of one trial: a plugin file, if any, then modules, in this order."""
 
     file: Path | None = None
     modules: tuple[str, ...] = ()
 
 
 def trial(imports: Sequence[Imports], patience: float | None = None) -> dict[int, str]:
-    """Import modules elsewhere; what went wrong, by position in ``imports``.
+    """Import modules in another process; return the problems by position in ``imports``.
 
     Args:
         imports: the trials.
-        patience: seconds for one trial; ``MTBENCH_IMPORT_SECONDS`` or a minute by default.
+        patience: time limit of one trial in seconds; ``MTBENCH_IMPORT_SECONDS`` or a minute by default.
     """
     seconds = patience or float(os.environ.get("MTBENCH_IMPORT_SECONDS", PATIENCE))
     problems: dict[int, str] = {}
@@ -70,18 +70,18 @@ def trial(imports: Sequence[Imports], patience: float | None = None) -> dict[int
             os.killpg(process.pid, signal.SIGKILL)
         code = process.wait()
         if at < len(imports):
-            problems[at] = f"it did not end within {seconds:g} s" if hung else f"it ended the process ({_how(code)})"
+            problems[at] = f"it did not finish within {seconds:g} s" if hung else f"it ended the process ({_how(code)})"
             at += 1
     return problems
 
 
 def _line(handle: int, seconds: float) -> str | None:
-    """The next answer; ``None`` if the process is silent for so long, or has ended."""
+    """The next line; ``None`` if the process prints nothing for that time or has ended."""
     until, text = time.monotonic() + seconds, b""
     while not text.endswith(b"\n"):
         if not select.select([handle], [], [], max(0.0, until - time.monotonic()))[0]:
             return None
-        # One byte at a time: what follows belongs to the next answer.
+        # One byte at a time, because the next bytes belong to the next line.
         data = os.read(handle, 1)
         if not data:
             return None
@@ -100,9 +100,9 @@ def _how(code: int) -> str:
 
 
 def main() -> None:
-    """Answer: an empty text for each trial that went well, else what was raised."""
+    """Print the result of each trial: an empty text, or the exception."""
     imports = [Imports.from_json(each) for each in json.load(sys.stdin)]
-    # What a module prints must not get between the answers.
+    # The output of modules must not mix with the results.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for each in imports:
@@ -112,11 +112,11 @@ def main() -> None:
                 import_plugin_file(each.file)
             for module in each.modules:
                 importlib.import_module(module)
-        except BaseException as error:  # whatever a module raises is an answer
+        except BaseException as error:  # every exception of a module is a result
             problem = f"{type(error).__name__}: {error}"
         answers.write(json.dumps(problem) + "\n")
         answers.flush()
-    # Without waiting for threads that a module has started.
+    # Exit without waiting for threads that a module has started.
     os._exit(0)
 
 

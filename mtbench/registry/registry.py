@@ -1,4 +1,4 @@
-"""The plugins of a process, by kind and name, and the objects that they make."""
+"""The plugins of a process, by kind and name, and the creation of their objects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Registration(Generic[SpecT_co]):
-    """A spec with the plugin that yielded it, and the user's ``mtbench.toml``."""
+    """A spec, the plugin that yielded it, and the user's ``mtbench.toml``."""
 
     spec: SpecT_co
     plugin: Plugin
@@ -37,15 +37,15 @@ class Registration(Generic[SpecT_co]):
 
     @property
     def blame(self) -> str:
-        """Whose code runs: for messages."""
+        """The plugin and its origin, for messages."""
         return f"{self.spec.kind} '{self.spec.name}' of {self.plugin.origin}"
 
     @contextlib.contextmanager
     def blaming(self, what: str, remedy: str | None = None) -> Iterator[None]:
-        """Name the plugin in whatever its code raises; errors of mtbench's own pass.
+        """Name the plugin in errors of its code; errors of mtbench pass unchanged.
 
         Raises:
-            PluginError: anything else was raised; the text starts with ``what``.
+            PluginError: for any other exception; the text starts with ``what``.
         """
         try:
             yield
@@ -55,19 +55,19 @@ class Registration(Generic[SpecT_co]):
             raise PluginError(f"{what}: {type(error).__name__}: {error}", where=self.blame, remedy=remedy) from error
 
     def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What a method of the spec answers, which calls functions of the plugin.
+        """The result of a method of the spec that calls functions of the plugin.
 
         Raises:
             PluginError: it fails; the text names the plugin.
         """
-        with self.blaming("its spec cannot answer", "Leave it out, or correct the plugin"):
+        with self.blaming("a function of its spec failed", "Do not select it, or correct the plugin"):
             return question(*args, **kwargs)
 
     def complete(self: Registration[Spec[Any]], params: Mapping[str, Any]) -> dict[str, Any]:
-        """All parameters: defaults filled in, types checked, the user's ``mtbench.toml`` consulted.
+        """All parameters, with defaults and settings from the user's ``mtbench.toml``; types are checked.
 
         Raises:
-            ParamError: a parameter does not exist, or a value does not fit.
+            ParamError: a parameter does not exist, or a value is not valid.
             PluginError: the spec's ``configure`` fails.
         """
         owner = f"{self.spec.kind} '{self.spec.name}'"
@@ -78,11 +78,11 @@ class Registration(Generic[SpecT_co]):
             return complete(self.spec.configure(values, self.config), self.spec.params, owner)
 
     def create(self: Registration[Spec[ObjectT_co]], params: Mapping[str, Any]) -> ObjectT_co:
-        """Import the heavy class and make the object.
+        """Import the heavy class and create the object.
 
         Raises:
-            PluginError: the class cannot be imported, refuses its parameters or lacks a method.
-            MtbenchError: whatever its ``__init__`` raises of that kind.
+            PluginError: the class cannot be imported, rejects its parameters or lacks a method.
+            MtbenchError: raised by its ``__init__``.
         """
         module_name, _, attribute = self.spec.factory.partition(":")
         try:
@@ -92,13 +92,13 @@ class Registration(Generic[SpecT_co]):
         except Exception as error:
             trouble = f"{type(error).__name__}: {error}"
             why = explain_import(trouble, self.plugin)
-            text, remedy = why or (trouble, "install what it needs, or correct the factory in its spec")
+            text, remedy = why or (trouble, "install its requirements, or correct the factory in its spec")
             raise PluginError(
                 f"its class {self.spec.factory} cannot be imported: {text}",
                 where=self.blame,
                 remedy=remedy[0].upper() + remedy[1:],
             ) from error
-        with self.blaming(f"{attribute} cannot be made"):
+        with self.blaming(f"{attribute} cannot be created"):
             try:
                 plugin: ObjectT_co = factory(**params)
             except TypeError as error:
@@ -109,11 +109,11 @@ class Registration(Generic[SpecT_co]):
                 ) from error
         names = [name for contract in self.ask(self.spec.requires, plugin, params) for name in methods(contract)]
         if lacking := [name for name in names if not callable(getattr(plugin, name, None))]:
-            # Before a fit, not when it is over and cannot be saved.
+            # Checked before a fit, not after it when the fit cannot be saved.
             raise PluginError(
                 f"{attribute} has no method " + ", ".join(f"{name}()" for name in lacking),
                 where=self.blame,
-                expected="what its kind must have",
+                expected="all methods that its kind requires",
                 matches=close_matches(lacking[0], [name for name in dir(plugin) if not name.startswith("_")]),
             )
         return plugin
@@ -122,7 +122,7 @@ class Registration(Generic[SpecT_co]):
 class Registry:
     """All specs that plugins have registered, by kind and name.
 
-    A kind is named by its word ("metric"), or by its spec's class, which types the answer.
+    A kind is named by its word ("metric"), or by its spec's class, which also types the result.
 
     Args:
         config: the user's ``mtbench.toml``.
@@ -147,14 +147,14 @@ class Registry:
         """The spec of that kind and name.
 
         Raises:
-            RequestError: there is none; the text gives close matches and says if a broken plugin had it.
+            RequestError: there is none; the text lists close matches and a broken plugin that may have provided it.
         """
         word = kind if isinstance(kind, str) else kind.kind
         if (word, name) in self._specs:
             return self._specs[word, name]
         names = self.names(word)
         raise RequestError(
-            f"there is no {word} '{name}'",
+            f"unknown {word} '{name}'",
             matches=close_matches(name, names),
             expected="one of " + ", ".join(names) if names else None,
             remedy=self.problem_of(name) or provider(word, name) or "`mtbench plugins` lists what is installed",
@@ -165,41 +165,41 @@ class Registry:
     @overload
     def call(self, kind: str, text: str) -> tuple[Registration[Any], dict[str, Any]]: ...
     def call(self, kind: type[SpecT] | str, text: str) -> tuple[Registration[Any], dict[str, Any]]:
-        """What ``NAME`` or ``NAME:p=v,...`` asks for: the spec, and the parameters that are written, by name.
+        """The spec and the explicit parameters, by name, of ``NAME`` or ``NAME:p=v,...``.
 
         Raises:
-            RequestError: there is no such plugin.
-            ParamError: a value without a name has no place.
+            RequestError: the plugin does not exist.
+            ParamError: a value without a name cannot be assigned.
         """
         name, params, positional = parse_call(text)
         registration: Registration[Any] = self.get(kind, name)
         return registration, registration.spec.by_name(params, positional)
 
     def default(self, kind: type[DefaultT]) -> str:
-        """The name of the executor or exporter that is used where nobody names one.
+        """The name of the default executor or exporter.
 
         Raises:
-            RequestError: no plugin offers itself as that.
+            RequestError: no plugin is declared as the default.
         """
         for registration in self._specs.values():
             if isinstance(registration.spec, kind) and registration.spec.default:
                 return registration.spec.name
         raise RequestError(
-            f"no {kind.kind} is the default one",
+            f"there is no default {kind.kind}",
             expected="a name: one of " + ", ".join(self.names(kind.kind)) if self.names(kind.kind) else None,
             remedy="`mtbench plugins` lists what is installed",
         )
 
     def problem_of(self, name: str) -> str | None:
-        """What is wrong with the plugin that may have had ``name``: one of that name, or a file that the user named."""
+        """The problem of a rejected plugin that may have provided ``name``: it has that name or is a user's file."""
         for plugin in self.plugins:
             names = [each.replace("_", "-") for each in (plugin.name, *(spec for _, spec in plugin.specs))]
             if plugin.problem and (plugin.path or name.replace("_", "-") in names):
-                return f"The plugin '{plugin.name}' of {plugin.origin} was set aside: {plugin.problem}"
+                return f"The plugin '{plugin.name}' of {plugin.origin} was rejected: {plugin.problem}"
         return None
 
     def add(self, plugin: Plugin, spec: Spec[Any] | SuiteSpec) -> None:
-        """Register one spec; a name that is taken sets the newcomer aside."""
+        """Register one spec; if its name is taken, the new spec is rejected."""
         other = self._specs.get((spec.kind, spec.name))
         if other is not None:
             plugin.set_aside(

@@ -1,4 +1,4 @@
-"""What a plugin declares about itself. Light: a spec names its heavy class by a string and imports nothing."""
+"""The declarations of plugins. They are light: a spec names its heavy class by a string and imports nothing."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _REASON = Annotated[str | None, Rule("a value of type str")]
 class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
     """Turns source-domain slices into target-domain slices.
 
-    The class is a :class:`~mtbench.registry.contracts.Translator`, or, where it is better off with all slices at once,
-    a :class:`~mtbench.registry.contracts.WholeSetTranslator`; one that ``trains`` is also
+    The class is a :class:`~mtbench.registry.contracts.Translator` or, if it needs all slices at once, a
+    :class:`~mtbench.registry.contracts.WholeSetTranslator`; if it ``trains``, it is also
     :class:`~mtbench.registry.contracts.Trainable`.
 
     Args:
-        trains: whether it needs a fit. A callable decides by the parameters (with a checkpoint: no fit).
-        stochastic: whether ``translate`` draws noise (from ``context.noise``). A callable decides by the parameters.
-        deterministic: its fit draws nothing either. A translator that trains or is stochastic is run once for
-            each seed of the suite, unless it is declared deterministic.
-        conditional: whether it needs the masks of the source slices; shown with a dagger and not ranked. A callable
-            decides by the parameters.
-        trains_on_masks: whether ``fit`` reads masks, as that of a conditional translator always does. Without it
-            ``fit`` is given none, and a corrected mask costs no training.
-        supports: given the task, a reason why this translator cannot take part, or ``None``.
-        notes: given the parameters, sentences printed once and recorded on the row (a checkpoint's licence).
+        trains: whether it needs a fit; or a function of the parameters (with a checkpoint: no fit).
+        stochastic: whether ``translate`` draws noise (from ``context.noise``); or a function of the parameters.
+        deterministic: whether its fit draws no random numbers either. A translator that trains or is stochastic is run
+            once for each seed of the suite, unless it is declared deterministic.
+        conditional: whether it needs the masks of the source slices; or a function of the parameters. Its rows have a
+            dagger and are not ranked.
+        trains_on_masks: whether ``fit`` reads masks; always true for a conditional translator. Otherwise ``fit``
+            receives none, and a corrected mask requires no training.
+        supports: a function of the task that returns why this translator cannot take part, or ``None``.
+        notes: a function of the parameters that returns sentences for the row (a checkpoint's licence).
     """
 
     kind: ClassVar[str] = "translator"
@@ -52,7 +52,7 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
     notes: Callable[[Params], str] | None = field(default=None, kw_only=True)
 
     def requires(self, plugin: object, params: Params) -> tuple[type, ...]:
-        """``translate`` or ``translate_all``, after what a fit needs where it trains."""
+        """``translate`` or ``translate_all``, preceded by the methods of a fit if it trains."""
         whole = isinstance(plugin, contracts.WholeSetTranslator)
         translates = contracts.WholeSetTranslator if whole else self.contract
         return (contracts.Trainable, translates) if self.whether("trains", params) else (translates,)
@@ -62,18 +62,18 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
         return bool(self.answer(field_name, params, Any))
 
     def note(self, params: Params) -> str:
-        """What must be known of it with these parameters; empty where nothing.
+        """The notes for these parameters; empty if there are none.
 
         Raises:
-            PluginError: ``notes`` gives no text.
+            PluginError: ``notes`` returns no texts.
         """
         return str(self.answer("notes", params, str)) if self.notes else ""
 
     def refusal(self, task: Task) -> str | None:
-        """Why it cannot take part in this task; ``None`` where it can.
+        """Why it cannot take part in this task; ``None`` if it can.
 
         Raises:
-            PluginError: ``supports`` gives neither a text nor ``None``.
+            PluginError: ``supports`` returns neither a text nor ``None``.
         """
         reason: str | None = self.answer("supports", task, _REASON)
         return reason
@@ -89,17 +89,17 @@ class DatasetSpec(Spec[contracts.Dataset]):
     Args:
         source, target: printed names of the domains.
         labels: mask value to name.
-        regions: what Dice is reported for, where it is not each label by itself.
+        regions: the regions that Dice is reported for, if they are not the single labels.
         masks: the domains that come with masks.
-        paired: whether samples of the domain "paired" hold the truth of the source test slices.
-        describe: given the parameters, the ``Task`` fields that depend on them.
-        needs_root: whether the user must say where the files are.
-        depth: how images are stored.
+        paired: whether samples of the domain "paired" are the ground truth of the source test slices.
+        describe: a function of the parameters that returns the ``Task`` fields that depend on them.
+        needs_root: whether the user must name the folder of the files.
+        depth: the data type of stored images.
         access: "open", "on request", "private" or "generated".
         obtain: where and how to get the data.
         size: download size, in words.
-        published: slice counts of the publication by domain and split, which ``mtbench data check`` compares with.
-        unverified: what of it was written from descriptions and never tried on a real file, one sentence each.
+        published: slice counts of the publication by domain and split, for comparison in ``mtbench data check``.
+        unverified: parts that were written from descriptions and not tested on real files, one sentence each.
     """
 
     kind: ClassVar[str] = "dataset"
@@ -121,10 +121,10 @@ class DatasetSpec(Spec[contracts.Dataset]):
     unverified: tuple[str, ...] = field(default=(), kw_only=True)
 
     def task(self, params: Params, dataset: str) -> Task:
-        """The task as the suite calls it ``dataset``, for these parameters.
+        """The task for these parameters, under the suite's name ``dataset``.
 
         Raises:
-            PluginError: labels, regions or masks do not go together.
+            PluginError: labels, regions and masks are inconsistent.
         """
         fields = {name: getattr(self, name) for name in ("source", "target", "labels", "regions", "masks", "paired")}
         if self.describe is not None:
@@ -137,7 +137,7 @@ class DatasetSpec(Spec[contracts.Dataset]):
             if not 1 <= value <= 255:
                 raise PluginError(f"labels has the value {value}", where=where, expected="1 to 255; 0 is background")
             if names.count(name) > 1:
-                raise PluginError(f"two labels are called '{name}'", where=where, expected="a name of its own for each")
+                raise PluginError(f"two labels are called '{name}'", where=where, expected="a different name for each")
         for name, values in task.regions.items():
             if not values or set(values) - set(task.labels):
                 labels = ", ".join(map(str, task.labels)) or "none"
@@ -146,7 +146,7 @@ class DatasetSpec(Spec[contracts.Dataset]):
                 )
         if strange := task.masks - set(DOMAINS):
             expected = "some of " + ", ".join(f"'{domain}'" for domain in DOMAINS)
-            raise PluginError(f"masks holds '{min(strange)}'", where=where, expected=expected)
+            raise PluginError(f"masks contains '{min(strange)}'", where=where, expected=expected)
         return task
 
 
@@ -166,9 +166,8 @@ class ExtractorSpec(Spec[contracts.Extractor]):
     :class:`~mtbench.registry.contracts.WeightsRecord`.
 
     Args:
-        arrays: the names it gives.
-        caveat: why its numbers are not comparable with anybody's; rows with a caveat stand apart and are
-            never ranked.
+        arrays: the names of its arrays.
+        caveat: why its scores are not comparable with others; their rows are shown separately and never ranked.
     """
 
     kind: ClassVar[str] = "extractor"
@@ -183,9 +182,9 @@ class Features:
     """A metric's need of extracted features.
 
     Attributes:
-        of: whose: the "candidate" (translated images) or the "reference" (target images).
-        extractor: the extractor's name, with ``params`` for it.
-        arrays: which of its arrays.
+        of: the images: "candidate" (translated images) or "reference" (target images).
+        extractor: the extractor's name; ``params`` are its parameters.
+        arrays: the arrays that are read.
     """
 
     of: Literal["candidate", "reference"]
@@ -200,40 +199,40 @@ class Features:
 Damage = Literal["noise", "blur", "shift", "contrast", "masks"]
 Need = Role | Features
 _NEEDS = Annotated[
-    tuple[Need, ...], Rule('needs = ("candidate",), or what it reads', bool, "it reads nothing", of_type=False)
+    tuple[Need, ...], Rule('its inputs, such as needs = ("candidate",)', bool, "it reads nothing", of_type=False)
 ]
 
 
 def two_sided(needs: tuple[Need, ...]) -> bool:
-    """Whether a metric with these needs looks at real target images beside the candidates."""
+    """Whether a metric with these needs reads real target images besides the candidates."""
     return any((need if isinstance(need, str) else need.of) == "reference" for need in needs)
 
 
 @dataclass(frozen=True)
 class MetricSpec(Spec[contracts.Metric]):
-    """A number about a set of images.
+    """A score of a set of images.
 
     The class is a :class:`~mtbench.registry.contracts.Metric`; it may offer
     :class:`~mtbench.registry.contracts.Resampling`.
 
     Args:
         title: the table's header ("FID").
-        needs: what ``compute`` reads: roles by name and ``Features``; fixed or a function of the parameters.
+        needs: the inputs of ``compute``: roles by name and ``Features``; fixed or a function of the parameters.
         higher_is_better: the direction.
         family: "segmentation", "perceptual" or "paired".
-        measure_unit: of the value; empty for a plain number.
-        variant: given the parameters, what must stand in brackets behind the printed name; empty for the
-            published definition. Numbers of different variants never share a column.
+        measure_unit: the unit of the value; empty for a plain number.
+        variant: a function of the parameters that returns the text in brackets after the printed name; empty for the
+            published definition. Scores of different variants never share a column.
         balanced: whether candidates and references are drawn to the same number before ``compute``
             (N = min of both, by seed).
-        interval: how the harness makes an interval: from per-case values ("cases"), by a delete-one-patient
-            jackknife, by patients drawn without replacement ("subsample"), or not at all.
-        bounds: the smallest and largest value that a case can have, -inf or inf where there is none: intervals stay
-            within, and finite bounds give a limit that needs no assumption about the distribution.
-        decimals: digits after the point in tables; ``None`` for three significant ones.
-        symmetric: whether candidates and references may be exchanged; ``mtbench check`` tries it.
-        answers_to: the kinds of damage to images ("noise", "blur", "shift", "contrast") or to found masks ("masks")
-            that make it worse, the more the worse; ``mtbench check`` tries each.
+        interval: how mtbench computes an interval: from per-case values ("cases"), by a delete-one-patient jackknife
+            ("jackknife"), by subsampling patients without replacement ("subsample"), or not at all.
+        bounds: the smallest and largest possible value of a case, -inf or inf if unbounded. Intervals stay within them,
+            and finite bounds give limits without assumptions about the distribution.
+        decimals: digits after the point in tables; ``None`` for three significant digits.
+        symmetric: whether candidates and references may be exchanged; ``mtbench check`` tests it.
+        answers_to: the kinds of damage to images ("noise", "blur", "shift", "contrast") or to predicted masks ("masks")
+            that make the score monotonically worse; ``mtbench check`` tests each.
     """
 
     kind: ClassVar[str] = "metric"
@@ -256,20 +255,22 @@ class MetricSpec(Spec[contracts.Metric]):
         super().__post_init__()
         if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
             raise PluginError(
-                f"bounds are {self.bounds}", where=f"MetricSpec '{self.name}'", expected="the smaller first: (0.0, 1.0)"
+                f"bounds are {self.bounds}",
+                where=f"MetricSpec '{self.name}'",
+                expected="the smaller one first: (0.0, 1.0)",
             )
 
     def needs_for(self, params: Params) -> tuple[Need, ...]:
-        """What ``compute`` reads, for these parameters.
+        """The inputs of ``compute`` for these parameters.
 
         Raises:
-            PluginError: nothing, or what there is not.
+            PluginError: they are empty or unknown.
         """
         needs: tuple[Need, ...] = self.answer("needs", params, _NEEDS)
         return needs
 
     def printed_variant(self, params: Params) -> str:
-        """What stands in brackets behind the name; empty for the published definition."""
+        """The text in brackets after the name; empty for the published definition."""
         return str(self.answer("variant", params, str)) if self.variant else ""
 
 
@@ -278,8 +279,8 @@ class ExecutorSpec(Spec[contracts.Executor]):
     """Runs units. The class is an :class:`~mtbench.registry.contracts.Executor`.
 
     Args:
-        default: whether it is used where nobody names one. Of several, the one that was registered first is; built-in
-            plugins are registered before all others.
+        default: whether it is used if the user names none. Of several, the first registered one is used; built-in
+            plugins are registered first.
     """
 
     kind: ClassVar[str] = "executor"
@@ -293,8 +294,8 @@ class ExporterSpec(Spec[contracts.Exporter]):
     """Writes a results table as text. The class is an :class:`~mtbench.registry.contracts.Exporter`.
 
     Args:
-        ending: of the file, with its dot.
-        default: whether it is used where nobody names one, as for an executor.
+        ending: the file extension, with its dot.
+        default: whether it is used if the user names none, as for an executor.
     """
 
     kind: ClassVar[str] = "exporter"
@@ -309,7 +310,7 @@ class SuiteSpec:
     """A suite file that a plugin ships.
 
     Args:
-        name: how ``mtbench run`` calls it.
+        name: its name for ``mtbench run``.
         resource: ``"package:path/inside/it.toml"``.
         description: one line for listings.
     """

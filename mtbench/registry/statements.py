@@ -6,7 +6,7 @@ import ast
 
 
 def imported_names(content: bytes) -> list[str]:
-    """The modules that a source file imports, wherever in it, relative ones with dots; none of what is no Python."""
+    """The modules that a source file imports anywhere, relative ones with dots; empty if it is not valid Python."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):

@@ -1,4 +1,4 @@
-"""Help with the text of a TOML file: where a key stands, and settings that go over it."""
+"""Helpers for TOML text: the line of a key, and settings that override values."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mtbench.toml import parse
 
 
 def override(raw: dict[str, Any], setting: str) -> None:
-    """Set ``key=value`` in a suite's raw tables; ``*`` stands for every entry of a section.
+    """Set ``key=value`` in a suite's raw tables; ``*`` means every entry of a section.
 
     Raises:
-        RequestError: the key names nothing.
+        RequestError: the key matches nothing.
     """
     key, equals, text = setting.partition("=")
     if not equals:
@@ -38,7 +38,7 @@ def override(raw: dict[str, Any], setting: str) -> None:
         targets = following
     if not targets or not all(isinstance(t, dict) for t in targets):
         raise RequestError(
-            f"--set {setting} finds nothing to set",
+            f"--set {setting} matches no key",
             expected="suite keys (seeds=[0,1]) or SECTION.NAME.KEY (datasets.NAME.params.size=64)",
         )
     for target in targets:
@@ -46,7 +46,7 @@ def override(raw: dict[str, Any], setting: str) -> None:
 
 
 class Lines:
-    """Finds the line of a key, which tomllib does not tell."""
+    """Finds the line of a key, which tomllib does not report."""
 
     def __init__(self, text: str, where: str) -> None:
         self._where = where
@@ -69,7 +69,7 @@ class Lines:
             self._at.setdefault(section, number)
 
     def at(self, path: tuple[str | int, ...]) -> str:
-        """``file, line N`` of the key, or of the nearest thing around it that has a line."""
+        """``file, line N`` of the key, or of the nearest enclosing table with a known line."""
         for length in range(len(path), 0, -1):
             for candidate, number in self._at.items():
                 if candidate[:length] == path[:length] and len(candidate) >= length:

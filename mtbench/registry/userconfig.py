@@ -1,7 +1,7 @@
-"""The user's own configuration, ``mtbench.toml``: programs and cluster set-up, which no suite may name.
+"""The user's own configuration, ``mtbench.toml``: programs and cluster settings, which no suite may contain.
 
-It is read from where the user says, or from the user's configuration folder; never from the current folder or from
-beside a suite, since a suite that somebody sent could bring one along.
+It is read from the file that the user names, or from the user's configuration folder; never from the current folder or
+the suite's folder, because a suite from somebody else could come with one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VARIABLE = "MTBENCH_CONFIG"
 
 
 def config_file() -> Path:
-    """Where ``mtbench.toml`` stands when nobody says otherwise: the user's configuration folder, by each system."""
+    """The default path of ``mtbench.toml``: in the user's configuration folder of the operating system."""
     return config_folder() / NAME
 
 
@@ -33,7 +33,7 @@ class ConfigTable:
     """One table of the file.
 
     Attributes:
-        values: its keys and values.
+        values: the keys and values.
         where: file and line, for messages.
     """
 
@@ -43,18 +43,18 @@ class ConfigTable:
 
 @dataclass(frozen=True)
 class UserConfig:
-    """The user's ``mtbench.toml``, read when somebody first asks for something in it.
+    """The user's ``mtbench.toml``, read at its first use.
 
     Args:
-        file: its path (``--config``); otherwise ``MTBENCH_CONFIG``, otherwise :func:`config_file`. A file that is
-            named must exist; without the last one there is simply no configuration.
+        file: its path (``--config``); by default ``MTBENCH_CONFIG``, then :func:`config_file`. A file that is named
+            must exist; the default file is optional.
     """
 
     file: str | os.PathLike[str] | None = field(default=None)
 
     @cached_property
     def path(self) -> Path:
-        """The file that is read."""
+        """The path of the file."""
         return expand(self._location).resolve() if self._location else config_file()
 
     @property
@@ -63,16 +63,16 @@ class UserConfig:
 
     @property
     def plugin_files(self) -> tuple[str, ...]:
-        """Plugin files and folders to load with every command: ``[plugins] files``; relative ones start at the file.
+        """Plugin files and folders to load with every command (``[plugins] files``), relative to the file's folder.
 
         Raises:
-            RequestError: it is no list of texts.
+            RequestError: it is not a list of texts.
         """
         table = self._tables.get("plugins", {})
         files = table.get("files", []) if isinstance(table, dict) else None
         if not isinstance(files, list) or not all(isinstance(file, str) for file in files) or set(table) - {"files"}:
             raise RequestError(
-                "'plugins' cannot be read",
+                "'plugins' is not valid",
                 where=self._lines.at(("plugins",)),
                 expected='files = ["~/mynet"] in [plugins]',
             )
@@ -90,17 +90,17 @@ class UserConfig:
         """The table ``[kind.name]``.
 
         Args:
-            kind, name: which.
-            keys: all that it may hold.
+            kind, name: of the table.
+            keys: the allowed keys.
 
         Raises:
-            RequestError: the file cannot be read, there is no such table, or it holds another key.
+            RequestError: the file cannot be read, the table does not exist, or it contains an unknown key.
         """
         names = self.names(kind)
         if name not in names:
             others = [top for top in self._tables if top != kind]
             raise RequestError(
-                f"there is no [{kind}.{name}]" if self.path.exists() else "there is no such file",
+                f"there is no [{kind}.{name}]" if self.path.exists() else "the file does not exist",
                 where=str(self.path),
                 matches=[f"{kind}.{match}" for match in close_matches(name, names)] or close_matches(kind, others),
                 expected=f"a table [{kind}.{name}] in your own {NAME}"
@@ -124,7 +124,7 @@ class UserConfig:
             return read_text(path)
         if self._location:
             how = "--config" if self.file else VARIABLE
-            raise RequestError(f"there is no file {self.path}", where=how, expected="your own mtbench.toml")
+            raise RequestError(f"the file {self.path} does not exist", where=how, expected="your own mtbench.toml")
         return ""
 
     @cached_property

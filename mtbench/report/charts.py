@@ -17,7 +17,7 @@ from mtbench.report.curves import Curve
 from mtbench.report.result import Result
 
 MOST_POINTS = 250
-"""The most cases drawn per translator; of more, evenly spaced order statistics."""
+"""The most cases drawn per translator; with more, evenly spaced order statistics are drawn."""
 
 LABEL_POSITIONS = ("top center", "bottom center", "middle right", "top left")
 

@@ -1,4 +1,4 @@
-"""From a score to its inputs: the artefacts behind a results directory, as far as they are in the store."""
+"""From a score to its inputs: those artefacts behind a results directory that are in the store."""
 
 from __future__ import annotations
 

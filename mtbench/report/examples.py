@@ -20,7 +20,7 @@ from mtbench.store.artefacts import Artefact
 Image = NDArray[np.uint8]
 
 REQUIRED = {"data", "split", "candidate_images"}
-"""Roles of a score's inputs without which there is no picture of it."""
+"""Roles of a score's inputs that its example images need."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Example:
         slice_id, patient_id: which.
         value: mean score over translators and regions; ``None`` without a segmentation metric.
         source, source_mask: the image that was translated, and its label map.
-        truth: the same anatomy in the target domain, where the data set has it.
+        truth: the same anatomy in the target domain, if the data set has it.
         target, target_mask: a real image of the target domain with the most similar label areas, if possible of another
             patient.
         same_patient: whether that is an image of the same patient id.

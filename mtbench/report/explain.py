@@ -1,4 +1,4 @@
-"""What headings, marks and rows of the page mean: the texts that it shows on hover and on keyboard focus."""
+"""The explanations of the page's headings, marks and rows, which it shows on hover and on keyboard focus."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Glossary:
         try:
             return str(self._registry.get(kind, name).spec.description)
         except MtbenchError:
-            return ""  # somebody else's plugin: its code is not loaded to show a page
+            return ""  # a third-party plugin: its code is not loaded to show a page
 
 
 def _sentences(parts: Sequence[str]) -> str:

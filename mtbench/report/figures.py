@@ -76,7 +76,7 @@ def _pictures(
 
 
 def _with_outline(image: Image, mask: Image | None) -> Image:
-    """The image as RGB with its labels' outlines, drawn finer than a pixel where the image is small."""
+    """The image as RGB with its labels' outlines, drawn finer than a pixel if the image is small."""
     factor = max(1, 512 // max(image.shape))
     fine = np.repeat(np.repeat(image, factor, 0), factor, 1)
     rgb = np.stack([fine] * 3, axis=-1)
@@ -112,7 +112,7 @@ def draw_table(table: ResultsTable, path: Path) -> str:
         RequestError: there are no scores, or the file cannot be written.
     """
     if not table.sections:
-        raise RequestError("no scores to show", remedy="Compute scores with `mtbench run`")
+        raise RequestError("no scores to show", remedy="Run a suite with `mtbench run` first")
     blocks = [_lines(section) for section in table.sections]
     widths = [[max(_length(line[i]) for line in lines) + 2 for i in range(len(lines[0]))] for _, lines, _ in blocks]
     width = max(3.0, max(sum(of) for of in widths) * CHARACTER)

@@ -47,7 +47,6 @@ def draw(correlations: Correlations, path: Path) -> str:
     if not shown:
         raise RequestError(
             " ".join(reasons) or "no heat map: every correlation is undefined",
-            where=str(path),
             expected=f"a task with scores of at least {FEWEST_DRAWN} translators",
             remedy="`mtbench correlate` without --heatmap prints the coefficients",
         )

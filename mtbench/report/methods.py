@@ -1,4 +1,4 @@
-"""A methods paragraph and a reporting checklist, written from what the run recorded and from nothing else."""
+"""A methods paragraph and a reporting checklist, written only from what the run recorded."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def _duration(seconds: float) -> str:
 
 
 def warnings(result: Result, table: ResultsTable, failed: int) -> list[str]:
-    """What a reader must know before the scores: failures, excluded cases, stale rows, missing intervals, seeds."""
+    """Warnings to read before the scores: failures, excluded cases, stale rows, missing intervals, seeds."""
     texts = []
     if failed:
         texts.append(f"{failed} unit{'s' if failed != 1 else ''} failed; their cells say so. See Failures.")

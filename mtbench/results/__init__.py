@@ -1,6 +1,6 @@
-"""A results directory: its journal, the tables made from it, and what is done with several.
+"""A results directory: its journal, the tables derived from it, and operations on several directories.
 
-``Results`` is loaded when it is first used: the plan reads the names of columns here and needs no Arrow.
+``Results`` is imported at its first use, because the plan reads only column names here and needs no Arrow.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a result rests on, as BibTeX: ``RESULTS/references.bib`` and ``mtbench plugins NAME --bibtex``.
+"""The works behind a result as BibTeX: ``RESULTS/references.bib`` and ``mtbench plugins NAME --bibtex``.
 
 A spec's ``citation`` is a sentence for people, ``Authors: Title. Venue YEAR`` or ``First et al., Title, Venue YEAR``;
-several are separated by semicolons. What can be told apart becomes fields; the sentence itself is always in ``note``.
+several are separated by semicolons. Recognised parts become fields; the whole sentence is always in ``note``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mtbench.store.files import read_regular, write_whole
 
 FILE = "references.bib"
 PAPER = "Konz, Chen, Gu, Dong, Mazurowski: Rethinking perceptual metrics for medical image translation. MIDL 2024"
-"""Whose protocol the harness follows."""
+"""The paper whose protocol mtbench follows."""
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 _TAIL = r"(?P<venue>[^,]+?),? (?P<year>(?:19|20)\d\d)\b"
 _FORMS = (
@@ -27,14 +27,14 @@ _NOTE = re.compile(r"^  note = \{(.*)\},$", re.MULTILINE)
 
 
 def split(citation: str) -> list[str]:
-    """The works that a citation names: its parts between semicolons that have a year, or else all of it."""
-    # "masks: Lew et al." says what the work is cited for.
+    """The works that a citation names: its parts between semicolons that contain a year, or else all of it."""
+    # In "masks: Lew et al." the first word says what the work is cited for.
     parts = [re.sub(r"^[a-z]+: ", "", part.strip()) for part in citation.split("; ")]
     return parts if len(parts) > 1 and all(_YEAR.search(part) for part in parts) else [citation.strip()]
 
 
 def bibtex(citations: Iterable[str]) -> str:
-    """Each work once, in the order of first mention; empty where there is none."""
+    """Each work once, in the order of first mention; empty if there are none."""
     works = dict.fromkeys(work for citation in citations for work in split(citation) if work)
     entries, keys = [], set[str]()
     for work in works:
@@ -49,7 +49,7 @@ def bibtex(citations: Iterable[str]) -> str:
 
 
 def write(folder: Path, citations: Iterable[str]) -> None:
-    """Write ``references.bib`` to a results directory, with what stood there before.
+    """Add works to ``references.bib`` of a results directory.
 
     Raises:
         StoreError: the disk is full, or the folder cannot be written.
@@ -59,7 +59,7 @@ def write(folder: Path, citations: Iterable[str]) -> None:
 
 
 def cited(folder: Path) -> list[str]:
-    """The works of a results directory, as sentences; none where it has no ``references.bib``."""
+    """The works of a results directory, as sentences; empty without a ``references.bib``."""
     try:
         text = read_regular(folder / FILE).decode("utf-8", errors="replace")
     except (OSError, StoreError):

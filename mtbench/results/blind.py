@@ -1,7 +1,7 @@
-"""Texts of a results directory without what says who made it and where: for tables that go into a blind review.
+"""Removes names of people, machines and folders from the texts of a results directory, for blind reviews.
 
-A run knows the folders it works in, the data's and the user's, and its machine's name; it writes them into its journal
-beside the request. They are replaced by name, for no pattern tells where a path with spaces ends.
+A run knows its working folders, the folders of the data and of the user, and the name of its machine, and writes them
+to its journal beside the request. They are replaced by name, because no pattern finds the end of a path with spaces.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mtbench.results.entries import Attempt, Begun, Entry, RunAsked
 
 SIGN = "…"
 TEXTS = ("task_note", "translator_note", "without_interval", "note", "stale", "reason", "log")
-"""Columns of sentences: names, parameters and caveats are what their plugins say."""
+"""Columns with sentences; names, parameters and caveats are the texts of plugins and are kept."""
 _URL = re.compile(r"\b(?!file:)([A-Za-z][A-Za-z0-9+.-]*://)[^\s'\"`,;()\[\]<>]*[^\s'\"`,;()\[\]<>.:]")
 _ACCOUNT = re.compile(r"(?<![\w.+-])[\w.+-]+@[A-Za-z][\w.-]*\w(?::(?=[\w~/]))?")
 _ADDRESS = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]\d)(?::\d+)?")
@@ -33,33 +33,33 @@ _ADDRESS_6 = re.compile(
 _BELOW = r"(?P<below>(?:[/\\](?:[^/\\:'\"`,;()\[\]\n ]| (?![/\\]))*)*)"
 _COMMON = {"", "/", "localhost", "localhost.localdomain"}
 _NOBODY = {"root", "user", "users", "ubuntu", "admin", "nobody", "data", "test", "docker"}
-"""Names of accounts that say nothing of who uses them, and are words of sentences."""
+"""Account names that identify nobody and also occur as words of sentences."""
 
 
 def surroundings(paths: Iterable[str | os.PathLike[str]]) -> dict[str, list[str]]:
-    """What a run knows of where it runs, for its journal.
+    """The folders and hosts of a run, for its journal.
 
     Args:
         paths: files and folders that the run uses.
 
     Returns:
-        ``places``: those, and the folders of this process and its user; ``hosts``: the names of this machine and of
+        ``places``: these, and the folders of this process and its user; ``hosts``: the names of this machine and of
         the user's account.
     """
     everything = [*paths, os.path.expanduser("~"), sys.prefix, Path(__file__).parents[2]]
     for folder in (os.getcwd, tempfile.gettempdir):
-        with contextlib.suppress(OSError):  # it was deleted, or is full
+        with contextlib.suppress(OSError):  # the folder was deleted
             everything.append(folder())
     places = {form for path in everything for form in (os.path.abspath(path), os.path.realpath(path))}
     variables = ("HOSTNAME", "SLURMD_NODENAME", "SLURM_SUBMIT_HOST", "SLURM_CLUSTER_NAME")
     hosts = {socket.gethostname(), *(os.environ.get(name, "") for name in variables)}
-    with contextlib.suppress(OSError, KeyError, ImportError):  # nobody knows
+    with contextlib.suppress(OSError, KeyError, ImportError):  # the account is unknown
         hosts |= {getpass.getuser()} - _NOBODY
     return {"places": sorted(places - _COMMON), "hosts": sorted(hosts - _COMMON)}
 
 
 def blinding(entries: Iterable[Entry]) -> Callable[[str], str]:
-    """What takes the places and hosts out of a text that a journal's runs knew, and URLs, accounts and addresses."""
+    """A function that removes the places and hosts of a journal's runs, URLs, accounts and addresses from a text."""
     places: set[str] = set()
     hosts: set[str] = set()
     for entry in entries:
@@ -74,7 +74,7 @@ def blinding(entries: Iterable[Entry]) -> Callable[[str], str]:
 
 
 def blinded(table: pa.Table, blind: Callable[[str], str]) -> pa.Table:
-    """A table whose columns of sentences went through ``blind``."""
+    """A table with ``blind`` applied to its columns of sentences."""
     for name in TEXTS:
         if name in table.column_names:
             column = table.column(name)
@@ -87,7 +87,7 @@ def blinded(table: pa.Table, blind: Callable[[str], str]) -> pa.Table:
 
 def _replacing(places: set[str], hosts: set[str]) -> Callable[[str], str]:
     names = {name for host in hosts for name in (host, host.partition(".")[0]) if len(name) > 1}
-    # In a file:// address blanks are written in another way, in what Python prints letters and backslashes.
+    # A file:// address escapes blanks; a Python repr escapes letters and backslashes.
     places |= {form for place in places for form in (quote(place, errors="replace"), repr(place)[1:-1])}
     path = _any(places, rf"(?<![\w.-])(?:{{}}){_BELOW}(?![\w-])")
     host = _any(names, r"(?i:(?<![\w.-])(?:{}))(?:\.\w[\w.-]*)?(?![\w-])")
@@ -107,6 +107,6 @@ def _any(texts: set[str], template: str) -> re.Pattern[str] | None:
 
 
 def _name(match: re.Match[str]) -> str:
-    """A file's own name is left, with the words behind it; of a folder nothing is."""
+    """The replacement of a path: a file keeps its own name and the words after it, a folder keeps nothing."""
     last = re.split(r"[/\\]", match[0])[-1]
     return f"{SIGN}/{last}" if match["below"] or "." in last else SIGN

@@ -1,9 +1,9 @@
-"""Which rows of a results directory are stale: made from something that its last run found to be different.
+"""Which rows of a results directory are stale: a source of theirs has changed, according to the last run.
 
-Every row's record lists its sources (``made_from``): the test and training slices that were read, the code of its
-plugins, the files that they were given, the fits. A later run that resolves one of these sources to other content makes
-the rows stale that it did not make again. The order of the journal decides, no clock of a file. Merged directories have
-no last run: their records hold no sources, and nothing in them is stale.
+The record of each row lists its sources (``made_from``): the test and training slices, the code of its plugins, their
+files, and the fits. If a later run finds other content for one of these sources, the rows that it does not recompute
+become stale. The order in the journal decides, not a clock. Merged directories have no last run: their records hold no
+sources, and nothing in them is stale.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mtbench.results.entries import Entry, Resolved, RowState, RunAsked
 
 
 def current_sources(entries: Iterable[Entry]) -> dict[str, str]:
-    """The content of every source as it was resolved last, by name."""
+    """The most recent content of every source, by name."""
     current: dict[str, str] = {}
     resolving = [entry for entry in entries if isinstance(entry, RowState | Resolved)]
     for entry in sorted(resolving, key=lambda entry: entry.at):
@@ -24,13 +24,13 @@ def current_sources(entries: Iterable[Entry]) -> dict[str, str]:
 
 
 def changes(state: RowState, current: Mapping[str, str]) -> str:
-    """What has changed since a row was made, as one clause; empty for a row that is current."""
+    """What has changed since a row was computed, as one clause; empty for a row that is up to date."""
     texts = [s.change for name, s in state.made_from.items() if current.get(name, s.content) != s.content]
     return "; ".join(dict.fromkeys(texts))
 
 
 def renewal(request: RunAsked | None) -> str:
-    """The command that makes a row again, from what the run that made it was asked; empty where that is not known."""
+    """The command that recomputes a row, from the request of the run that computed it; empty if that is unknown."""
     if not request:
         return ""
     out = ["--out", request.out] if request.out else []

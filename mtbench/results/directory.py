@@ -1,4 +1,4 @@
-"""A results directory: a journal that is only ever appended to, and Parquet tables that are a view of it."""
+"""A results directory: an append-only journal, and Parquet tables that are a view of it."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def load(results: str | os.PathLike[str], table: str = "scores", *, private: boo
     Args:
         results: a results directory or ``published:NAME``.
         table: "scores", "attempts" or "cases".
-        private: leave the folders and hosts in reasons and notes; see :mod:`mtbench.results.blind`.
+        private: keep the folders and hosts in reasons and notes; see :mod:`mtbench.results.blind`.
 
     Raises:
-        RequestError: that is no results directory, or there is no such table.
+        RequestError: it is not a results directory, or the table is unknown.
     """
     if table not in TABLES:
-        raise RequestError(f"there is no table '{table}'", expected="one of " + ", ".join(TABLES))
+        raise RequestError(f"unknown table '{table}'", expected="one of " + ", ".join(TABLES))
     name = os.fspath(results)
     if name.startswith("published:"):
         scores = published_scores(name.partition(":")[2])
@@ -68,7 +68,7 @@ class Results:
 
     Attributes:
         path: the folder.
-        latest: what is appended is dated later than this, whatever the clock says; seconds since the epoch.
+        latest: new entries are dated later than this, even if the clock is slow; seconds since the epoch.
     """
 
     path: Path
@@ -77,15 +77,15 @@ class Results:
 
     @staticmethod
     def open(path: Path) -> Results:
-        """An existing results directory, for reading.
+        """Open an existing results directory for reading.
 
         Raises:
             RequestError: it does not exist or is something else.
         """
         marker = path / MARKER
         if not marker.is_file():
-            what = "there is no results directory" if not path.exists() else "this is not a results directory:"
-            raise RequestError(f"{what} {path}", expected=f"a folder made by `mtbench run`, which holds {MARKER}")
+            what = "the results directory does not exist" if not path.exists() else "this is not a results directory"
+            raise RequestError(what, where=str(path), expected=f"a folder that `mtbench run` wrote, with {MARKER}")
         try:
             header = parse(read_regular(marker, LARGEST))
             version = header["format"]
@@ -93,19 +93,19 @@ class Results:
             raise StoreError(f"{MARKER} cannot be read: {error}", where=str(path)) from error
         if version != FORMAT:
             raise StoreError(
-                f"the results directory is of format {version!r:.60}",
+                f"the results directory has the format {version!r:.60}",
                 where=str(path),
                 expected=f"format {FORMAT}",
-                remedy="Read it with the version of mtbench that made it",
+                remedy="Read it with the version of mtbench that wrote it",
             )
         return Results(path)
 
     @staticmethod
     def create(path: Path, suite: str) -> Results:
-        """A results directory to write into: a new one, or one that is there.
+        """Create a results directory, or open an existing one for writing.
 
         Raises:
-            RequestError: the folder holds other things.
+            RequestError: the folder contains other files.
         """
         try:
             check_folder(path)
@@ -113,21 +113,21 @@ class Results:
             remedy = "Choose another with --out"
             raise RequestError(error.what, expected="a folder for results", remedy=remedy) from error
         if not (path / MARKER).exists():
-            # A run that was killed over the marker itself has left its temporary file and nothing else.
+            # A run that was killed while it wrote the marker has left a temporary file and nothing else.
             if path.exists() and any(not entry.name.startswith(TEMPORARY) for entry in path.iterdir()):
                 raise RequestError(
                     f"{path} is not empty and not a results directory",
-                    expected="a new or empty folder, or one made by `mtbench run`",
+                    expected="a new or empty folder, or one that `mtbench run` wrote",
                     remedy="Choose another with --out",
                 )
             try:
                 path.mkdir(parents=True, exist_ok=True)
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise RequestError(
-                    f"{path} cannot be made: {error.strerror}", remedy="Choose another with --out"
+                    f"cannot create {path}: {error.strerror}", remedy="Choose another with --out"
                 ) from error
             except OSError:
-                pass  # a full disk or no permission: said by the write that follows
+                pass  # a full disk or no permission: the next write reports it
             text = json.dumps({"format": FORMAT, "suite": suite}, indent=1)
             write_whole(path / MARKER, lambda file: file.write(text.encode()))
         return Results.open(path)
@@ -136,7 +136,7 @@ class Results:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold a journal of this process's own; other runs may write here at the same time into theirs."""
+        """Open a journal for this process; other runs may write to theirs at the same time."""
         self.journals()
         with telling(self.path):
             (self.path / "journal").mkdir(exist_ok=True)
@@ -148,7 +148,7 @@ class Results:
             yield
         finally:
             self._journal = None
-            # Closing tries once more to write what a full disk refused, and append() has reported it.
+            # Closing repeats the write that failed on a full disk; append() has reported it.
             with contextlib.suppress(OSError):
                 journal.close()
             with contextlib.suppress(OSError):
@@ -156,7 +156,7 @@ class Results:
                     os.unlink(journal.name)
 
     def append(self, entry: Entry) -> None:
-        """Add one line to the journal and flush it to disk; ``at`` says when."""
+        """Append one line to the journal and flush it to disk; ``at`` is its time."""
         assert self._journal is not None, "inside writing()"
         self.latest = max(time.time(), self.latest + 1e-6)
         with telling(self.path):
@@ -170,7 +170,7 @@ class Results:
         """The journal's files, oldest first.
 
         Raises:
-            StoreError: one is a link, a pipe or something else that leads out of this directory or has no end.
+            StoreError: one is a link, a pipe or a device.
         """
         folder = self.path / "journal"
         if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
@@ -182,10 +182,10 @@ class Results:
         return paths
 
     def entries(self) -> Iterator[Entry]:
-        """All that the journal says, oldest file first. A torn last line, the mark of a kill, is left out.
+        """All entries of the journal, oldest file first. An incomplete last line, left by a kill, is skipped.
 
         Raises:
-            StoreError: a line is damaged, or holds what this version does not know; and as :meth:`journals`.
+            StoreError: a line is damaged or unknown to this version; and as :meth:`journals`.
         """
         for path in self.journals():
             for line in read_journal(path):
@@ -195,12 +195,12 @@ class Results:
                     yield line.entry
 
     def table(self, name: str) -> pa.Table:
-        """One of the tables; rebuilt first if it is damaged, or if the journal has changed since it was made.
+        """One of the tables; rebuilt first if it is damaged or older than the journal.
 
-        Nothing that comes from here is of another type, or out of other bounds, than ``results/schema.py`` says.
+        All values have the types and bounds that ``results/schema.py`` declares.
 
         Raises:
-            StoreError: that needs a journal that is damaged.
+            StoreError: the table must be rebuilt and the journal is damaged.
         """
         path = self.path / f"{name}.parquet"
         if not os.path.lexists(path):
@@ -212,36 +212,36 @@ class Results:
             check_table(table, name)
         except (DamagedError, MismatchError) as error:
             tables = self.rebuild()
-            warn(f"{path}: {error.what}; it was made again from the journal.")
+            warn(f"{path}: {error.what}; it was rebuilt from the journal.")
             return tables[name]
         except OSError as error:
             raise StoreError(f"the table cannot be read: {error}", where=str(path)) from error
         return table
 
     def state(self) -> bytes:
-        """What the journal's files are called and how long they are. Not when they were written: clocks go wrong."""
+        """Names and sizes of the journal's files. Not their times, because clocks may be wrong."""
         files = sorted((path.name, path.stat().st_size) for path in self.journals())
         return hash_of(files).encode()
 
     def size(self) -> int:
-        """Bytes of the journal: what its tables can hold grows with it."""
+        """Bytes of the journal, which bound the size of its tables."""
         return sum(path.stat().st_size for path in self.journals())
 
     def rebuild(self) -> dict[str, pa.Table]:
-        """Make the tables from the journal and write them, if the directory can be written."""
+        """Build the tables from the journal, and write them if the directory is writable."""
         while True:
             state = self.state()
             tables = view(self.entries())
             for name, data in tables.items():
                 with contextlib.suppress(StoreError):
                     write_table(self.path / f"{name}.parquet", data, state)
-            # Another run may have added to the journal meanwhile, or put newer tables where these are now.
+            # Another run may have appended to the journal in the meantime, or written newer tables.
             if self.state() == state:
                 return tables
 
 
 def last_states(entries: Iterable[Entry]) -> tuple[list[Attempt], dict[str, RowState], dict[str, int]]:
-    """Every ended attempt in the order of time, of each row the last state by its id, and its place in the suite."""
+    """All ended attempts in the order of time, the last state of each row by its id, and the order of the rows."""
     attempts: list[Attempt] = []
     rows: dict[str, RowState] = {}
     order: dict[str, int] = {}
@@ -249,18 +249,18 @@ def last_states(entries: Iterable[Entry]) -> tuple[list[Attempt], dict[str, RowS
         if isinstance(entry, Attempt):
             attempts.append(entry)
         elif isinstance(entry, RowState):
-            # Journals of runs at the same time are read one after the other.
+            # Journals of simultaneous runs are read one after the other.
             if entry.row not in rows or entry.at >= rows[entry.row].at:
                 rows[entry.row] = entry
         elif isinstance(entry, Order):
             order = {row: place for place, row in enumerate(entry.rows)}
-    # Journals of one second have names in no order.
+    # The names of journals of the same second are in no order.
     attempts.sort(key=lambda attempt: attempt.at)
     return attempts, rows, order
 
 
 def view(entries: Iterable[Entry]) -> dict[str, pa.Table]:
-    """The three tables that a journal says: every attempt, and of each row the last state."""
+    """The three tables of a journal: every attempt, and the last state of each row."""
     scores: list[dict[str, object]] = []
     cases: list[dict[str, object]] = []
     entries = list(entries)
@@ -270,7 +270,7 @@ def view(entries: Iterable[Entry]) -> dict[str, pa.Table]:
     for state in sorted(rows.values(), key=lambda state: order.get(state.row, len(order))):
         stale = changes(state, current) if state.status == "measured" else ""
         if stale and (command := renewal(requests.get(state.run))):
-            stale = f"{stale}; `{command}` makes it again"
+            stale = f"{stale}; `{command}` recomputes it"
         scores += state.score_rows(stale)
         cases += state.case_rows()
     return {

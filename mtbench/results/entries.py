@@ -1,4 +1,4 @@
-"""What the lines of a journal say: a class for each type of line, and the one check of what was read."""
+"""The entries of a journal: a class for each type of line, and their validation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Amount = Annotated[float, Rule("a finite number from 0", lambda number: 0 <= num
 
 
 def _list_of(*kinds: type, words: str) -> Rule:
-    """Of a long list: not converted value by value."""
+    """A rule for a long list, whose values are not converted one by one."""
     return Rule(f"a list of {words}", lambda values: {*map(type, values)} <= {*kinds})
 
 
@@ -38,8 +38,8 @@ class Entry(Record):
     """A line of a journal.
 
     Attributes:
-        at: when it was written, seconds since the epoch.
-        run: by which run.
+        at: time of writing, seconds since the epoch.
+        run: the run that wrote it.
     """
 
     type: ClassVar[str]
@@ -49,7 +49,7 @@ class Entry(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Order(Entry):
-    """The rows in the order of the suite, by id."""
+    """The row ids in the order of the suite."""
 
     type = "order"
     rows: Texts
@@ -57,7 +57,7 @@ class Order(Entry):
 
 @dataclass(frozen=True, kw_only=True)
 class UnitAsked(Entry):
-    """What was asked of a unit; see :class:`mtbench.stages.unit.Unit`."""
+    """The request of a unit; see :class:`mtbench.stages.unit.Unit`."""
 
     type = "unit"
     unit_key: str
@@ -75,14 +75,14 @@ class UnitAsked(Entry):
 
 @dataclass(frozen=True, kw_only=True)
 class RunAsked(Entry):
-    """The command of a run, as :meth:`mtbench.engine.request.RunRequest.record` gives it.
+    """The command of a run; see :meth:`mtbench.engine.request.RunRequest.record`.
 
     Attributes:
-        suite, typed: the suite's file, whole and as it was typed.
-        out: the results directory, where it was named.
+        suite, typed: the suite's file, as a full path and as typed.
+        out: the results directory, if it was named.
         copy: name of the suite's copy beside the journal.
         options: the other words.
-        places, hosts: what blind exports leave out; see :func:`mtbench.results.blind.surroundings`.
+        places, hosts: names that blind exports omit; see :func:`mtbench.results.blind.surroundings`.
     """
 
     type = "request"
@@ -127,7 +127,7 @@ class _Try(Entry):
 
     @property
     def this(self) -> tuple[str, str, int]:
-        """Run, unit and number: what a beginning and its end have in common."""
+        """Run, unit and number, which a beginning and its end share."""
         return self.run, self.unit_key, self.attempt
 
 
@@ -139,7 +139,7 @@ class Attempt(_Try):
 
     @property
     def good(self) -> bool:
-        """Whether there is an artefact now."""
+        """Whether the unit has an artefact now."""
         return self.status in ("ok", "cached")
 
     def columns(self) -> dict[str, object]:
@@ -153,7 +153,7 @@ class Begun(_Try):
     """An attempt at a unit has begun.
 
     Attributes:
-        beat: the file by which its run shows that it lives.
+        beat: the heartbeat file of its run.
     """
 
     type = "started"
@@ -161,21 +161,21 @@ class Begun(_Try):
 
     @classmethod
     def of(cls, attempt: Attempt, beat: str) -> Begun:
-        """The beginning of an attempt."""
+        """The entry for the beginning of an attempt."""
         return cls(**vars(attempt), beat=beat)
 
     def ended(self, **changes: Any) -> Attempt:
-        """Its end."""
+        """The entry for its end."""
         return Attempt(**({name: value for name, value in vars(self).items() if name != "beat"} | changes))
 
 
 @dataclass(frozen=True)
 class Source(Record):
-    """Something that a row was made from.
+    """A source that a row was computed from.
 
     Attributes:
-        content: a hash of what it was.
-        change: what a reader is told when it differs: "the code of metric 'fid' has changed".
+        content: a hash of its content.
+        change: the text for a reader if it differs: "the code of metric 'fid' has changed".
     """
 
     content: str
@@ -184,7 +184,7 @@ class Source(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved(Entry):
-    """Sources that a run found to be others than before, by name."""
+    """Sources whose content a run found changed, by name."""
 
     type = "current"
     made_from: Mapping[str, Source]
@@ -192,7 +192,7 @@ class Resolved(Entry):
 
 @dataclass(frozen=True, kw_only=True)
 class CaseValues(Record):
-    """The values of the cases that a score is made of: lists of the same length; of a case without one, null."""
+    """The per-case values behind a score: lists of the same length; null for a case without a value."""
 
     label: str
     by: str
@@ -202,21 +202,21 @@ class CaseValues(Record):
 
     def __post_init__(self) -> None:
         if not len(self.case) == len(self.patient) == len(self.value):
-            raise MismatchError(what="there are cases without a patient or a value")
+            raise MismatchError(what="some cases have no patient or no value")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowState(Entry):
-    """What a row is now: measured, failed or skipped.
+    """The state of a row: measured, failed or skipped.
 
     Attributes:
         row: its id.
-        columns: of the scores table, the same for all of its scores.
-        scores: one for each label; the other columns.
+        columns: of the scores table; shared by all of its scores.
+        scores: the other columns, one mapping for each label.
         cases: the values behind them.
-        mark: a hash of what it says.
+        mark: a hash of its content.
         made_from: its sources, by name.
-        of: of a row that a merge kept as one more: the id of the row that it belongs with.
+        of: the id of the original row, if a merge has kept this one as a replicate.
     """
 
     type = "row"
@@ -257,13 +257,13 @@ _TYPES: Mapping[str, type[Entry]] = {
 
 
 def entry_of(raw: object) -> Entry:
-    """The entry that a line of a journal holds; ``raw`` is what its JSON says, without the checksum.
+    """The entry in a line of a journal; ``raw`` is its JSON without the checksum.
 
     Raises:
-        ValueError: it is none that this version writes; the text says why.
+        ValueError: this version does not know it; the text says why.
     """
     if not isinstance(raw, dict) or "type" not in raw:
-        raise ValueError("this is no record of a journal")
+        raise ValueError("this is not a record of a journal")
     version = raw.get("schema_version", SCHEMA_VERSION)
     try:
         kind = _TYPES.get(raw["type"]) if isinstance(raw["type"], str) else None
@@ -271,10 +271,10 @@ def entry_of(raw: object) -> Entry:
             raise MismatchError("one of " + ", ".join(_TYPES), f"a record of type {raw['type']!r:.60}")
         return kind.from_json({name: value for name, value in raw.items() if name != "type"})
     except ValueError as error:
-        other = f"; it is of schema version {version!r:.60}, and this mtbench reads {SCHEMA_VERSION}"
+        other = f"; it has schema version {version!r:.60}, and this mtbench reads {SCHEMA_VERSION}"
         raise ValueError(f"{error}{other * (version != SCHEMA_VERSION)}") from error
 
 
 def plain(entry: Entry) -> dict[str, Any]:
-    """What the journal writes of an entry."""
+    """An entry as the journal stores it."""
     return {"type": entry.type, **entry.to_json()}

@@ -1,4 +1,4 @@
-"""With what a unit was made: code, packages, device, machine."""
+"""The environment in which a unit was computed: code, packages, device, machine."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from mtbench.store.files import read_regular
 
 @dataclass(frozen=True)
 class Provenance:
-    """With what a unit was made, as far as a results directory knows.
+    """The environment in which a unit was computed, as far as a results directory records it.
 
     Attributes:
         folder: the results directory.
-        environment: id of Python, platform and packages.
+        environment: the id of Python, platform and packages.
         python, platform: of that environment.
         packages: name to version.
-        plugins: distribution to version, of the plugins that took part.
+        plugins: distribution to version, for the plugins that took part.
         git_commit: of the checkout, with "+" for local changes.
         gpu: name, driver, CUDA and cuDNN; empty on the CPU.
-        device, host, started, seconds, peak_memory_mb, host_memory_mb: of the attempt that made it.
+        device, host, started, seconds, peak_memory_mb, host_memory_mb: of the attempt that computed it.
     """
 
     folder: str
@@ -46,14 +46,14 @@ class Provenance:
     host_memory_mb: float | None = None
 
     def summary(self) -> str:
-        """In one line."""
+        """A summary in one line."""
         parts = [
             f"Python {self.python}" if self.python else "",
             self.platform,
             f"on {gpu_text(self.gpu) or self.device}" if self.device else "",
             f"mtbench {self.plugins['mtbench']}" if "mtbench" in self.plugins else "",
             f"commit {self.git_commit[:10]}{'+' * self.git_commit.endswith('+')}" if self.git_commit else "",
-            f"environment {self.environment}" if self.environment else "environment not known",
+            f"environment {self.environment}" if self.environment else "environment unknown",
         ]
         return ", ".join(filter(None, parts))
 
@@ -68,7 +68,7 @@ class Provenance:
 
 
 def provenance_of(folder: Path, attempts: Sequence[Attempt]) -> Provenance:
-    """What made a unit: the last of its attempts that computed it, or found it computed."""
+    """The provenance of a unit: of its last attempt that computed it or reused it."""
     good = [a for a in attempts if a.status == "ok"] or [a for a in attempts if a.good]
     if not good and not attempts:
         return Provenance(str(folder))
@@ -94,17 +94,17 @@ def provenance_of(folder: Path, attempts: Sequence[Attempt]) -> Provenance:
 
 
 def gpu_text(gpu: Mapping[str, str]) -> str:
-    """A GPU in words: "NVIDIA H100, driver 580.65, CUDA 13.0, cuDNN 9.13.0"; empty where there was none."""
+    """A GPU as text: "NVIDIA H100, driver 580.65, CUDA 13.0, cuDNN 9.13.0"; empty without one."""
     words = {"driver": "driver", "cuda": "CUDA", "cudnn": "cuDNN"}
     parts = [f"{word} {gpu[name]}" for name, word in words.items() if gpu.get(name)]
     return ", ".join([gpu.get("name") or "a GPU", *parts]) if gpu else ""
 
 
 def environment(folder: Path, name: str) -> Environment:
-    """What a results directory says of an environment; empty where it does not know it.
+    """The description of an environment in a results directory; empty if there is none.
 
     Raises:
-        StoreError: it names a link, a pipe or a device.
+        StoreError: the file is a link, a pipe or a device.
     """
     try:
         return Environment.from_json(parse(read_regular(folder / environment_file(name), LARGEST)))
@@ -128,10 +128,10 @@ def copies(folder: Path) -> list[Path]:
 
 
 def read_copy(path: Path) -> bytes:
-    """What such a file says.
+    """The content of such a file.
 
     Raises:
-        DamagedError: it is not what the hash in its name promises.
+        DamagedError: its content does not match the hash in its name.
         StoreError: it is a link, a pipe or a device, or too large.
     """
     content = read_regular(path, LARGEST)
@@ -143,8 +143,8 @@ def read_copy(path: Path) -> bytes:
             expected = ""
     if path.name != expected:
         raise DamagedError(
-            "the file is not what was written, for its name is a hash of its content",
+            "the file has changed since it was written: its name is a hash of its content",
             where=str(path),
-            remedy="Put a copy of it in its place, or delete it; no number depends on it",
+            remedy="Restore it from a copy, or delete it; no score depends on it",
         )
     return content

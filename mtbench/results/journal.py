@@ -1,4 +1,4 @@
-"""The lines of a journal: written with a checksum, and checked whenever they are read."""
+"""The lines of a journal: written with a checksum, which is verified at every reading."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from mtbench.jsontext import LARGEST, parse
 from mtbench.results.entries import Entry, entry_of
 from mtbench.store.files import open_regular
 
-REMEDY = "Put a copy of the file in its place, or delete the line and run the suite again"
+REMEDY = "Restore the file from a copy, or delete the line and rerun the suite"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line as it was read.
+    """A line that was read.
 
     Attributes:
-        number: in its file, from 1.
-        entry: what it says; ``None`` where that is lost, or is nothing that this version knows.
+        number: its number in the file, from 1.
+        entry: its content; ``None`` if it is lost or unknown to this version.
         fault: what is wrong with it.
-        torn: whether it is the last one and was cut off, the mark of a kill; that is no fault.
+        torn: whether it is an incomplete last line, as a kill leaves it, which is not a fault.
     """
 
     number: int
@@ -33,13 +33,13 @@ class Line:
 
 
 def journal_line(record: Mapping[str, object]) -> str:
-    """A record as the journal keeps it; ``sum`` is the CRC-32 of the rest, so that an altered line is noticed."""
+    """A record as a journal line; ``sum`` is the CRC-32 of the rest, so that altered lines are detected."""
     text = json.dumps(record, sort_keys=True, default=str)
     return f'{text[:-1]}, "sum": "{_checksum(text.encode())}"}}\n'
 
 
 def read_journal(path: Path) -> Iterator[Line]:
-    """The lines of a journal. One that lost only its line break at the end is whole.
+    """The lines of a journal. A last line that lacks only its line break is complete.
 
     Raises:
         StoreError: it is a link, a pipe or a device.
@@ -62,7 +62,7 @@ def _read(number: int, text: bytes) -> Line:
     except ValueError as error:
         if text == whole and len(text) <= LARGEST:
             return Line(number, None, torn=True)
-        fault = f"{error}: the line was damaged, or something else wrote it, and what it said is lost"
+        fault = f"{error}: the line is damaged, or another program wrote it; its content is lost"
         return Line(number, None, fault)
     altered = isinstance(record, dict) and "sum" in record and record.pop("sum") != _checksum(_before_sum(whole))
     fault = "the line was altered after it was written (its checksum differs)" if altered else ""

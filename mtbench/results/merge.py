@@ -1,4 +1,4 @@
-"""Several results directories as one: nothing is dropped, and contradictions are reported."""
+"""Merges results directories: no score is dropped, and conflicts are reported."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from mtbench.results.journal import journal_line
 from mtbench.store.files import TEMPORARY, sweep, whole_folder, write_whole
 
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
-"""How far two scores of the same stored images may lie apart (another device or library) and still be the same."""
+"""The largest difference between two scores of the same stored images (other device or library) that count as equal."""
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """One row that two directories know by values further apart than rounding, on the same inputs.
+    """A row whose scores in two directories differ by more than rounding, on the same inputs.
 
     Attributes:
-        row: what a person calls it.
+        row: its printed name.
         values: of each side, by region.
-        provenances: with what each side was made.
+        provenances: the environment of each side.
     """
 
     row: str
@@ -43,15 +43,15 @@ class Conflict:
 
 @dataclass
 class Tally:
-    """What a merge did.
+    """The counts of a merge.
 
     Attributes:
-        rows: how many the merged directory has.
-        same: how many were there twice and agreed.
-        replicates: how many were kept as one more, made from another fit or other images of the same request.
-        apart: how many were kept as rows of their own, made by another version of a plugin or of other files.
-        superseded: failed and skipped rows that another directory has a value for.
-        conflicts: rows of the same inputs that differ; all their values were kept.
+        rows: rows of the merged directory.
+        same: duplicates that agree.
+        replicates: rows kept as replicates: computed from another fit or other images of the same request.
+        apart: rows kept separate: computed by another version of a plugin or from other files.
+        superseded: failed and skipped rows for which another directory has a score.
+        conflicts: rows with the same inputs that differ; all their scores were kept.
     """
 
     rows: int = 0
@@ -63,7 +63,7 @@ class Tally:
 
 
 class _Source:
-    """One directory to merge: its journal, its rows' last states, and the content of its data."""
+    """One directory to merge: its journal, the last states of its rows, and the content of its data."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -76,22 +76,22 @@ class _Source:
 def merge(folders: Sequence[Path], out: Path) -> Tally:
     """Merge results directories into a new one.
 
-    Of a row that several have, equal values (within rounding) on the same inputs are kept once. Other values on
-    the same inputs are a conflict: all are kept, and each carries a note. Another fit of the same request, or other
-    images of the same fit, is a replicate: kept as one more row and averaged in tables. What another version of a
-    plugin made, or the same one of other files, is kept too, and stands apart in tables.
+    If several directories have a row, scores that are equal within rounding on the same inputs are kept once. Different
+    scores on the same inputs are a conflict: all are kept, each with a note. Another fit of the same request, or other
+    images of the same fit, is a replicate: it is kept as another row and averaged in tables. Rows of another version of
+    a plugin, or of other files, are kept as separate rows of the tables.
 
     Args:
         folders: two or more results directories; they are only read.
-        out: a folder that does not exist yet or is empty; it is there once all of it is.
+        out: a folder that does not exist yet or is empty; it appears when it is complete.
 
     Raises:
-        RequestError: fewer than two directories, or ``out`` is no folder that is new or empty.
-        DataError: the directories hold different data under the same name and revision.
-        StoreError: a directory is damaged, or holds links, pipes or devices in place of files.
+        RequestError: fewer than two directories, or ``out`` exists and is not empty.
+        DataError: the directories have different data under the same name and revision.
+        StoreError: a directory is damaged, or contains links, pipes or devices.
     """
     if len({folder.resolve() for folder in folders}) < 2:
-        raise RequestError("there is nothing to merge", expected="two or more different results directories")
+        raise RequestError("nothing to merge", expected="two or more different results directories")
     _refuse_taken(out)
     sources = [_Source(folder) for folder in folders]
     _refuse_other_data(sources)
@@ -100,7 +100,7 @@ def merge(folders: Sequence[Path], out: Path) -> Tally:
     lines = [journal_line(plain(entry)) for entry in _merged_entries(sources, tally)]
     place = out.resolve()
     sweep(place.parent.glob(f"{TEMPORARY}*"))
-    # A merge that was killed must not leave what looks like results.
+    # A merge that is killed must not leave a folder that looks like results.
     with whole_folder(place, partial(_refuse_taken, out)) as folder:
         results = Results.create(folder, ", ".join(suites))
         for name, content in {name: text for source in sources for name, text in source.copies.items()}.items():
@@ -115,7 +115,9 @@ def merge(folders: Sequence[Path], out: Path) -> Tally:
 def _refuse_taken(out: Path) -> None:
     if (out / MARKER).exists():
         raise RequestError(
-            f"{out} holds results already", expected="a new folder", remedy="Merge it with the others into another"
+            f"{out} already contains results",
+            expected="a new folder",
+            remedy="Merge it with the others into another one",
         )
     try:
         check_folder(out)
@@ -126,18 +128,17 @@ def _refuse_taken(out: Path) -> None:
 
 
 def _refuse_other_data(sources: Sequence[_Source]) -> None:
-    """Scores on different data must not share a column, and nothing in their columns would tell them apart."""
+    """Scores on different data must not share a column, and their columns would not distinguish them."""
     digests: dict[str, tuple[str, Path]] = {}
     for source in sources:
         for key, (name, digest) in source.data.items():
             first, where = digests.setdefault(key, (digest, source.path))
             if digest != first:
                 raise DataError(
-                    f"'{name}' gave other data here than in {where}, under the same name, revision and parameters",
+                    f"the data of '{name}' differ from those in {where}, under the same name, revision and parameters",
                     where=str(source.path),
                     expected="results on the same data",
-                    remedy="Give the changed data set a name or a revision of its own, or compare the two with "
-                    "`mtbench compare`",
+                    remedy="Give the changed data set a new name or revision, or use `mtbench compare`",
                 )
 
 
@@ -154,20 +155,20 @@ def _merged_entries(sources: Sequence[_Source], tally: Tally) -> Iterator[Entry]
     for source in sources:
         for row in sorted(source.rows, key=lambda row: source.order.get(row, len(source.order))):
             state = source.rows[row]
-            # One that an earlier merge kept as one more belongs with the row that it was.
+            # A replicate of an earlier merge belongs to its original row.
             places.setdefault(state.of or row, []).append((source, state))
     order: list[str] = []
     for row, states in places.items():
         for last_state in _states(row, states, tally):
             order.append(last_state.row)
-            # Without a last run nothing is stale: what was made of other data or code stands apart.
+            # Without a last run nothing is stale; rows of other data or code are kept separate.
             yield replace(last_state, made_from={})
     tally.rows = len(order)
     yield Order(rows=order)
 
 
 def _states(row: str, states: Sequence[tuple[_Source, RowState]], tally: Tally) -> Iterator[RowState]:
-    """The states to keep of one row; the first has its id, the others ids of their own."""
+    """The states of one row to keep; the first keeps the row's id, the others get new ids."""
     measurements = [(source, state) for source, state in states if state.status == "measured"]
     if not measurements:
         tally.same += len(states) - 1
@@ -176,13 +177,13 @@ def _states(row: str, states: Sequence[tuple[_Source, RowState]], tally: Tally) 
     tally.superseded += len(states) - len(measurements)
     rows: list[tuple[_Source, RowState]] = []
     for source, candidate in measurements:
-        alike = [place for place, (_, kept) in enumerate(rows) if _request(kept) == _request(candidate)]
+        alike = [place for place, (_, state) in enumerate(rows) if _request(state) == _request(candidate)]
         same = [place for place in alike if _cell(rows[place][1], "input_digest") == _cell(candidate, "input_digest")]
         agreeing = [rows[place][1] for place in same if _agree(rows[place][1].values, candidate.values)]
-        if any(_cell(kept, "fit_digest") == _cell(candidate, "fit_digest") for kept in agreeing):
+        if any(_cell(state, "fit_digest") == _cell(candidate, "fit_digest") for state in agreeing):
             tally.same += 1
             continue
-        # What one directory holds already side by side is no news.
+        # Rows that one directory already holds side by side are not counted.
         same_source = any(s is source for s, _ in rows)
         if same and not agreeing and not same_source:
             other, first = rows[same[0]]
@@ -203,7 +204,7 @@ def _states(row: str, states: Sequence[tuple[_Source, RowState]], tally: Tally) 
 
 
 def row_label(columns: Mapping[str, Any]) -> str:
-    """What a person calls a row."""
+    """The printed name of a row."""
     parts = [columns.get("dataset"), columns.get("translator") or columns.get("role"), columns.get("metric")]
     numbers = [f"{name} {columns[name]}" for name in ("fold", "seed") if columns.get(name) is not None]
     return ", ".join(str(part) for part in (*parts, *numbers) if part)
@@ -214,7 +215,7 @@ def _cell(state: RowState, column: str) -> str:
 
 
 def _request(state: RowState) -> list[object]:
-    """All that tables tell numbers apart by."""
+    """All columns by which tables distinguish scores."""
     cells = {**state.columns, **(state.scores[0] if state.scores else {})}
     return [cells.get(name) for name in IDENTITY]
 
@@ -230,11 +231,11 @@ def _close(a: float | None, b: float | None) -> bool:
 
 
 def _noted(state: RowState, *both: Mapping[str, float | None]) -> RowState:
-    """The state with every number saying that it is contradicted."""
+    """The state with a note about the conflict on every score."""
     scores = [dict(score) for score in state.scores]
     for score in scores:
         numbers = " and ".join(str(side.get(score.get("label") or "")) for side in both)
-        text = f"Merged results contradict each other on the same inputs ({numbers}); this is their mean"
+        text = f"Conflict: merged results differ on the same inputs ({numbers}); this is their mean"
         note = score.get("note") or ""
         if text not in note:
             score["note"] = "; ".join(filter(None, (note, text)))

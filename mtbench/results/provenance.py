@@ -1,4 +1,4 @@
-"""What a run was made with: packages, code state, machine. Kept in the results, shown only on request."""
+"""The environment of a run: packages, code version, machine. Recorded in the results, shown only on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mtbench.typed import Record
 class Environment(Record):
     """Python, platform, every installed distribution with its version, and the GPU; ``id`` is their hash.
 
-    ``gpu`` holds ``name``, ``driver``, ``cuda`` and ``cudnn``, and is empty for what ran on a CPU.
+    ``gpu`` holds ``name``, ``driver``, ``cuda`` and ``cudnn``; it is empty for a CPU.
     """
 
     id: str = ""
@@ -30,13 +30,13 @@ class Environment(Record):
 
 
 def environment(gpu: Mapping[str, str] | None = None) -> Environment:
-    """That of this process, with the GPU of a unit where it ran on one: perhaps another machine's."""
+    """The environment of this process, with the GPU of a unit, which may be another machine's."""
     about = replace(_here(), gpu=dict(gpu or {}))
     return replace(about, id=environment_id(vars(about)))
 
 
 def environment_id(content: Mapping[str, object]) -> str:
-    """The name of an environment: the hash of all that its file says, but for this name and the GPU of a CPU."""
+    """The name of an environment: the hash of its file's content, without this name and without an empty GPU."""
     return hash_of({name: value for name, value in content.items() if name != "id" and (value or name != "gpu")})[:16]
 
 

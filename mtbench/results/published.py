@@ -1,4 +1,4 @@
-"""Results that a paper published, in our own schema."""
+"""Published results of papers in the schema of mtbench."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CATALOGUE = "registry.toml"
 
 
 def published() -> dict[str, str]:
-    """What may stand behind ``published:``, each with its file, relative to the catalogue: ``[published.NAME]``.
+    """The names after ``published:``, each with its file, relative to the catalogue: ``[published.NAME]``.
 
     Raises:
         StoreError: the catalogue of this installation cannot be read.
@@ -28,7 +28,7 @@ def published() -> dict[str, str]:
             f"the catalogue of published results cannot be read: {error}",
             where=str(path),
             expected='[published.NAME] with file = "results/published/NAME.parquet"',
-            remedy="Correct it, or install mtbench again",
+            remedy="Correct it, or reinstall mtbench",
         ) from error
 
 
@@ -36,13 +36,13 @@ def published_scores(name: str) -> pa.Table:
     """The scores table of a published result, such as "midl2024".
 
     Raises:
-        RequestError: there is no such result.
+        RequestError: the name is unknown.
         StoreError: the catalogue names a file that cannot be read.
     """
     files = published()
     if name not in files:
         raise RequestError(
-            f"there are no published results called '{name}'",
+            f"unknown published results '{name}'",
             matches=close_matches(name, files),
             expected="one of " + ", ".join(f"published:{k}" for k in files),
         )

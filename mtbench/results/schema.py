@@ -1,4 +1,4 @@
-"""The columns of the tables. A promise to users: add columns, never change the meaning of one."""
+"""The columns of the tables. They are public: new columns may be added, but no meaning changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _S, _I, _F, _B = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 SCORES = pa.schema(
     [
         ("schema_version", _I),
-        ("row_id", _S),  # which row of the results directory; cases are found by it
+        ("row_id", _S),  # id of the row in the results directory; also in cases
         ("suite", _S),  # name of the suite
         ("protocol", _S),  # segment-translated, train-on-translated
         ("role", _S),  # translator, ceiling, floor, oracle, probe
@@ -31,24 +31,24 @@ SCORES = pa.schema(
         ("dataset", _S),  # as the suite calls it
         ("dataset_revision", _S),  # revision of the plugin
         ("dataset_params", _S),  # JSON, without paths
-        ("data_sha256", _S),  # of the prepared slices, masks and regions, and of the side that each slice is on
+        ("data_sha256", _S),  # of the prepared slices, masks and regions, and of the split of each slice
         ("source_domain", _S),  # printed name of the source domain
         ("target_domain", _S),  # printed name of the target domain
-        ("task_note", _S),  # printed beside every table of the task
+        ("task_note", _S),  # printed with every table of the task
         ("split", _S),  # how patients were divided, "seed[seed=0,...]"
         ("fold", _I),  # null without folds
         ("translator", _S),  # empty for reference rows without one
         ("translator_params", _S),  # JSON of the parameters that differ from the defaults
         ("translator_version", _S),  # JSON: plugin, revision, code, files, see docs/tables.md
-        ("training_sha256", _S),  # of the training slices that its fit, or the floor, is made of, and of masks it reads
-        ("translator_note", _S),  # what a reader must know: terms of its weights, losses left out
-        ("translator_weights_sha256", _S),  # of the weight files it was given
+        ("training_sha256", _S),  # of the training slices (and masks) of its fit, or of the floor
+        ("translator_note", _S),  # what a reader must know: terms of its weights, omitted losses
+        ("translator_weights_sha256", _S),  # of its weight files
         ("conditional", _B),  # whether the translator reads the reference mask
         ("seed", _I),  # null for a translator that neither trains nor draws
         ("segmenter", _S),  # empty for a metric that needs none
         ("segmenter_params", _S),  # JSON of the parameters that differ from the defaults
         ("segmenter_version", _S),  # JSON, as translator_version
-        ("segmenter_training_sha256", _S),  # of the slices and masks that it learnt from, translations aside
+        ("segmenter_training_sha256", _S),  # of its training slices and masks, without translations
         ("segmenter_seed", _I),  # seed of the segmenter's fit
         ("segmenter_validation", _S),  # JSON, region to Dice on its validation slices
         ("metric", _S),  # "fid"
@@ -69,10 +69,10 @@ SCORES = pa.schema(
         ("ci_low", _F),  # 95 % confidence interval, by patient
         ("ci_high", _F),  # 95 % confidence interval, by patient
         ("without_interval", _S),  # why there is no interval
-        ("bound_low", _F),  # limits for the expected mean that hold whatever the distribution of the cases
+        ("bound_low", _F),  # limits for the expected mean, valid for any distribution of the cases
         ("bound_high", _F),  # as bound_low
-        ("n", _I),  # images a side that entered the number
-        ("draws", _I),  # how often N = min was drawn in fact: once where both sides have N images
+        ("n", _I),  # images per side behind the value
+        ("draws", _I),  # how often N = min was drawn: once if both sides have N images
         ("n_translated", _I),  # translated test images
         ("n_target", _I),  # target test images
         ("n_patients_translated", _I),  # patients of the translated test images
@@ -81,11 +81,11 @@ SCORES = pa.schema(
         ("measure_unit", _S),  # unit of measurement ("mm", "HU")
         ("decimals", _I),  # null: three significant digits
         ("mark", _S),  # "*" in the header
-        ("note", _S),  # a sentence the reader must know; the reason of a failed or skipped row
-        ("stale", _S),  # why the number is out of date, and the command that renews it; empty for a current one
-        ("left_out", _S),  # cases that could not be used when the data set was prepared, with the reasons
-        ("clamped", _F),  # share of the translations' pixels that left [0, 1]
-        ("caveat", _S),  # not empty: stands apart, is never ranked
+        ("note", _S),  # a sentence that the reader must know; the reason of a failed or skipped row
+        ("stale", _S),  # why the value is out of date, and the command that recomputes it; empty if up to date
+        ("left_out", _S),  # cases excluded during preparation, with reasons
+        ("clamped", _F),  # share of the translations' pixels outside [0, 1]
+        ("caveat", _S),  # if not empty, the row is shown separately and never ranked
         ("unit_key", _S),  # key of the score unit
         ("input_digest", _S),  # hash of the content of the score unit's inputs
         ("fit_digest", _S),  # digests of the fits behind the score, separated by commas
@@ -100,22 +100,22 @@ ATTEMPTS = pa.schema(
         ("suite", _S),  # name of the suite
         ("unit_key", _S),  # key of the unit
         ("stage", _S),  # kind of unit
-        ("name", _S),  # what a person calls the unit
+        ("name", _S),  # printed name of the unit
         ("attempt", _I),  # number of the attempt, from 1
         ("status", _S),  # ok, cached, skipped, error, timeout, oom, lost
         ("reason", _S),  # why it failed or was skipped
         ("error_type", _S),  # class of the error
-        ("log", _S),  # what the unit's process printed
+        ("log", _S),  # output of the unit's process
         ("started", _S),  # ISO 8601, UTC
         ("seconds", _F),  # wall-clock time
-        ("images", _I),  # images that were processed
-        ("peak_memory_mb", _F),  # of the device: the GPU, or the machine where there is none
-        ("host_memory_mb", _F),  # of the machine in either case
+        ("images", _I),  # number of images processed
+        ("peak_memory_mb", _F),  # of the device: the GPU, or the machine without one
+        ("host_memory_mb", _F),  # of the machine, always
         ("device", _S),  # cpu, cuda:0, ...
         ("host", _S),  # name of the machine
         ("executor", _S),  # name of the executor plugin
-        ("plugins", _S),  # JSON: distribution and version of every plugin in it
-        ("git_commit", _S),  # of mtbench's checkout, where it is one
+        ("plugins", _S),  # JSON: distribution and version of every plugin involved
+        ("git_commit", _S),  # of mtbench's checkout, if there is one
         ("environment_id", _S),  # environment-ID.json in the results directory
         ("artefact", _S),  # address in the store
         ("digest", _S),  # sha256 of the artefact's content
@@ -154,7 +154,7 @@ _FILLED = {
     "attempts": ("schema_version", "unit_key", "stage", "name", "attempt", "status"),
     "cases": ("schema_version", "row_id", "by", "case"),
 }
-"""Columns that hold no null, by table."""
+"""Columns without nulls, by table."""
 _PYTHON: Mapping[pa.DataType, tuple[str, tuple[type, ...]]] = {
     _S: ("a text", (str,)),
     _I: ("a whole number from 0", (int,)),
@@ -189,22 +189,22 @@ _RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "segmenter_validation": ("JSON, region to number", _json_of(float, int)),
     "plugins": ("JSON, distribution to version", _json_of(str)),
 }
-"""What the type of a column does not say of its values."""
+"""The bounds of values that the type of a column does not express."""
 
 
 def check_cells(cells: Mapping[str, object], names: Container[str]) -> None:
-    """Refuse what cannot stand in a row of a table; null is what is not known.
+    """Validate the cells of a row; null means unknown.
 
     Args:
         cells: values by column.
-        names: the columns that there may be.
+        names: the known columns.
 
     Raises:
-        MismatchError: a column is unknown, or a value is of another type or out of bounds.
+        MismatchError: a column is unknown, or a value has the wrong type or is out of bounds.
     """
     for name, value in cells.items():
         if name not in names:
-            raise MismatchError(what=f"there is no column '{name:.60}'")
+            raise MismatchError(what=f"unknown column '{name:.60}'")
         if value is None:
             continue
         expected, kinds = _TYPES[name]
@@ -217,15 +217,15 @@ def check_cells(cells: Mapping[str, object], names: Container[str]) -> None:
 
 
 def check_table(data: pa.Table, name: str) -> None:
-    """Refuse a table that is none of this version's, or holds what no journal could say.
+    """Validate a table: the columns of this version, and values that a journal can contain.
 
     Raises:
-        MismatchError: columns are missing or of another type, or a value is.
+        MismatchError: a column is missing or has the wrong type, or a value is not valid.
     """
     schema = TABLES[name]
     if not data.schema.equals(schema):
         lacking = [column for column in schema.names if column not in data.column_names]
-        raise MismatchError(what=f"the columns are not those of this version (lacking: {', '.join(lacking) or 'none'})")
+        raise MismatchError(what=f"the columns are not those of this version (missing: {', '.join(lacking) or 'none'})")
     for column in _FILLED[name]:
         if data[column].null_count:
             raise MismatchError(what=f"{column} is null in a row")
@@ -238,7 +238,7 @@ def check_table(data: pa.Table, name: str) -> None:
 
 
 def conform(data: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A table of an older version as one of this: columns that it did not know are null."""
+    """A table of an older version in the schema of this one: new columns are null."""
     for name in schema.names:
         if name not in data.column_names:
             data = data.append_column(schema.field(name), pa.nulls(data.num_rows, schema.field(name).type))
@@ -246,7 +246,7 @@ def conform(data: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def readable(data: pa.Table) -> pa.Table:
-    """A table without control characters in its texts: they are other people's, and terminals obey them."""
+    """A table without control characters in its texts, which may come from others and which terminals execute."""
     for index, name in enumerate(data.column_names):
         column = data.column(index)
         if pa.types.is_string(column.type):
@@ -258,7 +258,7 @@ def readable(data: pa.Table) -> pa.Table:
 
 
 def table(rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> pa.Table:
-    """Rows as a table of that schema; missing columns are null."""
+    """Rows as a table of the schema; missing columns are null."""
     records = list(rows)
     return pa.table({field.name: _column(records, field) for field in schema}, schema=schema)
 

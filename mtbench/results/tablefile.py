@@ -1,6 +1,6 @@
-"""A table of a results directory as a Parquet file that carries a checksum over every byte of itself.
+"""A table of a results directory as a Parquet file with a checksum over all of its bytes.
 
-Parquet's own checksums cover the pages and not the footer, which says where which column's pages are.
+Parquet's own checksums cover the pages but not the footer, which locates the pages of each column.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from mtbench.errors import DamagedError
 from mtbench.store.files import read_regular, write_whole
 
 _STATE = b"mtbench.journal"
-"""In the metadata: the state of the journal that it was made from."""
+"""The key in the metadata for the state of the journal that the table was built from."""
 _SUM = b"mtbench.crc32"
 _MARK = b"crc32:"
 _BLANK = b"--------"
 _FLOOR, _GROWTH = 2**27, 1000
-"""A table has at most so many bytes, and so many more for each of its journal's: a case of 20 bytes is a row of 600."""
+"""The most bytes of a table: a constant plus a factor times its journal's (a case of 20 bytes is a row of 600)."""
 
 
 def write_table(path: Path, table: pa.Table, state: bytes) -> None:
     """Write a table.
 
     Raises:
-        StoreError: the disk is full or ``path`` may not be written.
+        StoreError: the disk is full or ``path`` is not writable.
     """
     buffer = io.BytesIO()
     labelled = table.replace_schema_metadata({_STATE: state, _SUM: _MARK + _BLANK})
@@ -40,14 +40,14 @@ def write_table(path: Path, table: pa.Table, state: bytes) -> None:
 
 
 def read_table(path: Path, journal: int) -> tuple[pa.Table, bytes]:
-    """A table, and the state of the journal that it was made from.
+    """A table, and the state of the journal that it was built from.
 
     Args:
         path: its file.
-        journal: bytes of that journal, which bound what the table can hold.
+        journal: bytes of that journal, which bound the size of the table.
 
     Raises:
-        DamagedError: it is not what was written, or holds more than its journal could say.
+        DamagedError: it has changed since it was written, or contains more than its journal can.
         StoreError: it is a link, a pipe or a device.
         OSError: it cannot be read.
     """
@@ -55,10 +55,10 @@ def read_table(path: Path, journal: int) -> tuple[pa.Table, bytes]:
     data = read_regular(path, most)
     before, after = _around(data)
     if data != before + _checksum(before + _BLANK + after) + after:
-        raise DamagedError("the table is not what was written", where=str(path))
+        raise DamagedError("the table has changed since it was written", where=str(path))
     try:
         schema = pq.read_schema(io.BytesIO(data))
-        # A text that stands in a million rows is read once, and unpacked only where that is no bomb.
+        # A text in a million rows is read once, and expanded only if that is no decompression bomb.
         texts = [field.name for field in schema if pa.types.is_string(field.type)]
         with pq.ParquetFile(io.BytesIO(data), read_dictionary=texts) as file:
             rows = file.metadata.num_rows
@@ -67,7 +67,7 @@ def read_table(path: Path, journal: int) -> tuple[pa.Table, bytes]:
             packed = file.read()
             state = (file.metadata.metadata or {}).get(_STATE, b"")
         if sum(map(_unpacked, packed.columns)) > most:
-            raise DamagedError("the table holds more text than its journal", where=str(path))
+            raise DamagedError("the table contains more text than its journal", where=str(path))
         table = packed.cast(schema)
         table.validate(full=True)
     except (pa.ArrowException, ValueError, OverflowError, OSError) as error:
@@ -76,7 +76,7 @@ def read_table(path: Path, journal: int) -> tuple[pa.Table, bytes]:
 
 
 def _unpacked(column: pa.ChunkedArray) -> int:
-    """Bytes of the texts of a column once each stands in its row."""
+    """Bytes of the texts of a column after expansion to one text per row."""
     if not pa.types.is_dictionary(column.type):
         return int(column.nbytes)
     parts = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
@@ -84,7 +84,7 @@ def _unpacked(column: pa.ChunkedArray) -> int:
 
 
 def _around(data: bytes) -> tuple[bytes, bytes]:
-    """What stands before and after the checksum: the metadata are in the footer, so its mark is the last one."""
+    """The bytes before and after the checksum: the metadata are in the footer, so the last mark is the right one."""
     start = data.rfind(_MARK) + len(_MARK)
     return data[:start], data[start + len(_BLANK) :]
 

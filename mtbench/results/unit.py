@@ -1,4 +1,4 @@
-"""How one unit of a results directory was made, and the command that makes it again."""
+"""How a unit of a results directory was computed, and the command that recomputes it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from mtbench.results.environments import Provenance, provenance_of, suite_file
 from mtbench.store.files import read_regular
 
 SHORTEST = 4
-"""So many characters of a key may stand for it, if they name one unit only."""
+"""The fewest characters of a key that may identify a unit, if they are unique."""
 _ASKED = ("kind", "plugin", "params", "seed", "options", "precision", "threads")
 _TRIED = ("attempt", "status", "reason", "started", "seconds")
 
 
 @dataclass(frozen=True)
 class UnitDetails:
-    """All that a results directory knows of a unit.
+    """Everything that a results directory records about a unit.
 
     Attributes:
         key, name, stage: of the unit.
         request: plugin, parameters, seed, options, precision, threads; empty in journals of older versions.
-        inputs: role to name and digest of what it read, nearest first; inputs of inputs after them.
-        provenance: with what it was made.
+        inputs: role to name and digest of its inputs, nearest first; inputs of inputs after them.
+        provenance: the environment in which it was computed.
         digest: of its artefact.
-        attempts: of each attempt: number, status, reason, start, seconds.
-        rows: of the scores table, filled by it: data, weights, values.
-        command: makes it again; empty in journals of older versions.
+        attempts: number, status, reason, start and seconds of each attempt.
+        rows: the rows of the scores table that it fills: data, weights, values.
+        command: recomputes it; empty in journals of older versions.
         remarks: sentences about the command.
     """
 
@@ -54,14 +54,14 @@ class UnitDetails:
 
 
 def unit_details(path: Path, name: str) -> UnitDetails:
-    """What is known of a unit.
+    """The details of a unit.
 
     Args:
         path: a results directory.
         name: the unit's key, its beginning (four characters or more), or its name.
 
     Raises:
-        RequestError: no unit is called so, or several are.
+        RequestError: no unit or several units match.
     """
     results = Results.open(path)
     entries = list(results.entries())
@@ -98,12 +98,12 @@ def _find(attempts: list[Attempt], text: str, path: Path) -> str:
     if keys:
         examples = ", ".join(f"{key[:12]} ({names[key]})" for key in keys[:5])
         raise RequestError(
-            f"'{text}' names {len(keys)} units: {examples}", where=str(path), remedy="Say more of the key"
+            f"'{text}' matches {len(keys)} units: {examples}", where=str(path), remedy="Use more characters of the key"
         )
     raise RequestError(
-        f"there is no unit '{text}'",
+        f"unknown unit '{text}'",
         where=str(path),
-        expected="a unit's name, its key, or four characters or more of it",
+        expected="a unit's name, its key, or at least the first four characters of the key",
         matches=close_matches(text, names.values()),
         remedy="`mtbench results show RESULTS --units` lists them",
     )
@@ -125,7 +125,7 @@ def _inputs(key: str, descriptions: Mapping[str, UnitAsked], attempts: list[Atte
 
 def _command(path: Path, key: str, request: RunAsked | None, rows: list[dict[str, Any]]) -> tuple[str, tuple[str, ...]]:
     if request is None:
-        return "", ("The command is not known: the results were made by an older version.",)
+        return "", ("The command is unknown, because an older version of mtbench wrote these results.",)
     options, remarks = list(request.options), []
     copy = path / Path(request.copy).name if request.copy else None
     suite = request.suite
@@ -133,10 +133,12 @@ def _command(path: Path, key: str, request: RunAsked | None, rows: list[dict[str
         source = Path(suite)
         if not os.path.isfile(source):
             suite = str(copy)
-            remarks.append("The suite's file is gone; its copy is named. Relative paths in it may need mending.")
+            remarks.append(
+                "The suite's file no longer exists, so the command names its copy; check its relative paths."
+            )
         elif os.path.lexists(copy) and suite_file(_beginning(source)) != suite_file(read_regular(copy, LARGEST)):
-            remarks.append(f"The suite has changed since; {copy} is what was run.")
-    # A narrower run asks for the same unit by the same key, and for less besides.
+            remarks.append(f"The suite has changed since the run, which used {copy}.")
+    # A narrower run computes the same unit under the same key, and fewer others.
     for option, values in _narrowing_options(rows).items():
         if option not in options:
             options += [word for value in values for word in (option, value)]
@@ -149,7 +151,7 @@ def _command(path: Path, key: str, request: RunAsked | None, rows: list[dict[str
 
 
 def _beginning(path: Path) -> bytes:
-    """A suite's text; of what cannot be read nothing, and of what is too large to be a suite as much as tells it."""
+    """The text of a suite; empty if it cannot be read, cut if it is too large to be a suite."""
     try:
         with path.open("rb") as file:
             return file.read(LARGEST)
@@ -164,8 +166,8 @@ def _warning(plugins: bool, programs: list[str], trusts: bool) -> str:
     if trusts:
         parts.append("lets the suite run programs (--trust-suite)")
     return (
-        f"Careful: the command {' and '.join(parts) or 'reads a configuration'}, as whoever made these results says. "
-        "Run it only if you trust them and have looked at what it names."
+        f"Warning: the command {' and '.join(parts) or 'reads a configuration'}, as recorded in these results. "
+        "Run it only if you trust their author and have checked the files that it names."
     )
 
 
@@ -179,7 +181,7 @@ def _narrowing_options(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def as_record(details: UnitDetails) -> dict[str, object]:
-    """The details as JSON, without packages and host."""
+    """The details for JSON, without packages and host."""
     hidden = ("packages", "host", "folder")
     return {
         "key": details.key,

@@ -1,4 +1,4 @@
-"""What the artefacts of a store cost and which results directories use them."""
+"""The disk usage of a store's artefacts, and the results directories that use them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from mtbench.store.files import TEMPORARY, read_regular, write_whole
 
 USERS = "users"
 MIN_AGE = 3600.0
-"""Seconds: what is younger may be a run's that has not written its journal line yet."""
+"""Seconds; a younger artefact may belong to a run that has not written its journal line yet."""
 
 
 @dataclass
 class StoredArtefact:
-    """An artefact and what it costs.
+    """An artefact and its cost.
 
     Attributes:
-        stage, address, path: where it is.
-        name: what a person calls its unit.
+        stage, address, path: its place in the store.
+        name: the printed name of its unit.
         bytes: on disk.
-        seconds: what making it took; ``None`` where no results directory says so.
+        seconds: the time to compute it; ``None`` if no results directory records it.
         mtime: time of its commit, seconds since the epoch.
-        users: the results directories whose last state rests on it.
+        users: the results directories whose last state depends on it.
     """
 
     stage: str
@@ -49,14 +49,14 @@ class StoredArtefact:
 
 @dataclass(frozen=True)
 class Usage:
-    """A store, looked at.
+    """The usage of a store.
 
     Attributes:
         artefacts: every artefact.
-        leftovers: temporary folders of attempts that were killed, checkpoints that no results directory would go on
-            from, and damaged artefacts; none of a run that is at work.
-        missing: results directories that used this store and are no longer where they were.
-        unreadable: those that cannot be read, with the reason: nobody knows what they use.
+        leftovers: temporary folders of killed attempts, checkpoints that no results directory would resume from, and
+            damaged artefacts; none of an active run.
+        missing: results directories that used this store and no longer exist at their path.
+        unreadable: results directories that cannot be read, with the reason; the artefacts they use are unknown.
     """
 
     artefacts: tuple[StoredArtefact, ...]
@@ -65,13 +65,13 @@ class Usage:
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def unused(self, keep: Iterable[str] = ()) -> list[StoredArtefact]:
-        """What no results directory uses and no run can be about to, except the stages in ``keep``."""
+        """The artefacts that no results directory uses and no run is about to use, except the stages in ``keep``."""
         stages, limit = set(keep), time.time() - MIN_AGE
         return [k for k in self.artefacts if not k.users and k.stage not in stages and k.mtime < limit]
 
 
 def remember(store: Store, results: Path) -> None:
-    """Note that a results directory takes its artefacts from this store."""
+    """Record in the store that a results directory uses it."""
     where = str(results.resolve())
     note = _note(store, where)
     text = json.dumps({"results": where}).encode()
@@ -106,7 +106,7 @@ def look(store: Store) -> Usage:
 
 
 def _is_there(results: Path) -> bool:
-    """Whether there is a results directory, readable or not."""
+    """Whether a results directory exists, readable or not."""
     try:
         os.lstat(results / MARKER)
     except (FileNotFoundError, NotADirectoryError):
@@ -120,13 +120,13 @@ def _note(store: Store, where: str) -> Path:
 
 
 def forget(store: Store, gone: Iterable[str]) -> None:
-    """Let go of what results directories hold that have gone."""
+    """Remove the records of results directories that no longer exist."""
     for where in gone:
         _note(store, where).unlink(missing_ok=True)
 
 
 def remove(store: Store, artefacts: Iterable[StoredArtefact], leftovers: Iterable[Path]) -> list[str]:
-    """Delete artefacts, each whole, and leftovers; what could not be deleted, with the reason."""
+    """Delete artefacts and leftovers; return those that could not be deleted, with the reason."""
     failures = []
     for artefact in artefacts:
         try:
@@ -162,12 +162,12 @@ def _artefacts(store: Store) -> Iterator[StoredArtefact]:
 
 @dataclass(frozen=True)
 class _Uses:
-    """What a results directory takes from a store.
+    """The artefacts that a results directory uses.
 
     Attributes:
-        artefacts: stage and address of what each unit's last good attempt left.
-        seconds: what making took, by address.
-        unfinished: addresses of units whose last attempt did not end well: the next one goes on from its checkpoint.
+        artefacts: stage and address of the artefact of each unit's last successful attempt.
+        seconds: the time to compute them, by address.
+        unfinished: addresses of units whose last attempt failed; the next attempt resumes from its checkpoint.
     """
 
     artefacts: set[tuple[str, str]]
@@ -180,7 +180,7 @@ def _uses(results: Results) -> _Uses:
     last: dict[str, tuple[str, bool]] = {}
     seconds: dict[str, float] = {}
     attempts = [entry for entry in results.entries() if isinstance(entry, Attempt | Begun)]
-    # Journals of one second have names in no order.
+    # The names of journals of the same second are in no order.
     for entry in sorted(attempts, key=lambda entry: entry.at):
         ended_well = isinstance(entry, Attempt) and entry.good
         last[entry.unit_key] = entry.artefact, ended_well
@@ -194,7 +194,7 @@ def _uses(results: Results) -> _Uses:
 def _leftovers(store: Store, unfinished: set[str]) -> Iterator[Path]:
     limit = time.time() - MIN_AGE
     held = leases.held(store.root, MIN_AGE)
-    # The folder above a temporary one has the first two digits of its address for a name.
+    # The parent of a temporary folder is named by the first two digits of its address.
     begun = {address[:2] for address in held}
     for folder in store.root.glob(f"artefacts/*/*/{TEMPORARY}*"):
         if folder.parent.name not in begun and _newest(folder) < limit:
@@ -208,7 +208,7 @@ def _leftovers(store: Store, unfinished: set[str]) -> Iterator[Path]:
 
 
 def _newest(folder: Path) -> float:
-    """When anything in a folder was last changed; now, if it is being changed."""
+    """The time of the last change in a folder; now, if it is being changed."""
     try:
         return max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
     except OSError:

@@ -1,4 +1,4 @@
-"""Is a results directory whole? Every line, every table, and each against the other."""
+"""Verifies a results directory: every line, every table, and the tables against the journal."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from mtbench.typed import MismatchError
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a check found.
+    """The result of a check.
 
     Attributes:
-        problem: whether something is wrong; otherwise it is only worth knowing.
+        problem: whether it is a problem; otherwise it is information.
         where: the file, with its line.
-        text: what it is, and what to do about it.
+        text: the problem and its fix.
     """
 
     problem: bool
@@ -36,10 +36,10 @@ class Finding:
 
 
 def verify(path: Path) -> list[Finding]:
-    """Check a results directory; empty where there is nothing to say.
+    """Check a results directory; empty if there are no findings.
 
     Raises:
-        RequestError: it is no results directory.
+        RequestError: it is not a results directory.
         StoreError: its marker cannot be read.
     """
     results = Results.open(path)
@@ -68,7 +68,7 @@ def _lines(journals: Iterable[Path]) -> Iterator[tuple[Finding | None, Entry | N
         for line in read_journal(file):
             where = f"journal/{file.name}, line {line.number}"
             if line.torn:
-                yield Finding(False, where, "a torn last line, the mark of a run that was killed; it is left out"), None
+                yield Finding(False, where, "an incomplete last line of a killed run; it is skipped"), None
             else:
                 yield Finding(True, where, f"{line.fault}. {REMEDY}") if line.fault else None, line.entry
 
@@ -79,12 +79,12 @@ def _rows(entries: list[Entry]) -> Iterator[Finding]:
             continue
         name = f"row '{row_label(state.columns)}'"
         if state.schema_version > SCHEMA_VERSION:
-            text = f"a row of schema version {state.schema_version}; this version of mtbench knows up to "
-            yield Finding(True, "journal", f"{text}{SCHEMA_VERSION}. Upgrade it")
+            text = f"a row has schema version {state.schema_version}, and this mtbench reads up to {SCHEMA_VERSION}"
+            yield Finding(True, "journal", f"{text}. Upgrade mtbench")
         if state.status == "measured" and not state.scores:
-            yield Finding(True, "journal", f"{name} is measured and has no score")
+            yield Finding(True, "journal", f"{name} is measured but has no score")
         if state.status == "measured" and None in state.values.values():
-            yield Finding(True, "journal", f"{name} is measured and has no value")
+            yield Finding(True, "journal", f"{name} is measured but has no value")
 
 
 def _stale(entries: list[Entry], scores: pa.Table) -> Iterator[Finding]:
@@ -100,21 +100,19 @@ def _orphans(path: Path, entries: list[Entry]) -> Iterator[Finding]:
     keys = {attempt.unit_key for attempt in attempts if attempt.good}
     for state in rows.values():
         if state.status == "measured" and state.columns.get("unit_key") not in keys:
-            text = f"row '{row_label(state.columns)}' has a value, and no try of its unit succeeded"
+            text = f"row '{row_label(state.columns)}' has a value, but no attempt at its unit succeeded"
             yield Finding(True, "journal", f"{text}: a journal file is missing")
     there = {file.name for file in path.iterdir()}
     for name in sorted({attempt.environment_id for attempt in attempts} - {""}):
         if environment_file(name) not in there:
-            yield Finding(True, environment_file(name), "tries name this environment, and the file is missing")
+            yield Finding(True, environment_file(name), "attempts name this environment, but the file is missing")
     ends = {attempt.this for attempt in attempts}
     for entry in entries:
         if isinstance(entry, Begun) and entry.this not in ends:
-            text = f"unit '{entry.name}' was begun and has not ended: it is at work, or the next run calls it lost"
+            text = f"unit '{entry.name}' was started and has not ended: it is running, or the next run marks it as lost"
             yield Finding(False, "journal", text)
     for file in sorted(p.name for p in path.rglob(".tmp-*")):
-        yield Finding(
-            False, file, "a half-written file of a run that is at work or was killed; the next run removes it"
-        )
+        yield Finding(False, file, "an incomplete file of an active or killed run; the next run removes it")
 
 
 def _copies(path: Path) -> Iterator[Finding]:
@@ -132,25 +130,25 @@ def _tables(results: Results, entries: list[Entry]) -> Iterator[Finding]:
         path = results.path / f"{name}.parquet"
         if not path.is_file():
             if entries:
-                yield Finding(False, path.name, "the table is missing; it is made from the journal when it is read")
+                yield Finding(False, path.name, "the table is missing; it is rebuilt from the journal when it is read")
             continue
         try:
             table, state = read_table(path, results.size())
             if state == results.state():
                 check_table(table, name)
         except (DamagedError, MismatchError, OSError) as error:
-            text = f"the table is damaged ({str(error).splitlines()[0]}). Delete it: it is made anew from the journal"
+            text = f"the table is damaged ({str(error).splitlines()[0]}). Delete it; it is rebuilt from the journal"
             yield Finding(True, path.name, text)
             continue
         if state != results.state():
-            yield Finding(False, path.name, "older than the journal; it is made anew when it is read")
+            yield Finding(False, path.name, "older than the journal; it is rebuilt when it is read")
         elif not _equal(table, views[name]):
-            text = "the table says something else than the journal: one of the two was altered. Delete the table if"
-            yield Finding(True, path.name, f"{text} no journal line is named here")
+            text = "the table differs from the journal: one of the two was altered. If no journal line is listed here,"
+            yield Finding(True, path.name, f"{text} delete the table")
 
 
 def _equal(a: pa.Table, b: pa.Table) -> bool:
-    """Arrow holds NaN unequal to itself, so tables are compared as they would be written."""
+    """Compares tables as they would be written, because Arrow treats NaN as unequal to itself."""
     return a.num_rows == b.num_rows and all(
         a[name].equals(b[name]) or str(a[name].to_pylist()) == str(b[name].to_pylist()) for name in b.column_names
     )

@@ -1,4 +1,4 @@
-"""What ``mtbench new`` writes: a plugin that works, to be edited; see ``templates/``, whose names say what is what."""
+"""The files that ``mtbench new`` writes, a working plugin to start from; see ``templates/``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two modules as one: their imports together, sorted as ruff sorts them, and then what they define."""
+"""Merges modules: their imports, sorted like ruff, then their definitions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 def merged(texts: list[str]) -> str:
-    """The text of one module that holds what several hold; the docstring is that of the first.
+    """The text of one module with the content of several; the docstring is that of the first.
 
     Each text is a docstring, imports, an optional block of ``if TYPE_CHECKING:`` with one import a line, and the rest.
     """
@@ -46,7 +46,7 @@ def _sorted(lines: Iterable[str]) -> list[str]:
 
 
 def _joined(lines: Iterable[str]) -> list[str]:
-    """Imports from one module as one line."""
+    """Joins imports from the same module into one line."""
     names: dict[str, set[str]] = {}
     plain = []
     for line in lines:

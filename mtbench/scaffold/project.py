@@ -1,4 +1,4 @@
-"""A new plugin: its names, its files, and whether they may be written."""
+"""A new plugin: its names, its files, and checks before they are written."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _NAME = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)*")
 _ABOUT = {
     "translator": "turns source slices into target slices",
-    "dataset": "a task of two domains",
-    "segmenter": "finds the labels of a task",
+    "dataset": "a task with two domains",
+    "segmenter": "predicts the labels of a task",
     "extractor": "features of images",
-    "metric": "the distance of two sets of images",
+    "metric": "the distance between two sets of images",
     "exporter": "a table format",
     "executor": "runs units",
-    "observer": "watches a run",
+    "observer": "is notified of finished units",
 }
 
 
 def _template(name: str) -> Template:
-    # Of another ending, so that nothing takes them for modules or settings of mtbench's own.
+    # With another extension, so that no tool treats them as modules or settings of mtbench.
     return Template((_TEMPLATES / f"{name}.txt").read_text(encoding="utf-8"))
 
 
@@ -43,12 +43,12 @@ def _exists(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Project:
-    """What is to be written.
+    """The plugin to write.
 
     Attributes:
         kind, name: of the plugin.
-        wrap: of a translator: what of somebody's is wrapped; empty for none.
-        minimal: one file in place of a distribution.
+        wrap: for a translator, what it wraps ("checkpoint", "command", "folder"); otherwise empty.
+        minimal: write one file instead of a distribution.
     """
 
     kind: str
@@ -63,11 +63,11 @@ class Project:
 
     @property
     def is_program(self) -> bool:
-        """Whether a built-in plugin does the work, so that there is no package."""
+        """Whether a built-in plugin does the work, so that no package is needed."""
         return self.wrap in ("command", "folder")
 
     def words(self, folder: Path) -> dict[str, str]:
-        """What stands for the names in templates."""
+        """The values of the names in templates."""
         stem = re.sub(r"[^a-z0-9]+", " ", self.name)
         return {
             "kind": self.kind,
@@ -128,15 +128,15 @@ def new(project: Project, registry: Registry, folder: Path | None = None) -> lis
     """Write a new plugin.
 
     Args:
-        project: what.
-        registry: the plugins that there are.
-        folder: where; by default a new folder of the plugin's name in the current one, or for one file that folder.
+        project: the plugin.
+        registry: the existing plugins.
+        folder: the output folder; by default a new folder NAME in the current one, for one file the current folder.
 
     Returns:
-        the files that were written.
+        The files that were written.
 
     Raises:
-        RequestError: the name is taken or no name, something is there already, or nothing may be written there.
+        RequestError: the name is taken or not valid, a file exists already, or the folder is not writable.
     """
     _check_names(project, registry)
     folder = folder or (Path() if project.minimal else Path(project.name))
@@ -144,20 +144,20 @@ def new(project: Project, registry: Registry, folder: Path | None = None) -> lis
     taken = [path for path in files if os.path.lexists(path)]
     if taken or (not project.minimal and folder.exists() and any(folder.iterdir())):
         raise RequestError(
-            f"{taken[0] if taken else folder} is there already",
+            f"{taken[0] if taken else folder} already exists",
             where="mtbench new",
-            remedy="Choose another name, or another place by --folder",
+            remedy="Choose another name, or another place with --folder",
         )
     try:
         for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
             if path.name == "mtbench.toml":
-                path.chmod(0o600)  # It names programs, so that nobody else may write it.
+                path.chmod(0o600)  # it names programs, so nobody else may write it
     except OSError as error:
         where = error.filename or folder
         raise RequestError(
-            f"nothing can be written there: {error.strerror}", where=str(where), remedy="Choose another --folder"
+            f"the folder is not writable: {error.strerror}", where=str(where), remedy="Choose another --folder"
         ) from error
     return list(files)
 
@@ -172,9 +172,9 @@ def _check_names(project: Project, registry: Registry) -> None:
     if project.name in registry.names(project.kind) and not project.is_program:
         origin = registry.get(project.kind, project.name).plugin.origin
         raise RequestError(
-            f"there is a {project.kind} '{project.name}' already, of {origin}",
+            f"the {project.kind} '{project.name}' already exists, in {origin}",
             where="mtbench new",
-            expected="a name of its own: of two the second would be set aside",
+            expected="a different name, because the second plugin of a name is rejected",
             matches=[
                 match for match in close_matches(project.name, registry.names(project.kind)) if match != project.name
             ],
@@ -188,13 +188,13 @@ def _check_names(project: Project, registry: Registry) -> None:
         version = ""
     if version:
         raise RequestError(
-            f"a distribution '{distribution}' ({version}) is installed already",
+            f"a distribution '{distribution}' ({version}) is already installed",
             where="mtbench new",
-            remedy="Choose another name: the new one would stand in its place",
+            remedy="Choose another name, because the new one would replace it",
         )
     if util.find_spec(project.package) is not None:
         raise RequestError(
-            f"there is a Python package '{project.package}' already",
+            f"the Python package '{project.package}' already exists",
             where="mtbench new",
-            remedy="Choose another name: one of the two would hide the other",
+            remedy="Choose another name, because one of the two would hide the other",
         )

@@ -1,4 +1,4 @@
-"""The seven stages, one file each: ``run(work, folder) -> info``; the table of them; the arithmetic they share."""
+"""The seven stages, one file each: ``run(work, folder) -> info``; the table of stages; shared arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""extract: features of an image set, computed once and shared by every metric and suite."""
+"""extract: features of an image set, computed once and shared by all metrics and suites."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def extract(
     """Write one ``NAME.npy`` for each array of the extractor, float32, first axis in the order of the slices.
 
     Raises:
-        PluginError: the extractor does not give what its spec promises.
+        PluginError: the extractor's output does not match its spec.
     """
     import torch
 
@@ -48,7 +48,7 @@ def extract(
             features = extractor.extract(source, context)
         _check(features, names, rows, shapes, blame)
         blocks = {name: values.float() for name, values in features.items()}
-        # What is infinite gives NaN here; isfinite() takes five times as long on a processor.
+        # Infinite values give NaN here; isfinite() takes five times as long on a CPU.
         finite = {f"{name} is finite": (block * 0).sum() == 0 for name, block in blocks.items()}
         return blocks | finite
 
@@ -59,7 +59,7 @@ def extract(
                 block = results[name]
                 if not results[f"{name} is finite"]:
                     raise PluginError(
-                        f"extract() gave '{name}' of shape {block.shape} with NaN",
+                        f"extract() returned '{name}' of shape {block.shape} with NaN or infinite values",
                         where=blame,
                         expected=f"{len(rows)} finite rows",
                     )
@@ -71,30 +71,30 @@ def extract(
 
 
 def _check(features: Any, names: Sequence[str], rows: range, shapes: dict[str, tuple[int, ...]], blame: str) -> None:
-    """What can be seen without a look at the numbers, for which a GPU would have to be waited for."""
+    """Check types and shapes; a check of values would have to wait for the GPU."""
     import torch
 
     if not isinstance(features, Mapping) or set(features) != set(names):
         is_dictionary = isinstance(features, Mapping)
         gave = ", ".join(sorted(map(str, features))) if is_dictionary else type(features).__name__
         raise PluginError(
-            f"extract() gave {gave or 'nothing'}", where=blame, expected="a dictionary of " + ", ".join(names)
+            f"extract() returned {gave or 'nothing'}", where=blame, expected="a dictionary of " + ", ".join(names)
         )
     for name, values in features.items():
         if not isinstance(values, torch.Tensor) or not values.ndim:
             raise PluginError(
-                f"extract() gave '{name}' as {type(values).__name__} {values!r:.40}",
+                f"extract() returned '{name}' as {type(values).__name__} {values!r:.40}",
                 where=blame,
                 expected=f"a torch tensor of {len(rows)} rows",
             )
         shape = tuple(values.shape)
         if len(values) != len(rows):
             raise PluginError(
-                f"extract() gave '{name}' of shape {shape}", where=blame, expected=f"{len(rows)} finite rows"
+                f"extract() returned '{name}' of shape {shape}", where=blame, expected=f"{len(rows)} finite rows"
             )
         if shape[1:] != shapes.setdefault(name, shape[1:]):
             raise PluginError(
-                f"extract() gave '{name}' with rows of shape {shape[1:]}",
+                f"extract() returned '{name}' with rows of shape {shape[1:]}",
                 where=blame,
-                expected=f"{shapes[name]}, as for the images before",
+                expected=f"{shapes[name]}, as for the previous images",
             )

@@ -1,4 +1,4 @@
-"""fit: a translator or a segmenter is trained and saved."""
+"""fit: train and save a translator or a segmenter."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mtbench.stages.work import Work
 
 
 def run(work: Work[FitOptions, Registration[Spec[Trainable]]], folder: Path) -> dict[str, Any]:
-    """Write what the plugin's ``save`` writes."""
+    """Write the files of the plugin's ``save``."""
     sets: dict[str, ImageSet] = {}
     for subset in reads(work.options).subsets:
         role = f"{subset.domain}_{subset.split}"
-        images = work.images(subset, role)  # A segmenter may learn from translated slices.
+        images = work.images(subset, role)  # a segmenter may be trained on translated slices
         sets[role] = images if work.options.masks else replace(images, masks=None)
     data = TrainingData(work.unit.task, **sets)
     plugin = work.registration.create(work.unit.arguments)
@@ -31,7 +31,7 @@ def run(work: Work[FitOptions, Registration[Spec[Trainable]]], folder: Path) -> 
     plugin.save(folder)
     if not any(folder.iterdir()):
         raise PluginError(
-            "save() wrote nothing", where=work.registration.blame, expected="files in the folder it is given"
+            "save() wrote nothing", where=work.registration.blame, expected="files in the folder that it receives"
         )
     info: dict[str, Any] = {
         "images": sum(len(s) for name, s in sets.items() if name.endswith("train")),

@@ -1,17 +1,17 @@
-"""Confidence intervals whose unit is the patient. Knows no metric.
+"""Confidence intervals with the patient as the unit of resampling, independent of any metric.
 
-Two kinds of numbers, two roads:
+There are two kinds of values:
 
 - means of per-case values (Dice): :func:`cases_interval`, a studentised bootstrap of patients;
-- distances and other functions of whole sets (FID, KID, IS, SWD): :func:`jackknife`, patients left out one by
-  one, or :func:`subsample`, patients drawn without replacement. Never a bootstrap with replacement: the copies
-  it makes move such numbers by more than the interval's width.
+- distances and other functions of whole sets (FID, KID, IS, SWD): :func:`jackknife`, patients omitted one by one, or
+  :func:`subsample`, patients drawn without replacement. Never a bootstrap with replacement: its duplicates shift such
+  values by more than the interval's width.
 
-An interval is about the expected value at the same number of images and patients. What a metric's value owes to
-that number (FID's bias at small N) is in the value and stays there: it is stated by N, not hidden in the width.
-It assumes that what happens rarely (a translation that fails altogether) is represented among the patients; where
-the values of cases are bounded, ``Interval.bound`` does not.
-``benchmarks/coverage.py`` simulates how often the intervals hold.
+An interval refers to the expected value at the same number of images and patients. The dependence of a metric on that
+number (FID's bias at small N) is part of the value: N states it, the width does not include it. The interval assumes
+that rare events (a complete failure of a translation) are represented among the patients; for bounded values,
+``Interval.bound`` does not assume it.
+``benchmarks/coverage.py`` simulates the coverage of the intervals.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from mtbench.data import Cases, MetricInputs, Score
 from mtbench.errors import MtbenchError
 
 MIN_PATIENTS = 10
-"""With fewer on a side no interval is given."""
+"""With fewer patients on a side there is no interval."""
 
 Positions = NDArray[np.int64]
 Measure = Callable[[Positions | None, Positions | None], ArrayLike]
-"""The metric's numbers for some slices only: positions of candidates and of references, ``None`` for all.
+"""The metric's values on a subset of the slices: positions of candidates and of references, ``None`` for all.
 
-A metric object may offer a faster one than computing anew: a method ``resample(inputs, context) -> Measure``
-which prepares once what all calls share (Gram matrices, projections) and draws its random numbers once, so that
-leaving a patient out changes nothing but that patient.
+A metric object may offer a faster one than a full computation: a method ``resample(inputs, context) -> Measure`` that
+computes once what all calls share (Gram matrices, projections) and draws its random numbers once, so that omitting a
+patient changes nothing else.
 """
 
 
@@ -45,10 +45,10 @@ class Interval:
     """An interval, or the reason why there is none.
 
     Attributes:
-        value: the number that it is about.
-        low, high: its ends; ``None`` where there is none.
+        value: the value that it refers to.
+        low, high: its ends; ``None`` if there is no interval.
         stderr: the standard error behind it.
-        bound: ends that hold whatever the distribution is, for a mean of values within known bounds.
+        bound: limits that hold for any distribution, for a mean of values within known bounds.
         reason: why there is no interval.
     """
 
@@ -61,7 +61,7 @@ class Interval:
 
 
 def measure_of(inputs: MetricInputs, compute: Callable[[MetricInputs], Score | Sequence[Score]]) -> Measure:
-    """A measure that computes anew from the selected slices."""
+    """A measure that runs the full computation on the selected slices."""
 
     def measure(candidates: Positions | None, references: Positions | None) -> NDArray[np.float64]:
         scores = compute(inputs.select(candidates, references))
@@ -71,12 +71,12 @@ def measure_of(inputs: MetricInputs, compute: Callable[[MetricInputs], Score | S
 
 
 def cases_interval(cases: Cases, *, bounds: tuple[float, float] | None = None, level: float = 0.95) -> Interval:
-    """For the mean of per-case values; see :class:`mtbench.compute.means.PatientMean`.
+    """The interval for a mean of per-case values; see :class:`mtbench.compute.means.PatientMean`.
 
     Args:
-        cases: values by slice or by patient; NaN cases are left out.
-        bounds: the smallest and largest value that is possible; infinite where there is none. The interval stays
-            within; where both are finite, the assumption-free bound is made too, for any number of patients.
+        cases: values by slice or by patient; cases with NaN are skipped.
+        bounds: the smallest and largest possible value; infinite if unbounded. The interval stays within them. If both
+            are finite, the limits without assumptions are computed too, for any number of patients.
         level: nominal coverage.
     """
     there = ~np.isnan(cases.values)
@@ -102,16 +102,16 @@ def jackknife(
     *,
     level: float = 0.95,
 ) -> list[Interval]:
-    """For functions of one or two sets of images: each patient is left out once.
+    """The interval for a function of one or two sets of images: each patient is omitted once.
 
-    The jackknife's variance is on average too large, never too small (Efron & Stein 1981): it counts what patients
-    contribute together twice. Ends are Student's t with n - 1 degrees of freedom, n patients on the smaller side, on
-    the scale of the cube root, on which squared distances are nearly normal (Wilson & Hilferty 1931): a sample
-    whose distance is small by chance has a small standard error too, so symmetric ends miss above.
+    The jackknife's variance is on average too large, never too small (Efron & Stein 1981), because it counts joint
+    contributions of patients twice. The ends use Student's t with n - 1 degrees of freedom, n patients on the smaller
+    side, on the scale of the cube root, on which squared distances are nearly normal (Wilson & Hilferty 1931): a sample
+    whose distance is small by chance also has a small standard error, so symmetric ends would be too low.
 
     Args:
         measure: see :data:`Measure`; called once for each patient.
-        candidates, references: the patient of each slice. A patient in both is left out of both at once.
+        candidates, references: the patient of each slice. A patient in both is omitted from both at once.
         level: nominal coverage.
 
     Returns:
@@ -201,7 +201,7 @@ def averaged_over_draws(
 
 
 class _Sides:
-    """Patients of two sets of slices, in groups that are resampled one apart from the other."""
+    """Patients of two sets of slices, in groups that are resampled independently."""
 
     def __init__(self, candidates: Sequence[str], references: Sequence[str] | None) -> None:
         self.owners = [np.array(side, dtype=str) for side in (candidates, references) if side is not None]
@@ -212,7 +212,7 @@ class _Sides:
         self.groups = [sorted(set(names[0]) | set(names[1]))] if overlap else names
 
     def without(self, measure: Measure, *patients: str) -> NDArray[np.float64]:
-        """The measure with these patients left out; a side that loses nobody is passed as ``None``."""
+        """The measure without these patients; a side that loses no patient is passed as ``None``."""
         picks: list[Positions | None] = []
         for owner in self.owners:
             stays = ~np.isin(owner, patients)

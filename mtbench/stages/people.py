@@ -1,7 +1,7 @@
-"""People whom both domains hold: one side for each, and training data of one domain only.
+"""Patients that are in both domains: each is in one split and provides training data of one domain only.
 
-Unpaired training supposes that the two domains show different people. And a person who is trained on in one domain
-and tested on in the other makes scores too good.
+Unpaired training assumes that the two domains show different people. A person who is in the training data of one domain
+and in the test data of the other makes scores too good.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from mtbench.stages.table import SplitOptions
 
 
 def draw(patients: Sequence[str], options: SplitOptions, assignments: Mapping[str, str]) -> dict[str, str]:
-    """The side of each patient, by seed or fold; those that are ``assignments`` keep theirs and count.
+    """The split of each patient, by seed or fold; patients in ``assignments`` keep theirs and count.
 
-    Each patient draws for itself, so that adding one does not shuffle the others.
+    Each patient has its own draw, so that adding a patient does not shuffle the others.
     """
     order = sorted(
         (p for p in patients if p not in assignments), key=lambda p: float(generator("split", options.seed, p).random())
@@ -25,7 +25,7 @@ def draw(patients: Sequence[str], options: SplitOptions, assignments: Mapping[st
     before = [assignments[p] for p in patients if p in assignments]
     count = len(order) + len(before)
     if options.by == "folds":
-        # The folds go on where those of the decided patients end.
+        # The folds continue after those of the assigned patients.
         assert options.fold is not None
         test = order[(options.fold - len(before)) % options.folds :: options.folds]
         rest = [p for p in order if p not in set(test)]
@@ -45,7 +45,7 @@ def draw(patients: Sequence[str], options: SplitOptions, assignments: Mapping[st
 
 
 def held_out(patients: Sequence[str], options: SplitOptions, assignments: Mapping[str, str]) -> set[str]:
-    """Of training patients, those that serve for validation where a data set names none; at least one trains."""
+    """The training patients to use for validation if a data set names none; at least one remains for training."""
     validation = {p for p in patients if assignments.get(p) == "validation"}
     order = sorted(
         (p for p in patients if p not in assignments), key=lambda p: float(generator("split", options.seed, p).random())
@@ -57,13 +57,13 @@ def held_out(patients: Sequence[str], options: SplitOptions, assignments: Mappin
 def part(
     slices: Mapping[str, Sequence[Slice]], splits: dict[str, list[str]], common: Sequence[str], seed: int, where: str
 ) -> dict[str, int]:
-    """Give each shared training patient to one domain, half to each; in the other they take no part.
+    """Assign each shared training patient to one domain, half to each; it does not take part in the other.
 
     Returns:
-        How many people are shared, and how many of them train as source and as target.
+        The number of shared people, and of those that train as source and as target.
 
     Raises:
-        DataError: somebody is on one side as source and on another as target.
+        DataError: a patient is in one split as source and in another as target.
     """
     of: dict[str, dict[str, str]] = {p: {} for p in common}
     for domain in ("source", "target"):
@@ -73,11 +73,11 @@ def part(
     for patient, pair in of.items():
         if len(set(pair.values())) > 1:
             raise DataError(
-                f"patient '{patient}' is on the {pair['source']} side as source and on the {pair['target']} side "
+                f"patient '{patient}' is in the {pair['source']} split as source and in the {pair['target']} split "
                 "as target",
                 where=where,
-                expected="one side for a person whom both domains hold",
-                remedy="Correct the split, or say split.same_people = false if they are different people",
+                expected="one split for a person in both domains",
+                remedy="Correct the split, or set split.same_people = false if they are different people",
             )
     training = [p for p, pair in of.items() if pair.get("source") == pair.get("target") == "train"]
     order = sorted(training, key=lambda p: float(generator("half", seed, p).random()))
@@ -91,5 +91,5 @@ def part(
 
 
 def share(count: int, fraction: float) -> int:
-    """A fraction of so many, but one at least."""
+    """A fraction of a number, but at least one."""
     return max(1, round(count * fraction))

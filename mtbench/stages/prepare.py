@@ -1,4 +1,4 @@
-"""prepare: a dataset plugin's samples, checked and written once into memory-mapped arrays and an index."""
+"""prepare: check a dataset plugin's samples and write them to arrays for memory maps and an index."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def run(work: Work[PrepareOptions, Registration[DatasetSpec]], folder: Path) -> 
     """Write ``images-DOMAIN.npy``, ``masks-DOMAIN.npy``, ``index-DOMAIN.parquet`` and ``task.json``.
 
     Raises:
-        DataError: a sample cannot be used: another size, NaN, an unknown label, a repeated slice id, fewer
-            than two images in a domain.
+        DataError: a sample is not usable (another size, NaN, an unknown label, a repeated slice id), or a domain has
+            fewer than two images.
     """
     task, spec = work.unit.task, work.registration.spec
     root = Path(work.unit.paths["root"]) if work.unit.paths.get("root") else None
     if root is not None and not root.exists():
         raise DataError(
-            f"there is no folder {root}",
+            f"the folder {root} does not exist",
             where=f"dataset '{task.dataset}'",
             remedy=spec.obtain or "Correct 'root' in the suite",
         )
@@ -85,7 +85,7 @@ def run(work: Work[PrepareOptions, Registration[DatasetSpec]], folder: Path) -> 
 
 @dataclass
 class _ProgressRelay:
-    """Passes a plugin's progress on, and knows whether it reports any."""
+    """Forwards a plugin's progress, and records whether it reports any."""
 
     report: Progress
     something: bool = False
@@ -105,7 +105,7 @@ def _check_sample(sample: Any, blame: str) -> None:
 
 
 def _check_domains(work: Work[PrepareOptions, Registration[DatasetSpec]], writers: Mapping[str, _Writer]) -> None:
-    """Refuse what is too little, or does not go together."""
+    """Check the number of images and the pairs."""
     omissions = work.context.left_out
     where = f"dataset '{work.unit.task.dataset}'"
     if omissions and work.strict:
@@ -122,7 +122,7 @@ def _check_domains(work: Work[PrepareOptions, Registration[DatasetSpec]], writer
                 where=where,
                 expected="at least two images in each domain",
                 remedy=(
-                    f"{_cases(omissions)} could not be used; the first, {omissions[0][0]}: {omissions[0][1]}"
+                    f"{_cases(omissions)} not usable; the first, {omissions[0][0]}: {omissions[0][1]}"
                     if omissions
                     else "Check the folder and the patterns"
                 ),
@@ -130,7 +130,7 @@ def _check_domains(work: Work[PrepareOptions, Registration[DatasetSpec]], writer
     if "paired" in writers:
         for alone in sorted(writers["paired"].ids - writers["source"].ids)[:1]:
             raise DataError(
-                f"the paired slice '{alone}' has no source slice of that name", where=work.registration.blame
+                f"the paired slice '{alone}' has no source slice of the same name", where=work.registration.blame
             )
 
 
@@ -140,15 +140,15 @@ def _cases(omissions: Sequence[tuple[str, str]]) -> str:
 
 @dataclass
 class _Writer:
-    """Streams one domain to disk; what is in memory does not grow with the images.
+    """Streams one domain to disk; memory use does not grow with the number of images.
 
     Attributes:
-        folder, domain: where, and which.
-        task, depth: what its samples have to agree with.
-        index: of the slices' records.
-        files: what is open, and closed at the end.
-        images, masks: as they are written; there from the first sample on.
-        ids, patients: those that have come.
+        folder, domain: the output folder and the domain.
+        task, depth: requirements for its samples.
+        index: the index of slice records.
+        files: the open files, which are closed at the end.
+        images, masks: the arrays; created with the first sample.
+        ids, patients: of the samples so far.
         waiting: records for the next write to the index.
     """
 
@@ -169,12 +169,12 @@ class _Writer:
         where = f"dataset '{self.task.dataset}', {record.file or record.slice_id}"
         check_fields(record, where)
         if not record.patient_id or not record.slice_id:
-            raise DataError("a slice has no patient_id or no slice_id", where=where)
+            raise DataError("a slice has no patient_id or slice_id", where=where)
         if record.slice_id in self.ids:
             raise DataError(
-                f"two {self.domain} slices are called '{record.slice_id}'",
+                f"two {self.domain} slices have the id '{record.slice_id}'",
                 where=where,
-                expected="an id of its own for each",
+                expected="a unique id for each slice",
             )
         pixels = self._encode(np.asarray(sample.image), size, where)
         mask = self._check_mask(sample.mask, pixels.shape, where)
@@ -200,24 +200,24 @@ class _Writer:
             raise DataError(
                 f"the image is {image.shape[0]} x {image.shape[1]} pixels",
                 where=where,
-                expected=f"{size} as the first image"
+                expected=f"{size}, like the first image"
                 if size is None
-                else f"{size[0]} x {size[1]} like the images before it",
-                remedy="Resize in the dataset's parameters",
+                else f"{size[0]} x {size[1]}, like the previous images",
+                remedy="Set a size in the dataset's parameters",
             )
         if np.issubdtype(image.dtype, np.floating):
             if not np.isfinite(image).all():
-                raise DataError("the image holds NaN or infinite values", where=where)
+                raise DataError("the image contains NaN or infinite values", where=where)
             if image.min() < -1e-3 or image.max() > 1 + 1e-3:
                 raise DataError(
-                    f"the image reaches from {image.min():g} to {image.max():g}",
+                    f"the image has values from {image.min():g} to {image.max():g}",
                     where=where,
                     expected="values in [0, 1]",
                 )
             return encode(image, self.depth)
         if image.dtype.name != self.depth or image.dtype.name not in WHITE:
             raise DataError(
-                f"the image is {image.dtype.name}",
+                f"the image has the type {image.dtype.name}",
                 where=where,
                 expected=f"{self.depth}, or floating point in [0, 1]",
             )
@@ -232,17 +232,19 @@ class _Writer:
                 )
             return None
         if not has_masks:
-            raise DataError(f"a mask, but the dataset declares none for its {self.domain} domain", where=where)
+            raise DataError(f"a mask, but the dataset declares no masks for its {self.domain} domain", where=where)
         mask = np.asarray(mask)
         if mask.shape != shape:
-            raise DataError(f"the mask is {mask.shape}, its image {shape}", where=where, expected="the same size")
+            raise DataError(
+                f"the mask has shape {mask.shape}, its image {shape}", where=where, expected="the same size"
+            )
         labels = {0, *self.task.labels}
-        # Most masks are of one byte: what is left of them without the labels, which is faster than to sort them.
+        # Most masks have one byte per pixel: deleting the known labels is faster than sorting.
         strange = mask.tobytes().translate(None, bytes(labels)) if mask.dtype == np.uint8 else np.unique(mask)
         unknown = set(strange.tolist() if isinstance(strange, np.ndarray) else strange) - labels
         if unknown:
             raise DataError(
-                f"the mask holds the value{'s' if len(unknown) > 1 else ''} {', '.join(map(str, sorted(unknown)))}",
+                f"the mask contains the value{'s' if len(unknown) > 1 else ''} {', '.join(map(str, sorted(unknown)))}",
                 where=where,
                 expected="one of " + ", ".join(map(str, sorted(labels))),
                 remedy="Correct the dataset's table of labels",

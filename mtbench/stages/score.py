@@ -1,4 +1,4 @@
-"""score: one metric on what it needs; values, intervals and per-case values."""
+"""score: compute one metric: values, intervals and per-case values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mtbench.stages.work import Work
 
 
 def run(work: Work[ScoreOptions, Registration[MetricSpec]], folder: Path) -> dict[str, Any]:
-    """Write ``score.json``: scores by label, cases, and how many images and patients entered."""
+    """Write ``score.json``: scores by label, cases, and the numbers of images and patients."""
     options = work.options
     inputs, sizes = gather(work)
     scoring = score(
@@ -39,7 +39,7 @@ def run(work: Work[ScoreOptions, Registration[MetricSpec]], folder: Path) -> dic
 
 
 def gather(work: Work[ScoreOptions, Registration[MetricSpec]]) -> tuple[MetricInputs, dict[str, Any]]:
-    """What the metric needs, all of it, and what stands on its row: counts, and the models behind the number."""
+    """All inputs of the metric, and the information for its row: counts, and the models behind the score."""
     options = work.options
     candidate = work.images(options.candidate, "candidate_images")
     reference = work.images(options.reference) if options.reference else None
@@ -68,7 +68,7 @@ def gather(work: Work[ScoreOptions, Registration[MetricSpec]]) -> tuple[MetricIn
         features=features,
     )
     segmenter = work.inputs.get("segmenter")
-    # Either the candidates are translations, or their segmenter has learnt from such.
+    # Either the candidates are translations, or their segmenter was trained on translations.
     source = work.inputs.get("candidate_images", segmenter)
     translator = source.info.get("translator", {}) if source is not None else {}
     dice = segmenter.info.get("validation") if segmenter is not None else None
@@ -89,5 +89,5 @@ def _align(names: Sequence[str], present: Sequence[str]) -> list[int]:
     where = {name: position for position, name in enumerate(present)}
     absent = [name for name in names if name not in where]
     if absent:
-        raise DataError(f"slice '{absent[0]}' has no paired truth", expected="one for every source test slice")
+        raise DataError(f"slice '{absent[0]}' has no paired ground truth", expected="one for every source test slice")
     return [where[name] for name in names]

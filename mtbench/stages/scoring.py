@@ -1,4 +1,4 @@
-"""One metric on its inputs: the N = min draw, the values, the intervals. The same for a suite and for two folders."""
+"""Computes one metric on its inputs: the N = min draw, the values, the intervals; for suites and for two folders."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from mtbench.stages.intervals import (
 from mtbench.typed import check_fields
 
 _ROUNDING = 1e-5
-"""How far a case may lie beyond its metric's bounds."""
+"""The tolerance for a case beyond its metric's bounds."""
 
 LARGEST = 1500
-"""Images a side beyond which leaving patients out would take longer, and more memory, than all else together."""
+"""Images per side beyond which resampling patients would take more time and memory than everything else."""
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """What came of one metric on its inputs.
+    """The result of one metric on its inputs.
 
     Attributes:
-        scores: with intervals where they hold.
-        without: of each score, why it has no interval; empty where it has one or none was asked for.
-        bounds: of each score, ends that hold whatever the distribution; see :class:`Interval`.
-        n: images a side that entered.
-        draws: how often they were drawn; the values are means over the draws.
+        scores: the scores, with intervals if available.
+        without: for each score, why it has no interval; empty if it has one or none was requested.
+        bounds: for each score, limits that hold for any distribution; see :class:`Interval`.
+        n: images per side.
+        draws: number of draws; the values are means over the draws.
     """
 
     scores: list[Score]
@@ -52,7 +52,7 @@ class Scoring:
     draws: int
 
     def record(self) -> dict[str, Any]:
-        """As plain JSON values: ``n``, ``draws``, the columns of each score, and the values of the cases."""
+        """The result as JSON values: ``n``, ``draws``, the columns of each score, and the values of the cases."""
         return {
             "n": self.n or None,
             "draws": self.draws,
@@ -98,22 +98,22 @@ def score(
     blame: str = "",
     intervals: bool = True,
 ) -> Scoring:
-    """The scores of a metric, with intervals where they hold.
+    """The scores of a metric, with intervals if available.
 
     Args:
         metric: the plugin's object.
         spec: its spec.
-        inputs: all that is there.
+        inputs: all inputs.
         context: of the unit.
         seed: of the draws and of resampling.
-        draws: how often N = min images are drawn where the sides differ; the value is the mean.
-        balance: whether they are drawn at all, where the metric's spec asks for it.
-        like: draw at most this many (the floor is measured at the N of the translated rows).
-        blame: whose code it is, for messages.
-        intervals: whether to make them.
+        draws: how often N = min images are drawn if the sides differ; the value is the mean.
+        balance: whether to draw at all, for metrics whose spec requires it.
+        like: draw at most this many (the floor is computed at the N of the translated rows).
+        blame: the plugin, for messages.
+        intervals: whether to compute intervals.
 
     Raises:
-        PluginError: the metric gave no score, or one that is not a finite number.
+        PluginError: the metric returned no score, or one that is not a finite number.
     """
     blame = blame or f"metric '{spec.name}'"
     samples = list(_draws(inputs, seed, draws, like)) if spec.balanced and balance else [inputs]
@@ -121,7 +121,7 @@ def score(
     scores = _mean(drawn, lambda: _scores(metric, inputs, context, blame))
     around = [Interval()] * len(scores)
     if intervals:
-        # With several draws the interval is that of their mean, so it looks at all slices, as they do.
+        # With several draws the interval is that of their mean, so it uses all slices.
         several = len(samples) > 1 and like is None
         whole = inputs if several else samples[0]
         around = _intervals(metric, spec, scores, whole, context, seed, len(samples) if several else 1, blame)
@@ -147,14 +147,14 @@ def _draws(inputs: MetricInputs, seed: int, draws: int, like: int | None) -> Ite
     for draw in range(draws):
         positions = {}
         for side, total in have.items():
-            # By side and size only: all translators of a task are judged on the same slices.
+            # By side and size only, so that all translators of a task are evaluated on the same slices.
             rng = generator("draw", seed, side, total, draw)
             positions[side] = None if total == count else np.sort(rng.choice(total, count, replace=False))
         yield inputs.select(positions["candidate"], positions["reference"])
 
 
 def _scores(metric: Metric, inputs: MetricInputs, context: Context, blame: str) -> list[Score]:
-    """What a metric gives, checked; with plain floats, whatever number type it used."""
+    """The checked output of a metric, with all number types converted to float."""
     result = metric.compute(inputs, context)
     scores = [result] if isinstance(result, Score) else list(result) if isinstance(result, Iterable) else []
     if not scores or not all(isinstance(s, Score) for s in scores):
@@ -170,7 +170,7 @@ def _scores(metric: Metric, inputs: MetricInputs, context: Context, blame: str) 
                 f"the value{about} is {score.value!r}",
                 where=blame,
                 expected="a finite number",
-                remedy="A metric that cannot be computed must raise and say why",
+                remedy="A metric that cannot be computed must raise an error that says why",
             )
         score = replace(score, value=value, cases=_check_cases(score.cases, about, blame))
         check_fields(score, f"{blame}, score{about}")
@@ -182,31 +182,31 @@ def _scores(metric: Metric, inputs: MetricInputs, context: Context, blame: str) 
 
 def _check_cases(value: Any, about: str, blame: str) -> Any:
     if not isinstance(value, Cases):
-        return value  # None, or what the check of the score's fields refuses
+        return value  # None, or a value that the check of the score's fields rejects
     cases = value
     counts = len(cases.ids), len(cases.patients), len(cases.values)
     if len(set(counts)) > 1:
         raise PluginError(
             f"the cases{about} have {counts[0]} ids, {counts[1]} patients and {counts[2]} values",
             where=blame,
-            expected="one of each for every case",
+            expected="equal numbers",
         )
     try:
         cases = replace(cases, values=np.asarray(cases.values, np.float64))
     except (TypeError, ValueError):
-        raise PluginError(f"the cases{about} have values that are no numbers", where=blame) from None
+        raise PluginError(f"the cases{about} have values that are not numbers", where=blame) from None
     check_fields(cases, f"{blame}, cases{about}")
     return cases
 
 
 def _mean(draws: Sequence[list[Score]], whole: Callable[[], list[Score]]) -> list[Score]:
-    """The mean over draws, with the standard error of that mean where the metric states one of a draw.
+    """The mean over draws, with the standard error of that mean if the metric states that of a draw.
 
-    Draws share slices, so their errors do not average out. The mean of D draws has the variance V + (W - V) / D, with
-    W that of one draw and V that of the metric on all slices, if the latter is what draws are on average (KID).
+    Draws share slices, so their errors do not average out. The mean of D draws has the variance V + (W - V) / D, where
+    W is the variance of one draw and V that of the metric on all slices, if draws are unbiased for the latter (KID).
 
     Args:
-        whole: computes the metric on all slices; asked only where a draw has a standard error.
+        whole: computes the metric on all slices; called only if a draw has a standard error.
     """
     if len(draws) == 1:
         return draws[0]
@@ -245,9 +245,9 @@ def _intervals(
     if spec.interval == "none" or inputs.candidate is None:
         return [Interval()] * len(scores)
     if not all(inputs.candidate.patients):
-        return [Interval(reason="the patients are not known")] * len(scores)
+        return [Interval(reason="the patients are unknown")] * len(scores)
     if min(len(s) for s in (inputs.candidate, inputs.reference) if s is not None) > LARGEST:
-        return [Interval(reason=f"not made for more than {LARGEST} images a side")] * len(scores)
+        return [Interval(reason=f"not computed for more than {LARGEST} images per side")] * len(scores)
     measure: Measure
     if isinstance(metric, Resampling):
         measure = metric.resample(inputs, context)
@@ -267,15 +267,15 @@ def _of_cases(cases: Cases, spec: MetricSpec, blame: str) -> Interval:
         smallest, largest = np.nanmin(cases.values, initial=high), np.nanmax(cases.values, initial=low)
         if smallest < low - _ROUNDING or largest > high + _ROUNDING:
             raise PluginError(
-                f"it gave a case the value {smallest if smallest < low else largest:g}",
+                f"a case has the value {smallest if smallest < low else largest:g}",
                 where=blame,
-                expected=f"values from {low:g} to {high:g}, as its spec's bounds say",
+                expected=f"values from {low:g} to {high:g}, the bounds of its spec",
             )
     return cases_interval(cases, bounds=spec.bounds)
 
 
 def _place(score: Score, interval: Interval) -> Score:
-    """The interval around the printed value; resampling may have measured on other draws or fewer directions."""
+    """The interval around the printed value; resampling may have used other draws or fewer projections."""
     if interval.value is None or interval.low is None or interval.high is None:
         return score
     shift = score.value - interval.value

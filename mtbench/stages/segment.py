@@ -1,4 +1,4 @@
-"""segment: the labels a trained segmenter sees in an image set."""
+"""segment: predict the labels of an image set with a trained segmenter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(work: Work[ImageOptions, Registration[SegmenterSpec]], folder: Path) -> 
     """Write ``masks.npy``, N x H x W uint8.
 
     Raises:
-        PluginError: the segmenter gave another shape or labels the task does not have.
+        PluginError: the segmenter returned a wrong shape or labels that the task does not have.
     """
     images = work.images(work.options.candidate, "images")
     segmenter = work.registration.create(work.unit.arguments)
@@ -47,10 +47,10 @@ def segment(segmenter: Segmenter, images: ImageSet, context: Context, blame: str
         segmenter: loaded.
         images: the slices.
         context: of the unit; its device.
-        blame: whose code it is, for messages.
+        blame: the plugin, for messages.
 
     Raises:
-        PluginError: the segmenter gave another shape or labels the task does not have.
+        PluginError: the segmenter returned a wrong shape or labels that the task does not have.
     """
     values = [0, *images.task.labels]
 
@@ -76,7 +76,7 @@ def segment(segmenter: Segmenter, images: ImageSet, context: Context, blame: str
 
 
 def _unknown(labels: torch.Tensor, known: Sequence[int]) -> torch.Tensor:
-    """The smallest of ``labels`` that is not ``known``; infinite where there is none. Waits for no device."""
+    """The smallest of ``labels`` that is not ``known``; infinite if there is none. Does not wait for the device."""
     wrong = torch.ones_like(labels, dtype=torch.bool)
     for value in known:
         wrong &= labels != value

@@ -1,4 +1,4 @@
-"""split: which side each slice is on. By patient always, and the same whatever the order of the files."""
+"""split: assign slices to training, validation and test; always by patient, independent of the order of files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from mtbench.store.images import read_contents, read_slices
 
 
 def run(work: Work[SplitOptions, None], folder: Path) -> dict[str, Any]:
-    """Write ``split.json``: for each domain the side of every slice, in the order of its images.
+    """Write ``split.json``: for each domain the split of every slice, in the order of its images.
 
     Raises:
-        DataError: a patient is on two sides, or there are too few patients.
+        DataError: a patient is in two splits, or there are too few patients.
     """
     data = work.inputs["data"].path
     slices: dict[str, list[Slice]] = {domain: read_slices(data, domain) for domain in DOMAINS}
@@ -31,7 +31,7 @@ def run(work: Work[SplitOptions, None], folder: Path) -> dict[str, Any]:
     dataset = f"dataset '{work.unit.task.dataset}'"
     own = any(s.split for domain in ("source", "target") for s in slices[domain])
     if options.by == "own" and not own:
-        raise DataError("the data set says of no slice on which side it is", where=dataset, remedy='Use split = "seed"')
+        raise DataError("the data set has no split of its own", where=dataset, remedy='Use split = "seed"')
     if options.by == "auto":
         options = SplitOptions("own" if own else "seed")
     table = _read_file(Path(work.unit.paths["split_file"])) if options.by == "file" else {}
@@ -41,16 +41,16 @@ def run(work: Work[SplitOptions, None], folder: Path) -> dict[str, Any]:
     settings = {"by": options.by, **options.settings}
     content = {"settings": settings, "sides": splits, "contents": contents, "task": task}
     if options.by == "folds":
-        # What tables tell data apart by: the same for all folds of one division, which they average.
+        # Tables distinguish data by this hash, which is the same for all folds of a cross-validation.
         whole = {domain: _contents(data, domain, of, ["test"] * len(of))["test"] for domain, of in slices.items()}
         content["of_all_folds"] = {domain: dict.fromkeys(SPLITS, of) for domain, of in whole.items()}
     (folder / "split.json").write_text(json.dumps(content, indent=1, sort_keys=True))
     info: dict[str, Any] = {"by": options.by, "shared": people, "remark": "", "slices": {}, "patients": {}}
     if people:
         info["remark"] = (
-            f"{people['people']} patient{'s are' if people['people'] != 1 else ' is'} in both domains, on one side in "
-            f"both; of those that train, {people['source']} train as source and {people['target']} as target only. "
-            "Were they different people of the same id: split.same_people = false"
+            f"{people['people']} patient{'s are' if people['people'] != 1 else ' is'} in both domains, in the same "
+            f"split in both; of the training patients, {people['source']} are source only and {people['target']} "
+            "target only. If equal ids mean different people, set split.same_people = false"
         )
     for domain in ("source", "target"):
         of_split: dict[str, set[str]] = {split: set() for split in SPLITS}
@@ -65,12 +65,12 @@ def run(work: Work[SplitOptions, None], folder: Path) -> dict[str, Any]:
 def assign(
     slices: Mapping[str, Sequence[Slice]], options: SplitOptions, table: Mapping[str, str], dataset: str
 ) -> tuple[dict[str, list[str]], dict[str, int]]:
-    """The side of every slice by domain, and how many people both domains hold; see :func:`part`."""
+    """The split of every slice by domain, and the number of people in both domains; see :func:`part`."""
     both = {s.patient_id for s in slices["source"]} & {s.patient_id for s in slices["target"]}
     common = sorted(both) if options.same_people and options.by != "demo" else []
     assignments: dict[str, str] = {}
     if options.by in ("seed", "folds"):
-        # Where the people of both domains are too few for three sides, all train; in folds each is tested once.
+        # If too few people are in both domains for three splits, all train; in folds each is tested once.
         enough = options.by == "folds" or len(common) >= 3
         assignments = draw(common, options, {}) if enough else dict.fromkeys(common, "train")
     splits: dict[str, list[str]] = {}
@@ -89,15 +89,15 @@ def assign(
 
 
 def _contents(data: Path, domain: str, slices: Sequence[Slice], splits: Sequence[str]) -> dict[str, dict[str, str]]:
-    """For each side one hash of its slices' records and images, and one of their masks.
+    """One hash of the slices' records and images, and one of their masks, for each split.
 
-    What hangs on a side is made anew when that side changes, and only then: a corrected mask of a test slice, or
-    a larger test set, costs no training.
+    Units that read a split are recomputed only if that split changes: a corrected mask of a test slice, or a larger
+    test set, requires no training.
     """
     entries: dict[str, dict[str, list[Any]]] = {split: {"images": [], "masks": []} for split in SPLITS}
     for record, split, (image, mask) in zip(slices, splits, read_contents(data, domain), strict=True):
         if split:
-            # Where the file lay and what its publisher calls its side change nothing.
+            # The place of the file and the publisher's name of its split have no influence.
             entries[split]["images"].append([asdict(replace(record, file="", split="")), image])
             entries[split]["masks"].append(mask)
     return {split: {what: hash_of(of) for what, of in parts.items()} for split, parts in entries.items()}
@@ -111,16 +111,16 @@ def divide(
     table: Mapping[str, str],
     assignments: Mapping[str, str],
 ) -> list[str]:
-    """The side of each slice: "train", "validation", "test", or empty where it takes no part.
+    """The split of each slice: "train", "validation", "test", or empty if it does not take part.
 
-    ``assignments`` are the sides of people in the other domain, who keep them where the side is drawn.
+    ``assignments`` are the splits of people in the other domain, which they keep if splits are drawn.
     """
     by = options.by
     patients = sorted({s.patient_id for s in slices})
     if by == "own" and any(s.split for s in slices):
         return _own(slices, options, where, assignments)
     if by == "own":
-        # The other domain has a split of its own, this one has none.
+        # The other domain has its own split, this one has none.
         by, options = "seed", replace(options, by="seed")
     if by == "file":
         return [_from_table(s, domain, table, where) for s in slices]
@@ -142,13 +142,13 @@ def _own(slices: Sequence[Slice], options: SplitOptions, where: str, assignments
     for record in slices:
         if record.split not in (*SPLITS, ""):
             raise DataError(
-                f"slice '{record.slice_id}' is on side '{record.split}'",
+                f"slice '{record.slice_id}' has the split '{record.split}'",
                 where=where,
                 expected="train, validation or test",
             )
     if "validation" in splits:
         return splits
-    # A data set that only knows train and test gives some of its training patients for validation.
+    # If a data set has only train and test, some of its training patients are used for validation.
     train = sorted({s.patient_id for s in slices if s.split == "train"})
     if len(train) < 2:
         return splits
@@ -174,7 +174,7 @@ def _from_table(record: Slice, domain: str, table: Mapping[str, str], where: str
     raise DataError(
         f"patient '{record.patient_id}' is not in the split file",
         where=where,
-        expected="a line for every patient (side: train, validation, test or none)",
+        expected="a line for every patient (split: train, validation, test or none)",
     )
 
 
@@ -188,7 +188,7 @@ def _read_file(path: Path) -> dict[str, str]:
         raise DataError(f"the split file cannot be read: {error}", where=str(path)) from error
     if not rows or not {"patient", "split"} <= set(rows[0][1]):
         raise DataError(
-            "the split file lacks columns",
+            "the split file has missing columns",
             where=str(path),
             expected="a CSV with the columns patient, split[, domain]",
         )
@@ -199,12 +199,14 @@ def _read_file(path: Path) -> dict[str, str]:
         name = f"{row['domain']}/{row['patient']}" if row.get("domain") else row["patient"]
         split = {"val": "validation", "none": ""}.get(row["split"].strip(), row["split"].strip())
         if split not in (*SPLITS, ""):
-            raise DataError(f"'{row['split']}' is no side", where=str(path), expected="train, validation, test or none")
+            raise DataError(
+                f"'{row['split']}' is not a split", where=str(path), expected="train, validation, test or none"
+            )
         if table.setdefault(name, split) != split:
             raise DataError(
-                f"patient '{row['patient']}' is on two sides: {table[name]} and {split}",
+                f"patient '{row['patient']}' is in two splits: {table[name]} and {split}",
                 where=str(path),
-                remedy="Give each patient one side",
+                remedy="List each patient with one split",
             )
     return table
 
@@ -217,15 +219,15 @@ def _check(slices: Sequence[Slice], splits: Sequence[str], demo: bool, where: st
         first = split_of.setdefault(record.patient_id, split)
         if first != split and not demo:
             raise DataError(
-                f"patient '{record.patient_id}' is on two sides: {first} and {split}",
+                f"patient '{record.patient_id}' is in two splits: {first} and {split}",
                 where=where,
-                expected="every slice of a patient on one side",
-                remedy="Correct the split; slices of one patient on both sides make every score too good",
+                expected="all slices of a patient in one split",
+                remedy="Correct the split; slices of one patient in two splits make every score too good",
             )
     for split in SPLITS:
         if split not in splits:
             raise DataError(
-                f"no slice is on the {split} side",
+                f"no slice is in the {split} split",
                 where=where,
                 remedy="Change the fractions or the split file",
             )

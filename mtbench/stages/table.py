@@ -1,4 +1,4 @@
-"""The stages: what each is called, how it is run, and the options that the plan gives it. Imports nothing heavy."""
+"""The stages: their names, how they run, and the options that the plan sets. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ TARGET_TRAIN = Subset("target", "train")
 
 @dataclass(frozen=True)
 class Reads:
-    """What of a data set a unit reads; its address is made of the content of just that.
+    """The part of a data set that a unit reads; its address depends only on the content of that part.
 
     Attributes:
-        subsets: whose images.
-        masks: whether their masks too.
+        subsets: the subsets whose images are read.
+        masks: whether their masks are read too.
     """
 
     subsets: tuple[Subset, ...] = ()
@@ -48,26 +48,26 @@ class Reads:
 
 @dataclass(frozen=True)
 class Options(Record):
-    """What a stage has to know beside its plugin, parameters and inputs; part of the unit's key."""
+    """What a stage needs besides its plugin, parameters and inputs; part of the unit's key."""
 
 
 @dataclass(frozen=True)
 class PrepareOptions(Options):
-    """Of ``prepare``: none."""
+    """Options of ``prepare``: none."""
 
 
 @dataclass(frozen=True)
 class SplitOptions(Options):
-    """How the patients of a data set are divided.
+    """How the patients of a data set are split.
 
     Attributes:
-        by: "own" (as its publisher did), "seed", "file", "folds", "demo" (slices, not patients), or "auto": "own" if
+        by: "own" (the publisher's split), "seed", "file", "folds", "demo" (slices, not patients), or "auto": "own" if
             the data set has a split, else "seed".
         seed: of the draw.
         validation, test: fractions of the patients.
-        same_people: whether a patient id that both domains hold is one person; see ``mtbench/stages/people.py``.
+        same_people: whether a patient id in both domains is one person; see ``mtbench/stages/people.py``.
         file: a CSV file, as the suite names it.
-        folds, fold: how many, and which of them.
+        folds, fold: the number of folds, and the fold.
     """
 
     by: SplitBy = "auto"
@@ -75,13 +75,13 @@ class SplitOptions(Options):
     validation: Fraction = 0.15
     test: Fraction = 0.2
     same_people: bool = True
-    file: Annotated[str, Rule('file = "split.csv"', bool, "a split by file names no file", of_type=False)] = ""
+    file: Annotated[str, Rule('file = "split.csv"', bool, "split by file has no 'file'", of_type=False)] = ""
     folds: Annotated[int, whole(2, 1000)] = 5
     fold: int | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings that count for this way of dividing, as suites and tables write them."""
+        """The settings that apply to this kind of split, as suites and tables write them."""
         return {name: getattr(self, name) for name in SPLIT_WAYS.get(self.by, {})}
 
 
@@ -92,16 +92,16 @@ SPLIT_WAYS: Mapping[SplitBy, Mapping[str, Any]] = {
     "folds": {"seed": 0, "folds": 5, "validation": 0.15, "same_people": True},
     "demo": {"seed": 0, "validation": 0.2, "test": 0.3},
 }
-"""The ways to divide patients that a suite may name, and the settings of each with their defaults."""
+"""The kinds of split that a suite may name, and the settings of each with their defaults."""
 
 
 @dataclass(frozen=True)
 class FitOptions(Options):
-    """Of a fit on the training and validation slices.
+    """Options of a fit on the training and validation slices.
 
     Attributes:
-        domains: of these domains.
-        masks: whether it sees their masks.
+        domains: the domains whose slices it reads.
+        masks: whether it reads their masks.
     """
 
     domains: tuple[Domain, ...] = ()
@@ -110,10 +110,10 @@ class FitOptions(Options):
 
 @dataclass(frozen=True)
 class ImageOptions(Options):
-    """Of ``extract`` and ``segment``.
+    """Options of ``extract`` and ``segment``.
 
     Attributes:
-        candidate: the slices that are looked at, or whose translations are.
+        candidate: the slices that are read, or whose translations are.
     """
 
     candidate: Subset = SOURCE_TEST
@@ -121,10 +121,10 @@ class ImageOptions(Options):
 
 @dataclass(frozen=True)
 class TranslateOptions(ImageOptions):
-    """Of ``translate``.
+    """Options of ``translate``.
 
     Attributes:
-        conditional: whether the translator is given the slices' masks.
+        conditional: whether the translator receives the slices' masks.
     """
 
     conditional: bool = False
@@ -135,9 +135,9 @@ class FeatureInput(Record):
     """Extracted features that a metric needs.
 
     Attributes:
-        of: whose.
-        arrays: their names.
-        input: the role of the artefact that holds them.
+        of: "candidate" or "reference".
+        arrays: the names of the arrays.
+        input: the role of the artefact that contains them.
     """
 
     of: Literal["candidate", "reference"]
@@ -147,16 +147,16 @@ class FeatureInput(Record):
 
 @dataclass(frozen=True)
 class ScoreOptions(ImageOptions):
-    """Of ``score``.
+    """Options of ``score``.
 
     Attributes:
         roles: what the metric reads, by role.
         features: the extracted features it reads.
-        reference: the real target slices it compares with.
+        reference: the real target slices that it compares with.
         balanced: whether both sides are drawn to the same number.
-        draws: how often.
-        sampling_seed: of the draws and of resampling.
-        like: draw at most as many as there are slices here.
+        draws: number of draws.
+        sampling_seed: seed of the draws and of resampling.
+        like: draw at most as many slices as this subset has.
     """
 
     roles: tuple[Role, ...] = ()
@@ -169,7 +169,7 @@ class ScoreOptions(ImageOptions):
 
 
 def reads(options: Options) -> Reads:
-    """The part of the data set that a unit of these options reads."""
+    """The part of the data set that a unit with these options reads."""
     match options:
         case FitOptions():
             splits: tuple[Split, ...] = ("train", "validation")
@@ -188,17 +188,17 @@ def reads(options: Options) -> Reads:
 
 @dataclass(frozen=True)
 class Stage:
-    """A kind of unit. Its work is ``run(work, folder) -> info`` in the module of the same name beside this one.
+    """A kind of unit. ``run(work, folder) -> info`` in the module of the same name in this package executes it.
 
     Attributes:
-        name: what it is called.
-        revision: changed when the same inputs would give another artefact; part of every unit's key.
+        name: its name.
+        revision: increased if the same inputs would give another artefact; part of every unit's key.
         options: the class of its units' options.
-        exact: without floating-point arithmetic worth a thread count: precision and threads are not in the key.
+        exact: whether its result is independent of precision and threads, which then are not in the key.
         uses_device: whether it runs a network, and so may need a GPU.
-        resumable: whether it keeps a partial folder, from which the next attempt at the same unit goes on.
-        gpu_batch: slices a batch on a GPU, which a few leave idle, unless the user says otherwise.
-        typical_bytes: size of an artefact where the store holds none: a few hundred slices of 256 x 256.
+        resumable: whether it keeps a partial folder, from which the next attempt at the same unit resumes.
+        gpu_batch: default of slices per batch on a GPU, which small batches leave idle.
+        typical_bytes: size of an artefact if the store has none: a few hundred slices of 256 x 256.
     """
 
     name: str
@@ -211,7 +211,7 @@ class Stage:
     typical_bytes: float = field(default=20e6, kw_only=True)
 
     def batch_size(self, device: str, on_cpu: int = 8) -> int:
-        """Slices a batch where the user does not say."""
+        """The default of slices per batch."""
         return self.gpu_batch if device.startswith("cuda") else on_cpu
 
 

@@ -1,4 +1,4 @@
-"""translate: source slices to target slices, checked, clamped, rounded to the stored depth, stored."""
+"""translate: source slices to target slices; check, clamp, round to the stored depth, store."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from mtbench.compute.pipeline import Arrays
 
 LOW, HIGH = -1e-6, 1 + 1e-6
-"""What is further outside of [0, 1] counts as clamped; what is nearer is rounding."""
+"""Values further outside [0, 1] count as clamped; nearer ones are rounding errors."""
 
 
 def run(work: Work[TranslateOptions, Registration[TranslatorSpec]], folder: Path) -> dict[str, Any]:
     """Write ``images.npy``, N x H x W, in the order of the source slices.
 
     Raises:
-        PluginError: the translator gave another shape or number, or NaN or infinite values.
+        PluginError: the translator returned a wrong shape or number, or NaN or infinite values.
     """
     images = work.images(work.options.candidate)
     spec, unit, context = work.registration.spec, work.unit, work.context
@@ -68,7 +68,7 @@ def run(work: Work[TranslateOptions, Registration[TranslatorSpec]], folder: Path
     ]
     return {
         "images": len(images),
-        # What stands on every row of this translator.
+        # For every row of this translator.
         "translator": {
             "note": " ".join(dict.fromkeys(filter(None, remarks))),
             "weights_sha256": ",".join(sha256(file) for file in files if file.is_file()),
@@ -87,24 +87,24 @@ def translate(
     depth: str,
     blame: str,
 ) -> Iterator[NDArray[Any]]:
-    """What a translator makes of ``images``, in order; ``context.log`` says how many had to be clamped.
+    """The translations of ``images``, in order; ``context.log`` records how many were clamped.
 
     ``context.clamped`` is set at the end.
 
     Args:
-        translator: has ``translate``, or ``translate_all`` for all slices at once; fitted or loaded.
+        translator: trained or loaded; has ``translate``, or ``translate_all`` for all slices at once.
         images: the source slices.
         context: device, batch size and so on.
-        conditional: whether the translator gets the masks.
-        depth: how translations are stored: "uint8", "uint16" or "float32".
-        blame: whose code runs, for messages.
+        conditional: whether the translator receives the masks.
+        depth: the stored type of translations: "uint8", "uint16" or "float32".
+        blame: the plugin, for messages.
 
     Yields:
-        B x H x W of dtype ``depth``, whatever B.
+        B x H x W of dtype ``depth``, for any B.
 
     Raises:
-        PluginError: the translator gave another shape or number, NaN or infinite values, or values of another range
-            than [0, 1]: above 2, or as tanh gives them (below -0.9, up to 1.05).
+        PluginError: the translator returned a wrong shape or number, NaN or infinite values, or values of another
+            range than [0, 1]: above 2, or the range of tanh (below -0.9, up to 1.05).
     """
     if isinstance(translator, WholeSetTranslator):
         name, chunks = "translate_all", _all(translator, images, context, conditional, blame, depth)
@@ -133,7 +133,7 @@ def translate(
             f"{name}() returned values from {low:.4g} to {high:.4g}", where=blame, expected="[0, 1]", remedy=fix
         )
     if images_outside:
-        context.log.append(f"{images_outside} of {len(images)} images left [0, 1] and were clamped")
+        context.log.append(f"{images_outside} of {len(images)} images had values outside [0, 1], which were clamped")
     context.clamped = pixels_outside / (position * images.images[0].size) if position else 0.0
 
 
@@ -154,7 +154,7 @@ def _by_batches(
             raise PluginError(
                 f"translate() returned shape {tuple(result.shape)}",
                 where=blame,
-                expected=f"{expected}, that of the source batch",
+                expected=f"{expected}, the shape of the source batch",
             )
         return _stored(result[:, 0].float(), depth)
 
@@ -163,28 +163,28 @@ def _by_batches(
 
 
 def _stored(values: torch.Tensor, depth: str) -> dict[str, torch.Tensor]:
-    """Translations as they are stored, and what is to be known of them; waits for no device.
+    """Translations in their stored form, and statistics about them; does not wait for the device.
 
     Args:
         values: float32, B x H x W.
         depth: dtype of storage.
 
     Returns:
-        ``pixels`` (B x H x W: clamped, scaled, rounded half to even, as :func:`mtbench.data.encode` does it; uint16 as
-        int32), and by image: ``low`` and ``high``, ``finite`` (whether all values are), ``outside`` (how many leave
-        [0, 1]).
+        ``pixels`` (B x H x W: clamped, scaled, rounded half to even, as by :func:`mtbench.data.encode`; uint16 as
+        int32), and by image: ``low`` and ``high``, ``finite`` (whether all values are), ``outside`` (the number of
+        values outside [0, 1]).
     """
     import torch
 
     pixels = values.clamp(0, 1)
     if depth != "float32":
         # PyTorch has no rounding to uint16.
-        kept = torch.uint8 if depth == "uint8" else torch.int32
-        pixels = pixels.mul_(WHITE[depth]).round_().to(kept)
+        stored = torch.uint8 if depth == "uint8" else torch.int32
+        pixels = pixels.mul_(WHITE[depth]).round_().to(stored)
     images = values.flatten(1)
-    low, high = images.amin(1), images.amax(1)  # NaN where one value is
+    low, high = images.amin(1), images.amax(1)  # NaN if one value is NaN
     outside = torch.zeros(len(images), dtype=torch.int32, device=values.device)
-    # A processor is spared the count where nothing is outside; a GPU would have to be waited for to know.
+    # The CPU skips the count if no value is outside; on a GPU this check would have to wait.
     if values.is_cuda or low.min() < LOW or high.max() > HIGH:
         outside = (images.clamp(LOW, HIGH) != images).sum(1, dtype=torch.int32)
     return {"pixels": pixels, "finite": low.isfinite() & high.isfinite(), "outside": outside, "low": low, "high": high}
@@ -200,13 +200,13 @@ def _all(
     visible = images if conditional else replace(images, masks=None)
     for image in translator.translate_all(visible, context):
         if count == len(images):
-            raise PluginError("translate_all() yields more images than it was given", where=blame)
+            raise PluginError("translate_all() yielded more images than it received", where=blame)
         values = np.array(image, np.float32)
         if values.shape != images.size:
             raise PluginError(
                 f"translate_all() yielded shape {values.shape} for slice '{images.slices[count].slice_id}'",
                 where=blame,
-                expected=f"{images.size}, height and width of the source slice",
+                expected=f"{images.size}, the height and width of the source slice",
             )
         count += 1
         yield {name: tensor.numpy() for name, tensor in _stored(torch.from_numpy(values[None]), depth).items()}

@@ -1,4 +1,4 @@
-"""A unit: one piece of work of a stage, as plans hold it, jobs carry it and manifests record it."""
+"""A unit: one piece of work of a stage, used in plans, jobs and manifests."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from mtbench.typed import Record
 
 @dataclass(frozen=True)
 class Unit(Record):
-    """One piece of work, named by the hash of all that was asked of it.
+    """One piece of work, named by the hash of its request.
 
     Attributes:
         key: sha256 over ``request`` and the keys in ``inputs``.
-        request: sha256 over what is asked of this unit itself: everything below that changes the result, the
-            plugin's and the stage's revision and code, but not the inputs.
+        request: sha256 over this unit's own request: everything below that changes the result, and the plugin's and
+            the stage's revision and code, but not the inputs.
         stage: one of ``mtbench.stages.STAGES``.
-        kind, plugin: whose code does it; empty for the split stage.
+        kind, plugin: the plugin that computes it; empty for the split stage.
         params: the plugin's parameters, complete; paths as written.
         paths: path parameters (and a dataset's "root") resolved on this machine; not in the key.
-        seed: of the fit or sampling; ``None`` where it has none.
-        inputs: role to the key of the unit that gives it.
-        options: what the stage itself needs to know (domain, split, ...); of the class that its stage names.
+        seed: of the fit or sampling; ``None`` without one.
+        inputs: role to the key of the unit that provides it.
+        options: of the stage (domain, split, ...); of the class that its stage names.
         precision, threads: of its arithmetic.
-        name: what a person calls it; not in the key.
+        name: its printed name; not in the key.
         task: the task it belongs to.
-        version: of its plugin and stage, for tables; see ``Choice.version``. All of it is in the key, but for the code
-            that an installed distribution fits with.
-        codeless: ``request`` without the plugin's code: fits that agree in it may stand for each other.
+        version: of its plugin and stage, for tables; see ``Choice.version``. All of it is in the key, except the code
+            of a fit by an installed distribution.
+        codeless: ``request`` without the plugin's code; fits that agree in it may replace each other.
     """
 
     key: str
@@ -57,7 +57,7 @@ class Unit(Record):
         """The unit that :meth:`to_json` wrote.
 
         Raises:
-            ValueError: it is not one; the text says why.
+            ValueError: it is not a unit; the text says why.
         """
         if raw.get("stage") not in STAGES:
             raise ValueError(f"Unit.stage is {raw.get('stage')!r}, expected one of {', '.join(STAGES)}")
@@ -70,9 +70,9 @@ class Unit(Record):
 
 
 def unit_of(artefact: Artefact) -> Unit:
-    """The unit that made an artefact, as its manifest says.
+    """The unit of an artefact, from its manifest.
 
     Raises:
-        ValueError: the manifest holds none that this version can read.
+        ValueError: the manifest contains no unit that this version can read.
     """
     return Unit.from_json(artefact.manifest["unit"])

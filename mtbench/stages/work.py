@@ -1,4 +1,4 @@
-"""What a stage works with, and how it reads image sets from artefacts."""
+"""The input of a stage, and the reading of image sets from artefacts."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ RegistrationT = TypeVar("RegistrationT", bound=Registration[Any] | None)
 
 @dataclass
 class Work(Generic[OptionsT, RegistrationT]):
-    """One unit at work.
+    """One running unit.
 
     Attributes:
-        unit: what is to be done.
-        options: what the stage has to know: the unit's, of the stage's own class.
+        unit: the unit.
+        options: the unit's options, of the stage's own class.
         inputs: artefacts by role.
-        registration: the plugin with its spec; ``None`` for a stage that has none.
-        context: as plugins see it.
-        strict: whether a data set is refused when cases of it have to be left out.
+        registration: the plugin with its spec; ``None`` for a stage without a plugin.
+        context: the context of the plugin.
+        strict: whether to reject a data set with unusable cases.
     """
 
     unit: Unit
@@ -48,7 +48,7 @@ class Work(Generic[OptionsT, RegistrationT]):
     strict: bool = False
 
     def images(self, subset: Subset, role: str = "") -> ImageSet:
-        """The slices of a subset; their pixels from the unit in role ``role`` if there is one."""
+        """The slices of a subset; their pixels come from the input with role ``role`` if there is one."""
         real = read_set(self.inputs["data"], self.inputs["split"], self.unit.task, subset)
         if not role or role not in self.inputs:
             return real
@@ -75,7 +75,7 @@ def read_set(data: Artefact, split: Artefact, task: Task, subset: Subset) -> Ima
 
 
 def arrays(data: Artefact, domain: Domain) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
-    """All prepared images of a domain and their masks, where there are any: memory maps, N x H x W."""
+    """All prepared images of a domain and their masks, if any: memory maps, N x H x W."""
     images = np.load(data.path / f"images-{domain}.npy", mmap_mode="r", allow_pickle=False)
     masks = data.path / f"masks-{domain}.npy"
     return images, np.load(masks, mmap_mode="r", allow_pickle=False) if masks.exists() else None

@@ -1,1 +1,1 @@
-"""Artefacts, the journal of a results directory, and the Parquet tables that are a view of both."""
+"""The store: artefacts, whole files, leases, hashes of files."""

@@ -1,8 +1,8 @@
 """The store of artefacts, shared by suites.
 
-An artefact lives at an address that is the hash of what was asked of its unit and of what went in (the digests
-of its inputs, not their keys). So it is a hit only if its inputs are those now in the store; a changed input makes
-another address, and an edit that changed nothing below it makes none.
+The address of an artefact is the hash of its unit's request and of the content of its inputs (their digests, not their
+keys). It is reused only if its inputs are those now in the store: a changed input gives another address, and an edit
+that changes no content gives the same one.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from mtbench.store.hashes import Hashes
 
 MANIFEST = "manifest.json"
 LOGS = "log"
-"""A sub-folder for what is kept but does not count as content (times, curves)."""
+"""A sub-folder for files that are kept but are not content (times, curves)."""
 DAMAGED = "damaged"
-"""The folder in the store for artefacts whose content is not what was written."""
+"""The folder in the store for damaged artefacts."""
 _SUM = ',\n "sum": "'
 
 
 def address_of(request: str, inputs: Mapping[str, str], files: str = "") -> str:
-    """Where an artefact lives: hash of the unit's own request, its inputs' digests and its raw files' fingerprint."""
+    """The address of an artefact: hash of the unit's request, its inputs' digests and its raw files' fingerprint."""
     return hash_of([request, dict(inputs), files])
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """A committed artefact: its folder and what its manifest says."""
+    """A committed artefact: its folder and its manifest."""
 
     path: Path
     manifest: Mapping[str, Any]
@@ -62,37 +62,37 @@ class Artefact:
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """What the stage noted: figures, counts, warnings; not part of the digest."""
+        """What the stage recorded: values, counts, warnings; not part of the digest."""
         info: Mapping[str, Any] = self.manifest.get("info", {})
         return info
 
     def check(self, hashes: Hashes, *, everything: bool = False) -> None:
-        """Hold the content against the manifest. A file is read once, and again when its state has changed.
+        """Check the content against the manifest. A file is read once, and again only if its state has changed.
 
         Args:
-            hashes: what is remembered of files that were read before.
-            everything: read every file, whatever is remembered, and what does not count as content too.
+            hashes: the known hashes of files.
+            everything: read every file, even those with known hashes and those that are not content.
 
         Raises:
-            DamagedError: a file is another one than was written, or missing, or was added.
+            DamagedError: a file was changed, removed or added.
         """
         written = {
             self.path / name: entry["sha256"]
             for name, entry in self.manifest["files"].items()
             if everything or not name.startswith(f"{LOGS}/")
         }
-        found = {path for path in self.path.rglob("*") if path.is_file() and path != self.path / MANIFEST}
+        files = {path for path in self.path.rglob("*") if path.is_file() and path != self.path / MANIFEST}
         if not everything:
-            found = {path for path in found if path.relative_to(self.path).parts[0] != LOGS}
-        differ = found ^ written.keys()
+            files = {path for path in files if path.relative_to(self.path).parts[0] != LOGS}
+        differ = files ^ written.keys()
         if not differ:
             differ = _differing(written, hashes.sha256(written, again=everything))
-        # What is remembered may be what is wrong.
-        if differ and differ <= found & written.keys() and not everything:
+        # The remembered hash may be wrong.
+        if differ and differ <= files & written.keys() and not everything:
             differ = _differing(written, hashes.sha256(written, again=True))
         if differ:
             names = sorted(path.relative_to(self.path).as_posix() for path in differ)
-            raise _damaged(self.path, f"its content is not what was written: {', '.join(names[:5])}")
+            raise _damaged(self.path, f"its content has changed since it was written: {', '.join(names[:5])}")
 
 
 def _differing(written: Mapping[Path, str], read: Mapping[Path, tuple[int, str]] | None) -> set[Path]:
@@ -100,9 +100,7 @@ def _differing(written: Mapping[Path, str], read: Mapping[Path, tuple[int, str]]
 
 
 def _damaged(path: Path, what: str) -> DamagedError:
-    return DamagedError(
-        f"the artefact is damaged: {what}", where=str(path), remedy="A run that needs it makes it again"
-    )
+    return DamagedError(f"the artefact is damaged: {what}", where=str(path), remedy="A run that needs it recomputes it")
 
 
 @dataclass(frozen=True)
@@ -110,29 +108,29 @@ class Store:
     """A folder of artefacts.
 
     Attributes:
-        root: the folder; made at the first write.
+        root: the folder; created at the first write.
     """
 
     root: Path
 
     def path(self, stage: str, address: str) -> Path:
-        """Where an artefact lives or would live."""
+        """The folder of an artefact, whether it exists or not."""
         return self.root / "artefacts" / stage / address[:2] / address
 
     def hashes(self, note: Callable[[str], None] = warn) -> Hashes:
-        """What is remembered of the content of raw files and artefacts; ``note`` is told what is wrong with it."""
+        """The known hashes of raw files and artefacts; ``note`` is called with messages about problems."""
         return Hashes(self.root / "hashes.sqlite", note)
 
     def holds(self, stage: str, address: str) -> bool:
-        """Whether anything lies at that address, whole or damaged."""
+        """Whether anything exists at that address, intact or damaged."""
         return self.path(stage, address).exists()
 
     def get(self, stage: str, address: str) -> Artefact | None:
         """The artefact at that address, or ``None``. Its manifest is checked; its content by :meth:`Artefact.check`.
 
         Raises:
-            DamagedError: its manifest is missing, or says something else than was written.
-            StoreError: it holds links, pipes or devices.
+            DamagedError: its manifest is missing or has changed since it was written.
+            StoreError: it contains links, pipes or devices.
         """
         path = self.path(stage, address)
         try:
@@ -146,7 +144,7 @@ class Store:
         return Artefact(path, _read_manifest(path, text))
 
     def find(self, stage: str, wanted: Callable[[Mapping[str, Any]], bool]) -> Artefact | None:
-        """The artefact of a stage whose manifest is ``wanted``; of several, the one made last.
+        """The artefact of a stage whose manifest is ``wanted``; of several, the most recent one.
 
         Raises:
             StoreError: see :meth:`get`.
@@ -160,7 +158,7 @@ class Store:
         return None
 
     def whole(self, stage: str, address: str) -> Artefact | None:
-        """The artefact at that address, its content checked; one that is damaged is set aside, with a warning."""
+        """The artefact at that address, with its content checked; a damaged one is moved away, with a warning."""
         try:
             artefact = self.get(stage, address)
             if artefact is not None:
@@ -173,7 +171,7 @@ class Store:
         return artefact
 
     def verify(self) -> Iterator[tuple[str, StoreError | None]]:
-        """Read every file of every artefact: "stage/address", and what is wrong with it."""
+        """Read every file of every artefact: "stage/address", and its error or ``None``."""
         with closing(self.hashes()) as hashes:
             for folder in sorted(self.root.glob("artefacts/*/*/[!.]*")):
                 stage = folder.parts[-3]
@@ -187,15 +185,15 @@ class Store:
                     yield f"{stage}/{folder.name}", None
 
     def set_aside(self, stage: str, address: str) -> Path:
-        """Move what lies at an address, and is damaged, out of the way; where it is then."""
+        """Move a damaged artefact from its address to the folder of damaged ones; its new path."""
         place = self.root / DAMAGED / f"{stage}-{address[:12]}-{secrets.token_hex(4)}"
-        with telling(place), suppress(FileNotFoundError):  # Another process was first.
+        with telling(place), suppress(FileNotFoundError):  # another process was first
             place.parent.mkdir(parents=True, exist_ok=True)
             self.path(stage, address).rename(place)
         return place
 
     def drop(self, stage: str, address: str) -> None:
-        """Delete an artefact, whole: it is renamed away first, so no reader sees half of it."""
+        """Delete an artefact. It is renamed first, so that no reader sees half of it."""
         path = self.path(stage, address)
         if path.exists():
             trash = path.with_name(f"{temporary_prefix()}drop{address[:8]}")
@@ -203,7 +201,7 @@ class Store:
             shutil.rmtree(trash, ignore_errors=True)
 
     def move(self, stage: str, address: str, to: str, changes: Mapping[str, Any]) -> None:
-        """Give an artefact another address, and its manifest the ``changes``; dropped where one lies there already."""
+        """Move an artefact to another address and apply ``changes`` to its manifest; drop it if one exists there."""
         path, new = self.path(stage, address), self.path(stage, to)
         if new.exists():
             self.drop(stage, address)
@@ -217,10 +215,10 @@ class Store:
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
-                self.drop(stage, address)  # Somebody prepared a copy of the same files at the same time.
+                self.drop(stage, address)  # another process prepared a copy of the same files at the same time
 
     def sweep(self) -> None:
-        """Remove what processes that were killed left: what is half-written, and checkpoints of finished units."""
+        """Remove the leftovers of killed processes: incomplete files, and checkpoints of finished units."""
         for places in (".", "*", "artefacts/*/*", "artefacts/prepare/*/*", "partial/*"):
             sweep(self.root.glob(f"{places}/{TEMPORARY}*"))
         for folder in self.root.glob("partial/*"):
@@ -236,13 +234,13 @@ class Store:
         info: dict[str, Any],
         check: Callable[[], None] = lambda: None,
     ) -> Iterator[Path]:
-        """A folder to write an artefact's content into; committed when the block ends well.
+        """A folder for the content of an artefact, which is committed if the block succeeds.
 
         Args:
-            stage, address: where it goes.
-            manifest: what is known of it beforehand.
-            info: filled by the block; written beside ``manifest``.
-            check: called last before the commit; what it raises stops it.
+            stage, address: of the artefact.
+            manifest: the part of its manifest that is known beforehand.
+            info: filled by the block; written to the manifest.
+            check: called just before the commit, which its exception prevents.
         """
         with whole_folder(self.path(stage, address), check) as folder:
             yield folder
@@ -257,7 +255,7 @@ class Store:
             files = {name: {"bytes": states[name].size, "sha256": sha256_of(path)} for name, path in paths.items()}
             entries = {**manifest, "address": address, "digest": _digest(files), "files": files, "info": info}
             (folder / MANIFEST).write_text(_manifest_text(entries), encoding="utf-8")
-        # So their first reader need not read them twice. Where another run was first, its files are in another state.
+        # So that their first reader need not hash them. If another run was first, its files have another state.
         path = self.path(stage, address)
         with closing(self.hashes(silent)) as hashes:
             hashes.remember({str(path / name): (state, str(files[name]["sha256"])) for name, state in states.items()})
@@ -268,7 +266,7 @@ def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _manifest_text(manifest: Mapping[str, Any]) -> str:
-    """A manifest as it is written; ``sum`` is the sha256 of the rest, so that an altered one is noticed."""
+    """The text of a manifest; ``sum`` is the sha256 of the rest, so that alterations are detected."""
     entries = {name: value for name, value in manifest.items() if name != "sum"}
     text = json.dumps(entries, indent=1, sort_keys=True, default=str)
     return f'{text[:-2]}{_SUM}{hashlib.sha256(text.encode()).hexdigest()}"\n}}'
@@ -278,16 +276,16 @@ def _read_manifest(path: Path, text: bytes) -> dict[str, Any]:
     """The manifest ``text`` of the artefact in ``path``.
 
     Raises:
-        DamagedError: it is another one than was written, or that of another artefact.
+        DamagedError: it has changed since it was written, or belongs to another artefact.
     """
     rest, mark, checksum = text.decode(errors="replace").rpartition(_SUM)
     expected = hashlib.sha256((rest + "\n}").encode()).hexdigest()
     try:
         manifest: dict[str, Any] = json.loads(text)
-        whole = not mark or checksum == expected + '"\n}'  # Those of earlier versions have none.
+        whole = not mark or checksum == expected + '"\n}'  # manifests of earlier versions have no checksum
         whole = whole and manifest["digest"] == _digest(manifest["files"]) and manifest["address"] == path.name
     except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
-        raise _damaged(path, f"{MANIFEST} is not what was written")
+        raise _damaged(path, f"{MANIFEST} has changed since it was written")
     return manifest

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: temporary name, flush, rename."""
+"""Atomic writing of files and folders: temporary name, flush, rename."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ TEMPORARY = ".tmp-"
 
 
 class FileState(NamedTuple):
-    """What the system says of a file and cannot stay the same when somebody replaces or changes it.
+    """The system's record of a file, part of which changes whenever the file is changed or replaced.
 
     A file replaced by one of the same size and time (tar, rsync) has another inode and another ``ctime``.
 
     Attributes:
         size: in bytes.
-        mtime, ctime: of the last change of its content, and of anything about it; nanoseconds.
-        inode, device: where it lies.
+        mtime, ctime: times of the last change of its content and of its metadata, in nanoseconds.
+        inode, device: its place on disk.
     """
 
     size: int
@@ -38,7 +38,7 @@ class FileState(NamedTuple):
 
     @classmethod
     def of(cls, stat: os.stat_result) -> Self:
-        """The state that ``stat`` tells."""
+        """The state from a ``stat`` result."""
         return cls(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
 
     def __str__(self) -> str:
@@ -46,12 +46,12 @@ class FileState(NamedTuple):
 
 
 def temporary_prefix() -> str:
-    """How the names of this process's temporary files and folders begin; see :func:`sweep`."""
+    """The prefix of this process's temporary files and folders; see :func:`sweep`."""
     return f"{TEMPORARY}{owner()}-"
 
 
 def sweep(paths: Iterable[Path]) -> None:
-    """Remove those temporary files and folders among ``paths`` whose process runs no more."""
+    """Remove the temporary files and folders among ``paths`` whose process has ended."""
     for path in paths:
         if path.name.startswith(TEMPORARY) and is_gone(path.name.removeprefix(TEMPORARY).rpartition("-")[0]):
             if path.is_dir() and not path.is_symlink():
@@ -63,11 +63,11 @@ def sweep(paths: Iterable[Path]) -> None:
 
 @contextmanager
 def telling(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into errors a person can act on.
+    """Convert errors of the operating system to errors with a remedy.
 
     Raises:
-        DiskFullError: there is no room.
-        StoreError: ``path`` may not be written.
+        DiskFullError: the disk is full.
+        StoreError: ``path`` is not writable.
     """
     try:
         yield
@@ -76,11 +76,11 @@ def telling(path: Path) -> Iterator[None]:
             raise DiskFullError(
                 "the disk is full",
                 where=str(path),
-                remedy="Nothing that was finished is lost: free some space and run the same command again",
+                remedy="Free some space and rerun the same command; finished units are kept",
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM) and _concerns(error, path):
             raise StoreError(
-                "no permission to write",
+                "write permission denied",
                 where=str(path),
                 remedy="Choose another folder with --out or --store",
             ) from error
@@ -91,7 +91,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Call ``write`` on a temporary file beside ``path``, flush it to disk and rename it into place.
 
     Raises:
-        StoreError: the disk is full or ``path`` may not be written; an older file is left as it was.
+        StoreError: the disk is full or ``path`` is not writable; an existing file stays unchanged.
     """
     with telling(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,13 +109,13 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 @contextmanager
 def whole_folder(path: Path, check: Callable[[], None] = lambda: None) -> Iterator[Path]:
-    """A temporary folder that becomes ``path`` when the block ends well, and disappears when it does not.
+    """A temporary folder that becomes ``path`` if the block succeeds, and is deleted if it fails.
 
-    Where ``path`` has appeared meanwhile (another run made the same thing) the newcomer is dropped. ``check`` is
-    called last before the renaming; what it raises stops it.
+    If ``path`` has appeared in the meantime (another run wrote the same content), the new folder is dropped. ``check``
+    is called just before the rename, which its exception prevents.
 
     Raises:
-        StoreError: the disk is full or the place may not be written.
+        StoreError: the disk is full or the place is not writable.
     """
     with telling(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,13 +138,13 @@ def whole_folder(path: Path, check: Callable[[], None] = lambda: None) -> Iterat
             full = isinstance(error, Exception) and not isinstance(error, MtbenchError) and _no_room(temporary)
             shutil.rmtree(temporary, ignore_errors=True)
             if full:
-                # NumPy and torch do not say why a write failed.
+                # NumPy and torch do not report why a write failed.
                 raise OSError(errno.ENOSPC, "No space left on device") from error
             raise
 
 
 def _concerns(error: OSError, path: Path) -> bool:
-    """Whether the refusal is about ``path`` or what is around it, and not about a file that a plugin reads."""
+    """Whether the error concerns ``path`` or its surroundings, and not a file that a plugin reads."""
     if error.filename is None:
         return True
     about, place = Path(str(error.filename)).absolute(), path.parent.absolute()
@@ -159,13 +159,13 @@ def _no_room(folder: Path) -> bool:
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Open a file that somebody else may have created, provided that it is a regular one.
+    """Open a file of possibly unknown origin, provided that it is a regular file.
 
     A link could point to a private file; reading a pipe or a device might never end.
 
     Raises:
-        StoreError: it is something else.
-        OSError: it is not there, or may not be read.
+        StoreError: it is not a regular file.
+        OSError: it does not exist or is not readable.
     """
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise irregular(path)
@@ -177,14 +177,14 @@ def open_regular(path: Path) -> IO[bytes]:
 
 
 def read_regular(path: Path, most: int | None = None) -> bytes:
-    """What stands in a file, of ``most`` bytes; see :func:`open_regular`.
+    """The content of a file of at most ``most`` bytes; see :func:`open_regular`.
 
     Raises:
-        StoreError: it holds more, or is no regular file.
+        StoreError: it is larger, or not a regular file.
     """
     with open_regular(path) as file:
         if most is not None and os.fstat(file.fileno()).st_size > most:
-            raise StoreError(f"the file has more than {most} bytes, so it is not read", where=str(path))
+            raise StoreError("the file is too large", where=str(path), expected=f"at most {most} bytes")
         return file.read()
 
 
@@ -194,15 +194,15 @@ def irregular(path: Path) -> StoreError:
     kinds = {stat.S_ISLNK: "a link", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
     kind = next((name for test, name in kinds.items() if test(mode)), "a device")
     return StoreError(
-        f"this is {kind}, so it is not read",
+        f"this is {kind}, which mtbench does not read",
         where=str(path),
         expected="regular files and folders only",
-        remedy="Delete it, or replace a link by a copy of what it points to",
+        remedy="Delete it, or replace a link with a copy of its target",
     )
 
 
 def irregular_below(folder: Path) -> Iterator[Path]:
-    """What lies below a folder and is neither a real folder nor a regular file."""
+    """The entries below a folder that are neither real folders nor regular files."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda each: each.name):
             if entry.is_dir(follow_symlinks=False):
@@ -212,7 +212,7 @@ def irregular_below(folder: Path) -> Iterator[Path]:
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's content, in hexadecimal."""
+    """The sha256 of a file's content, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

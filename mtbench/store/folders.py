@@ -1,4 +1,4 @@
-"""Where mtbench keeps what it may make again."""
+"""The folders for data that mtbench can recompute or download again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def store_folder(folder: str | os.PathLike[str] | None = None) -> Path:
     """The artefact store: ``folder``, else ``MTBENCH_STORE``, else below the user's cache folder.
 
     Raises:
-        RequestError: it can be no folder: a file is in its place, or a name is too long.
+        RequestError: it cannot be a folder: a file exists there, or a name is too long.
     """
     folder = folder or os.environ.get("MTBENCH_STORE")
     place = expand(folder).resolve() if folder else cache_folder() / "store"

@@ -1,4 +1,4 @@
-"""What identifies files: relative path, size and sha256; the sha is remembered as long as the file's state is."""
+"""Fingerprints of files: relative path, size and sha256, which is remembered while the file's state is unchanged."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 class Hashes:
     """A cache of file hashes in the store.
 
-    It holds nothing that cannot be made again: a damaged file is replaced, and where it may not be written one in the
-    user's cache folder serves.
+    Its content can be recomputed: a damaged cache file is replaced, and if it is not writable, one in the user's cache
+    folder is used.
 
     Args:
         path: an SQLite file.
-        note: called with what a person should know of it.
+        note: called with messages for the user.
     """
 
     def __init__(self, path: Path, note: Callable[[str], None] = silent) -> None:
@@ -42,7 +42,7 @@ class Hashes:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
             except (OSError, RequestError):
                 return
-            note(f"{path} cannot be written; the hashes of files are kept in {self._path}.")
+            note(f"{path} is not writable; file hashes are stored in {self._path}.")
         self._open()
 
     def _open(self) -> None:
@@ -51,19 +51,19 @@ class Hashes:
             self._db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
         except (sqlite3.Error, OSError):
             return
-        # What a power failure takes from this file is made again: there is no need to wait for the disk.
+        # Hashes lost in a power failure are recomputed, so there is no need to wait for the disk.
         self._do("PRAGMA synchronous = OFF")
         self._do("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, state TEXT, sha256 TEXT)")
         self._do("CREATE TABLE IF NOT EXISTS sets (sizes TEXT PRIMARY KEY)")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the cache file."""
         if self._db is not None:
             self._db.close()
             self._db = None
 
     def remember(self, digests: Mapping[str, tuple[FileState, str]]) -> None:
-        """Keep hashes that somebody else has made: by path, state and sha256 of a file."""
+        """Store hashes computed elsewhere: path, state and sha256 of each file."""
         rows = [(storable(path), str(state), digest) for path, (state, digest) in digests.items()]
         try:
             if self._db is not None:
@@ -74,7 +74,7 @@ class Hashes:
             self._fail(error)
 
     def moved(self, folder: Path, to: Path) -> None:
-        """A folder has another name now; the states of the files in it are the same."""
+        """Record that a folder was renamed; the states of its files are unchanged."""
         first, end = f"{folder}{os.sep}", f"{folder}{chr(ord(os.sep) + 1)}"
         self._do(
             "UPDATE OR REPLACE files SET path = ? || substr(path, ?) WHERE path >= ? AND path < ?",
@@ -87,17 +87,17 @@ class Hashes:
     def sha256(
         self, files: Iterable[Path], *, cached_only: bool = False, again: bool = False
     ) -> dict[Path, tuple[int, str]] | None:
-        """Size and sha256 of files; those that are not known are read by several threads.
+        """Size and sha256 of files; files without a known hash are read by several threads.
 
-        One that cannot be read has "unreadable" in place of a hash.
+        An unreadable file has "unreadable" instead of a hash.
 
         Args:
-            files: of these.
-            cached_only: ``None`` where one would have to be read.
-            again: read all of them, whatever is remembered.
+            files: their paths.
+            cached_only: return ``None`` if a file would have to be read.
+            again: read all files, even those with known hashes.
 
         Raises:
-            DataError: a file is not there or not accessible.
+            DataError: a file does not exist or is not accessible.
         """
         known: dict[Path, tuple[int, str]] = {}
         unknown: dict[Path, FileState] = {}
@@ -120,10 +120,10 @@ class Hashes:
         return known
 
     def fingerprint(self, root: Path, files: Iterable[Path], *, cached_only: bool = False) -> str | None:
-        """One hash for many files: their paths relative to ``root``, sizes and contents, in whatever order.
+        """One hash for many files: their paths relative to ``root``, sizes and contents, regardless of the order.
 
         Raises:
-            DataError: a file is not there or not accessible.
+            DataError: a file does not exist or is not accessible.
         """
         known = self.sha256(files, cached_only=cached_only)
         if known is None:
@@ -133,7 +133,7 @@ class Hashes:
         return hash_of(sorted((_name(path, root), size, digest) for path, (size, digest) in known.items()))
 
     def recognises(self, root: Path, files: Iterable[Path]) -> bool:
-        """Whether a :func:`fingerprint` was made of files of the same names and sizes before."""
+        """Whether a :func:`fingerprint` of files with the same names and sizes was computed before."""
         sizes = []
         for path in files:
             with _naming(path):
@@ -148,7 +148,7 @@ class Hashes:
         return []
 
     def _fail(self, error: sqlite3.Error) -> None:
-        """Do without the file from now on, or with a new one where it is damaged."""
+        """Stop using the cache file, or replace it if it is damaged."""
         self.close()
         if error.sqlite_errorcode & 0xFF not in _DAMAGED:
             return
@@ -156,7 +156,7 @@ class Hashes:
             self._path.unlink()
         except OSError:
             return
-        self._note(f"{self._path} was damaged ({error}) and has been rebuilt; all files are hashed again.")
+        self._note(f"{self._path} was damaged ({error}) and has been replaced; all files are hashed again.")
         self._open()
 
     def _lookup(self, path: Path, state: FileState) -> str | None:
@@ -171,17 +171,17 @@ def _writable(path: Path) -> bool:
 
 
 def _create(path: Path) -> None:
-    """An empty file that whoever may write the folder may write; SQLite gives its journals the same mode."""
+    """An empty file that all users with write access to the folder may write; SQLite's journals get the same mode."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         path.chmod(path.parent.stat().st_mode & 0o666 | 0o600)
 
 
 def unread(root: Path, files: Iterable[Path]) -> str:
-    """One hash for many files that nobody has read: their paths relative to ``root``, sizes and times of change.
+    """One hash for many unread files: their paths relative to ``root``, sizes and modification times.
 
     Raises:
-        DataError: a file is not there or not accessible.
+        DataError: a file does not exist or is not accessible.
     """
     entries = []
     for path in files:
@@ -203,7 +203,7 @@ def _read(path: Path) -> str:
     try:
         return sha256_of(path)
     except OSError:
-        # Whoever needs it says what is wrong with it, or does without; it is tried again next time.
+        # The reader of the file reports the problem or does without it; the next call retries.
         return _UNREADABLE
 
 

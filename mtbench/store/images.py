@@ -1,4 +1,4 @@
-"""Image sets on disk: arrays that grow, and the index of their slices."""
+"""Image sets on disk: growing arrays, and the index of their slices."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _TYPES = {"index": pa.int64(), "spacing": _PAIR, "thickness": pa.float64(), "win
 INDEX = pa.schema([(name, _TYPES.get(name, pa.string())) for name in (*SLICE_FIELDS, "image_sha256", "mask_sha256")])
 """The columns of a domain's index, a Parquet file."""
 ROWS = 4096
-"""How many records wait in memory before they are written."""
+"""The number of records in memory before they are written."""
 Record = tuple[Slice, str, str]
-"""What is known of a slice, and the :func:`content_of` its image and its mask; empty where there is none."""
+"""The record of a slice, and the :func:`content_of` its image and its mask; empty without a mask."""
 
 
 class GrowingArray:
-    """A .npy file whose first axis grows; its header is written last, in the room NumPy leaves for it.
+    """A .npy file whose first axis grows; its header is written last, in the space that NumPy reserves for it.
 
-    Written by plain writes, not through a memory map: on a full disk a write raises, a memory map kills the process.
+    It uses plain writes, not a memory map: on a full disk a write raises an error, but a memory map kills the process.
 
     Args:
         path: the file.
@@ -52,7 +52,7 @@ class GrowingArray:
         """Append one array, as the dtype of the first.
 
         Raises:
-            ValueError: it has another shape.
+            ValueError: its shape differs.
         """
         if array.shape != self._shape:
             raise ValueError(f"an array of shape {array.shape} among arrays of shape {self._shape}")
@@ -60,7 +60,7 @@ class GrowingArray:
         self._count += 1
 
     def close(self) -> None:
-        """Complete the header."""
+        """Write the header and close the file."""
         try:
             self._file.seek(0)
             shape = (self._count, *self._shape)
@@ -77,7 +77,7 @@ def content_of(array: Any) -> str:
 
 
 def write_records(file: pq.ParquetWriter, records: list[Record]) -> None:
-    """Append records to an index of the schema ``INDEX``, and forget them."""
+    """Append records to an index of the schema ``INDEX``, and clear the list."""
     rows = [
         {name: storable(value) if isinstance(value, str) else value for name, value in asdict(record).items()}
         | {"image_sha256": image, "mask_sha256": mask}
@@ -88,7 +88,7 @@ def write_records(file: pq.ParquetWriter, records: list[Record]) -> None:
 
 
 def write_index(path: Path, slices: Sequence[Slice]) -> None:
-    """Write slices' records as Parquet, without the hashes of what they show."""
+    """Write the records of slices as Parquet, without the hashes of their content."""
     with pq.ParquetWriter(path, INDEX) as file:
         for start in range(0, len(slices) + 1, ROWS):
             write_records(file, [(record, "", "") for record in slices[start : start + ROWS]])
@@ -99,7 +99,7 @@ def read_slices(folder: Path, domain: str) -> list[Slice]:
     path = folder / f"index-{domain}.parquet"
     if not path.exists():
         return []
-    # Not pq.read_table: that imports pandas, which costs a unit's process more than all the rest.
+    # Not pq.read_table: it imports pandas, which takes longer than the rest of a short unit.
     with pq.ParquetFile(path) as file:
         return [slice_of(row) for row in file.read(list(SLICE_FIELDS), use_threads=False).to_pylist()]
 
@@ -115,6 +115,6 @@ def read_contents(folder: Path, domain: str) -> list[tuple[str, str]]:
 
 
 def slice_of(row: Mapping[str, Any]) -> Slice:
-    """A record from its fields as JSON or Parquet give them."""
+    """A record from its fields in JSON or Parquet."""
     pairs = {name: tuple(row[name]) for name in ("spacing", "window") if row[name] is not None}
     return Slice(**{**row, **pairs})

@@ -1,9 +1,10 @@
-"""Leases on units, so that two runs on one store do not do the same work: numbered files and heartbeats, no server.
+"""Leases on units, so that two runs on one store do not compute the same unit: numbered files and heartbeats.
 
-A lease on an address is the file ``leases/ADDRESS/N``, made exclusively; it holds the name of the run. The highest
-number owns. A run shows that it is alive by changing ``leases/runs/RUN``. A lease has lapsed when its run's process
-is known to be gone (same machine), or when that file has not changed for ``patience`` seconds of the observer's own
-clock; then the next number may be taken. Whoever lost a lease finds out before the commit, see :func:`confirm`.
+A lease on an address is the file ``leases/ADDRESS/N``, created exclusively; it contains the name of the run. The
+highest number is valid. A run shows that it is alive by updating its heartbeat ``leases/runs/RUN``. A lease has expired
+if the process of its run has ended (on the same machine), or if the heartbeat has not changed for ``patience`` seconds
+by the observer's clock; then the next number may be taken. A run that lost a lease detects it before the commit
+(:func:`confirm`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mtbench.store.owner import is_gone, owner
 
 PATIENCE = 180.0
 Lease = tuple[str, str]
-"""A lease: its file, and what stands in it."""
+"""A lease: its file and the content of that file."""
 
 
 class Leases:
@@ -29,11 +30,11 @@ class Leases:
 
     Args:
         store: the store's folder.
-        patience: seconds after which a silent run's leases have lapsed.
+        patience: seconds without a heartbeat after which a run's leases have expired.
 
     Attributes:
-        run: the run's name: its process, and something of its own.
-        beat: the file that shows that it is alive; it is made with the first lease and removed at the end.
+        run: the run's name: its process and a random part.
+        beat: the heartbeat file, which is created with the first lease and removed at the end.
     """
 
     def __init__(self, store: Path, patience: float = PATIENCE) -> None:
@@ -47,7 +48,7 @@ class Leases:
         self._thread: threading.Thread | None = None
 
     def sweep(self) -> None:
-        """Remove leases and signs of life of runs whose process is known to be gone."""
+        """Remove leases and heartbeats of runs whose process has ended."""
         for file in list(self._root.glob("*/*")):
             with contextlib.suppress(OSError):
                 holder = file.name if file.parent.name == "runs" else file.read_text(encoding="utf-8")
@@ -83,7 +84,7 @@ class Leases:
             return str(mine), self.run
 
     def release(self, address: str) -> None:
-        """Give a lease back."""
+        """Release a lease."""
         mine = self._files.pop(address, None)
         if mine is not None:
             with contextlib.suppress(OSError):
@@ -92,7 +93,7 @@ class Leases:
                 mine.parent.rmdir()
 
     def close(self) -> None:
-        """Give everything back and fall silent."""
+        """Release all leases and stop the heartbeat."""
         for address in list(self._files):
             self.release(address)
         self._stop.set()
@@ -121,13 +122,13 @@ class Leases:
         count = 0
         while not self._stop.wait(self._patience / 6):
             count += 1
-            # A disk that is full for a while only makes this run look silent.
+            # While the disk is full, only the heartbeat is missing.
             with contextlib.suppress(OSError):
                 self.beat.write_text(str(count), encoding="utf-8")
 
 
 def confirm(lease: Lease | None) -> None:
-    """Look at a lease once more before what was made under it is committed.
+    """Check a lease before the commit of the artefact that was computed under it.
 
     Raises:
         LeaseLostError: another run has taken the unit over.
@@ -137,13 +138,13 @@ def confirm(lease: Lease | None) -> None:
     file, holder = Path(lease[0]), lease[1]
     if _top(file.parent) != (int(file.name), holder):
         raise LeaseLostError(
-            "another run took this unit over, since this one had shown no sign of life for too long",
+            "another run has taken over this unit, because the heartbeat of this run was missing for too long",
             where=str(file.parent),
         )
 
 
 def _top(folder: Path) -> tuple[int, str]:
-    """The lease that owns an address: its number, and what stands in it; 0 where there is none."""
+    """The valid lease on an address: its number and content; 0 if there is none."""
     while True:
         try:
             number = max((int(name) for name in os.listdir(folder) if name.isdigit()), default=0)
@@ -154,9 +155,9 @@ def _top(folder: Path) -> tuple[int, str]:
 
 
 def held(store: Path, patience: float) -> set[str]:
-    """The addresses that a run holds which may be alive: it has beaten within ``patience`` seconds.
+    """The addresses leased by runs that may be alive: their heartbeat is at most ``patience`` seconds old.
 
-    Unlike a run that waits for a lease this trusts the clocks of the machines, so ``patience`` has to be generous.
+    Unlike a run that waits for a lease, this compares the clocks of machines, so ``patience`` must be generous.
     """
     addresses = set()
     for folder in (store / "leases").glob("*"):
@@ -170,5 +171,5 @@ def held(store: Path, patience: float) -> set[str]:
 
 
 def over(run: str, beat: Path) -> bool:
-    """Whether a run has ended, by its name and the file that it shows its life with."""
+    """Whether a run has ended, by its name and its heartbeat file."""
     return is_gone(run.rpartition("-")[0]) or not os.path.exists(beat)

@@ -1,4 +1,4 @@
-"""Who made a file: a process, named so that any process on the same machine can tell whether it still lives."""
+"""Names of processes as owners of files; any process on the same machine can check whether the owner is alive."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def owner() -> str:
 
 
 def is_gone(name: str) -> bool:
-    """Whether the process of that name certainly runs no more; False for one that this machine cannot see."""
+    """Whether the process of that name has certainly ended; False for a process that this machine cannot see."""
     parts = name.split(".")
     if len(parts) != 5:
         return False
@@ -33,7 +33,7 @@ def is_gone(name: str) -> bool:
     if space != here[2] or not _PID.fullmatch(pid):
         return False
     seen = _start_time(int(pid))
-    # "0": somebody has that number, and nobody knows whether it is the same process. Its heartbeat tells.
+    # "0": a process with that number exists, but it may be another one. The heartbeat decides.
     return not seen or (seen != start and "0" not in (seen, start))
 
 
@@ -49,14 +49,14 @@ def _place() -> tuple[str, str, str]:
 
 
 def _start_time(pid: int) -> str:
-    """When the process started, in ticks since boot; "" if there is no such process, "0" where that is all known.
+    """The start time of the process in ticks since boot; "" if it does not exist, "0" if only its existence is known.
 
-    Where other people's processes are hidden (``hidepid``, on shared login nodes) /proc says as much of them as of a
-    process that has ended; the kernel still tells who exists.
+    If processes of other users are hidden (``hidepid``, on shared login nodes), /proc shows them like ended processes;
+    the kernel still reports their existence.
     """
     text = _read(f"{_PROC}/{pid}/stat")
     if text:
-        # The command's name, in brackets, may hold anything; what follows is state, parent, ...: start time is 22nd.
+        # The command's name, in brackets, may contain anything; after it come state, parent, ...; start time is 22nd.
         fields = text.rpartition(")")[2].split()
         return "" if fields[0] in "ZX" else fields[19]
     try:

@@ -1,4 +1,4 @@
-"""Protocols: which image sets play which roles, one small file each, all over the same graph."""
+"""Protocols assign image sets to roles; one small file each, over the same graph."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mtbench.plan.subjects import Subject
 from mtbench.registry.specs import TranslatorSpec
 
 Protocol = Callable[[Builder, Sequence[Choice[TranslatorSpec]]], Iterator[Subject]]
-"""Given a dataset's builder and the translators: what is judged, reference rows included."""
+"""From a dataset's builder and the translators to the subjects to evaluate, reference rows included."""
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "segment-translated": segment_translated.subjects,
     "train-on-translated": train_on_translated.subjects,
 }
-"""Every protocol by its name in suites and tables; the names are those of ``mtbench.plan.suite.PROTOCOLS``."""
+"""The protocols by their names in suites and tables, which are those of ``mtbench.plan.suite.PROTOCOLS``."""

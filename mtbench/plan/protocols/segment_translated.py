@@ -1,4 +1,4 @@
-"""``segment-translated``, the paper's: source test slices are translated and judged among the target's."""
+"""``segment-translated``, the paper's protocol: source test slices are translated and compared with target slices."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from mtbench.stages.table import SOURCE_TEST, TARGET_TEST, TARGET_TRAIN
 
 
 def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) -> Iterator[Subject]:
-    """The source test slices through every translator, and the rows without which no other can be read.
+    """The source test slices translated by every translator, and the reference rows.
 
-    Ceiling: real target test slices. Floor: real target training slices, against the test slices, at most
-    at the N of the translated rows where the metric draws.
-    Oracle: source test slices on a segmenter trained on the source domain.
+    Ceiling: real target test slices. Floor: real target training slices against the test slices, with at most the N
+    of the translated rows if the metric draws. Oracle: source test slices with a source-trained segmenter.
     """
     for translator in translators:
         for ready in ready_translators(builder, translator):

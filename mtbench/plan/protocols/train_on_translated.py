@@ -1,8 +1,8 @@
-"""``train-on-translated``, the reverse: a segmenter learns from translated slices and is tested on real target slices.
+"""``train-on-translated``, the reverse: a segmenter is trained on translated and tested on real target slices.
 
-It asks whether translation can stand in for labels of the target domain. The segmenter sees no target mask: its
-training and validation slices are source slices, translated, with the source's masks. A translator that trains on masks
-has seen those of the target's training slices; its rows say so.
+It tests whether translation can replace labels of the target domain. The segmenter reads no target masks: its training
+and validation slices are translated source slices with the source's masks. A translator that trains on masks has read
+those of the target training slices; its rows say so.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _LEARNT: tuple[Split, ...] = ("train", "validation")
 
 
 def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) -> Iterator[Subject]:
-    """The target test slices, on a segmenter for every translator; and the ceiling, one trained on target slices.
+    """The target test slices with one segmenter per translator, and the ceiling: a target-trained segmenter.
 
-    What no translation gives is the row of ``identity``: a segmenter trained on source slices as they are. Only
-    metrics of segmentation say anything here.
+    The row of ``identity`` is the baseline: a segmenter trained on untranslated source slices. Only segmentation
+    metrics apply here.
     """
     test = Images("target test slices", TARGET_TEST)
     for translator in translators:
@@ -34,7 +34,7 @@ def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) ->
                 for split in _LEARNT
             }
             training = Training("source", f"source slices by {ready.label}", translations)
-            label = f"learnt from {ready.label}"
+            label = f"trained on {ready.label}"
             yield replace(ready, images=test, wants="segmentation", training=training, label=label)
     if builder.suite.references:
         yield Subject("ceiling", test, "segmentation")
