@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Draw a critical-difference diagram; the ending selects PNG, SVG or PDF.",
+    help="Draw a critical-difference diagram; the extension selects PNG, SVG or PDF.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(a: str, b: str, output: Path | None, as_json: bool, **options: Any) -> None:

@@ -172,8 +172,20 @@ def check_dataset(
 @command.command("export", cls=Verb)
 @click.argument("target")
 @click.option("-o", "--out", required=True, metavar="DIR", help="A folder that does not exist yet.")
-@click.option("--side", type=click.Choice(("train", "validation", "test", "all")), default="test", show_default=True)
-@click.option("--domain", type=click.Choice(("source", "target")), default="source", show_default=True)
+@click.option(
+    "--side",
+    type=click.Choice(("train", "validation", "test", "all")),
+    default="test",
+    show_default=True,
+    help="Split to export.",
+)
+@click.option(
+    "--domain",
+    type=click.Choice(("source", "target")),
+    default="source",
+    show_default=True,
+    help="Domain to export.",
+)
 @click.option(
     "--format",
     "form",

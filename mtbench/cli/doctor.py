@@ -55,4 +55,4 @@ def _print(findings: list[Finding], console: Screen) -> None:
             console.print(f"{'':<20}fix: {finding.cure}", markup=False, highlight=False, soft_wrap=True)
     problems = sum(finding.state == "problem" for finding in findings)
     notes = sum(finding.state == "note" for finding in findings)
-    console.print(f"\n{problems} problems, {notes} notes (a note concerns some suites only)", highlight=False)
+    console.print(f"\n{problems} problems, {notes} notes (relevant for some suites only)", highlight=False)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--format",
     "format_",
     metavar="NAME[:p=v,...]",
-    help="Output format; `mtbench plugins` lists them (default: by the ending of -o).",
+    help="Output format; `mtbench plugins` lists them (default: by the extension of -o).",
 )
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Output file (default: standard output)."
@@ -54,12 +54,12 @@ if TYPE_CHECKING:
     "--spread",
     type=click.Choice(["none", "interval", "bound", "std"]),
     default="none",
-    help="Print after each number: its 95 % confidence interval (by patient), distribution-free 95 % limits, or the "
+    help="Print after each score its 95 % confidence interval (by patient), distribution-free 95 % limits, or the "
     "standard deviation over seeds.",
 )
 @click.option("--decimals", multiple=True, help="Decimal places: 3 for all metrics, or METRIC=1 for one; repeatable.")
 @click.option("--transposed", is_flag=True, help="One column per translator.")
-@click.option("--ranks", is_flag=True, help="Print the rank after each number.")
+@click.option("--ranks", is_flag=True, help="Print the rank after each score.")
 @click.option(
     "--significant",
     is_flag=True,

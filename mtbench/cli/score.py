@@ -46,7 +46,13 @@ from mtbench.screen import Screen, echo_json
 )
 @click.option("--skip-unreadable", is_flag=True, help="Skip unreadable files and report how many.")
 @click.option("--device", metavar="NAME", help="cpu, cuda, ... (default: the GPU if there is one).")
-@click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16"]), default="fp32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "tf32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Numeric precision.",
+)
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Images per batch (default: 16; 256 on a GPU).")
 @click.option("--seed", default=0, show_default=True, help="Seed of sampling and resampling.")
 @click.option(

@@ -152,7 +152,7 @@ def _refuse_unknown_users(place: Store, usage: Usage, forget_missing: bool) -> N
 def verify(store: str | None) -> int:
     """Read every file in the store and list damaged and missing files.
 
-    The exit code is 1 if there are any.
+    The exit code is 1 if a file is damaged or missing.
 
     Runs also check the files that they read, but reread a file only if its size, times or inode have changed. This
     command detects silent changes on disk; later runs then know of them.

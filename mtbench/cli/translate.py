@@ -37,7 +37,13 @@ from mtbench.translation import translate
     "--size", type=click.IntRange(1), metavar="PIXELS", help="Resize slices to this size for the model, and back."
 )
 @click.option("--device", metavar="NAME", help="cpu, cuda, ... (default: the GPU if there is one).")
-@click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16"]), default="fp32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "tf32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Numeric precision.",
+)
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Slices per batch (default: 8; 32 on a GPU).")
 @click.option("--store", metavar="DIR", help="Store of the run (default: as for `mtbench run`).")
 @click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
