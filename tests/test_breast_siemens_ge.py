@@ -251,13 +251,13 @@ class TestMasks:
         replicas.write_segments(path, {"Dense": replicas.breast_labels()["Dense"]})
         result = read_segmentation(path)
         assert result.segments == {"Dense": (0, 1)}
-        with pytest.raises(DataError, match=r"no segment is called 'Vessels'.*among Dense"):
+        with pytest.raises(DataError, match=r"no segment named 'Vessels'.*among Dense"):
             result.inside("Vessels")
 
     @pytest.mark.parametrize(
         ("header", "text"),
         [
-            ({"Segment0_Name": "Fat"}, "no segment is called 'Vessels'"),
+            ({"Segment0_Name": "Fat"}, "no segment named 'Vessels'"),
             ({"Segment1_LabelValue": "one"}, "the header of segment 'Dense' cannot be read"),
             ({"Segment1_Layer": "4"}, "segment 'Dense' is in layer 4 of 1"),
             ({"Segment1_LabelValue": "1"}, "two segments have the same layer and value"),
@@ -342,7 +342,7 @@ class TestSheets:
         samples, context = prepare(root)
         assert {s.slice.patient_id for s in samples} == {"Breast_MRI_006", "Breast_MRI_021"}
         assert "0 of 2 series are the pre-contrast one" in dict(context.left_out)["Breast_MRI_003"]
-        assert "found by their folders' names" in context.log[0]
+        assert "identified by folder name" in context.log[0]
 
 
 def alter(root: Path, patient: str, change: Callable[[int, Dataset], None]) -> None:
@@ -425,7 +425,7 @@ class TestBadInput:
         replicas.write_segments(path, breast, prone=True)  # other axes, told by the header: the same place
         assert left_out(root) == {}
         replicas.write_segments(path, breast, header={"space origin": np.zeros(3)})
-        assert "the mask does not lie where its image" in left_out(root)["Breast_MRI_006"]
+        assert "are at different positions" in left_out(root)["Breast_MRI_006"]
         assert left_out(root, masks_by="index") == {}
 
     def test_empty_and_truncated_masks(self, tmp_path: Path) -> None:
@@ -458,7 +458,7 @@ class TestBadInput:
         result = left_out(root)
         assert "Dense_and_Vessels.seg.nrrd: this mask is missing" in result["Breast_MRI_006"]
         assert "Breast.seg.nrrd: this mask is missing" in result["Breast_MRI_021"]  # a published training patient
-        assert "there are masks and no images" in result["Breast_MRI_003"]
+        assert "this patient has masks and no images" in result["Breast_MRI_003"]
 
     def test_patients_outside_the_hundred_take_no_part(self, tmp_path: Path) -> None:
         root = small(tmp_path)

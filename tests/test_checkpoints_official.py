@@ -127,7 +127,7 @@ def test_spade_files_without_right_singular_vectors(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["cyclegan", "maskgan", "unsb"])
 def test_an_option_that_differs_is_told_in_the_users_terms(name: str, tmp_path: Path) -> None:
     path = saved(generator(name, blocks=6).state_dict(), tmp_path / "G.pth")
-    with pytest.raises(WeightsError, match=r"6 residual blocks, not 9.*Pass n_blocks=6"):
+    with pytest.raises(WeightsError, match=r"6 residual blocks, not 9.*Set n_blocks=6"):
         translate(name, path, n_blocks=9)
     with pytest.raises(WeightsError, match=r"has 1 image channels, not 3.*Pass channels=1"):
         translate(name, path, channels=3)
@@ -141,7 +141,7 @@ OTHERS: dict[str, Any] = {
     "a discriminator of CycleGAN or MaskGAN": lambda: PatchGAN(1, 4),
     "a UNSB discriminator": lambda: TimedPatchGAN(1, 4),
     "a SPADE discriminator": lambda: MultiscaleDiscriminator(3, 1, 4),
-    "no network known here": lambda: nn.Linear(2, 2),
+    "an unknown network": lambda: nn.Linear(2, 2),
 }
 
 
@@ -170,7 +170,7 @@ class Harmful:
         (b"<!DOCTYPE html><html>404</html>", "web page"),
         (gzip.compress(b"weights", mtime=0), "a gzip file"),
         (b"\x10\0\0\0\0\0\0\0{}", "a safetensors file"),
-        (b"some text", "no weight file of torch"),
+        (b"some text", "not a torch weight file"),
     ],
 )
 def test_what_is_no_weight_file_is_named(tmp_path: Path, content: bytes, words: str) -> None:
@@ -209,12 +209,12 @@ def test_pickled_code_is_refused_and_not_run(tmp_path: Path) -> None:
 def test_a_truncated_file_is_called_so(share: float, tmp_path: Path) -> None:
     path = saved(generator("cyclegan").state_dict(), tmp_path / "G.pth")
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(WeightsError, match="cut short or damaged"):
+    with pytest.raises(WeightsError, match="truncated or damaged"):
         translate("cyclegan", path)
 
 
 def test_files_that_are_no_weights(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no such file"):
+    with pytest.raises(WeightsError, match="does not exist"):
         translate("cyclegan", tmp_path / "missing.pth")
     saved({}, tmp_path / "latest_net_G_A.pth")
     with pytest.raises(WeightsError, match=r"folder.*latest_net_G_A\.pth"):
@@ -230,11 +230,11 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
 def test_wrong_channels_are_refused(tmp_path: Path) -> None:
     for channels in (2, 4):
         path = saved(generator("cyclegan", channels).state_dict(), tmp_path / "G.pth")
-        with pytest.raises(WeightsError, match=f"takes {channels} image channels"):
+        with pytest.raises(WeightsError, match=f"has {channels} input and {channels} output channels"):
             translate("cyclegan", path)
     state = generator("cyclegan").state_dict()
     state["model.19.weight"] = torch.zeros(3, 4, 7, 7)
-    with pytest.raises(WeightsError, match="takes 1 image channels and gives 3"):
+    with pytest.raises(WeightsError, match="1 input and 3 output channels"):
         translate("cyclegan", saved(state, tmp_path / "G.pth"))
 
 
@@ -266,7 +266,7 @@ def test_variants_that_do_not_exist_here_are_named(tmp_path: Path) -> None:
 def test_spade_refuses_a_task_with_other_labels(tmp_path: Path) -> None:
     path = saved(generator("spade").state_dict(), tmp_path / "G.pth")
     other = Context(task=Task("other", labels={1: "disc"}))
-    with pytest.raises(WeightsError, match="draws 3 labels and the task has 2"):
+    with pytest.raises(WeightsError, match="has 3 labels and the task has 2"):
         translator("spade", checkpoint=str(path)).translate(batch(), other)
 
 

@@ -94,7 +94,7 @@ def test_without_slurm_the_request_is_refused_before_any_work(
     (toys.parent / "toy.toml").write_text(SUITE)
     ran = run_cli("run", "toy.toml", "--plugin", toys, "--executor", "slurm")
     assert ran.code == 2
-    assert "no `sbatch`" in ran.err
+    assert "`sbatch` is not installed" in ran.err
     assert not (store / "artefacts").exists()
 
 

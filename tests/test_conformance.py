@@ -137,7 +137,7 @@ def test_what_is_not_sabotaged_passes(plugin: str, sabotaged: Mapping[str, Repor
 def test_reasons_come_with_a_fix(sabotaged: Mapping[str, Report]) -> None:
     tanh = sabotaged["translator tanh"].of("range")
     assert "[0, 1]" in tanh.text
-    assert tanh.fix == "Return (x + 1) / 2 where the network ends in tanh"
+    assert tanh.fix == "Return (x + 1) / 2 if the network ends in tanh"
     assert "ended the process (exit code 3)" in sabotaged["translator crash"].of("shapes").text
     assert sabotaged["translator crash"].of("global state").status == "passed"
     twins = sabotaged["dataset twins"].of("leaks").text
@@ -194,7 +194,7 @@ def test_a_plugin_that_fails_beside_another_is_caught(tmp_path: Path) -> None:
     (report,) = json.loads(ran.stdout)["reports"]
     (failure,) = [verdict for verdict in report["verdicts"] if verdict["status"] == "failed"]
     assert failure["check"] == "beside other plugins"
-    assert "passes alone and fails beside rude" in failure["text"]
+    assert "passes alone and fails together with rude" in failure["text"]
 
 
 # -- the command

@@ -73,7 +73,7 @@ class TestList:
             *("breast-siemens-ge: ", "lumbar-mri-ct: ", "phantom-lumbar: ", "folder: "),
             *("licence:    CC BY-NC 4.0", "access:     open", "cancerimagingarchive.net", "zenodo"),
             *("source slices: train 4096, validation 432, test 688", "target slices: train 1466"),
-            *("unverified: No real spreadsheet", "unverified: meta.csv of TotalSegmentator"),
+            *("unverified: Not tested on real spreadsheets", "unverified: Tested on one resampled subject"),
         ):
             assert text in ran.out, text
 
@@ -190,7 +190,7 @@ class TestPrepare:
         assert "18 target slices of 3 patients; 1 case left out" in ran.out
         again = run_cli("data", "prepare", NAME, "--root", own, "--strict")
         assert again.code == 1
-        assert "prepared before: 1 case could not be used: Breast_MRI_006" in again.err
+        assert "prepared before: 1 case cannot be used: Breast_MRI_006" in again.err
 
     def test_the_licence_is_shown_once_and_recorded(self, duke: Path, run_cli: Any, store: Path) -> None:
         refused = run_cli("data", "prepare", NAME, "--root", duke)
@@ -218,8 +218,8 @@ class TestPrepare:
     def test_wrong_requests(self, run_cli: Any, toys: Path, tmp_path: Path) -> None:
         for arguments, text in (
             (["data", "prepare", "breast-siemens"], "unknown dataset 'breast-siemens'"),
-            (["data", "prepare", "quickstart", "--root", "x"], "--root is for a data set named by itself"),
-            (["data", "prepare", "phantom-breast", "-d", "x"], "-d chooses among the data sets of a suite"),
+            (["data", "prepare", "quickstart", "--root", "x"], "--root is only for a data set named directly"),
+            (["data", "prepare", "phantom-breast", "-d", "x"], "-d selects data sets of a suite"),
             (["data", "prepare", "phantom-breast:sise=3"], "unknown parameter 'sise'"),
             (["data", "check", "phantom-breast"], "Run `mtbench data prepare phantom-breast` first"),
         ):
@@ -355,7 +355,7 @@ class TestCases:
         read = partial(replicas.read_case, str(tmp_path))
         assert len(list(prepare_cases(cases, read, context, processes=True, workers=2))) == 18
         assert context.left_out == [
-            ("dies", "The process that read it died (exit code 9); is there too little memory?")
+            ("dies", "The process that read it died (exit code 9), possibly because memory ran out.")
         ]
         with pytest.raises(ZeroDivisionError):
             list(prepare_cases({name: name for name in ("bug", *names)}, read, Context(), processes=True, workers=2))
@@ -399,7 +399,7 @@ class TestCheck:
         assert "18 source slices of 3 patients, 6 target slices of 1 patient; 0 cases left out" in preparation.out
         ran = run_cli("data", "check", "demo.toml")
         assert ran.code == 0, ran.out
-        assert "is on 3 sides: test, train, validation, as split = 'demo' has it: no result" in ran.out
+        assert "is in 3 splits: test, train, validation, because of split = 'demo': not a result" in ran.out
         assert "No leaks." in ran.out
 
     def test_the_same_patient_under_two_ids_is_a_leak(self, run_cli: Any, tmp_path: Path) -> None:
@@ -458,7 +458,7 @@ class TestCheck:
             "3 of ",
             "target: 1 slice (p2_1) much brighter or darker than the others",
             "6 patient ids (p0, p1, p2, ...) in both domains",
-            "in both training halves, so training is not unpaired",
+            "in the training split of both domains, so training is not unpaired",
         ):
             assert text in ran.out, text
         suite = (tmp_path / "made.toml").read_text()
@@ -468,7 +468,7 @@ class TestCheck:
             "6 patients are in both domains, in the same split in both; of the training patients, 2 are source only"
             in same.out
         )
-        assert "taken for different people" not in same.out
+        assert "treated as different people" not in same.out
         assert "training is not unpaired" not in same.out
 
 

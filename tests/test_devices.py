@@ -140,7 +140,7 @@ def test_a_run_and_new_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     on_cpu = ("cpu", None, None)
     stages = ("prepare", "split", "fit", "translate", "segment", "score")
     assert recorded(tmp_path / "out-cpu") == dict.fromkeys(stages, on_cpu)
-    on_gpu = ("cuda:0", "a GPU that is none", "580.65.06")
+    on_gpu = ("cuda:0", "stand-in GPU", "580.65.06")
     assert recorded(tmp_path / "out-cuda") == {
         **dict.fromkeys(("prepare", "split", "score"), on_cpu),
         **dict.fromkeys(("fit", "translate", "segment"), on_gpu),

@@ -95,7 +95,7 @@ def test_masks_that_do_not_fit() -> None:
     metric_inputs = inputs(np.zeros((2, 4, 4)), np.zeros((2, 4, 5)))
     with pytest.raises(DataError, match=r"\(2, 4, 4\).*\(2, 4, 5\)"):
         Dice().compute(metric_inputs, Context())
-    with pytest.raises(DataError, match="names no labels"):
+    with pytest.raises(DataError, match="has no labels"):
         Dice().compute(inputs(np.zeros((2, 4, 4)), np.zeros((2, 4, 4)), task=Task("bare")), Context())
 
 

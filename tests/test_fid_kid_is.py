@@ -288,9 +288,9 @@ def test_kid_hard_cases(registry: Registry) -> None:
     same = discrepancy(constant, constant)
     assert (same.value, same.stderr) == (pytest.approx(0, abs=1e-12), pytest.approx(0, abs=1e-12))
     values = {"candidate": features(40, 8, 0), "reference": features(30, 8, 1)}
-    with pytest.raises(DataError, match=r"subsets of 1000 images; there are 40 and 30.*subset_size"):
+    with pytest.raises(DataError, match=r"subsets of 1000 images are larger.*40 and 30.*subset_size"):
         score(registry, "kid", values, preset="torch-fidelity")
-    with pytest.raises(ParamError, match="subset_size is given without subsets"):
+    with pytest.raises(ParamError, match="subset_size is set without subsets"):
         score(registry, "kid", values, subset_size=10)
 
 
@@ -374,7 +374,7 @@ def test_is_splits_and_shuffle(registry: Registry) -> None:
     assert parts.value == pytest.approx(np.mean([split_scores(values[i : i + 10], 1)[0] for i in range(0, 40, 10)]))
     assert "cannot exceed 10" in parts.note
     assert parts.value <= 10
-    with pytest.raises(DataError, match=r"in 10 splits; there are 7 images.*at most 7"):
+    with pytest.raises(DataError, match=r"7 images for 10 splits.*at most 7"):
         score(registry, "is", {"candidate": values[:7]})
     broken = values.copy()
     broken[0, 0] = np.inf

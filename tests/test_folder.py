@@ -364,7 +364,7 @@ class TestBadInput:
     def test_a_mask_without_an_image(self, tmp_path: Path) -> None:
         params = build(tmp_path)
         (tmp_path / "b/images/1_9.png").unlink()
-        assert len(left_out(tmp_path, params, "target b/masks/1_9.png", "no image")) == 7
+        assert len(left_out(tmp_path, params, "target b/masks/1_9.png", "No image has the name")) == 7
 
     def test_an_image_without_a_mask(self, tmp_path: Path) -> None:
         params = build(tmp_path)
@@ -420,7 +420,7 @@ class TestBadInput:
     def test_no_patient(self, tmp_path: Path) -> None:
         params = build(tmp_path)
         params["source"] = side("a", patient=None)
-        self.refused(tmp_path, params, "a/images/1_9.png", "which patient")
+        self.refused(tmp_path, params, "a/images/1_9.png", "the patient of this image")
         params["source"] = side("a", patient="case([0-9]+)")
         self.refused(tmp_path, params, "a/images/", "case([0-9]+)")
 
@@ -461,10 +461,10 @@ class TestParameters:
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            ({"source": {"image": "a/*.png"}}, ("params.source", "where the images are")),
+            ({"source": {"image": "a/*.png"}}, ("params.source", "'images' is missing")),
             ({"source": {"images": "a/*.png", "mask": "b"}}, ("no key 'mask'", "'masks'")),
             ({"target": None}, ("params.target",)),
-            ({"source": {"images": "../a/*.png"}}, ("leaves the root",)),
+            ({"source": {"images": "../a/*.png"}}, ("leads out of the root",)),
             ({"source": side("a", normalise="percentiles")}, ("normalise", "'percentile'")),
             ({"source": side("a", normalise="window")}, ("window = [low, high]",)),
             ({"source": side("a", normalise="window", window=[5, 5])}, ("window", "low below high")),
@@ -476,9 +476,9 @@ class TestParameters:
             ({"source": side("a", crop=[0, 1, 0.5, 0.5])}, ("crop",)),
             ({"source": side("a", slices=[3, 1])}, ("slices",)),
             ({"source": side("a", masks=None, min_area=5)}, ("min_area",)),
-            ({"source": side("a", labels={"organ": 1})}, ("do not know the label 'lesion'",)),
+            ({"source": side("a", labels={"organ": 1})}, ("have no value for the label 'lesion'",)),
             ({"source": side("a", labels={"organs": 1, "lesion": 2})}, ("no label 'organs'", "'organ'")),
-            ({"labels": {}}, ("masks and no labels",)),
+            ({"labels": {}}, ("masks are set, but no labels",)),
             ({"labels": {"a": 1, "b": [1, 2]}}, ("two labels",)),
             ({"labels": {"a": "any"}}, ("'any'", "nonzero")),
             ({"resize": "spacing"}, ("'mm' is missing",)),

@@ -350,7 +350,7 @@ def test_what_has_no_distance_says_why(frd: Callable[..., Score], rows: NDArray[
         frd(rows[:5], rows[:5])
     with pytest.raises(DataError, match="at least two translated images; there is 1"):
         frd(rows[:1], rows[:5])
-    with pytest.raises(DataError, match="all have the same radiomic features"):
+    with pytest.raises(DataError, match="all target images have the same radiomic features"):
         frd(rows[:5], rows[[7, 7, 7]])
     constant = rows[:5].copy()
     constant[2] = list(features(np.full((40, 40), 3)).values())

@@ -37,7 +37,7 @@ def gpu() -> Iterator[str]:
     elif torch.cuda.is_available():
         yield "cuda:0"
     else:
-        pytest.skip("there is no GPU")
+        pytest.skip("has no GPU")
 
 
 def context(device: str, precision: str = "fp32", **fields: Any) -> Context:

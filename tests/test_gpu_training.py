@@ -183,7 +183,7 @@ def test_a_fit_on_a_gpu_repeats_or_says_what_does_not() -> None:
         with pytest.warns(UserWarning, match="something else"):
             warnings.warn("something else", stacklevel=1)
     (line,) = here.log
-    assert line.startswith("max_pool2d_with_indices_backward_cuda has no deterministic kernel here")
+    assert line.startswith("max_pool2d_with_indices_backward_cuda has no deterministic kernel on this device")
     assert not torch.are_deterministic_algorithms_enabled()
     with numerics(Context(threads=torch.get_num_threads())):
         assert not torch.are_deterministic_algorithms_enabled()
@@ -240,10 +240,10 @@ def test_want_of_memory_is_known_by_all_its_names(kind: str) -> None:
     here = Context(threads=1)
     train(Hungry(error, 1), PairedSampler(discs(4)), here, Budget(steps=1), batch_size=4)
     assert "4 parts" in here.log[-1]
-    with pytest.raises(TrainingError, match="memory does not suffice") as ended:
+    with pytest.raises(TrainingError, match="out of memory") as ended:
         train(Hungry(error, 0), PairedSampler(discs(4)), Context(threads=1), Budget(steps=1), batch_size=4)
     outcome = failure("k", ended.value)
-    assert (outcome.status, "Free memory and run again" in outcome.reason) == ("oom", True)
+    assert (outcome.status, "Free memory and rerun" in outcome.reason) == ("oom", True)
 
     def work(rows: range, images: Tensor) -> dict[str, Tensor]:
         if len(images) > 2:

@@ -26,18 +26,18 @@ pytestmark = pytest.mark.faults
 HOSTILE = Path(__file__).with_name("faults") / "hostile.py"
 HEAD = toy_suite("threads = 1", metrics=("toy-mean", "toy-gap"))
 HARMFUL = {
-    "hang": ("timeout", "longer than the 8 s"),
-    "deaf": ("timeout", "longer than the 8 s"),
-    "stop": ("timeout", "longer than the 8 s"),
+    "hang": ("timeout", "limit of --timeout (8 s)"),
+    "deaf": ("timeout", "limit of --timeout (8 s)"),
+    "stop": ("timeout", "limit of --timeout (8 s)"),
     "segfault": ("lost", "SIGSEGV"),
     "abort": ("lost", "SIGABRT"),
     "exit": ("lost", "exit code 3"),
     "pretend": ("lost", "exit code 0"),
     "kill": ("lost", "SIGKILL"),
-    "eat": ("oom", "--memory allows"),
+    "eat": ("oom", "--memory"),
     "quit": ("error", "Quit: no more"),
     "system-exit": ("error", "SystemExit"),
-    "interrupt": ("lost", "ended itself"),
+    "interrupt": ("lost", "process ended (exit code"),
     "overflow": ("error", "RecursionError"),
     "shout": ("error", "hoarse"),
     "huge": ("error", "translate() returned shape (1, 100000, 16, 16)"),

@@ -240,7 +240,7 @@ def test_files_that_are_no_weights_are_refused(weights: Path, tmp_path: Path) ->
     for path, words in ((truncated, "cannot be read as weights"), (page, "this is a web page")):
         with pytest.raises(WeightsError, match=words):
             load_state(path, 1008)
-    with pytest.raises(WeightsError, match="no such weight file"):
+    with pytest.raises(WeightsError, match="this weight file does not exist"):
         load_state(tmp_path / "absent.pth", 1008)
 
 

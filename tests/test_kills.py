@@ -63,7 +63,7 @@ def test_a_kill_in_a_fit_loses_only_that_unit(
         process.communicate()
         until(lambda: not any(alive(pid) for pid in (server, *units)))
     else:
-        assert "processes died" in ended(process)
+        assert "units died" in ended(process)
         assert process.returncode == 1
     out = tmp_path / "mtbench-results/toy"
     again = run(*NARROW, suite=SUITE)

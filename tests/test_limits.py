@@ -157,4 +157,4 @@ def test_memory_that_is_not_there_is_named(tmp_path: Path) -> None:
         "try:\n    read(sys.argv[1])\nexcept DataError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.npy")], capture_output=True, text=True)
-    assert "not enough memory" in done.stdout, done.stderr
+    assert "out of memory while reading" in done.stdout, done.stderr

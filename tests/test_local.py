@@ -124,15 +124,15 @@ def test_each_failure_is_recorded_and_the_suite_goes_on(
         if "does=" in a["name"] and a["stage"] == "translate"
     }
     outcomes = {mode: (tries[mode]["status"], tries[mode]["reason"]) for mode in modes}
-    assert outcomes["hang"] == ("timeout", "It took longer than the 6 s that --timeout allows.")
-    assert outcomes["die"] == ("lost", "Its process died of SIGSEGV.")
+    assert outcomes["hang"] == ("timeout", "It exceeded the limit of --timeout (6 s).")
+    assert outcomes["die"] == ("lost", "Its process was killed by SIGSEGV.")
     assert outcomes["exit"][0] == "lost"
     assert "exit code 7" in outcomes["exit"][1]
     assert outcomes["eat"][0] == "oom"
-    assert "--memory allows 1144 MB" in outcomes["eat"][1]
+    assert "the limit of --memory is 1144 MB" in outcomes["eat"][1]
     assert outcomes["shout"][0] == "error"
     assert "hoarse" in outcomes["shout"][1]
-    assert "bytes left out" in tries["shout"]["log"]
+    assert "bytes omitted" in tries["shout"]["log"]
     assert len(tries["shout"]["log"]) < 100_000
     assert outcomes["litter"] == ("ok", "")
     status = {(r["translator"], r["translator_params"]): r["status"] for r in rows(out) if r["role"] == "translator"}

@@ -223,7 +223,7 @@ class TestBadInput:
         )
         result = dict(prepare(own)[1].left_out)
         assert "the mask is 16 x 16 x 5, its image mr/images/p0.nii.gz is 16 x 16 x 6" in result["MR p0"]
-        assert "vertebrae_L3.nii.gz: the mask does not lie where its image" in result["CT s0001"]
+        assert "vertebrae_L3.nii.gz: the mask and its image" in result["CT s0001"]
 
     def test_an_mr_without_mask(self, own: Path) -> None:
         (own / "mr/masks/p1.nii.gz").unlink()
@@ -235,7 +235,7 @@ class TestBadInput:
         samples, context = prepare(own, leave_out=["s0001", "s0999"])
         assert {s.slice.patient_id for s in samples if s.domain == "target"} == {"s0004"}
         assert context.left_out == []
-        assert context.log == ["1 of 2 CT subjects left out, 2 asked for"]
+        assert context.log == ["1 of 2 CT subjects excluded, 2 requested"]
 
     def test_no_ct_and_no_mr(self, tmp_path: Path, own: Path) -> None:
         with pytest.raises(DataError, match=r"missing: the CT .*zenodo"):
@@ -247,8 +247,8 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("params", "text"),
         [
-            ({"levels": ["L6"]}, "'L6' is no vertebra"),
-            ({"levels": []}, "no vertebra is named"),
+            ({"levels": ["L6"]}, "'L6' is not a vertebra"),
+            ({"levels": []}, "the list of vertebrae is empty"),
             ({"window": [3, 2]}, "low below high"),
             ({"target_structure": "bodies"}, "TotalSegmentator's masks show whole vertebrae"),
             ({"source": {"image": "x"}}, "there is no key 'image'"),
@@ -265,7 +265,10 @@ class TestStructures:
         _, context = prepare(own, source_structure="bodies")
         assert context.log[0].startswith("warning: Bone means vertebral bodies in the MR masks and whole vertebrae")
         assert "Dice cannot reach 1" in SPEC.task(complete_params(source_structure="bodies"), "x").note
-        assert "Nobody said what the MR masks show" in SPEC.task(complete_params(source_structure="unknown"), "x").note
+        assert (
+            "The suite does not say what the MR masks show"
+            in SPEC.task(complete_params(source_structure="unknown"), "x").note
+        )
         assert SPEC.task(complete_params(), "x").note == ""
 
     def test_masks_of_bodies_in_the_ct(self, own: Path) -> None:

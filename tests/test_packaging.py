@@ -68,7 +68,7 @@ def test_the_default_install_has_all_that_the_code_imports_and_nothing_else() ->
 def test_without_ray_the_executor_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mtbench_plugins.executors.ray.executor.find_spec", lambda name: None)
     (requirement,) = PROJECT["optional-dependencies"]["ray"]
-    assert Ray("", 1, 0).problems("cpu") == [f"Ray is not installed. Do this: pip install '{requirement}'"]
+    assert Ray("", 1, 0).problems("cpu") == [f"Ray is not installed. Install it with: pip install '{requirement}'"]
 
 
 INSTALL = re.compile(r"\b(?:pip3?|pipx|uv)\s+(?:install|add)\b([^&;|\n]*)")

@@ -149,7 +149,7 @@ def test_inside_a_body() -> None:
         assert metric.compute(inputs(changed, truth, HU, masks), Context()).value == pytest.approx(
             metric.compute(metric_inputs, Context()).value
         )
-    with pytest.raises(DataError, match="truth has no masks"):
+    with pytest.raises(DataError, match="needs masks of the truth"):
         Mae(body="masks").compute(inputs(image, truth), Context())
 
 

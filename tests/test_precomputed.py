@@ -250,7 +250,7 @@ class TestVolumes:
         nibabel.save(nibabel.Nifti1Image(values, affine(int(second[-1]))), folder / "translation.nii.gz")
         with pytest.raises(mtbench.DataError, match=rf"missing +{second}, all 12 slices +{second}\.nii\.gz, or"):
             translated(folder, images)
-        with pytest.raises(mtbench.DataError, match=rf"translation\.nii\.gz +{second}\.nii\.gz, where it lies"):
+        with pytest.raises(mtbench.DataError, match=rf"translation\.nii\.gz +{second}\.nii\.gz, by its position"):
             translated(folder, images)
 
     def test_another_size_and_values_that_nothing_explains(self, out: Path, tmp_path: Path) -> None:
@@ -259,10 +259,10 @@ class TestVolumes:
         for case in cases(images):
             values = np.linspace(-1, 1, np.prod(SHAPE)).reshape(SHAPE).astype(np.float32)
             nibabel.save(nibabel.Nifti1Image(values, affine(int(case[-1]))), folder / f"{case}.nii.gz")
-        with pytest.raises(mtbench.DataError, match=r"from -1 to 1, and nothing says which are black and white"):
+        with pytest.raises(mtbench.DataError, match=r"from -1 to 1, and the values of black and white are not known"):
             translated(folder, images)
         manifest = str(out / "manifest.json")
-        with pytest.raises(mtbench.DataError, match=r"from -1 to 1, hardly anything of the target's -200 to 800 HU"):
+        with pytest.raises(mtbench.DataError, match=r"from -1 to 1, a small part of the target's -200 to 800 HU"):
             translated(folder, images, manifest=manifest)
         result = translated(folder, images, window="-1..1", manifest=manifest)
         assert (result.min(), result.max()) == (0.0, 1.0)
@@ -277,7 +277,7 @@ class TestVolumes:
         with pytest.raises(mtbench.DataError, match=r"another revision of the data: of 24 slices 24 have changed"):
             translated(raw / "raw/mr", images, manifest=str(out / "manifest.json"))
         (tmp_path / "broken.json").write_text('{"schema": 1, "slices": [{}]}')
-        with pytest.raises(mtbench.DataError, match=r"broken\.json: this is no manifest"):
+        with pytest.raises(mtbench.DataError, match=r"broken\.json: this is not the manifest"):
             translated(raw / "raw/mr", images, manifest=str(tmp_path / "broken.json"))
 
     def test_from_a_folder_of_volumes_to_a_row(self, raw: Path, run_cli: Any, out: Path, tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ class TestImages:
             "missing p3/slice_3 p3_slice_3.png, or a slice of p3.nii.gz",
         ]
         assert "p1_slce_1.png   p1_slice_1.png, the closest name" in lines[3]
-        assert "p7_slice_7.png  the name of no slice" in lines[4], "another number is another patient"
+        assert "p7_slice_7.png  no slice has this name" in lines[4], "another number is another patient"
 
     def test_of_another_size(self, source: mtbench.ImageSet, tmp_path: Path) -> None:
         for n, image in enumerate(source.images):
@@ -364,7 +364,7 @@ class TestImages:
             run_cli("data", "export", name, "-o", tmp_path / form, "--format", form)
         images = slices_of(tmp_path / "png", geometry=False)
         volumes = tmp_path / "nifti/images"
-        with pytest.raises(mtbench.DataError, match="plain images, which lie nowhere"):
+        with pytest.raises(mtbench.DataError, match="plain images, which have no position"):
             translated(volumes, images, window="0..255")
         result = translated(volumes, images, window="0..255", manifest=str(tmp_path / "png/manifest.json"))
         assert np.array_equal(result, decode(np.asarray(images.images)))

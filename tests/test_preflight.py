@@ -83,7 +83,7 @@ def test_a_translator_that_needs_no_fit_has_its_weight_files_looked_for(
     plugins = ("--plugin", toys, "--plugin", "odd.py")
     ran = run_cli("run", "s.toml", *plugins, "--executor", "inline", "--device", "cpu")
     assert ran.code == code, ran.err
-    missing = "odd (no unit was started): the weight file 'inception-fid' is missing"
+    missing = "odd (no unit was started): the weight file 'inception-fid' is not installed"
     assert (missing in ran.err) == (code == 2)
 
 

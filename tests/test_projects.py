@@ -232,7 +232,7 @@ def test_safetensors_are_opened(tmp_path: Path) -> None:
     load_weights(network, file)
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
     file.write_bytes(file.read_bytes()[:-3])
-    with pytest.raises(WeightsError, match=r"no whole safetensors file: 'two.bias' lies outside"):
+    with pytest.raises(WeightsError, match=r"not a complete safetensors file: 'two.bias' lies outside"):
         read_state(file)
 
 
@@ -251,9 +251,9 @@ def test_another_network_is_pointed_to_the_ways_that_there_are(tmp_path: Path) -
     with pytest.raises(WeightsError) as raised:
         load_weights(Net(), tmp_path / "other.pth")
     text = str(raised.value)
-    assert "it lacks 'one.bias', 'two.bias', 'two.weight'; it has 'conv.weight' beside" in text
+    assert "it lacks 'one.bias', 'two.bias', 'two.weight'; it also has 'conv.weight'" in text
     assert "mtbench new translator NAME --wrap checkpoint" in text
     assert "--wrap command" in text
     torch.save(Net(), tmp_path / "pickled.pth")
-    with pytest.raises(WeightsError, match="to read it would run code"):
+    with pytest.raises(WeightsError, match="reading it would run code"):
         read_state(tmp_path / "pickled.pth")

@@ -249,7 +249,7 @@ def test_presets_and_weight_files_go_where_their_roles_are(folder: Make, tmp_pat
     plain = value("1.0")
     assert value("2.0") == pytest.approx(2 * plain)
     assert value("1.0", preset="lib") == pytest.approx(100 * plain)
-    with pytest.raises(RequestError, match="no metric here has a preset 'mine'"):
+    with pytest.raises(RequestError, match="none of these metrics has a preset 'mine'"):
         value("1.0", preset="mine")
 
 
@@ -371,7 +371,7 @@ def test_empty_folder_one_image_no_folder(folder: Make, score: Any, tmp_path: Pa
         score(tmp_path / "empty", folder("b"), "toy-gap")
     with pytest.raises(DataError, match="at least two images"):
         score(folder("one", patients=1, slices=1), folder("c"), "toy-gap")
-    with pytest.raises(RequestError, match="no folder"):
+    with pytest.raises(RequestError, match="absent does not exist"):
         score(tmp_path / "absent", folder("d"), "toy-gap")
 
 

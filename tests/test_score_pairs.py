@@ -49,7 +49,7 @@ def test_a_truth_that_reaches_further_is_cut_to_what_both_show(tmp_path: Path) -
 def test_a_translation_that_reaches_further_than_the_truth_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "truth", volume()[..., 3:], 3)
     save(tmp_path / "found", volume())
-    with pytest.raises(DataError, match=r"truth: no slice of 'c' lies here where slice 0 .* 9 mm away"):
+    with pytest.raises(DataError, match=r"truth: no slice of 'c' here is at the position of slice 0 .* 9 mm away"):
         mtbench.score(tmp_path / "found", tmp_path / "truth", metrics=["mae"], paired=True, **HOW)
 
 
@@ -57,7 +57,7 @@ def test_a_translation_that_reaches_further_than_the_truth_is_refused(tmp_path: 
 def test_another_grid_is_refused(tmp_path: Path, affine: np.ndarray) -> None:
     save(tmp_path / "truth", volume())
     save(tmp_path / "found", volume(), affine=affine)
-    with pytest.raises(DataError, match="no slice of 'c' lies here"):
+    with pytest.raises(DataError, match="no slice of 'c' here is at the position"):
         mtbench.score(tmp_path / "found", tmp_path / "truth", metrics=["mae"], paired=True, **HOW)
 
 
@@ -91,7 +91,7 @@ def test_stacks_without_headers_are_paired_by_number(tmp_path: Path) -> None:
     how = {**HOW, "plane": None}
     assert mtbench.score(tmp_path / "found", tmp_path / "truth", metrics=["mae"], paired=True, **how)[0]["value"] == 0
     save(tmp_path / "header", volume())
-    with pytest.raises(DataError, match="only one says how it lies in the patient"):
+    with pytest.raises(DataError, match="only one has an orientation"):
         mtbench.score(tmp_path / "found", tmp_path / "header", metrics=["mae"], paired=True, **HOW)
 
 

@@ -193,7 +193,7 @@ def test_bf16() -> None:
     [
         ([0, 255], r"the masks hold the value 255.*0 and 1 \(disc\), 3 \(core\).*0 and 255 must be stored as 0 and 1"),
         ([0, 1, 2], "the masks hold the value 2.*Correct the masks or the table"),
-        ([0], "no training slice shows anything of all, core"),
+        ([0], "no training slice shows any label of all, core"),
     ],
 )
 def test_masks_that_do_not_belong_to_the_table(values: list[int], message: str) -> None:
@@ -205,7 +205,7 @@ def test_masks_that_do_not_belong_to_the_table(values: list[int], message: str) 
 
 def test_masks_labels_or_slices_that_are_missing() -> None:
     images = discs(4)
-    with pytest.raises(DataError, match="a segmenter needs masks and there are none"):
+    with pytest.raises(DataError, match="a segmenter needs masks, and there are none"):
         small().fit(data(replace(images, masks=None)), context())
     with pytest.raises(DataError, match="'bare' has no labels to segment"):
         small().fit(data(discs(4, task=Task("bare"))), context())

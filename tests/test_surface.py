@@ -206,7 +206,7 @@ def test_empty_masks() -> None:
 
 def test_units() -> None:
     masks = blobs(4, (20, 20), 0)
-    with pytest.raises(DataError, match=r"2 of 4 slices know their spacing.*measure_unit=pixels"):
+    with pytest.raises(DataError, match=r"2 of 4 slices have a spacing.*measure_unit=pixels"):
         Hausdorff95().compute(inputs(masks, masks, [(1.0, 1.0), None, (1.0, 1.0), None]), Context())
     with pytest.raises(DataError, match="4 of 4 slices have no spacing"):
         Hausdorff95(measure_unit="mm").compute(inputs(masks, masks), Context())
@@ -215,7 +215,7 @@ def test_units() -> None:
     gaps = inputs(masks, masks, (1.0, 1.0), thickness=2.0, per_patient=4, gap=2)
     with pytest.raises(DataError, match="without gaps"):
         Hausdorff95(per="patient").compute(gaps, Context())
-    with pytest.raises(DataError, match="across the slices"):
+    with pytest.raises(DataError, match="across slices"):
         Hausdorff95(per="patient", measure_unit="pixels").compute(inputs(masks, masks, (1.0, 1.0)), Context())
     other = blobs(4, (20, 20), 1)
     (millimetres,) = Hausdorff95().compute(inputs(masks, other, (2.0, 2.0)), Context())

@@ -210,7 +210,7 @@ def test_bad_input() -> None:
         score(metric, image_set(textures(2, (64, 64), 1)), image_set(textures(2, (32, 32), 1)))
     with pytest.raises(DataError, match="at least 16 pixels"):
         score(metric, image_set(textures(2, (15, 64), 1)), image_set(textures(2, (15, 64), 1)))
-    with pytest.raises(DataError, match=r"have 3 pyramid levels and 4 are asked for.*at least 128"):
+    with pytest.raises(DataError, match=r"have 3 pyramid levels, fewer than the 4 requested.*at least 128"):
         score(SlicedWasserstein(levels=4), *(image_set(textures(2, (64, 64), 1)),) * 2)
 
 

@@ -252,11 +252,11 @@ def test_memory_that_does_not_suffice_splits_the_batch() -> None:
     train(short, paired(), here, Budget(steps=4), batch_size=4)
     for key, value in weights(whole).items():
         torch.testing.assert_close(value, weights(short)[key], rtol=1e-5, atol=1e-6)
-    assert here.log == [f"fit: memory was short, each batch is worked through in {n} parts" for n in (2, 4)]
+    assert here.log == [f"fit: memory was short, so each batch is processed in {n} parts" for n in (2, 4)]
 
 
 def test_memory_that_cannot_be_had_is_an_error() -> None:
-    with pytest.raises(TrainingError, match="memory does not suffice for a batch of 2 in 2 parts"):
+    with pytest.raises(TrainingError, match="out of memory with a batch of 2 in 2 parts"):
         train(Fit(limit=0), paired(), context(), Budget(steps=4), batch_size=2)
     forbidden = Fit(limit=1)
     forbidden.batch_statistics = True
@@ -490,9 +490,9 @@ def test_an_unpaired_epoch_shows_every_image_of_the_larger_domain() -> None:
 def test_images_without_masks_or_without_images_are_refused() -> None:
     with pytest.raises(DataError, match="no masks"):
         PairedSampler(image_set(3))
-    with pytest.raises(DataError, match="no image to train on"):
+    with pytest.raises(DataError, match="no images to train on"):
         PairedSampler(image_set(3, masks=True).subset([]))
-    with pytest.raises(DataError, match="do not belong"):
+    with pytest.raises(DataError, match="do not fit"):
         PairedSampler(image_set(3), np.zeros((3, 4, 4), np.uint8))
 
 

@@ -272,7 +272,7 @@ def test_several_trainings_are_listed_and_one_is_chosen(suite: Path, toys: Path,
     ran = run_cli("translate", "shifted", *arguments)
     assert ran.code == 2
     for text in (
-        "8 of its translators fit 'shifted'",
+        "8 of its translators match 'shifted'",
         "shifted, dataset toy, seed 0; ",
         "shifted[by=2], dataset other, seed 1",
         "Choose with --dataset, --fold, --seed or NAME:PARAMETER=VALUE",
@@ -280,7 +280,7 @@ def test_several_trainings_are_listed_and_one_is_chosen(suite: Path, toys: Path,
         assert text in ran.err
     # By the entry's name or the plugin's.
     assert "2 of its" in run_cli("translate", "toy-shift:by=2", *arguments, "-d", "toy").err
-    assert "none of its translators fits" in run_cli("translate", "shifted", *arguments, "--seed", "7").err
+    assert "none of its translators matches" in run_cli("translate", "shifted", *arguments, "--seed", "7").err
     assert "unknown parameter 'bye'" in run_cli("translate", "shifted:bye=2", *arguments).err
     ran = run_cli("translate", "shifted:by=2", *arguments, "-d", "toy", "--seed", "1")
     assert (ran.code, ran.err) == (0, "")
@@ -365,8 +365,8 @@ def test_a_wrong_checkpoint_is_told(suite: Path, toys: Path, store: Path, tmp_pa
         return str(error.value)
 
     assert "holds a CycleGAN generator. Expected a UNSB generator" in refused("unsb", weights, WeightsError)
-    assert "there is no" in refused("cyclegan", tmp_path / "none.pth", RequestError)
-    assert "has to be trained" in refused("cyclegan", None, RequestError)
+    assert "none.pth does not exist" in refused("cyclegan", tmp_path / "none.pth", RequestError)
+    assert "needs a trained model" in refused("cyclegan", None, RequestError)
     assert "takes no weight file" in refused("toy-shift", weights, RequestError)
     assert "needs no training" in refused("toy-same", weights, RequestError)
     assert "step.npy" in refused("toy-shift", weights.parent, WeightsError)
@@ -449,9 +449,9 @@ def test_a_translator_of_plain_images_takes_a_volume_in_the_plane_that_is_said(t
     smooth = np.add.outer(np.add.outer(np.arange(6) * 30, np.arange(48)), 2 * np.arange(48)) * 3.0 - 100
     image = tmp_path / "new.nii.gz"
     write_nifti(image, smooth, "PIR")
-    with pytest.raises(DataError, match=r"nothing says how to cut it.*--plane"):
+    with pytest.raises(DataError, match=r"plane of its slices is not known.*--plane"):
         translate("toy-same", image, tmp_path / "out.nii.gz", **training)
-    with pytest.raises(DataError, match=r"which are black and white.*--window"):
+    with pytest.raises(DataError, match=r"black and white are not known.*--window"):
         translate("toy-same", image, tmp_path / "out.nii.gz", plane="sagittal", **training)
     report = translate("toy-same", image, tmp_path / "out.nii.gz", plane="sagittal", percentiles=(0, 100), **training)
     before, after = read(image), read(report.files[0])
@@ -482,17 +482,17 @@ def test_masks_for_a_conditional_translator(toys: Path, tmp_path: Path, run_cli:
         return ran.err
 
     masks = ("--masks", tmp_path / "masks")
-    assert "draws from label maps. Expected --masks" in refused()
-    assert "looks at no masks" in refused(*masks, name="toy-same")
+    assert "needs label maps. Expected --masks" in refused()
+    assert "does not use masks" in refused(*masks, name="toy-same")
     assert "is one file for 2 images" in refused("--masks", tmp_path / "masks" / "a.nii.gz")
     assert "the mask holds the value 1. Expected 0 or one of 2 (bone)" in refused(*masks, "--labels", "2=bone").replace(
         f"{tmp_path}/masks/a.nii.gz: ", ""
     )
     assert "--labels 2. Expected" in refused(*masks, "--labels", "2")
     write_nifti(tmp_path / "masks" / "b.nii.gz", labels, "PIR", dtype=np.uint8, offset=5)
-    assert "does not lie where its image b.nii.gz lies" in refused(*masks)
+    assert "the mask and its image b.nii.gz are at different positions" in refused(*masks)
     (tmp_path / "masks" / "b.nii.gz").rename(tmp_path / "masks" / "bb.nii.gz")
-    assert "no mask called 'b'" in refused(*masks)
+    assert "has no mask named 'b'" in refused(*masks)
 
 
 # -- bad input
@@ -540,23 +540,23 @@ def test_outputs_are_not_replaced_unasked(tmp_path: Path, run_cli: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "texts"),
     [
-        (["identity", "none", "out"], ["no file or folder none"]),
+        (["identity", "none", "out"], ["file or folder none"]),
         (["identity", "empty", "out"], ["holds no images"]),
-        (["identity", "text.txt", "out"], ["text.txt is no image"]),
+        (["identity", "text.txt", "out"], ["text.txt is not in a supported image format"]),
         (["identity", "v.nii.gz", "out.png"], ["another format", ".nii.gz"]),
         (["identity", "folder", "folder/out"], ["lies in the input"]),
         (["identity", "folder", "a.png"], ["a.png is a file"]),
-        (["identity", "v.nii.gz", "out"], ["nothing says how to cut it", "--plane"]),
-        (["identity", "v.nii.gz", "out", "--plane", "axial"], ["reach from 0 to 900", "--window"]),
+        (["identity", "v.nii.gz", "out"], ["plane of its slices is not known", "--plane"]),
+        (["identity", "v.nii.gz", "out", "--plane", "axial"], ["range from 0 to 900", "--window"]),
         (["identity", "v.nii.gz", "out", "--plane", "axial", "--window", "5,5"], ["window 5,5 is empty"]),
         (["identity", "v.nii.gz", "out", "--plane", "axial", "--window", "5"], ["--window 5. Expected"]),
         (["identity", "v.nii.gz", "out", "--plane", "axial", "--window=-1%,99%"], ["between 0 and 100"]),
-        (["identity", "stack.npy", "out", "--plane", "axial"], ["reach from"]),
+        (["identity", "stack.npy", "out", "--plane", "axial"], ["range from"]),
         (["identity:by=3", "folder", "out"], ["unknown parameter 'by'"]),
         (["identity:3", "folder", "out"], ["'3' has no name"]),
         (["idntity", "folder", "out"], ["Did you mean 'identity'"]),
         (["command:none", "folder", "out"], ["mtbench.toml"]),
-        (["identity", "folder", "out", "--masks", "none"], ["looks at no masks"]),
+        (["identity", "folder", "out", "--masks", "none"], ["does not use masks"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and len(value) > 2 else "",
 )

@@ -267,7 +267,7 @@ def test_spade_refuses_labels_beyond_the_table() -> None:
     assert training.target_train is not None
     assert training.target_train.masks is not None
     training.target_train.masks[training.target_train.masks == 1] = 255
-    with pytest.raises(DataError, match=r"value 255.*black and white masks"):
+    with pytest.raises(DataError, match=r"value 255.*black-and-white masks"):
         translator("spade", steps=1).fit(training, context())
     training.target_train.masks[training.target_train.masks == 255] = 3
     with pytest.raises(DataError, match=r"value 3.*label values 0, 1"):

@@ -147,11 +147,11 @@ def test_precomputed_reads_sixteen_bits(
 def test_precomputed_tells_what_is_wrong(
     translators: dict[str, Registration], source: mtbench.ImageSet, tmp_path: Path
 ) -> None:
-    with pytest.raises(mtbench.DataError, match=r"no folder is given.*precomputed:folder=PATH"):
+    with pytest.raises(mtbench.DataError, match=r"no folder is set.*precomputed:folder=PATH"):
         precomputed(translators, None, source)
     with pytest.raises(mtbench.DataError, match="holds no image"):
         precomputed(translators, tmp_path, source)
-    with pytest.raises(mtbench.DataError, match="there is no such folder"):
+    with pytest.raises(mtbench.DataError, match="this folder does not exist"):
         precomputed(translators, tmp_path / "none", source)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a fit under way, so that a killed one goes on where it was."""
+"""Checkpoints of a running fit, from which a killed fit resumes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _FILE = "checkpoint.pt"
 
 @dataclass
 class Checkpoints:
-    """One file, replaced whole at each save; it is deleted when the fit's artefact is committed.
+    """One file, replaced atomically at each save; it is deleted when the fit's artefact is committed.
 
     Attributes:
-        folder: where the file lives; made at the first save.
+        folder: the folder of the file; created at the first save.
         every_seconds: how long :meth:`due` waits after a save.
     """
 
@@ -45,11 +45,11 @@ class Checkpoints:
         return dict(state)
 
     def due(self) -> bool:
-        """Whether the last save is long enough ago."""
+        """Whether a save is due."""
         return time.monotonic() - self._last >= self.every_seconds
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write ``state`` whole: temporary name, flush, rename."""
+        """Write ``state`` atomically: temporary name, flush, rename."""
         import torch
 
         write_whole(self.folder / _FILE, lambda file: torch.save(dict(state), file))

@@ -1,4 +1,4 @@
-"""torch.compile, kept within a unit."""
+"""torch.compile, confined to a unit."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _PLACES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 
 @contextmanager
 def compiled_within(folder: Path) -> Iterator[None]:
-    """What is compiled in this block lies below ``folder``, and this process forgets it at the end.
+    """Code compiled in this block is stored below ``folder``, and this process discards it at the end.
 
-    Compiled code is chosen by timing it on the machine as it was at that moment. Shared with other units it would make
-    what a unit computes depend on who came before. An own ``TORCHINDUCTOR_CACHE_DIR`` is set aside meanwhile.
+    Compiled code is selected by timing on the machine at that moment. If units shared it, a unit's result would depend
+    on earlier units. The user's ``TORCHINDUCTOR_CACHE_DIR`` is ignored meanwhile.
     """
     before = {name: os.environ.get(name) for name in _PLACES}
     os.environ.update({name: str(folder / name.lower()) for name in _PLACES})

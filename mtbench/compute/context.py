@@ -1,4 +1,4 @@
-"""What a plugin is given beside its data: device, precision, seed, noise, weight files, progress."""
+"""The context of a plugin: device, precision, seed, noise, weight files, progress."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mtbench.store.files import FileState
 
 Progress = Callable[[int, int, Mapping[str, Any]], None]
-"""Called with what is done, what there is to do, and figures to show ({"loss": 0.3, "images/s": 41})."""
+"""Called with the number of items done, the total, and figures to show ({"loss": 0.3, "images/s": 41})."""
 
 
 def _silent(done: int, total: int, figures: Mapping[str, Any]) -> None:
@@ -30,37 +30,37 @@ def _silent(done: int, total: int, figures: Mapping[str, Any]) -> None:
 
 
 def _no_weights(name: str) -> Path:
-    raise WeightsError(f"the plugin asks for the weight file '{name}' that its spec does not name")
+    raise WeightsError(f"the plugin requests the weight file '{name}', which its spec does not name")
 
 
 @dataclass
 class Context:
-    """One unit's surroundings.
+    """The context of one unit.
 
     Attributes:
-        task: the task at hand, where there is one.
+        task: the task, if there is one.
         params: the plugin's own parameters.
-        seed: of this fit or this sampling; 0 where the unit has none.
+        seed: of this fit or this sampling; 0 if the unit has none.
         device: a torch device string ("cpu", "cuda:0").
         precision: "fp32", "tf32" or "bf16".
         threads: CPU threads this unit may use; part of its identity.
         batch_size: slices per inference batch; never changes a result beyond rounding.
-        scratch: a folder of its own, removed afterwards.
-        progress: report with it; calling often is cheap.
-        checkpoints: for a fit that wants to resume; ``None`` outside fits.
-        events: folder for TensorBoard events of a fit; ``None`` where nobody asked for them.
+        scratch: a temporary folder, removed afterwards.
+        progress: reports progress; frequent calls are cheap.
+        checkpoints: for fits that resume; ``None`` outside fits.
+        events: folder for TensorBoard events of a fit; ``None`` if they are not requested.
         find_weights: how :meth:`weights` finds a catalogued file.
-        partial: for ``prepare``: a folder that outlives a failed attempt at the same unit and is removed after a good
-            one; ``None`` elsewhere.
-        steps_at_most: where a fit is only tried out: after so many steps ``mtbench.training`` stops, whatever its
-            budget; ``None`` otherwise.
-        log: a list of lines kept in the unit's record ("stopped after 12 epochs").
+        partial: for ``prepare``: a folder that is kept after a failed attempt and removed after a successful one;
+            ``None`` elsewhere.
+        steps_at_most: in a trial fit, the number of steps after which ``mtbench.training`` stops, whatever its budget;
+            ``None`` otherwise.
+        log: lines for the unit's record ("stopped after 12 epochs").
         remarks: of a translator; see :meth:`remark`.
-        left_out: cases that cannot be used, each with the reason; see :meth:`leave_out`.
-        clamped: share of a translation's pixels outside [0, 1]; known when all slices are translated.
-        weights_used: names of the catalogued files that :meth:`weights` gave.
-        digests: of raw files that were read whole, by path: state and sha256; so that nobody has
-            to read them again to know what a data set was made from.
+        left_out: skipped cases, each with the reason; see :meth:`leave_out`.
+        clamped: share of a translation's pixels outside [0, 1]; known after all slices are translated.
+        weights_used: names of the catalogued files that :meth:`weights` returned.
+        digests: state and sha256, by path, of raw files that were read completely, so that the data set's fingerprint
+            needs no second read.
     """
 
     task: Task | None = None
@@ -88,7 +88,7 @@ class Context:
     def noise(self, batch: Batch | Sequence[Slice], shape: tuple[int, ...]) -> torch.Tensor:
         """Standard normal noise, float32, B x ``shape``, on the device.
 
-        Each slice has a generator of its own, seeded by (seed, slice id, how often it drew before in this
+        Each slice has its own generator, seeded by (seed, slice id, how often it drew before in this
         call of ``translate``), so that a slice gets the same noise at any batch size and on any device.
         """
         import torch
@@ -103,40 +103,40 @@ class Context:
         return to_device(torch.stack(rows), self.device)
 
     def start_batch(self) -> None:
-        """Start every slice's noise anew; the harness calls it before each ``translate``, a retry included."""
+        """Restart every slice's noise; the harness calls this before each ``translate``, including retries."""
         self._draws.clear()
 
     def remark(self, text: str) -> None:
-        """Say, in ``fit`` or ``translate``, what a reader of this translator's row must know ("Trained without ...").
+        """Add a remark, in ``fit`` or ``translate``, for readers of this translator's row ("Trained without ...").
 
-        It is recorded on every row of the translator and printed once under its table.
+        It is recorded in every row of the translator and printed once below the table.
         """
         if str(text) not in self.remarks:
             self.remarks.append(str(text))
 
     def leave_out(self, case: str, reason: str) -> None:
-        """Go on without a case (a volume, a patient) of a data set that cannot be used.
+        """Skip an unusable case (a volume, a patient) of a data set.
 
-        It is counted and listed by name and reason; under ``--strict`` the whole preparation is refused.
+        It is counted and listed by name and reason; with ``--strict`` the whole preparation fails.
         """
         self.left_out.append((str(case), str(reason)))
 
     def rng(self, *names: Any) -> np.random.Generator:
-        """A NumPy generator for (seed, names); pure, so the order of calls does not matter."""
+        """A NumPy generator for (seed, names), independent of the order of calls."""
         return generator(self.seed, *names)
 
     def weights(self, name: str) -> Path:
         """The local path of a catalogued weight file, checked against its sha256.
 
         Raises:
-            WeightsError: it is not there or is not that file; the text says how to get it.
+            WeightsError: the file is missing or another one; the text says how to get it.
         """
         path = self.find_weights(name)
         self.weights_used.append(name)
         return path
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """bf16 autocast where ``precision`` is "bf16", nothing otherwise."""
+        """bf16 autocast if ``precision`` is "bf16", otherwise no effect."""
         if self.precision != "bf16":
             return nullcontext()
         import torch

@@ -1,4 +1,4 @@
-"""Devices: which one a name stands for, which GPUs there are, and what is known of the one at work."""
+"""Devices: the meaning of a device name, the available GPUs, and the properties of the current one."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from typing import Any
 from mtbench.errors import RequestError
 
 _DRIVER = (Path("/sys/module/nvidia/version"), Path("/proc/driver/nvidia/version"))
-"""Where Linux says which NVIDIA driver is loaded."""
+"""The file in which Linux names the loaded NVIDIA driver."""
 
 
 def check_device(name: str) -> None:
-    """Refuse what is no device's name, without a look at the machine: the work may be done by another.
+    """Refuse invalid device names without checking this machine, because another one may do the work.
 
     Raises:
         RequestError: it is neither "cpu" nor a GPU of CUDA.
     """
     if re.fullmatch(r"(mps|xpu)(:[0-9]+)?", name):
         raise RequestError(
-            f"the device '{name}' is not supported: mtbench is tested on CPUs and CUDA only",
+            f"the device '{name}' is not supported: mtbench supports CPUs and CUDA only",
             where="--device",
             expected="cpu, cuda, cuda:1, ...",
         )
     if not re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]*))?", name):
-        raise RequestError(f"there is no device '{name}'", where="--device", expected="cpu, cuda, cuda:1, ...")
+        raise RequestError(f"unknown device '{name}'", where="--device", expected="cpu, cuda, cuda:1, ...")
 
 
 def resolve_device(name: str | None) -> str:
     """The device ``name`` with its number; without a name "cuda:0" if there is a GPU, "cpu" otherwise.
 
     Raises:
-        RequestError: it is no device, or a GPU that is not here.
+        RequestError: it is not a device, or a GPU that this machine does not have.
     """
     if name:
         check_device(name)
@@ -50,10 +50,10 @@ def resolve_device(name: str | None) -> str:
 
 
 def gpu_numbers(name: str, count: int) -> list[int]:
-    """The numbers of the GPUs that a device stands for, of ``count``: "cuda:1" one, "cuda" all of them.
+    """The numbers of the GPUs that a device stands for, out of ``count``: "cuda:1" one, "cuda" all of them.
 
     Raises:
-        RequestError: there are not that many.
+        RequestError: there are fewer.
     """
     _, _, number = name.partition(":")
     numbers = [int(number)] if number else list(range(count))
@@ -64,24 +64,24 @@ def gpu_numbers(name: str, count: int) -> list[int]:
     visible_count = f"{count} {'is' if count == 1 else 'are'}" if count else "none is"
     alternatives = f"cuda, or one of cuda:0 to cuda:{count - 1}" if count > 1 else "cuda or cuda:0"
     raise RequestError(
-        f"there is no GPU '{name}' on this machine: {visible_count} visible to PyTorch{limited}",
+        f"this machine has no GPU '{name}': {visible_count} visible to PyTorch{limited}",
         where="--device",
         expected=alternatives if count else "cpu",
     )
 
 
 def gpu_names(name: str, count: int, visible: str | None) -> list[str]:
-    """The GPUs that a device stands for, as CUDA_VISIBLE_DEVICES names them to a process that is given one of them.
+    """The GPUs that a device stands for, as values of CUDA_VISIBLE_DEVICES for processes with one GPU each.
 
-    Never more than ``visible`` allows already, and by the names it uses: numbers of the machine, UUIDs, parts of GPUs.
+    Only GPUs in ``visible``, and by the names it uses: numbers of the machine, UUIDs, parts of GPUs.
 
     Args:
         name: "cuda" or "cuda:1", counted among the visible ones; "cpu" stands for none.
-        count: how many PyTorch sees.
-        visible: CUDA_VISIBLE_DEVICES of this process; ``None`` where it is not set.
+        count: the number that PyTorch sees.
+        visible: CUDA_VISIBLE_DEVICES of this process; ``None`` if it is not set.
 
     Raises:
-        RequestError: there are not that many.
+        RequestError: there are fewer.
     """
     if name == "cpu":
         return []
@@ -90,7 +90,7 @@ def gpu_names(name: str, count: int, visible: str | None) -> list[str]:
 
 
 def peak_memory_mb(device: str) -> float:
-    """The most memory that this process has used: of the GPU, where it runs on one, else of the machine."""
+    """The peak memory of this process: of the GPU if it runs on one, else of the machine."""
     if not device.startswith("cuda"):
         return host_memory_mb()
     import torch
@@ -99,7 +99,7 @@ def peak_memory_mb(device: str) -> float:
 
 
 def host_memory_mb() -> float:
-    """The most memory of the machine that this process has had at once."""
+    """The peak memory of this process on the machine."""
     import resource
 
     peak: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -107,7 +107,7 @@ def host_memory_mb() -> float:
 
 
 def forget_peak() -> None:
-    """Count a GPU's peak memory from here on: in one process a unit is not to answer for those before it."""
+    """Restart the count of a GPU's peak memory, so that a unit does not include earlier units in the same process."""
     import torch
 
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
@@ -116,13 +116,13 @@ def forget_peak() -> None:
 
 
 def describe_gpu(device: str) -> dict[str, str]:
-    """``name``, ``driver``, ``cuda`` and ``cudnn`` of the GPU at work, for the record; empty on the CPU."""
+    """``name``, ``driver``, ``cuda`` and ``cudnn`` of the current GPU, for the record; empty on the CPU."""
     if not device.startswith("cuda"):
         return {}
     import torch
 
     facts = {"name": "", "driver": "", "cuda": torch.version.cuda or f"ROCm {torch.version.hip}", "cudnn": ""}
-    with suppress(Exception):  # A GPU that has failed may not even tell its name, and a record is worth no unit.
+    with suppress(Exception):  # A failed GPU may not even report its name, and the record must not fail the unit.
         facts["name"] = str(torch.cuda.get_device_name(device))
         number = torch.backends.cudnn.version() or 0  # type: ignore[no-untyped-call]
         facts["cudnn"] = f"{number // 10000}.{number // 100 % 100}.{number % 100}" if number else ""
@@ -134,7 +134,7 @@ def describe_gpu(device: str) -> dict[str, str]:
 
 
 def memory_report(device: str) -> str:
-    """Who holds the memory of a GPU, in a sentence; empty on the CPU, or where the GPU does not say."""
+    """A sentence on the use of a GPU's memory; empty on the CPU, or if the GPU does not report it."""
     if device.startswith("cuda"):
         import torch
 
@@ -145,7 +145,7 @@ def memory_report(device: str) -> str:
 
 
 def memory_sentence(device: str, free: int, total: int, own: int) -> str:
-    """Who holds a GPU's memory.
+    """The use of a GPU's memory.
 
     Args:
         device: its name.

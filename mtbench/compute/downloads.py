@@ -1,4 +1,4 @@
-"""A resumable download over HTTP, with nothing but the standard library, that takes no more than was promised."""
+"""A resumable download over HTTP with the standard library alone, which accepts no more bytes than announced."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _BLOCK = 1 << 18
 _SILENCE = 30.0
 """Seconds without a byte after which a connection counts as broken."""
 _ANSWER = 60.0
-"""Seconds within which a server has to have answered, redirections and headers included."""
+"""Seconds within which a server must answer, including redirections and headers."""
 _PACE = 1000.0
-"""Bytes in a second, on average after ``_SILENCE``, below which nothing is worth waiting for."""
+"""Smallest acceptable average rate after ``_SILENCE``, bytes per second."""
 _ATTEMPTS = 3
 _RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15}|\*)")
 
 
 class RefusedError(OSError):
-    """What a server answers or sends cannot be the file."""
+    """A server's response cannot be the file."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a server may send, and for how long.
+    """Limits on the size and duration of a download.
 
     Attributes:
-        size: bytes of the file, where they are known.
-        ceiling: bytes that are accepted where they are not.
-        seconds: for all of the download.
+        size: bytes of the file, if known.
+        ceiling: largest accepted size if it is not.
+        seconds: for the whole download.
     """
 
     size: int | None
@@ -49,24 +49,24 @@ class Limits:
 
     @property
     def bytes(self) -> int:
-        """Bytes that are accepted."""
+        """The largest number of bytes that is accepted."""
         return self.ceiling if self.size is None else self.size
 
 
 def download(url: str, partial: Path, progress: Callable[[int, int | None], None], limits: Limits) -> None:
-    """Fetch ``url`` into ``partial``, after what is already there.
+    """Fetch ``url`` into ``partial``, resuming after the bytes that it holds.
 
-    A connection that breaks is taken up again twice. A server that cannot go on from the middle starts anew.
+    A broken connection is resumed twice. If a server cannot resume, the download restarts.
 
     Args:
-        progress: called with the bytes that are there and the bytes in all, where the server says so.
-        limits: what the server may send.
+        progress: called with the bytes received and the total, if the server states it.
+        limits: of the download.
 
     Raises:
-        RefusedError: the server sends more than was promised, hardly anything, or what cannot be the file;
-            ``partial`` is removed.
-        OSError: the server does not answer, refuses, keeps breaking off or takes too long; what came stays.
-        DiskFullError: there is no room.
+        RefusedError: the server sends more than announced, too slowly, or another file; ``partial`` is removed.
+        OSError: the server does not answer, refuses, breaks the connection repeatedly or takes too long; received bytes
+            are kept.
+        DiskFullError: the disk is full.
     """
     end = time.monotonic() + limits.seconds
     try:
@@ -90,7 +90,7 @@ def download(url: str, partial: Path, progress: Callable[[int, int | None], None
     except RefusedError:
         partial.unlink(missing_ok=True)
         raise
-    raise OSError(f"the connection broke off {_ATTEMPTS} times, after {_length(partial):,} bytes")
+    raise OSError(f"the connection broke {_ATTEMPTS} times, after {_length(partial):,} bytes")
 
 
 def _length(path: Path) -> int:
@@ -104,12 +104,12 @@ def _answer(code: int) -> str:
 
 
 def _plain(error: object) -> str:
-    """What an error says, without what a server may have put into it to write on a terminal."""
+    """The text of an error, without control characters that a server may have put into it."""
     return "".join(c if c.isprintable() else "?" for c in str(error) or type(error).__name__)[:300]
 
 
 def _resume(url: str, partial: Path, progress: Callable[[int, int | None], None], limits: Limits, end: float) -> bool:
-    """One connection; whether all has come."""
+    """One connection; returns whether the file is complete."""
     start = _length(partial)
     if start > limits.bytes:
         partial.unlink()
@@ -120,7 +120,7 @@ def _resume(url: str, partial: Path, progress: Callable[[int, int | None], None]
             response = stack.enter_context(_open(url, start, connections, end))
         except urllib.error.HTTPError as error:
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:
-                # Nothing behind what we have: it is complete, or too long and will be refused.
+                # No bytes after those received: the file is complete, or too long and will be refused.
                 error.close()
                 return True
             raise
@@ -130,7 +130,7 @@ def _resume(url: str, partial: Path, progress: Callable[[int, int | None], None]
         done, begin = start, time.monotonic()
         with telling(partial), partial.open("ab" if start else "wb") as file:
             progress(done, total)
-            # Not read(): that waits for a whole block, however slowly it comes.
+            # Not read(): that waits for a whole block, however slow the connection.
             while block := response.read1(_BLOCK):
                 done += len(block)
                 if done > limit:
@@ -140,7 +140,7 @@ def _resume(url: str, partial: Path, progress: Callable[[int, int | None], None]
                 seconds = time.monotonic() - begin
                 if seconds > _SILENCE and done - start < seconds * _PACE:
                     raise RefusedError(f"it sent {done - start:,} bytes in {seconds:.0f} s, which is too slow")
-    # A connection that breaks early ends like a complete one: only the length tells.
+    # A connection that breaks early ends like a complete one: only the length shows it.
     return done >= (total or limits.size or 0) and not connections.timed_out
 
 
@@ -160,7 +160,7 @@ def _open(url: str, start: int, connections: _Connections, end: float) -> http.c
             if connections.timed_out:
                 raise OSError(_late(seconds)) from error
             raise
-        # Headers that were cut off read like headers that ended.
+        # Truncated headers look like complete ones.
         if connections.timed_out:
             response.close()
             raise OSError(_late(seconds))
@@ -168,21 +168,21 @@ def _open(url: str, start: int, connections: _Connections, end: float) -> http.c
 
 
 def _late(seconds: float) -> str:
-    return f"it has not answered within {seconds:.0f} s"
+    return f"it did not answer within {seconds:.0f} s"
 
 
 def _announced_range(response: http.client.HTTPResponse, start: int, limits: Limits) -> tuple[int, int | None]:
-    """Where what comes begins, and the bytes of the whole file where the headers say so.
+    """The offset of the response, and the size of the whole file if the headers state it.
 
     Raises:
-        RefusedError: the headers are none of a file, or not of this one.
+        RefusedError: the headers are not those of this file.
     """
     if response.status not in (http.client.OK, http.client.PARTIAL_CONTENT):
         raise RefusedError(_answer(response.status))
     for name, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
         for value in response.headers.get_all(name, []):
             if value.strip().lower() != plain:
-                raise RefusedError(f"its {name} is {_plain(repr(value))}, expected was an unencoded file")
+                raise RefusedError(f"its {name} is {_plain(repr(value))}; expected an unencoded file")
     lengths = {value.strip() for value in response.headers.get_all("Content-Length", [])}
     if len(lengths) > 1 or not all(re.fullmatch("[0-9]{1,15}", value) for value in lengths):
         raise RefusedError(f"its Content-Length is {_plain(repr(', '.join(sorted(lengths))))}, not a length")
@@ -191,22 +191,22 @@ def _announced_range(response: http.client.HTTPResponse, start: int, limits: Lim
         text = response.headers.get("Content-Range", "")
         match = _RANGE.fullmatch(text.strip())
         if not match or int(match[1]) != start or int(match[2]) < start or not start:
-            raise RefusedError(f"its Content-Range is {_plain(repr(text))}, expected was data from byte {start} on")
+            raise RefusedError(f"its Content-Range is {_plain(repr(text))}; expected data from byte {start} on")
         total = int(match[2]) + 1 if match[3] == "*" else int(match[3])
     else:
         start = 0
     if total is not None and limits.size is not None and total != limits.size:
-        raise RefusedError(f"it announces {total:,} bytes, and the file has {limits.size:,}")
+        raise RefusedError(f"it announces {total:,} bytes, but the file has {limits.size:,}")
     if total is not None and total > limits.bytes:
         raise RefusedError(f"it announces {total:,} bytes, more than {limits.bytes:,}; --max-size accepts more")
     return start, total
 
 
-# -- connections that can be cut off, in the middle of a header too
+# -- connections that another thread can close, even in the middle of a header
 
 
 class _Connections:
-    """The connections of one attempt, redirected or not, which another thread can cut."""
+    """The connections of one attempt, redirected or not, which another thread can close."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -214,7 +214,7 @@ class _Connections:
         self.timed_out = False
 
     def add(self, connected: socket.socket) -> None:
-        # TLS takes a socket away from its object; a copy of it is the same connection.
+        # TLS takes over the socket from its object; a copy of it is the same connection.
         with self._lock:
             self._sockets.append(connected.dup())
             if self.timed_out:
@@ -227,7 +227,7 @@ class _Connections:
 
     @contextlib.contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
-        """Cut them all after so many seconds, and those to come, unless the block ends before."""
+        """Close all of them, and new ones, after so many seconds unless the block ends before."""
         timer = threading.Timer(max(0.0, seconds), self._time_is_over)
         timer.daemon = True
         timer.start()
@@ -248,7 +248,7 @@ class _Connections:
 
 
 def _opener(connections: _Connections) -> urllib.request.OpenerDirector:
-    """Opens http and https and nothing else, redirected or not; proxies as the environment says."""
+    """Opens only http and https, redirected or not; proxies from the environment."""
 
     class Connection(http.client.HTTPConnection):
         def connect(self) -> None:

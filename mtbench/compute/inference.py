@@ -1,4 +1,4 @@
-"""Batched inference: slices in, arrays out, the same whatever the batch size."""
+"""Batched inference: slices in, arrays out, with the same result at any batch size."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 def in_batches(images: ImageSet, context: Context, step: Step) -> Iterator[tuple[range, Arrays]]:
-    """What ``step`` makes of all slices, batch by batch, in order, with their positions.
+    """The results of ``step`` for all slices, batch by batch, in order, with their positions.
 
-    On a GPU each batch is begun before the one before it is given out: the GPU computes while its caller writes. Out of
-    memory halves the batch and tries the same range again; a single image that does not fit raises.
+    On a GPU each batch starts before the previous one is yielded, so the GPU computes while the caller writes. If
+    memory runs out, the batch is halved and the same range repeated; a single image that does not fit raises.
 
     Args:
         images: the slices.
-        context: of the unit; each try starts the slices' noise anew.
-        step: is given positions and their images: float32 in [0, 1], B x C x H x W, on the device. It returns tensors
-            by name, which are given out as arrays. It should look at no number itself, for which it would have to
-            wait for the GPU.
+        context: of the unit; each attempt restarts the slices' noise.
+        step: receives positions and their images: float32 in [0, 1], B x C x H x W, on the device. It returns tensors
+            by name, which are yielded as arrays. It should not read values itself, because that would block until the
+            GPU is done.
 
     Yields:
         The positions of a batch and what ``step`` returned for it.
@@ -57,7 +57,7 @@ def _one_by_one(images: ImageSet, context: Context, step: Step) -> Iterator[tupl
 
 
 def _ahead(images: ImageSet, context: Context, step: Step) -> Iterator[tuple[range, Arrays]]:
-    """One batch ahead of what is given out, two ahead with reading."""
+    """Computes one batch and reads two batches ahead of the one that is yielded."""
     from mtbench.compute.pipeline import Feed, Return
 
     feeds: list[Feed] = []
@@ -88,7 +88,7 @@ def _ahead(images: ImageSet, context: Context, step: Step) -> Iterator[tuple[ran
 def _batches(
     total: int, context: Context, step: Step, giver: Callable[[int], Callable[[range], Tensor]]
 ) -> Iterator[tuple[range, Mapping[str, Tensor]]]:
-    """What ``step`` returns, for batches as large as memory allows; ``giver(size)`` makes what gives it its images."""
+    """The results of ``step`` for batches as large as memory allows; ``giver(size)`` builds their source of images."""
     import torch
 
     size, position = max(1, context.batch_size), 0
@@ -106,7 +106,7 @@ def _batches(
                 raise
             results = None
         if results is None:
-            # Not where the exception is still there: it holds on to what it could not finish.
+            # Not while the exception exists: it holds references to the unfinished tensors.
             give, size = None, max(1, size // 2)
             context.log.append(f"out of memory: batch halved to {size}")
             release(context.device)
@@ -116,7 +116,7 @@ def _batches(
 
 
 def _let_go_of_pages(images: ImageSet) -> None:
-    """The pages of a memory map that have been read would count as ours until the end."""
+    """Pages of a memory map that have been read would otherwise count as this process's memory until the end."""
     array: Any = images.images.array if isinstance(images.images, Rows) else images.images
     while array is not None and getattr(array, "_mmap", None) is None:
         array = getattr(array, "base", None)
@@ -125,14 +125,14 @@ def _let_go_of_pages(images: ImageSet) -> None:
 
 
 def prepare_torch(precision: str, threads: int) -> None:
-    """Set threads (torch's and BLAS's) and TF32 as the unit's key says, whatever ran before in this process."""
+    """Set threads (torch's and BLAS's) and TF32 as in the unit's key, whatever ran before in this process."""
     import torch
 
     from mtbench.compute.precision import set_tf32
 
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    # BLAS takes all cores otherwise, and sums follow suit.
+    # Otherwise BLAS uses all cores, which changes sums.
     threadpool_limits(threads, "blas")
     set_tf32(precision == "tf32")
     torch.backends.cudnn.benchmark = False

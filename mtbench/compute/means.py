@@ -1,4 +1,4 @@
-"""Means of per-case values over patients: an interval, a p-value, and a bound that needs no assumption."""
+"""Means of per-case values over patients: an interval, a p-value, and limits without assumptions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from mtbench.compute.seeds import generator
 
 DRAWS = 9_999
-"""Draws of patients, the same for every mean over that many patients."""
+"""Draws of patients, the same for every mean over the same number of patients."""
 
 _STAKES = np.sqrt(np.arange(1, 25) / 24)
 
@@ -29,7 +29,7 @@ class PatientMean:
 
     Attributes:
         value, stderr: of the mean.
-        patients: how many there are.
+        patients: their number.
         distances: float64, one per draw: its mean minus ``value``, in its own standard error; sorted.
     """
 
@@ -75,7 +75,7 @@ def patient_mean(sums: Floats, counts: Floats) -> PatientMean:
     shift = total / number
     squares = squares - 2 * shift * products + shift**2 * squared_counts
     own = np.sqrt(n / (n - 1) * np.maximum(squares, 0)) / number
-    # A draw of nearly equal patients has hardly a spread to measure itself in: a third of the sample's serves.
+    # A draw of nearly equal patients has almost no spread as a unit: a third of the sample's is used instead.
     return PatientMean(value, stderr, n, np.sort(shift / np.maximum(own, stderr / 3)))
 
 
@@ -91,10 +91,10 @@ def assumption_free_bound(
 ) -> tuple[float, float]:
     """Limits for the expected mean of values that lie within ``bounds``, whatever their distribution.
 
-    By betting (Waudby-Smith & Ramdas, JRSS B 2023): if the mean were m, the capital of a player who stakes a share k
-    of what can be staked on each patient's excess over m would not grow on average. The average capital over several
-    k is compared with 2 / (1 - level) for each end (Markov's inequality). Patients are independent, and none has more
-    cases than the one who has the most here. One patient is enough.
+    By betting (Waudby-Smith & Ramdas, JRSS B 2023): if the mean were m, the capital of a player who stakes a share k of
+    the largest possible stake on each patient's excess over m would not grow on average. The average capital over
+    several k is compared with 2 / (1 - level) for each end (Markov's inequality). Patients are independent, and none
+    has more cases than the one who has the most here. One patient is enough.
 
     Args:
         sums, counts: each patient's sum of values and number of cases.
@@ -118,7 +118,7 @@ def _bet(means: Floats, weights: Floats, needed: float) -> float:
         m = (low + high) / 2
         if m == 0:
             return 0.0
-        with np.errstate(divide="ignore"):  # who has staked everything on a value of 0 has lost it
+        with np.errstate(divide="ignore"):  # whoever has staked everything on a value of 0 has lost it
             logs = np.log1p(np.maximum(_STAKES[:, None] * weights * (means / m - 1), -1.0)).sum(axis=1)
         capital = float(np.exp(np.minimum(logs, 700.0)).mean())
         low, high = (m, high) if capital >= needed else (low, m)

@@ -1,4 +1,4 @@
-"""What counts as want of memory, decided here for everybody, and how it is given back."""
+"""Which errors count as out of memory, and how memory is freed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIGNS = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUSOLVER_STATUS_ALLOC_FAILED",
 )
-"""How the libraries below torch say it, inside of errors that say all else too (``torch.AcceleratorError``)."""
+"""The messages of the libraries below torch, within errors that have many causes (``torch.AcceleratorError``)."""
 
 
 def out_of_memory(error: BaseException | None) -> bool:
@@ -29,9 +29,9 @@ def out_of_memory(error: BaseException | None) -> bool:
 
 
 def release(device: str) -> None:
-    """Give back what nobody uses any more.
+    """Free unused memory.
 
-    To be called when the exception has been let go: its frames hold the tensors that did not fit.
+    Call it after the exception is released, because its frames hold the tensors that did not fit.
     """
     gc.collect()
     if device.startswith("cuda"):

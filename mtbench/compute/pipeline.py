@@ -1,4 +1,4 @@
-"""Images onto a GPU and results back, while the GPU computes: pinned memory, a stream for copies, no waiting."""
+"""Images to a GPU and results back while the GPU computes: pinned memory, a separate stream for copies, no waiting."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass
 class _Buffer:
-    """Stored pixels on their way: in pinned memory and on the GPU, with the moments when either is free again."""
+    """A buffer for stored pixels, in pinned memory and on the GPU, with the events after which each is free again."""
 
     pinned: Tensor
     there: Tensor
@@ -30,8 +30,8 @@ class _Buffer:
 class Feed:
     """The images of a set on a GPU, decoded there; the next ones are copied while it computes.
 
-    They cross as they are stored, a quarter of their size as float32 where they are uint8. There are two buffers, so
-    that one is filled while the GPU reads the other.
+    They are copied in the stored type: uint8 takes a quarter of float32. There are two buffers, so that one is filled
+    while the GPU reads the other.
 
     Args:
         images: the slices.
@@ -41,9 +41,9 @@ class Feed:
 
     def __init__(self, images: ImageSet, device: str, size: int) -> None:
         self._images = images
-        # PyTorch computes little in uint16, so its bits travel as int16.
+        # PyTorch supports few operations in uint16, so its bits are copied as int16.
         self._bits = np.dtype(np.int16) if images.images.dtype == np.uint16 else images.images.dtype
-        # Division by a tensor is rounded as on the CPU; by a number, a GPU multiplies with its reciprocal.
+        # Division by a tensor is rounded as on the CPU; for division by a number, a GPU multiplies by the reciprocal.
         self._white = torch.full((1,), WHITE[images.images.dtype.name], device=device)
         shape = (size, *images.images.shape[1:])
         dtype = torch.from_numpy(np.empty(0, self._bits)).dtype
@@ -62,9 +62,9 @@ class Feed:
 
     @torch.inference_mode()
     def fetch(self, rows: range) -> None:
-        """Read images and begin to copy them; the GPU goes on with what it has to do."""
+        """Read images and start to copy them while the GPU continues its work."""
         buffer = self._buffers[0]
-        buffer.copied.synchronize()  # of the batch before the last: done long since
+        buffer.copied.synchronize()  # of the batch before the last, which is long done
         buffer.pinned[: len(rows)].numpy()[:] = np.asarray(self._images.images[rows.start : rows.stop]).view(self._bits)
         with torch.cuda.stream(self._stream):
             self._stream.wait_event(buffer.decoded)
@@ -74,7 +74,7 @@ class Feed:
 
     @torch.inference_mode()
     def take(self, rows: range) -> Tensor:
-        """Images as float32 in [0, 1], B x C x H x W, on the GPU; fetched now unless they have been."""
+        """Images as float32 in [0, 1], B x C x H x W, on the GPU; copied now unless they have been."""
         if self._underway != rows:
             self.fetch(rows)
         buffer = self._buffers[0]
@@ -87,8 +87,8 @@ class Feed:
         return values if self._images.images.ndim == 4 else values[:, None]
 
     def close(self) -> None:
-        """Whoever gets this memory next gets it after the last copy is there."""
-        with suppress(RuntimeError):  # of a GPU that has failed, in place of the failure itself
+        """The next user of this memory gets it after the last copy."""
+        with suppress(RuntimeError):  # of a failed GPU, which would hide the failure itself
             torch.cuda.current_stream(self._device).wait_stream(self._stream)
 
     def _decode(self, pixels: Tensor) -> Tensor:
@@ -100,11 +100,11 @@ class Feed:
 
 
 class Return:
-    """Results on their way back from a GPU.
+    """Results that are being copied back from a GPU.
 
     Args:
-        results: tensors by name; those on the CPU are kept as they are now.
-        device: where the others are.
+        results: tensors by name; those on the CPU are kept unchanged.
+        device: of the others.
     """
 
     def __init__(self, results: Mapping[str, Tensor], device: str) -> None:
@@ -113,7 +113,7 @@ class Return:
         self._arrived.record(torch.cuda.current_stream(device))
 
     def arrays(self) -> Arrays:
-        """Wait until they are there."""
+        """Wait for the copies."""
         self._arrived.synchronize()
         return {name: tensor.numpy() for name, tensor in self._tensors.items()}
 

@@ -1,4 +1,4 @@
-"""Tensors that a plugin left on the other device: a fault of the plugin, in words that say whose and what to do."""
+"""Tensors that a plugin left on the wrong device: an error that names the plugin and the fix."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _MISPLACED = re.compile(
     r"|should be the same.*mkldnn|Input type \(.*cuda.*weight type|Input type \(.*weight type \(.*cuda",
     re.IGNORECASE | re.DOTALL,
 )
-"""What PyTorch says where tensors of two devices meet, or one is not where its user needs it."""
+"""PyTorch's messages if tensors of two devices are combined, or one is on the wrong device."""
 
 _CORE = Path(__file__).parents[1]
 
 
 @contextmanager
 def placed_by(blame: str, device: str) -> Iterator[None]:
-    """Name the plugin where its tensors are on two devices; whatever else is raised passes.
+    """Name the plugin if its tensors are on two devices; other exceptions pass unchanged.
 
     Args:
-        blame: whose code runs: ``Registration.blame``.
-        device: of the context. On the CPU there is nothing to confuse.
+        blame: the plugin whose code runs: ``Registration.blame``.
+        device: of the context. No effect on the CPU.
 
     Raises:
-        PluginError: what PyTorch says of it, the line of the plugin, and the fix.
+        PluginError: PyTorch's message, the line of the plugin, and the fix.
     """
     try:
         yield
@@ -47,7 +47,7 @@ def placed_by(blame: str, device: str) -> Iterator[None]:
 
 
 def _line(error: BaseException) -> str:
-    """The innermost line that is neither PyTorch's nor the core's."""
+    """The innermost line outside PyTorch and the core."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         if "torch" not in path.parts and _CORE not in path.parents:

@@ -1,7 +1,7 @@
-"""TF32 on or off, whichever interface PyTorch has for it, and whatever a plugin has set before.
+"""TF32 on or off, with either interface of PyTorch, whatever a plugin has set before.
 
-Since 2.9 PyTorch has ``fp32_precision`` by backend and operation, beside older flags. Reading an old flag raises where
-the two disagree, so both are written and only the new one is read.
+Since 2.9 PyTorch has ``fp32_precision`` by backend and operation, beside older flags. Reading an old flag raises if the
+two disagree, so both are written and only the new one is read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def set_tf32(on: bool) -> None:
 
 @contextmanager
 def tf32(on: bool) -> Iterator[None]:
-    """:func:`set_tf32` for a while; what was set before comes back."""
+    """:func:`set_tf32` within a block; the earlier setting is restored at the end."""
     values = [getattr(place, name) for place, name in _SETTINGS]
     set_tf32(on)
     try:

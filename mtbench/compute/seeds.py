@@ -1,4 +1,4 @@
-"""Seeds derived from names, so that a number never depends on who drew before."""
+"""Seeds derived from names, so that a random number never depends on earlier draws."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Weight files of networks that were trained elsewhere, however they are wrapped: read, and put into a network.
+"""Weight files of networks that were trained elsewhere, in any common wrapping: reading, and loading into a network.
 
-Known wrappings: a state dict as it is; one under ``state_dict``, ``model``, ``net_G``, ``ema`` and the like, several
+Known wrappings: a plain state dict; one under ``state_dict``, ``model``, ``net_G``, ``ema`` and the like, several
 deep; names that begin with ``module.`` (DataParallel), ``_orig_mod.`` (torch.compile) or with the name of a Lightning
-module's part; safetensors. Nothing in a file is run.
+module's part; safetensors. No code in a file is run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LIKELY = (
     *("net_G", "netG", "G", "gen", "generator", "generator_state_dict", "netG_A", "G_A", "G_AB", "params", "weights"),
     *("netG_B", "G_B", "G_BA"),
 )
-"""Under which a network that translates is usually kept, the likeliest first."""
+"""Names under which a translating network is usually stored, the likeliest first."""
 _PREFIXES = ("module.", "_orig_mod.")
 _TYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
@@ -35,9 +35,9 @@ _TYPES = {
 """Of safetensors."""
 NEW_PLUGIN = (
     "`mtbench new translator NAME --wrap checkpoint` writes a plugin around your own network and its weight file; "
-    "`--wrap command` one around a program, in whatever environment"
+    "`--wrap command` writes one around a program in its own environment"
 )
-"""What helps where a file is of a network that nobody here knows."""
+"""The remedy if a file belongs to an unknown network."""
 
 
 def read_state(file: Path, part: str = "") -> State:
@@ -45,29 +45,29 @@ def read_state(file: Path, part: str = "") -> State:
 
     Args:
         file: written by ``torch.save`` or safetensors.
-        part: which of its entries, where it holds several; "a.b" is the entry "b" of the entry "a".
+        part: which of its entries, if it holds several; "a.b" is the entry "b" of the entry "a".
 
     Raises:
-        WeightsError: there is no such file, it cannot be read without running code, or it holds several networks; the
-            text lists them, with the likely one.
+        WeightsError: the file does not exist, cannot be read without running code, or holds several networks; the text
+            lists them and names the likely one.
     """
     where = str(file)
     if not file.is_file():
-        raise WeightsError("there is no such weight file", where=where)
+        raise WeightsError("this weight file does not exist", where=where)
     content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
     return state_of(content, where, part)
 
 
 def state_of(content: object, where: str, part: str = "") -> State:
-    """The tensors by name that the content of a weight file holds; see :func:`read_state`.
+    """The tensors, by name, in the content of a weight file; see :func:`read_state`.
 
     Args:
-        content: what ``torch.load`` gave.
+        content: the result of ``torch.load``.
         where: the file, for messages.
         part: which of its entries.
 
     Raises:
-        WeightsError: it holds none, or several.
+        WeightsError: it holds no network, or several.
     """
     if part:
         return _entry(content, part, where)
@@ -89,34 +89,34 @@ def state_of(content: object, where: str, part: str = "") -> State:
     raise WeightsError(
         f"the file holds {len(found)} sets of weights: {listing}",
         where=where,
-        remedy=f"'{likely}' is the likely one: say part='{likely}' where a parameter asks for it, or save it alone",
+        remedy=f"'{likely}' is the likely one: set part='{likely}' if the parameter exists, or save it alone",
     )
 
 
 def load_weights(network: nn.Module, file: Path, part: str = "") -> None:
-    """Put a weight file into ``network``, in place.
+    """Load a weight file into ``network``, in place.
 
     Args:
-        network: with the names and shapes of the file; prefixes that all names share may differ.
+        network: with the names and shapes of the file; a prefix that all names share may differ.
         file, part: see :func:`read_state`.
 
     Raises:
-        WeightsError: it cannot be read, or is another network's; the text names what is missing or of another shape.
+        WeightsError: it cannot be read, or belongs to another network; the text names missing tensors and other shapes.
     """
     state, own = read_state(file, part), network.state_dict()
     state = _without_prefix(state, set(own))
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     odd = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
     if missing or extra or odd:
-        told = [f"it lacks {_some(missing)}"] if missing else []
-        told += [f"it has {_some(extra)} beside"] if extra else []
+        problems = [f"it lacks {_some(missing)}"] if missing else []
+        problems += [f"it also has {_some(extra)}"] if extra else []
         for name in sorted(odd)[:1]:
-            told.append(f"'{name}' is {_shape(state[name])} in the file and {_shape(own[name])} in the network")
+            problems.append(f"'{name}' is {_shape(state[name])} in the file and {_shape(own[name])} in the network")
         raise WeightsError(
-            f"the file is of another network: {'; '.join(told)}",
+            f"the file belongs to another network: {'; '.join(problems)}",
             where=str(file),
             expected=f"the {len(own)} tensors of {type(network).__name__}",
-            remedy="Build the network with the options that it was trained with. " + NEW_PLUGIN,
+            remedy="Build the network with the options of its training. " + NEW_PLUGIN,
         )
     network.load_state_dict(state)
 
@@ -134,9 +134,10 @@ def _read_torch(file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            "the file holds more than tensors, and to read it would run code from it",
+            "the file holds more than tensors, and reading it would run code from it",
             where=str(file),
-            expected="a state dict: torch.save(network.state_dict(), FILE) where the network was trained",
+            expected="a state dict: torch.save(network.state_dict(), FILE), run in the program that trained the "
+            "network",
             remedy=NEW_PLUGIN,
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
@@ -144,7 +145,9 @@ def _read_torch(file: Path) -> Any:
 
 
 def _read_safetensors(file: Path) -> State:
-    """A header of JSON behind its length in 8 bytes, then the tensors (https://github.com/huggingface/safetensors)."""
+    """The length of a JSON header in 8 bytes, the header, then the tensors
+    (https://github.com/huggingface/safetensors).
+    """
     try:
         with file.open("rb") as handle:
             size, whole = int.from_bytes(handle.read(8), "little"), os.fstat(handle.fileno()).st_size
@@ -164,7 +167,7 @@ def _read_safetensors(file: Path) -> State:
             state[name] = flat.reshape(shape)
         return state
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise WeightsError(f"this is no whole safetensors file: {error}", where=str(file)) from error
+        raise WeightsError(f"this is not a complete safetensors file: {error}", where=str(file)) from error
 
 
 def _states(content: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, State]]:
@@ -216,7 +219,7 @@ def _plain(state: State) -> State:
 
 
 def _without_prefix(state: State, wanted: set[str]) -> State:
-    """``state`` by the names that the network has, where those of the file all begin with something more."""
+    """``state`` by the names of the network, without a prefix that all names in the file share."""
     if not state or state.keys() & wanted:
         return state
     shared = [parts[0] for parts in zip(*(name.split(".") for name in state), strict=False) if len(set(parts)) == 1]

@@ -1,4 +1,4 @@
-"""The way onto the device."""
+"""Transfer to the device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def to_device(tensor: Tensor, device: str) -> Tensor:
-    """A tensor of the CPU on ``device`` ("cuda:0"); to a GPU from pinned memory, so that nobody waits for it."""
+    """A tensor of the CPU on ``device`` ("cuda:0"); to a GPU from pinned memory, so that nothing waits for it."""
     if device.startswith("cuda"):
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

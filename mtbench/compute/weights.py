@@ -1,4 +1,4 @@
-"""Catalogued weight files: finding, checking and adding them. See ``downloads`` for getting them."""
+"""Catalogued weight files: finding, checking and adding them. See ``downloads`` for the download itself."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mtbench.store.folders import weights_folder
 from mtbench.toml import parse, read_text
 
 DownloadProgress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes in all, where that is known."""
+"""Called with the bytes received and the total, if known."""
 
 CEILING = 2_000_000_000
-"""Bytes that are accepted of a server where the catalogue does not say how large a file is."""
+"""Largest accepted download if the catalogue does not state the size of a file."""
 SECONDS = 3600.0
-"""How long one address may take for a file."""
+"""Time limit for one address and file."""
 _DIGITS = 64
 
 
@@ -31,12 +31,12 @@ class WeightFile:
     """One entry of the catalogue, ``[weights.NAME]`` of ``registry.toml``.
 
     Attributes:
-        name: how plugins and people call it.
-        file: the name under which it is published and kept.
-        urls: where it is published; the first that answers is used.
-        sha256: of the whole file; its first digits (at least 8) where no more is known.
-        size: in bytes, where known.
-        licence, description: for people.
+        name: its name for plugins and users.
+        file: its published file name, also in the store.
+        urls: of the publication; the first that answers is used.
+        sha256: of the whole file; the first digits (at least 8) if no more are known.
+        size: in bytes, if known.
+        licence, description: for users.
     """
 
     name: str
@@ -49,11 +49,11 @@ class WeightFile:
 
     @property
     def path(self) -> Path:
-        """Where it is kept."""
+        """Its path in the store."""
         return weights_folder() / self.file
 
     def complaint(self, path: Path) -> str | None:
-        """Why the file at ``path`` is not this one, or ``None`` if it is. Reads the whole file."""
+        """The reason why the file at ``path`` is not this one, or ``None`` if it is. Reads the whole file."""
         size = path.stat().st_size
         if self.size is not None and size < self.size:
             return f"it is truncated: {size:,} of {self.size:,} bytes"
@@ -101,7 +101,7 @@ def catalogue() -> dict[str, WeightFile]:
         }
     except (RequestError, KeyError) as error:
         raise StoreError(
-            f"the catalogue cannot be read: {error}", where=str(path), remedy="Install mtbench again"
+            f"the catalogue cannot be read: {error}", where=str(path), remedy="Reinstall mtbench"
         ) from error
 
 
@@ -114,7 +114,7 @@ def entry(name: str) -> WeightFile:
     entries = catalogue()
     if name not in entries:
         raise WeightsError(
-            f"there is no catalogued weight file '{name}'",
+            f"the catalogue has no weight file '{name}'",
             matches=close_matches(name, entries),
             expected="one of " + ", ".join(sorted(entries)),
         )
@@ -125,12 +125,12 @@ def find(name: str) -> Path:
     """The local path of a catalogued file, checked byte by byte.
 
     Raises:
-        WeightsError: it is not catalogued, not there, or not that file; the text says how to get it.
+        WeightsError: it is not catalogued, not installed, or another file; the text says how to get it.
     """
     file = entry(name)
     if not file.path.is_file():
         raise WeightsError(
-            f"the weight file '{name}' is missing",
+            f"the weight file '{name}' is not installed",
             where=str(file.path),
             remedy=(
                 f"`mtbench weights fetch {name}` downloads it ({_size(file)}{file.licence}). "
@@ -153,31 +153,33 @@ def _size(file: WeightFile) -> str:
 
 
 def state(file: WeightFile) -> str:
-    """One of "ready" and "missing", or why the file that is there will not do."""
+    """One of "ready" and "missing", or why the installed file is not the right one."""
     if not file.path.is_file():
         return "missing"
     return file.complaint(file.path) or "ready"
 
 
 def add(file: Path, name: str | None = None) -> WeightFile:
-    """Copy a file that somebody downloaded into place, under its published name.
+    """Copy a downloaded file into the store, under its published name.
 
     Args:
-        file: whatever it is called; it is known by its content.
-        name: the entry it must be; any by default.
+        file: under any name; its content identifies it.
+        name: the required entry; any by default.
 
     Raises:
-        WeightsError: there is no such file, or it is none (or not that one) of the catalogue.
+        WeightsError: the file does not exist, or is not in the catalogue (or not that entry).
     """
     if not file.is_file():
-        raise WeightsError("there is no such file", where=str(file), expected="a downloaded weight file")
+        raise WeightsError("this file does not exist", where=str(file), expected="a downloaded weight file")
     if name is None:
         matches = [candidate for candidate in catalogue().values() if candidate.complaint(file) is None]
         if not matches:
             raise WeightsError(
-                f"this is none of the catalogued weight files ({file.stat().st_size:,} bytes, sha256 {sha256(file)})",
+                f"this file is not in the catalogue of weight files ({file.stat().st_size:,} bytes, sha256 "
+                f"{sha256(file)})",
                 where=str(file),
-                remedy="`mtbench weights list` shows them; with --name NAME you are told how it differs from that one",
+                remedy="`mtbench weights list` shows the catalogue; --name NAME shows how this file differs from "
+                "that entry",
             )
         target = matches[0]
     else:
@@ -207,14 +209,14 @@ def fetch(
     ceiling: int = CEILING,
     seconds: float = SECONDS,
 ) -> Path:
-    """Download a catalogued file, going on where an interrupted download stopped, and put it in place.
+    """Download a catalogued file, resuming an interrupted download, and install it.
 
-    A file that is already there and right is left alone. No more is taken than the catalogue says or, where it does
-    not, than the server announces, up to ``ceiling`` bytes; ``seconds`` is how long one address may take.
+    A correct installed file is kept. The download is limited to the size in the catalogue or, if that is not known, to
+    the size that the server announces, up to ``ceiling`` bytes; ``seconds`` is the time limit for one address.
 
     Raises:
-        WeightsError: it is not catalogued, no address answers, or what came is not that file.
-        DiskFullError: there is no room.
+        WeightsError: it is not catalogued, no address answers, or the downloaded file is another one.
+        DiskFullError: the disk is full.
     """
     file = entry(name)
     if file.path.is_file() and file.complaint(file.path) is None:
@@ -229,20 +231,20 @@ def fetch(
         except OSError as error:
             failures.append(f"{url}: {error}")
             if url != file.urls[-1] and _length(partial) != before:
-                # The next address may hold another file; nothing is put together from two.
+                # The next address may hold another file; parts of two downloads are never joined.
                 partial.unlink(missing_ok=True)
             continue
         complaint = file.complaint(partial)
         if complaint is None:
             partial.replace(file.path)
             return file.path
-        # What came is wrong as a whole: nothing to go on from.
+        # The download is wrong as a whole and cannot be resumed.
         partial.unlink()
-        failures.append(f"{url}: what came is refused, {complaint}")
+        failures.append(f"{url}: the download is refused, {complaint}")
     raise WeightsError(
         f"the weight file '{name}' could not be downloaded ({'; '.join(failures)})",
         remedy=(
-            "Try again: an interrupted download resumes. Without a network: get the file on "
+            "Retry: an interrupted download resumes. Without a network: get the file on "
             "another machine, then `mtbench weights add FILE`"
         ),
     )

@@ -1,10 +1,10 @@
-"""The conformance kit: what mtbench expects of a plugin of each kind, tried out on small tasks.
+"""The conformance kit: tests of mtbench's requirements for each kind of plugin, on small tasks.
 
 ``mtbench check NAME``, ``pytest --mtbench NAME`` and :func:`check` do the same. Each check passes, fails with the
-reason and the fix, or could not be tried, with the reason; none is left out in silence. The checks run in a process of
-their own, so that one that hangs or crashes is a failure of that check alone.
+reason and the fix, or is untried with the reason; none is skipped silently. The checks run in a separate process, so
+one that hangs or crashes only fails that check.
 
-The stand-in for a GPU (:mod:`mtbench.conformance.fake_cuda`) serves authors of plugins and mtbench's own tests.
+The stand-in for a GPU (:mod:`mtbench.conformance.fake_cuda`) is for plugin authors and mtbench's own tests.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What is done to images and masks to see whether a metric notices, and features where a metric's network is absent."""
+"""Damages of images and masks that a metric should detect, and features in place of a metric's network if it is not
+installed.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,12 @@ Floats = NDArray[np.float32]
 
 
 def noise(images: Floats, amount: int) -> Floats:
-    """Normal noise of a standard deviation of 0.08 for each step."""
+    """Gaussian noise with a standard deviation of 0.08 per step."""
     return (images + 0.08 * amount * generator("damage").normal(size=images.shape)).astype(np.float32)
 
 
 def blur(images: Floats, amount: int) -> Floats:
-    """A mean over 5 x 5 pixels for each step."""
+    """A 5 x 5 mean filter per step."""
     for _ in range(amount):
         padded = np.pad(images, ((0, 0), (2, 2), (2, 2)), mode="edge")
         height, width = images.shape[1:]
@@ -30,12 +32,12 @@ def blur(images: Floats, amount: int) -> Floats:
 
 
 def shift(images: Floats, amount: int) -> Floats:
-    """Three pixels to the right for each step."""
+    """A shift to the right by three pixels per step."""
     return np.roll(images, 3 * amount, axis=2)
 
 
 def contrast(images: Floats, amount: int) -> Floats:
-    """Half of the contrast for each step."""
+    """Half of the contrast per step."""
     return (0.5 + (images - 0.5) * 0.5**amount).astype(np.float32)
 
 
@@ -45,23 +47,24 @@ DAMAGE: Mapping[str, Callable[[Floats, int], Floats]] = {
     "shift": shift,
     "contrast": contrast,
 }
-"""By the word that a metric's spec uses; "masks" moves the masks that a segmenter found."""
+"""By the word in a metric's spec; "masks" moves the predicted masks."""
 
 
 def damaged(images: ImageSet, how: str, amount: int) -> ImageSet:
-    """An image set after so many steps of a damage."""
+    """An image set after this many steps of a damage."""
     values = DAMAGE[how](images.floats()[:, 0], amount) if amount else images.floats()[:, 0]
     return replace(images, images=encode(values, images.images.dtype.name))
 
 
 def moved(masks: NDArray[np.uint8], amount: int) -> NDArray[np.uint8]:
-    """Masks three pixels to the right for each step."""
+    """Masks shifted to the right by three pixels per step."""
     return np.roll(masks, 3 * amount, axis=2)
 
 
 def stand_in(images: ImageSet) -> Floats:
-    """Positive features of images, N x 24, where the network of a metric is not at hand: seeded projections of
-    the means and spreads of tiles."""
+    """Positive features of images, N x 24, if the network of a metric is not installed: seeded projections of the means
+    and spreads of tiles.
+    """
     side = 8
     values = images.floats()[:, 0]
     height, width = (length // side * side for length in values.shape[1:])
@@ -73,5 +76,5 @@ def stand_in(images: ImageSet) -> Floats:
 
 
 def set_of(domain: str, count: int, size: tuple[int, int]) -> ImageSet:
-    """The slices that metrics are tried on."""
+    """The slices on which metrics are tested."""
     return tasks.image_set(domain, "test", count, size=size)  # type: ignore[arg-type]  # one of the domains

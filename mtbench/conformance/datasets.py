@@ -25,7 +25,7 @@ from mtbench.stages.work import Work
 from mtbench.store.images import read_slices
 
 LEAST = 8
-"""Patients a domain below which a split is hardly one."""
+"""Number of patients per domain below which a split is hardly meaningful."""
 
 
 def task(subject: Subject) -> Task:
@@ -46,9 +46,9 @@ def _prepared(subject: Subject, root: str) -> Path:
 
 
 def prepared(subject: Subject) -> str:
-    """Every sample is one that can be used."""
+    """Every sample is usable."""
     if subject.spec.needs_root and not subject.question.root:
-        raise UntriedError("it reads files: say where they are with --root FOLDER")
+        raise UntriedError("it reads files: name their folder with --root FOLDER")
     before = _state(subject.question.root)
     folder = subject.kept["folder"] = _prepared(subject, subject.question.root)
     if before != _state(subject.question.root):
@@ -81,21 +81,21 @@ def determinism(subject: Subject) -> str:
     for one, other in zip(sets_of(subject, subject.kept["folder"]), sets_of(subject, again), strict=True):
         if one.slices != other.slices:
             raise FailedError(
-                f"prepared twice, the {one.domain} slices are others, or in another order", "Sort files by name"
+                f"two preparations give different {one.domain} slices, or another order", "Sort files by name"
             )
         if not np.array_equal(one.images, other.images):
-            raise FailedError(f"prepared twice, the {one.domain} images differ", "Draw from context.rng(...)")
+            raise FailedError(f"two preparations give different {one.domain} images", "Draw from context.rng(...)")
     return "equal bit for bit"
 
 
 def leaks(subject: Subject) -> str:
-    """No patient, examination or image is on two sides of a split."""
+    """No patient, examination or image is in two splits."""
     sides: dict[str, set[str]] = {}
     cases: dict[str, str] = {}
-    told = []
+    comments = []
     for images in sets_of(subject, subject.kept["folder"]):
         if images.domain == "paired":
-            continue  # It shows the source's patients by design.
+            continue  # The paired domain shows the source's patients by design.
         seen: dict[bytes, str] = {}
         for position, record in enumerate(images.slices):
             if record.split:
@@ -104,7 +104,7 @@ def leaks(subject: Subject) -> str:
             if owner != record.patient_id:
                 raise FailedError(
                     f"the case '{record.case_id}' belongs to the patients '{owner}' and '{record.patient_id}'",
-                    "Give each slice the patient_id of the person: splits go by it",
+                    "Give each slice the patient_id of the person: splits are by patient_id",
                 )
             pixels = np.asarray(images.images[position])
             name = hashlib.sha256(pixels.tobytes()).digest()
@@ -112,25 +112,25 @@ def leaks(subject: Subject) -> str:
             if other != record.patient_id and pixels.min() != pixels.max():
                 raise FailedError(
                     f"the patients '{other}' and '{record.patient_id}' have an image in common ({record.slice_id})",
-                    "Give both the same patient_id, or leave one of them out: a split would put it on both sides",
+                    "Give both the same patient_id, or omit one of them: otherwise the image can be in two splits",
                 )
         patients = set(images.patients)
         if len(patients) == len(images) > 2 * LEAST:
-            told.append(f"each {images.domain} slice is a patient of its own: is that so?")
+            comments.append(f"each {images.domain} slice is a separate patient: is that correct?")
         elif len(patients) < LEAST:
-            told.append(f"{len(patients)} {images.domain} patients are few")
+            comments.append(f"{len(patients)} {images.domain} patients are few")
     for patient, found in sides.items():
         if len(found) > 1:
             raise FailedError(
                 f"the data set's own split puts the patient '{patient}' into {' and '.join(sorted(found))}",
-                "Divide by patient, or leave Slice.split empty",
+                "Split by patient, or leave Slice.split empty",
             )
-    return "; ".join(told) or "no patient and no image is on two sides"
+    return "; ".join(comments) or "no patient and no image is in two splits"
 
 
 def masks(subject: Subject) -> str:
     """Every label occurs, and a mask is not the image."""
-    about, told = task(subject), []
+    about, comments = task(subject), []
     if not about.masks:
         raise UntriedError("it has no masks")
     for images in sets_of(subject, subject.kept["folder"]):
@@ -140,16 +140,16 @@ def masks(subject: Subject) -> str:
         absent = [name for label, name in about.labels.items() if not counts[label]]
         if absent:
             raise FailedError(
-                f"no {images.domain} mask holds '{absent[0]}'", "Correct the table of labels, or how masks are read"
+                f"no {images.domain} mask holds '{absent[0]}'", "Correct the table of labels, or the reading of masks"
             )
         empty = float((~np.asarray(images.masks).reshape(len(images), -1).any(axis=1)).mean())
-        told.append(f"{images.domain}: {empty:.0%} of the slices without any label")
-    return "; ".join(told)
+        comments.append(f"{images.domain}: {empty:.0%} of the slices without any label")
+    return "; ".join(comments)
 
 
 def sizes(subject: Subject) -> str:
-    """The images are as large as a network can use, and use the range that is stored."""
-    told = []
+    """The images are large enough for networks, and use the stored range."""
+    comments = []
     for images in sets_of(subject, subject.kept["folder"]):
         height, width = images.size
         low, high = (float(end) for end in (images.floats().min(), images.floats().max()))
@@ -160,53 +160,55 @@ def sizes(subject: Subject) -> str:
             )
         unknown = sum(record.spacing is None for record in images.slices)
         about = f", {unknown} of {len(images)} without spacing" if unknown else ""
-        told.append(f"{images.domain} {height} x {width}, {low:.2g} to {high:.2g}{about}")
-    return "; ".join(told)
+        comments.append(f"{images.domain} {height} x {width}, {low:.2g} to {high:.2g}{about}")
+    return "; ".join(comments)
 
 
 def empty(subject: Subject) -> str:
-    """An empty folder is refused with a reason."""
+    """An empty folder is an error with a reason."""
     if not subject.spec.needs_root:
         raise UntriedError("it reads no files")
-    fix = "List files with root.glob(...), and raise a mtbench.DataError where something must be there"
+    fix = "List files with root.glob(...), and raise a mtbench.DataError if required files are missing"
     found = works_or_refuses(lambda: _prepared(subject, str(subject.folder())), "an empty folder", fix)
     if not isinstance(found, str):
-        raise FailedError("an empty folder gives images", "Read from the root that prepare() is given")
+        raise FailedError("an empty folder gives images", "Read from the root argument of prepare()")
     return found
 
 
 def files(subject: Subject) -> str:
-    """The files that it names are there."""
+    """The files that it names exist."""
     if not subject.question.root:
-        raise UntriedError("it was given no files: --root FOLDER")
+        raise UntriedError("it needs --root FOLDER")
     dataset, root = subject.create(), Path(subject.question.root)
     if not isinstance(dataset, FileListing):
         return "every file below the root counts"
     found = list(dataset.files(root))
     if absent := [path for path in found if not (root / path).is_file()]:
-        raise FailedError(f"files() names {absent[0]}, which is no file", "Give paths below the root")
+        raise FailedError(f"files() names {absent[0]}, which is not a file", "Return paths below the root")
     if not found:
-        raise FailedError("files() names no file", "Give all raw files: their content identifies the data")
+        raise FailedError("files() names no file", "Return all raw files: their content identifies the data")
     return f"{len(found)} files"
 
 
 def sheet(subject: Subject) -> str:
-    """A page of slices with the outlines of their masks, for a person to look at."""
+    """A page of slices with the outlines of their masks, for visual inspection."""
     if not subject.question.sheet:
-        raise UntriedError("nobody asked for one: --contact-sheet FOLDER")
+        raise UntriedError("not requested; add --contact-sheet FOLDER")
     written = []
     for images in sets_of(subject, subject.kept["folder"]):
         path = Path(subject.question.sheet) / f"{subject.spec.name}-{images.domain}.png"
         contact_sheet(images, path)
         written.append(str(path))
-    return "look at " + ", ".join(written)
+    return "inspect " + ", ".join(written)
 
 
 def described(subject: Subject) -> str:
-    """What people need in order to get it."""
+    """Instructions for obtaining the data."""
     spec = subject.spec
     if spec.needs_root and not spec.obtain:
-        raise FailedError("the spec does not say where to get the data", 'Say it: obtain="https://... , then ..."')
+        raise FailedError(
+            "the spec does not say where to get the data", 'Set obtain="https://... , then ..." in the spec'
+        )
     about = task(subject)
     return f"{about.source} to {about.target}; " + (
         json.dumps({str(k): v for k, v in about.labels.items()}) or "no labels"

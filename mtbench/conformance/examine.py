@@ -1,4 +1,4 @@
-"""Asks another process to try plugins, and gathers the verdicts; what hangs or crashes there is a verdict, too."""
+"""Tests plugins in another process and collects the verdicts; a hang or crash there is a verdict too."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mtbench.registry.registry import Registry
 from mtbench.registry.specs import KINDS
 
 PATIENCE = 120.0
-"""Seconds that one check may take."""
+"""Time limit of one check in seconds."""
 BESIDE = "beside other plugins"
 OBSERVER = "observer"
 _OBSERVING = ("mtbench_unit_finished", "mtbench_suite_finished")
@@ -44,19 +44,19 @@ def check(
     timeout: float = PATIENCE,
     watch: Watch = lambda question, check: None,
 ) -> list[Report]:
-    """Try plugins.
+    """Test plugins.
 
     Args:
         wanted: ``NAME`` or ``NAME:p=v,...`` of a plugin that is installed or in ``plugin_files``; or a plugin file or
-            its folder, which stands for all that it registers.
-        kind: of the plugins, where a name is one of several kinds.
+            its folder, for everything that it registers.
+        kind: of the plugins, if a name exists in several kinds.
         plugin_files: see ``--plugin``.
         third_party: whether to load plugins of other distributions.
         config: the user's own ``mtbench.toml``.
         root: the folder of a data set that reads files.
-        contact_sheet: where to write contact sheets of data sets.
-        timeout: seconds that one check may take.
-        watch: told which check begins.
+        contact_sheet: the folder for contact sheets of data sets.
+        timeout: of one check, in seconds.
+        watch: called with the name of each check as it starts.
 
     Raises:
         RequestError: there is no such plugin, or a parameter is wrong.
@@ -82,7 +82,7 @@ def _is_file(name: str | os.PathLike[str]) -> bool:
 
 
 def _of_file(registry: Registry, name: str | os.PathLike[str], kind: str | None) -> tuple[list[Question], list[Report]]:
-    """What a plugin file registers; a report of what is set aside of it."""
+    """The registrations of a plugin file, and a report of those that are disabled."""
     place = expand(name).resolve()
     plugins = [plugin for plugin in registry.plugins if plugin.path and plugin.path in (place, *place.glob("*.py"))]
     questions, broken = [], []
@@ -164,9 +164,9 @@ def _examine(questions: list[Question], registry: Registry, timeout: float, watc
         if names:
             crowded.append((found, replace(question, beside=others[id(question)], only=names)))
         else:
-            why = "no other third-party plugin is installed, or named by --plugin"
-            found.append(Verdict(BESIDE, "untried", "nothing passed alone" if others[id(question)] else why))
-    # In another process, which imports the others first: the order may matter.
+            why = "no other third-party plugin is installed or named by --plugin"
+            found.append(Verdict(BESIDE, "untried", "no check passed alone" if others[id(question)] else why))
+    # In another process, which imports the other plugins first: the order may matter.
     again = _Examination([question for _, question in crowded], timeout, watch).run()
     for (found, question), tried in zip(crowded, again, strict=True):
         found.append(_beside(question, tried))
@@ -181,8 +181,8 @@ def _beside(question: Question, found: list[Verdict]) -> Verdict:
     names = ", ".join(sorted({other.name for other in question.beside}))
     for verdict in found:
         if verdict.status != "passed":
-            text = f"'{verdict.check}' passes alone and fails beside {names}: {verdict.text}"
-            fix = "Give helper modules names of their own, and change nothing global when a module is imported"
+            text = f"'{verdict.check}' passes alone and fails together with {names}: {verdict.text}"
+            fix = "Give helper modules unique names, and change no global state when a module is imported"
             return Verdict(BESIDE, "failed", text, fix, seconds)
     return Verdict(BESIDE, "passed", f"beside {names}", "", seconds)
 
@@ -204,7 +204,7 @@ class _Examination:
         yield from verdicts
 
     def _once(self, first: int, verdicts: list[list[Verdict]]) -> int:
-        """Ask from one question on; which one is to be asked next."""
+        """Send the questions from one on; returns the next to be sent."""
         questions = [
             replace(
                 question,
@@ -247,7 +247,7 @@ class _Examination:
         code = process.wait()
         if at < len(self.questions):
             verdicts[at].append(self._lost(self.questions[at], running, lines.ended, code))
-            # What ends before or between checks would end there again.
+            # A process that ends before or between checks would end there again.
             return at if running not in ("start", "load", "the next check") else at + 1
         return at
 
@@ -255,20 +255,20 @@ class _Examination:
         what = f"{question.kind} '{question.name}'"
         if ended:
             return Verdict(name, "failed", f"the check '{name}' of {what} ended the process (exit code {code})")
-        smaller = "Look for an endless loop; or make it smaller (`mtbench check NAME:epochs=1`), or give --timeout"
+        smaller = "Look for an endless loop, reduce the work (`mtbench check NAME:epochs=1`), or raise --timeout"
         text = f"the check '{name}' of {what} did not end within {self.timeout:g} s"
         return Verdict(name, "failed", text, smaller, self.timeout)
 
 
 class _Lines:
-    """The lines that another process writes, each within a time."""
+    """The output lines of another process, each with a time limit."""
 
     def __init__(self, handle: int) -> None:
         self._handle, self._text = handle, b""
         self.ended = False
 
     def next(self, seconds: float) -> dict[str, Any] | None:
-        """The next line; ``None`` if the process is silent for so long, or has ended."""
+        """The next line; ``None`` if none arrives in time, or the process has ended."""
         until = time.monotonic() + seconds
         while b"\n" not in self._text:
             if not select.select([self._handle], [], [], max(0.0, until - time.monotonic()))[0]:

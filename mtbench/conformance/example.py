@@ -1,4 +1,4 @@
-"""Plugins that run in no time: what an executor is given to do when it is examined."""
+"""Plugins that run instantly, as work for an executor under test."""
 
 from __future__ import annotations
 

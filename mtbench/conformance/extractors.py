@@ -28,11 +28,11 @@ def raw(subject: Subject, model: Any, images: ImageSet, **context: Any) -> list[
             here = subject.context(**context)
             return in_batches(images, here, lambda span: model.extract(images.tensor(span, here.device), here))
     except WeightsError as error:
-        raise UntriedError(f"its weights are not here: {error}") from error
+        raise UntriedError(f"its weights are not installed: {error}") from error
 
 
 def apply(subject: Subject, model: Any, images: ImageSet, **context: Any) -> NDArray[Any]:
-    """All arrays side by side: N rows."""
+    """All arrays concatenated: N rows."""
     results = raw(subject, model, images, **context)
     rows = [np.concatenate([r[name].float().cpu().flatten(1).numpy() for name in sorted(r)], axis=1) for r in results]
     return np.concatenate(rows)
@@ -46,34 +46,38 @@ def arrays(subject: Subject) -> str:
     expected = ", ".join(subject.spec.arrays)
     if not isinstance(result, Mapping) or set(result) != set(subject.spec.arrays):
         gave = ", ".join(map(str, result)) if isinstance(result, Mapping) else type(result).__name__
-        raise FailedError(f"extract() gives {gave}", f"Give a dictionary of {expected}, or correct the spec's arrays")
+        raise FailedError(
+            f"extract() returns {gave}", f"Return a dictionary of {expected}, or correct the spec's arrays"
+        )
     for name, values in result.items():
         if not isinstance(values, torch.Tensor) or not values.ndim or len(values) != COUNT:
             shape = tuple(getattr(values, "shape", ()))
-            raise FailedError(f"'{name}' is {type(values).__name__} of shape {shape}", f"Give {COUNT} rows, a tensor")
+            raise FailedError(
+                f"'{name}' is {type(values).__name__} of shape {shape}", f"Return a tensor with {COUNT} rows"
+            )
         if not torch.isfinite(values.float()).all():
             raise FailedError(f"'{name}' holds NaN or infinite values", "Guard divisions and logarithms")
         if not values.is_floating_point():
-            raise FailedError(f"'{name}' is {values.dtype}", "Give floating point")
+            raise FailedError(f"'{name}' is {values.dtype}", "Return floating point")
         if bool((values == values[:1]).all()):
-            raise FailedError(f"'{name}' is the same for all images", "Look at what extract() computes")
+            raise FailedError(f"'{name}' is the same for all images", "Check the computation in extract()")
     return ", ".join(f"{name} {tuple(values.shape[1:])}" for name, values in result.items())
 
 
 def determinism(subject: Subject) -> str:
-    """The same images give the same features, by this object and by another."""
+    """The same images give the same features, with this object and with another."""
     images = tasks.image_set(count=COUNT)
     disturb(1)
     one = apply(subject, fitting.model_of(subject), images)
     disturb(2)
     subject.kept["model"] = subject.create()
     other = apply(subject, fitting.model_of(subject), images)
-    fix = "Make weights within mtbench.training.seeded(...), and set the network to eval()"
+    fix = "Create weights within mtbench.training.seeded(...), and set the network to eval()"
     return same(one, other, "the features of two objects", fix, 1e-5) or "equal bit for bit"
 
 
 def batches(subject: Subject) -> str:
-    """The size of a batch changes nothing."""
+    """The batch size changes nothing."""
     model, images = fitting.model_of(subject), tasks.image_set(count=COUNT)
     one, other = (apply(subject, model, images, batch_size=size) for size in (1, COUNT))
     tolerance = 1e-3 * float(np.abs(one).max())
@@ -81,7 +85,7 @@ def batches(subject: Subject) -> str:
 
 
 def inputs(subject: Subject) -> str:
-    """What it is given stays as it was."""
+    """It does not change its inputs."""
     import torch
 
     images = tasks.image_set(count=2).tensor()
@@ -89,24 +93,24 @@ def inputs(subject: Subject) -> str:
     with torch.inference_mode(), subject.watched("extract()"):
         fitting.model_of(subject).extract(images, subject.context())
     if not torch.equal(images, before):
-        raise FailedError("extract() changes the images that it is given", "Work on a copy: images.clone()")
+        raise FailedError("extract() changes its input images", "Work on a copy: images.clone()")
     return ""
 
 
 def sizes(subject: Subject) -> str:
-    """Odd sizes, one image, and images without anything on them."""
+    """Odd sizes, one image, and empty images."""
     told = []
     for what, images in (
         (f"images of {tasks.ODD[0]} x {tasks.ODD[1]}", tasks.image_set(count=2, size=tasks.ODD)),
         ("a single image", tasks.image_set(count=1)),
         ("images that are all zero", tasks.image_set(count=1, blank=True)),
     ):
-        fix = "Resize to what the network needs, or refuse with a mtbench.DataError that says why"
+        fix = "Resize to the network's input, or raise a mtbench.DataError with the reason"
         found = works_or_refuses(partial(apply, subject, fitting.model_of(subject), images), what, fix)
         if isinstance(found, str):
             told.append(f"{what}: {found}")
         elif len(found) != len(images) or not np.isfinite(found).all():
-            raise FailedError(f"{what} give {len(found)} rows, or NaN", "Give one finite row for each image")
+            raise FailedError(f"{what} give {len(found)} rows, or NaN", "Return one finite row for each image")
     return "; ".join(told) or "odd sizes, one image, empty images"
 
 

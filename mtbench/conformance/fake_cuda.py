@@ -1,14 +1,14 @@
-"""A GPU for tests where there is none: it has a name and a strict border, and computes on the CPU.
+"""A stand-in for a GPU in tests: it has a name and a strict border, and computes on the CPU.
 
-``with fake_cuda() as seen:`` makes ``cuda:0`` exist in this thread. What is moved or made there says so (``device``,
-``is_cuda``), holds the CPU's numbers, and behaves at the border as on a GPU: two devices in one operation, a CPU's
-generator for a tensor on the device, ``.numpy()`` and ``torch.save`` of such a tensor raise, and so does reading what
-is still on its way back. Random numbers of the device come from a generator of its own. ``seen`` counts what makes the
-processor wait, by line of the code that asked.
+``with fake_cuda() as seen:`` makes ``cuda:0`` exist in this thread. Tensors that are moved or created there report that
+device (``device``, ``is_cuda``), hold the CPU's numbers, and behave at the border as on a GPU: two devices in one
+operation, a CPU generator for a tensor on the device, ``.numpy()`` and ``torch.save`` of such a tensor raise, and so
+does reading a copy that has not finished. Random numbers of the device come from a generator of its own.
 
-It works by a ``TorchFunctionMode``, so it sees what goes through torch's Python interface: not what autograd computes
-on its way back, and not the inside of torch's own functions. It knows nothing of speed, of memory, or of kernels that
-give other numbers than the CPU's. In bf16 the CPU's autocast stands in for the GPU's.
+``seen`` counts operations that block the processor, by line of the calling code. It uses a ``TorchFunctionMode``, so it
+only sees calls through torch's Python interface: neither the backward pass of autograd nor the inside of torch's
+functions. It does not model speed, memory, or kernels with other results than the CPU's. In bf16 the CPU's autocast
+stands in for the GPU's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MOVES = {"to", "cpu", "cuda"}
 _FOR_THE_CPU = {"numpy", "__array__", "__reduce_ex__", "untyped_storage", "storage"}
 _MAY_MIX = {*_MOVES, "copy_", "__getitem__", "__setitem__", "data=", "grad=", "_has_compatible_shallow_copy_type"}
 _NO_SCALARS = {"stack", "cat", "concat", "hstack", "vstack"}
-"""What takes not even a number from the CPU."""
+"""Functions that do not even accept a number from the CPU."""
 _VIEWS = {"__getitem__", "view", "narrow", "split", "chunk", "unbind", "__iter__", "unsqueeze", "flatten", "detach"}
 _DRAWS = {
     *("rand", "randn", "randint", "randperm", "normal", "rand_like", "randn_like", "randint_like", "bernoulli"),
@@ -45,22 +45,22 @@ _ASKS = {
     *("is_nonzero", "equal", "allclose", "nonzero", "argwhere", "masked_select", "unique", "unique_consecutive"),
     *("bincount", "repeat_interleave", "linalg_eigh", "linalg_svd", "linalg_cholesky", "linalg_inv", "linalg_solve"),
 }
-"""Their result, or its size, is a number that the processor has to have."""
+"""Functions whose result, or its size, is a number that the processor needs."""
 _CONVOLUTIONS = {"conv2d", "conv_transpose2d"}
 _UNREPEATABLE = {"adaptive_avg_pool2d", "max_pool2d", "_max_pool2d", "grid_sample", "fractional_max_pool2d"}
-"""Their gradient has no deterministic kernel, whatever the arguments."""
+"""Functions whose gradient has no deterministic kernel, for any arguments."""
 
 
 @dataclass
 class Seen:
-    """What happened on the device, by the innermost line outside torch ("spade/labels.py:52").
+    """The events on the device, by the innermost line outside torch ("spade/labels.py:52").
 
     Attributes:
-        waits: what made the processor wait for the device, by kind ("item", "copy back", "copy of memory that is not
-            pinned", "index from the CPU", "synchronize") and line.
+        waits: operations that made the processor wait for the device, by kind ("item", "copy back", "copy of memory
+            that is not pinned", "index from the CPU", "synchronize") and line.
         layouts: convolutions with channels-last weights whose input was not channels-last: a copy each.
         unrepeatable: operations with a gradient (or a sum) of no deterministic kernel, by name and line.
-        convolutions: how many there were.
+        convolutions: their number.
     """
 
     waits: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -78,10 +78,10 @@ class Seen:
 
 @contextmanager
 def fake_cuda(count: int = 1) -> Iterator[Seen]:
-    """While it is open, there are the GPUs ``cuda:0`` to ``cuda:COUNT-1`` in this thread.
+    """Within the block, this thread has the GPUs ``cuda:0`` to ``cuda:COUNT-1``.
 
     Raises:
-        RuntimeError: by the code inside, where a GPU would not take what it is given.
+        RuntimeError: from the code inside, if a GPU would refuse its input.
     """
     seen = Seen()
     driver = Driver(count, lambda kind: _note(seen.waits, kind))
@@ -93,7 +93,7 @@ def fake_cuda(count: int = 1) -> Iterator[Seen]:
 
 
 class _Border(TorchFunctionMode):
-    """Marks the tensors that are on a device, and what is computed from them."""
+    """Marks the tensors that are on a device, and results computed from them."""
 
     def __init__(self, seen: Seen, driver: Driver) -> None:
         super().__init__()
@@ -123,11 +123,13 @@ class _Border(TorchFunctionMode):
         return result
 
     def _check(self, name: str, args: Any, tensors: list[Tensor], places: set[torch.device]) -> None:
-        """Raise where a GPU would."""
+        """Raise if a GPU would."""
         here = [t for t in tensors if not _place(t)]
         read = here[1:] if name == "copy_" and not _place(args[0]) else here
         if name not in _VIEWS and self._driver.on_the_way(read):
-            raise RuntimeError(f"{name}() reads what is still on its way from the GPU: nobody waited for the copy")
+            raise RuntimeError(
+                f"{name}() reads a tensor that is still being copied from the GPU: nothing waited for the copy"
+            )
         if not places:
             return
         if name in _FOR_THE_CPU:
@@ -190,7 +192,7 @@ class _Border(TorchFunctionMode):
             with self._driver.drawing():
                 return func(*args, **kwargs)
         result = func(*args, **kwargs)
-        # The GPU's kernels for these write NCHW, where the CPU's keep the layout.
+        # The GPU's kernels for these write NCHW; the CPU's keep the layout.
         if name == "group_norm" or (name == "pad" and _mode(args, kwargs) in ("reflect", "replicate")):
             result = result.contiguous()
         return result
@@ -220,7 +222,7 @@ class _Border(TorchFunctionMode):
 
 @cache
 def _name(func: Callable[..., Any]) -> str:
-    """What a function or a property is called; "data=" where the property is set."""
+    """The name of a function or a property; "data=" if the property is set."""
     name = getattr(func, "__name__", "")
     if name in ("__get__", "__set__", "__delete__"):
         return str(func.__self__.__name__) + ("" if name == "__get__" else "=")  # type: ignore[attr-defined]
@@ -239,7 +241,7 @@ def _answer(func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
 def _wanted(
     name: str, args: Any, kwargs: dict[str, Any], before: torch.device | None
 ) -> tuple[torch.device | None, Any, dict[str, Any]]:
-    """The device that is asked for, and the call with the CPU in its place."""
+    """The requested device, and the call with the CPU in its place."""
     place = before
     if name in ("cpu", "cuda"):
         number = next((torch.device(v).index if isinstance(v, str) else v for v in args[1:]), 0)
@@ -257,12 +259,12 @@ def _wanted(
 
 
 def _in_the_background(name: str, args: Any, kwargs: dict[str, Any]) -> bool:
-    """Whether a copy is asked for that nobody waits for."""
+    """Whether a non-blocking copy is requested."""
     return bool(kwargs.get("non_blocking") or (name == "copy_" and len(args) > 2 and args[2]))
 
 
 def _index_waits(index: Any) -> str:
-    """Why the processor waits for an index, if it does."""
+    """The reason why the processor waits for an index, if it does."""
     for part in index if isinstance(index, tuple) else (index,):
         if isinstance(part, Tensor) and part.dtype in (torch.bool, torch.uint8) and part.ndim:
             return "index by a mask"
@@ -306,7 +308,7 @@ def _put(tensor: Tensor, place: torch.device | None) -> None:
     if place:
         tensor._fake_device = place  # type: ignore[attr-defined]
     else:
-        # Not None: what a tensor has beside its numbers would be saved with it.
+        # Not None: other attributes of a tensor would be saved with it.
         tensor.__dict__.pop("_fake_device", None)
 
 
@@ -314,7 +316,7 @@ _make_subclass = Tensor._make_subclass
 
 
 def _parameter(kind: type[Tensor], data: Tensor, *arguments: Any) -> Tensor:
-    """What makes a parameter of a tensor, which no mode is told of."""
+    """The creation of a parameter from a tensor, which no mode sees."""
     made: Tensor = _make_subclass(kind, data, *arguments)
     _put(made, _place(data))
     return made

@@ -1,4 +1,4 @@
-"""What ``torch.cuda`` answers while the stand-in for a GPU is there: counts, names, memory, streams, events."""
+"""The answers of ``torch.cuda`` while the stand-in for a GPU is active: counts, names, memory, streams, events."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-NAME = "a GPU that is none"
+NAME = "stand-in GPU"
 MEMORY = 8 * 2**30
-"""Bytes it says it has."""
+"""Bytes of memory that it reports."""
 
 
 class Driver:
     """The state of the devices.
 
     Args:
-        count: how many there are.
-        waited: told whenever the processor waits, with the kind of wait.
+        count: their number.
+        waited: called whenever the processor waits, with the kind of wait.
     """
 
     def __init__(self, count: int, waited: Callable[[str], None]) -> None:
@@ -31,15 +31,15 @@ class Driver:
         self._generator = torch.Generator().manual_seed(1).get_state()
 
     def sent(self, tensors: Iterable[Tensor]) -> None:
-        """A copy to these tensors of the CPU has begun that nobody has waited for."""
+        """Record an unfinished copy to these CPU tensors."""
         self._way |= {_memory(tensor) for tensor in tensors}
 
     def on_the_way(self, tensors: Sequence[Tensor]) -> bool:
-        """Whether one of these tensors of the CPU is still being written."""
+        """Whether one of these CPU tensors is still being written."""
         return bool(self._way) and any(_memory(tensor) in self._way for tensor in tensors)
 
     def underway(self) -> set[int]:
-        """The memory that is being written now."""
+        """The memory that is currently being written."""
         return set(self._way)
 
     def wait(self, memory: set[int] | None = None) -> None:
@@ -49,7 +49,7 @@ class Driver:
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """Draws within come from the device's generator."""
+        """Draws within the block come from the device's generator."""
         state = torch.get_rng_state()
         torch.set_rng_state(self._generator)
         try:
@@ -59,19 +59,19 @@ class Driver:
             torch.set_rng_state(state)
 
     def seed(self, seed: int) -> None:
-        """Seed the device's generator; its numbers are not those of the CPU's with that seed."""
+        """Seed the device's generator; its numbers differ from the CPU's with the same seed."""
         self._generator = torch.Generator().manual_seed((seed + 0x6F6E65) % 2**63).get_state()
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """``torch.cuda`` answers for these devices."""
-        # What builds a table of torch's functions when it is first imported must find torch's own.
+        # Modules that build a table of torch's functions on import must find torch's own.
         import torch._dynamo
 
         with ExitStack() as stack:
             for name, value in self._answers().items():
                 stack.enter_context(mock.patch.object(torch.cuda, name, value, create=True))
-            # Optimisers ask it for a stream, which only a driver has.
+            # Optimisers request a stream, which only a driver has.
             stack.enter_context(mock.patch.object(torch.accelerator, "current_accelerator", _nothing))
             stack.enter_context(mock.patch.object(torch._C, "_group_tensors_by_device_and_dtype", _grouped))
             stack.enter_context(mock.patch.object(torch, "autocast", _Autocast))
@@ -141,7 +141,7 @@ class Stream:
         self._driver = driver
 
     def record_event(self, event: Event | None = None) -> Event:
-        """A point in this stream."""
+        """Record a point in this stream."""
         event = event or Event(self._driver)
         event.record()
         return event
@@ -157,7 +157,7 @@ class Stream:
         return True
 
     def synchronize(self) -> None:
-        """The processor waits for all of it."""
+        """The processor waits for the whole stream."""
         self._driver.wait()
 
 
@@ -169,7 +169,9 @@ class _Autocast(torch.autocast):
 
 
 def _grouped(lists: list[list[Any]], with_indices: bool = False) -> dict[Any, Any]:
-    """As torch's own, which asks C++ where a tensor is: lists of tensors, sorted by device and dtype of the first."""
+    """Like torch's own, which asks C++ for a tensor's device: lists of tensors, sorted by device and dtype of the
+    first.
+    """
     groups: dict[Any, Any] = {}
     for index, first in enumerate(lists[0]):
         group = groups.setdefault((first.device, first.dtype), ([[] for _ in lists], []))

@@ -1,4 +1,4 @@
-"""Checks of what is trained: translators that train, and segmenters."""
+"""Checks of trained plugins: translators that train, and segmenters."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from mtbench.conformance.verdict import FailedError, UntriedError
 from mtbench.data import ImageSet, TrainingData
 
 Apply = Callable[..., NDArray[Any]]
-"""``apply(subject, model, images, **context)``: what a model gives, as one array."""
+"""``apply(subject, model, images, **context)``: the output of a model as one array."""
 
 GPU = "cuda:0"
 _SEEDED = "Draw all random numbers from context.seed: mtbench.training does, and seeded(context.seed) for networks"
 
 
 class Killed(BaseException):
-    """Stands for the signal that ends a fit."""
+    """Simulates the signal that ends a fit."""
 
 
 def data_for(subject: Subject) -> TrainingData:
-    """The training data as the stage would hand it out."""
+    """The training data as from the stage."""
     if subject.spec.kind == "segmenter":
         return tasks.training_data(both=False)
     masks = subject.spec.trains_on_masks or subject.spec.whether("conditional", subject.params)
@@ -48,7 +48,7 @@ def fitted(subject: Subject, seed: int = 0, device: str = "cpu", **context: Any)
 
 
 def fit(subject: Subject) -> str:
-    """It trains, and changes nothing of its training data."""
+    """It trains, and does not change its training data."""
     data = data_for(subject)
     sets = [images for images in vars(data).values() if isinstance(images, ImageSet)]
     watching = [frozen(images) for images in sets]
@@ -57,20 +57,20 @@ def fit(subject: Subject) -> str:
         model.fit(data, subject.context())
     for changed in watching:
         if what := changed():
-            raise FailedError(f"fit() changes {what} that it is given", "Work on a copy: images.floats() makes one")
+            raise FailedError(f"fit() changes {what} of its training data", "Work on a copy: images.floats() makes one")
     subject.kept["model"] = model
     return f"{sum(len(images) for images in sets)} slices"
 
 
 def model_of(subject: Subject) -> Any:
-    """The model that the other checks look at: the one that ``fit`` has trained."""
+    """The model of the other checks: the one that ``fit`` has trained."""
     if "model" not in subject.kept:
         subject.kept["model"] = subject.create()
     return subject.kept["model"]
 
 
 def same_fit(apply: Apply) -> Callable[[Subject], str]:
-    """Two fits of one seed agree, whatever was drawn before."""
+    """Two fits with one seed agree, whatever random numbers were drawn before."""
 
     def run(subject: Subject) -> str:
         images = tasks.image_set()
@@ -81,7 +81,7 @@ def same_fit(apply: Apply) -> Callable[[Subject], str]:
 
 
 def round_trip(apply: Apply) -> Callable[[Subject], str]:
-    """A new object that loads what was saved gives what the fitted one gives."""
+    """A new object after load() gives the same output as the fitted one."""
 
     def run(subject: Subject) -> str:
         model, folder, images = model_of(subject), subject.folder(), tasks.image_set()
@@ -90,14 +90,14 @@ def round_trip(apply: Apply) -> Callable[[Subject], str]:
             model.save(folder)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         if not files:
-            raise FailedError("save() wrote nothing", "Write at least one file to the folder that it is given")
+            raise FailedError("save() wrote nothing", "Write at least one file to its folder argument")
         if (validation := folder / "validation.json").exists():
             _check_validation(json.loads(validation.read_text()))
         loaded = subject.create()
         with subject.watched("load()", but=DRAWS):
             loaded.load(folder)
         what = "the outputs before save() and after load()"
-        fix = "Save all that fit() has learnt, and set networks to eval() when they are loaded"
+        fix = "Save all trained state, and set networks to eval() after loading"
         close = same(expected, apply(subject, loaded, images), what, fix)
         subject.kept["saved"] = folder
         size = sum(path.stat().st_size for path in files)
@@ -109,12 +109,12 @@ def round_trip(apply: Apply) -> Callable[[Subject], str]:
 def _check_validation(content: object) -> None:
     if not isinstance(content, Mapping):
         raise FailedError(
-            f"validation.json holds {content!r:.60}", "Write a table of numbers by region, or leave it out"
+            f"validation.json holds {content!r:.60}", "Write a table of numbers by region, or omit the file"
         )
 
 
 def resume(apply: Apply) -> Callable[[Subject], str]:
-    """A fit that was killed and goes on from its checkpoint ends where one that was not killed ends."""
+    """A fit that was killed and resumed from its checkpoint ends with the same result as an uninterrupted one."""
 
     def run(subject: Subject) -> str:
         folder, calls, images = subject.folder(), [0], tasks.image_set()
@@ -131,22 +131,22 @@ def resume(apply: Apply) -> Callable[[Subject], str]:
             pass
         else:
             if not any(folder.iterdir()):
-                why = "fit() saves nothing through context.checkpoints, so one that is killed starts again"
+                why = "fit() saves nothing through context.checkpoints, so a killed fit starts again"
             elif not calls[0]:
-                why = "fit() reports no progress, so it cannot be stopped on its way"
+                why = "fit() reports no progress, so it cannot be interrupted"
             else:
-                why = "its training was over with its first checkpoint"
+                why = "its training ended with its first checkpoint"
             raise UntriedError(why)
         resumed = fitted(subject, checkpoints=Checkpoints(folder, every_seconds=0.0))
-        fix = "Save all that changes from step to step, the states of random numbers included; mtbench.training does"
-        what = "the outputs of a fit that went on after a kill and of one that ran through"
+        fix = "Save all state that changes from step to step, including random states; mtbench.training does"
+        what = "the outputs of a resumed and of an uninterrupted fit"
         return same(expected, apply(subject, resumed, images), what, fix, 1e-5)
 
     return run
 
 
 def on_gpu(apply: Apply) -> Callable[[Subject], str]:
-    """What is fitted and applied on a stand-in GPU is what the CPU gives."""
+    """Fitting and applying on a stand-in GPU gives the CPU's result."""
 
     def run(subject: Subject) -> str:
         try:
@@ -164,21 +164,24 @@ def on_gpu(apply: Apply) -> Callable[[Subject], str]:
             model = subject.create()
             if folder := subject.kept.get("saved"):
                 model.fit(data_for(subject), subject.context(0, GPU))
-                # The GPU has random numbers of its own, so that its fit may be another one.
+                # The GPU has its own random numbers, so its fit may differ.
                 model = subject.create()
                 model.load(folder)
             found = apply(subject, model, images, device=GPU)
-        fix = "Make every tensor on the device of what it is combined with, and move networks there in the first call"
+        fix = (
+            "Create every tensor on the device of the tensors that it is combined with, and move networks there "
+            "in the first call"
+        )
         return same(expected, found, "the outputs on the CPU and on the stand-in GPU", fix, 1e-4)
 
     return run
 
 
 def sizes(apply: Apply) -> Callable[[Subject], str]:
-    """Odd sizes, one slice, and images without anything on them."""
+    """Odd sizes, one slice, and empty images."""
 
     def run(subject: Subject) -> str:
-        told = []
+        comments = []
         for what, images in (
             (f"images of {tasks.ODD[0]} x {tasks.ODD[1]}", tasks.image_set(count=2, size=tasks.ODD)),
             ("a single slice", tasks.image_set(count=1)),
@@ -186,15 +189,18 @@ def sizes(apply: Apply) -> Callable[[Subject], str]:
             ("no slices at all", replace(tasks.image_set(count=1).subset([]), masks=None)),
         ):
             if not len(images) and not subject.kept.get("whole"):
-                continue  # The harness gives no empty batch.
-            fix = "Pad to what the network needs and crop again, or refuse with a mtbench.DataError that says why"
+                continue  # The harness never passes an empty batch.
+            fix = (
+                "Pad to a size that the network accepts and crop the output, or raise a mtbench.DataError with "
+                "the reason"
+            )
             found = works_or_refuses(partial(apply, subject, model_of(subject), images), what, fix)
             if isinstance(found, str):
-                told.append(f"{what}: {found}")
+                comments.append(f"{what}: {found}")
             elif found.shape[:1] + found.shape[-2:] != (len(images), *images.size):
-                raise FailedError(f"{what} give shape {found.shape}", "Give as many pixels as the source slice has")
+                raise FailedError(f"{what} give shape {found.shape}", "Return as many pixels as in the source slice")
             elif not np.isfinite(found).all():
-                raise FailedError(f"{what} give NaN or infinite values", "Guard divisions by what may be zero")
-        return "; ".join(told) or "odd sizes, one slice, empty images"
+                raise FailedError(f"{what} give NaN or infinite values", "Guard divisions by values that may be zero")
+        return "; ".join(comments) or "odd sizes, one slice, empty images"
 
     return run

@@ -1,4 +1,4 @@
-"""Checks that plugins of every kind have in common."""
+"""Checks for plugins of every kind."""
 
 from __future__ import annotations
 
@@ -12,68 +12,70 @@ from mtbench.registry.basespec import Spec
 
 
 def spec(subject: Subject) -> str:
-    """What the spec says of itself, and that each parameter is taken by the class and explained."""
+    """The spec has a description, and the class accepts each parameter, which has help."""
     plugin = subject.of.plugin
     if plugin.problem:
         raise FailedError(plugin.problem, plugin.remedy)
     if not subject.spec.description:
-        raise FailedError("it has no description", 'Say in one line what it does: description="..."')
+        raise FailedError("it has no description", 'Describe it in one line: description="..."')
     if not isinstance(subject.spec, Spec):
         return str(subject.spec.description)
     silent = [name for name, param in subject.spec.params.items() if param.runs_program and not param.help]
     if silent:
-        raise FailedError(f"the parameter '{silent[0]}' runs a program and has no help", "Say what it runs: help=...")
+        raise FailedError(
+            f"the parameter '{silent[0]}' runs a program and has no help", "Describe what it runs: help=..."
+        )
     unexplained = [name for name, param in subject.spec.params.items() if not param.help]
     text = f"{len(subject.spec.params)} parameters"
     return f"{text}; without help: {', '.join(unexplained)}" if unexplained else text
 
 
 def licence(subject: Subject) -> str:
-    """Licence and citation: somebody will publish numbers that were made with it."""
-    given = {name: getattr(subject.spec, name) for name in ("citation", "licence")}
-    if subject.spec.weights and not given["licence"]:
+    """Licence and citation, for publications that use it."""
+    named = {name: getattr(subject.spec, name) for name in ("citation", "licence")}
+    if subject.spec.weights and not named["licence"]:
         raise FailedError(
-            "it uses weight files and does not say under which licence", 'Say it in the spec: licence="CC BY 4.0"'
+            "it uses weight files and does not state their licence", 'Set it in the spec: licence="CC BY 4.0"'
         )
-    if subject.spec.kind == "dataset" and subject.spec.access != "generated" and not given["licence"]:
-        raise UntriedError("the spec does not say under which licence the images are; if they have one: licence=...")
-    if not any(given.values()):
-        raise UntriedError("the spec gives neither; where it implements a publication: citation=..., licence=...")
-    return "; ".join(f"{name}: {value}" for name, value in given.items() if value)
+    if subject.spec.kind == "dataset" and subject.spec.access != "generated" and not named["licence"]:
+        raise UntriedError("the spec does not state the licence of the images; if there is one: licence=...")
+    if not any(named.values()):
+        raise UntriedError("the spec has neither; if it implements a publication: citation=..., licence=...")
+    return "; ".join(f"{name}: {value}" for name, value in named.items() if value)
 
 
 def make(subject: Subject) -> str:
-    """The object can be made, twice, with all methods of its kind."""
+    """The object can be created, twice, with all methods of its kind."""
     if subject.question.refused:
-        raise UntriedError(f"it cannot be made with these parameters: {subject.question.refused}")
+        raise UntriedError(f"it cannot be created with these parameters: {subject.question.refused}")
     try:
         subject.create()
-        made = subject.create()
+        instance = subject.create()
     except (ParamError, RequestError) as error:
-        raise UntriedError(f"it cannot be made with these parameters: {error}") from error
+        raise UntriedError(f"it cannot be created with these parameters: {error}") from error
     except MtbenchError as error:
         empty = [name for name, param in subject.spec.params.items() if param.default is None]
         missing = [name for name in empty if subject.params.get(name) is None]
         if missing and error.__cause__ is None:
             raise UntriedError(f"it needs a parameter ({', '.join(missing)}): {error}") from error
         raise
-    subject.kept["class"] = type(made)
-    return type(made).__qualname__
+    subject.kept["class"] = type(instance)
+    return type(instance).__qualname__
 
 
 def documented(subject: Subject) -> str:
-    """The class says what it does."""
-    made = subject.kept["class"]
-    if not inspect.getdoc(made) and not sys.flags.optimize:
+    """The class has a docstring."""
+    plugin_class = subject.kept["class"]
+    if not inspect.getdoc(plugin_class) and not sys.flags.optimize:
         raise UntriedError("the class has no docstring; readers of your code will want one")
     return ""
 
 
 def state(subject: Subject) -> str:
-    """All that was tried before has left the process as it was."""
+    """All checks before this one have left the process unchanged."""
     for (what, fix), where in subject.changed.items():
         raise FailedError(f"{where} changes {what}", fix)
-    return "nothing of the process has changed"
+    return "the state of the process is unchanged"
 
 
 SPEC = Check("spec", spec, after=())

@@ -1,4 +1,4 @@
-"""What it costs to import a plugin: measured in a copy of a process that has loaded nothing heavy."""
+"""The cost of importing a plugin, measured in a copy of a process that has loaded nothing heavy."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ HEAVY = (
     "torch", "torchvision", "monai", "tensorflow", "jax", "scipy", "sklearn", "skimage", "pandas", "matplotlib", "cv2",
     "SimpleITK", "itk", "nibabel", "pydicom", "transformers", "diffusers", "lightning", "pyarrow", "plotly",
 )  # fmt: skip
-"""Modules that take tenths of a second or more, and memory in each process."""
+"""Modules that take tenths of a second or more to import, and memory in each process."""
 SLOWEST, PATIENCE = 2.0, 30.0
 
 
 def measure(question: Question) -> dict[str, Any]:
-    """Import the plugin in a fork of this process: seconds, heavy modules by what was imported, and what went wrong."""
+    """Import the plugin in a fork of this process: seconds, heavy modules by the module that imports them, and the
+    problem if it failed.
+    """
     read, write = os.pipe()
     child = os.fork()
     if not child:
@@ -69,26 +71,26 @@ def _heavy(before: set[str]) -> list[str]:
 
 
 def judge(measured: dict[str, Any], subject: None = None) -> str:
-    """What was measured, in words.
+    """The measurements, in words.
 
     Raises:
-        FailedError: it is too much.
+        FailedError: the import is too slow or loads too much.
     """
     if "problem" in measured:
         raise FailedError(f"the import failed: {measured['problem']}", "Correct it")
     if heavy := measured["heavy"]:
         raise FailedError(
             f"the module with the hook imports {', '.join(heavy)}",
-            "Import heavy modules where they are used, or move the class to a module of its own: 'my_pkg.model:Class'",
+            "Import heavy modules where they are used, or move the class to a separate module: 'my_pkg.model:Class'",
         )
     if heavy := measured.get("class", ()):
         raise FailedError(
             f"the data set's class imports {', '.join(heavy)} at the top of its module",
-            "Import them within prepare(): planning makes the object",
+            "Import them within prepare(): planning creates the object",
         )
     text = f"{measured['seconds']:.2g} s"
     if measured["seconds"] > SLOWEST:
         raise FailedError(
-            f"its import takes {text}", "Every mtbench command waits for it: do the work when it is asked"
+            f"its import takes {text}", "Every mtbench command waits for it: do the work only when it is needed"
         )
     return text

@@ -24,11 +24,11 @@ from mtbench.stages.scoring import score
 
 COUNT, SMALL, LARGE = 16, (64, 64), (192, 192)
 SLOWEST = 2.0
-"""Seconds an image above which a metric is too slow for a test set of some thousand."""
+"""Seconds per image above which a metric is too slow for a test set of some thousand images."""
 
 
 def needs(subject: Subject) -> tuple[Any, ...]:
-    """What the metric reads."""
+    """The inputs of the metric."""
     found: tuple[Any, ...] = subject.of.ask(subject.spec.needs_for, subject.params)
     return found
 
@@ -40,7 +40,7 @@ def inputs(
     predicted: NDArray[np.uint8] | None = None,
     truth: NDArray[np.uint8] | None = None,
 ) -> MetricInputs:
-    """What the stage would hand over: what the spec asks for, and nothing else."""
+    """The inputs from the stage: those that the spec requests, and no others."""
     count, size = len(candidate), candidate.size
     reference = damage.set_of("target", count, size) if reference is None else reference
     paired = damage.set_of("paired", count, size) if candidate.domain == "source" else candidate
@@ -63,7 +63,7 @@ def inputs(
 
 
 def _features(subject: Subject, need: Features, images: ImageSet) -> dict[str, NDArray[Any]]:
-    """By the plugin's own extractor, or stand-ins where it is somebody else's."""
+    """From the plugin's own extractor, or stand-in features if the extractor is another plugin's."""
     registry = subject.kept["registry"]
     if need.extractor not in registry.names("extractor"):
         return {name: damage.stand_in(images) for name in need.arrays}
@@ -72,12 +72,12 @@ def _features(subject: Subject, need: Features, images: ImageSet) -> dict[str, N
     registration = registry.get(ExtractorSpec, need.extractor)
     params = registration.complete(need.params)
     with torch.inference_mode():
-        given = registration.create(params).extract(images.tensor(), replace(subject.context(), params=params))
-    return {name: given[name].float().cpu().numpy() for name in need.arrays}
+        arguments = registration.create(params).extract(images.tensor(), replace(subject.context(), params=params))
+    return {name: arguments[name].float().cpu().numpy() for name in need.arrays}
 
 
 def size_for(subject: Subject) -> tuple[int, int]:
-    """The size of images that the metric takes: the small one, unless it refuses that."""
+    """The image size for the metric: the small one, unless it refuses that."""
     if "size" not in subject.kept:
         subject.kept["size"] = SMALL
         try:
@@ -88,11 +88,11 @@ def size_for(subject: Subject) -> tuple[int, int]:
     return size
 
 
-def value(subject: Subject, given: MetricInputs, metric: Any = None) -> float:
-    """The metric's value; the mean over labels where there are several."""
+def value(subject: Subject, arguments: MetricInputs, metric: Any = None) -> float:
+    """The metric's value; the mean over labels if there are several."""
     metric = metric or subject.create()
     with subject.watched("compute()"):
-        result = metric.compute(given, subject.context())
+        result = metric.compute(arguments, subject.context())
     scores = [result] if isinstance(result, Score) else list(result)
     return float(np.mean([each.value for each in scores]))
 
@@ -104,7 +104,7 @@ def usual(subject: Subject) -> MetricInputs:
 
 
 def scores(subject: Subject) -> str:
-    """One score or several, each a finite number with cases that fit it, and intervals that can be made."""
+    """One score or several, each a finite number with matching cases and computable intervals."""
     metric = subject.create()
     scoring = score(metric, subject.spec, usual(subject), subject.context(), draws=1, blame=subject.of.blame)
     low, high = subject.spec.bounds or (-np.inf, np.inf)
@@ -118,38 +118,38 @@ def scores(subject: Subject) -> str:
 
 
 def determinism(subject: Subject) -> str:
-    """The seed, and nothing else that is random, decides the value."""
-    given = usual(subject)
+    """The value depends on no randomness except the seed."""
+    arguments = usual(subject)
     disturb(1)
-    one = value(subject, given)
+    one = value(subject, arguments)
     disturb(2)
-    other = value(subject, given)
+    other = value(subject, arguments)
     if one != other and abs(one - other) > 1e-9 * max(abs(one), abs(other)):
         raise FailedError(f"the same images give {one:.6g} and {other:.6g}", "Draw from context.rng(...)")
-    return "equal bit for bit" if one == other else "equal but for rounding"
+    return "equal bit for bit" if one == other else "equal up to rounding"
 
 
 def unchanged(subject: Subject) -> str:
-    """What it is given stays as it was."""
-    given = usual(subject)
-    before = copy.deepcopy(given)
-    value(subject, given)
+    """It does not change its inputs."""
+    arguments = usual(subject)
+    before = copy.deepcopy(arguments)
+    value(subject, arguments)
     for name in ("candidate", "reference", "paired"):
-        one, other = getattr(before, name), getattr(given, name)
+        one, other = getattr(before, name), getattr(arguments, name)
         if one is not None and not np.array_equal(one.images, other.images):
             raise FailedError(f"compute() changes the images of '{name}'", "Work on a copy: images.floats() makes one")
     for name in ("predicted_masks", "reference_masks"):
-        if getattr(given, name) is not None and not np.array_equal(getattr(before, name), getattr(given, name)):
+        if getattr(arguments, name) is not None and not np.array_equal(getattr(before, name), getattr(arguments, name)):
             raise FailedError(f"compute() changes inputs.{name}", "Work on a copy: masks.copy()")
     for side, arrays in before.features.items():
         for name, array in arrays.items():
-            if not np.array_equal(array, given.features[side][name]):
+            if not np.array_equal(array, arguments.features[side][name]):
                 raise FailedError(f"compute() changes the features '{name}' of the {side}", "Work on a copy")
     return ""
 
 
 def _sides(subject: Subject) -> tuple[MetricInputs, MetricInputs]:
-    """Inputs, and the same with its sides exchanged."""
+    """Inputs, and the same with candidate and reference exchanged."""
     wanted, size = needs(subject), size_for(subject)
     one = damage.damaged(damage.set_of("paired", COUNT, size), "noise", 1)
     other = damage.set_of("paired" if "paired" in wanted else "target", COUNT, size)
@@ -160,32 +160,33 @@ def _sides(subject: Subject) -> tuple[MetricInputs, MetricInputs]:
 
 
 def symmetry(subject: Subject) -> str:
-    """Which side is which makes no difference, where the spec says so."""
+    """Exchanging candidate and reference makes no difference, if the spec says so."""
     if not subject.spec.symmetric:
-        raise UntriedError("the spec does not declare it: symmetric=True, if both sides may be exchanged")
-    there, back = (value(subject, given) for given in _sides(subject))
+        raise UntriedError("the spec does not declare it: symmetric=True, if candidate and reference may be exchanged")
+    there, back = (value(subject, arguments) for arguments in _sides(subject))
     if abs(there - back) > 1e-3 * max(abs(there), abs(back)):
         raise FailedError(
-            f"it gives {there:.6g}, and {back:.6g} with the sides exchanged", "Leave symmetric=True out, or correct it"
+            f"it gives {there:.6g}, and {back:.6g} with candidate and reference exchanged",
+            "Remove symmetric=True, or correct the metric",
         )
     return f"{there:.4g} and {back:.4g}"
 
 
 def direction(subject: Subject) -> str:
-    """More damage gives a worse value, for each damage that the spec says it answers to."""
-    spec, told = subject.spec, []
+    """More damage gives a worse value, for each damage in the spec's answers_to."""
+    spec, comments = subject.spec, []
     if not spec.answers_to:
-        raise UntriedError('the spec names no damage: answers_to=("noise", "blur"), or what it must notice')
+        raise UntriedError('the spec names no damage: answers_to=("noise", "blur"), or others that it must detect')
     better = "higher" if spec.higher_is_better else "lower"
     for how in spec.answers_to:
         values = [_after(subject, how, amount) for amount in (0, 1, 2)]
-        told.append(f"{how}: " + ", ".join(f"{each:.4g}" for each in values))
+        comments.append(f"{how}: " + ", ".join(f"{each:.4g}" for each in values))
         if not all(b < a if spec.higher_is_better else b > a for a, b in itertools.pairwise(values)):
             raise FailedError(
                 f"more {how} gives {', '.join(f'{each:.4g}' for each in values)}, and {better} is better",
-                f"Correct higher_is_better={spec.higher_is_better}, or take '{how}' out of answers_to",
+                f"Correct higher_is_better={spec.higher_is_better}, or remove '{how}' from answers_to",
             )
-    return "; ".join(told)
+    return "; ".join(comments)
 
 
 def _after(subject: Subject, how: str, amount: int) -> float:
@@ -213,21 +214,21 @@ def scale(subject: Subject) -> str:
     if abs(eight - floats) > 1e-2 * max(abs(eight), abs(floats), 1e-12):
         raise FailedError(
             f"images stored in 8 bits give {eight:.4g}, the same as floats {floats:.4g}",
-            "Read images by inputs.candidate.floats(), which is in [0, 1] whatever is stored",
+            "Read images with inputs.candidate.floats(), which is in [0, 1] for any stored type",
         )
     return f"{eight:.4g} in 8 bits, {floats:.4g} as floats"
 
 
 def cost(subject: Subject) -> str:
-    """What an image costs."""
-    given, metric = usual(subject), subject.create()
+    """The time per image."""
+    arguments, metric = usual(subject), subject.create()
     started = time.perf_counter()
-    value(subject, given, metric)
+    value(subject, arguments, metric)
     seconds = (time.perf_counter() - started) / COUNT
     height, width = size_for(subject)
-    text = f"{1000 * seconds:.3g} ms an image of {height} x {width}, features aside"
+    text = f"{1000 * seconds:.3g} ms per image of {height} x {width}, without features"
     if seconds > SLOWEST:
-        raise FailedError(text, f"Stay below {SLOWEST:g} s: work on arrays in place of pixels")
+        raise FailedError(text, f"Stay below {SLOWEST:g} s: work on arrays instead of pixels")
     return text
 
 
@@ -236,16 +237,16 @@ def _value_of(subject: Subject, candidate: ImageSet) -> float:
 
 
 def sizes(subject: Subject) -> str:
-    """Odd sizes, one slice, and images and masks without anything on them."""
+    """Odd sizes, one slice, and empty images and masks."""
     height, width = size_for(subject)
     odd = (height - 3, width - 17)
-    told = []
+    comments = []
     for what, candidate in (
         (f"images of {odd[0]} x {odd[1]}", damage.set_of("source", COUNT, odd)),
         ("a single slice", damage.set_of("source", 1, (height, width))),
         ("empty images and masks", tasks.image_set("source", count=COUNT, size=(height, width), blank=True)),
     ):
-        fix = "Raise a mtbench.DataError that says why where a value cannot be computed"
+        fix = "Raise a mtbench.DataError with the reason if a value cannot be computed"
         try:
             found = works_or_refuses(partial(_value_of, subject, candidate), what, fix)
         except FailedError as error:
@@ -253,14 +254,14 @@ def sizes(subject: Subject) -> str:
                 raise
             found = f"refused with a reason: {error.__cause__}"
         if isinstance(found, str):
-            told.append(f"{what}: {found}")
+            comments.append(f"{what}: {found}")
         elif not np.isfinite(found):
             raise FailedError(f"{what} give {found}", fix)
-    return "; ".join(told) or "odd sizes, one slice, empty images and masks"
+    return "; ".join(comments) or "odd sizes, one slice, empty images and masks"
 
 
 def reads(subject: Subject) -> str:
-    """What the spec says that it reads."""
+    """The inputs that the spec declares."""
     wanted = needs(subject)
     try:
         value(subject, usual(subject))
@@ -268,8 +269,8 @@ def reads(subject: Subject) -> str:
         raise
     except Exception as error:
         raise FailedError(
-            f"compute() fails with what the spec's needs give it: {type(error).__name__}: {error}",
-            "Name in needs all that compute() reads, or correct compute()",
+            f"compute() fails with the inputs of the spec's needs: {type(error).__name__}: {error}",
+            "Name all inputs of compute() in needs, or correct compute()",
         ) from error
     return ", ".join(need if isinstance(need, str) else f"{need.of} by {need.extractor}" for need in wanted)
 

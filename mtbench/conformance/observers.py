@@ -33,25 +33,25 @@ def _hook(subject: Subject, name: str) -> Any:
 
 
 def units(subject: Subject) -> str:
-    """It takes units that went well and units that failed, and changes neither."""
+    """It accepts successful and failed units, and changes neither."""
     hook = _hook(subject, HOOKS[0])
     wanted = hook.__code__.co_varnames[: hook.__code__.co_argcount]
     for unit, outcome in _units():
-        given = {"unit": unit, "outcome": outcome}
-        before = copy.deepcopy(given)
+        arguments = {"unit": unit, "outcome": outcome}
+        before = copy.deepcopy(arguments)
         with subject.watched(HOOKS[0]):
-            hook(**{name: given[name] for name in wanted})
-        if given != before:
-            raise FailedError("it changes what it is told", "Work on a copy")
-    return "units that went well, failed, and took too long"
+            hook(**{name: arguments[name] for name in wanted})
+        if arguments != before:
+            raise FailedError("it changes its arguments", "Work on a copy")
+    return "successful, failed and timed-out units"
 
 
 def tables(subject: Subject) -> str:
-    """It takes the tables at the end, empty ones too."""
+    """It accepts the tables at the end, including empty ones."""
     hook = _hook(subject, HOOKS[1])
-    given = {"scores": SCORES.empty_table(), "attempts": ATTEMPTS.empty_table(), "cases": CASES.empty_table()}
+    arguments = {"scores": SCORES.empty_table(), "attempts": ATTEMPTS.empty_table(), "cases": CASES.empty_table()}
     with subject.watched(HOOKS[1]):
-        hook(given)
+        hook(arguments)
     return "tables without rows"
 
 

@@ -1,7 +1,7 @@
-"""The process that tries a plugin: ``python -P -m mtbench.conformance.process``.
+"""The process that tests a plugin: ``python -P -m mtbench.conformance.process``.
 
 It reads a JSON list of questions from standard input and writes a line for the beginning and one for the end of each
-check. Whoever reads them ends it where a check hangs.
+check. Their reader ends it if a check hangs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Say = Callable[[dict[str, Any]], None]
 
 
 def checks_of(kind: str) -> Sequence[Check]:
-    """The checks of a kind, in order; what comes first is what others depend on."""
+    """The checks of a kind, in order; those that others depend on come first."""
     from mtbench.conformance import (
         datasets,
         executors,
@@ -58,7 +58,7 @@ def checks_of(kind: str) -> Sequence[Check]:
 
 
 def answer(questions: Sequence[Question], say: Say) -> None:
-    """Try all that was asked."""
+    """Answer all questions."""
     costs = [None if IMPORT in question.done or question.only else imports.measure(question) for question in questions]
     for number, (question, cost) in enumerate(zip(questions, costs, strict=True)):
 
@@ -121,7 +121,7 @@ def _subject(question: Question) -> Subject:
 
 
 def verdict_of(check: Check, subject: Subject | None) -> Verdict:
-    """Try one check."""
+    """Run one check."""
     started = time.perf_counter()
 
     def so(status: Any, text: str, fix: str = "") -> Verdict:
@@ -142,7 +142,7 @@ def verdict_of(check: Check, subject: Subject | None) -> Verdict:
 
 
 def _place(error: BaseException) -> str:
-    """Where in somebody else's code it was raised, or else where in ours."""
+    """The place in the plugin's code where it was raised, or else in mtbench's."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = str(Path(__file__).parents[1])
     frame = next((each for each in reversed(frames) if not each.filename.startswith(ours)), frames[-1])
@@ -150,9 +150,9 @@ def _place(error: BaseException) -> str:
 
 
 def main() -> None:
-    """Answer the questions that stand in standard input."""
+    """Answer the questions in standard input."""
     questions = [Question.from_json(each) for each in json.load(sys.stdin)]
-    # What a plugin prints must not get between the answers.
+    # The output of a plugin must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     folder = tempfile.mkdtemp(prefix="mtbench-check-")

@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection(session: pytest.Session) -> None:
-    """Ask for the checks before anything is collected; nothing without ``--mtbench``."""
+    """Run the checks before collection; no effect without ``--mtbench``."""
     if names := session.config.getoption("--mtbench"):
         from mtbench.conformance.examine import check
 
@@ -51,17 +51,17 @@ class _Plugin(pytest.Collector):
 
 
 class _Item(pytest.Item):
-    """One check that has been tried."""
+    """One check."""
 
     verdict: Verdict
 
     def runtest(self) -> None:
-        """Pass, fail or skip as the check did."""
+        """Pass, fail or skip like the check."""
         if self.verdict.status == "untried":
             pytest.skip(self.verdict.text)
         if self.verdict.status == "failed":
             pytest.fail(f"{self.verdict.text}\nfix: {self.verdict.fix}", pytrace=False)
 
     def reportinfo(self) -> tuple[str, None, str]:
-        """What it is called."""
+        """Its name."""
         return "mtbench", None, f"{self.parent.name if self.parent else ''}: {self.name}"

@@ -1,4 +1,4 @@
-"""What the process that tries a plugin is asked. Light: it is read before anything heavy is imported."""
+"""The questions to the process that tests a plugin. Light: it is read before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from mtbench.typed import Record
 
 @dataclass(frozen=True)
 class Question(Record):
-    """What is to be examined, as it is sent to the process that does it.
+    """One plugin to test, in the form that is sent to the process.
 
     Attributes:
-        plugin: where it is.
-        kind, name: which of its specs.
+        plugin: its location.
+        kind, name: of its spec.
         params: complete.
-        refused: why the parameters are none; then nothing can be tried.
-        root: of a dataset that reads files.
-        sheet: where a dataset's contact sheets go; empty for nowhere.
+        refused: why the parameters are invalid; then nothing can be tested.
+        root: of a data set that reads files.
+        sheet: folder for a data set's contact sheets; empty for none.
         beside: the other plugins that are loaded before it.
-        passed: the checks that have passed already, for one that hung or crashed and goes on behind it.
-        done: those that have been tried, whatever came of it.
-        only: the checks to try; empty for all.
+        passed: the checks that have passed, if an earlier process hung or crashed.
+        done: those that have been run, with any result.
+        only: the checks to run; empty for all.
     """
 
     plugin: PluginReference

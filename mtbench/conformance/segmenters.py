@@ -42,7 +42,7 @@ def shapes(subject: Subject) -> str:
 
 
 def labels(subject: Subject) -> str:
-    """Integers, and none that the task does not have."""
+    """Integers, and only labels of the task."""
     (result,) = raw(subject, fitting.model_of(subject), tasks.image_set("target", count=3))
     name = str(result.dtype).removeprefix("torch.")
     if not name.startswith(("int", "uint")):
@@ -51,13 +51,13 @@ def labels(subject: Subject) -> str:
     known = [0, *tasks.TASK.labels]
     if len(strange := np.setdiff1d(values, known)):
         raise FailedError(
-            f"it gives the label {strange[0]}", f"Give labels of the task: data.task.labels, here {known}"
+            f"it returns the label {strange[0]}", f"Return labels of the task: data.task.labels, here {known}"
         )
     return f"{name}, labels {values.tolist()}"
 
 
 def determinism(subject: Subject) -> str:
-    """The seed, and nothing else that is random, decides what comes out."""
+    """The output depends on no randomness except the seed."""
     model, images = fitting.model_of(subject), tasks.image_set("target")
     disturb(1)
     one = apply(subject, model, images)
@@ -67,10 +67,10 @@ def determinism(subject: Subject) -> str:
 
 
 def batches(subject: Subject) -> str:
-    """The size of a batch changes nothing."""
+    """The batch size changes nothing."""
     model, images = fitting.model_of(subject), tasks.image_set("target")
     one, other = (apply(subject, model, images, batch_size=size) for size in (1, len(images)))
-    # A label may turn where two logits are equal but for rounding.
+    # A label may change if two logits are equal up to rounding.
     share = float((one != other).mean())
     if share > 1e-3:
         raise FailedError(
@@ -81,7 +81,7 @@ def batches(subject: Subject) -> str:
 
 
 def inputs(subject: Subject) -> str:
-    """What it is given stays as it was."""
+    """It does not change its inputs."""
     import torch
 
     images = tasks.image_set("target").tensor()
@@ -89,7 +89,7 @@ def inputs(subject: Subject) -> str:
     with torch.inference_mode(), subject.watched("segment()"):
         fitting.model_of(subject).segment(images, subject.context())
     if not torch.equal(images, before):
-        raise FailedError("segment() changes the images that it is given", "Work on a copy: images.clone()")
+        raise FailedError("segment() changes its input images", "Work on a copy: images.clone()")
     return ""
 
 

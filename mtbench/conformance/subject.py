@@ -1,4 +1,4 @@
-"""The plugin under examination, with what its checks share."""
+"""The plugin under test, with the state that its checks share."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from mtbench.conformance.tasks import TASK
 from mtbench.registry.registry import Registration
 
 STEPS = 4
-"""Steps of ``mtbench.training`` that a fit under examination takes, whatever its budget."""
+"""Steps of ``mtbench.training`` in a fit under test, whatever its budget."""
 
 
 @dataclass
 class Subject:
-    """One spec under examination.
+    """One spec under test.
 
     Attributes:
-        question: what was asked.
+        question: of this test.
         registration: the spec and its plugin; of an observer, ``None``.
         module: of the plugin.
-        changed: what of the process was altered while it was at work, with the fix, by what it did.
-        kept: what one check leaves for the next.
+        changed: changes of the process state, with the fix, by activity.
+        kept: results that one check passes to the next.
     """
 
     question: Question
@@ -65,7 +65,7 @@ class Subject:
             return self.of.create(self.params)
 
     def context(self, seed: int = 0, device: str = "cpu", batch_size: int = 4, **more: Any) -> Context:
-        """Surroundings as a unit has them."""
+        """A context like that of a unit."""
         import torch
 
         return Context(
@@ -82,12 +82,12 @@ class Subject:
         )
 
     def folder(self) -> Path:
-        """A new folder; it goes with the examination's own temporary folder."""
+        """A new folder, removed with the temporary folder of the tests."""
         return Path(tempfile.mkdtemp(dir=os.environ.get("TMPDIR")))
 
     @contextmanager
     def watched(self, what: str, names: Iterable[str] = (), but: Iterable[str] = ()) -> Iterator[None]:
-        """Note what of the process's state (of ``names``, all ``but`` some) has changed at the end, and put it back."""
+        """At the end, record changes of the process state (of ``names``, all ``but`` some), and restore it."""
         with kept():
             before: State = state()
             try:

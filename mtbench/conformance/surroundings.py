@@ -1,4 +1,4 @@
-"""The state of a process that a plugin must leave as it found it."""
+"""The state of a process that a plugin must leave unchanged."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ import numpy as np
 
 State = dict[str, Any]
 _OF_LIBRARIES = ("TORCH", "PYTORCH", "TRITON", "CUBLAS", "CUDA_", "KMP_", "OMP_")
-"""How variables begin that libraries set for themselves when they are first used."""
+"""Prefixes of environment variables that libraries set when they are first used."""
 
 _FIXES = {
-    "torch's random numbers": "Draw from context.noise or a torch.Generator; make networks within "
-    "mtbench.training.seeded(...), which puts the state back",
+    "torch's random numbers": (
+        "Draw from context.noise or a torch.Generator; build networks within mtbench.training.seeded(...), which "
+        "restores the state"
+    ),
     "NumPy's random numbers": "Draw from context.rng(...), a generator of its own",
     "Python's random numbers": "Draw from random.Random(context.seed), or from context.rng(...)",
-    "torch's default dtype": "Give dtypes where tensors are made",
-    "torch's threads": "Leave them: context.threads are set already and are part of the result's identity",
+    "torch's default dtype": "Name the dtype when you create tensors",
+    "torch's threads": "Do not set them: context.threads are already set and are part of the result's identity",
     "the current folder": "Use absolute paths, and context.scratch for files",
     "the environment": "Pass an environment to the processes that you start",
 }
 
 
 def state() -> State:
-    """What is looked at, by the name that people know it by."""
+    """The checked state, by its name in messages."""
     import torch
 
     return {
@@ -70,13 +72,14 @@ AT_IMPORT = (
     "the current folder",
     "the file mode mask",
 )
-"""What even an import must leave alone; libraries seed, warn and set variables of their own when they are loaded."""
+"""State that even an import must not change; libraries may seed, warn and set their own variables when they are loaded.
+"""
 DRAWS = ("torch's random numbers", "NumPy's random numbers", "Python's random numbers")
-"""What ``__init__`` and ``load`` may move: layers draw weights that are replaced at once."""
+"""State that ``__init__`` and ``load`` may change: layers draw initial weights, which are replaced."""
 
 
 def changes(before: State, after: State, names: Iterable[str] = (), but: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """What differs among ``names`` (all by default) ``but`` some, with the fix."""
+    """The differences among ``names`` (all by default) ``but`` some, with the fix."""
     found = []
     for name in names or before:
         if name in but:
@@ -90,13 +93,13 @@ def changes(before: State, after: State, names: Iterable[str] = (), but: Iterabl
             what = f"{name} ({', '.join(keys[:3])})"
         elif isinstance(value, (str, int, bool)) and len(str(value)) < 60 and not name.endswith("random numbers"):
             what = f"{name} ({value} to {after[name]})"
-        found.append((what, _FIXES.get(name, "Put it back, or do without")))
+        found.append((what, _FIXES.get(name, "Restore it, or do not change it")))
     return found
 
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Put back at the end what one check must not hand on to the next."""
+    """Restore at the end the state that one check must not pass on to the next."""
     import torch
 
     torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()
@@ -123,7 +126,7 @@ def kept() -> Iterator[None]:
 
 
 def disturb(seed: int) -> None:
-    """Move the global random numbers somewhere else: nothing may depend on where they stand."""
+    """Advance the global random generators: nothing may depend on their state."""
     import torch
 
     torch.default_generator.manual_seed(seed)

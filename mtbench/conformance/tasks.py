@@ -1,6 +1,6 @@
 """A small task with known anatomy: two organs on a textured ground, seen by two scanners, with masks and truth.
 
-Drawn anew each time from the names of its slices, so that all checks, and all machines, see the same pixels.
+Generated from the names of its slices, so that all checks, and all machines, see the same pixels.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def image_set(
     depth: Depth = "uint8",
     blank: bool = False,
 ) -> ImageSet:
-    """Slices of two a patient, with masks.
+    """Slices with masks, two per patient.
 
     Args:
-        domain, split: which; the "paired" set holds the truth of the source slices of the same split.
+        domain, split: of the slices; the "paired" set holds the truth of the source slices of the same split.
         count: how many slices.
         size: height and width.
-        depth: how they are stored.
-        blank: images that are all zero, with masks that hold background alone.
+        depth: the stored type.
+        blank: all-zero images, with masks of background only.
     """
     anatomy: Domain = "source" if domain == "paired" else domain
     images, masks, slices = [], [], []
@@ -71,7 +71,7 @@ def image_set(
 
 
 def _mask(name: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """An ellipse with a smaller one in it, at a place of the slice's own."""
+    """An ellipse with a smaller one in it, at a position that depends on the slice."""
     rng = generator("conformance", name)
     rows, columns = np.meshgrid(*(np.linspace(-1, 1, length) for length in size), indexing="ij")
     y, x = rng.uniform(-0.15, 0.15, 2)

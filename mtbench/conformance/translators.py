@@ -17,11 +17,11 @@ from mtbench.data import Batch, ImageSet
 from mtbench.registry.contracts import WholeSetTranslator
 
 _SHARE = 1e-3
-"""The share of pixels outside of [0, 1] above which a table's reader is told."""
+"""The share of pixels outside [0, 1] above which a table has a warning."""
 
 
 def raw(subject: Subject, model: Any, images: ImageSet, **context: Any) -> list[Any]:
-    """What the translator returns, as it returns it: tensors B x 1 x H x W, or arrays H x W of ``translate_all``."""
+    """The translator's unprocessed output: tensors B x 1 x H x W, or arrays H x W of ``translate_all``."""
     conditional = subject.spec.whether("conditional", subject.params)
     surroundings = subject.context(**context)
     if isinstance(model, WholeSetTranslator):
@@ -48,16 +48,16 @@ def apply(subject: Subject, model: Any, images: ImageSet, **context: Any) -> NDA
 
 
 def fit(subject: Subject) -> str:
-    """It trains, where it does."""
+    """It trains, if it needs training."""
     if reason := subject.spec.refusal(tasks.TASK):
-        raise UntriedError(f"it takes no part in the task of these checks: {reason}")
+        raise UntriedError(f"it does not accept the task of these checks: {reason}")
     if not subject.spec.whether("trains", subject.params):
         return "it needs no training"
     return fitting.fit(subject)
 
 
 def shapes(subject: Subject) -> str:
-    """What comes out has the shape of what went in, as a float tensor."""
+    """The output has the shape of the input and is a float tensor."""
     import torch
 
     images = tasks.image_set(count=3)
@@ -69,7 +69,7 @@ def shapes(subject: Subject) -> str:
             raise FailedError(
                 f"translate_all() yields shapes {found} for three slices", f"Yield one array of {images.size} for each"
             )
-        return "one image a slice"
+        return "one image per slice"
     (result,) = results
     if not isinstance(result, torch.Tensor):
         raise FailedError(f"translate() returns {type(result).__name__}", "Return a torch tensor")
@@ -82,16 +82,16 @@ def shapes(subject: Subject) -> str:
 
 
 def dtypes(subject: Subject) -> str:
-    """What comes out is floating point."""
+    """The output is floating point."""
     result = raw(subject, fitting.model_of(subject), tasks.image_set(count=1))[0]
     name = str(getattr(result, "dtype", type(result).__name__)).removeprefix("torch.")
     if not name.startswith(("float", "bfloat")):
-        raise FailedError(f"the images are {name}", "Return float32 in [0, 1]: rounding to what is stored is ours")
+        raise FailedError(f"the images are {name}", "Return float32 in [0, 1]: mtbench rounds to the stored type")
     return name
 
 
 def value_range(subject: Subject) -> str:
-    """What comes out lies in [0, 1]."""
+    """The output lies in [0, 1]."""
     values = apply(subject, fitting.model_of(subject), tasks.image_set())
     if not np.isfinite(values).all():
         raise FailedError("the images hold NaN or infinite values", "Guard divisions and logarithms")
@@ -99,17 +99,17 @@ def value_range(subject: Subject) -> str:
     share = float(((values < -1e-3) | (values > 1 + 1e-3)).mean())
     text = f"from {low:.3g} to {high:.3g}"
     if high > 2:
-        raise FailedError(f"the images reach {text}", "Divide them by their largest possible value: [0, 1] is expected")
+        raise FailedError(f"the images range {text}", "Divide them by their largest possible value: [0, 1] is expected")
     if share > _SHARE:
-        fix = "Return (x + 1) / 2 where the network ends in tanh" if low < -1e-3 else "End in a sigmoid, or clamp"
-        raise FailedError(f"the images reach {text}: {share:.1%} of the pixels lie outside of [0, 1]", fix)
+        fix = "Return (x + 1) / 2 if the network ends in tanh" if low < -1e-3 else "End in a sigmoid, or clamp"
+        raise FailedError(f"the images range {text}: {share:.1%} of the pixels lie outside [0, 1]", fix)
     if low == high and not subject.spec.whether("trains", subject.params):
-        raise FailedError(f"all pixels of all images are {low:g}", "Look at what translate() computes")
+        raise FailedError(f"all pixels of all images are {low:g}", "Check the computation in translate()")
     return text
 
 
 def determinism(subject: Subject) -> str:
-    """The seed, and nothing else that is random, decides what comes out."""
+    """The output depends on no randomness except the seed."""
     model, images, spec = fitting.model_of(subject), tasks.image_set(), subject.spec
     disturb(1)
     one = apply(subject, model, images)
@@ -124,23 +124,23 @@ def determinism(subject: Subject) -> str:
     if noisy and not apart:
         raise FailedError(
             "it is declared stochastic, and another seed gives the same images",
-            "Leave stochastic=True out, which costs runs, or seed the noise by context.seed",
+            "Remove stochastic=True, which costs runs, or seed the noise by context.seed",
         )
     if spec.whether("trains", subject.params):
         close = fitting.same_fit(apply)(subject) or close
         if spec.deterministic:
             found = apply(subject, fitting.fitted(subject, seed=1), images)
-            same(one, found, "fits with two seeds", "Leave deterministic=True out: the seed matters")
+            same(one, found, "fits with two seeds", "Remove deterministic=True: the seed matters")
     return close or "equal bit for bit"
 
 
 def batches(subject: Subject) -> str:
-    """The size of a batch changes nothing."""
+    """The batch size changes nothing."""
     model, images = fitting.model_of(subject), tasks.image_set()
     one = apply(subject, model, images, batch_size=len(images))
     if isinstance(model, WholeSetTranslator):
         other = apply(subject, model, images.subset([0, 1]))
-        what, one = "images of a part of the slices and of all", one[:2]
+        what, one = "images of some slices and of all", one[:2]
     else:
         other = apply(subject, model, images, batch_size=1)
         what = "images at batch sizes 1 and 6"
@@ -149,7 +149,7 @@ def batches(subject: Subject) -> str:
 
 
 def inputs(subject: Subject) -> str:
-    """What it is given stays as it was."""
+    """It does not change its inputs."""
     model, images = fitting.model_of(subject), tasks.image_set(depth="float32")
     changed = frozen(images)
     if isinstance(model, WholeSetTranslator):
@@ -169,12 +169,12 @@ def inputs(subject: Subject) -> str:
         if masks is not None and batch.masks is not None and not torch.equal(masks, batch.masks):
             raise FailedError("translate() changes batch.masks", "Work on a copy: batch.masks.clone()")
     if what := changed():
-        raise FailedError(f"it changes {what} that it is given", "Work on a copy")
+        raise FailedError(f"it changes {what} of its input", "Work on a copy")
     return ""
 
 
 def _of_fits(check: Any) -> Any:
-    """A check that asks for a training."""
+    """A check that needs a training."""
 
     def run(subject: Subject) -> str:
         if not subject.spec.whether("trains", subject.params):

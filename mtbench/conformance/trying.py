@@ -1,4 +1,4 @@
-"""What the checks of several kinds do: compare arrays, hold arguments against copies, take a refusal for an answer."""
+"""Steps that checks of several kinds share: compare arrays, compare arguments with copies, accept a refusal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def in_batches(images: ImageSet, context: Context, work: Callable[[slice], T]) -> list[T]:
-    """What ``work`` returns for each batch of ``images``, untouched, which the harness would check and convert."""
+    """The unprocessed results of ``work`` for each batch of ``images``; the harness would check and convert them."""
     import torch
 
     results = []
@@ -29,17 +29,17 @@ def in_batches(images: ImageSet, context: Context, work: Callable[[slice], T]) -
 
 
 def distance(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """The largest difference of two arrays; infinite where their shapes differ."""
+    """The largest difference of two arrays; infinite if their shapes differ."""
     if one.shape != other.shape:
         return float("inf")
     return float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max(initial=0.0))
 
 
 def same(one: NDArray[Any], other: NDArray[Any], what: str, fix: str, tolerance: float = 1e-6) -> str:
-    """That two arrays agree.
+    """Check that two arrays agree.
 
     Raises:
-        FailedError: they do not; ``what`` says of which two.
+        FailedError: they differ; ``what`` names them.
     """
     if (apart := distance(one, other)) > tolerance:
         raise FailedError(f"{what} differ by up to {apart:.3g}", fix)
@@ -47,10 +47,10 @@ def same(one: NDArray[Any], other: NDArray[Any], what: str, fix: str, tolerance:
 
 
 def works_or_refuses(attempt: Callable[[], T], what: str, fix: str) -> T | str:
-    """What ``attempt`` gives, or the reason why the plugin refuses, where it says one.
+    """The result of ``attempt``, or the plugin's reason for refusing.
 
     Raises:
-        FailedError: it ends in an error that nobody has foreseen.
+        FailedError: it raises an error other than a refusal.
     """
     try:
         return attempt()
@@ -63,7 +63,7 @@ def works_or_refuses(attempt: Callable[[], T], what: str, fix: str) -> T | str:
 
 
 def frozen(images: ImageSet) -> Callable[[], str]:
-    """Whether an image set has changed since: the name of what has, empty where nothing has."""
+    """The name of the changed part of an image set; empty if nothing has changed."""
     pixels = np.array(images.images)
     masks = None if images.masks is None else np.array(images.masks)
     slices = images.slices

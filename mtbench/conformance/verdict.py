@@ -1,4 +1,4 @@
-"""What came of a check, and how a check says so."""
+"""The result of a check, and how a check reports it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Status = Literal["passed", "failed", "untried"]
 
 
 class FailedError(Exception):
-    """The plugin breaks what the check asks for; with the reason and the fix."""
+    """The plugin fails the check; with the reason and the fix."""
 
     def __init__(self, reason: str, fix: str = "") -> None:
         super().__init__(reason)
@@ -20,7 +20,7 @@ class FailedError(Exception):
 
 
 class UntriedError(Exception):
-    """The check could not be tried; with the reason."""
+    """The check could not be run; with the reason."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Check:
     """One check.
 
     Attributes:
-        name: what people call it.
-        run: is given the :class:`~mtbench.conformance.subject.Subject`; gives what is worth knowing where it passes.
-        after: the checks without which it cannot be tried.
-        beside: whether it is tried once more beside the other plugins that are installed.
+        name: in messages.
+        run: receives the :class:`~mtbench.conformance.subject.Subject`; returns a comment if the check passes.
+        after: the checks that must pass first.
+        beside: whether it runs once more with all other installed plugins loaded.
     """
 
     name: str
@@ -42,14 +42,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict(Record):
-    """What came of one check.
+    """The result of one check.
 
     Attributes:
         check: its name.
         status: "passed", "failed" or "untried".
-        text: what was seen; the reason where it failed or could not be tried.
-        fix: what to do about a failure.
-        seconds: how long it took.
+        text: the observation, or the reason if the check failed or could not be run.
+        fix: the remedy for a failure.
+        seconds: duration.
     """
 
     check: str
@@ -64,9 +64,9 @@ class Report(Record):
     """The verdicts on one plugin.
 
     Attributes:
-        kind, name: which.
+        kind, name: of the plugin.
         origin: its distribution and version, or its file.
-        verdicts: in the order in which the checks were tried.
+        verdicts: in the order of the checks.
     """
 
     kind: str

@@ -1,6 +1,6 @@
-"""Reading and writing medical images through the ecosystem's libraries; one orientation convention for all.
+"""Reading and writing medical images with the usual libraries, in one orientation convention.
 
-Everything heavy (nibabel, pydicom, pynrrd, tifffile, Pillow) is imported by the functions that need it.
+Heavy libraries (nibabel, pydicom, pynrrd, tifffile, Pillow) are imported by the functions that need them.
 """
 
 from __future__ import annotations

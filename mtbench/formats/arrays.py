@@ -1,4 +1,4 @@
-"""NumPy's files, NPY and NPZ: the header first, then no more than it announces. Never pickles."""
+"""NumPy's files, NPY and NPZ: first the header, then no more bytes than it announces. Pickles are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_npy(path: Path) -> NDArray[Any]:
     """The array of an NPY file.
 
     Raises:
-        DataError: more than the limits, or than is in the file.
+        DataError: it announces more than the limits or than the file holds.
         OSError, ValueError: not an NPY file, or a pickle.
     """
     raw = content(path)
@@ -29,7 +29,7 @@ def read_npy(path: Path) -> NDArray[Any]:
 
 
 def read_npz(path: Path, name: str) -> NDArray[Any]:
-    """The one array of an NPZ file, or the one of that name.
+    """The only array of an NPZ file, or the one named ``name``.
 
     Raises:
         DataError: as :func:`read_npy`, or several arrays and none of that name.
@@ -50,7 +50,7 @@ def read_npz(path: Path, name: str) -> NDArray[Any]:
 
 
 def member_name(path: Path) -> str:
-    """Under which name an NPZ file holds its image."""
+    """The name of the image in an NPZ file."""
     with zipfile.ZipFile(BytesIO(content(path))) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
     return names[0] if len(names) == 1 else "image"
@@ -61,11 +61,11 @@ def _array(stream: IO[bytes], size: int, where: str) -> NDArray[Any]:
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = read(stream)
     if dtype.hasobject:
-        raise ValueError("it holds pickled objects, which are never opened")
+        raise ValueError("it holds pickled objects, which mtbench never loads")
     check_size(shape, where)
     announced = math.prod(shape) * dtype.itemsize
     check_announced(announced, size - stream.tell(), where)
-    # What a file says of its own length may be a lie too: no more is taken than comes.
+    # The length in the file may be wrong too: read no more than there is.
     data = stream.read(announced)
     check_announced(announced, len(data), where)
     flat = np.frombuffer(data, dtype)

@@ -1,4 +1,4 @@
-"""Grey values of images with channels, and of images with fewer bits than eight."""
+"""Grey values of images with channels, and of images with fewer than eight bits."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def grey(array: NDArray[Any], where: str, remedy: str = "Convert it to greyscale
 
 
 def grey_of_array(array: NDArray[Any], where: str) -> NDArray[Any]:
-    """An image or a stack, of an array that does not say which of its axes are channels.
+    """An image or a stack from an array that does not say which of its axes are channels.
 
     A last axis of 1 or 3, or of 2 or 4 with the same opacity everywhere, is channels: H x W x C, N x H x W x C. So is
     a second axis of 1, 3 or 4 of four (N x C x H x W), and a first one of three whose images are equal (C x H x W).
@@ -60,12 +60,12 @@ def grey_of_array(array: NDArray[Any], where: str) -> NDArray[Any]:
 
 
 def _has_channels(array: NDArray[Any]) -> bool:
-    """Whether the last axis holds channels: 1, 3, or 1 and 3 with an opacity that is the same everywhere."""
+    """Whether the last axis holds channels: 1, 3, or 1 and 3 with constant opacity."""
     count = array.shape[-1]
     return count in (1, 3) or (count in (2, 4) and bool(array[..., -1].min() == array[..., -1].max()))
 
 
 def full_range(array: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    """Grey values of 1 to 7 bits, or truth values (1), on the scale of 8 bits: the largest becomes 255."""
+    """Grey values of 1 to 7 bits, or booleans (1 bit), on the scale of 8 bits: the largest becomes 255."""
     scaled: NDArray[np.uint8] = np.rint(array.astype(np.float32) * (255 / (2**bits - 1))).astype(np.uint8)
     return scaled

@@ -1,4 +1,4 @@
-"""Raw files read once: their bytes for a decoder, their sha256 for the record of what a data set was made from."""
+"""Raw files, each read once: bytes for the decoder, sha256 for the data set's fingerprint."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def content(path: Path) -> bytes:
     """The bytes of a file; their hash is recorded within :func:`recorded_digests`.
 
     Raises:
-        DataError: it is longer than any volume that is read (see :mod:`mtbench.formats.limits`).
+        DataError: it is larger than the largest volume (see :mod:`mtbench.formats.limits`).
         OSError: the file cannot be read.
     """
     digests = _DIGESTS.get()
@@ -41,7 +41,7 @@ def content(path: Path) -> bytes:
         check_bytes(os.fstat(file.fileno()).st_size, str(path))
         if digests is None:
             return file.read()
-        # The state before the bytes: a file that changes meanwhile is not the one that was hashed.
+        # The state is read before the bytes: if the file changes meanwhile, the states differ.
         state = FileState.of(path.stat())
         data = file.read()
     digests[str(path)] = (state, hashlib.sha256(data).hexdigest())

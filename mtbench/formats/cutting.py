@@ -1,4 +1,4 @@
-"""How an image or volume becomes slices in [0, 1], and how translated slices become one again."""
+"""How an image or volume becomes slices in [0, 1], and how translated slices become an image or volume again."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mtbench.formats.volume import Volume
 
 @dataclass(frozen=True)
 class Cut:
-    """The way from one image or volume to slices, and back.
+    """The conversion of one image or volume to slices, and back.
 
     Attributes:
-        plane: how a volume is cut; ``None`` for a plain image, or a stack that does not say how it lies.
+        plane: how a volume is cut; ``None`` for a plain image, or a stack without orientation.
         frame: how each slice is cut out, resized, cropped or padded.
         windows: the values that become 0 and 1: one pair for all slices, or one for each.
     """
@@ -32,7 +32,7 @@ class Cut:
         """The slices of ``volume``, framed, N x H x W in [0, 1].
 
         Raises:
-            DataError: the volume has another number or size of slices than this cut is for.
+            DataError: the volume's number or size of slices does not fit this cut.
         """
         stack = self._slices(volume)
         result = np.empty((len(stack), *self.frame.size), np.float32)
@@ -51,14 +51,14 @@ class Cut:
         return np.stack([self.frame.mask(mask) for mask in self._slices(volume)])
 
     def put_back(self, images: NDArray[np.float32], volume: Volume, window: Window | None = None) -> Volume:
-        """Slices in [0, 1], N x H x W, at the place of those of ``volume``: float32 in the file's unit.
+        """Slices in [0, 1], N x H x W, in place of those of ``volume``: float32 in the file's unit.
 
-        Exact to rounding where slices were not resized; what was cropped away has the window's lower end.
+        Exact up to rounding if slices were not resized; cropped parts have the window's lower end.
 
         Args:
             images: as many as ``volume`` has slices.
-            volume: where they came from.
-            window: the values that 0 and 1 stand for; by default those that each slice had.
+            volume: their original.
+            window: the values of 0 and 1; by default those of each slice.
         """
         result = replace(volume, array=np.empty(volume.array.shape, np.float32))
         places = self._slices(result)

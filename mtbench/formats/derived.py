@@ -1,4 +1,4 @@
-"""A DICOM series with other values: what a model made of it."""
+"""A DICOM series with other values, for example those of a model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def derived_files(files: list[Path], folder: Path, array: NDArray[Any], measure_
     Args:
         files, folder: of the series.
         array: slices x rows x columns, in the order of ``read_series``.
-        measure_unit: of the values, where known ("HU").
+        measure_unit: of the values, if known ("HU").
     """
     digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
     pixels, slope, intercept = _pixels(array)
@@ -58,7 +58,7 @@ def derived_files(files: list[Path], folder: Path, array: NDArray[Any], measure_
 
 
 def _little_endian(item: Dataset) -> Dataset:
-    """A data set that was read in big endian, to be written in little endian; its pixels are replaced anyway."""
+    """Convert a big-endian data set for writing in little endian; its pixels are replaced anyway."""
     result = Dataset()
     result.update({element.tag: element for element in item})
     result.file_meta = item.file_meta

@@ -1,6 +1,6 @@
-"""NRRD headers whose values lie in another file: which file that is, for whoever reads it or records what was read.
+"""NRRD headers whose values are in another file: the path of that file, for reading and for fingerprints.
 
-A header is somebody else's text. It may name the file beside it and nothing else: not a key in the user's home.
+A header is untrusted text. It may only name a file beside it, not a key in the user's home.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MAX_HEADER = 1 << 20
 
 
 def with_data_files(files: Iterable[Path]) -> list[Path]:
-    """The files, and behind them the data files that headers among them name."""
+    """The files, followed by the data files that their headers name."""
     result = list(files)
     data_files = []
     for path in result:
@@ -30,7 +30,7 @@ def with_data_files(files: Iterable[Path]) -> list[Path]:
                 if name is not None:
                     data_files.append(data_file(path, name))
             except (OSError, DataError):
-                continue  # whoever reads it says what is wrong with it
+                continue  # the reader reports what is wrong with it
     return list(dict.fromkeys((*result, *data_files)))
 
 
@@ -38,7 +38,7 @@ def data_file(path: Path, name: str) -> Path:
     """The file that the header ``path`` names as ``name``.
 
     Raises:
-        DataError: it is not a plain file beside the header.
+        DataError: it is not a regular file beside the header.
     """
     bare_name = name.removeprefix("./")
     beside = path.parent / bare_name
@@ -58,7 +58,7 @@ def data_file(path: Path, name: str) -> Path:
 
 
 def data_file_name(lines: Iterable[bytes]) -> str | None:
-    """What a NRRD header, line by line, names as its data file; ``None`` where its values follow it."""
+    """The data file that a NRRD header names, line by line; ``None`` if its values follow it."""
     size = 0
     for line in islice(lines, 1, None):
         size += len(line)

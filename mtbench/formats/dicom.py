@@ -22,7 +22,9 @@ _REQUIRED = ("PixelData", "ImagePositionPatient", "ImageOrientationPatient", "Pi
 
 @dataclass(frozen=True)
 class DicomSlice:
-    """What a series needs of one file; positions and directions in LPS, lengths in mm; ``table``: a modality LUT."""
+    """The header fields of one file of a series; positions and directions in LPS, lengths in mm; ``table``: a modality
+    LUT.
+    """
 
     file: Path
     item: Any
@@ -39,7 +41,7 @@ class DicomSlice:
 
     @property
     def whole(self) -> bool:
-        """Whether its values are whole numbers, whatever its pixels are."""
+        """Whether its values are integers, whatever its pixels are."""
         return self.table or (self.slope == 1 and self.intercept.is_integer())
 
 
@@ -48,7 +50,7 @@ def read_series(folder: Path, files: list[Path]) -> Volume:
 
     Raises:
         DataError: a file that is not a usable image slice, two series in one folder, slices that differ in
-            size, spacing or direction, a slice twice, or a missing slice (uneven distances).
+            size, spacing or direction, a repeated slice, or a missing slice (uneven distances).
     """
     images = in_order(files, folder)
     first = images[0]
@@ -73,7 +75,7 @@ def in_order(files: list[Path], folder: Path) -> list[DicomSlice]:
     """The files of one series, sorted along their normal.
 
     Raises:
-        DataError: as :func:`read_series`, distances aside.
+        DataError: as :func:`read_series`, except for distances.
     """
     images = [_open(file) for file in files]
     series = {image.series for image in images}
@@ -130,17 +132,17 @@ def _open(file: Path) -> DicomSlice:
         f"this DICOM image is of kind {kind}",
         where=str(file),
         expected="grey values (MONOCHROME2)",
-        remedy="Convert it, or leave it out",
+        remedy="Convert it, or remove it from the folder",
     )
 
 
 def _check_pixels(item: Any, file: Path) -> None:
-    """Hold what the header says of the pixels against the limits and against what is there."""
+    """Check the header's description of the pixels against the limits and against the file."""
     rows, columns, bits = int(item.Rows), int(item.Columns), int(item.BitsAllocated)
     samples = int(item.get("SamplesPerPixel") or 1)
     pixels = check_size((rows, columns), str(file), channels=samples)
     if samples != 1:
-        raise DataError(f"it has {samples} values a pixel", where=str(file), expected="one: grey values")
+        raise DataError(f"it has {samples} values per pixel", where=str(file), expected="one: grey values")
     if item.file_meta.TransferSyntaxUID.is_compressed:
         return
     announced, available = -(-pixels * bits // 8), len(item.PixelData)
@@ -150,7 +152,7 @@ def _check_pixels(item: Any, file: Path) -> None:
             f"it announces one image of {announced:,} bytes and holds {available:,}, as much as "
             f"{available // announced} images",
             where=str(file),
-            expected="the pixels of one slice in a file",
+            expected="the pixels of one slice per file",
         )
 
 
@@ -169,7 +171,7 @@ def _parse(file: Path, item: Any) -> DicomSlice:
         return result
 
     if number("RescaleSlope", 1.0) == 0:
-        raise ValueError("RescaleSlope is 0, so that all its values are the same")
+        raise ValueError("RescaleSlope is 0, which makes all its values equal")
     directions = numbers("ImageOrientationPatient", 6)
     return DicomSlice(
         file=file,
@@ -192,16 +194,16 @@ def _step(images: list[DicomSlice], heights: list[float], folder: Path) -> float
     if len(heights) == 1:
         return images[0].thickness
     gaps = np.diff(heights)
-    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # one that is there, of two as well
+    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # a neighbour, also if there are only two slices
     for one, other, gap in zip(images, images[1:], gaps.tolist(), strict=False):
         pair = f"{one.file.name} and {other.file.name}"
         if gap < 1e-3:
-            raise DataError(f"{pair} lie at the same place", where=str(folder), expected="one slice a place")
+            raise DataError(f"{pair} are at the same position", where=str(folder), expected="one slice per position")
         if abs(gap - usual) > 0.1 * usual:
             raise DataError(
                 f"{pair} are {gap:.3g} mm apart, the others {usual:.3g} mm",
                 where=str(folder),
-                expected="a complete series with even distances",
+                expected="a complete series with equal distances",
                 remedy="Look for a missing slice",
             )
     return (heights[-1] - heights[0]) / (len(heights) - 1)
@@ -211,7 +213,7 @@ def _stack(images: list[DicomSlice]) -> NDArray[Any]:
     shape = (len(images), *images[0].size)
     check_size(shape, str(images[0].file.parent))
     whole = all(image.whole for image in images)
-    # 16 bits are enough for nearly every MR, and half of what is read and counted later.
+    # 16 bits are enough for nearly every MR and halve later reads and histograms.
     array: NDArray[Any] = np.empty(shape, np.int16 if whole else np.float32)
     for i, image in enumerate(images):
         values = _values(image)
@@ -222,12 +224,12 @@ def _stack(images: list[DicomSlice]) -> NDArray[Any]:
 
 
 def _values(image: DicomSlice) -> NDArray[Any]:
-    """The pixels of a slice in modality units: integers where they are whole numbers, else float64."""
+    """The pixels of a slice in modality units: integers if all values are integers, else float64."""
     try:
         pixels = _pixels(image.item)
         if image.table:
             pixels = apply_modality_lut(pixels, image.item)
-    except Exception as error:  # a missing decoder or damaged data, by many exception types
+    except Exception as error:  # a missing decoder and damaged data raise many exception types
         raise DataError(
             f"its pixels cannot be decoded: {error}",
             where=str(image.file),
@@ -248,7 +250,7 @@ def _values(image: DicomSlice) -> NDArray[Any]:
 
 
 def _pixels(item: Any) -> NDArray[Any]:
-    """The stored values; in old files they begin above the lowest bit, and the library would take the lowest ones."""
+    """The stored values; in old files they start above the lowest bit, and the library would read the lowest bits."""
     stored = int(item.BitsStored)
     below = int(item.get("HighBit") or stored - 1) + 1 - stored
     if below == 0 or item.file_meta.TransferSyntaxUID.is_compressed:
@@ -263,9 +265,9 @@ def _pixels(item: Any) -> NDArray[Any]:
 
 
 def _wide_enough(array: NDArray[Any], low: int, high: int) -> NDArray[Any]:
-    """The array, with more bits where values from ``low`` to ``high`` need them."""
+    """The array, with more bits if values from ``low`` to ``high`` need them."""
     for dtype in (np.int16, np.int32, np.int64):
         limits = np.iinfo(dtype)
         if limits.bits >= 8 * array.itemsize and limits.min <= low and high <= limits.max:
             return array.astype(dtype, copy=False)
-    raise DataError(f"its values reach from {low} to {high}", expected="integers of 64 bits")
+    raise DataError(f"its values range from {low} to {high}", expected="integers of 64 bits")

@@ -16,11 +16,11 @@ WHOLE: Crop = (0.0, 1.0, 0.0, 1.0)
 class Frame:
     """How a slice is cut out, resized, then cropped or padded around its centre.
 
-    Images are resized linearly, the triangle filter widened when they shrink (antialias); label maps
-    take the nearest pixel. Padding is 0.
+    Images are resized linearly, with a widened triangle filter when they shrink (antialiasing); label maps take the
+    nearest pixel. Padding is 0.
 
     Attributes:
-        native: height and width of the slice as it is in the file.
+        native: height and width of the slice in the file.
         box: the part of it that is used: first row, row after the last, first column, column after the last.
         scaled: after resizing.
         size: after cropping and padding.
@@ -39,7 +39,7 @@ class Frame:
 
     @classmethod
     def plain(cls, native: tuple[int, int], size: int, crop: Crop = WHOLE) -> Frame:
-        """To ``size`` x ``size`` whatever the proportions, as the paper does."""
+        """To ``size`` x ``size`` for any proportions, as in the paper."""
         return cls(native, _box(native, crop), (size, size), (size, size))
 
     @classmethod
@@ -52,7 +52,7 @@ class Frame:
         return cls(native, box, (height, width), (size, size))
 
     def spacing(self, spacing: tuple[float, float] | None) -> tuple[float, float] | None:
-        """Millimetres per pixel of the framed slice, given those of the native one."""
+        """Millimetres per pixel of the framed slice, from those of the native one."""
         if spacing is None:
             return None
         row, column = (s * n / m for s, n, m in zip(spacing, _size(self.box), self.scaled, strict=True))
@@ -67,14 +67,14 @@ class Frame:
         return self._shift(_resize(np.asarray(mask, np.uint8)[self._region], self.scaled, nearest=True))
 
     def undo_image(self, image: NDArray[Any], fill: float) -> NDArray[np.float32]:
-        """A framed image at native size, float32; what was cropped away is ``fill``."""
+        """A framed image at native size, float32; cropped parts are ``fill``."""
         result = np.full(self.native, fill, np.float32)
         inner = self._unshift(np.asarray(image, np.float32), fill)
         result[self._region] = _resize(inner, _size(self.box), nearest=False)
         return result
 
     def undo_mask(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
-        """A framed label map at native size, uint8; what was cropped away is 0."""
+        """A framed label map at native size, uint8; cropped parts are 0."""
         result = np.zeros(self.native, np.uint8)
         result[self._region] = _resize(self._unshift(np.asarray(mask, np.uint8), 0), _size(self.box), nearest=True)
         return result

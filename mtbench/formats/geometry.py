@@ -1,4 +1,4 @@
-"""Where a stored slice came from."""
+"""The origin of a stored slice."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mtbench.formats.volume import Volume
 
 @dataclass(frozen=True)
 class Geometry:
-    """Everything needed to put one stored slice back; kept as JSON text in ``Slice.geometry``.
+    """All data needed to put one stored slice back into its file; kept as JSON text in ``Slice.geometry``.
 
     Attributes:
         axes, shape, affine: of the file: where its axes point, its shape, 4 x 4 index to RAS millimetres.
-        plane, index: the plane the slice was cut in, and its place among the upright slices of that plane.
+        plane, index: the plane of the slice, and its index among the upright slices of that plane.
         frame: how it was resized, cropped and padded.
     """
 
@@ -37,16 +37,16 @@ class Geometry:
         """The geometry of slice ``index`` of an oriented volume.
 
         Raises:
-            DataError: the file does not say how it lies in the patient.
+            DataError: the file has no orientation.
         """
         if volume.file_affine is None:
-            raise DataError("this file does not say how it lies in the patient", where=volume.file)
+            raise DataError("this file has no orientation", where=volume.file)
         rows = tuple(tuple(float(v) for v in row) for row in volume.file_affine)
         first, second, third = volume.file_shape
         return cls(volume.axes, (first, second, third), rows, plane, index, frame)
 
     def place(self) -> NDArray[np.float64]:
-        """Where the slice lies, as it is in its file: 3 x 3 in RAS millimetres.
+        """The position of the slice in its file: 3 x 3 in RAS millimetres.
 
         The columns are the step from row to row, the step from column to column, and the first pixel.
         """
@@ -91,8 +91,8 @@ class Geometry:
             return cls(str(record["axes"]), (first, second, third), affine, plane, int(record["index"]), frame)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
-                "this slice does not say how it lies in a volume",
-                expected="the geometry that a slice of a NIfTI, NRRD, MHA or DICOM volume carries",
+                "this slice has no position in a volume",
+                expected="the geometry of a slice of a NIfTI, NRRD, MHA or DICOM volume",
             ) from error
 
 

@@ -1,7 +1,7 @@
-"""How much a file may hold, and no more decompressed than its header announces.
+"""Limits on the size of files, and on decompression to the size that the header announces.
 
-A header is a claim. A file of three megabytes may announce, or decompress to, more than any machine has; so what is
-announced is held against the limits and against the file before memory is taken for it.
+Headers are not trusted. A file of three megabytes may announce, or decompress to, more than any machine has; so the
+announced size is checked against the limits and the file before memory is allocated.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from mtbench.errors import DataError, RequestError
 IMAGE, VOLUME = "MTBENCH_MAX_IMAGE", "MTBENCH_MAX_VOLUME"
 _DEFAULT = {IMAGE: 2**26, VOLUME: 2**29}
 _LARGEST_VALUE = 8
-"""Bytes of the largest number that a file may hold."""
+"""Bytes of the largest number type in a file."""
 _CHUNK = 1 << 20
 _TAIL = 1 << 16
-"""Bytes after the announced values that are still decompressed, so that the checksum behind them is reached."""
+"""Bytes after the announced values that are still decompressed, so that the checksum after them is reached."""
 
 
 def limit(name: str) -> int:
-    """The pixels of one image (``IMAGE``) or the values of one file or series (``VOLUME``) that are read at most.
+    """The largest number of pixels of one image (``IMAGE``) or of values of one file or series (``VOLUME``).
 
     Raises:
-        RequestError: the environment variable of that name is no positive whole number.
+        RequestError: the environment variable of that name is not a positive integer.
     """
     text = os.environ.get(name, "").strip()
     if not text:
         return _DEFAULT[name]
     if not text.isdecimal() or int(text) < 1:
-        raise RequestError(f"{name} is '{text}'", expected=f"a whole number from 1; without it, {_DEFAULT[name]}")
+        raise RequestError(f"{name} is '{text}'", expected=f"a whole number from 1; if unset, {_DEFAULT[name]}")
     return int(text)
 
 
@@ -51,7 +51,7 @@ def check_size(shape: Iterable[int], where: str, *, channels: int = 1) -> int:
     """
     sizes = tuple(int(size) for size in shape)
     if not sizes or min(sizes) < 1:
-        raise DataError(f"its shape is {_times(sizes) or 'empty'}", where=where, expected="sizes from 1")
+        raise DataError(f"its shape is {_times(sizes) or 'empty'}", where=where, expected="sizes of at least 1")
     pixels = math.prod(sizes)
     name, noun = (IMAGE, "an image") if sum(size > 1 for size in sizes) <= 2 else (VOLUME, "a volume")
     if pixels > limit(name):
@@ -67,7 +67,7 @@ def check_bytes(size: int, where: str) -> None:
     Raises:
         DataError: it is.
     """
-    # Headers and previews come on top; nobody's are larger than the values.
+    # Headers and previews come on top, but are never larger than the values.
     if size > 2 * _LARGEST_VALUE * limit(VOLUME):
         raise too_large(f"it has {size:,} bytes", VOLUME, where)
 
@@ -87,11 +87,11 @@ def check_announced(announced: int, available: int, where: str) -> None:
 
 
 def inflate(data: bytes, announced: int, kind: str = "zlib") -> bytes:
-    """No more than the first ``announced`` bytes of compressed data; fewer where there are no more.
+    """At most the first ``announced`` bytes of compressed data; fewer if there are no more.
 
     Args:
         data: zlib or gzip (one stream or several, as pigz and bgzip write them), deflate without header, or bzip2.
-        announced: how many bytes the header says there are.
+        announced: the number of bytes in the header.
         kind: "zlib" (gzip too), "deflate" or "bzip2".
 
     Raises:
@@ -126,12 +126,12 @@ def _stream(kind: str) -> Any:
 
 
 def too_large(what: str, name: str, where: str) -> DataError:
-    """The error for more than the limit of that name."""
+    """The error for exceeding the limit of that name."""
     return DataError(
         what,
         where=where,
         expected=f"at most {limit(name):,}",
-        remedy=f"If that is what it should be, set the environment variable {name} to a larger number",
+        remedy=f"If the file is correct, set the environment variable {name} to a larger number",
     )
 
 

@@ -1,7 +1,7 @@
-"""TIFF files compressed by LZW, which is what OpenCV and many others write, made into ones that tifffile reads.
+"""LZW-compressed TIFF files, as written by OpenCV and many others, converted to files that tifffile reads.
 
-tifffile needs another package for LZW; Pillow brings libtiff, which knows it, and reads 16 bits of colour as 8. So
-each strip is decoded as bytes, and tifffile makes of them what the header says.
+tifffile needs another package for LZW; Pillow includes libtiff, which supports it, but reads 16-bit colour as 8 bits.
+So each strip is decoded as bytes, and tifffile interprets them according to the header.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DEFLATE = 8
 
 
 def without_lzw(raw: bytes, name: str) -> bytes:
-    """The TIFF file ``raw``, its LZW strips and tiles decoded; sizes must have been checked.
+    """The TIFF file ``raw`` with its LZW strips and tiles decoded; sizes must have been checked.
 
     Raises:
         OSError: they are damaged.
@@ -31,7 +31,8 @@ def without_lzw(raw: bytes, name: str) -> bytes:
             for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
                 strip = b""
                 if count:
-                    # Stored, not packed. Without any compression tifffile would not undo the predictor.
+                    # Stored uncompressed in a deflate stream. Without any compression tifffile would not undo the
+                    # predictor.
                     strip = zlib.compress(_strip(raw[offset : offset + count], _size(page, index)), 0)
                 offsets.append(buffer.seek(0, 2))
                 counts.append(len(strip))
@@ -53,7 +54,7 @@ def _size(page: Any, index: int) -> int:
 
 
 def _strip(data: bytes, size: int) -> bytes:
-    """``size`` bytes: libtiff is told that they are an image of one row."""
+    """``size`` bytes: libtiff reads them as an image of one row."""
     from PIL import Image
 
     tags = {256: size, 257: 1, 258: 8, 259: LZW, 262: 1, 273: 0, 277: 1, 278: 1, 279: len(data)}

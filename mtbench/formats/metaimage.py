@@ -1,4 +1,4 @@
-"""MetaImage (.mha): a text header, then values: raw, deflated or written out as text.
+"""MetaImage (.mha): a text header, then values: raw, deflated or as text.
 
 Format: https://itk.org/Wiki/MetaIO/Documentation. Read: 3-D scalar images (and 2-D ones, as one slice), little or big
 endian, with their data in the same file. Axes are LPS, as ITK writes them.
@@ -24,7 +24,7 @@ from mtbench.formats.volume import Volume
 _TYPES = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
     "MET_UINT": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
-    # As MetaIO counts, on whatever machine.
+    # Sizes as in MetaIO, on any machine.
     "MET_LONG": "i4", "MET_ULONG": "u4",
 }  # fmt: skip
 _MAX_HEADER = 65536
@@ -85,7 +85,7 @@ def _dtype(header: dict[str, str], path: Path) -> np.dtype[Any]:
 
 
 def rewritten(path: Path, array: NDArray[Any]) -> bytes:
-    """The file ``path`` with other values: its header, and ``array`` (three axes in the file's order) behind it."""
+    """The file ``path`` with other values: its header, followed by ``array`` (three axes in the file's order)."""
     header, _ = _header(content(path), path)
     fields = {name: value for name, value in header.items() if name not in _ABOUT_VALUES}
     fields |= {
@@ -113,11 +113,11 @@ def _header(raw: bytes, path: Path) -> tuple[dict[str, str], int]:
 
 
 def _payload(raw: bytes, start: int, header: dict[str, str], announced: int) -> bytes | memoryview:
-    """The values as they are in memory, or what there is of them."""
+    """The values as in memory; fewer if the file is shorter."""
     if _is(header, "CompressedData", default=False):
         return inflate(raw[start:], announced)
     if int(header.get("HeaderSize", "0")) == -1:
-        # The values are the end of the file, whatever is before them.
+        # The values are at the end of the file, whatever precedes them.
         start = max(start, len(raw) - announced)
     return memoryview(raw)[start : start + announced]
 
@@ -128,12 +128,12 @@ def _written_out(data: bytes, dtype: np.dtype[Any], count: int, path: Path) -> N
     check_announced(2 * count - 1, len(data), str(path))
     words = data.split(maxsplit=count)[:count]
     check_announced(count * dtype.itemsize, len(words) * dtype.itemsize, str(path))
-    # NumPy refuses whole numbers that the type cannot hold.
+    # NumPy refuses integers that the type cannot hold.
     return np.array([float(word) if dtype.kind == "f" else int(word) for word in words], dtype)
 
 
 def _is(header: dict[str, str], name: str, *, default: bool) -> bool:
-    """A truth value as MetaIO reads it: by its first letter."""
+    """A boolean as MetaIO reads it: by its first letter."""
     text = header.get(name, "").lower()
     return text.startswith(("t", "1")) if text else default
 

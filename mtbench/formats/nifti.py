@@ -1,4 +1,4 @@
-"""NIfTI: the header is read first, then no more than it announces, packed or not, whatever the file's name says."""
+"""NIfTI: first the header, then no more bytes than it announces, compressed or not, whatever the file's ending."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ _HEADER = 540
 _MAX_EXTENSIONS = 1 << 26
 _UNITS = {1: "m", 2: "mm", 3: "um"}
 _QUANTUM = 0.1
-"""How far a label that was stored with a slope may lie from a whole number."""
+"""Largest distance of a label that was stored with a slope from an integer."""
 
 
 def read_nifti(path: Path, *, label_map: bool = False) -> Volume:
-    """One NIfTI volume in millimetres; slope and intercept are applied, integers without them stay integers.
+    """One NIfTI volume in millimetres; slope and intercept are applied; integers without them stay integers.
 
     Args:
-        label_map: values that were stored with a slope are rounded to whole numbers, which they miss by half a slope
-            at most.
+        label_map: values that were stored with a slope are rounded to integers, from which they differ by at most half
+            a slope.
 
     Raises:
-        DataError: more than three dimensions, an unusable affine, more than the limits or than is in the file.
+        DataError: more than three dimensions, an unusable affine, or it announces more than the limits or than the file
+            holds.
         OSError: not a NIfTI file, or a truncated one.
     """
     image = open_nifti(path)
@@ -46,14 +47,14 @@ def read_nifti(path: Path, *, label_map: bool = False) -> Volume:
         array = np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
         if label_map:
             array = _whole(array, abs(float(values.slope)))
-    # The library refuses a header for its unit of time as well.
+    # The library would refuse a header because of its unit of time, too.
     unit = _UNITS.get(int(image.header["xyzt_units"]) & 7, "")
     affine = in_millimetres(np.asarray(image.affine, np.float64), unit)
     return Volume.oriented(three_axes(array, str(path)), affine, axis_codes(affine, str(path)), str(path))
 
 
 def open_nifti(path: Path) -> Any:
-    """The file as nibabel's image, its values in memory.
+    """The file as a nibabel image with its values in memory.
 
     Raises:
         DataError, OSError: as :func:`read_nifti`.
@@ -77,7 +78,7 @@ def open_nifti(path: Path) -> Any:
 
 
 def as_file(image: Any, path: Path) -> bytes:
-    """What to write to ``path``: packed if its name says so.
+    """The bytes to write to ``path``: compressed if its name ends in ``.gz``.
 
     Args:
         image: nibabel's.
@@ -89,7 +90,7 @@ def as_file(image: Any, path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class _Announced:
-    """Where the values start and how many bytes they are."""
+    """The offset of the values and their number of bytes."""
 
     start: int
     values: int
@@ -119,7 +120,7 @@ def _announced(header: Any, path: Path) -> _Announced:
 
 
 def _whole(array: NDArray[np.float32], slope: float) -> NDArray[Any]:
-    """Labels that somebody stored in fewer bits than they need: whole numbers where all of them nearly are."""
+    """Labels that were stored in fewer bits than they need: integers if all of them nearly are."""
     rounded = np.rint(array)
     off = float(np.abs(array - rounded).max(initial=0))
     return rounded if off <= min(0.501 * slope + 1e-4, _QUANTUM) else array

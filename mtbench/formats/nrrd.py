@@ -1,4 +1,4 @@
-"""NRRD: volumes and stacks, their values behind the header or in a file beside it."""
+"""NRRD: volumes and stacks, with values after the header or in a file beside it."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _RAW = "raw"
 _MAX_SKIP = 1 << 20
 _SKIPS = ("line skip", "lineskip", "byte skip", "byteskip")
 _SIZES = {"8": 1, "16": 2, "32": 4, "64": 8, "char": 1, "short": 2, "long": 8, "int": 4, "float": 4, "double": 8}
-"""Bytes of a value, by what its type's name contains; the first that fits counts."""
+"""Bytes per value, by a part of the type's name; the first match counts."""
 
 
 def read_nrrd(path: Path) -> Volume:
     """One NRRD volume; without ``space directions`` a stack without orientation, its last axis the slices.
 
     Raises:
-        DataError: more than three dimensions, several values at one place, another space than RAS, LPS or LAS,
-            unusable directions, or values in another file than one beside it.
+        DataError: more than three dimensions, several values per voxel, another space than RAS, LPS or LAS, unusable
+            directions, or values in a file that is not beside it.
         OSError: not an NRRD file, or a truncated one.
     """
     array, header = open_nrrd(path)
@@ -55,16 +55,16 @@ def read_nrrd(path: Path) -> Volume:
 
 
 def _one_value_each(array: NDArray[Any], header: Mapping[str, Any], where: str) -> NDArray[Any]:
-    """The array without axes that lie not in space: those of length 1, and channels that are equal.
+    """The array without non-spatial axes: those of length 1, and channels that are equal.
 
     Raises:
-        DataError: there are several values at one place.
+        DataError: there are several values per voxel.
     """
     kinds = [str(kind).lower() for kind in header.get("kinds", ())] or ["domain"] * array.ndim
     directions = header.get("space directions")
     for axis in reversed(range(array.ndim)):
         in_space = directions is None or not np.isnan(np.asarray(directions[axis], np.float64)).all()
-        # Images one after the other, the slowest axis, are a stack.
+        # Images one after another, along the slowest axis, are a stack.
         if in_space and (kinds[axis] in _DOMAINS or (kinds[axis] == "list" and axis == array.ndim - 1 and axis < 3)):
             continue
         count = array.shape[axis]
@@ -74,10 +74,10 @@ def _one_value_each(array: NDArray[Any], header: Mapping[str, Any], where: str) 
             array = grey(np.moveaxis(array, axis, -1), where)
         else:
             raise DataError(
-                f"it holds {count} values at each place (an axis of kind '{kinds[axis]}')",
+                f"it holds {count} values per voxel (an axis of kind '{kinds[axis]}')",
                 where=where,
                 expected="one grey value",
-                remedy="Write each of them to a file of its own",
+                remedy="Write each of them to a separate file",
             )
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
@@ -99,7 +99,7 @@ def open_nrrd(path: Path) -> tuple[NDArray[Any], Mapping[str, Any]]:
     """Array, first axis fastest in the file, and header of an NRRD file.
 
     Raises:
-        DataError: its values are in another file than one beside it.
+        DataError: its values are in a file that is not beside it.
         OSError: not an NRRD file, or a truncated one.
     """
     import nrrd
@@ -110,7 +110,7 @@ def open_nrrd(path: Path) -> tuple[NDArray[Any], Mapping[str, Any]]:
     file.seek(0)
     try:
         header = nrrd.read_header(file)
-        # Never the library's own opening of another file.
+        # Never let the library open another file itself.
         if {header.pop(field) for field in FIELDS if field in header} != {named} - {None}:
             raise OSError("its header names its data file ambiguously")
         if beside is not None:
@@ -122,7 +122,7 @@ def open_nrrd(path: Path) -> tuple[NDArray[Any], Mapping[str, Any]]:
 
 
 def _unpacked(header: Mapping[str, Any], file: BytesIO, where: str) -> tuple[Any, BytesIO]:
-    """Header and values for the library, which would decompress whatever is there, without compression."""
+    """Header and uncompressed values for the library, which would decompress without a limit."""
     shape = [int(size) for size in header.get("sizes", ())]
     check_size(shape, where)
     itemsize = next((size for word, size in _SIZES.items() if word in str(header.get("type", ""))), 0)
@@ -137,7 +137,7 @@ def _unpacked(header: Mapping[str, Any], file: BytesIO, where: str) -> tuple[Any
         file.readline()
     if not -1 <= skip <= _MAX_SKIP:
         raise OSError(f"its values start after {skip} bytes")
-    # -1: the values are the last bytes of what is there.
+    # -1: the values are the last bytes of the file.
     values = inflate(file.read(), announced + (_MAX_SKIP if skip == -1 else skip), kind)
     values = values[len(values) - announced :] if skip == -1 else values[skip:]
     check_announced(announced, len(values), where)
@@ -146,7 +146,7 @@ def _unpacked(header: Mapping[str, Any], file: BytesIO, where: str) -> tuple[Any
 
 
 def nrrd_affine(header: Mapping[str, Any], path: Path) -> NDArray[np.float64] | None:
-    """4 x 4, index along the axes that lie in space to RAS millimetres; ``None`` where the header does not say.
+    """4 x 4, index along the spatial axes to RAS millimetres; ``None`` if the header has none.
 
     Raises:
         DataError: another space than RAS, LPS or LAS, or unusable directions.
@@ -157,7 +157,7 @@ def nrrd_affine(header: Mapping[str, Any], path: Path) -> NDArray[np.float64] | 
     words = _SPACES.get(space, space).split("-")
     if len(words) != 3 or any(word not in _TOWARDS for word in words):
         raise DataError(f"its space is '{space}'", where=str(path), expected="RAS, LPS or LAS")
-    # An axis that lies not in space (the layers of a segmentation) has "none" for its direction.
+    # A non-spatial axis (the layers of a segmentation) has the direction "none".
     rows = [row for row in np.asarray(header["space directions"], np.float64) if not np.isnan(row).all()]
     if np.shape(rows) != (3, 3):
         raise DataError(f"it has {len(rows)} directions in space", where=str(path), expected="three")

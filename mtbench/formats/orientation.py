@@ -1,7 +1,7 @@
-"""The one orientation convention: volumes are held in RAS+, planes are cut from them upright.
+"""The orientation convention: volumes are in RAS+, and planes are cut from them upright.
 
 RAS+ (as in nibabel): the first array axis runs towards the patient's right, the second towards anterior, the
-third towards superior. Planes are shown as a radiologist hangs them:
+third towards superior. Planes are displayed in the radiological convention:
 
 =========  ==============================  ====================  =====================================
 plane      slices run                      rows run              columns run
@@ -11,8 +11,8 @@ coronal    posterior to anterior           superior to inferior  right to left
 sagittal   left to right                   superior to inferior  anterior to posterior (front is left)
 =========  ==============================  ====================  =====================================
 
-``to_ras`` and ``upright`` return views, so writing into ``upright(to_ras(array, axes), plane)`` writes into
-``array``: that is how a translated slice goes back to its place.
+``to_ras`` and ``upright`` return views, so writing into ``upright(to_ras(array, axes), plane)`` writes into ``array``:
+this puts a translated slice back into its volume.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PAIRS = ("RL", "AP", "SI")
 
 
 def axis_codes(affine: NDArray[Any], where: str) -> str:
-    """Where each array axis points, as letters ("PIR"); an oblique axis counts as the nearest one.
+    """The direction of each array axis, as letters ("PIR"); an oblique axis counts as the nearest one.
 
     Args:
         affine: 4 x 4, index to RAS millimetres.
@@ -46,7 +46,7 @@ def axis_codes(affine: NDArray[Any], where: str) -> str:
     matrix = np.asarray(affine, dtype=np.float64)
     usable = bool(np.isfinite(matrix).all())
     if usable:
-        # Of the directions alone: the voxels of a microscope are a billionth of a cubic millimetre.
+        # Only directions are tested: microscope voxels can be a billionth of a cubic millimetre.
         lengths = np.linalg.norm(matrix[:3, :3], axis=0)
         usable = bool((lengths > 1e-9).all() and (lengths < 1e9).all())
         usable = usable and abs(np.linalg.det(matrix[:3, :3] / lengths)) > 1e-6
@@ -84,7 +84,7 @@ def to_ras(array: NDArray[Any], axes: str) -> NDArray[Any]:
 
 
 def ras_affine(affine: NDArray[Any], axes: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """The affine of ``to_ras(array, axes)``, given that of ``array`` and the shape of ``array``."""
+    """The affine of ``to_ras(array, axes)``, from the affine and the shape of ``array``."""
     order, flips = _moves(axes)
     result = np.array(affine, dtype=np.float64)
     for to, (of, flip) in enumerate(zip(order, flips, strict=True)):
@@ -96,7 +96,7 @@ def ras_affine(affine: NDArray[Any], axes: str, shape: tuple[int, ...]) -> NDArr
 
 
 def upright(ras: NDArray[Any], plane: Plane) -> NDArray[Any]:
-    """A view of a RAS+ volume as slices x rows x columns, hung as described above."""
+    """A view of a RAS+ volume as slices x rows x columns, oriented as described above."""
     return ras.transpose(PLANES[plane])[:, ::-1, ::-1]
 
 

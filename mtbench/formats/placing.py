@@ -1,7 +1,7 @@
-"""Between a file's own values and prepared slices, both ways: what ``prepare`` does to a slice, and its inverse.
+"""Conversion between a file's own values and prepared slices: what ``prepare`` does to a slice, and its inverse.
 
-Whoever makes a prepared slice of native values, or puts one back, does it here: data sets, ``Cut`` (``mtbench
-translate``), and translators that read translated volumes.
+All such conversions happen here: data sets, ``Cut`` (``mtbench translate``), and translators that read translated
+volumes.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from mtbench.formats.volume import Volume
 Window = tuple[float, float]
 _LARGEST = 1e38
 _SMALLEST = 1e-30
-"""Stands for a window without width, so that a constant image is black."""
+"""Replaces a window without width, so that a constant image is black."""
 NEAR = 0.05
-"""Millimetres within which two headers say the same; as for a mask and its image."""
+"""Tolerance in millimetres within which two headers agree, as for a mask and its image."""
 
 
 def is_window(low: float, high: float) -> bool:
-    """Whether two values can become black and white: finite, in this order, and float32 can hold what is between."""
+    """Whether two values can be black and white: finite, in this order, and with a difference that float32 can hold."""
     return -_LARGEST < low < high < _LARGEST
 
 
 def scaled(values: NDArray[Any], window: Window) -> NDArray[np.float32]:
-    """Values as float32 in [0, 1], of the same shape: the window's ends become 0 and 1, what lies beyond is cut off."""
+    """Values as float32 in [0, 1], of the same shape: the window's ends become 0 and 1, values beyond are clipped."""
     low, high = window
     result: NDArray[np.float32] = np.subtract(values, np.float32(low), dtype=np.float32)
     result /= np.float32(max(high - low, _SMALLEST))
@@ -48,23 +48,24 @@ def prepared(image: NDArray[Any], frame: Frame, window: Window) -> NDArray[np.fl
 
 
 def native(image: NDArray[np.float32], frame: Frame, window: Window) -> NDArray[np.float32]:
-    """The inverse of :func:`prepared`, in the file's unit; what was cropped away has the window's lower end."""
+    """The inverse of :func:`prepared`, in the file's unit; cropped parts have the window's lower end."""
     low, high = window
     return frame.undo_image(image, 0.0) * np.float32(high - low) + np.float32(low)
 
 
 def lies_at(volume: Volume, geometry: Geometry) -> int | None:
-    """Which slice of ``volume``, in the plane of ``geometry``, lies where that one lies; ``None`` where none does.
+    """The slice of ``volume``, in the plane of ``geometry``, at the position of ``geometry``; ``None`` if there is
+    none.
 
     The file's axis order and the number of its slices do not matter.
 
     Raises:
-        DataError: the volume does not say how it lies, or its slices have another size, spacing, direction or place
-            in their plane.
+        DataError: the volume has no orientation, or its slices have another size, spacing, direction or position in
+            their plane.
     """
     if not volume.axes:
         raise DataError(
-            "it does not say how it lies in the patient",
+            "it has no orientation",
             where=volume.file,
             expected="NIfTI, NRRD, MHA or a DICOM series with the geometry of the original",
         )
@@ -100,8 +101,8 @@ def lies_at(volume: Volume, geometry: Geometry) -> int | None:
 def put_back(items: Iterable[tuple[NDArray[Any], Slice]], *, masks: bool = False) -> Volume:
     """Stored slices of one volume, back in the geometry and units of its file.
 
-    Exact up to the stored depth where slices were not resized and values lay within the window; what the
-    window cut off stays cut off. Missing slices and borders hold the window's lower end (masks: 0).
+    Exact up to the stored depth if slices were not resized and values lie within the window; clipped values stay
+    clipped. Missing slices and borders hold the window's lower end (masks: 0).
 
     Args:
         items: stored images (uint8, uint16 or float32, H x W) with their records; label maps with ``masks``.
@@ -134,7 +135,7 @@ def put_back(items: Iterable[tuple[NDArray[Any], Slice]], *, masks: bool = False
         else:
             place[geometry.index] = native(decode(stored), geometry.frame, (low, high))
     if full is None or first is None or record is None:
-        raise DataError("there are no slices to put back")
+        raise DataError("there are no slices to reassemble")
     affine = np.array(first.affine)
     return Volume.oriented(full, affine, first.axes, record.file, measure_unit="" if masks else record.measure_unit)
 
@@ -150,7 +151,9 @@ def _check(geometry: Geometry, first: Geometry, slice_ids: dict[int, str], shape
 
 def _window(record: Slice) -> tuple[float, float]:
     if record.window is None:
-        raise DataError("this slice does not say which values its grey levels stand for", where=record.slice_id)
+        raise DataError(
+            "this slice has no window, so the values of its grey levels are not known", where=record.slice_id
+        )
     return record.window
 
 

@@ -1,4 +1,4 @@
-"""PNG images, those of 16 bits with several channels included, of which Pillow keeps the upper bytes only.
+"""PNG images, including 16-bit images with several channels, of which Pillow keeps only the upper bytes.
 
 Format: https://www.w3.org/TR/png-3/.
 """
@@ -25,7 +25,7 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 @dataclass(frozen=True)
 class _Header:
-    """What the first chunk says."""
+    """The fields of the first chunk."""
 
     width: int
     height: int
@@ -39,7 +39,7 @@ def read_png(path: Path, *, label_map: bool) -> NDArray[Any]:
     """The grey values of a PNG file: H x W, uint8 or uint16.
 
     Args:
-        label_map: take the indices of a palette, and the bare values of grey with fewer than 8 bits.
+        label_map: take the indices of a palette, and the unscaled values of grey with fewer than 8 bits.
 
     Raises:
         DataError: more pixels than the limit, colour, or transparency that varies.
@@ -49,7 +49,7 @@ def read_png(path: Path, *, label_map: bool) -> NDArray[Any]:
 
     raw = content(path)
     header = _header(raw)
-    # Before Pillow sees it, whose own limit is another.
+    # Before Pillow reads it, which has another limit.
     check_size((header.height, header.width), str(path), channels=header.channels)
     if header.depth == 16 and header.channels > 1:
         return grey(_sixteen_bits(raw, header, str(path)), str(path))
@@ -63,7 +63,7 @@ def read_png(path: Path, *, label_map: bool) -> NDArray[Any]:
     if array.dtype.kind == "b":
         return array.astype(np.uint8) if label_map else full_range(array, 1)
     if label_map and header.depth < 8 and header.grey:
-        return np.asarray(array // (255 // (2**header.depth - 1)))  # which Pillow has spread over 8 bits
+        return np.asarray(array // (255 // (2**header.depth - 1)))  # which Pillow has scaled to 8 bits
     # Pillow's older versions hold 16 bits in 32.
     return grey(array.astype(np.uint16) if array.dtype.itemsize == 4 else array, str(path))
 
@@ -83,7 +83,7 @@ def _sixteen_bits(raw: bytes, header: _Header, where: str) -> NDArray[np.uint16]
     parts = _INTERLACED if header.interlaced else ((0, 0, 1, 1),)
     result = np.empty((header.height, header.width, header.channels), np.uint16)
     sizes = [result[y::down, x::across].shape[:2] for x, y, across, down in parts]
-    # Each row has a byte in front that says how it is filtered; a part without columns has no rows.
+    # Each row starts with a byte that names its filter; a part without columns has no rows.
     lengths = [height * (1 + 2 * width * header.channels) if width else 0 for height, width in sizes]
     data = inflate(_image_data(raw), sum(lengths))
     check_announced(sum(lengths), len(data), where)
@@ -117,7 +117,7 @@ def _unfiltered(filtered: NDArray[np.uint8], filters: NDArray[np.uint8]) -> NDAr
     if filters.max() > 4:
         raise OSError(f"a row has the filter {filters.max()}")
     height, width, size = filtered.shape
-    # A border of zeros above and at the left, as the format has it.
+    # A border of zeros above and at the left, as the format requires.
     result = np.zeros((height + 1, width + 1, size), np.int16)
     for diagonal in range(height + width - 1):
         y = np.arange(max(0, diagonal - width + 1), min(height, diagonal + 1))

@@ -23,28 +23,29 @@ from mtbench.formats.volume import Volume
 def read(path: Path | str) -> Volume:
     """An image or stack (PNG, TIFF, NPY, NPZ) or a volume (NIfTI, NRRD, MHA, folder of a DICOM series).
 
-    8- and 16-bit grey values are taken as they are, those of fewer bits on the scale of 8; colour whose channels are
-    equal is grey. Lengths are in millimetres, whatever unit the header has.
+    8- and 16-bit grey values are unchanged, those with fewer bits are scaled to 8; colour with equal channels counts as
+    grey. Lengths are in millimetres, whatever the unit of the header.
 
     Raises:
         DataError: the file is missing, empty, truncated, of another format, in colour, holds NaN or infinite values,
-            or more than :mod:`mtbench.formats.limits` allows. The text names the file.
+            or exceeds :mod:`mtbench.formats.limits`. The text names the file.
     """
     return _read(Path(path), label_map=False)
 
 
 def read_mask(path: Path | str) -> Volume:
-    """As :func:`read`, for label maps: the array is an integer one; a palette image gives its indices, one bit 0 and 1.
+    """As :func:`read`, for label maps: the array holds integers; a palette image gives its indices, a one-bit image 0
+    and 1.
 
     Raises:
-        DataError: as :func:`read`, or a value that is no whole number.
+        DataError: as :func:`read`, or a value that is not an integer.
     """
     volume = _read(Path(path), label_map=True)
     if volume.array.dtype.kind == "f":
         rounded = np.rint(volume.array)
         if not np.array_equal(rounded, volume.array):
             raise DataError(
-                "this mask holds values that are no whole numbers",
+                "this mask holds values that are not integers",
                 where=volume.file,
                 expected="an integer label map",
             )
@@ -53,7 +54,7 @@ def read_mask(path: Path | str) -> Volume:
 
 
 def suffix(path: Path) -> str:
-    """The supported ending of a file name, lower case (".nii.gz"); empty where it has none."""
+    """The supported ending of a file name, lower case (".nii.gz"); empty if it has none."""
     name = path.name.lower()
     return next((ending for ending in SUFFIXES if name.endswith(ending)), "")
 
@@ -67,7 +68,7 @@ def is_series(folder: Path) -> bool:
     """Whether ``folder`` directly holds DICOM files.
 
     Raises:
-        DataError: it may not be read.
+        DataError: it cannot be read.
     """
     return folder.is_dir() and bool(dicom_files(folder, first_only=True))
 
@@ -79,13 +80,13 @@ def _read(path: Path, *, label_map: bool) -> Volume:
     except MtbenchError:
         raise
     except MemoryError as error:
-        raise DataError("not enough memory to read it", where=where) from error
-    except Exception as error:  # each library has its own kinds for a file that is not what its name says
+        raise DataError("out of memory while reading it", where=where) from error
+    except Exception as error:  # each library has its own exceptions for a file whose content does not match its name
         detail = str(error).strip() or type(error).__name__
         raise DataError(
             f"this file cannot be read: {detail}",
             where=where,
-            remedy="Copy or convert it again, or leave it out",
+            remedy="Copy or convert it again, or remove it",
         ) from error
 
 
@@ -101,9 +102,7 @@ def _series(path: Path) -> Volume:
 def _file(path: Path, label_map: bool) -> Volume:
     where, ending = str(path), suffix(path)
     if not ending:
-        raise DataError(
-            "this is no image format that can be read", where=where, expected="one of " + ", ".join(SUFFIXES)
-        )
+        raise DataError("this image format is not supported", where=where, expected="one of " + ", ".join(SUFFIXES))
     if path.stat().st_size == 0:
         raise DataError("this file is empty (0 bytes)", where=where, remedy="Copy or download it again")
     pretends = impostor(path)
@@ -181,14 +180,14 @@ def _metaimage(path: Path, label_map: bool) -> Volume:
 
 
 def unreadable(folder: Path, error: OSError) -> DataError:
-    """The error for a folder that may not be read."""
+    """The error for a folder that cannot be read."""
     return DataError(
         f"the folder cannot be read: {error.strerror}", where=str(folder), remedy="Correct its permissions"
     )
 
 
 def dicom_files(folder: Path, *, first_only: bool = False) -> list[Path]:
-    """The DICOM files directly in a folder, sorted by name, each once; with ``first_only``, no more than one."""
+    """The DICOM files directly in a folder, sorted by name, each once; with ``first_only``, at most one."""
     files = []
     try:
         entries = sorted(folder.iterdir())
@@ -198,7 +197,7 @@ def dicom_files(folder: Path, *, first_only: bool = False) -> list[Path]:
         if file.name.startswith(".") or not file.is_file() or file.name == "DICOMDIR":
             continue
         if file.is_symlink() and file.resolve().parent == folder.resolve():
-            continue  # another name of a slice that is here
+            continue  # another name of the same slice
         if file.suffix.lower() == ".dcm" or (not suffix(file) and looks_like_dicom(file)):
             files.append(file)
             if first_only:
@@ -219,4 +218,4 @@ _READERS: dict[str, Callable[[Path, bool], Volume]] = {
 }
 
 SUFFIXES: tuple[str, ...] = tuple(_READERS)
-"""Endings of the files that :func:`read` understands, besides DICOM folders."""
+"""File endings that :func:`read` supports, besides DICOM folders."""

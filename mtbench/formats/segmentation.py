@@ -1,7 +1,7 @@
-"""Segmentations as 3D Slicer writes them: ``.seg.nrrd``, whose header names the segments.
+"""Segmentations in the format of 3D Slicer: ``.seg.nrrd``, whose header names the segments.
 
 The format: https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmentations.html. Segments that do not
-overlap share a layer and differ by value; segments that overlap lie in layers of their own, along a first axis.
+overlap share a layer and differ by value; overlapping segments are in separate layers, along a first axis.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Segmentation:
 
     Attributes:
         layers: L x I x J x K integers, the axes of the volume in the file's order.
-        segments: name to (layer, value); names as in the header.
-        affine: 4 x 4, index in a layer to RAS millimetres; ``None`` where the header does not say.
+        segments: name to (layer, value); with the names of the header.
+        affine: 4 x 4, index in a layer to RAS millimetres; ``None`` if the header has none.
         file: the path it was read from.
     """
 
@@ -38,7 +38,7 @@ class Segmentation:
     file: str
 
     def inside(self, name: str | None = None) -> NDArray[np.bool_]:
-        """I x J x K: where the segment is, its name in whatever case; without a name, where any segment is.
+        """I x J x K: the pixels of the segment (its name in any case); without a name, of any segment.
 
         Raises:
             DataError: no segment has that name.
@@ -49,7 +49,7 @@ class Segmentation:
         return np.asarray(self.layers[layer] == value)
 
     def place(self, name: str) -> tuple[int, int]:
-        """Layer and value of a segment, its name in whatever case.
+        """Layer and value of a segment; its name in any case.
 
         Raises:
             DataError: no segment has that name.
@@ -57,7 +57,7 @@ class Segmentation:
         places = {segment.strip().lower(): where for segment, where in self.segments.items()}
         if name.lower() not in places:
             raise DataError(
-                f"no segment is called '{name}'",
+                f"there is no segment named '{name}'",
                 where=self.file,
                 expected=f"a segment of that name among {', '.join(self.segments) or 'none'}",
                 matches=close_matches(name, self.segments),
@@ -65,10 +65,10 @@ class Segmentation:
         return places[name.lower()]
 
     def volume(self, array: NDArray[Any], image: Volume, *, by_index: bool = False) -> Volume:
-        """``array`` (I x J x K, from :meth:`inside`) as a volume beside the DICOM series it was drawn on.
+        """``array`` (I x J x K, from :meth:`inside`) as a volume on the grid of its DICOM series.
 
-        Where the header says how the segmentation lies in the patient, that is how it lies. Otherwise, or with
-        ``by_index``: I is the column, J the row and K the slice of the series, from inferior to superior.
+        The orientation is that of the header, if it has one. Otherwise, or with ``by_index``: I is the column, J the
+        row and K the slice of the series, from inferior to superior.
         """
         if self.affine is not None and not by_index:
             return Volume.oriented(array, self.affine, axis_codes(self.affine, self.file), self.file)
@@ -87,7 +87,7 @@ def read_segmentation(path: Path) -> Segmentation:
     """A ``.seg.nrrd`` file: one layer (three axes) or several (four).
 
     Raises:
-        DataError: it cannot be read, holds no integers, or its header does not name its segments.
+        DataError: it cannot be read, does not hold integers, or its header does not name its segments.
     """
     where = str(path)
     try:
@@ -96,11 +96,11 @@ def read_segmentation(path: Path) -> Segmentation:
         array, header = open_nrrd(path)
     except DataError:
         raise
-    except Exception as error:  # pynrrd has its own kinds for a file that is not what its name says
+    except Exception as error:  # pynrrd has its own exceptions for a file whose content does not match its name
         raise DataError(
             f"this file cannot be read: {str(error).strip() or type(error).__name__}",
             where=where,
-            remedy="Copy or download it again, or leave it out",
+            remedy="Copy or download it again, or remove it",
         ) from error
     if array.ndim not in (3, 4) or array.dtype.kind not in "ui":
         shape = " x ".join(str(n) for n in array.shape)

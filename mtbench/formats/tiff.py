@@ -18,29 +18,29 @@ from mtbench.formats.limits import VOLUME, check_announced, check_size, inflate,
 from mtbench.formats.lzw import LZW, without_lzw
 
 _PAGE = 2**13
-"""Pixels that an image of a stack counts as, however small it is: 65,536 images are the most by default."""
+"""The minimum size of an image of a stack in the count of pixels: at most 65,536 images by default."""
 _NONE = 1
 _DEFLATE = (8, 32946)
 _OWN = (_NONE, 32773, *_DEFLATE)
-"""What tifffile decodes by itself; the rest is Pillow's: JPEG, fax."""
+"""The compressions that tifffile decodes without other packages; Pillow decodes the rest: JPEG, fax."""
 _FLOAT_PREDICTOR = 3
 _BITS = (1, 8, 16, 32, 64)
 _SUSPICIOUS = 1 << 18
-"""Bytes of a compressed strip from which on it is worth a look at what it decompresses to (1032-fold at most)."""
+"""Size in bytes from which a compressed strip is checked for its decompressed size (at most 1032-fold)."""
 
 
 def read_tiff(path: Path, *, label_map: bool) -> NDArray[Any]:
-    """The grey values of the one image or stack in a TIFF file, upright as its orientation says.
+    """The grey values of the one image or stack in a TIFF file, upright according to its orientation tag.
 
     Args:
-        label_map: take the indices of a palette image, and the bare values of one with fewer than 8 bits.
+        label_map: take the indices of a palette image, and the unscaled values of one with fewer than 8 bits.
 
     Raises:
-        DataError: several images that are no stack, images in other files, grey values that do not run from black
-            to white, more than the limits, or than is in the file.
+        DataError: several images that do not form a stack, images in other files, grey values that do not run from
+            black to white, or a size beyond the limits or the file.
         OSError: the file is damaged.
     """
-    # A stack that was cut off reads as a shorter one; tifffile says so in its log only.
+    # A truncated stack reads as a shorter one; tifffile only reports it in its log.
     errors = _Errors()
     log = logging.getLogger("tifffile")
     log.addHandler(errors)
@@ -58,7 +58,7 @@ def read_tiff(path: Path, *, label_map: bool) -> NDArray[Any]:
 
 
 def _decoded(raw: bytes, path: Path, *, label_map: bool) -> tuple[NDArray[Any], int, int]:
-    """Grey values as stored, the bits of each, and the orientation that is still to be applied."""
+    """Stored grey values, the bits of each, and the orientation that is not yet applied."""
     with tifffile.TiffFile(BytesIO(raw), name=str(path)) as file:
         _check_pages(file, path)
         first = file.pages.first
@@ -76,7 +76,7 @@ def _decoded(raw: bytes, path: Path, *, label_map: bool) -> tuple[NDArray[Any], 
             array, orientation = series.asarray(), _orientation(page)
             channels = axes.index("S") if "S" in axes else None
         else:
-            # Pillow turns the image, and spreads 2 and 4 bits over 8.
+            # Pillow rotates the image, and scales 2 and 4 bits to 8.
             array, orientation = _by_pillow(raw, page), 1
             channels = -1 if "S" in axes else None
         if channels is not None:
@@ -86,7 +86,7 @@ def _decoded(raw: bytes, path: Path, *, label_map: bool) -> tuple[NDArray[Any], 
 
 def _check_pages(file: tifffile.TiffFile, path: Path) -> None:
     count = len(file.pages)
-    # Refused by its number before each of them is looked at.
+    # Refused by the number of images, before any of them is read.
     if count * _PAGE > max(limit(VOLUME), _PAGE):
         raise too_large(f"it holds {count:,} images, each of which counts as {_PAGE:,} values", VOLUME, str(path))
     total = sum(check_size(page.shape, str(path)) for page in file.pages)
@@ -111,7 +111,7 @@ def _series(file: tifffile.TiffFile, path: Path, *, label_map: bool) -> Any:
             remedy="Convert it to greyscale, for example with Pillow or ImageMagick",
         )
     if any(page is None for page in series.pages):
-        # The library would read them, or put zeros in their place.
+        # The library would read them, or replace them by zeros.
         raise DataError(
             "some of its images are in other files (a multi-file OME-TIFF)",
             where=str(path),
@@ -122,7 +122,7 @@ def _series(file: tifffile.TiffFile, path: Path, *, label_map: bool) -> Any:
 
 
 def _check_strips(page: Any, path: Path) -> None:
-    """Hold what the strips or tiles of a page hold against what they should."""
+    """Check the strips or tiles of a page against the header."""
     size, file_size = page.keyframe, page.parent.filehandle.size
     announced = -(-int(np.prod(size.chunks)) * size.bitspersample // 8)
     if size.compression == _NONE:
@@ -144,7 +144,7 @@ def _check_strips(page: Any, path: Path) -> None:
 
 
 def _by_pillow(raw: bytes, page: Any) -> NDArray[Any]:
-    """N x H x W, H x W or with channels behind, as stored; compressions that tifffile needs another package for."""
+    """N x H x W, H x W or with channels last, as stored; for compressions for which tifffile needs another package."""
     from PIL import Image, ImageSequence
 
     if page.bitspersample > 8 and page.samplesperpixel > 1:
@@ -164,7 +164,7 @@ def _orientation(page: Any) -> int:
 
 
 def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """The image as it is to be seen: the tag says where its first row and column belong."""
+    """The upright image: the tag says where its first row and column belong."""
     if orientation in (5, 6, 7, 8):
         array = np.swapaxes(array, -1, -2)
     if orientation in (3, 4, 7, 8):
@@ -175,7 +175,7 @@ def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 class _Errors(logging.Handler):
-    """Collects what a library reports as an error."""
+    """Collects the errors that a library logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

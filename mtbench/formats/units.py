@@ -1,4 +1,4 @@
-"""Lengths in headers, whatever their unit, in millimetres."""
+"""Lengths in headers, converted to millimetres from any unit."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ _MILLIMETRES = {
 
 
 def in_millimetres(affine: NDArray[np.float64], unit: str) -> NDArray[np.float64]:
-    """The affine of a header (4 x 4) whose lengths have that unit; an unknown one counts as millimetres."""
+    """The affine (4 x 4) of a header whose lengths are in ``unit``; an unknown unit counts as millimetres."""
     return np.diag([*[_MILLIMETRES.get(unit.strip().lower(), 1.0)] * 3, 1.0]) @ affine

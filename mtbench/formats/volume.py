@@ -1,4 +1,4 @@
-"""An image or a volume as read from a file."""
+"""An image or a volume read from a file."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Volume:
     """Grey values of one file or DICOM series, in the file's own units.
 
     Attributes:
-        array: H x W for a plain image, slices x H x W for a stack without orientation, and three axes in
-            RAS+ order where the file says how it lies in the patient (``axes`` is not empty). Integers stay
-            as they are; everything else is float32. Finite.
+        array: H x W for a plain image, slices x H x W for a stack without orientation, and three axes in RAS+ order if
+            the file has an orientation (``axes`` is not empty). Integers stay integers; everything else is float32.
+            Finite.
         file: the path it was read from.
-        spacing: mm between rows and columns (plain images), where the file knows them.
-        axes: where the axes of the *file* pointed ("PIR"); empty where it does not say.
-        file_affine: 4 x 4, index in the file to RAS millimetres; ``None`` where it does not say.
-        measure_unit: "HU" where the file says so (CT in DICOM), else empty.
+        spacing: mm between rows and columns (plain images), if the file has them.
+        axes: the directions of the axes of the *file* ("PIR"); empty if it has no orientation.
+        file_affine: 4 x 4, index in the file to RAS millimetres; ``None`` if it has no orientation.
+        measure_unit: "HU" if the file says so (CT in DICOM), else empty.
         scanner: manufacturer and model (DICOM), else empty.
     """
 
@@ -51,7 +51,7 @@ class Volume:
 
     @property
     def affine(self) -> NDArray[np.float64] | None:
-        """4 x 4, index in ``array`` to RAS millimetres; ``None`` where the file does not say."""
+        """4 x 4, index in ``array`` to RAS millimetres; ``None`` if the file has no orientation."""
         if self.file_affine is None:
             return None
         return ras_affine(self.file_affine, self.axes, self.file_shape)
@@ -60,27 +60,27 @@ class Volume:
         """A view as slices x rows x columns, upright (see :mod:`mtbench.formats.orientation`).
 
         Raises:
-            DataError: an oriented volume without a plane, or a plane where the file has no orientation.
+            DataError: an oriented volume without a plane, or a plane although the file has no orientation.
         """
         if self.axes:
             if plane is None:
                 raise DataError(
-                    "this is a volume and no plane was named",
+                    "this is a volume, and no plane is set",
                     where=self.file,
                     expected="plane = 'axial', 'coronal' or 'sagittal'",
                 )
             return upright(self.array, plane)
         if plane is not None and self.array.ndim == 3:
             raise DataError(
-                f"this stack does not say how it lies in the patient, so it has no {plane} plane",
+                f"this stack has no orientation, so it has no {plane} plane",
                 where=self.file,
                 expected="NIfTI, NRRD, MHA or a DICOM series",
-                remedy="Leave 'plane' out to take its first axis as slices, or convert it",
+                remedy="Omit 'plane' to take its first axis as slices, or convert it",
             )
         return self.array if self.array.ndim == 3 else self.array[None]
 
     def in_plane(self, plane: Plane | None = None) -> tuple[tuple[float, float] | None, float | None]:
-        """Spacing of rows and columns, and the distance of slices, in mm, where known."""
+        """Spacing of rows and columns, and the distance of slices, in mm, if known."""
         affine = self.affine
         if affine is None or plane is None:
             return self.spacing, None
@@ -94,7 +94,7 @@ def check_same_place(mask: Volume, image: Volume, name: str) -> None:
 
     Args:
         mask, image: as read.
-        name: what the message calls the image.
+        name: of the image in messages.
 
     Raises:
         DataError: another size, or headers that disagree about origin, directions or spacing.
@@ -111,7 +111,7 @@ def check_same_place(mask: Volume, image: Volume, name: str) -> None:
         mask_affine is not None and image_affine is not None and not np.allclose(mask_affine, image_affine, atol=0.05)
     ):
         raise DataError(
-            f"the mask does not lie where its image {name} lies: their headers differ",
+            f"the mask and its image {name} are at different positions: their headers differ",
             where=mask.file,
             expected="the same origin, directions and spacing",
             remedy="Resample the mask to the image's grid",

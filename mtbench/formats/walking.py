@@ -1,7 +1,7 @@
-"""What lies below a folder: the one way in which everybody looks for image files.
+"""The files below a folder: the only search for image files.
 
-Linked folders are entered, as people link their disks; each real file counts once, under the name that needs no link
-where there is one. Names that start with a dot (``.git``, ``._scan.nii.gz``) are not looked at.
+Linked folders are entered, because users link disks; each real file counts once, under a name without a link if there
+is one. Names that start with a dot (``.git``, ``._scan.nii.gz``) are ignored.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from mtbench.formats.reading import is_series, suffix, unreadable
 def entries_below(
     folder: Path, *, aliases: bool = False, depth: int | None = None, hidden: bool = False
 ) -> Iterator[Path]:
-    """Every file and folder below ``folder``, itself excluded; each real folder is entered once, by links last.
+    """Every file and folder below ``folder``, itself excluded; each real folder is entered once, through links last.
 
     Args:
-        aliases: enter a folder under each name that leads to it, but for those that lead back to where they are.
+        aliases: enter a folder under each name that leads to it, except links to a parent folder.
         depth: how many folders deep; ``None`` for all.
-        hidden: names that start with a dot, too.
+        hidden: include names that start with a dot.
 
     Raises:
-        DataError: a folder may not be read.
+        DataError: a folder cannot be read.
     """
     entered = {os.path.realpath(folder)}
     if aliases:
@@ -45,7 +45,7 @@ def entries_below(
 
 
 def once(paths: Iterable[Path]) -> list[Path]:
-    """The paths, sorted, each real file or folder once: by the name without a link in it, or else the first."""
+    """The paths, sorted, each real file or folder once: by a name without a link if there is one, else the first."""
     chosen: dict[str, Path] = {}
     for path in sorted(paths):
         real = os.path.realpath(path)
@@ -59,7 +59,7 @@ def images_below(folder: Path, *, aliases: bool = False) -> list[Path]:
     """Image files and folders of a DICOM series below ``folder``, itself included, sorted by path.
 
     Args:
-        aliases: whether a file counts under each name that leads to it, as a mask of two images does.
+        aliases: list a file under each name that leads to it, for masks shared by several images.
     """
     entries = entries_below(folder, aliases=aliases)
     paths = [path for path in entries if (suffix(path) if path.is_file() else is_series(path))]
@@ -69,9 +69,9 @@ def images_below(folder: Path, *, aliases: bool = False) -> list[Path]:
 
 
 def others_below(folder: Path) -> str:
-    """In words, the files below ``folder`` that are of no format that is read; empty where there are none.
+    """A sentence on the files below ``folder`` in unsupported formats; empty if there are none.
 
-    Files in the folder of a DICOM series are left to whoever reads the series.
+    Files in the folder of a DICOM series are left to the reader of the series.
     """
     if not folder.is_dir():
         return ""
@@ -79,12 +79,12 @@ def others_below(folder: Path) -> str:
 
 
 def is_other(path: Path) -> bool:
-    """Whether it is a file that is of no format that is read, or a link that leads nowhere."""
+    """Whether it is a file in an unsupported format, or a broken link."""
     return not suffix(path) if path.is_file() else not path.exists()
 
 
 def in_words(paths: Iterable[Path]) -> str:
-    """Files that are of no format that is read, by their endings; empty where there are none."""
+    """A sentence on files in unsupported formats, by ending; empty if there are none."""
     paths = sorted(paths)
     broken = [path for path in paths if not path.exists()]
     links = "1 link leads" if len(broken) == 1 else f"{len(broken)} links lead"
@@ -142,5 +142,5 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _links(path: Path) -> int:
-    """How many parts of a path are links."""
+    """The number of links in a path."""
     return sum(os.path.islink(part) for part in (path, *path.parents))

@@ -1,4 +1,4 @@
-"""Writing volumes: as NIfTI, or in the format of the file that they came from, geometry and all."""
+"""Writing volumes: as NIfTI, or in the format and geometry of their original file."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from mtbench.store.files import TEMPORARY, telling, write_whole
 
 
 def write_nifti(volume: Volume, path: Path) -> None:
-    """Write an oriented volume as NIfTI, in the axis order and with the affine of the file it came from.
+    """Write an oriented volume as NIfTI, in the axis order and with the affine of its original file.
 
     Common integers (uint8, int16, uint16, int32) keep their dtype, everything else is written as float32.
 
     Raises:
-        DataError: the volume does not say how it lies in the patient.
+        DataError: the volume has no orientation.
     """
     if volume.file_affine is None:
         raise DataError(
-            "this image does not say how it lies in the patient",
+            "this image has no orientation",
             where=volume.file,
             expected="a volume read from NIfTI, NRRD, MHA or a DICOM series",
         )
@@ -47,18 +47,18 @@ def write_nifti(volume: Volume, path: Path) -> None:
 def write_like(volume: Volume, path: Path, measure_unit: str = "") -> None:
     """Write ``volume`` to ``path`` in the format, axis order and geometry of ``volume.file``, which is read again.
 
-    Each file appears whole or not at all. PNG takes 8- and 16-bit grey values; every other format any dtype that
-    it knows. A DICOM series becomes a folder of files of the same names, marked as derived, with series and
-    instance identifiers of its own, which are the same for the same pixels.
+    Each file is written atomically. PNG takes 8- and 16-bit grey values; every other format any dtype that it supports.
+    A DICOM series becomes a folder of files of the same names, marked as derived, with new series and instance
+    identifiers, which are the same for the same pixels.
 
     Args:
-        volume: as :func:`mtbench.formats.read` gave it, with other values.
+        volume: from :func:`mtbench.formats.read`, with other values.
         path: the file, or the folder of a DICOM series.
-        measure_unit: of the values, where known ("HU"); kept in DICOM only.
+        measure_unit: of the values, if known ("HU"); kept in DICOM only.
 
     Raises:
         DataError: the format cannot hold the values.
-        StoreError: the disk is full or ``path`` may not be written.
+        StoreError: the disk is full or ``path`` cannot be written.
     """
     source = Path(volume.file)
     if source.is_dir():
@@ -93,7 +93,7 @@ def _tiff(volume: Volume, source: Path, file: IO[bytes]) -> None:
 def _npy(volume: Volume, source: Path, file: IO[bytes]) -> None:
     from mtbench.formats.arrays import read_npy
 
-    # H x W x 1 stays so; of equal channels one is written.
+    # H x W x 1 keeps its shape; of equal channels one is written.
     shape = read_npy(source).shape
     array = volume.array.reshape(shape) if np.prod(shape) == volume.array.size else volume.array
     np.save(file, array, allow_pickle=False)
@@ -112,7 +112,7 @@ def _nifti(volume: Volume, source: Path, file: IO[bytes]) -> None:
     image = open_nifti(source)
     header = image.header.copy()
     header.set_data_dtype(volume.array.dtype)
-    # The range that viewers show was that of the old values.
+    # The display range in the header was that of the old values.
     header["cal_min"] = header["cal_max"] = 0
     rewritten = image.__class__(file_order(volume).reshape(image.shape), image.affine, header)
     file.write(as_file(rewritten, source))
@@ -135,7 +135,7 @@ _NRRD_FIELDS = (
     *("min", "max", "old min", "old max", "block size", "content", "sample units", "thicknesses", "centers"),
     *("axis mins", "axis maxs", "space dimension"),
 )
-"""What the header says of the old values, or what is written anew."""
+"""Header fields about the old values, or that are rewritten."""
 
 
 def _metaimage(volume: Volume, source: Path, file: IO[bytes]) -> None:

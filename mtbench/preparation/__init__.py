@@ -1,4 +1,4 @@
-"""Preparing data sets: the cases of one in parallel (for plugins), and what ``mtbench data`` does."""
+"""Preparing data sets: cases in parallel (for plugins), and the functions behind ``mtbench data``."""
 
 from __future__ import annotations
 

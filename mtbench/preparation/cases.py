@@ -1,8 +1,8 @@
-"""Many cases (volumes, patients) to samples: on all cores, resumable, in memory that does not grow with them.
+"""Many cases (volumes, patients) to samples: on all cores, resumable, with constant memory.
 
-Each case is read by a worker, which writes its samples to a file of its own and gives back only whether it could;
-the samples are then read back in order. A file that is there already is not made again, so that a preparation that
-was stopped, or that met a full disk, goes on with the next case. A case that was cut off half-way starts again.
+A worker reads each case, writes its samples to a separate file and returns only whether it succeeded; the samples are
+then read back in order. Existing files are reused, so a preparation that was stopped, or that met a full disk, resumes
+with the next case. A case that was interrupted starts again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mtbench.store.images import slice_of
 
 C = TypeVar("C")
 FEW = 8
-"""Up to so many cases, starting processes takes longer than they save; threads do the work."""
+"""Up to this number of cases, starting processes takes longer than they save, so threads are used."""
 
 
 def prepare_cases(
@@ -45,20 +45,20 @@ def prepare_cases(
 ) -> Iterator[Sample]:
     """The samples of all cases, in the order of ``cases``.
 
-    A case whose ``read`` raises ``DataError`` or ``OSError`` is left out by name and reason
-    (``context.leave_out``); one that gives no samples is counted in ``context.log``. At most ``workers`` cases are
-    in memory at a time.
+    A case whose ``read`` raises ``DataError`` or ``OSError`` is skipped with its name and reason
+    (``context.leave_out``); one without samples is counted in ``context.log``. At most ``workers`` cases are in memory
+    at a time.
 
     Args:
-        cases: what ``read`` needs, by the name people know the case by.
+        cases: the argument of ``read`` for each case, by the name of the case in messages.
         read: makes the samples of one case, all of one domain and size, with or without masks.
         context: of ``prepare``.
-        processes: whether ``read`` may run in other processes: it and the cases can be pickled, and it lives in a
-            module that can be imported. Decoding DICOM files holds Python's lock, so that threads gain little.
-        workers: how many at a time; the cores there are by default.
+        processes: whether ``read`` may run in other processes: it and the cases can be pickled, and its module can be
+            imported. Decoding DICOM files holds Python's global lock, so threads gain little.
+        workers: number of parallel workers (default: the number of cores).
 
     Raises:
-        DiskFullError: there is no room for the samples; those that were written stay.
+        DiskFullError: the disk has no room for the samples; those already written are kept.
     """
     workers = workers or max(1, min(_cores(), len(cases)))
     with contextlib.ExitStack() as stack:

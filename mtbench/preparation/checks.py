@@ -1,4 +1,4 @@
-"""What to look at before believing a prepared data set: counts, leaks, masks, intensities."""
+"""Checks before trusting a prepared data set: counts, leaks, masks, intensities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Count:
-    """Slices and patients of one domain and split; ``published`` where the publication gives a count."""
+    """Slices and patients of one domain and split; ``published`` if the publication states a count."""
 
     domain: str
     name: str
@@ -36,9 +36,9 @@ class CheckReport:
 
     Attributes:
         counts: by domain and split.
-        leaks: what makes scores too good; one sentence each.
-        remarks: what is worth a look and may be right.
-        left_out: cases that could not be used, with the reason.
+        leaks: reasons for scores that are too good; one sentence each.
+        remarks: findings that may be correct but should be checked.
+        left_out: unusable cases, with the reason.
         notes: of the preparation.
     """
 
@@ -58,7 +58,7 @@ def image_sets(prepared: PreparedDataset) -> Iterator[ImageSet]:
 
 
 def check(prepared: PreparedDataset) -> CheckReport:
-    """Count and look through everything; each pixel is read once."""
+    """Count and check everything; each pixel is read once."""
     info = prepared.data.info
     report = CheckReport(left_out=list(info.get("left_out", ())))
     report.notes = [note for note in info.get("notes", ()) if not note.startswith("skipped: ")]
@@ -73,14 +73,14 @@ def check(prepared: PreparedDataset) -> CheckReport:
         patients = len(set(images.patients))
         report.counts.append(Count(images.domain, name, images.split, len(images), patients, expected))
         report.remarks += observations.add(images)
-    # A demonstration split parts a patient on purpose, and every table of it says so.
+    # A demonstration split divides a patient on purpose, and every table says so.
     demo = prepared.split.info.get("by") == "demo"
     findings = report.remarks if demo else report.leaks
     for domain in DOMAINS:
         report.remarks += _outliers(observations.brightness[domain], domain)
         findings += [
-            f"The {domain} patient '{patient}' is on {len(patient_splits)} sides: {', '.join(sorted(patient_splits))}"
-            + (", as split = 'demo' has it: no result" if demo else ".")
+            f"The {domain} patient '{patient}' is in {len(patient_splits)} splits: {', '.join(sorted(patient_splits))}"
+            + (", because of split = 'demo': not a result" if demo else ".")
             for patient, patient_splits in sorted(observations.splits[domain].items())
             if len(patient_splits) > 1
         ]
@@ -88,7 +88,7 @@ def check(prepared: PreparedDataset) -> CheckReport:
     options = prepared.request.builder.split
     if options.fold is not None:
         report.remarks.append(
-            f"sides are those of fold {options.fold} of {options.folds}; each patient is tested in one"
+            f"splits are those of fold {options.fold} of {options.folds}; each patient is tested in one fold"
         )
     remark = prepared.split.info.get("remark")
     report.remarks += [remark] if remark else []
@@ -97,7 +97,7 @@ def check(prepared: PreparedDataset) -> CheckReport:
 
 
 class _Observations:
-    """What was looked at: images by digest, the splits of each patient, the brightness of each slice."""
+    """The data of the checks: images by digest, the splits of each patient, the brightness of each slice."""
 
     def __init__(self) -> None:
         self.images: dict[str, list[tuple[str, str, str, str]]] = {}
@@ -105,7 +105,7 @@ class _Observations:
         self.brightness: dict[str, list[tuple[float, str]]] = {domain: [] for domain in DOMAINS}
 
     def add(self, images: ImageSet) -> Iterator[str]:
-        """Look at the slices of one domain and split; returns remarks."""
+        """Check the slices of one domain and split; returns remarks."""
         domain, split = images.domain, images.split
         for patient in images.patients:
             self.splits[domain].setdefault(patient, set()).add(split)
@@ -130,7 +130,7 @@ def _masks(images: ImageSet, where: str) -> Iterator[str]:
     if empty:
         yield f"{where}: {empty} of {len(images)} masks are empty"
     for value, name in images.task.labels.items():
-        # A case whose slices never show a label is more often a wrong mask than a patient without that organ.
+        # A case without any pixel of a label more often has a wrong mask than lacks the organ.
         cases: dict[str, bool] = {}
         for record, values in zip(images.slices, values_of_masks, strict=True):
             cases[record.case_id] = cases.get(record.case_id, False) or value in values
@@ -173,15 +173,17 @@ def _report_shared_patients(splits: dict[str, dict[str, set[str]]], report: Chec
     ids = sorted(set(splits["source"]) & set(splits["target"]))
     if not ids or apart:
         return
-    report.remarks.append(f"{_some(ids, 'patient id')} in both domains, taken for different people; were they not:")
+    report.remarks.append(
+        f"{_some(ids, 'patient id')} in both domains, treated as different people; if they are the same:"
+    )
     crossed = [p for p in ids if splits["source"][p] != splits["target"][p]]
     if crossed:
-        report.remarks.append(f"{_some(crossed, 'patient id')} on one side as source and on another as target")
+        report.remarks.append(f"{_some(crossed, 'patient id')} in one split as source and in another as target")
     training = [p for p in ids if "train" in splits["source"][p] and "train" in splits["target"][p]]
     if training:
         report.remarks.append(
-            f"{_some(training, 'patient id')} in both training halves, so training is not unpaired: say that they are "
-            "the same people (split.same_people), or part them by a file"
+            f"{_some(training, 'patient id')} in the training split of both domains, so training is not unpaired: "
+            "declare them the same people (split.same_people), or separate them by a split file"
         )
 
 

@@ -1,4 +1,4 @@
-"""What ``mtbench data export`` hands out, and how an answer to it is recognised: file names, and the manifest."""
+"""The files of ``mtbench data export``, and how translations of them are matched: file names, and the manifest."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class ExportedSlice:
     """One slice of an export.
 
     Attributes:
-        record: as the data set has it; of a plain image with the geometry that its case has in an export of volumes.
-        image, mask: the files, relative to the manifest; ``mask`` is empty where there is none.
+        record: as in the data set; for a plain image with the geometry of its case in an export of volumes.
+        image, mask: the files, relative to the manifest; ``mask`` is empty if there is none.
         size: height and width of the prepared image.
         sha256: of the prepared image: dtype, shape and values.
     """
@@ -43,15 +43,15 @@ class ExportedSlice:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was exported.
+    """The content of an export.
 
     Attributes:
         dataset, domain, side: of the slices; ``side`` may be "all".
-        depth: how the images are stored: "uint8", "uint16", "float32".
+        depth: stored type of the images: "uint8", "uint16", "float32".
         form: of the files: "png", "npy", "nifti".
-        target_window: the values that black and white stand for in the target domain, where all its slices have the
-            same; else ``None``.
-        target_measure_unit: theirs ("HU").
+        target_window: the target domain's values of black and white, if all its slices have the same;
+            else ``None``.
+        target_measure_unit: the unit of these values ("HU").
         labels: values of the masks, with their names.
         slices: in the order of the data set.
     """
@@ -79,7 +79,7 @@ class Manifest:
         """From a ``manifest.json``.
 
         Raises:
-            DataError: there is none, or it is not one of this schema.
+            DataError: there is none, or it has another schema.
         """
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
@@ -94,26 +94,26 @@ class Manifest:
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise DataError(
-                f"this is no manifest of an export: {type(error).__name__}: {error}",
+                f"this is not the manifest of an export: {type(error).__name__}: {error}",
                 where=str(path),
                 expected=f"the {MANIFEST} that `mtbench data export` wrote",
             ) from error
 
     def check(self, slices: Sequence[Slice], images: Iterable[Any], where: str) -> None:
-        """Refuse a manifest whose images are not these.
+        """Refuse a manifest of other images.
 
         Args:
             slices, images: of the run, N records and H x W stored images.
-            where: what the error calls the manifest.
+            where: the manifest's name in errors.
 
         Raises:
-            DataError: a slice is not in the manifest, or has another content now.
+            DataError: a slice is not in the manifest, or its content has changed.
         """
         if self.domain != "source":
             raise DataError(
                 f"it was written for {self.domain} slices",
                 where=where,
-                expected="the manifest of an export of source slices, which is what a translator is given",
+                expected="the manifest of an export of source slices, which are a translator's input",
             )
         exported = {item.record.slice_id: item for item in self.slices}
         absent = [s.slice_id for s in slices if s.slice_id not in exported]
@@ -126,21 +126,21 @@ class Manifest:
             return
         some = (absent or changed)[0]
         raise DataError(
-            f"it was written for another revision of the data: of {len(slices)} slices {len(changed)} have changed "
+            f"it belongs to another revision of the data: of {len(slices)} slices {len(changed)} have changed "
             f"since and {len(absent)} are not in it (the first: '{some}')",
             where=where,
-            expected="the manifest of the data set as it is prepared now",
+            expected="the manifest of the data set in its current preparation",
             remedy="Export and translate again, or run with the data and parameters that were exported",
         )
 
 
 def safe(name: str) -> str:
-    """``name`` as a file name: "/" and signs that are not for file names become "_"."""
+    """``name`` as a file name: "/" and characters not allowed in file names become "_"."""
     return re.sub(r"[^A-Za-z0-9._+=@-]+", "_", name)[:150] or "_"
 
 
 def names(slices: Sequence[Slice]) -> list[str]:
-    """A file name, without ending, of each slice: its id made safe; a number behind it where that is not unique."""
+    """A file name, without ending, of each slice: its id made safe; with a number appended if that is not unique."""
     return _unique([safe(record.slice_id) for record in slices])
 
 
@@ -153,13 +153,15 @@ def case_names(slices: Sequence[Slice]) -> dict[tuple[str, str], str]:
 
 
 def accepted(name: str, id: str, file: str) -> set[str]:
-    """By what names an answer to a slice or case may go, "/" written as "_": the exported, its id, its raw file's."""
+    """The names under which a translation of a slice or case is accepted, "/" written as "_": the exported name, its
+    id, its raw file's name.
+    """
     parts = PurePosixPath(file).with_name(stem(Path(file))).parts if file and file != "." else ()
     return {name, id.replace("/", "_"), *("_".join(parts[start:]) for start in range(len(parts)))}
 
 
 def placed(slices: Sequence[Slice], size: tuple[int, int]) -> tuple[Slice, ...]:
-    """The records with a geometry each: slices of plain images are stacked by case, axial, in the order of ``index``.
+    """The records, each with a geometry: slices of plain images are stacked by case, axial, in the order of ``index``.
 
     Args:
         slices: of one domain.

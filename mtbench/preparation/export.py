@@ -1,4 +1,4 @@
-"""``mtbench data export``: prepared slices as files for somebody's own program, with a manifest of what they are."""
+"""``mtbench data export``: prepared slices as files for any other program, with a manifest that describes them."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _ENDINGS = {"png": ".png", "npy": ".npy", "nifti": ".nii.gz"}
 def export(
     prepared: PreparedDataset, folder: Path, *, domain: Domain = "source", side: Side = "test", form: Form | None = None
 ) -> Manifest:
-    """Write ``images/``, ``masks/`` (where there are any) and ``manifest.json``, all of it or nothing.
+    """Write ``images/``, ``masks/`` (if there are any) and ``manifest.json``, all or nothing.
 
     Args:
         prepared: the data set.
         folder: must not exist, or be empty.
         domain: whose slices.
-        side: of the split, or "all".
+        side: the split, or "all".
         form: "png" (8 or 16 bits), "npy" (as stored), or "nifti": volumes in the geometry and values of the original
-            files; of plain images a stack by case. By default "png", or "npy" where slices are stored as float32.
+            files; for plain images a stack per case. By default "png", or "npy" if slices are stored as float32.
 
     Raises:
         RequestError: the folder is not empty, or PNG cannot hold the images.
-        DataError: the patients cannot be divided, or there is no slice on that side.
+        DataError: the patients cannot be divided, or there is no slice in that split.
     """
     if prepared.split is None:
         raise DataError(
@@ -50,7 +50,7 @@ def export(
         raise RequestError(f"{folder} exists already", expected="a folder that does not exist yet, or is empty")
     task, where = prepared.request.task, f"dataset '{prepared.request.name}'"
     sides: tuple[Split, ...] = SPLITS if side == "all" else (side,)
-    # As one set, so that a case of several sides (a demonstration split) becomes one volume.
+    # As one set, so that a case in several splits (a demonstration split) becomes one volume.
     places = sorted(at for each in sides for at in positions(prepared.split, Subset(domain, each)))
     if not places:
         raise DataError(f"it has no {domain} slice in '{side}'", where=where)
@@ -59,7 +59,7 @@ def export(
     form = form or ("npy" if depth == "float32" else "png")
     if form == "png" and depth == "float32":
         raise RequestError("PNG cannot hold floating-point images", where=where, expected="--format npy or nifti")
-    # Places in a stack are counted over all sides, so that a case looks the same in every export.
+    # Places in a stack are counted over all splits, so that a case looks the same in every export.
     everything = placed(read_slices(prepared.data.path, domain), images.shape[1:])
     records = [everything[at] for at in places]
     by_case, cases, slice_names = form == "nifti", case_names(everything), names(everything)
@@ -128,7 +128,7 @@ def _volumes(
 
 
 def _windowed(record: Slice, pixels: NDArray[Any]) -> Slice:
-    """A slice that does not say what its grey levels stand for keeps them."""
+    """A slice without a window keeps its grey levels."""
     white = {"uint8": 255.0, "uint16": 65535.0}.get(pixels.dtype.name, 1.0)
     return record if record.window else replace(record, window=(0.0, white))
 

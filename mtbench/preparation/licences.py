@@ -1,4 +1,4 @@
-"""Which licences were accepted: a small file in the store, one entry for each data set and licence text."""
+"""The accepted licences: a small file in the store with one entry for each data set and licence text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mtbench.store.files import write_whole
 
 
 class Licences:
-    """What the user of this store has accepted.
+    """The licences that the user of this store has accepted.
 
     Args:
         store: the store's folder.
@@ -23,7 +23,7 @@ class Licences:
         self._path = store / "licences.json"
 
     def accepted(self, spec: DatasetSpec) -> bool:
-        """Whether nothing is left to accept: the data set has no licence, or this text was accepted before."""
+        """Whether nothing remains to be accepted: the data set has no licence, or this text was accepted before."""
         return not spec.licence or self._read().get(spec.name, {}).get("licence") == spec.licence
 
     def accept(self, spec: DatasetSpec) -> None:

@@ -1,4 +1,4 @@
-"""Data sets prepared without a run: the same units, at the same addresses, as a suite would have."""
+"""Data sets prepared without a run: the same units, at the same addresses, as in a suite."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class DatasetRequest:
 
     @property
     def name(self) -> str:
-        """How the suite or the user calls it."""
+        """Its name in the suite or on the command line."""
         return self.choice.entry.name
 
     @property
     def task(self) -> Task:
-        """The task that it is."""
+        """Its task."""
         return self.builder.task
 
 
@@ -50,10 +50,10 @@ class PreparedDataset:
     """A data set in the store.
 
     Attributes:
-        request: the data set as the suite or the user names it.
-        data, split: the artefacts; ``split`` is ``None`` where the patients could not be divided, and ``trouble``
-            says why.
-        is_new: whether it had to be prepared or divided now.
+        request: the data set as named by the suite or the user.
+        data, split: the artefacts; ``split`` is ``None`` if the patients could not be divided, and ``trouble`` says
+            why.
+        is_new: whether it was prepared or divided by this call.
     """
 
     request: DatasetRequest
@@ -66,27 +66,30 @@ class PreparedDataset:
 def requests(
     target: str, registry: Registry, *, root: str | None = None, only: Sequence[str] = ()
 ) -> list[DatasetRequest]:
-    """What ``target`` names: a data set (``name``, ``name:p=v,...``), or all data sets of a suite.
+    """The data sets that ``target`` names: a data set (``name``, ``name:p=v,...``), or all data sets of a suite.
 
     Args:
-        target: as typed; a suite is a file ending in .toml or a registered name that no data set has.
+        target: as typed; a suite is a file ending in .toml, or a registered name that is not a data set's.
         registry: the plugins.
-        root: where the raw files are; for a data set named by itself.
+        root: the folder of the raw files, for a data set named directly.
         only: of a suite, these data sets.
 
     Raises:
-        RequestError: there is no such data set or suite, or what it needs is not said.
+        RequestError: there is no such data set or suite, or a parameter that it needs is missing.
     """
     entry = Entry.of(target, f"'{target}'", typed=True)
     name = entry.name
     if target.endswith(".toml") or (name in registry.names("suite") and name not in registry.names("dataset")):
         suite = load_suite(target, registry, needs=("datasets",))
         if root is not None:
-            raise RequestError("--root is for a data set named by itself", remedy="The suite says where its files are")
+            raise RequestError(
+                "--root is only for a data set named directly",
+                remedy="The suite sets the root of its data sets; omit --root",
+            )
         suite = suite.select(datasets=only)
     else:
         if only:
-            raise RequestError("-d chooses among the data sets of a suite", expected="a suite before it")
+            raise RequestError("-d selects data sets of a suite", expected="the name of a suite before it")
         registry.get(DatasetSpec, name)
         if root:
             entry = replace(entry, root=root, cli_params=entry.cli_params | {"root"})
@@ -99,30 +102,30 @@ def requests(
 
 
 def lookup(request: DatasetRequest, registry: Registry, store: Store) -> PreparedDataset | None:
-    """The data set if it is in the store already, else ``None``. Raw files are hashed, no pixel is decoded."""
+    """The data set if it is in the store, else ``None``. Raw files are hashed, no pixel is decoded."""
     return _prepared(request, registry, store)
 
 
 def prepare(
     request: DatasetRequest, registry: Registry, store: Store, watcher: Watcher, *, strict: bool = False
 ) -> PreparedDataset:
-    """Prepare and divide a data set, unless that is done.
+    """Prepare and split a data set, unless it is cached.
 
     Args:
-        request, registry, store: what, with what, into what.
-        watcher: who shows it.
-        strict: refuse if any case has to be left out.
+        request, registry, store: the data set, the plugins and the store.
+        watcher: shows progress.
+        strict: refuse to skip any case.
 
     Raises:
-        DataError: it cannot be prepared; under ``strict``, also if cases had to be left out.
-        DiskFullError: there is no room; what was converted is kept for the next attempt.
+        DataError: it cannot be prepared; under ``strict``, also if cases had to be skipped.
+        DiskFullError: the disk has no room; converted cases are kept for the next attempt.
     """
     prepared = _prepared(request, registry, store, watcher, strict=strict)
     assert prepared is not None
     left_out = prepared.data.info.get("left_out", [])
     if strict and left_out:
         raise DataError(
-            f"{len(left_out)} case{'s' if len(left_out) != 1 else ''} could not be used: "
+            f"{len(left_out)} case{'s' if len(left_out) != 1 else ''} cannot be used: "
             + "; ".join(f"{item['case']}: {item['reason']}" for item in left_out),
             where=f"dataset '{request.name}', prepared before",
             remedy="Fix them, or rerun without --strict",
@@ -133,7 +136,7 @@ def prepare(
 def _prepared(
     request: DatasetRequest, registry: Registry, store: Store, watcher: Watcher | None = None, *, strict: bool = False
 ) -> PreparedDataset | None:
-    """Data set and split; without a ``watcher``, of a data set that is there already."""
+    """Data set and split; without a ``watcher``, only of a data set that is in the store."""
     plan = request.builder.plan
     data_unit, split_unit = (plan.units[request.builder.base[part]] for part in ("data", "split"))
     note = watcher.note if watcher else warn
@@ -154,7 +157,7 @@ def _prepared(
 def _make(
     maker: Maker, registry: Registry, watcher: Watcher | None, strict: bool, unit: Unit
 ) -> tuple[Artefact | None, bool, str]:
-    """The artefact, whether it was made now, and why it is not there."""
+    """The artefact, whether it was computed by this call, and why it is absent."""
     while True:
         state = maker.wait(unit, watcher.note if watcher else lambda text: None)
         if isinstance(state, Artefact):

@@ -1,4 +1,4 @@
-"""Contact sheets: a page of slices with the outlines of their masks, to look at before anything is trained."""
+"""Contact sheets: a page of slices with the outlines of their masks, for inspection before training."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _CAPTION = 14
 def contact_sheet(images: ImageSet, path: Path) -> None:
     """Write a PNG with up to 24 slices, spread over patients and over each patient's slices.
 
-    Each tile is an image with the outline of each label in its colour, and its slice id below; the colours are
-    named in the first line. ``images`` must not be empty.
+    Each tile is an image with the outline of each label in its colour, and its slice id below; the first line is the
+    legend of the colours. ``images`` must not be empty.
     """
     indices = spread(images)
     columns = min(COLUMNS, len(indices))
@@ -41,7 +41,7 @@ def contact_sheet(images: ImageSet, path: Path) -> None:
 
 
 def spread(images: ImageSet, maximum: int = COLUMNS * ROWS) -> list[int]:
-    """Up to ``most`` positions: as many patients as possible, and slices from all over each."""
+    """Up to ``most`` positions: as many patients as possible, with slices spread over each."""
     indices_of: dict[str, list[int]] = {}
     for index, patient in enumerate(images.patients):
         indices_of.setdefault(patient, []).append(index)
@@ -54,7 +54,7 @@ def spread(images: ImageSet, maximum: int = COLUMNS * ROWS) -> list[int]:
 
 
 def _evenly(count: int, maximum: int) -> list[int]:
-    """Up to ``most`` of 0..count-1, one in the middle of each of equal parts."""
+    """Up to ``most`` of 0..count-1, each in the middle of one of equal parts."""
     parts = min(count, maximum)
     return [int((i + 0.5) * count / parts) for i in range(parts)]
 

@@ -1,7 +1,7 @@
-"""Processes that read cases, fed with pickles through a pipe from the process that started them.
+"""Processes that read cases; the process that started them sends pickles through a pipe.
 
-Not ``multiprocessing``: that runs the user's script again in each process unless it is written for it, and one killed
-process ends them all. Here a case whose process dies is one bad case, and the next gets a new process.
+Not ``multiprocessing``: that reruns the user's script in each process unless it is guarded, and one killed process ends
+all. Here a case whose process dies is one unusable case, and the next gets a new process.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ class Workers:
         self._all: list[subprocess.Popen[bytes]] = []
 
     def __call__(self, read: Any, case: Any, path: Path) -> Conversion:
-        """Run it in this thread's process; the reason why the case has no samples, if so, and what was read.
+        """Run it in this thread's process; returns the reason if the case has no samples, and the digests of the raw
+        files.
 
         Raises:
-            Exception: what it raises there.
+            Exception: the exception raised in that process.
         """
         child = self._child()
         assert child.stdin is not None
@@ -48,7 +49,7 @@ class Workers:
             reply = _read(child.stdout)
         if reply is None:
             self._local.child = None
-            return f"The process that read it died (exit code {child.wait()}); is there too little memory?", {}
+            return f"The process that read it died (exit code {child.wait()}), possibly because memory ran out.", {}
         conversion, error = reply
         if error is not None:
             raise error
@@ -56,7 +57,7 @@ class Workers:
         return str(reason), dict(read_files)
 
     def close(self) -> None:
-        """End the processes; each finishes the case it is at."""
+        """End the processes; each finishes its current case."""
         for child in self._all:
             with contextlib.suppress(OSError):
                 if child.stdin is not None:
@@ -87,7 +88,7 @@ def _write(pipe: IO[bytes], message: Any) -> None:
 
 
 def _read(pipe: IO[bytes]) -> Any:
-    """The next message; ``None`` where the other side has gone."""
+    """The next message; ``None`` if the other side has ended."""
     size = pipe.read(8)
     if len(size) < 8:
         return None
@@ -98,17 +99,17 @@ def _read(pipe: IO[bytes]) -> Any:
 def main() -> None:
     """Answer until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What a library prints must not get between the answers.
+    # The output of a library must not mix with the answers.
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     while (message := _read(sys.stdin.buffer)) is not None:
         convert, read, case, path = message
         try:
             _write(replies, (convert(read, case, path), None))
-        except Exception as error:  # whatever a reader raises is for the process that asked
+        except Exception as error:  # any exception goes to the process that asked
             error.add_note(traceback.format_exc())
             try:
                 pickle.loads(pickle.dumps(error))
-            except Exception:  # an exception that does not survive the way
+            except Exception:  # an exception that cannot be pickled
                 error = RuntimeError(traceback.format_exc())
             _write(replies, ("", error))

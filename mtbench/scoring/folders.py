@@ -1,4 +1,4 @@
-"""``mtbench.score``: what stands in one folder against what stands in another."""
+"""``mtbench.score``: metrics for the images of two folders."""
 
 from __future__ import annotations
 
@@ -66,37 +66,37 @@ def score(
 
     Args:
         translated, target: folders (or single volumes): PNG, TIFF, NPY, NPZ, NIfTI, NRRD, MHA, DICOM series.
-        metrics: ``name`` or ``name:p=v``; without any, every metric that can be computed from what is given.
-        preset: for all metrics that have that preset ("torch-fidelity", "pytorch-fid", "clean-fid").
-        weights: extractor name to a weight file to use in this call; its sha256 stands on the row.
-        masks, predicted: label maps that belong to the translated images' anatomy, and those a segmenter found
-            in them, for Dice and surface distances; matched to the translated images by name, slices of volumes by
-            where they lie.
-        labels: mask value to name; by default every value that occurs, by number.
-        paired: the target folder holds the truth of each translated image, matched in the same way.
+        metrics: ``name`` or ``name:p=v``; without any, every metric that these inputs allow.
+        preset: for all metrics that have this preset ("torch-fidelity", "pytorch-fid", "clean-fid").
+        weights: extractor name to a weight file for this call; its sha256 is recorded in the row.
+        masks, predicted: true label maps of the translated images' anatomy, and label maps that a segmenter predicted
+            on them, for Dice and surface distances; matched to the translated images by name, slices of volumes by
+            position.
+        labels: mask value to name; by default every value that occurs, named by its number.
+        paired: the target folder holds the true target image of each translated image, matched in the same way.
         body_mask: masks that restrict paired metrics, matched in the same way.
         plane, window, patient, skip_unreadable: see :class:`mtbench.scoring.reading.ReadOptions`.
         device, precision, batch_size: of feature extraction; the device and batch size (by default 16; 256 on a GPU)
-            change nothing beyond rounding.
+            change results only by rounding.
         seed, draws: of the draw N = min(N translated, N target) and of resampling.
-        balance: whether distances are measured at N = min; by default yes, but not with a ``preset``, since those
-            libraries take all images.
-        intervals: whether to make confidence intervals (patients must be known).
-        store: where decoded images and features are kept; the target's are used again by the next call.
+        balance: whether distances are computed at N = min; default: yes, except with a ``preset``, because those
+            libraries use all images.
+        intervals: whether to compute confidence intervals (patients must be known).
+        store: cache of decoded images and features; the next call reuses the target's.
         plugin_files, no_plugins: as on the command line.
-        report: called with what is going on, what is done and what there is to do.
+        report: called with the current activity, the number of items done and the total.
 
     Returns:
-        A list that prints as a table, in a notebook too; a row for each number:
+        A list that prints as a table, also in a notebook; one row per score:
         ``metric``, ``variant``, ``label``, ``value``, ``stderr``, ``ci_low``, ``ci_high``,
         ``n``, ``n_translated``, ``n_target``, ``n_patients_translated``, ``n_patients_target``, ``params``,
         ``extractor``, ``weights_sha256``, ``precision``, ``note``, ``caveat``, ``status`` ("measured" or
-        "skipped", the reason in ``note``), ``unreadable`` (how many files were left out), ``other_files`` (in words,
-        what lies there and is of no format that is read).
+        "skipped", the reason in ``note``), ``unreadable`` (number of files skipped), ``other_files`` (a sentence on
+        files of unsupported formats).
 
     Raises:
         RequestError, ParamError: the request is wrong.
-        WeightsError: a metric that was named needs weights that are not there.
+        WeightsError: a metric named in ``metrics`` needs weights that are not installed.
         DataError: the folders cannot be used.
     """
     device = resolve_device(device)
@@ -119,7 +119,7 @@ def score(
 
 @dataclass(frozen=True)
 class _Sampling:
-    """How numbers are drawn; see :func:`score`."""
+    """How images are drawn; see :func:`score`."""
 
     seed: int
     draws: int
@@ -142,7 +142,7 @@ def _metrics(registry: Registry, calls: Sequence[str], preset: str | None, weigh
     for name, file in weights.items():
         registry.get(ExtractorSpec, name)
         if not expand(file).is_file():
-            raise WeightsError(f"there is no weight file {file}", where=f"--weights {name}=...")
+            raise WeightsError(f"the weight file {file} does not exist", where=f"--weights {name}=...")
     result = []
     presets: set[str] = set()
     for call in calls or registry.names("metric"):
@@ -155,7 +155,7 @@ def _metrics(registry: Registry, calls: Sequence[str], preset: str | None, weigh
         result.append(_Metric(registration, registration.complete(params), weights))
     if preset is not None and preset not in presets:
         raise RequestError(
-            f"no metric here has a preset '{preset}'",
+            f"none of these metrics has a preset '{preset}'",
             expected="one of " + ", ".join(sorted(presets)) if presets else None,
             matches=close_matches(preset, presets),
         )
@@ -163,7 +163,7 @@ def _metrics(registry: Registry, calls: Sequence[str], preset: str | None, weigh
 
 
 class _FolderPair:
-    """Both folders and their masks, read and matched."""
+    """Both folders and their masks, after reading and matching."""
 
     def __init__(self, store: Store, reading: ReadOptions, report: ProgressReport) -> None:
         self._store = store
@@ -220,14 +220,14 @@ class _FolderPair:
         masks = read_folder(path, replace(self._reading, window=None), self._store, mask=True).images
         if masks.size != images.size:
             raise DataError(
-                f"its masks are {masks.size}, the images {images.size}", where=str(path), expected="one size"
+                f"its masks are {masks.size}, its images {images.size}", where=str(path), expected="one size"
             )
         return masks.images[positions(images, masks, str(path))]
 
 
 @dataclass(frozen=True)
 class _FeatureSource:
-    """Features of a folder, from the store where it has them already."""
+    """Features of a folder, from the store if they are cached."""
 
     registry: Registry
     store: Store
@@ -237,7 +237,7 @@ class _FeatureSource:
     report: ProgressReport
 
     def context(self, task: Task, params: Mapping[str, Any], activity: str = "") -> Context:
-        """The surroundings of one piece of work."""
+        """The context of one extraction."""
         return Context(
             task=task,
             params=params,
@@ -300,7 +300,7 @@ def _rows(
             intervals=sampling.intervals and patients_known,
         )
     except MtbenchError as error:
-        # A metric that nobody named is left out with its reason; one that was named must be there.
+        # A metric that the user did not name is skipped with a reason; a named one must be computed.
         if required:
             raise
         return [{**columns, "label": "", "status": "skipped", "value": None, "note": str(error)}]
@@ -328,7 +328,7 @@ def _rows(
 
 
 def _columns(metric: _Metric, pair: _FolderPair, precision: str, seed: int) -> dict[str, Any]:
-    """What is known of a metric's rows beforehand."""
+    """The fields of a metric's rows that are known beforehand."""
     spec, needs_target = metric.registration.spec, two_sided(metric.needs)
     candidate, reference = pair.folders["candidate"].images, pair.folders["reference"].images
     extractors = sorted({need.extractor for need in metric.needs if not isinstance(need, str)})
@@ -363,10 +363,11 @@ def _inputs(metric: _Metric, pair: _FolderPair, source: _FeatureSource) -> tuple
     needs = metric.needs
     name = format_call(metric.registration.spec.name, {})
     if "predicted_masks" in needs and pair.predicted is None:
-        raise RequestError(f"'{name}' compares masks", remedy="Give --masks and --predicted")
+        raise RequestError(f"'{name}' compares masks", remedy="Set --masks and --predicted")
     if "paired" in needs and pair.paired is None:
         raise RequestError(
-            f"'{name}' needs the truth of each image", remedy="Give --paired if the target folder holds it"
+            f"'{name}' needs the true target image of each translated image",
+            remedy="Set --paired if the target folder holds them",
         )
     features: dict[str, dict[str, Any]] = {}
     shas, caveats = set(), set()

@@ -1,4 +1,4 @@
-"""Which slice of one folder belongs to which of another: by name, and by where they lie in the patient."""
+"""Matching of the slices of two folders: by name, and by position in the patient."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _NEAR = 0.05
 
 
 def positions(images: ImageSet, others: ImageSet, where: str) -> list[int]:
-    """Where ``others`` holds the slice that belongs to each of ``images``.
+    """The index in ``others`` of the slice that matches each of ``images``.
 
-    Slices of volumes belong together if their volumes have one name and they lie at the same place, whatever their
-    numbers: one of the volumes may reach further. Other images belong together by name.
+    Slices of volumes match if their volumes have the same name and they are at the same position, whatever their
+    numbers: one of the volumes may extend further. Other images match by name.
 
     Args:
-        where: what the message calls the folder of ``others``.
+        where: the name of the folder of ``others`` in messages.
 
     Raises:
-        DataError: nothing there has the name of an image, or lies where it lies; the text names it.
+        DataError: an image has no match by name or position; the text names it.
     """
     by_id = {record.slice_id: i for i, record in enumerate(others.slices)}
     by_volume: dict[str, list[int]] = {}
@@ -42,7 +42,7 @@ def positions(images: ImageSet, others: ImageSet, where: str) -> list[int]:
             found |= _by_place(records, [others.slices[i] for i in there], there, where)
         elif there and lie[0] != lie[1]:
             raise DataError(
-                f"of '{name}' here and of the translated image, only one says how it lies in the patient",
+                f"of '{name}' here and the translated image, only one has an orientation",
                 where=where,
                 expected="two volumes with a header (NIfTI, NRRD, MHA, DICOM), or plain images or stacks on both sides",
             )
@@ -50,7 +50,7 @@ def positions(images: ImageSet, others: ImageSet, where: str) -> list[int]:
         place = found.get(record.slice_id, by_id.get(record.slice_id))
         if place is None:
             raise DataError(
-                f"nothing here is called '{record.slice_id}', like the translated image",
+                f"the translated image '{record.slice_id}' has no match here",
                 where=where,
                 expected="the same names in both folders",
                 matches=close_matches(record.slice_id, by_id),
@@ -73,18 +73,18 @@ def _by_place(records: Sequence[Slice], there: Sequence[Slice], numbers: Sequenc
         nearest = int(distance.argmin())
         if distance[nearest] > _NEAR:
             raise DataError(
-                f"no slice of '{_volume(record)}' lies here where slice {record.index} of the translated image "
-                f"lies: {_difference(place, places)}",
+                f"no slice of '{_volume(record)}' here is at the position of slice {record.index} of the translated "
+                f"image: {_difference(place, places)}",
                 where=where,
-                expected="a volume on the same grid, or one that reaches further",
-                remedy="Resample one of them to the other's grid, or cut both to what they share",
+                expected="a volume on the same grid, possibly extending further",
+                remedy="Resample one of them to the other's grid, or crop both to their common part",
             )
         result[record.slice_id] = numbers[nearest]
     return result
 
 
 def _difference(place: np.ndarray, places: np.ndarray) -> str:
-    """What is not the same, in words."""
+    """The difference, in words."""
     if not np.allclose(places[0][:, :2], place[:, :2], atol=_NEAR):
         return "their headers differ in spacing or direction"
     offsets = places[:, :, 2] - place[:, 2]

@@ -1,4 +1,4 @@
-"""A folder of images as an image set: every file read once, with all cores, into one memory map in the store."""
+"""A folder of images as an image set: every file is read once, on all cores, into one memory map in the store."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _Stack = tuple[NDArray[Any], list[Slice]]
 """Pixels, N x H x W, and their records."""
 
 ProgressReport = Callable[[str, int, int], None]
-"""Called with what is going on, what is done and what there is to do."""
+"""Called with the current activity, the number of items done and the total."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class ReadOptions:
 
     Attributes:
         plane: "axial", "coronal" or "sagittal": how volumes are cut.
-        window: the values, in the file's unit, that become 0 and 1; needed for anything but 8- and 16-bit
-            images and floats in [0, 1].
-        patient: a regular expression with one group, applied to the path below the folder; ``None`` where
-            patients are not known.
-        skip_unreadable: leave files out that cannot be read, and count them, in place of refusing.
+        window: the values, in the file's unit, that become 0 and 1; needed except for 8- and 16-bit images and floats
+            in [0, 1].
+        patient: a regular expression with one group, applied to the path below the folder; ``None`` if patients are not
+            known.
+        skip_unreadable: skip and count unreadable files instead of refusing.
     """
 
     plane: str | None = None
@@ -53,10 +53,10 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         if self.plane is not None and self.plane not in PLANES:
-            raise RequestError(f"there is no plane '{self.plane}'", expected="one of " + ", ".join(PLANES))
+            raise RequestError(f"unknown plane '{self.plane}'", expected="one of " + ", ".join(PLANES))
         if self.window is not None and not is_window(*self.window):
             raise RequestError(
-                f"the window {self.window} is empty or without end", expected="LOW,HIGH, finite, LOW below HIGH"
+                f"the window {self.window} is empty or not finite", expected="LOW,HIGH, finite, LOW below HIGH"
             )
         try:
             groups = patterns.check(self.patient) if self.patient else 1
@@ -68,13 +68,13 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class FolderImages:
-    """A folder that was read.
+    """The content of a folder.
 
     Attributes:
         images: the slices.
-        fingerprint: identifies its content and how it was read.
-        unreadable: files left out, with the reason.
-        others: in words, files that are of no format that is read; empty where there are none.
+        fingerprint: identifies its content and the read options.
+        unreadable: skipped files, with the reason.
+        others: a sentence on files of unsupported formats; empty if there are none.
     """
 
     images: ImageSet
@@ -93,7 +93,7 @@ def files_below(folder: Path, *, aliases: bool = False) -> list[Path]:
     if folder.is_file():
         return [folder]
     if not folder.is_dir():
-        raise RequestError(f"there is no folder {folder}")
+        raise RequestError(f"the folder {folder} does not exist")
     paths = images_below(folder, aliases=aliases)
     if not paths:
         raise DataError(
@@ -116,8 +116,8 @@ def read_folder(
     """All slices of a folder, in the order of their paths.
 
     Raises:
-        RequestError, DataError: nothing there; a file that cannot be read (unless they are to be skipped); files
-            of different sizes or depths; fewer than two images. The text names the file.
+        RequestError, DataError: the folder is empty; a file cannot be read (unless such files are skipped); files
+            differ in size or depth; there are fewer than two images. The text names the file.
     """
     paths = files_below(folder, aliases=mask)
     raw = [f for p in paths for f in ([p] if p.is_file() else sorted(q for q in p.iterdir() if q.is_file()))]
@@ -148,7 +148,7 @@ def read_folder(
 def _refusal(unreadable: tuple[tuple[str, str], ...], total: int) -> DataError:
     name, reason = unreadable[0]
     more = f"{len(unreadable)} of {total} files cannot be read. " if len(unreadable) > 1 else ""
-    return DataError(reason, where=name, remedy=f"{more}To leave such files out: --skip-unreadable")
+    return DataError(reason, where=name, remedy=f"{more}To skip such files, add --skip-unreadable")
 
 
 def _convert(
@@ -165,7 +165,7 @@ def _convert(
         for done, (path, cut) in enumerate(_in_parallel(paths, base, reading, mask), start=1):
             progress(done, len(paths))
             if isinstance(cut, DataError):
-                # With its own remedy, and without the path, which stands beside it.
+                # With its own remedy, but without the path, which is printed beside it.
                 own = DataError(cut.what, expected=cut.expected, remedy=cut.remedy, matches=cut.matches)
                 where = f"{cut.where}: " if cut.where not in (None, str(path)) else ""
                 unreadable.append((str(path), where + str(own)))
@@ -178,12 +178,12 @@ def _convert(
                 raise DataError(
                     f"its slices are {_kind(pixels.shape[1:], pixels.dtype)}, those of {first} {_kind(*shape)}",
                     where=str(path),
-                    expected="one size and one depth in a folder",
-                    remedy="Resample them before scoring: what resampling does to an image is part of the result",
+                    expected="the same size and depth for all files of a folder",
+                    remedy="Resample them before scoring: resampling changes the result",
                 )
             for image, record in zip(pixels, slices, strict=True):
                 if record.slice_id in ids:
-                    raise DataError(f"two images are called '{record.slice_id}'", where=str(path))
+                    raise DataError(f"two images are named '{record.slice_id}'", where=str(path))
                 ids.add(record.slice_id)
                 array.add(image)
                 records.append(record)
@@ -205,7 +205,7 @@ def _kind(size: tuple[int, int], dtype: Any) -> str:
 def _in_parallel(
     paths: list[Path], base: Path, reading: ReadOptions, mask: bool
 ) -> Iterator[tuple[Path, _Stack | DataError]]:
-    """Each file's slices, or the error, in order; a few files ahead and no more."""
+    """Each file's slices, or the error, in order; reads only a few files ahead."""
 
     def slices_or_error(path: Path) -> _Stack | DataError:
         try:
@@ -227,7 +227,7 @@ def _slices(path: Path, base: Path, reading: ReadOptions, mask: bool) -> _Stack:
     plane = next((plane for plane in PLANES if plane == reading.plane), None) if volume.axes else None
     if volume.axes and plane is None:
         raise DataError(
-            "this is a volume, and nothing says how to cut it",
+            "this is a volume, and the plane of its slices is not known",
             where=str(path),
             expected="--plane axial, coronal or sagittal",
         )
@@ -278,8 +278,8 @@ def _pixels(
     if stack.dtype.kind == "f" and stack.min() >= 0 and stack.max() <= 1:
         return stack.astype(np.float32), (0.0, 1.0)
     raise DataError(
-        f"its values reach from {stack.min():g} to {stack.max():g}",
+        f"its values range from {stack.min():g} to {stack.max():g}",
         where=where,
         expected="8- or 16-bit grey values, or floats in [0, 1]",
-        remedy="Say with --window LOW,HIGH which values are black and white",
+        remedy="Set the values of black and white with --window LOW,HIGH",
     )

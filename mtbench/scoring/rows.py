@@ -1,4 +1,4 @@
-"""The rows that ``mtbench.score`` gives: a list of dictionaries that a notebook shows as a table."""
+"""The rows of ``mtbench.score``: a list of dictionaries that a notebook shows as a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class ScoreRows(list[dict[str, Any]]):
     """A list of rows. Printed, and in a notebook, a table of name, value, interval and numbers of images."""
 
     def table(self) -> list[tuple[str, str, str, str]]:
-        """Name, value, 95 % interval and N of each row, as texts; of one that was left out the reason in its place."""
+        """Name, value, 95 % interval and N of each row, as text; a skipped row shows the reason instead."""
         lines = []
         for row in self:
             name = row.get("title") or row["metric"]

@@ -1,11 +1,10 @@
-"""The training loop that every fit may use, built in or not.
+"""The training loop for every fit, built in or not.
 
-A model is trained by writing a :class:`Recipe`: its networks, its optimisers, and one ``step`` that says
-which losses update which optimiser. :func:`train` does the rest: order and augmentation, device and
-precision, gradient accumulation, the budget, checkpoints and exact resume, validation with early stopping,
-progress, and the record of the losses.
+To train a model, write a :class:`Recipe`: its networks, its optimisers, and one ``step`` that says which losses update
+which optimiser. :func:`train` does the rest: order and augmentation, device and precision, gradient accumulation, the
+budget, checkpoints and exact resume, validation with early stopping, progress, and the record of the losses.
 
-A whole GAN::
+A complete GAN::
 
     class Tiny(Recipe):
         def __init__(self, seed: int) -> None:
@@ -42,9 +41,9 @@ A whole GAN::
         torch.save(self.recipe.networks["G"].state_dict(), folder / "generator.pt")
         self.history.save(folder)
 
-What is random in training is a pure function of (``context.seed``, epoch, position) or (``context.seed``,
-step), so a fit that was killed and goes on ends with the weights of one that was not: bit for bit on one kind
-of CPU with float32, equal threads and a budget in epochs or steps.
+Everything random in training is a pure function of (``context.seed``, epoch, position) or (``context.seed``, step), so
+a fit that was killed and resumed ends with the weights of an uninterrupted one: bit for bit on one kind of CPU with
+float32, equal threads and a budget in epochs or steps.
 """
 
 from __future__ import annotations

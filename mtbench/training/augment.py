@@ -1,4 +1,4 @@
-"""Random changes of training images, each a pure function of the generator it is given.
+"""Random changes of training images, each a pure function of its random generator.
 
 An augmentation is a callable (image, mask, rng) -> (image, mask): image float32 C x H x W in [0, 1]; mask
 ... x H x W of any dtype, or ``None``, moved exactly as its image is.
@@ -18,7 +18,7 @@ Augmentation = Callable[[Tensor, Tensor | None, np.random.Generator], Pair]
 
 
 def chain(*augmentations: Augmentation) -> Augmentation:
-    """One after the other; none: images as they are."""
+    """One after another; none: unchanged images."""
 
     def apply(image: Tensor, mask: Tensor | None, rng: np.random.Generator) -> Pair:
         for augmentation in augmentations:
@@ -40,7 +40,7 @@ def flip(p: float = 0.5) -> Augmentation:
 
 
 def pad_crop(pad: int) -> Augmentation:
-    """Shift by up to ``pad`` pixels each way, black (mask: 0) coming in."""
+    """Shift by up to ``pad`` pixels each way, filled with black (mask: 0)."""
 
     def apply(image: Tensor, mask: Tensor | None, rng: np.random.Generator) -> Pair:
         top, left = (int(n) for n in rng.integers(2 * pad + 1, size=2))

@@ -1,4 +1,4 @@
-"""The stream of batches of a training, made ahead of time on CUDA, and their way onto the device."""
+"""The stream of batches of a training, prepared ahead of time on CUDA, and their transfer to the device."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def batches(
 ) -> Iterator[Iterator[dict[str, Tensor]]]:
     """The batches of steps ``start``, ``start`` + 1, ... without end.
 
-    On CUDA threads work ahead; on the CPU the network has all the threads there are. Since a batch is a
-    function of its step alone, that changes nothing but the speed.
+    On CUDA, threads work ahead; on the CPU the network uses all threads. A batch is a function of its step alone, so
+    this changes only the speed.
     """
 
     def batch(step: int) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from mtbench.errors import ParamError
 
 @dataclass(frozen=True)
 class Budget:
-    """Epochs, steps or minutes; where several are given, the one that is used up first ends the fit.
+    """Epochs, steps or minutes; if several are set, the first to run out ends the fit.
 
     Args:
         epochs: passes over the sampler's positions.
@@ -18,7 +18,7 @@ class Budget:
             is not reproducible bit for bit.
 
     Raises:
-        ParamError: nothing was given, or something that is not positive.
+        ParamError: nothing is set, or a value is not positive.
     """
 
     epochs: int | None = None

@@ -1,4 +1,4 @@
-"""Losses and sample images for TensorBoard, where it is installed."""
+"""Losses and sample images for TensorBoard, if it is installed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mtbench.compute.context import Context
 
 
 class Events:
-    """TensorBoard's writer; what goes wrong with it (a full disk, a broken installation) costs events, not the fit.
+    """TensorBoard's writer; a failure (a full disk, a broken installation) costs events, not the fit.
 
     Args:
-        context: for its ``events`` folder, and for what is to be noted.
-        enabled: ``True``: into the folder "tensorboard" too where the context names none; ``False``: nowhere.
+        context: for its ``events`` folder and its log.
+        enabled: ``True``: write to the folder "tensorboard" if the context names none; ``False``: write nothing.
     """
 
     def __init__(self, context: Context, enabled: bool | None) -> None:

@@ -1,4 +1,4 @@
-"""What happened in a fit: losses, validation figures, sample images."""
+"""The record of a fit: losses, validation figures, sample images."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class HistoryEntry:
     """One figure.
 
     Attributes:
-        fit: the ``name`` given to ``train``.
-        phase: "train" (mean over the steps since the entry before) or "validation".
+        fit: the ``name`` of the call of ``train``.
+        phase: "train" (mean over the steps since the previous entry) or "validation".
         step, epoch: updates and whole epochs done by then.
         name: of the loss or figure.
         value: finite.
@@ -40,7 +40,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True)
 class SampleImage:
-    """One image to look at: ``pixels`` uint8, H x W, made after ``step`` updates."""
+    """One sample image: ``pixels`` uint8, H x W, after ``step`` updates."""
 
     fit: str
     step: int
@@ -56,8 +56,8 @@ class History:
     Attributes:
         entries: losses and validation figures in order.
         samples: sample images in order.
-        steps, epochs: how far training went; whole epochs.
-        best_score, best_epoch: of the weights that were kept, where there was validation.
+        steps, epochs: the length of training; whole epochs.
+        best_score, best_epoch: of the kept weights, if there was validation.
         ended: why training stopped: "budget" or "patience".
     """
 

@@ -1,4 +1,4 @@
-"""Losses as they come: checked, averaged, shown, and sent to TensorBoard where that is installed."""
+"""Losses as they come: checked, averaged, shown, and sent to TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from mtbench.training.events import Events
 from mtbench.training.history import History, HistoryEntry, Phase, SampleImage
 
 _ENTRIES = 2000
-"""About how many entries of a loss a training leaves; longer ones are averaged over more steps."""
+"""Approximate number of entries per loss and training; longer trainings average over more steps."""
 
 _CUDA_STEPS = 10
-"""Steps between looks at the losses on CUDA, where every look makes the processor wait for the device."""
+"""Steps between reads of the losses on CUDA, where every read blocks the processor until the device is done."""
 
 
 def _read(figures: list[Tensor]) -> list[float]:
@@ -32,12 +32,12 @@ def _read(figures: list[Tensor]) -> list[float]:
 
 
 class Journal:
-    """Collects figures of one training in ``history``.
+    """Collects the figures of one training in ``history``.
 
     Args:
         name: of the training.
-        context: for the device, and for what is to be noted.
-        steps: how many there will be at most; ``None`` where only time limits them.
+        context: for the device and the log.
+        steps: their maximum number; ``None`` if only time limits them.
         tensorboard: see ``train``.
     """
 
@@ -63,7 +63,7 @@ class Journal:
         self._events.close()
 
     def losses(self, step: int, epoch: int, values: Mapping[str, Tensor]) -> None:
-        """Take in the losses of a step.
+        """Add the losses of a step.
 
         Raises:
             TrainingError: one of this step, or of up to ten steps before it on CUDA, is not finite.
@@ -74,7 +74,7 @@ class Journal:
             self.check()
 
     def check(self) -> None:
-        """Look at all losses taken in so far.
+        """Check all losses added so far.
 
         Raises:
             TrainingError: see :meth:`losses`.
@@ -100,7 +100,7 @@ class Journal:
                 self.close_window()
 
     def validation(self, step: int, epoch: int, figures: Mapping[str, float]) -> None:
-        """Take in validation figures.
+        """Add validation figures.
 
         Raises:
             TrainingError: one is not finite.
@@ -111,7 +111,7 @@ class Journal:
             self._enter("validation", step, epoch, name, float(value))
 
     def samples(self, step: int, epoch: int, images: Mapping[str, Tensor]) -> None:
-        """Take in images to look at, B x 1 x H x W in [0, 1]; the B images of a name side by side."""
+        """Add sample images, B x 1 x H x W in [0, 1]; the B images of a name appear side by side."""
         for name, batch in images.items():
             strip = torch.cat(list(batch.detach().float().cpu()[:, 0]), dim=1)
             pixels = (strip.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).numpy()
@@ -119,7 +119,7 @@ class Journal:
             self._events.image(f"{self._name}/{name}", pixels, step)
 
     def latest(self) -> dict[str, float]:
-        """The losses last looked at; "loss" is their name where there is just one."""
+        """The losses at the last check; a single loss is named "loss"."""
         if len(self._latest) == 1:
             return {"loss": next(iter(self._latest.values()))}
         return dict(self._latest)
@@ -145,7 +145,7 @@ class Journal:
         return {"history": self.history.state_dict(), "sums": sums, "at": list(self._at)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what :meth:`state_dict` gave."""
+        """Restore the state from :meth:`state_dict`."""
         self.history = History.from_state(state["history"])
         self._sums = {name: (total, count) for name, (total, count) in state["sums"].items()}
         self._at = (state["at"][0], state["at"][1])

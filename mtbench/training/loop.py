@@ -46,32 +46,33 @@ def train(
 ) -> History:
     """Train ``recipe`` until ``budget`` is used; its networks hold the result, in eval mode, on the device.
 
-    Goes on from ``context.checkpoints`` where that has a state under ``name``, and saves there whenever it
-    is due and at the end. With ``validate_every`` the weights of the best validation are kept, in
-    checkpoints too, and put back at the end; of equals the earliest.
+    Resumes from ``context.checkpoints`` if that has a state under ``name``, and saves there whenever a save is due and
+    at the end. With ``validate_every`` the weights of the best validation (the earliest if equal) are kept, also in
+    checkpoints, and restored at the end.
 
     Args:
-        recipe: what to train.
-        sampler: where batches come from.
+        recipe: the model to train.
+        sampler: the source of batches.
         context: device, precision, threads, seed, checkpoints, progress.
         budget: when to stop.
-        name: of this training; a fit that calls ``train`` several times gives each its own. Part of the seed.
+        name: of this training; a fit that calls ``train`` several times needs a different name for each. Part of the
+            seed.
         batch_size: positions of the sampler per step; the last batch of an epoch may be smaller.
-        accumulate: parts a batch is worked through in, one after the other, to save memory. The gradients are
+        accumulate: parts into which a batch is divided to save memory. The gradients are
             those of the whole batch (beyond rounding), unless a network uses batch statistics.
-        drop_last: leave out a last batch that is smaller, unless it is the only one.
-        validate_every: epochs between calls of ``recipe.validate``; it is called at the very end as well.
-        patience: stop after so many validations without a better score.
-        samples_every: epochs between calls of ``recipe.samples``; it is called at the very end as well.
+        drop_last: drop a smaller last batch, unless it is the only one.
+        validate_every: epochs between calls of ``recipe.validate``; it is also called at the end.
+        patience: stop after this many validations without a better score.
+        samples_every: epochs between calls of ``recipe.samples``; it is also called at the end.
         channels_last: memory format of networks and batches.
         compile: compile the networks by torch.compile, which costs minutes and changes weights by rounding.
-        tensorboard: write TensorBoard events, if it is installed; by default where ``context.events`` says.
+        tensorboard: write TensorBoard events, if it is installed; by default in ``context.events``.
 
     Raises:
-        TrainingError: a loss or weight is not finite (the checkpoint stays as it was before), or memory does
-            not suffice and the batch cannot be split further.
-        PluginError: ``patience`` without ``validate_every``, or ``recipe.validate`` gave no score.
-        StoreError: the checkpoint is of a training with another seed, batch size or number of images.
+        TrainingError: a loss or weight is not finite (the checkpoint stays as it was before), or memory runs out and
+            the batch cannot be split further.
+        PluginError: ``patience`` without ``validate_every``, or ``recipe.validate`` returned no score.
+        StoreError: the checkpoint belongs to a training with another seed, batch size or number of images.
     """
     if patience is not None and validate_every is None:
         raise PluginError("patience needs validate_every", where=f"training '{name}'")
@@ -146,7 +147,7 @@ class _Loop:
         return self.journal.history
 
     def _one_step(self, batch: dict[str, Tensor], fallback: Mapping[str, Any] | None) -> None:
-        """One step; while there is a ``fallback`` (before the first success), too large batches are split."""
+        """One step; while there is a ``fallback`` (before the first success), batches that are too large are split."""
         moment = self._moment()
         while True:
             parts, shares = split(batch, self.accumulate, self.context.device, self._memory_format)
@@ -171,31 +172,29 @@ class _Loop:
         where = f"training '{self.name}', step {self.step + 1}"
         if self.recipe.batch_statistics:
             raise TrainingError(
-                f"memory does not suffice for a batch of {size}, which cannot be split: "
-                "statistics are taken over the whole of it",
+                f"out of memory with a batch of {size}, which cannot be split because its statistics are taken over "
+                "the whole batch",
                 where=where,
-                remedy="Give a smaller batch_size or smaller networks; both change the result",
+                remedy="Set a smaller batch_size or use smaller networks; both change the result",
             ) from error
         if fallback is None or self.accumulate >= size:
             raise TrainingError(
-                f"memory does not suffice for a batch of {size} in {min(size, self.accumulate)} parts",
+                f"out of memory with a batch of {size} in {min(size, self.accumulate)} parts",
                 where=where,
-                remedy="Free memory and run again (the fit resumes from its checkpoint), or use smaller networks",
+                remedy="Free memory and rerun (the fit resumes from its checkpoint), or use smaller networks",
             ) from error
         states.unpack(self.recipe, fallback)
         self.accumulate = min(size, 2 * self.accumulate)
-        self.context.log.append(
-            f"{self.name}: memory was short, each batch is worked through in {self.accumulate} parts"
-        )
+        self.context.log.append(f"{self.name}: memory was short, so each batch is processed in {self.accumulate} parts")
 
     def _look(self, validate_every: int | None, patience: int | None, samples_every: int | None) -> None:
-        """Validation and sample images, at the end of an epoch or of everything."""
+        """Validation and sample images, at the end of an epoch or of the training."""
         epoch, remainder = divmod(self.step, self.steps_per_epoch)
         moment, history = self._moment(), self.journal.history
         if validate_every and (self.ended or (not remainder and epoch % validate_every == 0)):
             figures = self._evaluate(lambda: self.recipe.validate(moment))
             if "score" not in figures:
-                raise PluginError("validate() gave no 'score'", where=f"training '{self.name}'")
+                raise PluginError("validate() returned no 'score'", where=f"training '{self.name}'")
             self.journal.validation(self.step, epoch, figures)
             self.waited += 1
             if history.best_score is None or figures["score"] > history.best_score:
@@ -208,7 +207,7 @@ class _Loop:
 
     def _evaluate(self, call: Callable[[], T]) -> T:
         self._train_mode(False)
-        # Whatever validation draws, the next step seeds anew; so validating more often changes no weight.
+        # The next step reseeds after any draws of the validation, so validating more often changes no weight.
         with torch.no_grad(), self.context.autocast():
             return call()
 
@@ -240,7 +239,7 @@ class _Loop:
         )
 
     def _restore(self) -> bool:
-        """Go on from the checkpoint; whether the training had ended already."""
+        """Resume from the checkpoint; returns whether the training had already ended."""
         state = self.shelf.restore()
         if state is None:
             return False
@@ -281,7 +280,7 @@ class _Loop:
     def _report(self, moment: Moment) -> None:
         total = self.steps_at_most
         if self.budget.minutes is not None:
-            # The share of the budget that is used, in steps at the speed so far.
+            # The used share of the budget, in steps at the speed so far.
             total = max(self.step, round(self.step / max(self._budget_share(), 1e-9)))
         assert total is not None
         figures: dict[str, Any] = {"epoch": moment.epoch + 1, **self.journal.latest()}

@@ -1,4 +1,4 @@
-"""What a model says about its training: networks, optimisers, and which losses update which of them."""
+"""A model's definition of its training: networks, optimisers, and which losses update which of them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 Part = dict[str, Any]
-"""A batch, or one of the parts it is accumulated from: the sampler's tensors on the device, by name. It lives
-for one step; what one update writes into it, the next one can read."""
+"""A batch, or one of its parts under gradient accumulation: the sampler's tensors on the device, by name. It lives for
+one step; an update can read what an earlier update has written into it.
+"""
 
 Losses = Mapping[str, Tensor]
 """Weighted scalar losses by name; their sum is minimised. Each a mean over the part's images."""
@@ -22,14 +23,14 @@ Losses = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Moment:
-    """Where training is.
+    """The current position in training.
 
     Attributes:
         step: updates done so far.
         epoch: epochs done so far (the current one, counted from 0).
         steps_per_epoch: batches in an epoch.
-        fraction: the share of the budget that is used, 0 <= fraction < 1 (1 at the very end).
-        epochs: the whole fit in epochs, where the budget is in epochs alone; otherwise ``None``.
+        fraction: the used share of the budget, 0 <= fraction < 1 (1 at the very end).
+        epochs: the length of the fit in epochs, if the budget is only in epochs; otherwise ``None``.
     """
 
     step: int
@@ -40,27 +41,27 @@ class Moment:
 
 
 class Stateful(Protocol):
-    """Anything else that changes in training: an image pool, a running mean of weights."""
+    """Any other state that changes in training: an image pool, a running mean of weights."""
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers, text, lists and dicts."""
 
     def load_state_dict(self, state: dict[str, Any], /) -> Any:
-        """Take over what :meth:`state_dict` gave; tensors come on the CPU."""
+        """Restore the state from :meth:`state_dict`; tensors are on the CPU."""
 
 
 class Recipe:
-    """Base class of what :func:`mtbench.training.train` trains. Write ``step``; the rest is as you need it.
+    """Base class for :func:`mtbench.training.train`. Implement ``step``; the other methods are optional.
 
     Args:
-        networks: trained and saved, by name. Build them on the CPU under ``seeded(...)``; ``train`` moves
-            them to the device in place (so optimisers may be made before) and into train mode.
+        networks: trained and saved, by name. Build them on the CPU under ``seeded(...)``; ``train`` moves them to the
+            device in place (so optimisers may be created before) and into train mode.
         optimisers: by name, over parameters of the networks.
-        extras: other things with state, saved in checkpoints too.
-        frozen: networks that are used but neither trained nor saved (a perceptual loss): moved to the device,
-            in eval mode, without gradients.
-        batch_statistics: whether a batch split into parts gives other gradients; by default whether a network
-            has batch normalisation. Such a fit is never split to save memory.
+        extras: other objects with state, also saved in checkpoints.
+        frozen: networks that are used but neither trained nor saved (a perceptual loss): on the device, in eval mode,
+            without gradients.
+        batch_statistics: whether splitting a batch changes the gradients (default: whether a network has batch
+            normalisation). Such batches are never split to save memory.
     """
 
     def __init__(
@@ -89,15 +90,14 @@ class Recipe:
         """Called before each step: set learning rates and loss weights as functions of ``moment`` alone."""
 
     def validate(self, moment: Moment) -> Mapping[str, float]:
-        """Figures on validation data; ``"score"`` (higher is better) decides what is best and when to stop.
+        """Figures on validation data; ``"score"`` (higher is better) selects the best weights and decides when to stop.
 
-        Called without gradients and with all networks in eval mode, where ``train`` is told
-        ``validate_every``.
+        Called without gradients and with all networks in eval mode, if ``train`` has ``validate_every``.
         """
         raise NotImplementedError
 
     def samples(self, moment: Moment) -> Mapping[str, Tensor]:
-        """Images to look at, by name: B x 1 x H x W in [0, 1]. Called like ``validate``."""
+        """Sample images, by name: B x 1 x H x W in [0, 1]. Called like ``validate``."""
         raise NotImplementedError
 
 
@@ -105,9 +105,9 @@ class Step:
     """One training step, as ``Recipe.step`` sees it.
 
     Attributes:
-        moment: where training is.
+        moment: the position in training.
         parts: the batch; more than one part under gradient accumulation.
-        rng: draws of this step that are not torch's; torch's own generators are seeded anew before each step.
+        rng: for draws of this step outside torch; torch's own generators are reseeded before each step.
     """
 
     def __init__(
@@ -130,9 +130,8 @@ class Step:
     def forward(self, run: Callable[[Part], None]) -> None:
         """Call ``run`` on each part, in the context's precision and with gradients of every network.
 
-        For results that several updates share, as in models that update the critic first and then
-        back-propagate through a translation made before. The graphs of all parts stay alive until they are
-        used.
+        For results that several updates share, as in models that update the critic first and then back-propagate
+        through an earlier translation. The graphs of all parts are kept until they are used.
         """
         for part in self.parts:
             with self._autocast():
@@ -144,7 +143,7 @@ class Step:
         """Minimise ``losses`` by one step of the optimisers ``names``.
 
         Gradients start at zero, are summed over the parts (each by its share of the batch) and reach only the
-        parameters of those optimisers: all other trained networks are frozen meanwhile. The losses' values
+        parameters of those optimisers: all other trained networks are frozen during the update. The losses' values
         are logged under their names.
 
         Args:

@@ -1,5 +1,4 @@
-"""Which images a step sees: pure functions of (seed, epoch, position), so workers and kills change
-nothing."""
+"""The images of each step: pure functions of (seed, epoch, position), so workers and interruptions change nothing."""
 
 from __future__ import annotations
 
@@ -29,29 +28,29 @@ def order(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
 
 
 class Sampler(Protocol):
-    """Where batches come from. ``batch`` must be pure: it may be called ahead of time, from another
+    """The source of batches. ``batch`` must be pure: it may be called ahead of time, from another
     thread."""
 
     def __len__(self) -> int:
         """Positions in an epoch."""
 
     def batch(self, seed: int, epoch: int, positions: Sequence[int]) -> dict[str, Tensor]:
-        """CPU tensors by name, the first axis being ``positions``."""
+        """CPU tensors by name, with ``positions`` as the first axis."""
 
 
 class UnpairedSampler:
-    """Two domains without correspondence, as CycleGAN draws them.
+    """Two domains without correspondence, drawn as in CycleGAN.
 
-    An epoch has max(|first|, |second|) positions. The first image is taken by shuffled index (wrapping round
-    where its domain is smaller), the second one at random. ``batch`` gives "source" and "target", float32
-    B x 1 x H x W in [0, 1], and with ``masks`` also "source_mask" and "target_mask" in the masks' dtype.
+    An epoch has max(|first|, |second|) positions. The first image is taken by shuffled index (wrapping round if its
+    domain is smaller), the second at random. ``batch`` gives "source" and "target", float32 B x 1 x H x W in [0, 1],
+    and with ``masks`` also "source_mask" and "target_mask" in the masks' dtype.
 
     Args:
         first, second: the two domains.
-        augment: applied to each image (and its mask) with draws of its own.
+        augment: applied to each image (and its mask) with separate draws.
         masks: one array N x H x W per domain, in the order of its images (label maps, coarse masks).
-        partner: given a generator and the first image's index, the second one's; by default uniform.
-        length: positions in an epoch, in place of the larger domain's size.
+        partner: maps a random generator and the first image's index to the second image's index (default: uniform).
+        length: positions in an epoch, instead of the larger domain's size.
 
     Raises:
         DataError: a domain has no image, or masks differ from the images in number or size.
@@ -97,7 +96,7 @@ class PairedSampler:
         images: the slices.
         masks: N x H x W in the order of ``images``; by default the set's own label maps.
         augment: applied to each image and its mask together.
-        length: positions in an epoch, in place of the number of images.
+        length: positions in an epoch, instead of the number of images.
 
     Raises:
         DataError: there is no image or no mask, or masks differ from the images in number or size.
@@ -131,10 +130,10 @@ class _Images:
     def __init__(self, images: ImageSet, masks: NDArray[Any] | None, augment: Augmentation | None) -> None:
         where = f"the {images.split} slices of the {images.domain} domain of '{images.task.dataset}'"
         if not len(images):
-            raise DataError("there is no image to train on", where=where)
+            raise DataError("it has no images to train on", where=where)
         if masks is not None and masks.shape != images.images.shape:
             raise DataError(
-                f"masks of shape {masks.shape} do not belong to images of shape {images.images.shape}",
+                f"masks of shape {masks.shape} do not fit images of shape {images.images.shape}",
                 where=where,
             )
         self._set, self._masks, self._augment = images, masks, augment

@@ -1,4 +1,4 @@
-"""A recipe's state in and out of a checkpoint, and whether it is finite."""
+"""Saving and restoring a recipe's state, and the check that it is finite."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def networks(recipe: Recipe) -> dict[str, Any]:
 
 
 def unpack(recipe: Recipe, state: Mapping[str, Any]) -> None:
-    """Put a packed state back, in place."""
+    """Restore a packed state, in place."""
     load_networks(recipe, state["networks"])
     for name, optimiser in recipe.optimisers.items():
         optimiser.load_state_dict(copy_of(state["optimisers"][name]))
@@ -37,7 +37,7 @@ def unpack(recipe: Recipe, state: Mapping[str, Any]) -> None:
 
 
 def load_networks(recipe: Recipe, weights: Mapping[str, Any]) -> None:
-    """Put weights back, in place."""
+    """Restore weights, in place."""
     for name, network in recipe.networks.items():
         network.load_state_dict(weights[name])
 
@@ -54,7 +54,7 @@ def copy_of(value: Any) -> Any:
 
 
 def not_finite(packed: Mapping[str, Any]) -> str | None:
-    """The path of the first tensor that holds NaN or infinity; ``None`` where all is well."""
+    """The path of the first tensor that holds NaN or infinity; ``None`` if all are finite."""
     for path, tensor in _tensors(packed, ""):
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             return path
@@ -73,12 +73,12 @@ def _tensors(value: Any, path: str) -> Iterator[tuple[str, Tensor]]:
 
 
 class Shelf:
-    """One named training's place in a fit's checkpoint file, beside those of the fit's other trainings.
+    """The entry of one training in a fit's checkpoint file.
 
     Args:
         checkpoints: the fit's; ``None``: nothing is saved.
         name: of the training.
-        plan: what must be equal for a saved state to be of use (seed, batch size...).
+        plan: settings that must agree with a saved state (seed, batch size...).
     """
 
     def __init__(self, checkpoints: Checkpoints | None, name: str, plan: Mapping[str, Any]) -> None:
@@ -100,7 +100,7 @@ class Shelf:
         if state["plan"] != self._plan:
             changed = [k for k in self._plan if state["plan"].get(k) != self._plan[k]]
             raise StoreError(
-                f"the checkpoint of '{self._name}' was made with another {' and '.join(changed)}",
+                f"the checkpoint of '{self._name}' was saved with another {' and '.join(changed)}",
                 expected=", ".join(f"{k} {state['plan'].get(k)}" for k in changed),
                 remedy="Restart this fit, or resume it with its original settings",
             )

@@ -1,4 +1,4 @@
-"""What recipes of adversarial models share."""
+"""Tools for recipes of adversarial models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def unsigned(images: Tensor) -> Tensor:
 
 
 def scale_rates(optimisers: Iterable[Optimizer], factor: float) -> None:
-    """Set every learning rate to ``factor`` times the one its optimiser was made with."""
+    """Set every learning rate to ``factor`` times its optimiser's initial one."""
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
@@ -34,8 +34,8 @@ def linear_decay(moment: Moment, hold: float = 0.5) -> float:
     """The factor of a learning rate that is constant for a share ``hold`` of the fit and then falls to 0.
 
     With a budget of E epochs the factor changes once per epoch and is CycleGAN's,
-    1 - max(0, epoch + 1 - n) / (E - n + 1), n = ``hold`` E epochs being constant. With any other budget it is
-    1 - max(0, f - hold) / (1 - hold), f being the share of the budget that is used.
+    1 - max(0, epoch + 1 - n) / (E - n + 1), where n = ``hold`` E epochs are constant. With any other budget it is
+    1 - max(0, f - hold) / (1 - hold), where f is the used share of the budget.
     """
     if moment.epochs is not None:
         constant = round(moment.epochs * hold)
@@ -46,11 +46,11 @@ def linear_decay(moment: Moment, hold: float = 0.5) -> float:
 class ImagePool:
     """Past translations to show the critic (Shrivastava et al. 2017), image by image.
 
-    The first ``size`` images are stored and given back. After that, with probability one half, a random
-    stored image is given and the new one stored in its place; otherwise the new one is given.
+    The first ``size`` images are stored and returned. After that, with probability one half, a random stored image is
+    returned and the new one stored in its place; otherwise the new one is returned.
 
     Args:
-        size: how many are kept; 0 gives every image back as it came.
+        size: number of stored images; 0 returns every image unchanged.
     """
 
     def __init__(self, size: int = 50) -> None:
@@ -58,14 +58,14 @@ class ImagePool:
         self.images: list[Tensor] = []
 
     def query(self, images: Tensor, rng: np.random.Generator) -> Tensor:
-        """As many images as are given, B x ...; detached. Pass the step's ``rng``."""
+        """As many images as in the input, B x ...; detached. Pass the step's ``rng``."""
         result = []
         for image in images.detach():
             if len(self.images) < self.size:
                 self.images.append(image.clone())
             elif self.size > 0 and rng.random() < 0.5:
                 place = int(rng.integers(self.size))
-                # The new image goes where the old one was; the old one is kept by the batch alone.
+                # The new image replaces the old one, which remains only in the batch.
                 self.images[place], image = image.clone(), self.images[place].to(image.device)
             result.append(image)
         query = torch.stack(result)
@@ -77,5 +77,5 @@ class ImagePool:
         return {"images": list(self.images)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over stored images."""
+        """Restore stored images."""
         self.images = list(state["images"])

@@ -1,4 +1,4 @@
-"""New images read and cut into slices, each once before any work starts."""
+"""New images, read and cut into slices, each once before translation starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mtbench.translation.cutters import Cutter
 from mtbench.translation.files import InputFile
 
 TOGETHER = 2**25
-"""Pixels that are held in memory and translated in one go: as many volumes or images as that, at least one."""
+"""Pixels that are held in memory and translated together: as many volumes or images as fit, at least one."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class InputSlices:
 
     Attributes:
         item, volume, cut: the file, its values, and how it was cut.
-        images: N x H x W, as they are stored for the translator.
-        masks: N x H x W label maps, where there are such.
+        images: N x H x W, in the stored type for the translator.
+        masks: N x H x W label maps, if there are any.
         slices: N records.
     """
 
@@ -41,19 +41,19 @@ class InputSlices:
 
     @property
     def pixels(self) -> int:
-        """How many are held in memory, of the file or of the slices."""
+        """The number of pixels in memory, of the file or of the slices."""
         return max(self.volume.array.size, self.images.size)
 
 
 @dataclass
 class Inputs:
-    """All items, each read once before any work starts; what is small enough is kept.
+    """All items, each read once before translation starts; small ones are kept in memory.
 
     Attributes:
         cutter: how they are cut.
-        skip: whether files that cannot be read are left out.
+        skip: whether unreadable files are skipped.
         names: of the values that masks may hold; ``None`` for any.
-        slices, labels, left_out: what the files hold, and which of them are left out.
+        slices, labels, left_out: the content of the files, and which of them are skipped.
     """
 
     cutter: Cutter
@@ -69,7 +69,7 @@ class Inputs:
         """Read everything.
 
         Raises:
-            DataError: a file cannot be used, and such files are not to be left out.
+            DataError: a file cannot be used, and ``skip`` is not set.
         """
         pixels = 0
         for done, item in enumerate(items, start=1):
@@ -94,7 +94,7 @@ class Inputs:
         return self
 
     def together(self) -> Iterator[list[InputSlices]]:
-        """Cases whose slices have one size, as many as are translated in one go."""
+        """Cases whose slices have the same size, as many as are translated together."""
         group: list[InputSlices] = []
         pixels = 0
         for item in self._usable:

@@ -1,4 +1,4 @@
-"""How new images become slices: as the user says, or as the data set of a run had its own."""
+"""How new images become slices: by the user's options, or as in the data set of a run."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from mtbench.store.images import read_slices
 
 @dataclass(frozen=True)
 class CutOptions:
-    """What the user says of the images.
+    """The user's options for new images.
 
     Attributes:
         plane: how volumes are cut.
         window: the values that become 0 and 1.
-        percentiles: or the percentiles of each volume that do.
+        percentiles: or the percentiles of each volume that become 0 and 1.
         size: height and width that slices are resized to for the translator, and back.
     """
 
@@ -40,7 +40,7 @@ class CutOptions:
 
     def __post_init__(self) -> None:
         if self.plane is not None and self.plane not in PLANES:
-            raise RequestError(f"there is no plane '{self.plane}'", expected="one of " + ", ".join(PLANES))
+            raise RequestError(f"unknown plane '{self.plane}'", expected="one of " + ", ".join(PLANES))
         if self.size is not None and not 1 <= self.size**2 <= limit(IMAGE):
             raise RequestError(
                 f"slices of {self.size} x {self.size} are too large",
@@ -49,31 +49,31 @@ class CutOptions:
         for name, pair in (("window", self.window), ("percentiles", self.percentiles)):
             check_window(name, pair)
         if self.window and self.percentiles:
-            raise RequestError("both a window and percentiles are given", expected="one of them")
+            raise RequestError("both a window and percentiles are set", expected="one of them")
         if self.percentiles and not (self.percentiles[0] >= 0 and self.percentiles[1] <= 100):
             raise RequestError("percentiles lie between 0 and 100", expected="1%,99%")
 
 
 def check_window(name: str, pair: Window | None) -> None:
-    """Refuse two values that cannot become black and white.
+    """Refuse two values that cannot be black and white.
 
     Raises:
         RequestError: they are not finite, or not in this order.
     """
     if pair is not None and not is_window(*pair):
         raise RequestError(
-            f"the {name} {pair[0]:g},{pair[1]:g} is empty or without end", expected="LOW,HIGH, finite, LOW below HIGH"
+            f"the {name} {pair[0]:g},{pair[1]:g} is empty or not finite", expected="LOW,HIGH, finite, LOW below HIGH"
         )
 
 
 @dataclass(frozen=True)
 class Cutter:
-    """How new images are cut, and what translated values mean.
+    """How new images are cut, and the meaning of translated values.
 
     Attributes:
         cut: of each image or volume.
         depth: how the slices are stored before and after translation.
-        target: the values that 0 and 1 stand for in the target domain, and their measure unit, where known.
+        target: the values of 0 and 1 in the target domain, and their unit, if known.
     """
 
     cut: Callable[[Volume], Cut]
@@ -83,7 +83,7 @@ class Cutter:
 
 
 def by_hand(options: CutOptions) -> Cutter:
-    """As the user says; 8-bit images, plain 16-bit ones and floats in [0, 1] need no window."""
+    """By the user's options; 8-bit images, plain 16-bit ones and floats in [0, 1] need no window."""
 
     def cut(volume: Volume) -> Cut:
         plane = _plane(volume, options.plane)
@@ -95,10 +95,10 @@ def by_hand(options: CutOptions) -> Cutter:
 
 
 def as_prepared(data: Artefact, registry: Registry, options: CutOptions) -> Cutter:
-    """As the data set ``data`` was prepared; what the user says goes over it.
+    """As in the data set ``data``; the user's options take precedence.
 
-    A data set whose object has ``cut(volume)`` is asked. Of any other, plane, frame and window are those of its
-    prepared source slices, where these have them in common.
+    If the data set's object has ``cut(volume)``, it decides. Otherwise plane, frame and window are those that all its
+    prepared source slices share.
     """
     description = json.loads((data.path / "task.json").read_text(encoding="utf-8"))
     sources, targets = read_slices(data.path, "source"), read_slices(data.path, "target")
@@ -114,7 +114,7 @@ def as_prepared(data: Artefact, registry: Registry, options: CutOptions) -> Cutt
             cutting = plugin.cut(volume)
             if options.plane and cutting.plane and options.plane != cutting.plane:
                 raise RequestError(
-                    f"--plane {options.plane}", expected=f"{cutting.plane}, as '{where}' was cut, or no --plane at all"
+                    f"--plane {options.plane}", expected=f"{cutting.plane}, the plane of '{where}', or no --plane"
                 )
         else:
             cutting = _like(sources[0], volume, options, description["size"], window, where)
@@ -132,7 +132,7 @@ def as_prepared(data: Artefact, registry: Registry, options: CutOptions) -> Cutt
 def _like(
     first: Slice, volume: Volume, options: CutOptions, size: tuple[int, int], window: Window | None, where: str
 ) -> Cut:
-    """As a prepared slice was cut."""
+    """In the way of a prepared slice."""
     geometry = Geometry.from_json(first.geometry) if first.geometry else None
     plane = _plane(volume, options.plane or (geometry.plane if geometry else None))
     native = _native(volume, plane)
@@ -147,7 +147,7 @@ def _like(
             window = window or _window(volume, options)
         except DataError as error:
             raise DataError(
-                f"the slices of '{where}' each had a window of their own, and nothing says this one's",
+                f"the slices of '{where}' have different windows, and the window of this file is not known",
                 where=volume.file,
                 expected="--window LOW,HIGH, or percentiles of each volume: --window 1%,99%",
             ) from error
@@ -157,7 +157,7 @@ def _like(
 
 
 def _as_plain(plugin: VolumeCutting, volume: Volume, options: CutOptions) -> Cut:
-    """As a data set of plain images cuts: the slices of the volume are shown to it as 8-bit images."""
+    """In the way of a data set of plain images: it receives the slices of the volume as 8-bit images."""
     plane, (low, high) = _plane(volume, options.plane), _window(volume, options)
     grey = encode((volume.slices(plane).astype(np.float32) - low) / (high - low), "uint8")
     cut = plugin.cut(Volume(grey, volume.file, spacing=volume.in_plane(plane)[0]))
@@ -172,9 +172,9 @@ def _common(windows: list[Window | None]) -> Window | None:
 def _plane(volume: Volume, plane: Plane | None) -> Plane | None:
     if volume.axes and plane is None:
         raise DataError(
-            "this is a volume, and nothing says how to cut it",
+            "this is a volume, and the plane of its slices is not known",
             where=volume.file,
-            expected="--plane axial, coronal or sagittal: that of the slices the translator was trained on",
+            expected="--plane axial, coronal or sagittal, the plane of the translator's training slices",
         )
     return plane if volume.axes else None
 
@@ -197,7 +197,7 @@ def _window(volume: Volume, options: CutOptions) -> Window:
     if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
         return 0.0, 1.0
     raise DataError(
-        f"its values reach from {array.min():g} to {array.max():g}, and nothing says which are black and white",
+        f"its values range from {array.min():g} to {array.max():g}, and the values of black and white are not known",
         where=volume.file,
         expected="--window LOW,HIGH, or percentiles of each volume: --window 1%,99%",
     )

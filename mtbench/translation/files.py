@@ -1,4 +1,4 @@
-"""The files to translate, the masks beside them, and where their translations go."""
+"""The files to translate, their masks, and the paths of their translations."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class InputFile:
     Attributes:
         path: the file, or the folder of the series.
         name: unique among the items; without the file's ending.
-        mask: its label map, where there are such.
-        output: where its translation goes: a file, or the folder of a series.
+        mask: its label map, if any.
+        output: the path of its translation: a file, or the folder of a series.
     """
 
     path: Path
@@ -29,20 +29,20 @@ class InputFile:
 
 
 def items(input: Path, output: Path, masks: Path | None) -> list[InputFile]:
-    """What is to be translated, in the order of the paths.
+    """The items to translate, in the order of the paths.
 
     Raises:
-        RequestError: nothing is there, masks are missing, or the output is no place for it.
+        RequestError: the input does not exist, masks are missing, or the output path cannot be used.
         DataError: the folder holds no images.
     """
     if not input.exists():
-        raise RequestError(f"there is no file or folder {input}")
+        raise RequestError(f"the file or folder {input} does not exist")
     single = input.is_file() or is_series(input)
     paths = [input] if input.is_file() else files_below(input)
     base = input.parent if input.is_file() else input
     if input.is_file() and not suffix(input):
         raise RequestError(
-            f"{input.name} is no image that can be read", expected="a file of another format, or a folder"
+            f"{input.name} is not in a supported image format", expected="a file of another format, or a folder"
         )
     names = {path: _name(path, base, input) for path in paths}
     mask_of = _masks(masks, names, alone=single and len(paths) == 1) if masks else {}
@@ -50,10 +50,10 @@ def items(input: Path, output: Path, masks: Path | None) -> list[InputFile]:
 
 
 def refuse_to_overwrite(items: Sequence[InputFile], output: Path, input: Path) -> None:
-    """Refuse where a translation would take the place of something.
+    """Refuse to overwrite files.
 
     Raises:
-        RequestError: naming the first.
+        RequestError: an output exists; the text names the first.
     """
     outputs = [item.output for item in items]
     existing = [path for path in outputs if (any(path.iterdir()) if path.is_dir() else path.exists())]
@@ -62,7 +62,7 @@ def refuse_to_overwrite(items: Sequence[InputFile], output: Path, input: Path) -
         raise RequestError(
             f"{existing[0]}{more} exists already",
             expected="an output that does not exist yet",
-            remedy="Choose another output, or say --overwrite",
+            remedy="Choose another output, or add --overwrite",
         )
 
 
@@ -83,7 +83,7 @@ def _output(path: Path, input: Path, output: Path) -> Path:
             )
         return output
     if output.exists() and not output.is_dir():
-        raise RequestError(f"{output} is a file", expected="a folder, as the input is one")
+        raise RequestError(f"{output} is a file", expected="a folder, because the input is one")
     if output.resolve().is_relative_to(input.resolve()):
         raise RequestError(f"{output} lies in the input {input}", expected="a folder outside it")
     return output if path == input else output / path.relative_to(input)
@@ -91,7 +91,7 @@ def _output(path: Path, input: Path, output: Path) -> Path:
 
 def _masks(masks: Path, names: dict[Path, str], *, alone: bool) -> dict[Path, Path]:
     if not masks.exists():
-        raise RequestError(f"there is no file or folder {masks}", where="--masks")
+        raise RequestError(f"the file or folder {masks} does not exist", where="--masks")
     if masks.is_file():
         if not alone:
             raise RequestError(f"{masks} is one file for {len(names)} images", where="--masks", expected="a folder")
@@ -100,9 +100,9 @@ def _masks(masks: Path, names: dict[Path, str], *, alone: bool) -> dict[Path, Pa
     for name in names.values():
         if name not in by_name:
             raise RequestError(
-                f"there is no mask called '{name}' in {masks}",
+                f"{masks} has no mask named '{name}'",
                 where="--masks",
-                expected="the same names as the images have",
+                expected="masks with the names of the images",
                 matches=close_matches(name, by_name),
             )
     return {path: by_name[name] for path, name in names.items()}

@@ -1,4 +1,4 @@
-"""A translator that is ready to work: what it is made with, and how one is made of a checkpoint."""
+"""A translator that is ready to use, and how it is built from a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from mtbench.store.files import read_regular
 
 @dataclass(frozen=True)
 class Model:
-    """A translator that is ready to be made.
+    """A translator that is ready to be built.
 
     Attributes:
         registration, params: its plugin and parameters, paths resolved.
         conditional: whether it needs masks.
         fit: a folder that its ``save`` wrote.
-        seed, precision, threads: of its arithmetic.
-        task, data: what it was trained for and on, where it comes from results.
-        notes: what the user should know.
+        seed, precision, threads: of its computation.
+        task, data: the task and data set of its training, if it comes from results.
+        notes: for the user.
     """
 
     registration: Registration[TranslatorSpec]
@@ -69,7 +69,7 @@ def from_checkpoint(registry: Registry, call: str, checkpoint: Path | None, prec
     """A translator with a weight file or a saved fit, or one that needs neither.
 
     Raises:
-        RequestError, ParamError: there is no such translator or file, or it was not said which.
+        RequestError, ParamError: the translator or file does not exist, or no file is named.
     """
     registration, params = registry.call(TranslatorSpec, call)
     spec = registration.spec
@@ -78,7 +78,9 @@ def from_checkpoint(registry: Registry, call: str, checkpoint: Path | None, prec
     if checkpoint is not None:
         checkpoint = expand(checkpoint).resolve()
         if not checkpoint.exists():
-            raise RequestError(f"there is no {checkpoint}", where="--checkpoint", expected="a weight file or a fit")
+            raise RequestError(
+                f"the file {checkpoint} does not exist", where="--checkpoint", expected="a weight file or a fit"
+            )
         if checkpoint.is_dir():
             fit = checkpoint
             params = {**_params_of(fit, registration), **params}
@@ -89,24 +91,24 @@ def from_checkpoint(registry: Registry, call: str, checkpoint: Path | None, prec
                 f"translator '{spec.name}' takes no weight file",
                 where="--checkpoint",
                 expected="a folder that its save() wrote (the folder of a fit in the store)" if spec.trains else None,
-                remedy=None if spec.trains else "It needs no training: leave --checkpoint out",
+                remedy=None if spec.trains else "It needs no training: omit --checkpoint",
             )
     full = _absolute_paths(registration, registration.complete(params))
     trains = registration.ask(spec.whether, "trains", full)
     if fit is None and trains:
         raise RequestError(
-            f"translator '{spec.name}' has to be trained, and nothing says which training is meant",
+            f"translator '{spec.name}' needs a trained model",
             expected="--checkpoint FILE, or --from RESULTS of a run that trained it",
         )
     if fit is not None and not trains:
-        raise RequestError(f"translator '{spec.name}' needs no training", remedy="Leave --checkpoint out")
+        raise RequestError(f"translator '{spec.name}' needs no training", remedy="Omit --checkpoint")
     note = registration.ask(spec.note, full)
     conditional = registration.ask(spec.whether, "conditional", full)
     return Model(registration, full, conditional, fit, precision=precision, notes=(note,) if note else ())
 
 
 def _params_of(fit: Path, registration: Registration[TranslatorSpec]) -> dict[str, Any]:
-    """The parameters that a fit of the store was made with."""
+    """The parameters of a fit in the store."""
     name = registration.spec.name
     try:
         unit = Unit.from_json(json.loads(read_regular(fit / MANIFEST))["unit"])
@@ -122,14 +124,15 @@ def _params_of(fit: Path, registration: Registration[TranslatorSpec]) -> dict[st
 
 
 def recorded_params(unit: Unit, registration: Registration[TranslatorSpec]) -> dict[str, Any]:
-    """The parameters of a recorded unit that the plugin still has; never what runs a program, which a store that
-    somebody sent could bring along."""
+    """The parameters of a recorded unit that the plugin still has, without those that run a program: a store from
+    elsewhere could contain any command.
+    """
     specs = registration.spec.params
     return {k: v for k, v in unit.arguments.items() if k in specs and not specs[k].runs_program}
 
 
 def _absolute_paths(registration: Registration[TranslatorSpec], params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters with the paths that were typed as absolute ones."""
+    """Parameters with absolute paths in place of relative ones."""
     specs = registration.spec.params
     return {
         name: str(expand(value).resolve()) if specs[name].kind == "path" and value else value

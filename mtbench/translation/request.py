@@ -1,4 +1,4 @@
-"""``mtbench.translate``: images or volumes through a translator, written back as they came."""
+"""``mtbench.translate``: images or volumes through a translator, written back in their own format."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from mtbench.translation.trained import from_results
 
 @dataclass(frozen=True)
 class Translated:
-    """What was done.
+    """The result of a translation.
 
     Attributes:
-        files: what was written; of a DICOM series its folder.
-        slices: how many were translated.
-        values: what the written values are, in words.
-        notes: what the user should know: clamped values, a checkpoint's licence, files that are no images.
-        left_out: files that could not be read, each with the reason.
+        files: the written files; for a DICOM series its folder.
+        slices: number of translated slices.
+        values: a description of the written values.
+        notes: for the user: clamped values, a checkpoint's licence, files that are not images.
+        left_out: skipped unreadable files, each with the reason.
     """
 
     files: tuple[Path, ...]
@@ -84,32 +84,32 @@ def translate(
     """Run a translator on new images or volumes and write them back in their own format and geometry.
 
     Args:
-        name: ``NAME`` or ``NAME:p=v,...``, as ``-t`` takes it.
-        input: a file (PNG, TIFF, NPY, NPZ, NIfTI, NRRD, MHA), the folder of a DICOM series, or a folder of such.
-        output: a file or a folder; below it the names are those of the input.
-        checkpoint: a weight file that the translator takes, or a folder that its ``save`` wrote.
+        name: ``NAME`` or ``NAME:p=v,...``, as for ``-t``.
+        input: a file (PNG, TIFF, NPY, NPZ, NIfTI, NRRD, MHA), the folder of a DICOM series, or a folder of these.
+        output: a file or a folder; names below it are those of the input.
+        checkpoint: a weight file of the translator, or a folder that its ``save`` wrote.
         results: or the results directory of a run that trained it (``--from``).
         dataset, fold, seed: which of several trainings; ``seed`` is also that of the noise.
-        masks: label maps for a conditional translator, by the names of the images.
+        masks: label maps for a conditional translator, with the names of the images.
         labels: their values and names; by default every value that occurs, or those of the results' data set.
-        plane: how volumes are cut, the one of the slices that the translator was trained on.
+        plane: how volumes are cut; the plane of the translator's training slices.
         window: the values that become black and white.
-        percentiles: or the percentiles of each volume that do.
-        target_window: the values that black and white stand for in the translation; by default those of the
-            results' data set, where all its target slices had the same, else those of the input.
+        percentiles: or the percentiles of each volume that become black and white.
+        target_window: the values of black and white in the translation; by default those of the results' data set if
+            all its target slices have the same, otherwise those of the input.
         size: height and width that slices are resized to for the translator, and back.
         device, precision, batch_size: of the computation; with ``results`` the precision is that of the run.
             A batch has 8 slices by default, 32 on a GPU.
-        store: where the artefacts of ``results`` are.
+        store: the store with the artefacts of ``results``.
         overwrite: replace outputs that exist.
-        skip_unreadable: leave files out that cannot be read, in place of refusing before any work.
+        skip_unreadable: skip unreadable files instead of refusing before translation starts.
         plugin_files, no_plugins, config: as on the command line.
-        report: called with what is going on, what is done and what there is to do.
+        report: called with the current activity, the number of items done and the total.
 
     Raises:
         RequestError, ParamError: the request is wrong.
         DataError: an input cannot be used; nothing was written.
-        WeightsError: the checkpoint is of another model or damaged.
+        WeightsError: the checkpoint belongs to another model or is damaged.
         PluginError: the translator broke its contract.
     """
     options = CutOptions(plane, window, percentiles, size)
@@ -119,10 +119,12 @@ def translate(
         seed = check_seed(seed, "--seed")
     registry = discover(plugin_files, third_party=not no_plugins, config=config)
     if checkpoint is not None and results is not None:
-        raise RequestError("both a checkpoint and results are given", expected="--checkpoint or --from")
+        raise RequestError("both a checkpoint and results are set", expected="--checkpoint or --from")
     if results is None:
         if dataset is not None or fold is not None:
-            raise RequestError("--dataset and --fold choose among the trainings of a run", expected="--from RESULTS")
+            raise RequestError(
+                "--dataset and --fold select a training of a run, so they need --from", expected="--from RESULTS"
+            )
         model = from_checkpoint(registry, name, None if checkpoint is None else Path(checkpoint), precision)
         model = replace(model, seed=seed or 0)
     else:
@@ -159,9 +161,9 @@ def translate(
 def _check_masks(model: Model, masks: str | Path | None) -> None:
     spec = model.registration.spec
     if model.conditional and masks is None:
-        raise RequestError(f"translator '{spec.name}' draws from label maps", expected="--masks FOLDER")
+        raise RequestError(f"translator '{spec.name}' needs label maps", expected="--masks FOLDER")
     if masks is not None and not model.conditional:
-        raise RequestError(f"translator '{spec.name}' looks at no masks", remedy="Leave --masks out")
+        raise RequestError(f"translator '{spec.name}' does not use masks", remedy="Omit --masks")
 
 
 def _task(model: Model, labels: Mapping[int, str] | None) -> Task | None:
@@ -172,7 +174,7 @@ def _task(model: Model, labels: Mapping[int, str] | None) -> Task | None:
 
 def _values(cutter: Cutter) -> str:
     if cutter.target is None:
-        return "on the scale of the input: what the target's values are is not known"
+        return "on the scale of the input, because the target's values are not known"
     low, high = cutter.target
     return f"black is {low:g} and white {high:g} {cutter.measure_unit}".strip()
 
@@ -206,7 +208,7 @@ def _run(model: Model, inputs: Inputs, cutter: Cutter, context: Context, report:
 
 
 def _write(case: InputSlices, translation: NDArray[np.float32], cutter: Cutter) -> None:
-    # PNG holds grey levels and nothing else; the target's unit has no place in it.
+    # PNG holds only grey levels; it cannot record the target's unit.
     window = None if suffix(case.item.path) == ".png" else cutter.target
     volume = case.cut.put_back(translation, case.volume, window)
     write_like(
@@ -215,11 +217,11 @@ def _write(case: InputSlices, translation: NDArray[np.float32], cutter: Cutter) 
 
 
 def _as_input_type(values: NDArray[Any], original: Volume, window: tuple[float, float] | None) -> NDArray[Any]:
-    """Integers where the input held integers and 16 bits can hold the target's values, else float32."""
+    """Integers if the input holds integers and 16 bits can hold the target's values, else float32."""
     own_type = original.array.dtype
     if own_type.kind not in "ui":
         return values
-    # In the input's own window its own type will do; in the target's, signed values may be needed.
+    # In the input's own window its own type suffices; in the target's, signed values may be needed.
     for dtype in (own_type, np.dtype(np.int16)):
         limits = np.iinfo(dtype)
         if window is None or (limits.min <= window[0] and window[1] <= limits.max and window[1] - window[0] >= 255):

@@ -1,4 +1,4 @@
-"""The translators that a run has trained, found through its results and the store."""
+"""The trained translators of a run, from its results and the store."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Candidate:
     """A trained (or ready) translator in a results directory.
 
     Attributes:
-        name, dataset, fold: as the suite calls them.
-        artefact: its fit; of one that needs none, a translation.
+        name, dataset, fold: as in the suite.
+        artefact: its fit; a translation if it needs none.
         stage: which of the two.
     """
 
@@ -39,11 +39,11 @@ class Candidate:
 
     @cached_property
     def unit(self) -> Unit:
-        """The unit that made the artefact."""
+        """The unit that computed the artefact."""
         return unit_of(self.artefact)
 
     def text(self, specs: Mapping[str, Any]) -> str:
-        """One line for a list."""
+        """One line of a list."""
         params = {k: v for k, v in self.unit.params.items() if k in specs and v != specs[k].default and specs[k].shown}
         words = [format_call(self.name, params), f"dataset {self.dataset}"]
         words += [] if self.fold is None else [f"fold {self.fold}"]
@@ -54,10 +54,10 @@ class Candidate:
 def from_results(
     registry: Registry, call: str, results: Path, store: Store, dataset: str | None, fold: int | None, seed: int | None
 ) -> Model:
-    """The translator that a run has trained.
+    """A translator that a run has trained.
 
     Raises:
-        RequestError: there is none like that, or several; the text lists them.
+        RequestError: none matches, or several do; the text lists them.
         StoreError: its fit is no longer in the store.
     """
     candidates, lost = _candidates(results, store)
@@ -82,9 +82,9 @@ def from_results(
         subject = f"{len(choices)} of its translators" if choices else "none of its translators"
         alternatives = "; ".join(sorted(c.text(specs) for c in choices or matches))
         raise RequestError(
-            f"{subject} fit{'' if choices else 's'} '{call}'",
+            f"{subject} match{'' if choices else 'es'} '{call}'",
             where=str(results),
-            expected=f"one. There are: {alternatives}",
+            expected=f"exactly one. Available: {alternatives}",
             remedy="Choose with --dataset, --fold, --seed or NAME:PARAMETER=VALUE",
         )
     return _model(registration, params_typed, choices[0], results, store)
@@ -97,13 +97,13 @@ def _refuse(
         raise StoreError(
             f"the fits of this run are not in the store {store.root} ({lost[0]}, ...)",
             where=str(results),
-            remedy="Say with --store where they are, or run the suite again",
+            remedy="Name their store with --store, or rerun the suite",
         )
     names = sorted({c.name for c in candidates})
     if name not in names:
         registry.get(TranslatorSpec, name)
     raise RequestError(
-        f"there is no trained '{name}'" if candidates else "no translator was trained or used here",
+        f"this run has no trained '{name}'" if candidates else "this run has no translators",
         where=str(results),
         expected="one of " + ", ".join(names) if names else "the results of a run",
         matches=close_matches(name, names),
@@ -111,7 +111,7 @@ def _refuse(
 
 
 def _candidates(results: Path, store: Store) -> tuple[list[Candidate], list[str]]:
-    """What has been trained, and the names of units whose artefact is gone."""
+    """The trained translators, and the names of units whose artefact is no longer in the store."""
     Results.open(results)
     datasets = sorted(set(load(results).column("dataset").to_pylist()), key=len, reverse=True)
     latest = {
@@ -135,7 +135,7 @@ def _candidates(results: Path, store: Store) -> tuple[list[Candidate], list[str]
         fold = re.match(r"fold (\d+) ", label)
         name = re.split(r"[\[ ]", label[fold.end() :] if fold else label)[0]
         candidate = Candidate(name, dataset, int(fold[1]) if fold else None, artefact, row["stage"])
-        # One that needs no fit is the same for every split it has translated.
+        # A translator without a fit is the same for every split.
         key = artefact.path.name if row["stage"] == "fit" else candidate.text({}) + json.dumps(dict(unit.params))
         candidates.setdefault(key, candidate)
     return list(candidates.values()), lost
@@ -149,7 +149,7 @@ def _model(
     store: Store,
 ) -> Model:
     unit = candidate.unit
-    # What was typed says the same, unless it runs a program: that comes from the user alone.
+    # The typed parameters agree, except for those that run a program, which only the user may set.
     values = {**params_typed, **recorded_params(unit, registration)}
     params = registration.complete(values)
     notes = [registration.ask(registration.spec.note, params)]
@@ -173,7 +173,7 @@ def _model(
 
 
 def _data(candidate: Candidate, results: Path, store: Store) -> Artefact | None:
-    """The prepared data set that it was trained on, if it is still in the store."""
+    """The prepared data set of its training, if it is still in the store."""
     fallback = None
     for row in load(results, "attempts").to_pylist():
         if row["stage"] == "prepare" and row["status"] in ("ok", "cached"):

@@ -1,1 +1,1 @@
-"""The built-in plugins, each registered through the entry-point group like anybody else's."""
+"""The built-in plugins, each registered through the entry-point group like any other plugin."""

@@ -1,4 +1,6 @@
-"""Unit files in the store, the one folder that every machine of a run sees: how jobs and outcomes cross machines."""
+"""Unit files in the store, the one folder that every machine of a run can read: jobs and outcomes cross machines as
+files.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ class UnitFiles:
     """The unit files of one run.
 
     Args:
-        executor: whose; it names the folder.
+        executor: its name, which names the folder.
     """
 
     def __init__(self, executor: str) -> None:
@@ -22,7 +24,7 @@ class UnitFiles:
         self._folder: Path | None = None
 
     def folder(self, job: Job) -> Path:
-        """The run's folder in the store of ``job``; made by the first call."""
+        """The run's folder in the store of ``job``; created by the first call."""
         if self._folder is None:
             parent = Path(job.store) / "queue"
             parent.mkdir(parents=True, exist_ok=True)
@@ -46,5 +48,5 @@ def take(job: Job, unit: Path) -> Outcome | None:
 
 
 def without_outcome(job: Job, status: str, reason: str, log: str = "") -> Outcome:
-    """What becomes of a job whose worker left nothing."""
+    """The outcome of a job whose worker left no outcome."""
     return Outcome(job.key, status, reason=f"{reason}.", error_type=status, log=log)

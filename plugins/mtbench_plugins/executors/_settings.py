@@ -1,4 +1,4 @@
-"""Executors take their parameters from the command line and from the user's own ``mtbench.toml``."""
+"""Executors take their parameters from the command line and from the user's ``mtbench.toml``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Configure = Callable[[Mapping[str, Any], "UserConfig"], Mapping[str, Any]]
 
 
 def from_table(name: str, schema: Mapping[str, Param]) -> Configure:
-    """What ``[executors.NAME]`` says, where the command line leaves a parameter at its default."""
+    """The values of ``[executors.NAME]`` for parameters that the command line leaves at their default."""
 
     def configure(params: Mapping[str, Any], config: UserConfig) -> Mapping[str, Any]:
         if name not in config.names("executors"):

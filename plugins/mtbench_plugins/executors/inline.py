@@ -1,4 +1,4 @@
-"""The executor ``inline``: units one after the other, in the process itself."""
+"""The executor ``inline``: one unit after another, in the current process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def mtbench_executors() -> Iterator[mtbench.ExecutorSpec]:
     yield mtbench.ExecutorSpec(
         "inline",
         "mtbench_plugins.executors.inline:Inline",
-        description="one unit after the other, in this process; for debugging",
+        description="one unit after another in this process; for debugging",
     )
 
 
@@ -37,7 +37,7 @@ class Inline:
         return []
 
     def start(self, session: Session) -> None:
-        """Keep what runs a job."""
+        """Keep the session, which runs the jobs."""
         self._session = session
 
     def submit(self, job: Job) -> None:
@@ -45,9 +45,9 @@ class Inline:
         self._outcomes.append(self._session.execute(job))
 
     def wait(self, seconds: float) -> list[Outcome]:
-        """What has been run since the last call."""
+        """The outcomes since the last call."""
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to release."""

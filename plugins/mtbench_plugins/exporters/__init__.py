@@ -12,18 +12,18 @@ def mtbench_exporters() -> Iterator[mtbench.ExporterSpec]:
     """The built-in formats."""
     here = "mtbench_plugins.exporters"
     yield mtbench.ExporterSpec(
-        "md", f"{here}.md:Markdown", ending=".md", default=True, description="Markdown (GitHub's); the default"
+        "md", f"{here}.md:Markdown", ending=".md", default=True, description="Markdown (GitHub flavour); the default"
     )
     yield mtbench.ExporterSpec("csv", f"{here}.csv:Csv", ending=".csv", description="comma-separated values")
     yield mtbench.ExporterSpec(
         "tex",
         f"{here}.tex:Latex",
         params={
-            "label": mtbench.Param("tab:mtbench", help="for \\ref; empty for none"),
-            "notes": mtbench.Param(True, help="footnotes and remarks below the table"),
+            "label": mtbench.Param("tab:mtbench", help="label for \\ref; empty: none"),
+            "notes": mtbench.Param(True, help="footnotes and legend below the table"),
         },
         ending=".tex",
         description="LaTeX, with booktabs",
     )
-    yield mtbench.ExporterSpec("html", f"{here}.html:Html", ending=".html", description="a page that stands alone")
-    yield mtbench.ExporterSpec("json", f"{here}.json:Json", ending=".json", description="everything behind the table")
+    yield mtbench.ExporterSpec("html", f"{here}.html:Html", ending=".html", description="self-contained page")
+    yield mtbench.ExporterSpec("json", f"{here}.json:Json", ending=".json", description="the table and all its values")

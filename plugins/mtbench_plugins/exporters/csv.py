@@ -1,4 +1,4 @@
-"""Comma-separated values, for spreadsheets and data frames: one header row, each cell a number as printed or empty."""
+"""Comma-separated values for spreadsheets and data frames: one header row, each cell a number as printed or empty."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def safe(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
+    """Text that no spreadsheet reads as a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def number(text: str, value: float) -> str:
-    """The number as printed, or in full where that is no float."""
+    """The number as printed, or in full if the printed text is not a float."""
     try:
         float(text)
     except ValueError:
@@ -35,12 +35,12 @@ ENDS: Mapping[Spread, Sequence[str]] = {
 
 
 class Csv:
-    """Writes one table, all sections in one: a column's caveat stands in its header.
+    """Writes all sections as one table; a column's caveat is in its header.
 
-    Where nothing was measured, or a unit failed, the cell is empty; why stands under "Notes".
+    A cell without a score is empty, and the reason is in the column "Notes".
 
-    Every number has a column for itself, so that each column is read as floats: the value, then each number of the
-    spread ("low" and "high", or "std"), then the rank, where they were asked for. The footnotes of a line have one too.
+    Every number has a separate column, so each column is read as floats: the value, then each number of the spread
+    ("low" and "high", or "std"), then the rank, if they are requested. The footnotes of a row have a column too.
     """
 
     def export(self, table: ResultsTable) -> str:

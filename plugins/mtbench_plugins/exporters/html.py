@@ -1,4 +1,4 @@
-"""HTML: a small page that stands alone."""
+"""HTML: a small self-contained page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ footer { font-size: .87em; max-width: 60rem; }
 
 
 class Html:
-    """Writes a page with its own style, light and dark, without scripts."""
+    """Writes a page with a light and a dark style and no scripts."""
 
     def export(self, table: ResultsTable) -> str:
         """The page."""

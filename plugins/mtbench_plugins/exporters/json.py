@@ -1,4 +1,4 @@
-"""JSON: the table as printed and the numbers behind it."""
+"""JSON: the table as printed, and its values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Json:
     ``footnotes`` and ``remarks``.
 
     Each cell names its column (dataset, metric, variant, label). Values that JSON cannot hold (NaN, infinity) are null;
-    their ``text`` says what they were.
+    ``text`` holds their printed form.
     """
 
     def export(self, table: ResultsTable) -> str:
@@ -38,7 +38,7 @@ def _text(value: object) -> str:
 
 
 def _lines(values: Iterable[object]) -> str:
-    """A list with one entry a line: as readable as an indented one, and a hundred times faster to write."""
+    """A list with one entry per line: as readable as an indented one, and a hundred times faster to write."""
     return "[" + ",\n".join(map(_text, values)) + "]"
 
 

@@ -1,4 +1,4 @@
-"""Markdown, as GitHub and most others read it."""
+"""Markdown that GitHub and most other programs read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SPECIAL = re.compile(r"[\\`*_|~$]|\](?=\()")
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Text that Markdown shows unchanged."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\g<0>", text)
 
@@ -20,8 +20,7 @@ def escape(text: str) -> str:
 class Markdown:
     """Writes tables for GitHub-flavoured Markdown.
 
-    Its tables have one header row and no spans: the tasks stand there, and the names of the columns in the
-    first line below.
+    Its tables have one header row and no spans: the header holds the tasks, the first row the names of the columns.
     """
 
     def export(self, table: ResultsTable) -> str:
@@ -48,7 +47,7 @@ def _section(section: Section) -> str:
         tasks = [cell for head in grid.header[0] for cell in (_head(head), *[""] * (head.span - 1))]
         lines = [[grid.corner, *tasks], ["", *(f"**{name}**" for name in names)]]
     lines.insert(1, ["---", *["---:"] * width])
-    reference = False  # a table in Markdown has no rule inside: what stands below it is set in italics
+    reference = False  # a Markdown table has no inner rule: the rows below one are set in italics
     for row in grid.body:
         reference = reference or (row.rule and not section.transposed)
         if row.group:

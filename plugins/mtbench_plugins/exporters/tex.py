@@ -41,11 +41,11 @@ _PLAIN_LETTERS = frozenset("ßæÆøØœŒłŁåÅ")
 _ACCENTS = frozenset("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327")
 
 _LETTERS = r"\providecommand{\mtbenchletters}[2]{\ifdefined\Umathchar#1\else#2\fi}"
-"""XeLaTeX and LuaLaTeX print any letter their font has; pdfLaTeX gets the code point instead of an error."""
+"""XeLaTeX and LuaLaTeX print any letter of their font; pdfLaTeX prints the code point instead of an error."""
 
 
 def escape(text: str) -> str:
-    """Text that every LaTeX prints as it is, or, for letters pdfLaTeX lacks, names by code point."""
+    """Text that every LaTeX prints unchanged; a letter that pdfLaTeX lacks becomes its code point."""
     return "".join(_character(c) for c in " ".join(unicodedata.normalize("NFC", text).split()))
 
 
@@ -66,13 +66,13 @@ _SHRINK = r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox
 
 
 class Latex:
-    """Writes a ``table`` environment, shrunk where it is wider than the line.
+    """Writes a ``table`` environment, shrunk if it is wider than the line.
 
     The document must load booktabs and graphicx.
 
     Args:
         label: for ``\\ref``.
-        notes: whether footnotes and remarks stand below the table, and their numbers in it.
+        notes: whether footnotes (with their numbers in the cells) and the legend are printed.
     """
 
     def __init__(self, label: str = "tab:mtbench", notes: bool = True) -> None:
@@ -80,7 +80,7 @@ class Latex:
         self._notes = notes
 
     def export(self, table: ResultsTable) -> str:
-        """The environment, with the packages it needs in a comment."""
+        """The environment; a comment names the packages that it needs."""
         lines = [r"% Needs \usepackage{booktabs,graphicx}", r"\begin{table}", r"\centering", r"\small"]
         tasks = dict.fromkeys(column.task for section in table.sections for column in section.columns)
         title = table.title or f"Scores of {'; '.join(tasks)}."
@@ -138,7 +138,7 @@ def _section(section: Section) -> list[str]:
         if row.group:
             lines.append(rf"\multicolumn{{{width + 1}}}{{l}}{{{escape(row.group)}}} \\")
         name = _head(row.head)
-        # After \\ a bracket or a star would be read as its argument.
+        # LaTeX would read a bracket or a star after \\ as its argument.
         name = f"{{}}{name}" if name[:1] in ("[", "*") else name
         lines.append(f"{name} & {' & '.join(_cell(cell) for cell in row.cells)} \\\\")
     return [*lines, r"\bottomrule", r"\end{tabular}}", _SHRINK]

@@ -1,19 +1,20 @@
-"""How images are brought to the Inception networks, by name: the conventions of the published libraries.
+"""How images are resized and scaled for the Inception networks: the conventions of the published libraries, by name.
 
-An image's grey levels 0..255 are resized to 299 x 299 and then scaled.
+Grey levels 0..255 are resized to 299 x 299 and then scaled.
 
 Resizing:
 
-- ``tf1``: TensorFlow 1's bilinear (output pixel i reads at i * in / out, without half a pixel), as the
-  published FID does and torch-fidelity after it.
-- ``bilinear``: half-pixel bilinear without smoothing, as pytorch-fid.
-- ``clean``: bicubic (a = -0.5), smoothed when it shrinks, in floating point, cut off to 0..255, as clean-fid.
+- ``tf1``: TensorFlow 1's bilinear (output pixel i reads at i * in / out, without half a pixel), as in the published FID
+and torch-fidelity.
+- ``bilinear``: half-pixel bilinear without antialiasing, as in pytorch-fid.
+- ``clean``: bicubic (a = -0.5), with antialiasing when shrinking, in floating point, clipped to 0..255, as in
+clean-fid.
 
 Scaling: ``tf`` is (x - 128) / 128, ``symmetric`` is x / 127.5 - 1.
 
-Quantising: the libraries take 8-bit images. With ``quantise`` every pixel is rounded to its nearest 8-bit
-level first, which is exact for what is stored as 8 bits and loses the lower half of 16-bit images; without it
-their full depth enters, a number that no other library gives.
+Quantising: the libraries take 8-bit images. With ``quantise`` every pixel is first rounded to the nearest 8-bit level,
+which is exact for 8-bit images and drops the lower byte of 16-bit ones. Without it the full depth is used, and the
+score is not comparable with any other library.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ PRESETS: Mapping[str, Convention] = MappingProxyType(
         "clean-fid": MappingProxyType({"resize": "clean", "scaling": "tf", "quantise": True}),
     }
 )
-"""What each library does by default."""
+"""The defaults of each library."""
 
 DEFAULTS: Mapping[str, Convention] = MappingProxyType(
     {"inception-fid": PUBLISHED, "inception-random": PUBLISHED, "inception-imagenet": IMAGENET}

@@ -15,7 +15,7 @@ _SZEGEDY = "Szegedy et al., Rethinking the Inception Architecture for Computer V
 def _convention(name: str) -> dict[str, Any]:
     default = DEFAULTS[name]
     return {
-        "resize": mtbench.Param(default["resize"], choices=RESIZINGS, help="how images come to 299 x 299"),
+        "resize": mtbench.Param(default["resize"], choices=RESIZINGS, help="how images are resized to 299 x 299"),
         "scaling": mtbench.Param(
             default["scaling"], choices=SCALINGS, help="(x - 128) / 128, or x / 127.5 - 1, of levels 0..255"
         ),
@@ -25,7 +25,7 @@ def _convention(name: str) -> dict[str, Any]:
 
 def _weights() -> mtbench.Param:
     return mtbench.Param(
-        None, kind="path", role="weights", help="a state dict of this network to use in place of the catalogued file"
+        None, kind="path", role="weights", help="a state dict of this network to use instead of the catalogued file"
     )
 
 
@@ -55,10 +55,10 @@ def mtbench_extractors() -> Iterator[mtbench.ExtractorSpec]:
     yield mtbench.ExtractorSpec(
         "inception-random",
         "mtbench_plugins.extractors.inception_extractors:InceptionRandom",
-        description="the FID network with seeded random weights, to try things out without a download",
+        description="the FID network with seeded random weights, for testing without a download",
         params={
             **_convention("inception-random"),
-            "seed": mtbench.Param(0, minimum=0, help="of the weights"),
+            "seed": mtbench.Param(0, minimum=0, help="seed of the weights"),
         },
         arrays=_ARRAYS,
         caveat="random features: not FID, not comparable",

@@ -15,10 +15,10 @@ from mtbench_plugins.extractors.sharing import by_threads
 
 
 class _Inception:
-    """Grey images to the network's input, and through it.
+    """Prepares grey images for the network and runs it.
 
     Attributes:
-        weights_sha256: of the weight file in use, once one was read; empty for random weights.
+        weights_sha256: of the weight file, once it has been read; empty for random weights.
     """
 
     tensorflow: ClassVar[bool] = True
@@ -54,7 +54,7 @@ class _Inception:
             torchvision's 1000 with it.
 
         Raises:
-            WeightsError: the weight file is missing, altered or of another network.
+            WeightsError: the weight file is missing, altered or belongs to another network.
         """
         made_for = (context.device, context.precision)
         if self._net is None or self._made_for != made_for:

@@ -36,7 +36,7 @@ class Branch:
 
     Attributes:
         convs: one after the other.
-        fork: convolutions that all read what ``convs`` gave; their outputs are joined.
+        fork: convolutions that all read the output of ``convs``; their outputs are concatenated.
     """
 
     convs: tuple[Conv, ...]
@@ -45,10 +45,10 @@ class Branch:
 
 @dataclass(frozen=True)
 class Block:
-    """Branches whose outputs are joined along the channels.
+    """Branches whose outputs are concatenated along the channels.
 
     Attributes:
-        branches: in the order of the joined channels.
+        branches: in the order of the concatenated channels.
         pooled: a 1x1 convolution behind a 3x3 pooling of stride 1 (the last branch), in blocks that keep the
             image's size; blocks that halve it end with a bare 3x3 maximum of stride 2 instead.
         pooling: of the pooled branch.

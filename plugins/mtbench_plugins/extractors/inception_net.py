@@ -1,8 +1,8 @@
-"""Inception v3 as a feature network for grey images, made to be fast and to give the published features.
+"""Inception v3 as a feature network for grey images: fast, with the published features.
 
-What makes it fast changes nothing but rounding: three equal channels are one channel with the first
-convolution's weights summed; batch normalisation is folded into the convolutions; an average pooling and the
-1x1 convolution behind it change places, so that fewer channels are pooled; tensors lie channels-last.
+The optimisations change only rounding: three equal channels are one channel with the first convolution's weights
+summed; batch normalisation is folded into the convolutions; an average pooling and the 1x1 convolution after it are
+swapped, so that fewer channels are pooled; tensors are stored channels-last.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ State = Mapping[str, torch.Tensor]
 
 
 def expected_shapes(classes: int) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every entry of a state dict, without the ``num_batches_tracked`` that some have."""
+    """Name and shape of every entry of a state dict, without ``num_batches_tracked``, which only some files have."""
     shapes: dict[str, tuple[int, ...]] = {}
     for name, shape in conv_shapes():
         shapes[f"{name}.conv.weight"] = shape
@@ -45,7 +45,7 @@ class InceptionNet:
         state: a complete state dict in the published layout (see :func:`expected_shapes`), float32.
         tensorflow: whether it is the FID network, whose average poolings leave the padding out and whose last
             block pools the maximum, or torchvision's.
-        device, dtype: where and in what it computes.
+        device, dtype: where and in which precision it computes.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class InceptionNet:
         if block.pooling == "maximum":
             return self._conv(F.max_pool2d(x, 3, 1, 1), name, block.pooled)
         weight, bias = self._convs[name]
-        # The bias comes behind the pooling: counted padding would dilute it.
+        # The bias is added after the pooling: padding that counts in the average would dilute it.
         mean = F.avg_pool2d(F.conv2d(x, weight), 3, 1, 1, count_include_pad=self._count_padding)
         return _relu_(mean.add_(bias[:, None, None]))
 

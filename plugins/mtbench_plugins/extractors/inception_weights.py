@@ -24,27 +24,27 @@ def file_digest(path: Path) -> str:
 
 
 def _loaded(path: Path) -> object:
-    """What torch finds in a file; nothing in it is run."""
+    """The content of a file as torch loads it; no code in it is run."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise WeightsError("there is no such weight file", where=str(path)) from None
+        raise WeightsError("this weight file does not exist", where=str(path)) from None
     except Exception as error:
         pretends = impostor(path) if path.is_file() else None
         if pretends is not None:
             raise WeightsError(pretends[0], where=str(path), remedy=pretends[1]) from None
-        # Not torch's own advice, which is to run what the file holds.
+        # Drop torch's advice, which is to run the code in the file.
         reason = str(error).partition("\n")[0].partition("This file can still be loaded")[0]
         raise WeightsError(
             f"this cannot be read as weights: {type(error).__name__}: {reason}",
             where=str(path),
             expected="a state dict written by torch.save",
-            remedy="The file may be truncated: get it again",
+            remedy="The file may be truncated; download or copy it again",
         ) from error
 
 
 def load_state(path: Path, classes: int, ignored: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
-    """Read a state dict and check that it is of this network.
+    """Read a state dict and check that it belongs to this network.
 
     Both published layouts are read, with the 94 ``num_batches_tracked`` entries (566 for the FID network) and
     without them (472).
@@ -52,16 +52,16 @@ def load_state(path: Path, classes: int, ignored: tuple[str, ...] = ()) -> dict[
     Args:
         path: a file written by ``torch.save``; nothing in it is run.
         classes: rows of the classifier.
-        ignored: beginnings of names that may be there and are not needed.
+        ignored: prefixes of names that are allowed but not needed.
 
     Raises:
-        WeightsError: no such file, not a state dict, or entries that are missing, unknown, of another shape
+        WeightsError: the file does not exist or is not a state dict, or entries are missing, unknown, of another shape
             or not finite.
     """
     loaded = _loaded(path)
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise WeightsError(
-            f"this holds {type(loaded).__name__}, not a state dict",
+            f"the file holds {type(loaded).__name__}, not a state dict",
             where=str(path),
             expected="a dictionary of names and tensors",
         )
@@ -89,7 +89,9 @@ def load_state(path: Path, classes: int, ignored: tuple[str, ...] = ()) -> dict[
     state = {name: loaded[name].float() for name in expected}
     broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
     if broken:
-        raise WeightsError(f"{broken[0]} holds NaN or infinite values", where=str(path), remedy="Get the file again")
+        raise WeightsError(
+            f"{broken[0]} holds NaN or infinite values", where=str(path), remedy="Download or copy the file again"
+        )
     return state
 
 
@@ -101,9 +103,9 @@ _CLASS_SPREAD = 0.4
 def random_state(seed: int) -> dict[str, torch.Tensor]:
     """A state dict of the FID network with random filters and neutral batch normalisation.
 
-    Plain random filters answer mostly to an image's brightness, and the more so the deeper: the features of
-    all images end up on one line. So four fifths of each filter's mean is taken out (then features of real
-    slices spread over tens of directions), and a gain keeps signals at the size that trained features have.
+    Plain random filters respond mostly to an image's brightness, increasingly so in deeper layers: the features of all
+    images end up on one line. So four fifths of each filter's mean is removed (features of real slices then spread over
+    tens of directions), and a gain keeps activations at the scale of trained features.
     """
     state: dict[str, torch.Tensor] = {}
     for name, shape in conv_shapes():

@@ -13,12 +13,12 @@ def mtbench_extractors() -> Iterator[mtbench.ExtractorSpec]:
     yield mtbench.ExtractorSpec(
         "radiomics",
         "mtbench_plugins.extractors.radiomics_extractor:Radiomics",
-        description="texture and histogram features of an image and of its wavelet sub-bands; needs no weights",
+        description="texture and histogram features of an image and its wavelet sub-bands; no weights",
         citation="van Griethuysen et al., Computational Radiomics System to Decode the Radiographic Phenotype, "
         "Cancer Research 2017",
         params={
             "laplacian": mtbench.Param(
-                False, help="also features of Laplacian-of-Gaussian images, which frd-score leaves out in 2-D"
+                False, help="add features of Laplacian-of-Gaussian images, which frd-score omits in 2-D"
             ),
         },
         arrays=("features",),

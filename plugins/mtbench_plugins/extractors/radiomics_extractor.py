@@ -1,4 +1,4 @@
-"""The extractor ``radiomics``: the features of frd-score's version 1 for 2-D images, computed by our own code."""
+"""The extractor ``radiomics``: the features of frd-score's version 1 for 2-D images, computed by mtbench's own code."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 def features(image: NDArray[Any], laplacian: bool = False) -> dict[str, float]:
     """The features of one image, by pyradiomics' names.
 
-    Nine are of the whole image, before and after it was prepared: the values that frd-score keeps of the
-    library's diagnostics and that differ between images of one size. They are followed by 77 for each filtered
-    image (18 first order, 22 GLCM, 16 GLRLM, 16 GLSZM, 5 NGTDM).
+    Nine describe the whole image, before and after preparation: those of the library's diagnostics that frd-score keeps
+    and that differ between images of one size. They are followed by 77 for each filtered image (18 first order, 22
+    GLCM, 16 GLRLM, 16 GLSZM, 5 NGTDM).
 
-    They agree with pyradiomics 3.0 to 1e-6 of their value, with two differences made on purpose. First-order
-    features in the unit of the values are rounded to four digits after the point. And where much of an image is
-    flat, texture and entropy of the high-pass sub-bands differ, mostly by less than 0.1 %, single ones by some per
-    cent or more: see :mod:`mtbench_plugins.extractors.radiomics_images`.
+    They agree with pyradiomics 3.0 to 1e-6 of their value, with two deliberate differences. First-order features in the
+    unit of the values are rounded to four decimal places. If much of an image is flat, texture and entropy of the
+    high-pass sub-bands differ, mostly by less than 0.1 %, some by several per cent or more: see
+    :mod:`mtbench_plugins.extractors.radiomics_images`.
 
     Args:
         image: H x W, grey levels 0..255.
-        laplacian: also of Laplacian-of-Gaussian images.
+        laplacian: add Laplacian-of-Gaussian images.
 
     Raises:
         DataError: a side shorter than 8 pixels, or values that are not finite.
@@ -43,7 +43,8 @@ def features(image: NDArray[Any], laplacian: bool = False) -> dict[str, float]:
     for name, values in (
         ("Image-original", pixels),
         ("Image-interpolated", prepared),
-        # The library's mask covers every sampled pixel. Said twice, counted twice: so its distance has it.
+        # The library's mask covers every sampled pixel. The feature occurs twice there, so it counts twice in its
+        # distance.
         ("Mask-interpolated", prepared),
     ):
         result[f"diagnostics_{name}_Minimum"] = float(values.min())
@@ -68,7 +69,7 @@ class Radiomics:
     """Radiomic features of grey images.
 
     Args:
-        laplacian: also of Laplacian-of-Gaussian images of sigma 2, 3, 4 and 5 pixels.
+        laplacian: add Laplacian-of-Gaussian images of sigma 2, 3, 4 and 5 pixels.
     """
 
     def __init__(self, laplacian: bool = False) -> None:
@@ -82,7 +83,7 @@ class Radiomics:
 
         Returns:
             ``features``: float32 B x 394, or B x 702 with ``laplacian``, finite for every image; see
-            :func:`features`. A constant image has those of a flat region.
+            :func:`features`. A constant image has the features of a flat region.
 
         Raises:
             DataError: a side shorter than 8 pixels, or values that are not finite.

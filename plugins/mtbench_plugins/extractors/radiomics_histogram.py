@@ -1,4 +1,4 @@
-"""First-order radiomic features: of the values of an image, wherever in it they are.
+"""First-order radiomic features: of an image's values, whatever their position.
 
 Definitions: pyradiomics' documentation, class ``firstorder``. Of values x and of the shares p of their bins.
 """
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 SHIFT = 300.0
-"""Added to values before they are squared, so that hardly any are below zero."""
+"""Added to values before they are squared, so that hardly any is negative."""
 
 DIGITS = 4
-"""After the point, of features in the unit of the values, whose standard deviation is about 100. The median of a
-high-pass sub-band is zero on images with a flat background, but for 1e-10 or so; a distance in units of such a
-spread would be about nothing else."""
+"""Decimal places of features in the unit of the values, whose standard deviation is about 100. The median of a
+high-pass sub-band is zero on images with a flat background, but for 1e-10 or so; a distance in units of such a spread
+would depend on nothing else."""
 
 
 def histogram_features(values: Floats, shares: Floats, area: float) -> dict[str, float]:

@@ -1,12 +1,12 @@
-"""The images that radiomic features are taken of, and their grey levels.
+"""The images from which radiomic features are computed, and their grey levels.
 
 As pyradiomics prepares 2-D images under the settings of frd-score's version 1: brought to mean 0 and standard
 deviation 100, sampled at every second pixel by a cubic spline, filtered, and cut into bins of width 5.
 
-One thing is done otherwise. A high-pass sub-band is zero on a flat background but for what is left of the spline
-(1e-13 to 1e-7 of either sign), and zero is the border of two bins. In pyradiomics these remains decide in which of
-them a pixel of the background lands. Here values are rounded first, which leaves out those below 1e-9; the others
-differ from those of pyradiomics' spline in the ninth digit.
+There is one difference. On a flat background a high-pass sub-band is zero except for residues of the spline (1e-13 to
+1e-7 of either sign), and zero is the border of two bins. In pyradiomics these residues decide in which bin a background
+pixel falls. Here values are rounded first, which removes residues below 1e-9; the others differ from those of
+pyradiomics' spline in the ninth digit.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ SCALE = 100.0
 STEP = 2
 BIN_WIDTH = 5
 SIGMAS = (2.0, 3.0, 4.0, 5.0)
-"""Of the Laplacian of Gaussian, in pixels of the image before it was sampled at every second."""
+"""Of the Laplacian of Gaussian, in pixels of the image before subsampling."""
 SUB_BANDS = ("wavelet-LH", "wavelet-HL", "wavelet-HH", "wavelet-LL")
 SMALLEST = 8
 DIGITS = 9
-"""After the point, when values are put into bins: beyond is rounding."""
+"""Decimal places to which values are rounded before binning; further digits are rounding errors."""
 
 Image = NDArray[np.float64]
 Levels = NDArray[np.int64]
@@ -67,7 +67,7 @@ def sampled(image: Image) -> Image:
 
 
 def filtered(image: Image, laplacian: bool) -> Iterator[tuple[str, Image]]:
-    """The image itself, Laplacians of Gaussian if asked for, and four wavelet sub-bands, each with its name."""
+    """The image itself, Laplacians of Gaussian if requested, and four wavelet sub-bands, each with its name."""
     yield "original", image
     if laplacian:
         from scipy import ndimage
@@ -82,7 +82,7 @@ def filtered(image: Image, laplacian: bool) -> Iterator[tuple[str, Image]]:
 def sub_bands(image: Image) -> Iterator[Image]:
     """LH, HL, HH and LL of one level of the undecimated wavelet transform; periodic borders, columns first letter.
 
-    Sides that are odd are made even by repeating the first row or column behind the last.
+    Odd sides are made even by repeating the first row or column after the last.
     """
     height, width = image.shape
     even = np.pad(image, ((0, height % 2), (0, width % 2)), "wrap")
@@ -99,13 +99,13 @@ def _convolved(image: Image, taps: list[float], axis: int) -> Image:
 
 
 def levels(image: Image) -> Levels:
-    """Bins of width 5 whose borders are multiples of 5, numbered from the lowest that occurs, which is 1."""
+    """Bins of width 5 whose borders are multiples of 5, numbered from 1, the lowest that occurs."""
     bins = np.floor(np.round(image, DIGITS) / BIN_WIDTH).astype(np.int64)
     return np.asarray(bins - bins.min() + 1)
 
 
 def check(image: Image) -> None:
-    """Refuse what has no features.
+    """Refuse images without features.
 
     Raises:
         DataError: a side shorter than 8 pixels, or values that are not finite.

@@ -2,7 +2,7 @@
 
 Definitions: pyradiomics' documentation, classes ``glcm`` and ``ngtdm``, after Haralick et al. 1973 and Amadasun
 & King 1989; distance 1, in the image's plane, symmetric matrices, the mean over the four directions.
-No matrix is built: what is counted are the pairs that occur.
+No matrix is built: only pairs that occur are counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def pairs(levels: Levels) -> Iterator[tuple[Levels, Levels]]:
 
 
 def cooccurrence_features(levels: Levels) -> dict[str, float]:
-    """The 22 features that frd-score takes of the co-occurrence matrix (GLCM)."""
+    """The 22 features that frd-score uses of the co-occurrence matrix (GLCM)."""
     highest = int(levels.max())
     directions = [_direction(a, b, highest) for a, b in pairs(levels)]
     return {name: sum(one[name] for one in directions) / len(directions) for name in directions[0]}

@@ -15,7 +15,7 @@ Levels = NDArray[np.int64]
 
 RUNS = ("ShortRun", "LongRun", "RunLength", "Run", "Run")
 ZONES = ("SmallArea", "LargeArea", "SizeZone", "Zone", "Zone")
-"""What the classes call small ones, large ones, sizes, one and many of them in the names of features."""
+"""The classes' words for small, large, size, one and many in feature names."""
 
 
 def run_features(levels: Levels) -> dict[str, float]:
@@ -38,7 +38,7 @@ def _name(key: str, words: tuple[str, ...]) -> str:
 
 
 def _regions(level: Levels, size: Levels, pixels: int) -> dict[str, float]:
-    """The formulas. Names have places for what small, large and sizes are called."""
+    """The formulas. Names have placeholders for the words for small, large and size."""
     count = len(level)
     i, j = np.square(level.astype(np.float64)), np.square(size.astype(np.float64))
     of_level, of_size = np.bincount(level), np.bincount(size)

@@ -20,7 +20,7 @@ def matrix(kind: str, size: int, target: int) -> torch.Tensor:
     """
     if kind == "tf1":
         return _tf1(size, target)
-    # PyTorch's own resize of unit vectors gives the columns; its smoothing bicubic is exact in float64 alone.
+    # PyTorch's own resize of unit vectors gives the columns; its antialiased bicubic is exact only in float64.
     unit = torch.eye(size, dtype=torch.float64 if kind == "clean" else torch.float32)[None, None]
     if kind == "clean":
         resized = F.interpolate(unit, size=(target, size), mode="bicubic", align_corners=False, antialias=True)
@@ -53,7 +53,7 @@ def resize(levels: torch.Tensor, kind: str, target: int) -> torch.Tensor:
     if (height, width) != (target, target):
         device = str(levels.device)
         rows, columns = _placed(kind, height, target, device), _placed(kind, width, target, device)
-        # In TF32 grey levels would be off by up to a tenth. The CPU has none, and several threads.
+        # In TF32 grey levels would be off by up to a tenth. The CPU has no TF32, and several threads.
         with tf32(False) if levels.is_cuda else nullcontext():
             levels = rows @ levels @ columns.T
     return levels.clamp(0, 255) if kind == "clean" else levels

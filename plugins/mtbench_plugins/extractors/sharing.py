@@ -1,4 +1,4 @@
-"""A batch shared out among processor threads, each with images of its own."""
+"""A batch divided among CPU threads, each with its own images."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 def by_threads(
     work: Callable[[torch.Tensor], tuple[torch.Tensor, ...]], images: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
-    """Call ``work`` on parts of a batch at once and join what it gives, in order, without gradients.
+    """Call ``work`` on parts of a batch in parallel and concatenate the results in order, without gradients.
 
-    Threads that share one convolution wait for each other at its end, a hundred times a network; threads with
-    images of their own never do. On a GPU the batch stays whole.
+    Threads that share one convolution wait for each other at its end, a hundred times a network; threads with their own
+    images never do. On a GPU the batch stays whole.
 
     Args:
-        work: gives tensors whose first axis is the images'; it is called from several threads.
+        work: returns tensors whose first axis is the images'; it is called from several threads.
         images: B x anything.
     """
     threads = torch.get_num_threads()
@@ -35,6 +35,6 @@ def by_threads(
         with ThreadPoolExecutor(shares) as pool:
             parts = list(pool.map(share, images.tensor_split(shares)))
     finally:
-        # What a thread sets holds for itself and for every later thread of the process.
+        # A thread's setting also applies to every later thread of the process.
         torch.set_num_threads(threads)
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))

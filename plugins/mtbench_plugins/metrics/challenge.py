@@ -1,10 +1,10 @@
 """Image metrics of volumes as the SynthRAD2025 challenge computes them (SynthRAD2025/evaluation, image metrics).
 
-Written from that code's behaviour: CT in HU with a dilated body mask; values outside of the mask set to -1024;
-data range -1024 to 3071, that of the code as last published, where the challenge's description has Q = 4000 HU.
+Reimplemented from that code's behaviour: CT in HU with a dilated body mask; values outside the mask set to -1024; data
+range -1024 to 3071, as in the last published code (the challenge's description has Q = 4000 HU).
 
-MS-SSIM differs from Wang et al. 2003 in four ways that its figures depend on: a uniform window of 7 x 7 x 7 with
-sample variances; luminance at every one of the five scales; structure and contrast clipped at 0 pixel by pixel,
+MS-SSIM differs from Wang et al. 2003 in four ways that change its value: a uniform window of 7 x 7 x 7 with
+sample variances; luminance at each of the five scales; structure and contrast clipped at 0 pixel by pixel,
 each raised to the scale's weight before the mean over the mask; volumes padded to 97 voxels by their border.
 """
 

@@ -29,8 +29,8 @@ def split_scores(
     count = len(logits)
     if count < splits:
         raise DataError(
-            f"the Inception Score was asked for in {splits} splits; there are {count} images",
-            remedy=f"Set splits to at most {count}" if count else "Give it images",
+            f"the Inception Score needs at least one image per split, and there are {count} images for {splits} splits",
+            remedy=f"Set splits to at most {count}" if count else "Provide images",
         )
     order = np.random.RandomState(seed).permutation(count) if shuffle else np.arange(count)
     values = []
@@ -41,7 +41,7 @@ def split_scores(
         if not torch.isfinite(part).all():
             raise DataError("the class scores hold NaN or infinite values")
         part = part.log_softmax(1)
-        # The mean of p in the logarithm, so that a class nobody is in gives 0 and not 0 * infinity.
+        # The mean of p in the logarithm, so that a class without images gives 0 and not 0 * infinity.
         log_marginal = part.logsumexp(0) - np.log(len(part))
         divergence = (part.exp() * (part - log_marginal)).sum(1).mean()
         values.append(float(divergence.exp()))
@@ -52,7 +52,7 @@ class InceptionScore:
     """The metric ``is``.
 
     Args:
-        splits, shuffle, seed: see the spec; the others say which features it is given.
+        splits, shuffle, seed: see the spec; the others select the features.
     """
 
     def __init__(self, splits: int, shuffle: bool, seed: int, **features: object) -> None:

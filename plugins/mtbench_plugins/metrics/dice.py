@@ -14,15 +14,15 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "dice",
         "mtbench_plugins.metrics.overlap:Dice",
         title="Dice",
-        description="overlap of the masks found on translated slices with the masks of their source slices",
+        description="overlap of masks predicted on translated slices with the masks of their source slices",
         params={
             "per": mtbench.Param(
                 "slice", choices=("slice", "patient"), help="mean over slices, or over patients' volumes"
             ),
             "empty": mtbench.Param(
-                "1", choices=("1", "skip"), help="value of a case with both masks empty; skip leaves it out"
+                "1", choices=("1", "skip"), help="value of a case with both masks empty; skip excludes it"
             ),
-            "smooth": mtbench.Param(1e-4, minimum=0.0, help="added to both sides of the fraction, in pixels"),
+            "smooth": mtbench.Param(1e-4, minimum=0.0, help="added to numerator and denominator, in pixels"),
         },
         shorthand="per",
         needs=("predicted_masks", "reference_masks", "candidate"),

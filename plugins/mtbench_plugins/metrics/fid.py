@@ -27,7 +27,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "fid",
         "mtbench_plugins.metrics.frechet:Fid",
         title="FID",
-        description="Frechet distance of network features, each set taken as a Gaussian",
+        description="Frechet distance of network features, each set modelled as a Gaussian",
         citation="Heusel et al., GANs Trained by a Two Time-Scale Update Rule, NeurIPS 2017",
         params=network_features.parameters(),
         shorthand="extractor",

@@ -27,14 +27,14 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "frd",
         "mtbench_plugins.metrics.radiomic_distance:Frd",
         title="FRD",
-        description="Frechet distance of radiomic features in units of the references' spread, as a logarithm",
+        description="logarithm of the Frechet distance of radiomic features, in units of the references' spread",
         citation="Konz, Osuala et al., Frechet Radiomic Distance, Medical Image Analysis 2026, arXiv 2412.01496",
         params={
             "paper_log": mtbench.Param(
-                False, help="log d as in the paper's equation 3, in place of frd-score's log d^2: half the value"
+                False, help="log d as in the paper's equation 3 instead of frd-score's log d^2: half the value"
             ),
             "laplacian": mtbench.Param(
-                False, help="also features of Laplacian-of-Gaussian images, which frd-score leaves out in 2-D"
+                False, help="add features of Laplacian-of-Gaussian images, which frd-score omits in 2-D"
             ),
         },
         needs=_needs,

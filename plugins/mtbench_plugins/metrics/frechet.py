@@ -5,9 +5,9 @@ Between Gaussians (Dowson and Landau 1982):
     d^2 = |m1 - m2|^2 + Tr S1 + Tr S2 - 2 Tr (S1 S2)^(1/2)
 
 With any factors F1, F2 such that S = F^T F, the last trace is the sum of the singular values of F1 F2^T. Up
-to d + 1 images the centred features themselves are such a factor, so that the trace costs an N x N problem and
-not one of d x d; beyond, it is made from the eigenvectors of S. Nothing here can turn complex or NaN, and equal
-sets are at distance 0 up to the rounding of float64.
+to d + 1 images the centred features themselves are such a factor, so the trace is an N x N problem instead of d x d;
+with more images, the factor comes from the eigenvectors of S. No intermediate value can be complex or NaN, and equal
+sets are at distance 0 up to float64 rounding.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def moments(features: Features) -> Moments:
     """
     count, width = features.shape
     if count < 2:
-        raise DataError(f"a covariance needs at least two images a side; there is {count}")
+        raise DataError(f"a covariance needs at least two images per side; there is {count}")
     total = torch.zeros(width, dtype=torch.float64)
     for start in range(0, count, _ROWS):
         total += _rows(features, start).sum(0)
@@ -74,7 +74,7 @@ def moments(features: Features) -> Moments:
 
 
 def _rows(features: Features, start: int, count: int = _ROWS) -> torch.Tensor:
-    # Copied, as what comes may be a read-only memory map.
+    # Copied, because the array may be a read-only memory map.
     return torch.from_numpy(np.array(features[start : start + count], dtype=np.float64))
 
 
@@ -90,21 +90,21 @@ def frechet_distance(first: Features, second: Features) -> float:
         DataError: a set of fewer than two images, features that are not finite, or of different widths.
     """
     if first.shape[1] != second.shape[1]:
-        raise DataError(f"features of {first.shape[1]} and of {second.shape[1]} numbers cannot be compared")
+        raise DataError(f"features of width {first.shape[1]} and {second.shape[1]} cannot be compared")
     a, b = moments(first), moments(second)
     distance = float((a.mean - b.mean).square().sum()) + a.trace + b.trace - 2 * root_trace(a, b)
-    # Equal sets come out at +- rounding; a distance below zero would only puzzle.
+    # Equal sets give zero up to rounding of either sign; a negative distance would only confuse.
     return max(distance, 0.0)
 
 
 class Fid:
-    """The metric ``fid``; its parameters say which features it is given and change nothing here."""
+    """The metric ``fid``; its parameters select the features and change nothing here."""
 
     def __init__(self, **features: object) -> None:
         self._features = features
 
     def compute(self, inputs: MetricInputs, context: Context) -> Score:
-        """The distance of candidates and references; marked ``*`` below 2048 images a side."""
+        """The distance of candidates and references; marked ``*`` below 2048 images per side."""
         candidate = inputs.features["candidate"]["pool"]
         reference = inputs.features["reference"]["pool"]
         value = frechet_distance(candidate, reference)

@@ -26,13 +26,15 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "is",
         "mtbench_plugins.metrics.class_spread:InceptionScore",
         title="IS",
-        description="how certain and how varied a classifier is about the translated images; needs no target",
+        description="how certain and how varied a classifier's predictions on translated images are; needs no target",
         citation="Salimans et al., Improved Techniques for Training GANs, NeurIPS 2016",
         params={
             **network_features.parameters(),
-            "splits": mtbench.Param(DEFAULTS["splits"], minimum=1, help="mean over so many parts of the images"),
-            "shuffle": mtbench.Param(DEFAULTS["shuffle"], help="put the images in random order before splitting"),
-            "seed": mtbench.Param(DEFAULTS["seed"], minimum=0, maximum=2**32 - 1, help="of the order"),
+            "splits": mtbench.Param(
+                DEFAULTS["splits"], minimum=1, help="number of splits of the images; the score is their mean"
+            ),
+            "shuffle": mtbench.Param(DEFAULTS["shuffle"], help="shuffle the images before splitting"),
+            "seed": mtbench.Param(DEFAULTS["seed"], minimum=0, maximum=2**32 - 1, help="seed of the shuffle"),
         },
         shorthand="extractor",
         needs=_needs,

@@ -6,7 +6,7 @@ Kernel (Binkowski et al. 2018): k(x, y) = (x.y / d + 1)^3. Estimator (Gretton et
         - 2 sum_{i, j} k(x_i, y_j) / (m n)
 
 All images at once give the estimate of least variance; the mean over many random subsets, as libraries compute
-it, is the same estimate with the noise of the draw added.
+it, is the same estimate plus the noise of the draw.
 
 Its variance, for images that are independent of each other (slices of one patient are not), is that of a
 two-sample U-statistic (Hoeffding 1948). With the covariances A, B of the kernel's features of x and y and the
@@ -14,9 +14,9 @@ witness f(z) = E k(x, z) - E k(y, z):
 
     4 Var f(x) / m + 4 Var f(y) / n  +  2 |A|^2 / (m (m - 1)) + 2 |B|^2 / (n (n - 1)) + 4 <A, B> / (m n)
 
-The first two terms vanish where both sets have one distribution, and there the delete-one jackknife, which counts
-the other three twice, states an error 1.4 times too wide. So these are estimated (|A|^2 as Song et al. 2012,
-their eq. 5, estimate HSIC) and what the jackknife has too much is taken off.
+If both sets have the same distribution, the first two terms vanish, and the delete-one jackknife, which counts the
+other three twice, gives an error that is 1.4 times too large. So these three are estimated (|A|^2 as HSIC in Song et
+al. 2012, eq. 5) and the jackknife's excess is subtracted.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """An estimate with its standard error, ``None`` where a set has fewer than four images."""
+    """An estimate with its standard error, ``None`` if a set has fewer than four images."""
 
     value: float
     stderr: float | None
 
 
 def _rows(features: Features, start: int) -> torch.Tensor:
-    # Copied, as what comes may be a read-only memory map.
+    # Copied, because the array may be a read-only memory map.
     return torch.from_numpy(np.array(features[start : start + _ROWS], dtype=np.float64))
 
 
 def _tiles(x: Features, y: Features | None = None, level: float = 0.0) -> Iterator[tuple[slice, slice, torch.Tensor]]:
-    """The kernel matrix less ``level`` in tiles, with the rows and columns that each one covers.
+    """The kernel matrix minus ``level`` in tiles, with the rows and columns that each one covers.
 
-    Within one set (no ``y``) an image's kernel with itself, which the unbiased estimate leaves out, is 0.
+    Within one set (no ``y``) an image's kernel with itself, which the unbiased estimate excludes, is 0.
     """
     other = x if y is None else y
     for top in range(0, len(x), _ROWS):
@@ -104,9 +104,9 @@ def _finite(value: float) -> float:
 
 def _check(first: Features, second: Features) -> None:
     if first.shape[1] != second.shape[1]:
-        raise DataError(f"features of {first.shape[1]} and of {second.shape[1]} numbers cannot be compared")
+        raise DataError(f"features of width {first.shape[1]} and {second.shape[1]} cannot be compared")
     if min(len(first), len(second)) < 2:
-        raise DataError(f"KID needs at least two images a side; there are {len(first)} and {len(second)}")
+        raise DataError(f"KID needs at least two images per side; there are {len(first)} and {len(second)}")
 
 
 def discrepancy(first: Features, second: Features) -> Discrepancy:
@@ -120,7 +120,7 @@ def discrepancy(first: Features, second: Features) -> Discrepancy:
     """
     _check(first, second)
     m, n = len(first), len(second)
-    # A constant taken off the kernel changes neither number, and without its level fewer digits cancel.
+    # Subtracting a constant from the kernel changes neither number and avoids cancellation.
     means = [_rows(features.mean(axis=0, dtype=np.float64)[None], 0)[0] for features in (first, second)]
     level = float((means[0] @ means[1] / first.shape[1] + 1) ** 3)
     within_x, within_y = _summed(first, None, level), _summed(second, None, level)
@@ -136,7 +136,7 @@ def discrepancy(first: Features, second: Features) -> Discrepancy:
 
 
 def _variance(within_x: _Sums, within_y: _Sums, across: _Sums) -> float:
-    """Of the estimate, from at least four images a side; see the module."""
+    """Standard error of the estimate, from at least four images per side; see the module."""
     m, n = len(across.rows), len(across.columns)
     a, b, ab = _squared_norm(within_x), _squared_norm(within_y), _inner_product(across)
     jackknife = 4 / m * float((within_x.rows / (m - 2) - across.rows / n).var(correction=1))
@@ -144,7 +144,7 @@ def _variance(within_x: _Sums, within_y: _Sums, across: _Sums) -> float:
     surplus = a * (4 / (m * (m - 2)) - 2 / (m * (m - 1))) + b * (4 / (n * (n - 2)) - 2 / (n * (n - 1)))
     surplus += 4 * ab / (m * n)
     of_pairs = 2 * a / (m * (m - 1)) + 2 * b / (n * (n - 1)) + 4 * ab / (m * n)
-    # The difference has no bias and can be negative; half of what pairs contribute is a floor that hardly adds one.
+    # The difference has no bias and can be negative; half of the pairs' contribution is a floor with hardly any bias.
     return max(jackknife - surplus, of_pairs / 2, 0.0)
 
 
@@ -163,7 +163,7 @@ def _inner_product(across: _Sums) -> float:
 
 
 def subset_discrepancies(first: Features, second: Features, subsets: int, size: int, seed: int) -> Doubles:
-    """The unbiased estimate of each of many random subsets, all from one kernel matrix where that is less work.
+    """The unbiased estimate of each of many random subsets, all from one kernel matrix if that is less work.
 
     The draws are those of torch-fidelity: NumPy's ``RandomState(seed)``, for each subset ``size`` of the
     first set and then of the second, without replacement.
@@ -175,8 +175,8 @@ def subset_discrepancies(first: Features, second: Features, subsets: int, size: 
     m, n = len(first), len(second)
     if size > min(m, n):
         raise DataError(
-            f"KID was asked for subsets of {size} images; there are {m} and {n}",
-            remedy="Set subset_size to what there is, or leave subsets out to use all images at once",
+            f"KID subsets of {size} images are larger than the sets, which have {m} and {n} images",
+            remedy="Set a smaller subset_size, or omit subsets to use all images at once",
         )
     random = np.random.RandomState(seed)
     samples = [(random.choice(m, size, replace=False), random.choice(n, size, replace=False)) for _ in range(subsets)]
@@ -206,7 +206,7 @@ class Kid:
     """The metric ``kid``.
 
     Args:
-        preset, subsets, subset_size, seed: see the spec; the others say which features it is given.
+        preset, subsets, subset_size, seed: see the spec; the others select the features.
     """
 
     def __init__(self, **params: object) -> None:
@@ -216,16 +216,16 @@ class Kid:
         self._seed: int = settings["seed"]
         if self._subsets is None and self._size is not None:
             raise ParamError(
-                "subset_size is given without subsets",
+                "subset_size is set without subsets",
                 where="metric 'kid'",
-                remedy="Say how many with subsets, or leave both out to use all images at once",
+                remedy="Set the number of subsets too, or omit both to use all images at once",
             )
 
     def compute(self, inputs: MetricInputs, context: Context) -> Score:
         """The estimate and its standard error.
 
-        The subsets' mean varies as the estimate from all images does and, given the images, as the mean of so many
-        draws does: the two variances add up. One subset does not show the second, so it has no standard error.
+        The variance of the subsets' mean is that of the estimate from all images plus, for fixed images, that of a mean
+        of so many draws. With one subset the second is not known, so there is no standard error.
         """
         candidate = inputs.features["candidate"]["pool"]
         reference = inputs.features["reference"]["pool"]

@@ -11,10 +11,10 @@ from mtbench_plugins.metrics import network_features
 DEFAULTS: Mapping[str, Any] = {"subsets": None, "subset_size": None, "seed": 2020}
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "torch-fidelity": {"subsets": 100, "subset_size": 1000, "seed": 2020},
-    # That library takes all images where there are fewer than 1000, and draws without a seed.
+    # That library takes all images if there are fewer than 1000, and draws without a seed.
     "clean-fid": {"subsets": 100, "subset_size": None},
 }
-"""pytorch-fid has no KID: with its preset the features are its own and the statistic ours."""
+"""pytorch-fid has no KID: its preset uses its features and our statistic."""
 
 
 def _needs(params: Mapping[str, Any]) -> tuple[mtbench.Features, ...]:
@@ -40,13 +40,16 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         params={
             **network_features.parameters(),
             "subsets": mtbench.Param(
-                None, kind="int", minimum=1, help="mean over so many random subsets; all images at once by default"
+                None,
+                kind="int",
+                minimum=1,
+                help="number of random subsets to average over; by default all images at once",
             ),
             "subset_size": mtbench.Param(
-                None, kind="int", minimum=2, help="images a subset; 1000 or all there are by default"
+                None, kind="int", minimum=2, help="images per subset (default: 1000, or all if fewer)"
             ),
             "seed": mtbench.Param(
-                None, kind="int", minimum=0, maximum=2**32 - 1, help="of the subsets; 2020 by default"
+                None, kind="int", minimum=0, maximum=2**32 - 1, help="seed of the subsets (default: 2020)"
             ),
         },
         shorthand="extractor",

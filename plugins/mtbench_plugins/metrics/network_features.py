@@ -1,4 +1,4 @@
-"""What the metrics on network features have in common: their parameters, their needs, their printed names."""
+"""The common part of metrics on network features: parameters, needs, printed names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CONVENTION = ("resize", "scaling", "quantise")
 
 
 def parameters() -> dict[str, mtbench.Param]:
-    """Parameters that say which features; those not given are the preset's, then the extractor's own."""
+    """Parameters that select the features; omitted ones come from the preset, then from the extractor."""
     return {
         "extractor": mtbench.Param("inception-fid", help="the feature network"),
         "preset": mtbench.Param(
@@ -23,19 +23,19 @@ def parameters() -> dict[str, mtbench.Param]:
             kind="str",
             choices=tuple(PRESETS),
             role="preset",
-            help="compute as this library does, settings given here aside",
+            help="compute as this library does; other parameters override it",
         ),
-        "resize": mtbench.Param(None, kind="str", choices=RESIZINGS, help="how images come to 299 x 299"),
+        "resize": mtbench.Param(None, kind="str", choices=RESIZINGS, help="how images are resized to 299 x 299"),
         "scaling": mtbench.Param(
             None, kind="str", choices=SCALINGS, help="(x - 128) / 128, or x / 127.5 - 1, of levels 0..255"
         ),
         "quantise": mtbench.Param(None, kind="bool", help="round to 8-bit levels first"),
-        "weights": mtbench.Param(None, kind="path", help="a state dict to use in place of the published weights"),
+        "weights": mtbench.Param(None, kind="path", help="a state dict to use instead of the published weights"),
     }
 
 
 def resolve(params: Params, defaults: Params, presets: Mapping[str, Params]) -> dict[str, Any]:
-    """The settings named in ``defaults``: as given, else of the preset, else the default."""
+    """The settings named in ``defaults``: from the parameters, else the preset, else the default."""
     settings = {**defaults, **presets.get(params["preset"] or "", {})}
     return {name: value if params.get(name) is None else params[name] for name, value in settings.items()}
 
@@ -43,7 +43,7 @@ def resolve(params: Params, defaults: Params, presets: Mapping[str, Params]) -> 
 def need(params: Params, of: Literal["candidate", "reference"], array: str) -> mtbench.Features:
     """The features that these parameters ask for.
 
-    An extractor of somebody else's is given only what was asked for by name, so it needs to know none of it.
+    A third-party extractor receives only parameters that the user set, so it need not know the others.
     """
     preset = PRESETS[params["preset"]] if params["preset"] else {}
     settings = {name: preset.get(name) if params[name] is None else params[name] for name in _CONVENTION}
@@ -57,7 +57,7 @@ def need(params: Params, of: Literal["candidate", "reference"], array: str) -> m
 
 
 def variant(params: Params, own_defaults: Params, own_presets: Mapping[str, Params]) -> str:
-    """What stands in brackets behind a metric's name: nothing for the published definition.
+    """The variant in brackets after a metric's name: empty for the published definition.
 
     Args:
         params: the metric's, complete.
@@ -68,7 +68,7 @@ def variant(params: Params, own_defaults: Params, own_presets: Mapping[str, Para
     defaults = {**DEFAULTS.get(extractor, {}), **own_defaults}
     presets = {name: {**convention, **own_presets.get(name, {})} for name, convention in PRESETS.items()}
     settings = resolve(params, defaults, presets)
-    # Somebody else's extractor has defaults we do not know: all that was asked for is named.
+    # A third-party extractor has defaults we do not know: name every parameter that the user set.
     request = need(params, "candidate", "").params
     settings.update({name: request[name] for name in _CONVENTION if name in request})
     parts = _differences(settings, defaults, presets)

@@ -17,10 +17,9 @@ from mtbench_plugins.metrics.regions import Per, groups, mean_score, region_mask
 class Dice:
     """The Dice coefficient of each region of the task, mean over slices or patients.
 
-    A case's value is (2 |P and T| + s) / (|P| + |T| + s), with pixel counts and s = ``smooth`` (1e-4 unless
-    told otherwise, which is visible only where both masks are nearly empty). Both masks empty: 1 under
-    ``empty="1"``, left out of the mean under ``empty="skip"``. One of them empty: s / (|P| + |T| + s), next
-    to 0.
+    A case's value is (2 |P and T| + s) / (|P| + |T| + s), with pixel counts and s = ``smooth`` (default 1e-4, which
+    matters only if both masks are nearly empty). Both masks empty: 1 under ``empty="1"``, excluded from the mean under
+    ``empty="skip"``. One of them empty: s / (|P| + |T| + s), close to 0.
 
     Args:
         per: "slice": each slice is a case; "patient": all slices of a patient's case (volume) are counted

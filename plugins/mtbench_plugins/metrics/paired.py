@@ -16,11 +16,11 @@ _PARAMS: Mapping[str, Any] = {
     "body": mtbench.Param(
         "none",
         choices=("none", "masks", "threshold"),
-        help="where to look: everywhere, in the masks that come with the truth, or where the truth exceeds a value",
+        help="region: everywhere, the masks of the truth, or the truth above a value",
     ),
-    "threshold": mtbench.Param(-500.0, help="of body=threshold, in the image's own unit"),
-    "low": mtbench.Param(None, kind="float", help="lower end of the data range; by default that of the stored window"),
-    "high": mtbench.Param(None, kind="float", help="upper end of the data range; by default that of the stored window"),
+    "threshold": mtbench.Param(-500.0, help="threshold of body=threshold, in the image's own unit"),
+    "low": mtbench.Param(None, kind="float", help="lower end of the data range (default: of the stored window)"),
+    "high": mtbench.Param(None, kind="float", help="upper end of the data range (default: of the stored window)"),
 }
 
 _SSIM_CITATION = "Wang et al., Image quality assessment: from error visibility to structural similarity, TIP 2004"
@@ -33,7 +33,7 @@ def preset() -> mtbench.Param:
         kind="str",
         choices=(SYNTHRAD,),
         role="preset",
-        help="compute as this challenge does; other parameters are ignored",
+        help="compute as this challenge does; overrides other parameters",
     )
 
 
@@ -111,7 +111,10 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "structural similarity over several scales",
         "MsSsim",
         bounds=(0.0, 1.0),
-        params={**with_preset, "scales": mtbench.Param(5, minimum=1, maximum=5, help="halvings, plus one")},
+        params={
+            **with_preset,
+            "scales": mtbench.Param(5, minimum=1, maximum=5, help="resolutions, each half of the one before"),
+        },
         revision="2",
         higher_is_better=True,
         decimals=3,

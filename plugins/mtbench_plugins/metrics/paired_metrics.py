@@ -1,8 +1,8 @@
 """MAE, PSNR, SSIM and MS-SSIM of translated slices against their paired truth.
 
-Stored values are brought back to the image's own unit by the window of the truth (HU for CT); where there is no
-window they are in [0, 1]. The data range is that window, or ``low`` to ``high``; values are clipped to it. Cases
-whose body is empty have no value and are left out.
+Stored values are mapped back to the image's own unit by the window of the truth (HU for CT); without a window they are
+in [0, 1]. The data range is that window, or ``low`` to ``high``; values are clipped to it. Cases with an empty body
+have no value and are excluded.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class PairedMetric:
-    """What the four metrics share.
+    """The common part of the four metrics.
 
     Args:
         per: "slice", or "patient": all pixels of each case's volume, averaged over a patient's cases.
-        body: where to look: "none" everywhere, "masks" where the masks that come with the truth are not 0,
-            "threshold" in the largest connected part of the truth above ``threshold``, its holes filled, slice
-            by slice.
+        body: the region to compare: "none" is everywhere, "masks" is where the masks of the truth are not 0,
+            "threshold" is the largest connected part of the truth above ``threshold`` with its holes filled, slice by
+            slice.
         threshold: in the image's own unit.
         low, high: ends of the data range in that unit; ``None`` takes the window's.
         preset: "synthrad2025-image" computes on volumes as that challenge's published code does: see
-            :mod:`mtbench_plugins.metrics.challenge`. Slices must then be CT in HU and all other parameters
-            but ``body`` are without effect (``body="none"`` takes the truth's masks where there are any).
+            :mod:`mtbench_plugins.metrics.challenge`. Slices must then be CT in HU and all parameters except ``body``
+            have no effect (``body="none"`` takes the truth's masks if there are any).
     """
 
     per: Per = field(default="slice", kw_only=True)
@@ -59,15 +59,15 @@ class PairedMetric:
         """The mean over cases.
 
         Raises:
-            DataError: candidates and truth differ in number or size, some slices have a window and others
-                none, masks are asked for and not there, the data range is empty, or no case has a value.
+            DataError: candidates and truth differ in number or size, only some slices have a window, masks are
+                requested and absent, the data range is empty, or no case has a value.
         """
         candidate, paired = inputs.candidate, inputs.paired
         assert candidate is not None
         assert paired is not None
         if candidate.images.shape != paired.images.shape:
             raise DataError(
-                f"candidates are {candidate.images.shape} and their truth {paired.images.shape}",
+                f"translated images have shape {candidate.images.shape} and their truth {paired.images.shape}",
                 where=self.name,
                 expected="a paired image of the same size for every slice",
             )
@@ -107,9 +107,9 @@ class PairedMetric:
         if self.body == "masks" or (self.preset and paired.masks is not None):
             if paired.masks is None:
                 raise DataError(
-                    "body=masks is asked for and the truth has no masks",
+                    "body=masks needs masks of the truth, which has none",
                     where=self.name,
-                    remedy="Use body=threshold, or give the truth masks",
+                    remedy="Use body=threshold, or add masks to the truth",
                 )
             return np.asarray(paired.masks[members] != 0)
         return np.ones(truth.shape, bool)
@@ -164,7 +164,7 @@ class Ssim(PairedMetric):
 
     def measure(self, image: Floats, truth: Floats, body: Mask, ends: Range) -> float:
         _large_enough(self.name, image, 2 * similarity.RADIUS + 1)
-        # Luminance wants values from 0 upwards.
+        # Luminance needs values from 0 upwards.
         return similarity.ssim(image[0] - ends[0], truth[0] - ends[0], ends[1] - ends[0], body[0])
 
 
@@ -198,7 +198,7 @@ def largest_part(mask: Mask) -> Mask:
 
 
 def _values(images: ImageSet, paired: ImageSet, index: int) -> Floats:
-    """One image in the own unit of its truth, H x W."""
+    """One image in the unit of its truth, H x W."""
     low, high = paired.slices[index].window or (0.0, 1.0)
     image = images.floats([index])[0, 0].astype(np.float64)
     return np.asarray(image * (high - low) + low)
@@ -209,7 +209,7 @@ def _measure_unit(metric: str, paired: ImageSet) -> str:
     units = {s.measure_unit for s in paired.slices}
     if with_window not in (0, len(paired)) or len(units) > 1:
         raise DataError(
-            f"{with_window} of {len(paired)} slices know their window, in units {sorted(units)}",
+            f"{with_window} of {len(paired)} slices have a window, in units {sorted(units)}",
             where=metric,
             expected="one unit, and a window for all slices or none",
         )

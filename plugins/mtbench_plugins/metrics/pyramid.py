@@ -1,4 +1,4 @@
-"""Laplacian pyramids of grey images, in the two manners that sliced Wasserstein distances use."""
+"""Laplacian pyramids of grey images, in the two variants that sliced Wasserstein distances use."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ def laplacian(images: Images, levels: int, variant: str) -> list[Images]:
     """The band-pass images of each level, finest first; the last one is the low-pass rest.
 
     Both variants blur with the binomial kernel (1, 4, 6, 4, 1)/16 along each axis and keep every second
-    pixel. ``karras`` mirrors at the borders and goes up by inserting zeros; ``koshian2`` pads with zeros and
-    goes up by repeating pixels. Where a side is odd, the level that was gone up from overhangs by one pixel,
-    which is cropped.
+    pixel. ``karras`` mirrors at the borders and enlarges by inserting zeros; ``koshian2`` pads with zeros and enlarges
+    by repeating pixels. If a side is odd, the enlarged level is one pixel too long and is cropped.
 
     Args:
         images: float32, N x H x W.
@@ -50,7 +49,7 @@ def _padded(images: Images, axis: int, before: int, after: int, mode: Any) -> Im
 
 
 def _down(images: Images, axis: int, mode: Any) -> Images:
-    """Blur along an axis and keep positions 0, 2, 4, ...; slices in place of a general convolution."""
+    """Blur along an axis and keep positions 0, 2, 4, ...; with slices instead of a general convolution."""
     size = images.shape[axis]
     padded = _padded(images, axis, 2, 2, mode)
     first, second, middle, fourth, last = (_take(padded, axis, k, k + size, 2) for k in range(5))

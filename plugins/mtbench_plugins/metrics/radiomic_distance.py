@@ -1,11 +1,11 @@
 """The Frechet Radiomic Distance, version 1 (Konz, Osuala et al., arXiv 2412.01496, equation 3; frd-score 1.0).
 
 Each feature is measured from the references' mean in units of their standard deviation (N in the denominator),
-so that the two sets do not play the same part. FRD is log d^2 (natural logarithm) of the Frechet distance d.
+so the distance is not symmetric. FRD is log d^2 (natural logarithm) of the Frechet distance d.
 
-A feature that is the same in all references has no such unit and is left out. So it is in frd-score, but what is
-constant up to rounding escapes it: on images with a flat background the median of a high-pass sub-band varies by
-1e-10 and, divided by that, outweighs all other features.
+A feature that is the same in all references has no such unit and is omitted, as in frd-score. A feature that is
+constant up to rounding is omitted here but not there: on images with a flat background the median of a high-pass
+sub-band varies by 1e-10 and, divided by that, outweighs all other features.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Features = NDArray[np.floating]
 
 
 def standardised(candidate: Features, reference: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both sets in units of the reference's spread, without the features that it has no spread in.
+    """Both sets in units of the reference's spread, without the features in which it has no spread.
 
     Args:
         candidate, reference: N x d and M x d.
@@ -47,7 +47,7 @@ def standardised(candidate: Features, reference: Features) -> tuple[NDArray[np.f
     mean, spread = values.mean(axis=0), values.std(axis=0)
     varied = spread > FLAT * np.abs(mean)
     if not varied.any():
-        raise DataError("the target images all have the same radiomic features, so FRD has no unit to measure in")
+        raise DataError("all target images have the same radiomic features, so FRD has no unit")
     mean, spread = mean[varied], spread[varied]
     return (candidate[:, varied].astype(np.float64) - mean) / spread, (values[:, varied] - mean) / spread
 
@@ -57,7 +57,7 @@ class Frd:
 
     Args:
         paper_log: log d in place of log d^2.
-        laplacian: which features it is given; changes nothing here.
+        laplacian: selects the features; changes nothing here.
     """
 
     def __init__(self, paper_log: bool = False, laplacian: bool = False) -> None:
@@ -68,7 +68,7 @@ class Frd:
 
         Raises:
             DataError: constant images, which have no texture; fewer than two images a side; references that
-                are all alike; sets that are equal, whose logarithm would be minus infinity.
+                are all alike; equal sets, whose logarithm would be minus infinity.
         """
         candidate, reference = (inputs.features[of]["features"] for of in ("candidate", "reference"))
         _refuse_constant(candidate, inputs.candidate, "translated")
@@ -114,6 +114,6 @@ def _refuse_constant(features: Features, images: ImageSet | None, name: str) -> 
         names = [images.slices[int(i)].slice_id if images is not None else f"number {i + 1}" for i in flat[:3]]
         raise DataError(
             f"{len(flat)} of {len(features)} {name} images have one value everywhere ({', '.join(names)}"
-            f"{', ...' if len(flat) > 3 else ''}): they have no texture, and frd-score has no features of them",
-            remedy="Leave blank slices out, or judge them by another metric",
+            f"{', ...' if len(flat) > 3 else ''}): they have no texture, and frd-score defines no features for them",
+            remedy="Exclude blank slices, or use another metric",
         )

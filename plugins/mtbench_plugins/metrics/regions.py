@@ -1,4 +1,4 @@
-"""What metrics on masks share: the regions of a task, the cases a value is about, and their mean."""
+"""The common part of metrics on masks: the regions of a task, the cases, and their mean."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SliceGroups:
     """Which slices make up each volume or slice, and which of these belong to one reported case.
 
     Attributes:
-        per: what a reported case is.
+        per: the unit of a reported case.
         members: slice positions of each unit that is measured: one slice, or all slices of a case (volume)
             in order of their index.
         patients: the patient of each unit.
@@ -34,7 +34,7 @@ class SliceGroups:
 
 
 def groups(images: ImageSet, per: Per) -> SliceGroups:
-    """The units that are measured one by one: slices, or volumes."""
+    """The units that are measured separately: slices, or volumes."""
     slices = images.slices
     if per == "slice":
         return SliceGroups(
@@ -55,7 +55,7 @@ def groups(images: ImageSet, per: Per) -> SliceGroups:
 
 
 def require_contiguous(metric: str, slices: Sequence[Slice]) -> None:
-    """Refuse slices that do not make up one volume.
+    """Refuse slices that do not form one volume.
 
     Raises:
         DataError: there is a gap, or their spacings differ.
@@ -92,7 +92,7 @@ def region_masks(inputs: MetricInputs, metric: str) -> Iterator[tuple[str, Mask,
         )
     if not inputs.task.regions:
         raise DataError(
-            f"the task '{inputs.task.dataset}' names no labels",
+            f"the task '{inputs.task.dataset}' has no labels",
             where=metric,
             expected="labels or regions declared by its dataset",
         )

@@ -1,7 +1,7 @@
-"""Distances on features for many choices of slices: what all choices share is computed once.
+"""Distances on features for many selections of slices; whatever all selections share is computed once.
 
 Each function returns a measure: positions of candidates and of references (``None`` for all, no repeats) to the
-metric's number. They exist for intervals, where a distance is computed hundreds of times.
+metric's value. They exist for intervals, where a distance is computed hundreds of times.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Features = NDArray[Any]
 def frechet_measure(first: Features, second: Features) -> Measure:
     """The squared Frechet distance of N x d and M x d features.
 
-    With no more slices than features on a side, the trace of the root is the sum of singular values of the
-    doubly centred N x M products, which are taken once; else it is a d x d problem. Singular values come from
-    the eigenvalues of the square: 1e-6 relative, enough for a spread.
+    With no more slices than features per side, the trace of the root is the sum of singular values of the doubly
+    centred N x M products, which are computed once; otherwise it is a d x d problem. Singular values come from the
+    eigenvalues of the square: 1e-6 relative, accurate enough for a spread.
     """
     shift = second.mean(axis=0, dtype=np.float64)
     x, y = first.astype(np.float64) - shift, second.astype(np.float64) - shift
@@ -67,11 +67,11 @@ def kernel_measure(first: Features, second: Features) -> Measure:
 
 
 def class_spread_measure(logits: Features, split: NDArray[np.int64]) -> Measure:
-    """The mean over splits of the Inception Score, each slice staying in its split when others are left out.
+    """The mean over splits of the Inception Score, each slice staying in its split when others are removed.
 
     Args:
         logits: N x classes.
-        split: of each slice, 0, 1, ...; a split that has lost all of its slices is left out.
+        split: of each slice, 0, 1, ...; a split without slices is omitted.
     """
     scores = logits.astype(np.float64)
     scores -= scores.max(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""How alike two images are: PSNR, SSIM and MS-SSIM in any number of dimensions, inside a mask."""
+"""Similarity of two images: PSNR, SSIM and MS-SSIM in any number of dimensions, inside a mask."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Of the five scales (Wang et al. 2003). They add up to 1.0001, and the authors' code takes them as printed."""
+"""Of the five scales (Wang et al. 2003). They add up to 1.0001, and the authors' code uses them as printed."""
 
 CAP = 100.0
-"""dB; what identical images get, whose ratio has no end."""
+"""dB; the value for identical images, whose ratio is infinite."""
 
 SIGMA, RADIUS = 1.5, 5
 """Of the Gaussian window, 11 pixels wide (Wang et al. 2004)."""
@@ -25,7 +25,7 @@ def psnr(first: Floats, second: Floats, data_range: float, mask: Mask) -> float:
 
 
 def gaussian(image: Floats) -> Floats:
-    """Weighted local means; what lies within ``RADIUS`` of the border is not to be used."""
+    """Weighted local means; values within ``RADIUS`` of the border are invalid."""
     from scipy.ndimage import correlate1d
 
     taps = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
@@ -60,7 +60,7 @@ def ms_ssim(first: Floats, second: Floats, data_range: float, mask: Mask, scales
 
     Between scales, means of 2 x 2 pixels; of the mask, every second pixel. A negative mean counts as 0. Five
     scales have the published weights, as in the authors' ``msssim.m``; fewer have the first of them, scaled to a
-    sum of 1. NaN where a scale has no pixel to look at.
+    sum of 1. NaN if a scale has no valid pixel.
     """
     weights = np.array(WEIGHTS[:scales])
     if scales < len(WEIGHTS):
@@ -77,7 +77,7 @@ def ms_ssim(first: Floats, second: Floats, data_range: float, mask: Mask, scales
 
 
 def halved(image: Floats) -> Floats:
-    """Means of neighbouring pairs along each axis; the last line of an odd side is its own neighbour."""
+    """Means of neighbouring pairs along each axis; the last row or column of an odd side is its own neighbour."""
     for axis, side in enumerate(image.shape):
         lines = np.moveaxis(image, axis, 0)
         first = lines[::2]
@@ -87,7 +87,7 @@ def halved(image: Floats) -> Floats:
 
 
 def _mean(values: Floats, mask: Mask) -> float:
-    # Without the border, where windows overhang.
+    # Without the border, where windows extend beyond the image.
     inside = (slice(RADIUS, -RADIUS),) * values.ndim
     pixels = values[inside][mask[inside]]
     return float(pixels.mean()) if pixels.size else float("nan")

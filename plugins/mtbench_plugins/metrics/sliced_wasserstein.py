@@ -15,7 +15,7 @@ directions                unit length                      divided by their stan
 ========================  ===============================  ==========================================
 
 S is the shorter side. A 256 x 256 image has 5 levels, one of 64 x 64 has 3 (64, 32, 16), one of 16 x 16
-has 1; the mean is over the levels there are, so numbers of different image sizes are not comparable.
+has 1; the mean is over all levels, so scores at different image sizes are not comparable.
 koshian2's level of 16 pixels has 100 positions, fewer than 128: all are taken.
 
 Both are defined on three channels. Of a grey image the channels are equal, so the 147 weights of a direction
@@ -24,12 +24,12 @@ karras depends neither on their offset nor on their range, koshian2 not on their
 zero borders are edges wherever an image is not black there.
 
 Arithmetic is float32, means and standard deviations float64; the result agrees with float64 throughout to
-1e-5 relative. A level whose standard deviation is below 1e-6 is constant but for rounding: its patches count
-as zeros, where the published code divides by zero.
+1e-5 relative. A level whose standard deviation is below 1e-6 is constant up to rounding: its patches count as zeros
+(the published code divides by zero).
 
 Randomness: directions depend on (seed, level) alone; patch positions on (seed, level, set, slice id) under
-karras and on (seed, level) under koshian2. So neither the order of slices nor the company they are in moves
-a patch.
+karras and on (seed, level) under koshian2. So a slice's patches depend neither on the order of the slices nor on the
+other slices.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class SlicedWasserstein:
     def resample(self, inputs: MetricInputs, context: Context) -> Measure:
         """The distance for some slices only, from patches cut and projected once.
 
-        It uses the first 32 directions: enough for a spread, a sixteenth of the work. Its own values are not the
-        metric's: an interval belongs around what ``compute`` gives.
+        It uses the first 32 directions: enough for a spread, at a sixteenth of the work. Its values are not the
+        metric's: an interval belongs around the value of ``compute``.
         """
         assert inputs.candidate is not None
         assert inputs.reference is not None
@@ -129,7 +129,7 @@ class SlicedWasserstein:
                 "the two sets have images of different sizes",
                 where="swd",
                 expected=f"{_size(reference)} like the reference, not {_size(candidate)}",
-                remedy="Prepare both at one size",
+                remedy="Prepare both at the same size",
             )
         side = min(candidate.size)
         if self.variant == "karras":
@@ -139,7 +139,7 @@ class SlicedWasserstein:
         levels = most if self.levels is None else self.levels
         if most == 0 or levels > most:
             raise DataError(
-                f"images of {_size(candidate)} have {most} pyramid levels and {max(levels, 1)} are asked for",
+                f"images of {_size(candidate)} have {most} pyramid levels, fewer than the {max(levels, 1)} requested",
                 where="swd",
                 expected=f"a shorter side of at least {SMALLEST * 2 ** (max(levels, 1) - 1)} pixels",
             )
@@ -172,7 +172,7 @@ class SlicedWasserstein:
         return folded(self.draw_directions(level)[:_DIRECTIONS_TO_RESAMPLE])
 
     def draw_positions(self, shape: tuple[int, ...], ids: Sequence[str], role: str, level: int) -> NDArray[np.int64]:
-        """Upper left corners, as flat indices into the (H-6) x (W-6) positions there are: N x P."""
+        """Upper left corners, as flat indices into the (H-6) x (W-6) positions: N x P."""
         count = (shape[0] - PATCH + 1) * (shape[1] - PATCH + 1)
         if self.variant == "koshian2":
             shared = generator("swd", self.seed, "positions", level).permutation(count)[: self.patches]
@@ -185,7 +185,7 @@ class SlicedWasserstein:
 class Projections:
     """Patches of one set and level, projected once; to be standardised and sorted for any choice of slices.
 
-    Standardising the patches shifts and scales the projections: so sums over patches are all that is needed.
+    Standardising the patches shifts and scales the projections: so only sums over patches are needed.
     """
 
     def __init__(self, patches: Floats, directions: Floats, variant: Variant) -> None:
@@ -235,7 +235,7 @@ def standardised(patches: Floats, variant: Variant) -> Floats:
 
 
 def divisor(deviation: float, number: int, variant: Variant) -> float:
-    """What centred values are divided by, from their standard deviation (ddof 0) and number."""
+    """The divisor of centred values, from their standard deviation (ddof 0) and number."""
     if deviation < FLAT:
         return float("inf")
     if variant == "karras":

@@ -15,7 +15,7 @@ _SHARED = {
     "measure_unit": mtbench.Param(
         "auto",
         choices=("auto", "mm", "pixels"),
-        help="of distances; auto is mm where every slice knows its spacing, pixels where none does",
+        help="unit of distances; auto: mm if every slice has a spacing, pixels if none has",
     ),
 }
 
@@ -41,14 +41,14 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "hd95",
         "mtbench_plugins.metrics.surface_distances:Hausdorff95",
         title="HD95",
-        description="95th percentile of the distances between the surfaces of masks, the larger direction",
+        description="95th percentile of the distances between mask surfaces, larger of both directions",
         citation="Huttenlocher et al., Comparing images using the Hausdorff distance, TPAMI 1993",
         params={
             **_SHARED,
             "missing": mtbench.Param(
                 "diagonal",
                 choices=("diagonal", "skip"),
-                help="value of a case with one of the masks empty: the image's diagonal, or left out",
+                help="value of a case with one mask empty: the image's diagonal, or excluded",
             ),
         },
         shorthand="per",
@@ -65,18 +65,18 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "nsd",
         "mtbench_plugins.metrics.surface_distances:SurfaceDice",
         title="NSD",
-        description="share of both masks' surfaces, by area or in voxels, that lies within a tolerance of the other's",
+        description="share of both masks' surfaces that lies within a tolerance of the other surface",
         citation="Nikolov et al., Clinically applicable segmentation of head and neck anatomy, JMIR 2021",
         params={
             **_SHARED,
             "count": mtbench.Param(
                 "area",
                 choices=("area", "voxels"),
-                help="what the share is of: the surface's area (a contour's length), as published, or its voxels",
+                help="share of the surface area (contour length), as published, or of surface voxels",
             ),
-            "tolerance": mtbench.Param(2.0, minimum=0.0, help="in the unit of the distances"),
+            "tolerance": mtbench.Param(2.0, minimum=0.0, help="tolerance, in the unit of the distances"),
             "empty": mtbench.Param(
-                "1", choices=("1", "skip"), help="value of a case with both masks empty; skip leaves it out"
+                "1", choices=("1", "skip"), help="value of a case with both masks empty; skip excludes it"
             ),
         },
         revision="2",

@@ -1,10 +1,10 @@
 """Hausdorff distances and surface Dice from exact Euclidean distance transforms.
 
-The surface of a mask is those of its pixels that have a neighbour (4 in a slice, 6 in a volume) outside of it;
-beyond the image is outside. Distances are between centres of surface pixels. MONAI's definitions are the same.
+The surface of a mask is those of its pixels that have a neighbour (4 in a slice, 6 in a volume) outside of it; beyond
+the image is outside. Distances are between centres of surface pixels. MONAI uses the same definitions.
 
-Surface Dice by area, as it was published, has pieces of surface between the pixels in their place, each with its
-size: :mod:`mtbench_plugins.metrics.surface_elements`.
+Surface Dice by area, as published, uses pieces of surface between the pixels instead, each with its size:
+:mod:`mtbench_plugins.metrics.surface_elements`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ MaskMeasure = Callable[[Mask, Mask, Spacing], float]
 class Hausdorff95:
     """The larger of the two directed 95th percentiles of surface distances, mean over slices or patients.
 
-    A case with both masks empty has no value and is left out. With one of them empty there is no distance:
-    under ``missing="diagonal"`` it counts as the diagonal of the image (volume), which no distance exceeds, so
-    that missing a structure is never better than finding it badly; under ``missing="skip"`` it is left out.
+    A case with both masks empty has no value and is excluded. With one of them empty there is no distance:
+    under ``missing="diagonal"`` it counts as the diagonal of the image (volume), which no distance exceeds, so that
+    missing a structure is never better than segmenting it badly; under ``missing="skip"`` the case is excluded.
 
     Args:
         per: "slice" measures contours; "patient" measures the surface of each case's volume in mm, averaged
             over a patient's cases.
-        measure_unit: of distances. "auto": mm where every slice has a spacing, pixels where none has.
+        measure_unit: of distances. "auto": mm if every slice has a spacing, pixels if none has.
         missing: see above.
     """
 
@@ -49,8 +49,8 @@ class Hausdorff95:
         """One score for each region of the task.
 
         Raises:
-            DataError: masks do not fit, spacings are there for some slices only or not there though needed,
-                a volume has gaps, or no case has a value.
+            DataError: masks do not fit, only some slices have a spacing, a spacing is needed and absent, a volume has
+                gaps, or no case has a value.
         """
         return _scores("hd95", inputs, self.per, self.measure_unit, self.of_masks)
 
@@ -69,11 +69,11 @@ class Hausdorff95:
 class SurfaceDice:
     """The share of both surfaces that lies within ``tolerance`` of the other, mean over slices or patients.
 
-    Both masks empty: 1 under ``empty="1"``, left out under ``empty="skip"``. One of them empty: 0.
+    Both masks empty: 1 under ``empty="1"``, excluded under ``empty="skip"``. One of them empty: 0.
 
     Args:
         per, measure_unit: as for :class:`Hausdorff95`.
-        count: what the share is of. "area": the area of the surface between the pixels (of a slice: the length of
+        count: the unit of the share. "area": the area of the surface between the pixels (of a slice: the length of
             the contour), as Nikolov et al. 2021 define it. "voxels": the number of surface pixels or voxels, which
             depends on how the surface runs across the grid.
         tolerance: in that unit.
@@ -148,7 +148,7 @@ def element_distances(
 
 
 def _box(first: Mask, second: Mask) -> tuple[slice, ...]:
-    """Around both masks: what lies outside of it changes no distance between them."""
+    """The box around both masks; pixels outside it change no distance."""
     return tuple(slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(first | second))
 
 
@@ -190,10 +190,10 @@ def _measure_unit(metric: str, images: ImageSet, per: Per, measure_unit: Measure
     if measure_unit == "auto":
         if 0 < with_spacing < len(images):
             raise DataError(
-                f"{with_spacing} of {len(images)} slices know their spacing",
+                f"{with_spacing} of {len(images)} slices have a spacing",
                 where=metric,
                 expected="all of them or none",
-                remedy="Give the others a spacing, or ask for measure_unit=pixels",
+                remedy="Add the spacing of the others, or use measure_unit=pixels",
             )
         measure_unit = "mm" if with_spacing else "pixels"
     if measure_unit == "mm" and with_spacing < len(images):
@@ -205,7 +205,7 @@ def _measure_unit(metric: str, images: ImageSet, per: Per, measure_unit: Measure
         )
     if measure_unit == "pixels" and per == "patient":
         raise DataError(
-            "pixels measure nothing across the slices of a volume",
+            "distances across slices cannot be measured in pixels",
             where=metric,
             expected="measure_unit=mm, or per=slice",
         )

@@ -1,13 +1,13 @@
 """The surface of a mask in pieces with a size: lengths of contours in slices, areas of surfaces in volumes.
 
-As Nikolov et al. (JMIR 2021) and their package ``surface-distance`` have it. Every 2 x 2 (2 x 2 x 2) neighbourhood
+As in Nikolov et al. (JMIR 2021) and their package ``surface-distance``. Every 2 x 2 (2 x 2 x 2) neighbourhood
 of pixel centres, beyond the image too, is a cell; one that holds pixels of both kinds holds a piece of the surface,
-which passes halfway between neighbours of different kinds (marching squares and cubes). A piece lies, for
-distances, in the middle of its cell.
+which passes halfway between neighbours of different kinds (marching squares and cubes). For distances, a piece lies in
+the middle of its cell.
 
-Two choices make the areas those of that package. Where pixels of a kind touch at a face's diagonal only, the fewer
-in the cell are kept apart, those of the mask where both are four. And a piece that is not flat is cut into
-triangles so that its area in a cube is the largest. No table is copied: tests compare all 256 cells with it.
+Two choices make the areas those of that package. If pixels of one kind touch only along a face's diagonal, the kind
+with fewer pixels in the cell is separated, or the mask if both have four. A piece that is not flat is cut into the
+triangles with the largest area. No table is copied; tests compare all 256 cells with that package.
 """
 
 from __future__ import annotations

@@ -34,14 +34,14 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
             "variant": mtbench.Param(
                 "karras",
                 choices=("karras", "koshian2"),
-                help="the published definition, or the one of koshian2/swd-pytorch, about ten times larger",
+                help="karras: the published definition; koshian2: that of koshian2/swd-pytorch, about ten times larger",
             ),
             "patches": mtbench.Param(PATCHES, minimum=1, help="7x7 patches per image and pyramid level"),
             "directions": mtbench.Param(DIRECTIONS, minimum=1, help="random directions per pyramid level"),
             "levels": mtbench.Param(
-                None, kind="int", minimum=1, help="pyramid levels; by default down to a side of 16 pixels"
+                None, kind="int", minimum=1, help="pyramid levels (default: down to a side of 16 pixels)"
             ),
-            "seed": mtbench.Param(0, minimum=0, help="of patch positions and directions"),
+            "seed": mtbench.Param(0, minimum=0, help="seed of patch positions and directions"),
         },
         shorthand="variant",
         needs=("candidate", "reference"),

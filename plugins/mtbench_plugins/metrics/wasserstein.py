@@ -20,7 +20,7 @@ def distance(first: Floats, second: Floats, directions: Floats, threads: int = 1
     Args:
         first, second: float32, M1 x D and M2 x D.
         directions: float32, K x D.
-        threads: how many directions' blocks are worked on at a time; the result does not depend on it.
+        threads: number of blocks of directions in parallel; does not change the result.
     """
     compare = comparison(len(first), len(second))
 
@@ -42,9 +42,8 @@ def distance(first: Floats, second: Floats, directions: Floats, threads: int = 1
 def comparison(n_first: int, n_second: int) -> Callable[[Floats, Floats], float]:
     """A function that sums Wasserstein-1 distances over rows of sorted values, K x n_first and K x n_second.
 
-    With equal numbers the k-th smallest values are compared. Otherwise the two quantile functions are steps
-    whose edges are known beforehand: the integral of their absolute difference is a weighted sum over the
-    common pieces.
+    With equal numbers the k-th smallest values are compared. Otherwise the two quantile functions are step functions
+    with known edges: the integral of their absolute difference is a weighted sum over the common pieces.
     """
     if n_first == n_second:
         return lambda a, b: float(np.abs(a - b).mean(axis=1, dtype=np.float64).sum())

@@ -1,4 +1,4 @@
-"""What the U-Net segmenters share: fitting, segmenting, saving."""
+"""The common part of the U-Net segmenters: fitting, segmenting, saving."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _FILE = "networks.pt"
 class NetworkSegmenter:
     """Networks trained on one domain's slices, each kept as it was at its best epoch on validation slices.
 
-    A subclass says what a network is, how it is optimised and by which losses.
+    A subclass defines the network, its optimiser and its losses.
 
     Args:
         per: "task": one network for all labels; "region": one for each region.
         levels: resolutions of the networks; images are padded to a multiple of 2 ** (levels - 1).
         epochs: at most.
-        batch_size: training slices a step.
+        batch_size: training slices per step.
         patience: epochs without a better validation Dice before training stops.
-        epoch_length: training slices an epoch; ``None``: all of them once.
+        epoch_length: training slices per epoch; ``None``: all of them once.
         seed: mixed with the context's; ``None``: the context's alone.
     """
 
@@ -82,7 +82,7 @@ class NetworkSegmenter:
         raise NotImplementedError
 
     def augmentation(self, size: tuple[int, int]) -> Augmentation | None:
-        """How training images of that height and width are changed at random."""
+        """The augmentation of training images of that height and width."""
         return None
 
     def fit(self, data: TrainingData, context: Context) -> None:
@@ -91,7 +91,7 @@ class NetworkSegmenter:
         Raises:
             DataError: there are no training slices, no masks, or masks with values that the task does not
             name.
-            TrainingError: a loss became infinite or NaN, or memory did not suffice.
+            TrainingError: a loss became infinite or NaN, or memory ran out.
         """
         targets = Targets.of(data.task, self.per)
         training, validation = data.train, data.validation
@@ -136,10 +136,10 @@ class NetworkSegmenter:
         return self.targets.decode(logits)
 
     def logits(self, name: str, images: Tensor) -> Tensor:
-        """What that network gives for images in [0, 1], padded for it and cut back."""
+        """The network's output for images in [0, 1], which are padded for it; the output is cropped back."""
         multiple = 2 ** (self.levels - 1)
         height, width = images.shape[-2:]
-        # Two pixels at the lowest level, at least: one alone cannot be normalised.
+        # At least two pixels at the lowest level: a single one cannot be normalised.
         below, beside = (max(2 * multiple, -(-n // multiple) * multiple) - n for n in (height, width))
         x = F.pad(signed(images), (0, beside, 0, below), mode="replicate")
         logits: Tensor = self.networks[name](x.contiguous(memory_format=torch.channels_last))
@@ -164,10 +164,10 @@ class NetworkSegmenter:
         self.history.save(folder)
 
     def load(self, folder: Path) -> None:
-        """Take over what :meth:`save` wrote.
+        """Restore what :meth:`save` wrote.
 
         Raises:
-            WeightsError: the file is missing, damaged, or of networks with other parameters.
+            WeightsError: the file is missing, damaged, or belongs to networks with other parameters.
         """
         path = folder / _FILE
         try:
@@ -203,7 +203,7 @@ class NetworkSegmenter:
         missing = [name for name, values in targets.regions.items() if not bool(member(masks, values).any())]
         if len(missing) == len(targets.regions):
             raise DataError(
-                "no training slice shows anything of " + ", ".join(missing),
+                "no training slice shows any label of " + ", ".join(missing),
                 where=f"the {training.domain} domain of '{training.task.dataset}'",
             )
         context.log.extend(f"no training slice shows '{name}'" for name in missing)
@@ -213,7 +213,7 @@ def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
     """The mean over pixels, of logits B x C x H x W and class indices B x H x W."""
     if logits.device.type == "cpu":
         return F.cross_entropy(logits, classes)
-    # Pixel by pixel as rows: over images a GPU sums in no fixed order.
+    # With pixels as rows: over images a GPU sums in no fixed order.
     return F.cross_entropy(logits.movedim(1, -1).flatten(0, 2), classes.flatten())
 
 

@@ -1,4 +1,4 @@
-"""What a segmenter is trained to find, how its outputs become labels, and how well they fit."""
+"""The targets of a segmenter: which objects it segments, how its outputs become labels, and their Dice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from mtbench import DataError, ImageSet, Task
 
 WHOLE = "task"
-"""The name of the one network that finds all labels."""
+"""The name of a single network for all labels."""
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,22 @@ class Targets:
         return dict.fromkeys(self.regions, 1)
 
     def classes(self, network: str, masks: Tensor) -> Tensor:
-        """What that network should give for label maps B x H x W: class indices, int64, of the same shape."""
+        """The network's target for label maps B x H x W: class indices, int64, of the same shape."""
         if self.per == "task":
             # Label maps hold uint8 values; a table of 256 entries turns them into channel numbers.
             return _table(self.labels, str(masks.device))[masks.long()]
         return member(masks, self.regions[network]).long()
 
     def scored_regions(self, network: str) -> Mapping[str, tuple[int, ...]]:
-        """The regions by whose Dice that network is judged."""
+        """The regions whose Dice selects the best epoch of that network."""
         return self.regions if self.per == "task" else {network: self.regions[network]}
 
     def decode(self, logits: Mapping[str, Tensor]) -> Tensor:
-        """Labels, int64 B x H x W, from the logits B x C x H x W of each network given.
+        """Labels, int64 B x H x W, from the logits B x C x H x W of each network.
 
-        Of one network per region, a pixel gets the label (or background) that is most likely if the networks
-        are independent: the product over regions of p where the label belongs to the region and 1 - p where
-        it does not. For a region by itself that is p > 0.5; overlaps and regions within regions resolve
-        themselves.
+        With one network per region, a pixel gets the label (or background) that is most likely if the networks are
+        independent: the product over regions of p where the label belongs to the region and 1 - p where it does not.
+        For a single region that is p > 0.5; overlapping and nested regions need no special rule.
         """
         values = _values((0, *self.labels), torch.int64, str(next(iter(logits.values())).device))
         if self.per == "task":
@@ -85,7 +84,7 @@ class Targets:
         return values[likelihood.argmax(dim=1)]
 
     def check(self, images: ImageSet) -> None:
-        """Check the masks a network is to be trained or validated on.
+        """Check the masks for training or validation.
 
         Raises:
             DataError: there are none, or they hold values that are not in the task's table.
@@ -93,7 +92,7 @@ class Targets:
         where = f"the {images.split} slices of the {images.domain} domain of '{images.task.dataset}'"
         if images.masks is None:
             raise DataError(
-                "a segmenter needs masks and there are none",
+                "a segmenter needs masks, and there are none",
                 where=where,
                 remedy="Add masks for this domain, or choose another dataset",
             )
@@ -116,7 +115,7 @@ def member(masks: Tensor, values: Sequence[int]) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _values(values: tuple[int, ...], dtype: torch.dtype, device: str) -> Tensor:
-    """Values on the device, once: a copy to a GPU makes the processor wait."""
+    """Values on the device, copied once: a copy to a GPU blocks the processor."""
     return torch.tensor(values, dtype=dtype, device=device)
 
 

@@ -1,4 +1,6 @@
-"""A U-Net of residual units, and the Dice loss: numbers and state of MONAI's, whose import takes longer than a unit."""
+"""A U-Net of residual units, and the Dice loss: the same results and state dict as MONAI's, whose import takes longer
+than a unit.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,13 @@ from torch.nn import functional as F
 class ResidualUNet(nn.Module):
     """Kerfoot et al. 2018 ("Left-ventricle quantification using residual U-Net"), two-dimensional.
 
-    Strided convolutions down, transposed ones up, two convolutions in each residual unit of the descent and one in
-    those of the ascent, batch normalisation and PReLU. Initial weights and the names of the state are those of
-    ``monai.networks.nets.UNet(2, 1, out_channels, channels, strides=[2, ...], num_res_units=2, norm="BATCH")``.
+    Strided convolutions in the encoder, transposed ones in the decoder, residual units with two convolutions in the
+    encoder and one in the decoder, batch normalisation and PReLU. Initial weights and the names of the state are those
+    of ``monai.networks.nets.UNet(2, 1, out_channels, channels, strides=[2, ...], num_res_units=2, norm="BATCH")``.
 
     Args:
         out_channels: of the logits; the input has one channel.
-        channels: of each resolution, from the full one down; at least two.
+        channels: of each resolution, starting at full resolution; at least two.
     """
 
     def __init__(self, out_channels: int, channels: Sequence[int]) -> None:
@@ -33,7 +35,7 @@ class ResidualUNet(nn.Module):
 
 
 class _Skip(nn.Module):
-    """What the inner levels make of the input, behind the input itself."""
+    """The input, concatenated with the output of the inner levels."""
 
     def __init__(self, submodule: nn.Module) -> None:
         super().__init__()
@@ -65,7 +67,7 @@ class _ResidualUnit(nn.Module):
 
 
 def _level(before: int, after: int, channels: list[int], *, top: bool = False) -> nn.Sequential:
-    """One resolution and all below it. Inner ones are made first: the initial weights depend on the order."""
+    """One resolution and all below it. Inner levels are built first: the initial weights depend on the order."""
     here, below = channels[:2]
     inner: nn.Module
     if len(channels) > 2:
@@ -95,7 +97,7 @@ def dice_loss(probabilities: Tensor, truth: Tensor, *, whole_batch: bool = False
     Args:
         probabilities: B x C x H x W in [0, 1].
         truth: B x C x H x W, 0 or 1.
-        whole_batch: take the pixels of all slices together; otherwise the mean over slices.
+        whole_batch: pool the pixels of all slices; otherwise the mean over slices.
     """
     axes = (0, 2, 3) if whole_batch else (2, 3)
     both = (probabilities * truth).sum(axes)

@@ -1,4 +1,4 @@
-"""A plain U-Net with the settings known of the paper's lab."""
+"""A plain U-Net with the known settings of the paper's lab."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mtbench_plugins.segmenters.residual_unet import dice_loss
 
 
 class LabUNetSegmenter(NetworkSegmenter):
-    """One sigmoid U-Net for each region: two 3 x 3 convolutions with batch normalisation and ReLU a level.
+    """One sigmoid U-Net for each region: two 3 x 3 convolutions with batch normalisation and ReLU per level.
 
-    Known of the lab that wrote the paper, from the code of its later work on the same data: five encoding
-    blocks (the lowest included), 64 channels at the first, max pooling, transposed convolutions upwards, Adam
-    with learning rate 0.01 and weight decay 1e-4, batches of 8, at most 100 epochs, a stop after 5 without
-    a better validation Dice, seed 1338, no augmentation. Its loss is the Dice loss of each slice plus a
-    cross-entropy whose softmax runs *over the pixels* of a slice (the target's pixels summed), which looks
-    like a slip and is kept because the published numbers were made with it. It is large and says nothing of the
-    threshold, so the Dice loss settles late: with few training slices (few steps an epoch) raise ``patience``.
+    Settings of the lab that wrote the paper, from the code of its later work on the same data: five encoder blocks
+    (including the lowest), 64 channels at the first, max pooling, transposed convolutions upwards, Adam with learning
+    rate 0.01 and weight decay 1e-4, batches of 8, at most 100 epochs, early stopping after 5 without a better
+    validation Dice, seed 1338, no augmentation. Its loss is the Dice loss of each slice plus a cross-entropy whose
+    softmax runs *over the pixels* of a slice (the target's pixels summed), which looks like a mistake and is kept
+    because it is part of the published results. It is large and carries no information about the threshold, so the Dice
+    loss converges late: with few training slices (few steps per epoch) raise ``patience``.
 
     Args:
         epochs, lr, weight_decay, batch_size, filters, levels, patience: as above.

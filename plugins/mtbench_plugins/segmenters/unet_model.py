@@ -15,24 +15,25 @@ from mtbench_plugins.segmenters.residual_unet import ResidualUNet, dice_loss, on
 
 
 class UNetSegmenter(NetworkSegmenter):
-    """The residual U-Net (equal to ``monai.networks.nets.UNet``), with two convolutions a unit and batch normalisation.
+    """The residual U-Net (equal to ``monai.networks.nets.UNet``), with two convolutions per unit and batch
+    normalisation.
 
-    Batch normalisation, as in the paper's lab, keeps what instance normalisation takes away: how bright an
-    image is as a whole. Without it the noise of a slice that shows no object is taken for objects.
+    Batch normalisation, as in the paper's lab, keeps what instance normalisation removes: the overall brightness of an
+    image. With instance normalisation, noise in a slice without objects is segmented as objects.
 
-    Trained with AdamW on the sum of cross-entropy and Dice loss. The Dice loss is taken over the pixels of
-    the whole batch and leaves the background out; so slices without any object do no harm.
+    Trained with AdamW on the sum of cross-entropy and Dice loss. The Dice loss is computed over the pixels of the whole
+    batch without the background, so slices without objects do no harm.
 
     Args:
-        per: "task": one network, softmax over background and labels; "region": one sigmoid network a region.
+        per: "task": one network, softmax over background and labels; "region": one sigmoid network per region.
         epochs: at most.
         lr: learning rate.
-        batch_size: training slices a step.
+        batch_size: training slices per step.
         filters: channels of the first level, doubled at each level.
         levels: resolutions.
         patience: epochs without a better validation Dice before training stops.
         augment: "none", or "shift" by up to 1/16 of the size, "flip" left and right, or both.
-        epoch_length: training slices an epoch; ``None``: all of them once.
+        epoch_length: training slices per epoch; ``None``: all of them once.
     """
 
     def __init__(

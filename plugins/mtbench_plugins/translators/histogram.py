@@ -19,11 +19,13 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         "histogram",
         "mtbench_plugins.translators.histogram:HistogramMatching",
         params={
-            "levels": mtbench.Param(1024, minimum=2, maximum=65536, help="points of the target's quantile function")
+            "levels": mtbench.Param(
+                1024, minimum=2, maximum=65536, help="number of points of the target's quantile function"
+            )
         },
         trains=True,
         deterministic=True,
-        description="histogram matching to the target's training slices: the classical baseline",
+        description="histogram matching to the target's training slices: a classical baseline",
     )
 
 
@@ -33,7 +35,7 @@ class HistogramMatching:
     Pixels of equal value stay equal: a value goes to the target quantile at the middle of its ranks.
 
     Args:
-        levels: how finely the target's quantile function is kept.
+        levels: number of points of the target's quantile function.
     """
 
     def __init__(self, levels: int) -> None:
@@ -64,7 +66,7 @@ class HistogramMatching:
         self._quantiles = np.load(folder / "quantiles.npy", allow_pickle=False)
 
     def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> torch.Tensor:
-        """Match each slice by itself."""
+        """Match each slice separately."""
         import numpy as np
         import torch
 

@@ -1,4 +1,4 @@
-"""The translator ``identity``: source slices as they are, the paper's row "None"."""
+"""The translator ``identity``: unchanged source slices, the paper's row "None"."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
     yield mtbench.TranslatorSpec(
         "identity",
         "mtbench_plugins.translators.identity:Identity",
-        description="no translation at all: the baseline that every model must beat",
+        description="no translation: the baseline that every model must beat",
     )
 
 

@@ -1,4 +1,4 @@
-"""``breast-siemens-ge``: pre-contrast breast MR, Siemens to GE, from Duke-Breast-Cancer-MRI as TCIA hands it out.
+"""``breast-siemens-ge``: pre-contrast breast MR, Siemens to GE, from Duke-Breast-Cancer-MRI as TCIA distributes it.
 
 Images: Saha et al., The Cancer Imaging Archive, 2021, doi:10.7937/TCIA.e3sv-re93. Masks of breast, vessels and
 fibroglandular tissue (FGT) of 100 patients: Lew et al., Scientific Reports 14, 2024.
@@ -20,28 +20,30 @@ OBTAIN = (
 
 UNVERIFIED = (
     (
-        "No real spreadsheet, DICOM file or .seg.nrrd of the collection was at hand: layouts, header names and "
-        "orientation follow their descriptions and published readers."
+        "Not tested on real spreadsheets, DICOM files or .seg.nrrd files of the collection: layouts, header names "
+        "and orientation follow their descriptions and published readers."
     ),
     (
-        "The published validation and test patients are not known here; that the published counts belong to the "
-        "same 70/15/15 patients is likely, not certain."
+        "The published validation and test patients are not known; the published counts probably, but not "
+        "certainly, belong to the same 70/15/15 patients."
     ),
-    "Whether the headers of the .seg.nrrd files agree with the DICOM headers (if not: masks_by = 'index').",
+    "Whether the .seg.nrrd headers agree with the DICOM headers is not known (if not: masks_by = 'index').",
     (
-        "Percentiles of 0.1 and 99.9 follow the reader published with the masks; how the 8-bit images of the "
-        "publication were scaled is not known."
+        "The percentiles 0.1 and 99.9 follow the reader published with the masks; the publication does not say how "
+        "its 8-bit images were scaled."
     ),
 )
 
 
 def describe(params: Mapping[str, Any]) -> dict[str, Any]:
-    """A note beside every table for as long as the published validation and test patients are not given."""
+    """A note for every table, unless the split file names the validation and test patients."""
     if params.get("split"):
         return {}
     return {
-        "note": "Training patients as published; validation and test patients drawn by seed from the other 30, since "
-        "their published lists are not part of this plugin (params.split takes a file)."
+        "note": (
+            "Training patients as published; validation and test patients drawn by seed from the other 30, "
+            "because the published lists are not available (params.split takes a file)."
+        )
     }
 
 
@@ -56,17 +58,17 @@ def mtbench_datasets() -> Iterator[mtbench.DatasetSpec]:
         source="Siemens",
         target="GE",
         labels={1: "breast", 2: "fgt"},
-        # The breast is the whole organ, its fibroglandular tissue included.
+        # The breast is the whole organ, including its fibroglandular tissue.
         regions={"breast": (1, 2), "fgt": (2,)},
         masks=frozenset({"source", "target"}),
         params={
             "size": mtbench.Param(256, minimum=8, help="height and width of the prepared images"),
-            "percentiles": mtbench.Param([0.1, 99.9], help="of a patient's values; they become 0 and 255"),
+            "percentiles": mtbench.Param([0.1, 99.9], help="percentiles of a patient's values that become 0 and 255"),
             "split": mtbench.Param(kind="path", help="CSV with the columns patient and split, for all patients"),
             "masks_by": mtbench.Param(
                 "header",
                 choices=("header", "index"),
-                help="header: masks lie where their header says; index: voxel (i, j, k) is column i, row j, slice k",
+                help="header: masks are placed by their header; index: voxel (i, j, k) is column i, row j, slice k",
             ),
         },
         describe=describe,

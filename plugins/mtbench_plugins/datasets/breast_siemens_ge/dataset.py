@@ -49,26 +49,28 @@ class BreastSiemensGe:
             yield from (patient.breast, patient.tissue)
 
     def prepare(self, root: Path | None, context: mtbench.Context) -> Iterator[mtbench.Sample]:
-        """All axial slices of all patients, Siemens first; patients that cannot be used are left out.
+        """All axial slices of all patients, Siemens first; unusable patients are skipped.
 
         Raises:
             DataError: a part of the collection is missing.
         """
         if root is None:
-            raise DataError("no folder is named", where="dataset 'breast-siemens-ge'", remedy='Set root = "..."')
+            raise DataError(
+                "the parameter 'root' is missing", where="dataset 'breast-siemens-ge'", remedy='Set root = "..."'
+            )
         layout = CollectionLayout.find(root)
         if layout.mapping is None:
-            context.log.append("no mapping spreadsheet: the pre-contrast series were found by their folders' names")
+            context.log.append("no mapping spreadsheet: the pre-contrast series were identified by folder name")
         patients = [p for p in layout.patients(self._split, context.leave_out) if p.split]
         ordered = {p.name: p for p in sorted(patients, key=lambda p: (p.domain, p.name))}
         convert = partial(samples_of, config=self._config, by_index=self._by_index)
         yield from prepare_cases(ordered, convert, context, processes=True)
 
     def cut(self, volume: Volume) -> Cut:
-        """How a new Siemens volume is cut.
+        """How a new Siemens volume is cut into slices.
 
         Raises:
-            DataError: it does not say how it lies in the patient.
+            DataError: the file has no orientation.
         """
         return cut_of(volume, self._config)
 
@@ -77,7 +79,7 @@ def samples_of(patient: Patient, config: Config, *, by_index: bool = False) -> l
     """The slices of one patient.
 
     Raises:
-        DataError: a file cannot be read, the masks do not lie where the images lie, or the DICOM header names
+        DataError: a file cannot be read, masks and images are at different positions, or the DICOM header names
             another manufacturer than the spreadsheet.
     """
     image = read(patient.series)
@@ -95,7 +97,7 @@ def samples_of(patient: Patient, config: Config, *, by_index: bool = False) -> l
 
 
 def labels_of(patient: Patient, image: Volume, *, by_index: bool) -> NDArray[np.uint8]:
-    """0, BREAST or FGT on the grid of the image; vessels count as breast, where both are, tissue as FGT.
+    """0, BREAST or FGT on the grid of the image. Vessels count as breast, a pixel in both masks as FGT.
 
     Raises:
         DataError: as :func:`samples_of`.

@@ -1,4 +1,4 @@
-"""What lies below the root: whose images, masks and spreadsheets are there, and which series is the one."""
+"""The files below the root: images, masks and spreadsheets, and which series is the pre-contrast one."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _DEPTH = 3
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient with everything that is read of them.
+    """One patient and the files that are read.
 
     Attributes:
         name: "Breast_MRI_001".
         domain, maker: from the clinical spreadsheet.
-        split: empty where they take no part.
+        split: empty if the patient is not used.
         series: the folder of the pre-contrast series; ``relative`` the same from the root.
         breast, tissue: the mask files.
     """
@@ -44,7 +44,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class CollectionLayout:
-    """Where the parts of the collection are below a root.
+    """Where the parts of the collection lie below a root.
 
     Attributes:
         images, masks: the folders with one folder for each patient.
@@ -63,7 +63,7 @@ class CollectionLayout:
         """The parts, up to three folders below the root.
 
         Raises:
-            DataError: a part is missing, or the root may not be read; the text names all that is missing.
+            DataError: a part is missing, or the root cannot be read; the text names every missing part.
         """
         inside(root)
         images, masks, clinical = (_find(root, name) for name in (IMAGES, MASKS, CLINICAL))
@@ -79,7 +79,7 @@ class CollectionLayout:
         return cls(root, images, masks, clinical, mapping)
 
     def patients(self, split: Path | None, leave_out: LeaveOut) -> list[Patient]:
-        """Those that take part: they have masks, or are among the published training patients and have images.
+        """The patients that are used: those with masks, and published training patients with images.
 
         Raises:
             DataError: a spreadsheet or the split file cannot be used.
@@ -122,7 +122,7 @@ class CollectionLayout:
     def _series(self, name: str, names_of: dict[str, list[str]] | None) -> Path:
         folder = self.images / name
         if not folder.is_dir():
-            raise DataError("there are masks and no images", where=self._relative(folder), remedy=OBTAIN)
+            raise DataError("this patient has masks and no images", where=self._relative(folder), remedy=OBTAIN)
         series = once(path for path in folder.glob("*/*") if is_series(path))
         if names_of is not None:
             names = names_of.get(name, [])
@@ -130,7 +130,7 @@ class CollectionLayout:
             expected = "a folder called " + " or ".join(names) if names else f"{name} in the mapping spreadsheet"
         else:
             matches = [path for path in series if "pre" in path.name.lower()]
-            expected = f"the spreadsheet {MAPPING}.xlsx, which knows, or one folder with 'pre' in its name"
+            expected = f"the spreadsheet {MAPPING}.xlsx, which identifies it, or one folder with 'pre' in its name"
         if len(matches) != 1:
             raise DataError(
                 f"{len(matches)} of {len(series)} series are the pre-contrast one",

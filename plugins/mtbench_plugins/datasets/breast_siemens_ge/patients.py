@@ -1,4 +1,4 @@
-"""The 70 training patients that were published, and how the others are divided.
+"""The 70 published training patients, and how the others are split.
 
 Source: the authors' answer in issue 22 of github.com/mazurowski-lab/segmentation-guided-diffusion (27 February 2025).
 """
@@ -25,8 +25,8 @@ def split_of_each(patients: Mapping[str, str], file: Path | None) -> dict[str, s
 
     Args:
         patients: the domain of each patient.
-        file: a CSV with the columns patient and split; without it, the published training patients train, and of
-            the others every second one of each domain, in an order drawn by seed, is a test patient.
+        file: a CSV with the columns patient and split; without it, the published training patients train; the others of
+            each domain are shuffled by seed, and every second one is a test patient.
 
     Raises:
         DataError: the file cannot be read, or names no split for a patient.
@@ -38,7 +38,7 @@ def split_of_each(patients: Mapping[str, str], file: Path | None) -> dict[str, s
             raise DataError(
                 f"{len(missing)} patients are not in the split file, {missing[0]} among them",
                 where=str(file),
-                expected="a line for each patient; an empty split leaves one out",
+                expected="a line for each patient; an empty split excludes the patient",
             )
         return {patient: split_of(rows[patient], patient, str(file)) for patient in patients}
     result = {patient: "train" for patient in patients if patient in TRAINING}

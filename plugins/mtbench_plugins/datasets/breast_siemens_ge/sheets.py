@@ -1,4 +1,4 @@
-"""The two spreadsheets: which scanner a patient was in, and which series is the pre-contrast one.
+"""The two spreadsheets: the manufacturer of each patient's scanner, and which series is the pre-contrast one.
 
 Clinical_and_Other_Features.xlsx has three header rows: categories, names (some with blanks around them), and a legend
 of the codes. Breast-Cancer-MRI-filepath_filename-mapping.xlsx has one row for each of some 770,000 files.
@@ -27,7 +27,7 @@ _LEGEND = re.compile(r"(GE|SIEMENS)[^=,;]*=\s*(\d+)|(\d+)\s*=\s*(GE|SIEMENS)", r
 
 
 def manufacturers(path: Path) -> dict[str, str]:
-    """Manufacturer by patient: "GE", "Siemens", or as the sheet has it where it is neither.
+    """Manufacturer by patient: "GE", "Siemens", or the sheet's own text if it is neither.
 
     Raises:
         DataError: the sheet cannot be read, has no column "Patient ID" or "Manufacturer" in its first rows, or its
@@ -49,7 +49,7 @@ def manufacturers(path: Path) -> dict[str, str]:
     if patient < 0:
         _lacks(path, "Patient ID", [])
     if not makers:
-        raise DataError("the sheet names no patient", where=str(path), expected="rows of Breast_MRI_001, ...")
+        raise DataError("the sheet names no patient", where=str(path), expected="rows such as Breast_MRI_001")
     return makers
 
 
@@ -68,7 +68,7 @@ def precontrast(path: Path) -> dict[str, list[str]]:
 
 @lru_cache(maxsize=4)
 def _precontrast(path: Path, size: int, changed: int) -> dict[str, list[str]]:
-    # Reading so many rows takes a minute or two: it is done once for each file.
+    # Reading so many rows takes a minute or two, so the result is cached per file.
     name = hashlib.sha256(f"{path}\n{size}\n{changed}".encode()).hexdigest()[:32]
     with contextlib.suppress(OSError, ValueError, RequestError):
         memory: dict[str, list[str]] = json.loads(_memory(name).read_text(encoding="utf-8"))
@@ -90,7 +90,7 @@ def _precontrast(path: Path, size: int, changed: int) -> dict[str, list[str]]:
             folders = [part for part in _text(row[column]).split("/") if part]
             if len(folders) > 1 and folders[-2] not in names:
                 names.append(folders[-2])
-    with contextlib.suppress(Exception):  # a cache that cannot be written is done without
+    with contextlib.suppress(Exception):  # if the cache cannot be written, go on without it
         write_whole(_memory(name), lambda file: file.write(json.dumps(names_of).encode()))
     return names_of
 
@@ -112,7 +112,7 @@ def _rows(path: Path) -> Iterator[Sequence[Any]]:
             yield from book.worksheets[0].iter_rows(values_only=True)
         finally:
             book.close()
-    except Exception as error:  # openpyxl has many kinds for a file that is no workbook
+    except Exception as error:  # openpyxl has many exceptions for a file that is not a workbook
         raise DataError(
             f"the spreadsheet cannot be read: {error}", where=str(path), remedy="Download it again"
         ) from error
@@ -148,5 +148,5 @@ def _lacks(path: Path, column: str, header: Sequence[str]) -> None:
         where=str(path),
         expected=f"it in one of the first {_HEADERS_WITHIN} rows",
         matches=close_matches(column, [cell for cell in header if cell]),
-        remedy="Download the spreadsheet again; if its columns were renamed, give them their names back",
+        remedy="Download the spreadsheet again; if its columns were renamed, restore their names",
     )

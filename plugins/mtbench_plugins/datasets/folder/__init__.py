@@ -1,4 +1,4 @@
-"""The dataset ``folder``: a translation task from two folders of images or volumes."""
+"""The data set ``folder``: a translation task from two folders of images or volumes."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def describe(params: Mapping[str, Any]) -> dict[str, Any]:
 
 @mtbench.hookimpl
 def mtbench_datasets() -> Iterator[mtbench.DatasetSpec]:
-    """The folder dataset."""
+    """The folder data set."""
     yield mtbench.DatasetSpec(
         "folder",
         "mtbench_plugins.datasets.folder.dataset:Folder",
-        description="a task from folders of PNG, TIFF, NPY, NIfTI, NRRD, MHA or DICOM images, masks optional",
+        description="two folders of images (PNG, TIFF, NPY, NIfTI, NRRD, MHA or DICOM), masks optional",
         params={
             "source": mtbench.Param(
                 kind="table",
                 help="name, images, masks, labels, from_below, patient or table, plane, slices, every, min_area, crop, "
                 "normalise, window, percentiles, measure_unit",
             ),
-            "target": mtbench.Param(kind="table", help="the same for the target domain"),
-            "labels": mtbench.Param({}, help='label name to its value(s) in the masks, or to "nonzero"'),
+            "target": mtbench.Param(kind="table", help="the same keys for the target domain"),
+            "labels": mtbench.Param({}, help='label names and their mask values, or "nonzero"'),
             "resize": mtbench.Param(
                 "plain",
                 choices=("plain", "spacing", "none"),
-                help="plain: to size x size; spacing: to mm, then crop or pad; none: all have one size",
+                help="plain: to size x size; spacing: to mm, then crop or pad; none: all images already have one size",
             ),
             "size": mtbench.Param(256, minimum=8, help="height and width of the prepared images"),
             "mm": mtbench.Param(kind="float", minimum=0.01, help="millimetres per pixel for resize = spacing"),
@@ -47,5 +47,5 @@ def mtbench_datasets() -> Iterator[mtbench.DatasetSpec]:
         describe=describe,
         needs_root=True,
         access="private",
-        obtain="These are the user's own files: set 'root' to the folder that holds them",
+        obtain="Your own files: set 'root' to the folder that holds them",
     )

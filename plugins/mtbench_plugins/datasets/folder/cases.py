@@ -1,4 +1,4 @@
-"""From files to cases (a volume, or the plain images of one patient), from cases to prepared slices."""
+"""From files to cases (a volume, or the plain images of one patient), and from cases to prepared slices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mtbench_plugins.datasets.folder.listing import ImageEntry
 
 @dataclass(frozen=True)
 class Group:
-    """What is read together: a volume, or the plain images of one patient."""
+    """Files that are read together: a volume, or the plain images of one patient."""
 
     items: tuple[ImageEntry, ...]
     domain: DomainConfig
@@ -27,12 +27,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Picture:
-    """One slice as it is in its file.
+    """One slice as stored in its file.
 
     Attributes:
         slice_id, index: its name, and its place in the case.
         image: H x W, the file's own values.
-        mask: H x W, the mask file's own values, or labels where each has a file of its own.
+        mask: H x W, the mask file's own values, or labels if each label has its own file.
         spacing, thickness: mm per row and column, and between slices.
         item, volume: where it comes from.
     """
@@ -60,13 +60,13 @@ def cases(group: Sequence[ImageEntry], domain: DomainConfig) -> Iterator[Case]:
     """Read the items of one group, each file once.
 
     Raises:
-        DataError: a file cannot be read, a mask does not lie where its image lies, or nothing says which
-            patient a plain image shows.
+        DataError: a file cannot be read, a mask and its image are at different positions, or the patient of a
+            plain image is not known.
     """
     flat: list[Picture] = []
     for item in group:
         volume = read(item.image)
-        # A plain image has no planes to choose from: the parameter is about the volumes beside it.
+        # A plain image has no planes to choose from: the parameter applies to the volumes beside it.
         plane = plane_of(domain) if volume.array.ndim == 3 else None
         pictures = pictures_of(item, volume, _masks(item, volume, plane), plane)
         if volume.array.ndim == 3:
@@ -74,10 +74,10 @@ def cases(group: Sequence[ImageEntry], domain: DomainConfig) -> Iterator[Case]:
             continue
         if not item.patient:
             raise DataError(
-                "nothing says which patient this image shows",
+                "the patient of this image is not known",
                 where=item.relative,
                 expected=f"params.{domain.domain}.patient or .table, because splits are by patient",
-                remedy="patient = '([^/]*)$' makes each file a patient of its own",
+                remedy="patient = '([^/]*)$' makes each file a separate patient",
             )
         flat.append(replace(pictures[0], slice_id=item.name, index=len(flat)))
     if flat:
@@ -88,7 +88,7 @@ def samples_of(group: Group, config: Config) -> list[Sample]:
     """The chosen slices of one group.
 
     Raises:
-        DataError: a file cannot be read, or a mask does not lie where its image lies.
+        DataError: a file cannot be read, or a mask and its image are at different positions.
     """
     frames = Frames(config.resize, config.size, config.mm)
     return [
@@ -105,7 +105,7 @@ def samples_of_case(
     instances = _instances(case, domain.from_below) if domain.from_below else None
     first, last = domain.slices or (0, len(case.pictures) - 1)
     pairs = []
-    # Each of the 256 values once, instead of each pixel of each slice.
+    # One look-up of 256 values instead of an operation for each pixel.
     levels = np.arange(256, dtype=np.uint8)
     table = None if domain.class_masks else _task_labels(levels, instances, domain, labels).tobytes()
     for picture in case.pictures[first : last + 1]:
@@ -142,10 +142,10 @@ def samples_of_case(
 
 
 def cut_of(volume: Volume, config: Config) -> Cut:
-    """How a source image or volume that is not part of the data set would be cut: as :func:`samples_of_case` does.
+    """How a new source image or volume is cut: as :func:`samples_of_case` does.
 
     Raises:
-        DataError: it cannot be cut that way: no orientation, no spacing where that is needed.
+        DataError: it cannot be cut in the same way: it has no orientation, or no spacing although that is needed.
     """
     name, domain = Path(volume.file).name, config.source
     plane = plane_of(domain) if volume.array.ndim == 3 else None
@@ -206,7 +206,7 @@ def _masks(item: ImageEntry, volume: Volume, plane: Plane | None) -> NDArray[np.
 def _task_labels(
     raw: NDArray[np.generic], instances: set[int] | None, domain: DomainConfig, labels: Mapping[str, int]
 ) -> NDArray[np.uint8]:
-    """Raw mask values as the task's labels; what no label names is background."""
+    """Raw mask values as the task's labels; a value of no label is background."""
     if domain.class_masks:
         order = np.array([0, *(labels[name] for name in domain.class_masks)], np.uint8)
         return order[np.asarray(raw, np.uint8)]
@@ -236,7 +236,7 @@ def _instances(case: Case, ranks: tuple[int, int]) -> set[int]:
 
 
 def _case_window(case: Case, domain: DomainConfig) -> tuple[float, float] | None:
-    """The values of the whole case that become 0 and 255; ``None`` where each image has its own."""
+    """The values of the whole case that become 0 and 255; ``None`` if each image has its own."""
     if domain.normalise == "window":
         return domain.window
     if domain.normalise != "percentile":
@@ -268,7 +268,7 @@ def _own_window(picture: Picture, domain: DomainConfig) -> tuple[float, float]:
     white = {"uint8": 255.0, "uint16": 65535.0}.get(picture.image.dtype.name)
     if white is None:
         raise DataError(
-            f"its values are {picture.image.dtype} and nothing says what is black and white",
+            f"its values are {picture.image.dtype} and it is not known which values are black and white",
             where=picture.item.relative,
             expected="8- or 16-bit grey levels for normalise = 'none'",
             remedy=f"Set params.{domain.domain}.normalise to 'percentile', 'image' or 'window'",

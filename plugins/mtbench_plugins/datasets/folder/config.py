@@ -12,7 +12,7 @@ from mtbench.formats.placing import is_window
 from mtbench.typed import MismatchError, Rule, Wording, read
 
 CT_WINDOW = (-1000.0, 1000.0)
-"""In HU; what becomes 0 and 255 where ``measure_unit = "HU"`` and nothing else is said."""
+"""In HU; becomes 0 and 255 if ``measure_unit = "HU"`` and the suite sets no window."""
 
 _EXPECTED = Wording(ParamError, wrong="it is {value!r}")
 
@@ -23,7 +23,7 @@ def _patterns(value: Any) -> tuple[str, ...]:
         raise MismatchError("a pattern or a list of patterns")
     for text in listed:
         if text.startswith(("/", "~")) or ".." in text.split("/"):
-            raise MismatchError("a path relative to 'root'", f"'{text}' leaves the root")
+            raise MismatchError("a path relative to 'root'", f"the path '{text}' leads out of the root")
     return tuple(listed)
 
 
@@ -41,7 +41,7 @@ def _expression(value: Any) -> str:
     try:
         groups = patterns.check(str(value))
     except ValueError as error:
-        raise MismatchError(what=f"'patient' is no regular expression that can be used: {error}") from error
+        raise MismatchError(what=f"'patient' is not a usable regular expression: {error}") from error
     if value and groups < 1:
         raise MismatchError("brackets around the patient's part, like '(\\d+)_z'", f"'patient' has no group: {value}")
     return str(value)
@@ -62,7 +62,7 @@ def _labels(value: Any) -> dict[str, tuple[int, ...] | None]:
             raise MismatchError(expected, f"label '{name}' is {of_label!r}")
     used = [v for values in result.values() for v in values or ()]
     if len(used) != len(set(used)) or (None in result.values() and len(result) > 1):
-        raise MismatchError("values of its own for each label", "one mask value belongs to two labels")
+        raise MismatchError("different values for each label", "two labels share a mask value")
     return result
 
 
@@ -93,12 +93,12 @@ Labels = Annotated[Mapping[str, tuple[int, ...] | None], _labels]
 
 @dataclass(frozen=True)
 class PatientTable:
-    """A CSV file that knows the patients.
+    """A CSV file that names the patients.
 
     Attributes:
         file: relative to the root.
         image: column with the image's path, name or stem.
-        patient, split, scanner, mm: columns; empty where there is none. ``mm`` is the size of a pixel.
+        patient, split, scanner, mm: columns; empty if there is none. ``mm`` is the size of a pixel.
         where: only rows whose columns have these values count.
     """
 
@@ -159,12 +159,12 @@ class DomainConfig:
 
     @property
     def label_maps(self) -> tuple[str, ...]:
-        """The patterns of its label maps, where it has such."""
+        """The patterns of its label maps, if it has any."""
         return self.masks if isinstance(self.masks, tuple) else ()
 
     @property
     def class_masks(self) -> Mapping[str, tuple[str, ...]]:
-        """For each label the patterns of its binary files, where it has such."""
+        """For each label the patterns of its binary files, if it has any."""
         return {} if isinstance(self.masks, tuple) else self.masks
 
 
@@ -192,7 +192,7 @@ class Config:
         """From the complete parameters of the spec.
 
         Raises:
-            ParamError: an unknown key, a missing one, or values that do not go together.
+            ParamError: an unknown key, a missing one, or values that contradict each other.
         """
         shared = params.get("labels") or {}
         names = list(_EXPECTED.value(shared, Labels, "labels", "labels"))
@@ -202,7 +202,7 @@ class Config:
                 names += [name for name in masks if name not in names]
         source, target = _domain("source", tables[0], shared, names), _domain("target", tables[1], shared, names)
         if params["resize"] == "spacing" and params.get("mm") is None:
-            raise ParamError("resize is 'spacing' and 'mm' is missing", where="dataset 'folder'", expected="mm = 1.0")
+            raise ParamError("resize is 'spacing', but 'mm' is missing", where="dataset 'folder'", expected="mm = 1.0")
         labels = {name: i for i, name in enumerate(names, start=1)}
         return cls(source, target, labels, params["resize"], params["size"], params.get("mm"))
 
@@ -210,9 +210,9 @@ class Config:
 def _domain(role: Literal["source", "target"], value: Any, shared: object, names: list[str]) -> DomainConfig:
     where = f"dataset 'folder', params.{role}"
     if not isinstance(value, Mapping) or "images" not in value:
-        raise ParamError("it does not say where the images are", where=where, expected='images = "folder/*.png"')
+        raise ParamError("'images' is missing", where=where, expected='images = "folder/*.png"')
     raw = {"name": role, "masks": (), "labels": shared, **value}
-    # CT has a scale of its own, MR has none: so a fixed window for the one, percentiles for the other.
+    # CT has an absolute scale, MR has none: hence a fixed window for CT and percentiles for MR.
     if "window" in raw or raw.get("measure_unit") == "HU":
         raw.setdefault("normalise", "window")
     if raw.get("normalise") == "window" and raw.get("measure_unit") == "HU":
@@ -224,10 +224,10 @@ def _domain(role: Literal["source", "target"], value: Any, shared: object, names
 
 
 def _check(domain: DomainConfig, value: Mapping[str, Any], where: str, names: list[str]) -> None:
-    """Refuse what does not go together."""
+    """Refuse contradictory parameters."""
     if domain.masks and not names:
         raise ParamError(
-            "there are masks and no labels",
+            "masks are set, but no labels",
             where=where,
             expected='labels = {tumour = 1} or labels = {bone = "nonzero"}',
         )
@@ -238,12 +238,14 @@ def _check(domain: DomainConfig, value: Mapping[str, Any], where: str, names: li
     for name in names if domain.masks else ():
         if name not in label_names:
             raise ParamError(
-                f"its masks do not know the label '{name}'", where=where, expected="the same labels in both domains"
+                f"its masks have no value for the label '{name}'",
+                where=where,
+                expected="the same labels in both domains",
             )
     if (domain.normalise == "window") != (domain.window is not None):
-        raise ParamError('normalise = "window" and window = [low, high] go together', where=where)
+        raise ParamError('normalise = "window" and window = [low, high] need each other', where=where)
     if "patient" in value and "table" in value:
-        raise ParamError("both 'patient' and 'table' are given", where=where, expected="one of them")
+        raise ParamError("both 'patient' and 'table' are set", where=where, expected="one of them")
     if domain.from_below and not domain.label_maps:
         raise ParamError("'from_below' needs masks with a value for each instance", where=where)
     if domain.min_area and not domain.masks:
@@ -253,7 +255,9 @@ def _check(domain: DomainConfig, value: Mapping[str, Any], where: str, names: li
 def _table(value: Any, where: str) -> PatientTable:
     raw = {"file": value} if isinstance(value, str) else value
     if not isinstance(raw, Mapping) or "file" not in raw:
-        raise ParamError("it names no file", where=where, expected='table = {file = "slices.csv", patient = "patient"}')
+        raise ParamError(
+            "'file' is missing", where=where, expected='table = {file = "slices.csv", patient = "patient"}'
+        )
     return read(PatientTable, raw, _EXPECTED, _at(where, [key.name for key in fields(PatientTable)]))
 
 

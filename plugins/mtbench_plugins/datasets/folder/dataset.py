@@ -28,18 +28,18 @@ class Folder:
         """The raw files that ``prepare`` opens.
 
         Raises:
-            DataError: as :meth:`prepare`, where names alone tell.
+            DataError: as :meth:`prepare`, for problems that show in the file names.
         """
         return [file for domain in self._config.domains for file in raw_files(root, domain, lambda case, reason: None)]
 
     def prepare(self, root: Path | None, context: mtbench.Context) -> Iterator[mtbench.Sample]:
-        """Source slices, then target slices; cases that cannot be used are left out.
+        """Source slices, then target slices; unusable cases are skipped.
 
         Raises:
-            DataError: a domain has nothing that can be used, a table cannot be used, or no mask shows a label.
+            DataError: a domain has no usable case, a table cannot be used, or no mask shows a label.
         """
         if root is None:
-            raise DataError("no folder is named", where="dataset 'folder'", remedy='Set root = "..."')
+            raise DataError("the parameter 'root' is missing", where="dataset 'folder'", remedy='Set root = "..."')
         cases: dict[str, Group] = {}
         for domain in self._config.domains:
             for group in groups(items(root, domain, partial(_left_out, context, domain.domain), context.log.append)):
@@ -59,15 +59,15 @@ class Folder:
             self._check(domain, count[domain.domain], missing[domain.domain], root, context)
 
     def cut(self, volume: Volume) -> Cut:
-        """How a new source image or volume is cut.
+        """How a new source image or volume is cut into slices.
 
         Raises:
-            DataError: it cannot be cut as the source's files are.
+            DataError: it cannot be cut in the same way as the source files.
         """
         return cut_of(volume, self._config)
 
     def _of_one_size(self, samples: Iterator[mtbench.Sample], context: mtbench.Context) -> Iterator[mtbench.Sample]:
-        """Without resizing, the first case sets the size for all."""
+        """Without resizing, the first case sets the size of all slices."""
         first: mtbench.Sample | None = None
         odd: set[str] = set()
         for sample in samples:
@@ -94,7 +94,7 @@ class Folder:
                 f"the {domain.domain} domain has {count} image{'s' if count != 1 else ''} ({', '.join(domain.images)})",
                 where=str(root),
                 expected="at least two images in each domain",
-                remedy=f"What could not be used is left out; the first, {first}"
+                remedy=f"Unusable cases were skipped; the first, {first}"
                 if first
                 else f"Widen params.{domain.domain}.images, slices or min_area",
             )
@@ -103,7 +103,7 @@ class Folder:
             raise DataError(
                 f"no {domain.domain} mask shows '{names[0]}'",
                 where=str(root),
-                expected="each label in some mask of each domain",
+                expected="each label in at least one mask of each domain",
                 remedy="Correct the values under 'labels'",
             )
 

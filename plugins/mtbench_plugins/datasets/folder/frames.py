@@ -1,4 +1,4 @@
-"""How each slice comes to the size that all have."""
+"""How each slice is brought to the common size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Frames:
-    """The frame of each slice; without resizing, the first slice of a case sets the size for all of it.
+    """The frame of each slice; without resizing, the first slice of a case sets the size of that case.
 
     Attributes:
         resize: "plain" to ``size`` x ``size``, "spacing" to ``mm``, then crop or pad to ``size``, or "none".
@@ -32,7 +32,7 @@ class Frames:
         """The frame of one slice.
 
         Raises:
-            DataError: its size differs and nothing is resized, or its spacing is not known and needed.
+            DataError: its size differs and nothing is resized, or its spacing is needed and not known.
         """
         native = (picture.image.shape[0], picture.image.shape[1])
         if self.resize == "plain":
@@ -55,7 +55,7 @@ class Frames:
             raise DataError(
                 "its pixel spacing is not known",
                 where=picture.item.relative,
-                expected="NIfTI, NRRD, MHA, DICOM or a table with a column for 'mm'",
+                expected="NIfTI, NRRD, MHA or DICOM files, or a table with a column for 'mm'",
                 remedy="Set params.resize to 'plain'",
             )
         return Frame.by_spacing(native, picture.spacing, self.mm, self.size, domain.crop)

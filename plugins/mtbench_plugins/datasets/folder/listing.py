@@ -31,15 +31,15 @@ _WILD = re.compile(r"\*\*/|\*\*|\*|\?|\[[^\]]+\]")
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """One image file, stack, volume or DICOM folder with what belongs to it.
+    """One image file, stack, volume or DICOM folder, with its mask and patient.
 
     Attributes:
         name: unique in the domain; what the wildcards of the pattern stand for.
         image: its path; ``relative`` the same from the root.
-        mask: the label map, where the domain has such.
-        class_masks: for each label its binary files, where the domain has those.
-        patient: empty where nothing says who it is.
-        split, scanner, mm: from the table, where it says so.
+        mask: the label map, if the domain has label maps.
+        class_masks: for each label its binary files, if the domain has those.
+        patient: empty if not known.
+        split, scanner, mm: from the table, if it has these columns.
     """
 
     name: str
@@ -57,14 +57,13 @@ def items(root: Path, domain: DomainConfig, leave_out: LeaveOut, note: Note = la
     """Everything of a domain, in natural order of names.
 
     Args:
-        root, domain: where and what.
-        leave_out: told by name and reason of each image without its masks, without a patient where the parameters
-            say that there is one, or with an impossible pixel size, which is then left out, and of each mask without
-            image.
-        note: told of files that a pattern matches and that are no images.
+        root, domain: the folder and the domain to list.
+        leave_out: called with the name and the reason for each image that is skipped (no masks, no patient although the
+            parameters say how to find one, an impossible pixel size), and for each mask without an image.
+        note: called with a line about matching files that are not images.
 
     Raises:
-        DataError: a folder may not be read, nothing is found, or two files have one name.
+        DataError: a folder cannot be read, nothing matches, or two files have the same name.
     """
     inside(root)
     images = _find(root, domain.images, domain, "images", note)
@@ -94,12 +93,12 @@ def items(root: Path, domain: DomainConfig, leave_out: LeaveOut, note: Note = la
         split, scanner = row.get("split", ""), row.get("scanner", "")
         result.append(ImageEntry(name, path, relative, masks.get(key), classes, patient, split, scanner, mm))
     for key in sorted(masks.keys() - images.keys()):
-        leave_out(masks[key].relative_to(root).as_posix(), "This mask has no image of the same name.")
+        leave_out(masks[key].relative_to(root).as_posix(), "No image has the name of this mask.")
     return sorted(result, key=lambda item: natural(item.name))
 
 
 def groups(items: Sequence[ImageEntry]) -> list[list[ImageEntry]]:
-    """Plain images of one patient together, everything else by itself."""
+    """Groups: the plain images of one patient together, everything else alone."""
     result: dict[tuple[str, str], list[ImageEntry]] = {}
     for item in items:
         flat = item.patient and item.image.name.lower().endswith(_FLAT)
@@ -108,7 +107,7 @@ def groups(items: Sequence[ImageEntry]) -> list[list[ImageEntry]]:
 
 
 def raw_files(root: Path, domain: DomainConfig, leave_out: LeaveOut) -> list[Path]:
-    """Every file that reading the domain opens, DICOM folders file by file; ``leave_out`` as for :func:`items`."""
+    """Every file that is opened to read the domain, DICOM folders file by file; ``leave_out`` as for :func:`items`."""
     files: list[Path] = [root / domain.table.file] if domain.table else []
     for item in items(root, domain, leave_out):
         named = [
@@ -129,7 +128,7 @@ def natural(text: str) -> list[tuple[int, int, str]]:
 def _find(root: Path, patterns: tuple[str, ...], domain: DomainConfig, kind: str, note: Note) -> dict[Key, Path]:
     files: dict[Key, Path] = {}
     for pattern in patterns:
-        # One mask may belong to several images; an image that counts twice would be two patients.
+        # One mask may belong to several images, but an image counted twice would become two patients.
         matches, others = _expand(root, pattern.strip("/"), aliases=kind == "masks")
         if others and in_words(others):
             note(f"{domain.domain} {kind} '{pattern}': {in_words(others)}")
@@ -138,7 +137,7 @@ def _find(root: Path, patterns: tuple[str, ...], domain: DomainConfig, kind: str
                 f"no {domain.domain} {kind} match '{pattern}'",
                 where=str(root),
                 expected="files ending in " + ", ".join(SUFFIXES) + ", or folders of a DICOM series",
-                remedy=f"Correct params.{domain.domain}.{kind}, or root",
+                remedy=f"Correct params.{domain.domain}.{kind} or root",
             )
         for key, path in matches:
             if key in files and files[key] != path:
@@ -148,10 +147,10 @@ def _find(root: Path, patterns: tuple[str, ...], domain: DomainConfig, kind: str
 
 
 def _expand(root: Path, pattern: str, *, aliases: bool = True) -> tuple[list[tuple[Key, Path]], list[Path]]:
-    """What a pattern stands for, with the text of its wildcards as key, and what matches and is no image.
+    """The files that match a pattern, by the text of its wildcards, and the matches that are not images.
 
     Args:
-        aliases: whether a file counts under each name that leads to it.
+        aliases: whether a file is listed under each name that leads to it.
     """
     if not _WILD.search(pattern):
         path = root / pattern
@@ -212,7 +211,7 @@ def _beside(image: Path, patterns: tuple[str, ...], label: str) -> tuple[Path, .
 
 def _same_name(first: Path, second: Path, name: str, root: Path) -> None:
     raise DataError(
-        f"{first.relative_to(root)} and {second.relative_to(root)} would both be called '{name}'",
+        f"{first.relative_to(root)} and {second.relative_to(root)} would both be named '{name}'",
         where=str(root),
         expected="different names",
         remedy="Use a wildcard for the part of the path that differs",
@@ -243,10 +242,10 @@ def _millimetres(text: str, relative: str) -> float | None:
 
 
 def inside(folder: Path) -> list[Path]:
-    """What lies directly in a folder, sorted.
+    """The entries of a folder, sorted.
 
     Raises:
-        DataError: it may not be read.
+        DataError: the folder cannot be read.
     """
     try:
         return sorted(folder.iterdir())
@@ -284,10 +283,10 @@ def read_table(path: Path, columns: Sequence[str], where: str) -> list[dict[str,
 
 
 def split_of(text: str, what: str, where: str) -> str:
-    """The split that a table's text means; empty where it is empty.
+    """The split that a table's text names; empty if the text is empty.
 
     Raises:
-        DataError: it is no split.
+        DataError: the text names no split.
     """
     if text.lower() not in _SPLITS:
         raise DataError(f"the split of {what} is '{text}'", where=where, expected="train, validation or test")
@@ -323,7 +322,7 @@ class _Rows:
             raise DataError(
                 f"the table {problem} {relative}",
                 where=self._file,
-                remedy="Correct the table, or choose rows by 'where'",
+                remedy="Correct the table, or select rows with 'where'",
             )
         first = entries[0]
         if "split" in first:

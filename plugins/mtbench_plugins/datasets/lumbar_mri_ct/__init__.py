@@ -1,6 +1,6 @@
-"""``lumbar-mri-ct``: sagittal lumbar spine, MR (any laboratory's) to CT (TotalSegmentator).
+"""``lumbar-mri-ct``: sagittal lumbar spine, MR (your own) to CT (TotalSegmentator).
 
-The MR of the publication is private: any folder of lumbar MR with bone masks takes its place. Target: Wasserthal et
+The MR of the publication is private; use any folder of lumbar MR with bone masks in its place. Target: Wasserthal et
 al., Radiology: Artificial Intelligence 5, 2023; data set doi:10.5281/zenodo.6802613.
 """
 
@@ -20,24 +20,26 @@ OBTAIN = (
 )
 UNVERIFIED = (
     (
-        "meta.csv of TotalSegmentator v1 and v2, sacrum masks and full-resolution volumes follow their descriptions; "
-        "one resampled subject in the v1 layout was at hand."
+        "Tested on one resampled subject in the v1 layout; meta.csv of v1 and v2, sacrum masks and full-resolution "
+        "volumes follow their descriptions only."
     ),
-    "Which subjects, window and slice selection the publication used is not known.",
-    "MR volumes as DICOM series with masks: tried on made files only.",
+    "The subjects, window and slice selection of the publication are not known.",
+    "MR volumes as DICOM series with masks: tested on synthetic files only.",
 )
 
 
 def describe(params: Mapping[str, Any]) -> dict[str, Any]:
-    """A note beside every table where the two domains call different things bone."""
+    """A note for every table if "bone" means different things in the two domains."""
     source, target = params["source_structure"], params["target_structure"]
     if source == target:
         return {}
     meant = {"vertebrae": "whole vertebrae", "bodies": "vertebral bodies"}
     if source not in meant:
         return {
-            "note": f"Nobody said what the MR masks show (params.source_structure); the CT masks show {meant[target]}. "
-            "If these differ, Dice cannot reach 1 even for a perfect translation."
+            "note": (
+                "The suite does not say what the MR masks show (params.source_structure); the CT masks show "
+                f"{meant[target]}. If these differ, Dice cannot reach 1 even for a perfect translation."
+            )
         }
     return {
         "note": f"Bone means {meant[source]} in the MR masks and {meant[target]} in the CT masks: Dice cannot reach 1, "
@@ -61,19 +63,19 @@ def mtbench_datasets() -> Iterator[mtbench.DatasetSpec]:
             "source": mtbench.Param(
                 {}, help="the MR side, with the keys of the dataset 'folder': images, masks, patient or table, ..."
             ),
-            "ct": mtbench.Param("", help="folder of TotalSegmentator below the root; by default it is looked for"),
-            "levels": mtbench.Param(["L1", "L2", "L3", "L4", "L5"], help="the CT's vertebrae that are bone"),
-            "sacrum": mtbench.Param(False, help="whether the CT's sacrum is bone too"),
+            "ct": mtbench.Param("", help="folder of TotalSegmentator below the root; found automatically by default"),
+            "levels": mtbench.Param(["L1", "L2", "L3", "L4", "L5"], help="vertebrae of the CT that count as bone"),
+            "sacrum": mtbench.Param(False, help="whether the sacrum counts as bone in the CT"),
             "source_structure": mtbench.Param(
                 "unknown", choices=(*STRUCTURES, "unknown"), help="what the MR masks show: whole vertebrae or bodies"
             ),
             "target_structure": mtbench.Param("vertebrae", choices=STRUCTURES, help="what the CT masks show"),
             "target_masks": mtbench.Param(
-                [], help="other masks of the CT than TotalSegmentator's: patterns below a subject's folder"
+                [], help="your own masks of the CT in place of TotalSegmentator's: patterns below a subject's folder"
             ),
-            "leave_out": mtbench.Param([], help="subjects of the CT whose masks are known to be wrong"),
+            "leave_out": mtbench.Param([], help="CT subjects to exclude, such as those with wrong masks"),
             "window": mtbench.Param([-200, 800], help="HU that become 0 and 255"),
-            "min_area": mtbench.Param(1, minimum=0, help="keep slices whose mask has that many pixels"),
+            "min_area": mtbench.Param(1, minimum=0, help="keep slices whose mask has at least that many pixels"),
             "crop": mtbench.Param([0, 1, 0, 1], help="part of the CT used: top, bottom, left, right, as fractions"),
             "resize": mtbench.Param("plain", choices=("plain", "spacing"), help="to size x size, or by millimetres"),
             "size": mtbench.Param(256, minimum=8, help="height and width of the prepared images"),

@@ -1,4 +1,4 @@
-"""``LumbarMriCt``: MR by the rules of the dataset ``folder``, CT from TotalSegmentator's layout."""
+"""``LumbarMriCt``: MR by the rules of the data set ``folder``, CT from TotalSegmentator's layout."""
 
 from __future__ import annotations
 
@@ -43,13 +43,15 @@ class LumbarMriCt:
             yield root / ct / META
 
     def prepare(self, root: Path | None, context: mtbench.Context) -> Iterator[mtbench.Sample]:
-        """Sagittal slices that show bone, MR first; volumes and patients that cannot be used are left out.
+        """Sagittal slices that show bone, MR first; unusable volumes and patients are skipped.
 
         Raises:
             DataError: a part is missing, or a table cannot be used.
         """
         if root is None:
-            raise DataError("no folder is named", where="dataset 'lumbar-mri-ct'", remedy='Set root = "..."')
+            raise DataError(
+                "the parameter 'root' is missing", where="dataset 'lumbar-mri-ct'", remedy='Set root = "..."'
+            )
         warning = describe(self._params).get("note")
         if warning:
             context.log.append(f"warning: {warning}")
@@ -66,10 +68,10 @@ class LumbarMriCt:
         yield from prepare_cases(cases, partial(samples_of, config=config), context, processes=True)
 
     def cut(self, volume: Volume) -> Cut:
-        """How a new MR image or volume is cut.
+        """How a new MR image or volume is cut into slices.
 
         Raises:
-            DataError: it cannot be cut as the MR files are.
+            DataError: it cannot be cut in the same way as the MR files.
         """
         return cut_of(volume, self._config(""))
 
@@ -100,7 +102,9 @@ class LumbarMriCt:
         unknown = [level for level in levels if level not in LEVELS]
         if unknown or not levels:
             raise ParamError(
-                f"'{unknown[0]}' is no vertebra of TotalSegmentator" if unknown else "no vertebra is named",
+                f"'{unknown[0]}' is not a vertebra of TotalSegmentator"
+                if unknown
+                else "the list of vertebrae is empty",
                 where="dataset 'lumbar-mri-ct', params.levels",
                 expected='levels = ["L1", "L2", "L3", "L4", "L5"]',
             )
@@ -126,7 +130,7 @@ class LumbarMriCt:
         return not self._left_out.intersection(path.parts)
 
     def _with_meta(self, folder: Path, entries: list[ImageEntry], context: mtbench.Context) -> list[ImageEntry]:
-        """Subjects with the split that meta.csv gives them, without those that the parameters leave out."""
+        """Subjects with their split in meta.csv, without those that the parameters exclude."""
         meta = _meta(folder / META, context)
         result = []
         for item in entries:
@@ -142,7 +146,7 @@ class LumbarMriCt:
             result.append(replace(item, split=split, scanner=scanner))
         without = len(entries) - len(result)
         if self._left_out:
-            context.log.append(f"{without} of {len(entries)} CT subjects left out, {len(self._left_out)} asked for")
+            context.log.append(f"{without} of {len(entries)} CT subjects excluded, {len(self._left_out)} requested")
         return result
 
 

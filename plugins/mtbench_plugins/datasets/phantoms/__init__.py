@@ -1,8 +1,8 @@
 """Two synthetic tasks that need no download: a subtle vendor change and a drastic change of modality.
 
-``phantom-breast``: axial fat-suppressed T1 MR of both breasts, one vendor to another (gain, bias field,
-noise, resolution). ``phantom-lumbar``: sagittal T2 MR of the lumbar spine to CT, where no intensity by
-itself tells bone from what surrounds it. Both are drawn from seeded random anatomies; no person is in them.
+``phantom-breast``: axial fat-suppressed T1 MR of both breasts, from one vendor to another (gain, bias field,
+noise, resolution). ``phantom-lumbar``: sagittal T2 MR of the lumbar spine to CT, where no intensity alone separates
+bone from its surroundings. Both are drawn from seeded random anatomies and contain no patient data.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import mtbench
 from mtbench import DatasetSpec, Param
 
 PARAMS: Mapping[str, Param] = {
-    "size": Param(256, minimum=32, maximum=1024, help="pixels a side; the field of view stays"),
-    "patients_source": Param(30, minimum=1, help="source patients: training, validation and test together"),
-    "patients_target": Param(30, minimum=1, help="target patients, none of them a source patient"),
-    "slices": Param(8, minimum=1, maximum=64, help="slices a patient; the slab they share stays"),
+    "size": Param(256, minimum=32, maximum=1024, help="pixels per side; the field of view stays the same"),
+    "patients_source": Param(30, minimum=1, help="source patients: training, validation and test"),
+    "patients_target": Param(30, minimum=1, help="target patients, none of them also a source patient"),
+    "slices": Param(8, minimum=1, maximum=64, help="slices per patient; the slab stays the same"),
     "seed": Param(0, minimum=0, help="another seed draws other patients"),
 }
 
@@ -32,12 +32,12 @@ def mtbench_datasets() -> Iterator[DatasetSpec]:
         source="Siemens",
         target="GE",
         labels={1: "breast", 2: "fgt"},
-        # The breast is the whole organ, its fibroglandular tissue included.
+        # The breast is the whole organ, including its fibroglandular tissue.
         regions={"breast": (1, 2), "fgt": (2,)},
         masks=frozenset({"source", "target"}),
         paired=True,
         access="generated",
-        obtain="drawn in memory; there is nothing to download",
+        obtain="generated in memory; no download",
     )
     yield DatasetSpec(
         "phantom-lumbar",
@@ -50,5 +50,5 @@ def mtbench_datasets() -> Iterator[DatasetSpec]:
         masks=frozenset({"source", "target"}),
         paired=True,
         access="generated",
-        obtain="drawn in memory; there is nothing to download",
+        obtain="generated in memory; no download",
     )

@@ -11,14 +11,14 @@ from mtbench.compute.seeds import generator
 from mtbench_plugins.datasets.phantoms.space import Anatomy, Bools, Canvas, Floats, Slab
 
 FIELD_OF_VIEW = 300.0
-"""mm a side."""
+"""mm per side."""
 DEPTH = 60.0
 """mm through all slices, the nipples about the middle."""
 _MIDDLE = FIELD_OF_VIEW / 2
 
 
 class BreastTissue(IntEnum):
-    """What a breast phantom is made of."""
+    """The tissues of a breast phantom."""
 
     AIR = 0
     SKIN = 1
@@ -35,7 +35,7 @@ class BreastTissue(IntEnum):
 
 @dataclass(frozen=True)
 class _Breast:
-    """One breast, mm: where its middle is, how far it reaches, and how dense it is."""
+    """One breast, mm: its centre, its extent and its density."""
 
     across: float
     side: float
@@ -98,12 +98,12 @@ def _breasts(rng: np.random.Generator) -> list[_Breast]:
 
 
 def _chest_wall(slab: Slab, rng: np.random.Generator) -> Floats:
-    """mm from the top to the muscles of the chest, slices x 1 x n: an arch with a sternal hollow."""
+    """mm from the top to the chest muscles, slices x 1 x n: an arch with a sternal hollow."""
     level = rng.uniform(160.0, 184.0)
     arch = rng.uniform(50.0, 75.0) * np.abs((slab.across - _MIDDLE) / 150.0) ** 2.2
     hollow = rng.uniform(3.0, 9.0) * np.exp(-0.5 * ((slab.across - _MIDDLE) / 14.0) ** 2)
     slope = rng.normal(0.0, 0.12) * slab.side
-    # Taken at one height of a field, so that the wall is a curve and not a surface of its own texture.
+    # Taken at one height of a field, so that the wall is a smooth curve without a texture.
     waves = slab.field(rng, 60.0, 400.0, 45.0)[:, :1, :]
     return np.asarray(level + arch + hollow + slope + 2.5 * waves, dtype=np.float32)
 
@@ -138,7 +138,7 @@ def _thorax(canvas: Canvas, wall: Floats, rng: np.random.Generator) -> None:
     streaks = slab.field(rng, 20.0, 3.5, 30.0) > 1.4
     canvas.fill((behind > 2.0) & (behind < thick) & streaks, BreastTissue.FAT)
     canvas.fill((behind > thick) & (behind < thick + 2.0), BreastTissue.FAT)
-    # Ribs run aslant through the slab: along the wall they alternate with muscle, and shift with the slice.
+    # Ribs run obliquely through the slab: along the wall they alternate with muscle, and shift with the slice.
     phase = np.sin(2 * np.pi * (np.abs(slab.across - _MIDDLE) / rng.uniform(48.0, 60.0) + slab.side / 45.0))
     band = (behind - thick - 7.0) / 5.5
     rib = (phase - 0.15) ** 2 * np.sign(phase - 0.15) - band**2

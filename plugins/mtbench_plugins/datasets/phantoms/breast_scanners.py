@@ -28,7 +28,7 @@ _SIGNAL: dict[BreastTissue, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Vendor:
-    """What sets one vendor's images apart; the ranges hold one value an examination.
+    """What distinguishes one vendor's images; from each range one value is drawn per examination.
 
     Attributes:
         gain: the share of the scale that the brightest tissues reach.

@@ -24,13 +24,13 @@ Scanner = Callable[[Anatomy, np.random.Generator], NDArray[np.float32]]
 class Phantom:
     """A translation task drawn in memory.
 
-    A patient is a function of (seed, domain, number) alone: neither the number of patients nor the order they
-    are drawn in changes one. Each patient has one case.
+    A patient is a function of (seed, domain, number) alone: it depends neither on the number of patients nor on the
+    order in which they are drawn. Each patient has one case.
 
     Args:
-        size: pixels a side.
+        size: pixels per side.
         patients_source, patients_target: patients of each domain, all splits together.
-        slices: slices a patient.
+        slices: slices per patient.
         seed: another seed draws other patients.
     """
 
@@ -40,7 +40,7 @@ class Phantom:
     target: Scanner
     scanners: ClassVar[tuple[str, str]]
     window: ClassVar[tuple[float, float] | None] = None
-    """The target's window, in HU where it is CT."""
+    """The target's window, in HU for CT."""
 
     def __init__(self, size: int, patients_source: int, patients_target: int, slices: int, seed: int) -> None:
         self.size = size

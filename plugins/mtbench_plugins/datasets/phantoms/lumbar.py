@@ -12,13 +12,13 @@ from mtbench_plugins.datasets.phantoms.lumbar_spine import Level, SpinalColumn, 
 from mtbench_plugins.datasets.phantoms.space import Anatomy, Canvas, Floats, Slab
 
 FIELD_OF_VIEW = 200.0
-"""mm a side."""
+"""mm per side."""
 DEPTH = 36.0
 """mm through all slices: from facet joints to facet joints."""
 
 
 class LumbarTissue(IntEnum):
-    """What a lumbar phantom is made of."""
+    """The tissues of a lumbar phantom."""
 
     AIR = 0
     SKIN = 1
@@ -63,7 +63,7 @@ def lumbar_anatomy(size: int, slices: int, *names: object) -> Anatomy:
 
 
 def _soft_tissue(canvas: Canvas, column: SpinalColumn, rng: np.random.Generator) -> Floats:
-    """Skin, fat, muscles of the back and of the belly's wall; returns mm below the skin."""
+    """Skin, fat, muscles of the back and of the abdominal wall; returns mm below the skin."""
     slab = canvas.slab
     fat = rng.uniform(5.0, 24.0)
     lumbar_hollow = rng.uniform(0.3, 0.8)
@@ -72,7 +72,7 @@ def _soft_tissue(canvas: Canvas, column: SpinalColumn, rng: np.random.Generator)
     muscle = column.middle * lumbar_hollow + upper * (1 - lumbar_hollow) + rng.uniform(52.0, 62.0)
     muscle = muscle + 2.5 * slab.field(rng, 30.0, 30.0, 400.0) - 0.1 * np.maximum(slab.down - 120.0, 0.0)
     fat_below = fat * (1.0 + 0.5 * slab.down / FIELD_OF_VIEW) + 1.5 * slab.field(rng, 40.0, 40.0, 400.0)
-    # Whatever the curve, spinous processes and the sacrum's crest stay below the skin.
+    # For any curve, spinous processes and the sacrum's crest stay below the skin.
     tips = column.middle + column.half_depth + np.interp(column.half_depth, (10.0, 16.0), (24.0, 47.0))
     muscle = np.maximum(muscle, tips)
     back = muscle + np.maximum(fat_below, 3.0)
@@ -87,7 +87,7 @@ def _soft_tissue(canvas: Canvas, column: SpinalColumn, rng: np.random.Generator)
     belly = (slab.across > wall + 9.0) & (column.behind < column.half_depth)
     canvas.fill(belly, LumbarTissue.DEEP_FAT)
 
-    # Fatty streaks run along the muscles of the back; near the bones there is more of them.
+    # Fatty streaks run along the muscles of the back; they are denser near the bones.
     streaks = slab.field(rng, 12.0, 28.0, 4.0)
     fatty = rng.uniform(0.9, 2.0) + np.clip((column.behind - 45.0) / 30.0, -0.6, 0.6)
     back_muscle = (column.behind > column.half_depth) & (canvas.tissue == LumbarTissue.MUSCLE)

@@ -65,7 +65,7 @@ def ct(anatomy: Anatomy, rng: np.random.Generator) -> NDArray[np.float32]:
     """CT through ``WINDOW``; slices x size x size, [0, 1]."""
     slab = anatomy.slab
     hounsfield = _values(anatomy, 2)
-    # Contrast medium in the blood and in the bowel, as much as this examination was given.
+    # Contrast medium in the blood and in the bowel, in an amount drawn for each examination.
     if rng.random() < 0.6:
         hounsfield[anatomy.tissue == LumbarTissue.VESSEL] = rng.uniform(120.0, 260.0)
     if rng.random() < 0.35:

@@ -98,7 +98,7 @@ class SpinalColumn:
             return np.interp(rows, heights, values).astype(np.float32)[None, :, None]
 
         first, last = levels[0], levels[-1]
-        # Beyond its ends the column goes on in the direction of its last vertebra.
+        # Beyond its ends the column continues in the direction of its last vertebra.
         above = np.minimum(slab.down - first.down, 0.0) * -np.tan(first.lean)
         below = np.maximum(slab.down - last.down, 0.0) * -np.tan(last.lean)
         self.middle: Floats = along([level.across for level in levels]) + above + below

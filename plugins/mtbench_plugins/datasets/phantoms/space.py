@@ -1,4 +1,4 @@
-"""The space a phantom is drawn in: a slab of slices in millimetres, finer than the images made of it."""
+"""The space a phantom is drawn in: a slab of slices in millimetres, finer than the images rendered from it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Bools = NDArray[np.bool_]
 
 
 class Slab:
-    """Millimetre coordinates of a slab of square slices and what can be done on that grid.
+    """Millimetre coordinates of a slab of square slices, and operations on that grid.
 
-    Images up to 128 pixels a side are drawn at twice their resolution, so that a pixel holds several tissues
+    Images up to 128 pixels per side are drawn at twice their resolution, so that a pixel holds several tissues
     as in a scanner. All random structure is laid out in millimetres: another ``size`` shows the same anatomy.
 
     Args:
-        size: pixels a side of the images that are made in the end.
-        slices: their number.
-        field_of_view: mm a side.
+        size: pixels per side of the final images.
+        slices: the number of slices.
+        field_of_view: mm per side.
         depth: mm through all slices.
 
     Attributes:
@@ -83,7 +83,7 @@ class Slab:
 
     def depth_below(self, inside: Bools) -> Floats:
         """mm from each point of ``inside`` to its nearest edge within the slice; 0 outside."""
-        # Padded with the edge's own value, so that the image's border is not taken for a surface.
+        # Padded with the edge's own value, so that the image border does not count as a surface.
         depths = [
             ndimage.distance_transform_edt(np.pad(plane, 1, mode="edge"))[1:-1, 1:-1] * self.pixel for plane in inside
         ]
@@ -92,7 +92,7 @@ class Slab:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What a patient is made of.
+    """The anatomy of one patient.
 
     Attributes:
         slab: the grid.

@@ -1,4 +1,4 @@
-"""The executor ``local``: each unit in a process of its own on this machine."""
+"""The executor ``local``: each unit in its own process on this machine."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ def mtbench_executors() -> Iterator[mtbench.ExecutorSpec]:
         "mtbench_plugins.executors.local.client:Local",
         params={
             "jobs": mtbench.Param(
-                0, minimum=0, role="jobs", help="units at once, on GPUs those that use one; 0: one a GPU, else cpu_jobs"
+                0,
+                minimum=0,
+                role="jobs",
+                help="parallel units, on GPU machines GPU units; 0: one per GPU, else cpu_jobs",
             ),
             "cpu_jobs": mtbench.Param(
-                0, minimum=0, help="units at once that use no GPU; 0: one for each threads cores"
+                0, minimum=0, help="parallel units without a GPU; 0: the cores divided by the suite's threads"
             ),
             "start": mtbench.Param(
                 "fork" if sys.platform == "linux" else "spawn",
                 choices=("fork", "spawn"),
-                help="a copy of a process that has torch loaded, or a new Python for each unit",
+                help="fork: copy a process that has loaded torch; spawn: a new Python per unit",
             ),
         },
         shorthand="jobs",
         default=True,
-        description="each unit in a fresh process of this machine, several at once; the default",
+        description="each unit in a new process on this machine, several in parallel; the default",
     )

@@ -1,4 +1,4 @@
-"""The run's side of the executor ``local``: hands units to the fork server and reads what became of them."""
+"""The run's side of the executor ``local``: hands units to the fork server and reads their outcomes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Running:
-    """A unit at work: its job, its file, its place among the GPU slots if it has one, and the progress last seen."""
+    """A running unit: its job, its file, its GPU slot if it has one, and the last progress seen."""
 
     job: Job
     file: Path
@@ -40,12 +40,13 @@ class Running:
 
 
 class Local:
-    """Each unit in a process of its own; see ``mtbench.registry.contracts.Executor``.
+    """Each unit in its own process; see ``mtbench.registry.contracts.Executor``.
 
     Args:
-        jobs: units at once, on GPUs those that use one; 0 for one a GPU, or, without GPUs, as ``cpu_jobs``.
-        cpu_jobs: units at once that use no GPU, beside those that do; 0 for as many as the cores allow at the
-            suite's threads.
+        jobs: parallel units, on machines with GPUs only those that use one; 0 for one per GPU or, without GPUs, as
+        ``cpu_jobs``.
+        cpu_jobs: parallel units that use no GPU, beside those that do; 0 for as many as the cores allow at the suite's
+        threads.
         start: "fork" or "spawn".
     """
 
@@ -67,24 +68,24 @@ class Local:
         return []
 
     def start(self, session: Session) -> None:
-        """Remember; the server is started by the first unit."""
+        """Keep the session; the server starts with the first unit."""
         self._session = session
 
     @property
     def slots(self) -> int:
-        """Units at once; where there are GPUs, those that use none."""
+        """The number of parallel units; with GPUs, of those that use none."""
         self._ensure()
         jobs = self._cpu_jobs if self._gpus else self._jobs or self._cpu_jobs
         return jobs or max(1, len(_cores()) // self._session.threads)
 
     @property
     def gpu_slots(self) -> int:
-        """Units at once that use a GPU."""
+        """The number of parallel units that use a GPU."""
         self._ensure()
         return self._jobs or len(self._gpus) if self._gpus else 0
 
     def submit(self, job: Job) -> None:
-        """Have the server start it."""
+        """Tell the server to start it."""
         self._ensure()
         slot = self._free_slot() if self._gpus and STAGES[job.unit.stage].uses_device else None
         self._count += 1
@@ -94,7 +95,7 @@ class Local:
             scratch.mkdir(parents=True)
         env = {}
         if self._gpus:
-            # Also from units that use none: a library that looks for one must not find the one of somebody's fit.
+            # Also hidden from units that use none: a library that looks for a GPU must not use one that runs a fit.
             env["CUDA_VISIBLE_DEVICES"] = "" if slot is None else self._gpus[slot % len(self._gpus)]
             job = replace(job, device="cpu" if slot is None else "cuda:0")
         file = folder / "unit.json"
@@ -112,7 +113,7 @@ class Local:
             self._control.sendall(json.dumps(request).encode() + b"\n")
 
     def wait(self, seconds: float) -> list[Outcome]:
-        """What has ended; progress is shown meanwhile."""
+        """The outcomes of units that have ended; shows progress meanwhile."""
         until = time.monotonic() + seconds
         while True:
             rest = until - time.monotonic()
@@ -127,7 +128,7 @@ class Local:
                 return []
 
     def close(self) -> None:
-        """End the server, and with it whatever still runs."""
+        """End the server, and with it every running unit."""
         if self._server is None:
             return
         server, self._server = self._server, None
@@ -162,7 +163,7 @@ class Local:
         if messages is None:
             self.close()
             raise MtbenchError(
-                "the process that starts the units' processes could not be started",
+                "the process that starts the units could not be started",
                 where="executor 'local'",
                 remedy="See the lines above, or try --executor inline",
             )
@@ -174,7 +175,7 @@ class Local:
         return gpu_names(device, count, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
     def _receive(self) -> list[dict[str, Any]] | None:
-        """Whole messages; ``None`` when the server has gone."""
+        """Whole messages; ``None`` if the server has ended."""
         try:
             data = self._control.recv(1 << 20)
         except ConnectionResetError:
@@ -186,7 +187,7 @@ class Local:
 
     def _server_died(self) -> list[Outcome]:
         outcomes = [
-            _without(running.job, "lost", "The process that starts the units' processes died.", {})
+            _without(running.job, "lost", "The process that starts the units died.", {})
             for running in self._running.values()
         ]
         self.close()
@@ -213,7 +214,7 @@ class Local:
         except (OSError, ValueError):
             outcome = _without(job, *_reason(job, message), message)
             if _is_full(self._folder):
-                # It could not say how it ended.
+                # It could not write its outcome.
                 what = f"{self._folder}: the disk with the temporary files (TMPDIR) is full"
                 outcome = replace(outcome, status="error", reason=what, error_type=DiskFullError.__name__)
         shutil.rmtree(running.file.parent, ignore_errors=True)
@@ -223,26 +224,29 @@ class Local:
 
 
 def _reason(job: Job, message: dict[str, Any]) -> tuple[str, str]:
-    """Status and reason where a process has left no outcome."""
+    """Status and reason for a process that left no outcome."""
     code = message["code"]
     match message["ended"]:
         case "timeout":
-            return "timeout", f"It took longer than the {job.timeout:g} s that --timeout allows."
+            return "timeout", f"It exceeded the limit of --timeout ({job.timeout:g} s)."
         case "memory":
-            return "oom", f"Its processes took {message['memory_mb']:.0f} MB; --memory allows {job.memory_mb:.0f} MB."
+            return (
+                "oom",
+                f"Its processes took {message['memory_mb']:.0f} MB; the limit of --memory is {job.memory_mb:.0f} MB.",
+            )
         case "system-memory":
-            return "oom", f"The machine ran out of memory and killed it; it had {message['memory_mb']:.0f} MB."
+            return "oom", f"The machine ran out of memory and killed it; it used {message['memory_mb']:.0f} MB."
         case "signal":
             try:
                 name = signal.Signals(code).name
             except ValueError:
                 name = f"signal {code}"
-            return "lost", f"Its process died of {name}."
-    return "lost", f"Its process ended itself (exit code {code}) before the unit was finished."
+            return "lost", f"Its process was killed by {name}."
+    return "lost", f"Its process ended (exit code {code}) before the unit was finished."
 
 
 def _without(job: Job, status: str, reason: str, message: dict[str, Any]) -> Outcome:
-    memory = message.get("memory_mb")  # of the machine: what it had of a GPU went with the process
+    memory = message.get("memory_mb")  # of the machine: GPU memory is released with the process
     return Outcome(
         job.key,
         status,

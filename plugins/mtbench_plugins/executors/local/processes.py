@@ -1,4 +1,4 @@
-"""Looking at processes and ending them, whole families at a time. Reads /proc; does less where there is none."""
+"""Inspect and end processes, with all their descendants. Reads /proc; does less on systems without it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def table() -> ProcessTable:
 
 
 def family(head: int, processes: ProcessTable) -> set[int]:
-    """Who is alive of: the process ``head``, its descendants, and whoever shares a session with one of them."""
+    """The living processes: ``head``, its descendants, and all that share a session with one of them."""
     members = {head}
     while True:
         more = {
@@ -63,7 +63,7 @@ def family(head: int, processes: ProcessTable) -> set[int]:
 
 
 def resident_mb(pids: set[int]) -> float:
-    """Resident memory of these processes together; pages that they share count once for each."""
+    """Resident memory of these processes together; shared pages count once per process."""
     pages = 0
     for pid in pids:
         with contextlib.suppress(OSError, IndexError, ValueError):
@@ -72,7 +72,7 @@ def resident_mb(pids: set[int]) -> float:
 
 
 def proportional_mb(pids: set[int]) -> float:
-    """As :func:`resident_mb`, with shared pages divided among those who share them; slower."""
+    """As :func:`resident_mb`, with shared pages divided among the processes that share them; slower."""
     kilobytes = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -83,7 +83,7 @@ def proportional_mb(pids: set[int]) -> float:
 
 
 def kill_family(head: int) -> None:
-    """Kill ``head`` and all that came of it; what it starts meanwhile as well."""
+    """Kill ``head`` and all its descendants, including those that start meanwhile."""
     for _ in range(20):
         with contextlib.suppress(OSError):
             os.killpg(head, signal.SIGKILL)
@@ -96,7 +96,7 @@ def kill_family(head: int) -> None:
 
 
 def killed_for_memory() -> int:
-    """How often the system has killed a process for want of memory, as far as can be seen."""
+    """How often the system has killed a process because memory ran out, as far as /proc shows."""
     count = 0
     for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
         with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
 """The fork server: ``python -P -m mtbench_plugins.executors.local.server SOCKET FOLDER``.
 
 It has imported torch and the core, has not touched a GPU, loaded no plugin and started no thread; so a unit's process
-is a fork away. It watches those processes: time, memory, what they print, how they end. It speaks JSON lines through
-a socket. When the run that started it goes away it kills what it started, removes FOLDER and ends.
+is a fork away. It watches the time, memory, output and end of those processes. It speaks JSON lines through
+a socket. When the run that started it ends, it kills its processes, removes FOLDER and ends.
 
 To the server: ``{"unit": FILE, "scratch": FOLDER, "env": {...}, "timeout": s, "memory_mb": MB,
 "spawn": false}``.
@@ -43,7 +43,7 @@ PRELOAD = (
 )
 """Not pyarrow: it starts a thread when it is imported, and threads do not survive a fork."""
 _HEAD, _TAIL = 16_384, 49_152
-"""Characters kept of what a unit prints: its beginning and its end."""
+"""Characters kept of a unit's output: its beginning and its end."""
 _TICK = 0.1
 
 
@@ -64,7 +64,7 @@ class Child:
     dropped: int = 0
 
     def take(self, data: bytes) -> None:
-        """Keep what it printed, within bounds."""
+        """Keep its output, within the limit."""
         room = _HEAD - len(self.head)
         self.head, rest = self.head + data[:room], data[room:]
         tail = self.tail + rest
@@ -72,8 +72,8 @@ class Child:
         self.tail = tail[-_TAIL:]
 
     def output(self) -> str:
-        """What is kept of that."""
-        gap = f"\n[... {self.dropped} bytes left out ...]\n".encode() if self.dropped else b""
+        """The kept output."""
+        gap = f"\n[... {self.dropped} bytes omitted ...]\n".encode() if self.dropped else b""
         return (self.head + gap + self.tail).decode(errors="replace")
 
 
@@ -96,7 +96,7 @@ class Server:
         self._selector.register(self._wake, selectors.EVENT_READ)
 
     def serve(self) -> None:
-        """Until the other side closes the socket."""
+        """Run until the other side closes the socket."""
         self._say({"gpus": _gpus()})
         try:
             while True:
@@ -135,7 +135,7 @@ class Server:
         self._selector.register(reading, selectors.EVENT_READ, child)
 
     def _read(self, child: Child) -> None:
-        # A bounded number of times, so that one that never stops printing holds up nobody.
+        # A bounded number of times, so that a unit that never stops printing does not block the others.
         for _ in range(16):
             try:
                 data = os.read(child.pipe, 65536)
@@ -147,10 +147,10 @@ class Server:
             child.take(data)
 
     def _look(self) -> None:
-        """End what has to be ended, and see what has ended."""
+        """End units that exceed a limit, and collect those that have ended."""
         now = time.monotonic()
         for child in list(self._children.values()):
-            # Not reaped yet, so that its number is not given to another while its family is looked for.
+            # Not reaped yet, so that its number is not reused while its descendants are collected.
             end = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if end is not None:
                 self._end(child)
@@ -201,7 +201,7 @@ class Server:
         )
 
     def _bury(self, table: processes.ProcessTable) -> None:
-        """End orphans that came to this process from units that have ended; reap those that died."""
+        """End orphans of finished units, which become children of this process; reap those that died."""
         for pid, (parent, session, dead) in table.items():
             if parent == os.getpid() and pid not in self._children:
                 if not dead and session not in self._children:
@@ -240,12 +240,12 @@ def _unit(request: dict[str, Any], output: int) -> None:
         with contextlib.suppress(BaseException):
             sys.stdout.flush()
             sys.stderr.flush()
-        # Without waiting for threads that a plugin has left.
+        # Without waiting for threads that a plugin has left running.
         os._exit(code)
 
 
 def _gpus() -> int:
-    """How many GPUs a unit can see; asked in a process of its own, so that this one has never touched them."""
+    """How many GPUs a unit can see; counted in a separate process, so that this one never touches them."""
     import torch
 
     if torch.version.cuda is None and torch.version.hip is None:

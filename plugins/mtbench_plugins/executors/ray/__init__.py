@@ -8,9 +8,11 @@ import mtbench
 from mtbench_plugins.executors._settings import from_table
 
 PARAMS = {
-    "address": mtbench.Param("", help="of a running cluster (auto, HOST:PORT, ray://...); empty: one here"),
-    "num_gpus": mtbench.Param(1.0, minimum=0.0, help="GPUs of a unit that uses one, where there are any"),
-    "retries": mtbench.Param(2, minimum=0, help="how often a unit whose node was lost is started again"),
+    "address": mtbench.Param(
+        "", help="address of a running cluster (auto, HOST:PORT, ray://...); empty: start one here"
+    ),
+    "num_gpus": mtbench.Param(1.0, minimum=0.0, help="GPUs per unit that uses one; a fraction shares a GPU"),
+    "retries": mtbench.Param(2, minimum=0, help="how often a unit is restarted after its node was lost"),
 }
 
 
@@ -22,5 +24,5 @@ def mtbench_executors() -> Iterator[mtbench.ExecutorSpec]:
         "mtbench_plugins.executors.ray.executor:Ray",
         params=PARAMS,
         configure=from_table("ray", PARAMS),
-        description="units as tasks of a Ray cluster, by way of a shared file system",
+        description="units as tasks of a Ray cluster; needs a shared file system",
     )

@@ -1,4 +1,4 @@
-"""Units as Ray tasks. Ray gets the path of a unit file and nothing else; each unit is a process of its own."""
+"""Units as Ray tasks. Ray receives only the path of a unit file; each unit runs in its own process."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ from mtbench_plugins.executors import _files
 from mtbench_plugins.executors.ray.task import work
 
 LOOK_INTERVAL = 2.0
-"""Seconds between looks at how far units are."""
+"""Seconds between checks of the units' progress."""
 
 
 @dataclass
 class Task:
-    """A unit that Ray has: its job and its file."""
+    """A unit that was handed to Ray: its job and its file."""
 
     job: Job
     unit: Path
 
 
 class Ray:
-    """Hands every unit to Ray as soon as it is ready; Ray queues them and starts those of a lost node again.
+    """Hands every unit to Ray as soon as it is ready; Ray queues them and restarts those of a lost node.
 
     Args:
         address: of a cluster; empty starts one on this machine.
-        num_gpus: of a unit that uses one; a fraction shares a GPU.
+        num_gpus: per unit that uses one; a fraction shares a
+        GPU.
         retries: after the loss of a node.
     """
 
@@ -53,8 +54,8 @@ class Ray:
         self._last_look = 0.0
 
     def problems(self, device: str) -> list[str]:
-        """Whether Ray is installed, and units may have what was asked for; a cluster is reached when the run starts."""
-        problems = [] if find_spec("ray") else ["Ray is not installed. Do this: pip install 'ray>=2.9'"]
+        """Reasons why Ray cannot be used; the cluster itself is only reached when the run starts."""
+        problems = [] if find_spec("ray") else ["Ray is not installed. Install it with: pip install 'ray>=2.9'"]
         if device.startswith("cuda") and not self._num_gpus:
             problems.append(f"--device {device} and num_gpus=0 contradict each other. Remove one of them")
         return problems
@@ -63,7 +64,7 @@ class Ray:
         """Reach the cluster, or start one.
 
         Raises:
-            RequestError: the cluster cannot be reached, or has no GPU where one was asked for.
+            RequestError: the cluster cannot be reached, or has no GPU although the run needs one.
         """
         import ray
 
@@ -73,7 +74,7 @@ class Ray:
         self._own = not ray.is_initialized()
         try:
             if self._own:
-                # Ray's own processes import from the folder in which it is initialised before anything else.
+                # Ray's own processes import first from the folder in which Ray is initialised.
                 with contextlib.chdir("/"):
                     ray.init(
                         address=self._address or None,
@@ -89,7 +90,7 @@ class Ray:
             ) from error
         gpus = ray.cluster_resources().get("GPU", 0)
         if session.device.startswith("cuda") and not gpus:
-            # Ray would wait for one without end.
+            # Ray would wait for one indefinitely.
             raise RequestError(
                 f"--device {session.device}: the cluster has no GPU",
                 where="executor 'ray'",
@@ -99,7 +100,7 @@ class Ray:
         self._work = ray.remote(work)
 
     def submit(self, job: Job) -> None:
-        """Hand it to Ray."""
+        """Hand the job to Ray."""
         unit = self._files.folder(job) / f"{self._count}.json"
         self._count += 1
         gpu = self._on_gpus and STAGES[job.unit.stage].uses_device
@@ -112,7 +113,7 @@ class Ray:
         self._tasks[task.remote(str(unit), job.timeout, self._folder)] = Task(job, unit)
 
     def wait(self, seconds: float) -> list[Outcome]:
-        """What has ended."""
+        """The outcomes of units that have ended."""
         ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
         if not ready and time.monotonic() - self._last_look >= LOOK_INTERVAL:
             self._last_look = time.monotonic()
@@ -123,7 +124,7 @@ class Ray:
         return [self._outcome(reference) for reference in ready]
 
     def close(self) -> None:
-        """Cancel what still runs; let go of a cluster that was started here."""
+        """Cancel running units; shut down a cluster that was started here."""
         with contextlib.suppress(Exception):
             for reference in self._tasks:
                 self._ray.cancel(reference, force=True)
@@ -136,7 +137,7 @@ class Ray:
         try:
             how, output = self._ray.get(reference)
         except self._ray.exceptions.OutOfMemoryError as error:
-            return _files.without_outcome(task.job, "oom", f"Ray stopped it for want of memory: {_first(error)}")
+            return _files.without_outcome(task.job, "oom", f"Ray stopped it because memory ran out: {_first(error)}")
         except Exception as error:
             return _files.without_outcome(task.job, "lost", f"Ray lost it: {_first(error)}")
         outcome = _files.take(task.job, task.unit)

@@ -1,4 +1,4 @@
-"""What runs on a node: one worker process for one unit, which lets go of all its memory when it ends."""
+"""The code that runs on a node: one worker process per unit, which releases all its memory when it ends."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mtbench import childprocess
 
 
 def work(unit: str, timeout: float | None, folder: str) -> tuple[str, str]:
-    """Run the unit file; how that went ("exit" or "timeout") and the end of what it printed.
+    """Run the unit file; returns how it ended ("exit" or "timeout") and the last lines of its output.
 
     Args:
         unit: the file.
         timeout: seconds.
-        folder: the current folder of the run, and of the unit's process where the node has that folder.
+        folder: the current folder of the run; also of the unit's process if the node has that folder.
     """
     process = subprocess.Popen(
         childprocess.command("-m", "mtbench", "worker", unit),

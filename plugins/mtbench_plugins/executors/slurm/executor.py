@@ -1,4 +1,4 @@
-"""Units as Slurm jobs: JSON files through a shared file system, and nothing else crosses a machine."""
+"""Units as Slurm jobs: only JSON files on a shared file system cross machines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Task:
         job: what it is.
         unit: its file.
         name: ``JOB_TASK``, as Slurm calls it.
-        absent_since: since when it is no longer in the queue.
+        absent_since: when it was first missing from the queue.
     """
 
     job: Job
@@ -38,7 +38,7 @@ class Task:
 
 
 class Slurm:
-    """Submits what is ready as one array for those units that use a GPU and one for those that do not."""
+    """Submits the units that are ready as two arrays, one with and one without GPUs."""
 
     slots = 100_000
     limits = True
@@ -52,14 +52,16 @@ class Slurm:
         self._last_look = 0.0
 
     def problems(self, device: str) -> list[str]:
-        """Why Slurm cannot be used: its commands are missing, its controller does not answer, or GPUs are left open."""
+        """Why Slurm cannot be used: its commands are missing, its controller does not answer, or the request does not
+        say whether to use GPUs.
+        """
         problems = []
         try:
             queue.available()
         except RequestError as error:
             problems.append(str(error))
         if not device and not self._options["gres"]:
-            # Training on CPUs takes days and fails nowhere, so nobody would notice.
+            # Training on CPUs takes days without an error, so nobody would notice.
             problems.append(
                 "neither gres nor --device is set, so units could train on CPUs unnoticed. "
                 "Set gres=gpu:1 or --device cuda for GPUs, or --device cpu"
@@ -67,16 +69,16 @@ class Slurm:
         return problems
 
     def start(self, session: Session) -> None:
-        """Keep the session, which takes the progress."""
+        """Keep the session, which receives the progress."""
         self._session = session
         self._on_gpus = session.device != "cpu"
 
     def submit(self, job: Job) -> None:
-        """Keep it until the next :meth:`wait`, so that what is ready together is one array."""
+        """Keep it until the next :meth:`wait`, so that units that are ready together form one array."""
         self._ready.append(job)
 
     def wait(self, seconds: float) -> list[Outcome]:
-        """Queue what is ready, then look for outcomes until there are some or the time is over."""
+        """Submit the units that are ready, then wait for outcomes until there are some or the time is over."""
         for gpu in (True, False):
             batch = [job for job in self._ready if self._uses_gpu(job) == gpu]
             if batch:
@@ -90,7 +92,7 @@ class Slurm:
             time.sleep(min(self._options["poll"], 1.0, max(0.05, until - time.monotonic())))
 
     def close(self) -> None:
-        """Cancel what still waits or runs."""
+        """Cancel queued and running jobs."""
         if self._tasks:
             queue.cancel(sorted({task.name.partition("_")[0] for task in self._tasks}))
         self._files.close()

@@ -1,4 +1,4 @@
-"""Talking to Slurm through its own commands: submit, look, cancel."""
+"""Slurm through its own commands: submit, query, cancel."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ PATIENCE = 60.0
 """Seconds a command may take; a busy controller is slow to answer."""
 
 ENDINGS = {
-    "TIMEOUT": ("timeout", "Slurm stopped it at its time limit; raise `time`, or let it be queued again more often"),
+    "TIMEOUT": ("timeout", "Slurm stopped it at its time limit; raise `time` or `retries`"),
     "DEADLINE": ("timeout", "Slurm stopped it at a deadline"),
-    "OUT_OF_MEMORY": ("oom", "Slurm stopped it over its memory; raise `memory`"),
+    "OUT_OF_MEMORY": ("oom", "it exceeded its memory limit and Slurm stopped it; raise `memory`"),
     "NODE_FAIL": ("lost", "its node was lost"),
-    "PREEMPTED": ("lost", "it was preempted and not queued again"),
+    "PREEMPTED": ("lost", "it was preempted and not requeued"),
     "CANCELLED": ("lost", "it was cancelled"),
     "BOOT_FAIL": ("lost", "its node did not start"),
 }
-"""How Slurm calls an end, and what that is here."""
+"""Slurm's final states, with status and reason."""
 
 
 def available() -> None:
-    """See whether Slurm answers.
+    """Check that Slurm answers.
 
     Raises:
         RequestError: its commands are missing, or its controller does not answer.
     """
     if shutil.which("sbatch") is None:
         raise RequestError(
-            "there is no `sbatch` on this machine",
+            "`sbatch` is not installed on this machine",
             where="executor 'slurm'",
             expected="a login node of a Slurm cluster",
-            remedy="Use --executor local here",
+            remedy="Use --executor local on this machine",
         )
     _slurm("sinfo", "--noheader", "--format=%P")
 
 
 def submit(script: Path) -> str:
-    """Queue a batch script; its job id."""
+    """Submit a batch script; returns its job id."""
     return _slurm("sbatch", "--parsable", str(script)).partition(";")[0].strip()
 
 
 def waiting(jobs: list[str]) -> set[str] | None:
-    """The array tasks, ``JOB_TASK``, that are queued or running; ``None`` if Slurm does not say just now."""
+    """The array tasks, ``JOB_TASK``, that are queued or running; ``None`` if Slurm does not answer."""
     try:
         output = _slurm("squeue", "--noheader", "--array", "--format=%F_%K", f"--jobs={','.join(jobs)}")
     except RequestError as error:
-        # squeue calls it an error when none of the jobs is known any more.
+        # squeue reports an error if it no longer knows any of the jobs.
         return set() if "Invalid job id" in str(error) else None
     return set(output.split())
 
 
 def ending(task: str) -> tuple[str, str]:
-    """How an array task that left no outcome has ended: a status, and the reason in words."""
+    """How an array task without an outcome ended: its status, and the reason in words."""
     with contextlib.suppress(RequestError):
         match = re.search(r"JobState=(\w+)", _slurm("scontrol", "show", "job", task))
         if match and match[1] in ENDINGS:
@@ -68,7 +68,7 @@ def ending(task: str) -> tuple[str, str]:
 
 
 def cancel(jobs: list[str]) -> None:
-    """Take jobs out of the queue."""
+    """Cancel jobs."""
     with contextlib.suppress(RequestError):
         _slurm("scancel", *jobs)
 
@@ -80,7 +80,7 @@ def _slurm(*command: str) -> str:
         raise RequestError(f"`{command[0]}` does not answer: {error}", where="executor 'slurm'") from error
     if process.returncode:
         raise RequestError(
-            f"`{command[0]}` refuses: {process.stderr.strip() or process.stdout.strip()}",
+            f"`{command[0]}` failed: {process.stderr.strip() or process.stdout.strip()}",
             where="executor 'slurm'",
             remedy="Correct [executors.slurm] in your mtbench.toml" if command[0] == "sbatch" else None,
         )

@@ -1,4 +1,4 @@
-"""The batch script of a job array: plain text, made from the units and the user's options."""
+"""The batch script of a job array: plain text from the units and the user's options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from mtbench import childprocess
 
 NOTICE = 90
-"""Seconds before its time limit at which Slurm tells a job that it will be stopped."""
+"""Seconds before its time limit at which Slurm signals a job that it will be stopped."""
 _NO_EMPTY_ENTRIES = """\
 if [ -n "${PYTHONPATH:-}" ]; then  # without empty entries, which stand for the current folder
     PYTHONPATH=$(tr -s : <<< "$PYTHONPATH"); PYTHONPATH=${PYTHONPATH#:}; PYTHONPATH=${PYTHONPATH%:}
@@ -20,8 +20,8 @@ fi"""
 def batch_script(folder: Path, count: int, options: Mapping[str, Any], *, threads: int, gpu: bool) -> str:
     """The script of an array of ``count`` tasks; task i runs the unit file ``folder``/i.json.
 
-    A task that runs out of time is queued again by itself, ``retries`` times: a fit goes on from its checkpoint. One
-    whose node is lost is queued again by Slurm.
+    A task that runs out of time requeues itself, up to ``retries`` times, and a fit resumes from its checkpoint. Slurm
+    requeues a task whose node is lost.
     """
     directives = {
         "job-name": "mtbench",

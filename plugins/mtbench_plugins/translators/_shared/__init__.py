@@ -1,1 +1,1 @@
-"""What the built-in trained translators have in common."""
+"""The common part of the built-in trained translators."""

@@ -1,4 +1,4 @@
-"""Official weight files: read without running anything in them, recognised, and refused in the user's terms."""
+"""Official weight files: read without running code, identified, and refused with an error in the user's terms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mtbench.formats import impostor
 
 State = dict[str, Tensor]
 _SAVED_BY_TORCH = (b"PK", b"\x80")
-"""How its files start: an archive, or a pickle from before 2020."""
+"""How torch's files start: an archive, or a pickle from before 2020."""
 
 KINDS: tuple[tuple[str, str], ...] = (
     ("a SPADE generator", r"conv_img\.weight"),
@@ -30,7 +30,7 @@ KINDS: tuple[tuple[str, str], ...] = (
     ("a U-Net generator of pix2pix", r"model\.model\..*"),
     ("a discriminator of CycleGAN or MaskGAN", r"model\.(8|11)\.weight"),
 )
-"""What a state dict is, by a key that only it has; the first that matches counts."""
+"""Networks by a key that only their state dict has; the first match counts."""
 
 WORDS = {
     "channels": "image channels",
@@ -43,11 +43,11 @@ WORDS = {
 
 
 class CheckpointLayout(NamedTuple):
-    """How one model's files are read.
+    """How the files of one model are read.
 
     Attributes:
         kind: its entry in ``KINDS``.
-        adapt: maps a file's state to the network's names; drops what has no effect.
+        adapt: maps a file's state to the network's names; drops entries without effect.
         infer: the network's options, from names and shapes.
         build: the network, given those options as keywords.
     """
@@ -59,7 +59,7 @@ class CheckpointLayout(NamedTuple):
 
 
 class UnfitError(Exception):
-    """Raised by ``adapt`` and ``infer``: why a file of the right kind cannot be used."""
+    """Raised by ``adapt`` and ``infer`` with the reason why a file of the right kind cannot be used."""
 
 
 def load(path: Path, layout: CheckpointLayout, params: Mapping[str, Any]) -> nn.Module:
@@ -68,17 +68,17 @@ def load(path: Path, layout: CheckpointLayout, params: Mapping[str, Any]) -> nn.
     Args:
         path: the file.
         layout: of the model that it must be of.
-        params: the user's options; ``None`` stands for "as the file has it".
+        params: the user's options; ``None`` means the file's own.
 
     Raises:
-        WeightsError: it is missing, damaged, holds code, is another model's, or has other options.
+        WeightsError: the file is missing, damaged, contains code, belongs to another model, or has other options.
     """
     where = str(path)
     state = read(path)
     kind = recognise(state)
     if kind != layout.kind:
         raise WeightsError(
-            f"this file holds {kind or 'no network known here'}",
+            f"this file holds {kind or 'an unknown network'}",
             where=where,
             expected=f"{layout.kind}: its state_dict, alone or as an entry of a training checkpoint",
             remedy=None if kind else NEW_PLUGIN,
@@ -95,7 +95,7 @@ def load(path: Path, layout: CheckpointLayout, params: Mapping[str, Any]) -> nn.
             raise WeightsError(
                 f"this file has {value} {WORDS[name]}, not {params[name]}",
                 where=where,
-                remedy=f"Pass {name}={value}, or leave {name} out",
+                remedy=f"Set {name}={value}, or omit {name}",
             )
     network = layout.build(**sizes)
     _compare(state, network.state_dict(), where)
@@ -107,7 +107,7 @@ def read(path: Path) -> State:
     """The file's tensors as float32, names without ``module.``.
 
     Raises:
-        WeightsError: it is missing, damaged, holds code, or is no state dict.
+        WeightsError: the file is missing, damaged, contains code, or is not a state dict.
     """
     where = str(path)
     if path.is_dir():
@@ -115,7 +115,7 @@ def read(path: Path) -> State:
         listed = "It holds " + ", ".join(files) if files else None
         raise WeightsError("this is a folder", where=where, expected="one weight file", remedy=listed)
     if not path.is_file():
-        raise WeightsError("there is no such file", where=where, expected="an official weight file")
+        raise WeightsError("this file does not exist", where=where, expected="an official weight file")
     pretends = impostor(path)
     if pretends is not None:
         raise WeightsError(pretends[0], where=where, expected="a file written by torch.save", remedy=pretends[1])
@@ -130,7 +130,7 @@ def read(path: Path) -> State:
             f"this file cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             where=where,
             expected="a file written by torch.save",
-            remedy="It is cut short or damaged: fetch or copy it again",
+            remedy="It is truncated or damaged; download or copy it again",
         ) from None
     loaded = state_of(loaded, where)
     state = {re.sub(r"^(module\.|_orig_mod\.)+", "", str(key)): value for key, value in loaded.items()}
@@ -142,7 +142,7 @@ def read(path: Path) -> State:
 
 
 def _check_start(path: Path) -> None:
-    """Refuse what torch would take for a damaged pickle."""
+    """Refuse files that torch would report as a damaged pickle."""
     with path.open("rb") as file:
         start = file.read(9)
     if start and not start.startswith(_SAVED_BY_TORCH):
@@ -150,7 +150,7 @@ def _check_start(path: Path) -> None:
         kind = next((name for magic, name in kinds if start.startswith(magic)), "")
         kind = "a safetensors file, whose name should end in .safetensors" if start[8:] == b"{" else kind
         raise WeightsError(
-            f"this is {kind}" if kind else "this file cannot be read: it is no weight file of torch",
+            f"this is {kind}" if kind else "this file cannot be read: it is not a torch weight file",
             where=str(path),
             expected="a file written by torch.save",
             remedy="Unpack or convert it first",
@@ -158,7 +158,7 @@ def _check_start(path: Path) -> None:
 
 
 def recognise(state: State) -> str | None:
-    """What the state dict is of; ``None`` for anything unknown."""
+    """The network that the state dict belongs to; ``None`` if unknown."""
     for kind, pattern in KINDS:
         if any(re.fullmatch(pattern, key) for key in state):
             return kind
@@ -166,14 +166,14 @@ def recognise(state: State) -> str | None:
 
 
 def count(state: State, pattern: str) -> int:
-    """How many keys match."""
+    """The number of keys that match."""
     return sum(re.fullmatch(pattern, key) is not None for key in state)
 
 
 def same_channels(first: int, last: int) -> int:
-    """The image channels, which must be equal on both sides and 1 or 3."""
+    """The image channels: input and output must agree, and be 1 or 3."""
     if first != last or first not in (1, 3):
-        raise UnfitError(f"this file takes {first} image channels and gives {last}; mtbench needs 1 and 1, or 3 and 3")
+        raise UnfitError(f"this file has {first} input and {last} output channels; mtbench needs 1 and 1, or 3 and 3")
     return first
 
 
@@ -185,13 +185,13 @@ def _pickle_error(where: str, error: Exception) -> WeightsError:
             f"this file holds pickled code{name}, which mtbench never runs",
             where=where,
             expected="a state dict: tensors by name, and nothing else",
-            remedy="Load it where you trust it and save network.state_dict() alone",
+            remedy="If you trust the file, load it with its own code and save network.state_dict() only",
         )
     return WeightsError(
         "this file cannot be read",
         where=where,
         expected="a file written by torch.save",
-        remedy="It is cut short or damaged, or is no weight file: fetch or copy it again",
+        remedy="It is truncated, damaged or not a weight file; download or copy it again",
     )
 
 

@@ -1,4 +1,4 @@
-"""Parameters that the trained translators share, under their originals' names. Imports no torch."""
+"""Parameters that the trained translators share, under the original names. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,37 +17,35 @@ def checkpoint(file: str) -> dict[str, Param]:
             None,
             "path",
             role="checkpoint",
-            help=f"an official weight file ({file}) to translate with, in place of training",
+            help=f"an official weight file ({file}) to use instead of training",
         )
     }
 
 
 def architecture(**words: str) -> dict[str, Param]:
-    """Integers that shape the generator; left out, a checkpoint's file decides, or the original's default."""
+    """Integers that define the generator; if omitted, the checkpoint's file or the original's default decides."""
     return {name: Param(None, "int", minimum=1, help=text) for name, text in words.items()}
 
 
 def channels() -> dict[str, Param]:
     """Image channels inside the networks."""
-    text = "channels inside the networks; grey is repeated to 3 and averaged back (1; of a checkpoint: the file's)"
+    text = "channels inside the networks; grey is repeated to 3 and averaged back (default: 1, or as in the checkpoint)"
     return {"channels": Param(None, "int", choices=(1, 3), help=text)}
 
 
 def budget(epochs: int, decay: float, batch_size: int = 1) -> dict[str, Param]:
-    """How long to train (what is used up first ends the fit), in what steps, compiled or not."""
+    """Length of training (the first limit reached ends the fit), step size, compilation."""
     return {
         "epochs": Param(
-            None, "int", minimum=1, help=f"passes over the larger domain ({epochs} where no budget is given)"
+            None, "int", minimum=1, help=f"passes over the larger domain (default without any budget: {epochs})"
         ),
         "steps": Param(None, "int", minimum=1, help="batches"),
         "minutes": Param(None, "float", minimum=0, help="wall-clock minutes of training"),
-        "batch_size": Param(batch_size, minimum=1, help="images a step"),
+        "batch_size": Param(batch_size, minimum=1, help="images per step"),
         "decay": Param(
-            decay, minimum=0, maximum=1, help="last share of the budget, in which the learning rate falls to 0"
+            decay, minimum=0, maximum=1, help="share of the budget at the end in which the learning rate falls to 0"
         ),
-        "compile": Param(
-            False, help="train with torch.compile: minutes of compiling first, then faster steps on a GPU"
-        ),
+        "compile": Param(False, help="train with torch.compile: minutes of compilation, then faster steps on a GPU"),
     }
 
 
@@ -61,14 +59,17 @@ def adam(lr: float, beta1: float, beta2: float) -> dict[str, Param]:
 
 
 def augmentation(jitter: bool, flip: bool) -> dict[str, Param]:
-    """How training images are varied."""
+    """Augmentation of training images."""
     load = "286/256 of the image" if jitter else "the image's own"
     return {
         "load_size": Param(None, "int", minimum=1, help=f"height and width that images are resized to ({load})"),
         "crop_size": Param(
-            None, "int", minimum=1, help="height and width of the random crop (the image's, cut to a usable multiple)"
+            None,
+            "int",
+            minimum=1,
+            help="height and width of the random crop (default: the image's, rounded down to a usable multiple)",
         ),
-        "flip": Param(flip, help="mirror images left to right at random"),
+        "flip": Param(flip, help="mirror images left-right at random"),
     }
 
 
@@ -78,7 +79,7 @@ def trains(params: Mapping[str, Any]) -> bool:
 
 
 def notes(terms: str) -> Callable[[Mapping[str, Any]], str]:
-    """What is said of a given checkpoint: its file name, its sha256, and the original's ``terms``."""
+    """The note on a checkpoint: its file name, its sha256, and the original's ``terms``."""
 
     def of(params: Mapping[str, Any]) -> str:
         checkpoint = params.get("checkpoint")

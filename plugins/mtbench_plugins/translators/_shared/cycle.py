@@ -1,4 +1,4 @@
-"""What CycleGAN and MaskGAN have in common: two generators that undo each other, each with its critic."""
+"""The common part of CycleGAN and MaskGAN: two generators that invert each other, each with a discriminator."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mtbench_plugins.translators._shared.layers import channels_last
 
 @dataclass(frozen=True)
 class Networks:
-    """``G_A`` maps domain A to B and ``G_B`` back; ``D_A`` judges images of domain B, ``D_B`` of domain A."""
+    """``G_A`` maps domain A to B and ``G_B`` back; ``D_A`` discriminates images of domain B, ``D_B`` of domain A."""
 
     G_A: nn.Module
     G_B: nn.Module
@@ -39,7 +39,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class Fakes:
-    """Translations of a step: ``A`` are images made to look like domain A."""
+    """Translations of a step: ``A`` are images translated to domain A."""
 
     A: Tensor
     B: Tensor
@@ -51,11 +51,11 @@ class CycleRecipe(Recipe):
     Args:
         params: of the translator.
         nets: the four networks.
-        preview: images to translate now and then, B x 1 x H x W in [0, 1], sides multiples of 4.
+        preview: images to translate at intervals, B x 1 x H x W in [0, 1], sides multiples of 4.
     """
 
     clip: ClassVar[float | None] = None
-    """Largest norm of the generators' gradient; the discriminators' is never clipped."""
+    """Largest norm of the generators' gradients; the discriminators' are never clipped."""
 
     def __init__(self, params: Mapping[str, Any], nets: Networks, preview: Tensor) -> None:
         self.nets, self.preview = nets, preview
@@ -80,7 +80,7 @@ class CycleRecipe(Recipe):
         scale_rates(self.optimisers.values(), linear_decay(moment, self.hold))
 
     def step(self, step: Step) -> None:
-        """Generators first; the discriminators then see their translations, by way of the pools."""
+        """First the generators; the discriminators then see translations from the pools."""
 
         def generators(part: Part) -> Losses:
             part["a"], part["b"] = self.signed(part["source"]), self.signed(part["target"])

@@ -12,7 +12,7 @@ Params = Mapping[str, Any]
 PREVIEWS = 4
 """Images in each strip of samples."""
 LOOKS = 10
-"""Strips of samples a fit leaves, where its length in epochs is known."""
+"""Strips of samples per fit, if its length in epochs is known."""
 
 
 def domains(data: TrainingData) -> tuple[ImageSet, ImageSet]:
@@ -41,7 +41,7 @@ def augmentation(params: Params, size: tuple[int, int], *, multiple: int, smalle
         size: of the stored images.
         multiple: of which the crop must be.
         smallest: crop that the networks can be trained on.
-        jitter: whether images are enlarged by 286/256 where ``load_size`` is not given.
+        jitter: whether images are enlarged by 286/256 if ``load_size`` is not set.
 
     Raises:
         DataError: the images or the crop do not fit the networks.
@@ -53,7 +53,7 @@ def augmentation(params: Params, size: tuple[int, int], *, multiple: int, smalle
         raise DataError(
             f"training on crops of {_size(crop)} (images of {_size(size)}) is not possible",
             expected=f"at least {smallest} pixels a side and a multiple of {multiple}",
-            remedy="Store larger images or pass another crop_size",
+            remedy="Store larger images or set another crop_size",
         )
     load: tuple[int, ...]
     if params["load_size"]:
@@ -70,7 +70,7 @@ def augmentation(params: Params, size: tuple[int, int], *, multiple: int, smalle
 def run(
     recipe: Recipe, sampler: Sampler, params: Params, context: Context, *, epochs: int, channels_last: bool
 ) -> History:
-    """Train by the parameters' budget; ``epochs`` is the original's, taken where none is given."""
+    """Train within the parameters' budget; ``epochs``, the original's, is used if no budget is set."""
     limits = {name: params[name] for name in ("epochs", "steps", "minutes")}
     if all(value is None for value in limits.values()):
         limits["epochs"] = epochs
@@ -93,7 +93,7 @@ def run(
 
 
 def preview(validation: ImageSet | None, training: ImageSet) -> ImageSet:
-    """A few slices to look at during the fit, spread over the validation set."""
+    """A few slices to translate as samples during the fit, spread over the validation set."""
     images = validation if validation is not None and len(validation) else training
     count = min(PREVIEWS, len(images))
     return images.subset([i * len(images) // count for i in range(count)])

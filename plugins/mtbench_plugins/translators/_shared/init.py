@@ -27,7 +27,7 @@ def _layers(network: nn.Module) -> list[tuple[Tensor, Tensor | None]]:
     layers: list[tuple[Tensor, Tensor | None]] = []
     for module in network.modules():
         parameters = dict(module.named_parameters(recurse=False))
-        # Under spectral norm the trained weight has another name.
+        # With spectral norm the trained weight has another name.
         weight = parameters.get("weight_orig", parameters.get("weight"))
         if weight is not None and weight.ndim >= 2:
             layers.append((weight, parameters.get("bias")))

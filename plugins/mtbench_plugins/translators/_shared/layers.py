@@ -1,7 +1,7 @@
 """Instance norm and reflected borders that keep channels-last on a GPU, with gradients that repeat bit by bit.
 
-torch's own write NCHW there, so that every convolution behind them copies its input, and the gradient of its padding
-adds in no fixed order. On a CPU torch's own are used: there they are the faster ones.
+torch's own write NCHW there, so every convolution after them copies its input, and the gradient of its padding sums in
+no fixed order. On a CPU torch's own are used, because they are faster.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _EPSILON = 1e-5
 
 
 def instance_norm(x: Tensor) -> Tensor:
-    """Each map of B x C x H x W with mean 0 and variance 1 (Ulyanov et al. 2016), in the layout it came in.
+    """Each map of B x C x H x W with mean 0 and variance 1 (Ulyanov et al. 2016), in the layout of the input.
 
     Mean and variance are taken in float32, whatever the dtype.
     """
@@ -38,12 +38,12 @@ def reflect(x: Tensor, pad: int) -> Tensor:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """What enters a network, in the layout that its weights have on a GPU; on a CPU as it is."""
+    """A network's input in the layout of its weights on a GPU; unchanged on a CPU."""
     return x if x.device.type == "cpu" else x.contiguous(memory_format=torch.channels_last)
 
 
 class InstanceNorm2d(nn.Module):
-    """:func:`instance_norm` as a layer; without parameters, as the originals have it."""
+    """:func:`instance_norm` as a layer; without parameters, as in the originals."""
 
     def forward(self, x: Tensor) -> Tensor:
         """B x C x H x W to the same shape."""
@@ -70,7 +70,7 @@ class ReflectedConv2d(nn.Conv2d):
         self.border = kernel // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x given x H x W to B x width x H x W."""
+        """B x inputs x H x W to B x width x H x W."""
         return super().forward(reflect(x, self.border))
 
 
@@ -87,8 +87,8 @@ class _InstanceNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         y, scale = ctx.saved_tensors
-        (given,) = gradients
-        grad, y = given.float(), y.float()
+        (incoming,) = gradients
+        grad, y = incoming.float(), y.float()
         common, along = grad.mean((2, 3), keepdim=True), (grad * y).mean((2, 3), keepdim=True)
-        result: Tensor = ((grad - common - y * along) * scale).to(given.dtype)
+        result: Tensor = ((grad - common - y * along) * scale).to(incoming.dtype)
         return result

@@ -11,7 +11,7 @@ SLOPE = 0.2
 
 
 class PatchGAN(nn.Module):
-    """Judges overlapping patches of an image (Isola et al. 2017; 70 x 70 pixels with three layers).
+    """Scores overlapping patches of an image (Isola et al. 2017; 70 x 70 pixels with three layers).
 
     State-dict names are those of the original's ``NLayerDiscriminator`` with instance norm.
 
@@ -34,6 +34,6 @@ class PatchGAN(nn.Module):
         self.model = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
-        """float32 B x C x H x W in [-1, 1] to one unbounded score a patch, B x 1 x h x w."""
+        """float32 B x C x H x W in [-1, 1] to one unbounded score per patch, B x 1 x h x w."""
         score: Tensor = self.model(image)
         return score

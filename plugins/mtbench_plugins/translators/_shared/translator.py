@@ -18,9 +18,9 @@ from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout, loa
 class GeneratorTranslator(ABC):
     """A translator that is one generator network.
 
-    Sizes that are no multiple of ``multiple`` are padded by reflection at the right and bottom, and cut back.
-    Weights are saved under the original's file name and in its format, so that a trained generator can be
-    given to the original's code, and to ``checkpoint=``.
+    Images whose size is not a multiple of ``multiple`` are padded by reflection at the right and bottom, and cropped
+    back. Weights are saved under the original's file name and in its format, so that the original's code and
+    ``checkpoint=`` can load a trained generator.
 
     Args:
         params: all parameters that the spec declares.
@@ -40,7 +40,7 @@ class GeneratorTranslator(ABC):
     @property
     @abstractmethod
     def layout(self) -> CheckpointLayout:
-        """How its files are read."""
+        """How the model's files are read."""
 
     @abstractmethod
     def fit(self, data: TrainingData, context: Context) -> None:
@@ -53,8 +53,8 @@ class GeneratorTranslator(ABC):
             PluginError: there is no trained generator.
         """
         if self.network is None:
-            raise PluginError(f"{self.name} has neither been trained nor loaded")
-        # Plain tensors in the usual memory order, as the originals' files have them.
+            raise PluginError(f"{self.name} is neither trained nor loaded")
+        # Plain tensors in the usual memory order, as in the originals' files.
         state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
         torch.save(state, folder / self.file)
         self.history.save(folder)
@@ -63,7 +63,7 @@ class GeneratorTranslator(ABC):
         """Read what :meth:`save` wrote.
 
         Raises:
-            WeightsError: it is not there or is not this model's.
+            WeightsError: the file is missing or belongs to another model.
         """
         self.network = load(folder / self.file, self.layout, self.params)
 
@@ -75,8 +75,8 @@ class GeneratorTranslator(ABC):
             DataError: the images are too small.
         """
         network = self._ready(context.device)
-        # On a CPU a batch gains nothing: its large maps are given back to the system and cleared anew at every layer,
-        # which makes it slower (by up to 15 %) than one image at a time.
+        # On a CPU a batch is up to 15 % slower than one image at a time, because its large feature maps are returned to
+        # the system and cleared again at every layer.
         pieces = split(batch) if context.device == "cpu" else [batch]
         with torch.inference_mode(), context.autocast():
             out = torch.cat([self.generate(network, piece, context) for piece in pieces])
@@ -95,7 +95,7 @@ class GeneratorTranslator(ABC):
         return out
 
     def memory_format(self, device: str) -> torch.memory_format:
-        """Channels last, but not for instance norm on a CPU: there it copies every map to and fro (2x slower)."""
+        """Channels last, except for instance norm on a CPU, which copies every map back and forth (2x slower)."""
         plain = self.instance_norm and device == "cpu"
         return torch.contiguous_format if plain else torch.channels_last
 
@@ -125,7 +125,7 @@ class GeneratorTranslator(ABC):
     def _ready(self, device: str) -> nn.Module:
         if self.network is None:
             if self.params["checkpoint"] is None:
-                raise PluginError(f"{self.name} has neither been trained nor given a checkpoint")
+                raise PluginError(f"{self.name} is not trained and has no checkpoint")
             self.network = load(Path(self.params["checkpoint"]), self.layout, self.params)
         if self.network.training:
             self.network.eval()

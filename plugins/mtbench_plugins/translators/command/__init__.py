@@ -1,4 +1,4 @@
-"""The translator ``command``: a program of the user's, in whatever environment it needs."""
+"""The translator ``command``: a program of the user, in its own environment."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ from mtbench_plugins.translators.command.placeholders import placeholders_in
 FOUR_HOURS = 4 * 3600.0
 
 PARAMS = {
-    "name": mtbench.Param(None, "str", help="a table [commands.NAME] in your own mtbench.toml, which says what to run"),
-    "run": mtbench.Param(
-        None, "str", runs_program=True, help="or the command line itself, with {input} and {output}; no shell reads it"
+    "name": mtbench.Param(
+        None, "str", help="use the table [commands.NAME] of your mtbench.toml, which holds the command"
     ),
-    "env": mtbench.Param({}, runs_program=True, help="environment variables to set; recorded, so no place for secrets"),
+    "run": mtbench.Param(
+        None, "str", runs_program=True, help="or the command itself, with {input} and {output}; not run by a shell"
+    ),
+    "env": mtbench.Param(
+        {}, runs_program=True, help="environment variables to set; they are recorded, so put no secrets here"
+    ),
     "format": mtbench.Param(
         "auto",
         choices=("auto", "png", "npy", "nifti"),
-        help="of the slices the program gets: PNG of the stored depth (float32: NPY), NPY or NIfTI",
+        help="format of the program's input: auto is PNG in the stored depth (float32: NPY)",
     ),
-    "timeout": mtbench.Param(FOUR_HOURS, minimum=0.1, identity=False, help="seconds after which it is stopped"),
-    "revision": mtbench.Param("1", help="raise it when the program has changed: its results are then made anew"),
+    "timeout": mtbench.Param(FOUR_HOURS, minimum=0.1, identity=False, help="time limit in seconds"),
+    "revision": mtbench.Param("1", help="raise it when the program changes, to recompute its results"),
 }
 _TABLE = ("run", "env", "format", "timeout", "revision")
 
@@ -42,21 +46,21 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         stochastic=lambda params: "seed" in placeholders_in(params["run"] or ""),
         conditional=lambda params: "masks" in placeholders_in(params["run"] or ""),
         configure=configure,
-        description="a program of your own: a folder of images in, a folder of images out",
+        description="your own program: a folder of images in, a folder of images out",
     )
 
 
 def configure(params: Mapping[str, Any], config: UserConfig) -> Mapping[str, Any]:
-    """The parameters with what ``[commands.NAME]`` says; those given by hand go over it.
+    """The parameters, completed from ``[commands.NAME]``; those set explicitly take precedence.
 
     Raises:
-        RequestError, ParamError: there is no such table, or what it holds cannot be run.
+        RequestError, ParamError: there is no such table, or its command cannot be run.
     """
     name, where = params["name"], "translator 'command'"
     if params["run"] is None and name is None:
         names = config.names("commands")
         raise ParamError(
-            "nothing says what to run",
+            "no command is set",
             where=where,
             expected="command:name=NAME, with [commands.NAME] in your own mtbench.toml"
             + (f" ({', '.join(names)})" if names else "")
@@ -70,9 +74,9 @@ def configure(params: Mapping[str, Any], config: UserConfig) -> Mapping[str, Any
             values["run"] = shlex.join(values["run"])
         if not isinstance(values.get("run"), str):
             raise RequestError(
-                f"[commands.{name}] does not say what to run",
+                f"[commands.{name}] has no command",
                 where=table.where,
-                expected='run = "PROGRAM {input} {output}", or a list of texts',
+                expected='run = "PROGRAM {input} {output}", or a list of strings',
             )
         values = complete(values, {key: PARAMS[key] for key in _TABLE}, table.where)
         where = table.where
@@ -97,7 +101,9 @@ def _check(params: Mapping[str, Any], where: str) -> None:
         )
     if not parts or not {"input", "output"} <= names:
         raise ParamError(
-            f"run = {params['run']!r} does not name both folders", where=where, expected="{input} and {output} in it"
+            f"run = {params['run']!r} does not contain both folders",
+            where=where,
+            expected="a command with {input} and {output}",
         )
     if not all(isinstance(value, str) for value in params["env"].values()):
-        raise ParamError(f"env = {params['env']!r}", where=where, expected='texts, as in env = { LANG = "C" }')
+        raise ParamError(f"env = {params['env']!r}", where=where, expected='strings, as in env = { LANG = "C" }')

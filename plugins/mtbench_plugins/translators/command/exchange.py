@@ -1,4 +1,4 @@
-"""Slices as files for another program, and its answers read back."""
+"""Slices as files for another program, and its translations read back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ ENDINGS = {"png": ".png", "npy": ".npy", "nifti": ".nii.gz"}
 
 
 def names_of(slices: Sequence[Slice]) -> list[str]:
-    """A file name, without ending, for each slice: its number and its id, so that names sort as the slices do."""
+    """A file name, without ending, for each slice: its number and its id, so that names sort in the order of the
+    slices.
+    """
     return [f"{i:05d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', s.slice_id)[:100]}" for i, s in enumerate(slices)]
 
 
@@ -28,11 +30,11 @@ def write(images: NDArray[Any], slices: Sequence[Slice], folder: Path, form: str
     Args:
         images: N x H x W, as stored.
         slices: their records.
-        folder: where; made here.
+        folder: created here.
         form: "png" (8 or 16 bit), "npy" or "nifti" (H x W x 1, the values as stored).
 
     Raises:
-        DataError: floating point as PNG.
+        DataError: floating-point images as PNG.
     """
     from PIL import Image
 
@@ -66,11 +68,11 @@ def read_back(
     8-bit files are read as 0..255, 16-bit ones as 0..65535, floating point as [0, 1].
 
     Args:
-        images: what was given out.
-        folder: what came back.
-        form: as it was given out.
-        where: what errors call the program.
-        trouble: its last words, for errors.
+        images: the exported images.
+        folder: the program's output.
+        form: the format of the export.
+        where: the program's name in errors.
+        trouble: the end of its output, for errors.
 
     Raises:
         DataError: a file is missing, cannot be read, or has another size; the text names it.
@@ -86,7 +88,7 @@ def read_back(
             f"the program wrote no translation of {missing[0]}{ENDINGS[form]} ({len(missing)} of {len(names)} are "
             "missing)",
             where=where,
-            expected="for each file in {input} one of the same name in {output}",
+            expected="a file in {output} for each file in {input}, with the same name",
             remedy=trouble(),
         )
     for name in names:
@@ -99,14 +101,14 @@ def _image(path: Path, size: tuple[int, int], where: str, trouble: Callable[[], 
     except DataError as error:
         what = f"the program wrote {path.name}, but {error.what}"
         raise DataError(what, where=where, expected=error.expected, remedy=trouble()) from error
-    # A NIfTI slice was written with its columns first; reading has turned its axes to RAS.
+    # A NIfTI slice was written with its columns first, and reading has reordered its axes to RAS.
     image = volume.slices("axial" if volume.axes else None)
     if image.shape != (1, *size):
         shape = " x ".join(str(n) for n in (image.shape[1:] if len(image) == 1 else image.shape))
         raise DataError(
             f"the program wrote {path.name} with {shape} pixels",
             where=where,
-            expected=f"{size[0]} x {size[1]}, as the file it was given",
+            expected=f"{size[0]} x {size[1]}, like its input file",
             remedy=trouble(),
         )
     if image.dtype.name in ("uint8", "uint16"):

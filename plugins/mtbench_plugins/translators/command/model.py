@@ -18,15 +18,15 @@ from mtbench_plugins.translators.command.process import run, tail
 
 
 class Command:
-    """Writes all slices to a folder, runs the program once, and reads what it has written to another folder.
+    """Writes all slices to a folder, runs the program once, and reads the translations from another folder.
 
     Args:
-        name: what the user calls it.
+        name: of the ``[commands.NAME]`` table, if any.
         run: the command line.
         env: variables to set.
         format: "auto", "png", "npy" or "nifti".
         timeout: seconds.
-        revision: of the program; makes another key, nothing else.
+        revision: of the program; only changes the key.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Command:
 
         Raises:
             PluginError: the program cannot be started, fails or takes too long.
-            DataError: it did not write what was expected.
+            DataError: its output is incomplete or cannot be used.
         """
         folder = Path(tempfile.mkdtemp(prefix="command-", dir=context.scratch))
         try:
@@ -61,7 +61,7 @@ class Command:
         values: dict[str, Any] = {"input": inputs, "output": outputs, "device": context.device, "seed": context.seed}
         if "masks" in placeholders_in(self._command):
             if images.masks is None:
-                raise DataError("the program wants masks and there are none", where=self._label)
+                raise DataError("the program needs masks, and there are none", where=self._label)
             values["masks"] = folder / "masks"
             exchange.write(images.masks, images.slices, folder / "masks", form)
         run(

@@ -18,7 +18,7 @@ def placeholders_in(command: str) -> set[str]:
 def arguments(command: str, values: Mapping[str, str]) -> list[str]:
     """The program and its arguments: split as a shell would, ``~``, ``$VARIABLES`` and placeholders filled in.
 
-    What is filled in is never split again. Raises ``KeyError`` for a placeholder without a value.
+    Filled-in values are never split again. Raises ``KeyError`` for a placeholder without a value.
     """
 
     def fill(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Running a program so that nothing of it is left when it, or mtbench, has ended."""
+"""Run a program so that none of its processes outlives it or mtbench."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mtbench.errors import PluginError
 
 _LINES = 8
 _BYTES = 16384
-# Ends the program's processes when the pipe closes, that is, when mtbench was killed and could not do so itself.
+# Ends the program's processes when the pipe closes, that is, when mtbench was killed and could not end them itself.
 _GUARD = "import os, sys; sys.stdin.read(); os.killpg(int(sys.argv[1]), 9)"
 _FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX")
-"""Variables of the environment mtbench runs in that would lead another environment's Python astray."""
+"""Variables of mtbench's environment that would mislead the Python of another environment."""
 
 
 def run(
@@ -36,13 +36,13 @@ def run(
         command: the program and its arguments.
         env: variables to set, over those of this process.
         timeout: seconds.
-        log: a file for what it prints.
-        where: what errors call it.
-        watch: called now and then while it runs.
+        log: a file for its output.
+        where: its name in errors.
+        watch: called at intervals while it runs.
 
     Raises:
-        PluginError: it cannot be started, takes too long, or ends with an exit code other than 0; with the end of
-            what it printed.
+        PluginError: it cannot be started, takes too long, or ends with an exit code other than 0; the text ends with
+            the last lines of its output.
     """
     inherited = childprocess.users_environment()
     variables = {name: value for name, value in inherited.items() if name not in _FOREIGN} | dict(env)
@@ -60,7 +60,7 @@ def run(
             raise PluginError(
                 f"'{command[0]}' cannot be started: {error.strerror or error}",
                 where=where,
-                expected="a program that can be run, by its full path or found in PATH",
+                expected="an executable program, by its full path or in PATH",
             ) from error
     with _guarded(process):
         ends = time.monotonic() + timeout
@@ -69,7 +69,7 @@ def run(
                 raise PluginError(
                     f"the program was stopped after {timeout:g} seconds",
                     where=where,
-                    expected="an end before its timeout, which can be raised",
+                    expected="a program that ends within its timeout, which can be raised",
                     remedy=tail(log),
                 )
             watch()
@@ -83,7 +83,7 @@ def run(
 
 @contextlib.contextmanager
 def _guarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """However the block ends, and if this process is killed in it: no process of the program's group goes on."""
+    """However the block ends, even if this process is killed in it, no process of the program's group remains."""
     guard = subprocess.Popen(
         childprocess.command("-I", "-S", "-c", _GUARD, str(process.pid)),
         stdin=subprocess.PIPE,
@@ -107,4 +107,8 @@ def tail(log: Path) -> str:
         file.seek(max(0, log.stat().st_size - _BYTES))
         text = file.read().decode("utf-8", errors="replace")
     lines = [line for line in text.splitlines() if line.strip()][-_LINES:]
-    return "Its last words:\n  " + "\n  ".join(lines) + "\n(end of what it printed)" if lines else "It printed nothing"
+    return (
+        "The end of its output:\n  " + "\n  ".join(lines) + "\n(end of what it printed)"
+        if lines
+        else "It printed nothing"
+    )

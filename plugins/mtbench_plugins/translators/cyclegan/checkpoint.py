@@ -1,4 +1,4 @@
-"""CycleGAN's weight files: what old versions and dropout changed in their names."""
+"""CycleGAN's weight files: name differences of old versions and of dropout."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _TRACKED = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)")
 
 
 def adapt(state: State) -> State:
-    """Without instance norm's running statistics (never used), and without the place that dropout takes."""
+    """Without instance norm's running statistics (never used), and without the index that dropout occupies."""
     if any(value.ndim == 1 and key.endswith(".weight") for key, value in state.items()):
         raise UnfitError(
-            "this file was trained with batch norm (--norm batch); mtbench has CycleGAN with instance norm"
+            "this file was trained with batch norm (--norm batch); mtbench supports CycleGAN with instance norm only"
         )
     return {
         key.replace(".conv_block.6.", ".conv_block.5."): value

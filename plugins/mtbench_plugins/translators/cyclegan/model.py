@@ -13,11 +13,11 @@ from mtbench_plugins.translators.cyclegan.training import CycleGanRecipe
 
 
 class CycleGan(GeneratorTranslator):
-    """Zhu et al. 2017: two generators that undo each other, each against a PatchGAN.
+    """Zhu et al. 2017: two generators that invert each other, each against a PatchGAN.
 
     Trained as the original is: networks, initial weights N(0, 0.02), least-squares losses, pools of 50, Adam
     at 2e-4 for 100 epochs and falling to zero over another 100, batch 1, images enlarged to 286/256, cropped
-    at random and mirrored. What is kept is the generator from source to target, ``G_A``.
+    at random and mirrored. The generator from source to target, ``G_A``, is kept.
     """
 
     name = "cyclegan"

@@ -21,7 +21,7 @@ class CycleGanRecipe(CycleRecipe):
     Args:
         params: of the translator.
         seed: of the initial weights.
-        preview: images to translate now and then, B x 1 x H x W in [0, 1], sides multiples of 4.
+        preview: images to translate at intervals, B x 1 x H x W in [0, 1], sides multiples of 4.
     """
 
     def __init__(self, params: Mapping[str, Any], seed: int, preview: Tensor) -> None:

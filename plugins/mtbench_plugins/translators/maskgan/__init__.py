@@ -18,45 +18,56 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
             **common.checkpoint("best_net_G_A.pth"),
             **common.budget(epochs=80, decay=0.5, batch_size=4),
             **common.adam(lr=2e-4, beta1=0.5, beta2=0.999),
-            "pool_size": mtbench.Param(50, minimum=0, help="past translations shown to each discriminator"),
+            "pool_size": mtbench.Param(
+                50, minimum=0, help="size of the pool of past translations for each discriminator"
+            ),
             "lambda_A": mtbench.Param(10.0, minimum=0, help="weight of the cycle source, target, source"),
             "lambda_B": mtbench.Param(10.0, minimum=0, help="weight of the cycle target, source, target"),
             "lambda_identity": mtbench.Param(0.5, minimum=0, help="weight of the identity terms, times lambda_A or B"),
-            "lambda_mask": mtbench.Param(1.0, minimum=0, help="weight of background attention against coarse mask"),
+            "lambda_mask": mtbench.Param(
+                1.0, minimum=0, help="weight of the term that compares background attention with the coarse mask"
+            ),
             "lambda_shape": mtbench.Param(
                 0.5, minimum=0, help="weight of the shape term at the end of training; it grows linearly from 0"
             ),
             "shape_loss": mtbench.Param(
                 "paper",
                 choices=("paper", "code"),
-                help="the shape term as the paper defines it, or as the released code computes it",
+                help="shape term as defined in the paper, or as in the released code",
             ),
             "mask_threshold": mtbench.Param(
-                None, "float", minimum=0, maximum=1, help="grey value that separates anatomy (10/255; CT: -250 HU)"
+                None,
+                "float",
+                minimum=0,
+                maximum=1,
+                help="grey value that separates anatomy from background (default: 10/255; CT: -250 HU)",
             ),
             "mask_dilation": mtbench.Param(
-                None, "int", minimum=0, help="pixels the coarse masks grow (10/224 of the longer side)"
+                None,
+                "int",
+                minimum=0,
+                help="dilation of the coarse masks in pixels (default: 10/224 of the longer side)",
             ),
             "position_based_range": mtbench.Param(
                 3.0,
                 minimum=0,
                 maximum=100,
-                help="largest distance of a pair's slices, in percent of their volumes; 100 pairs freely",
+                help="largest distance between the slices of a pair, in per cent of the volume; 100: any pair",
             ),
             **common.augmentation(jitter=False, flip=False),
             **common.channels(),
             **common.architecture(
-                ngf="filters of the generators' first layer (64; of a checkpoint: the file's)",
-                n_blocks="residual blocks (9; of a checkpoint: the file's)",
-                n_attentions="attention maps, the background's included (5; of a checkpoint: the file's)",
+                ngf="filters of the generators' first layer (default: 64, or as in the checkpoint)",
+                n_blocks="residual blocks (default: 9, or as in the checkpoint)",
+                n_attentions="attention maps, including the background's (default: 5, or as in the checkpoint)",
             ),
             "ndf": mtbench.Param(64, minimum=1, help="filters of the discriminators' first layer"),
             "n_layers_D": mtbench.Param(3, minimum=1, help="strided layers of the discriminators"),
         },
         trains=common.trains,
-        description="CycleGAN with attention, steered by coarse masks made from the images themselves",
+        description="CycleGAN with attention, guided by coarse masks computed from the images",
         citation="Phan, Liao, Verjans, To: Structure-preserving synthesis: MaskGAN for unpaired MR-CT "
         "translation. MICCAI 2023",
-        licence="original code and weights: none given, all rights reserved",
+        licence="original code and weights: no licence, all rights reserved",
         notes=common.notes("MaskGAN's code and weights come without a licence: all rights reserved by its authors."),
     )

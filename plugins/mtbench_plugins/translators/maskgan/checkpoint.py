@@ -11,7 +11,7 @@ def infer(state: State) -> dict[str, int]:
     attentions, contents = state["deconv3_attention.weight"].shape[0], state["deconv3_content.weight"].shape[0]
     if contents % attentions:
         raise UnfitError(
-            f"this file has {attentions} attention maps but {contents} content channels, which is no multiple"
+            f"this file has {attentions} attention maps but {contents} content channels, which is not a multiple"
         )
     first = state["conv1.weight"]
     return {

@@ -21,9 +21,9 @@ class MaskGanWeights:
     Attributes:
         lambda_a, lambda_b, lambda_identity: as in CycleGAN.
         lambda_mask: of the background attention against the coarse mask.
-        lambda_shape: of the background attention against that of the way back, at this step.
-        shape_loss: what the attention of G_B(b) is compared with. "paper": that of G_A(G_B(b)), its own way
-            back. "code": that of G_B(G_A(a)), as the released code has it.
+        lambda_shape: of the background attention against that of the translation back, at this step.
+        shape_loss: what the attention of G_B(b) is compared with. "paper": that of G_A(G_B(b)), its own translation
+            back. "code": that of G_B(G_A(a)), as in the released code.
     """
 
     lambda_a: float = 10.0
@@ -46,8 +46,8 @@ def generator_losses(
         weights: of the terms.
 
     Returns:
-        losses under the original's names, where mask and shape terms are called after the domain translated
-        *to*; and the translations.
+        losses under the original's names, where mask and shape terms are named after the domain translated *to*; and
+        the translations.
     """
     to_b: MaskedTranslation = nets.G_A(a)
     to_a: MaskedTranslation = nets.G_B(b)

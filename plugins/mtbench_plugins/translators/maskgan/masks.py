@@ -1,4 +1,4 @@
-"""MaskGAN's coarse masks, made from the images themselves; and slices of like position."""
+"""MaskGAN's coarse masks, computed from the images, and pairing by slice position."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def backgrounds(images: ImageSet, threshold: float | None = None, dilation: int 
     """Coarse background masks: 1 on background, 0 on anatomy.
 
     Slice by slice: threshold, opening with a 3 x 3 cross, filling of holes; case by case: the largest connected
-    component, so that anatomy in two pieces in one slice survives where another slice joins them; slice by
-    slice: dilation. The original works on volumes resampled to 1 mm; slices need not come as volumes, so
-    opening, filling and dilation are two-dimensional here.
+    component, so that anatomy in two pieces in one slice survives if another slice joins them; slice by slice:
+    dilation. The original works on volumes resampled to 1 mm; slices need not form volumes, so opening, filling and
+    dilation are two-dimensional here.
 
     Args:
         images: the slices of one domain.
-        threshold: grey value in [0, 1] above which a pixel is anatomy; by default 10/255, or -250 HU where the
-            slice's unit is HU and its window says where that lies.
+        threshold: grey value in [0, 1] above which a pixel is anatomy; by default 10/255, or -250 HU if the slice has a
+            window in HU.
         dilation: pixels by which anatomy is grown; by default 10/224 of the longer side.
 
     Returns:
@@ -52,7 +52,7 @@ def backgrounds(images: ImageSet, threshold: float | None = None, dilation: int 
 
 
 def level_of(item: Slice) -> float:
-    """The threshold of one slice where none is given."""
+    """The default threshold of one slice."""
     if item.measure_unit == "HU" and item.window is not None:
         low, high = item.window
         return max(THRESHOLD, (AIR - low) / (high - low))

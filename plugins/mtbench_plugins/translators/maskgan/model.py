@@ -17,13 +17,14 @@ from mtbench_plugins.translators.maskgan.training import MaskGanRecipe
 
 
 class MaskGan(GeneratorTranslator):
-    """Phan et al. 2023: CycleGAN whose generators attend, their background held to a coarse mask.
+    """Phan et al. 2023: CycleGAN whose generators have attention maps, with the background attention tied to a coarse
+    mask.
 
-    The masks are made from the images (``maskgan.masks``); label maps are not used. Trained as the original's
-    README says: mask term 1, shape term growing to 0.5, batch 4, Adam at 2e-4 for 40 epochs and falling to
-    zero over another 40, gradients clipped at 1, no enlarging and no mirroring; slices are paired with slices
-    of like position in their volumes, the nearest where none lies within ``position_based_range``. Kept is
-    the last generator, ``G_A``: the original's choice of the best by paired validation needs pairs.
+    The masks are computed from the images (``maskgan.masks``); label maps are not used. Trained as in the original's
+    README: mask term 1, shape term growing to 0.5, batch 4, Adam at 2e-4 for 40 epochs and falling to zero over another
+    40, gradients clipped at 1, no enlarging and no mirroring; slices are paired with slices at similar positions in
+    their volumes, or the nearest if none lies within ``position_based_range``. The last generator, ``G_A``, is kept:
+    the original selects the best by paired validation, which needs pairs.
     """
 
     name = "maskgan"
@@ -70,13 +71,13 @@ class MaskGan(GeneratorTranslator):
         share = float(masks.mean())
         if not 0.01 < share < 0.99:
             context.log.append(
-                f"coarse masks call {share:.0%} of the {images.domain} images background: check mask_threshold"
+                f"coarse masks mark {share:.0%} of the {images.domain} images as background: check mask_threshold"
             )
         return masks
 
 
 class LikePosition:
-    """Draws a target slice that lies where the source slice does, within ``reach`` percent of the volume."""
+    """Draws a target slice at the position of the source slice, within ``reach`` per cent of the volume."""
 
     def __init__(self, source: ImageSet, target: ImageSet, reach: float) -> None:
         self._source, self._target, self._reach = positions(source.slices), positions(target.slices), reach

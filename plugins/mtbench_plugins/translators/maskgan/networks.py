@@ -12,7 +12,7 @@ from mtbench_plugins.translators._shared.layers import ReflectedConv2d, channels
 
 
 class MaskedTranslation(NamedTuple):
-    """What the generator gives.
+    """The generator's output.
 
     Attributes:
         image: B x C x H x W in [-1, 1].
@@ -46,8 +46,8 @@ class AttentionGenerator(nn.Module):
     """A shared encoder with one decoder for content images and one for attention maps.
 
     The output is the sum of attention times content over the foreground, plus the background attention times
-    the input. The content decoder has as many images as there are attentions though its last one is never
-    used: so it is in the original's files.
+    the input. As in the original's files, the content decoder has as many images as there are attention maps, although
+    the last one is never used.
 
     Args:
         channels: of input and output.

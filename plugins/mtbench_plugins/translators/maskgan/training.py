@@ -23,7 +23,7 @@ class MaskGanRecipe(CycleRecipe):
     Args:
         params: of the translator.
         seed: of the initial weights.
-        preview: images to translate now and then, B x 1 x H x W in [0, 1], sides multiples of 4.
+        preview: images to translate at intervals, B x 1 x H x W in [0, 1], sides multiples of 4.
     """
 
     clip = 1.0

@@ -1,4 +1,4 @@
-"""The translator ``precomputed``: images or volumes that somebody else's model made."""
+"""The translator ``precomputed``: images or volumes translated by another program."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from collections.abc import Iterator
 import mtbench
 
 PARAMS = {
-    "folder": mtbench.Param(None, kind="path", help="images named like the source slices, or volumes like the cases"),
+    "folder": mtbench.Param(
+        None, kind="path", help="folder with images named like the source slices, or volumes named like the cases"
+    ),
     "manifest": mtbench.Param(
-        None, kind="path", help="manifest.json of `mtbench data export`; without it, one that lies in the folder"
+        None, kind="path", help="manifest.json of `mtbench data export` (default: the one in the folder, if any)"
     ),
     "window": mtbench.Param(
         "auto",
-        help="the values that are black and white: LOW..HIGH, LOW%..HIGH% of each file, source (each source slice's "
+        help="the values of black and white: LOW..HIGH, LOW%..HIGH% of each file, source (each source slice's "
         "own), or auto (8 and 16 bits, floats in [0, 1], else the target's window from the manifest)",
     ),
-    "resize": mtbench.Param(False, help="resize images of another size than the slices; else they are refused"),
+    "resize": mtbench.Param(
+        False, help="resize images whose size differs from the slices'; otherwise they are refused"
+    ),
 }
 
 
@@ -28,5 +32,5 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         "mtbench_plugins.translators.precomputed.model:Precomputed",
         params=PARAMS,
         shorthand="folder",
-        description="a folder of images or volumes that another program translated",
+        description="a folder of images or volumes translated by another program",
     )

@@ -1,4 +1,4 @@
-"""Which file answers to which slice: by name, and of a volume by where its slices lie."""
+"""Matching of files to slices: by name, and for a volume by the position of its slices."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", "")
 
 @dataclass
 class Answers:
-    """Files by what they answer to.
+    """Files by the slice or case that they match.
 
     Attributes:
-        folder: where they lie.
-        slice_names, case_names: the names, without ending, that files of slices and cases are given in an export.
+        folder: of the files.
+        slice_names, case_names: the file names, without ending, of slices and cases in an export.
         slices: the files of single slices, by slice id.
         cases: the files of volumes, by (patient, case).
-        extra: files that answer to nothing.
+        extra: files that match nothing.
     """
 
     folder: Path
@@ -40,7 +40,7 @@ class Answers:
 
     @property
     def files(self) -> int:
-        """How many files there are."""
+        """The number of files."""
         return sum(map(len, (*self.slices.values(), *self.cases.values()))) + len(self.extra)
 
 
@@ -49,14 +49,14 @@ def answers(folder: Path, slices: Sequence[Slice], known: Sequence[Slice]) -> An
 
     Args:
         folder: of translated images, volumes or DICOM series, at any depth.
-        slices: those that are to be translated.
-        known: all that were exported, where there is a manifest: names are unique among them.
+        slices: the slices to translate.
+        known: all exported slices, if there is a manifest; names are unique among them.
 
     Raises:
-        DataError: the folder is not there, or holds no image.
+        DataError: the folder does not exist, or holds no image.
     """
     if not folder.is_dir():
-        raise DataError("there is no such folder", where=str(folder), expected="a folder of translated images")
+        raise DataError("this folder does not exist", where=str(folder), expected="a folder of translated images")
     paths = images_below(folder, aliases=True)
     if not paths:
         raise DataError("the folder holds no image", where=str(folder), expected="PNG, TIFF, NPY, NIfTI, NRRD, MHA")
@@ -70,7 +70,7 @@ def answers(folder: Path, slices: Sequence[Slice], known: Sequence[Slice]) -> An
     for path in paths:
         below = path.relative_to(folder).with_name(stem(path)).parts
         candidates = ["_".join(below[start:]) for start in range(len(below))]
-        # A volume's file may bear the name of a slice, as where a case has only one.
+        # A volume's file may have the name of a slice if a case has only one.
         order = (of_case, of_slice) if suffix(path) in _VOLUMES else (of_slice, of_case)
         answered = next((table[name] for table in order for name in candidates if name in table), None)
         if isinstance(answered, tuple):
@@ -87,13 +87,13 @@ T = TypeVar("T")
 
 
 def _by_name(accepted_by: dict[T, set[str]]) -> dict[str, T]:
-    """What goes by a name; names that several go by are left out."""
+    """Entries by name, without names that several entries share."""
     count = Counter(name for some in accepted_by.values() for name in some)
     return {name: item for item, some in accepted_by.items() for name in some if count[name] == 1}
 
 
 def missing_lines(records: Sequence[Slice], total: int, found: Answers) -> list[Misfit]:
-    """Lines for the slices of a case that have no answer: one where all ``total`` of them have none."""
+    """Lines for the slices of a case without a file: a single line if all ``total`` of them have none."""
     case = found.case_names[records[0].patient_id, records[0].case_id]
     lines = [(f"{found.slice_names[r.slice_id]}.png", r.slice_id) for r in records]
     if len(records) == total > 1:
@@ -103,7 +103,7 @@ def missing_lines(records: Sequence[Slice], total: int, found: Answers) -> list[
 
 
 def extra_lines(found: Answers, slices: Sequence[Slice]) -> list[Misfit]:
-    """A line for each file that answers to nothing, with the name that it would have had, where that can be guessed."""
+    """A line for each file that matches nothing, with the probable name if there is one."""
     cases = found.case_names
     known = [found.slice_names[s.slice_id] for s in slices] + [cases[s.patient_id, s.case_id] for s in slices]
     lines = []
@@ -111,13 +111,17 @@ def extra_lines(found: Answers, slices: Sequence[Slice]) -> list[Misfit]:
         ending = suffix(path)
         guess = _by_header(path, slices) if ending in _VOLUMES else None
         name = cases[guess] if guess else _closest(stem(path), known)
-        hint = f"{name}{ending}, {'where it lies' if guess else 'the closest name'}" if name else "the name of no slice"
+        hint = (
+            f"{name}{ending}, {'by its position' if guess else 'the closest name'}"
+            if name
+            else "no slice has this name"
+        )
         lines.append(Misfit("extra", str(path.relative_to(found.folder)), hint))
     return lines
 
 
 def _by_header(path: Path, slices: Sequence[Slice]) -> tuple[str, str] | None:
-    """The only case that lies where this volume lies."""
+    """The only case at the position of this volume."""
     try:
         volume = read(path)
     except DataError:
@@ -128,7 +132,7 @@ def _by_header(path: Path, slices: Sequence[Slice]) -> tuple[str, str] | None:
 
 
 def _fits(volume: Volume, record: Slice) -> bool:
-    """Whether a volume lies just where that of a slice lies, slice for slice."""
+    """Whether a volume lies exactly at the position of a slice's volume, slice by slice."""
     geometry = Geometry.from_json(record.geometry)
     try:
         return sorted(volume.file_shape) == sorted(geometry.shape) and lies_at(volume, geometry) == geometry.index
@@ -137,7 +141,7 @@ def _fits(volume: Volume, record: Slice) -> bool:
 
 
 def _closest(name: str, known: Sequence[str]) -> str:
-    """The most similar name with the same numbers in it: another number is another patient."""
+    """The most similar name with the same numbers: another number means another patient."""
     numbers = re.findall(r"[0-9]+", name)
     alike = [other for other in known if re.findall(r"[0-9]+", other) == numbers]
     return next(iter(close_matches(name, alike)), "")

@@ -1,4 +1,4 @@
-"""Translated images of a folder as a translator."""
+"""A folder of translated images as a translator."""
 
 from __future__ import annotations
 
@@ -20,27 +20,25 @@ from mtbench_plugins.translators.precomputed.values import Values
 
 
 class Precomputed:
-    """Reads the translation of each slice: from an image of its name, or from the volume of its case.
+    """Reads the translation of each slice: from an image with its name, or from the volume of its case.
 
-    A volume may have its axes in any order, and more slices than were exported; what counts is where its slices lie.
-    Images have the size of the prepared slices, or that of the slices in their files: those are framed as ``prepare``
-    did.
+    A volume may have its axes in any order and more slices than were exported; only the position of its slices counts.
+    Images have the size of the prepared slices, or that of the original slices; the latter are framed as in
+    ``prepare``.
 
     Args:
-        folder: where they are.
-        manifest: of the export; without it ``manifest.json`` of the folder, where there is one.
+        folder: of the images.
+        manifest: of the export; by default ``manifest.json`` in the folder, if it exists.
         window: which values are black and white; see :class:`Values`.
         resize: whether images of any other size are resized.
 
     Raises:
-        DataError: no folder is given, or the window or manifest cannot be used.
+        DataError: no folder is set, or the window or manifest cannot be used.
     """
 
     def __init__(self, folder: str | None, manifest: str | None, window: str, resize: bool) -> None:
         if not folder:
-            raise DataError(
-                "no folder is given", where="translator 'precomputed'", remedy="Write precomputed:folder=PATH"
-            )
+            raise DataError("no folder is set", where="translator 'precomputed'", remedy="Set precomputed:folder=PATH")
         self._folder = Path(folder)
         self._resize = resize
         path = Path(manifest) if manifest else self._folder / MANIFEST
@@ -55,8 +53,8 @@ class Precomputed:
         """The translation of each slice, H x W in [0, 1], in order; each file is read once.
 
         Raises:
-            DataError: a slice has none, or a file does not fit; one table says all of it. Or the manifest is of another
-                revision of the data.
+            DataError: a slice has no file, or a file does not fit (one table lists all of them), or the manifest
+                belongs to another revision of the data.
         """
         slices: tuple[Slice, ...] = images.slices
         known: tuple[Slice, ...] = ()
@@ -65,7 +63,7 @@ class Precomputed:
             exported = {item.record.slice_id: item.record for item in self._manifest.slices}
             slices, known = tuple(exported[s.slice_id] for s in slices), tuple(exported.values())
         found = answers(self._folder, slices, known)
-        # As they are stored: a quarter of the memory.
+        # In the stored type: a quarter of the memory.
         stored = np.zeros((len(slices), *images.size), images.images.dtype)
         misfits = self._fill(stored, slices, found, context)
         if misfits:
@@ -76,13 +74,13 @@ class Precomputed:
                 expected="an image for each slice, or a volume for each case",
             )
         if found.extra:
-            context.log.append(f"{len(found.extra)} files answer to no slice; the first: {found.extra[0].name}")
+            context.log.append(f"{len(found.extra)} files match no slice; the first: {found.extra[0].name}")
         for done, image in enumerate(stored, start=1):
             context.progress(done, len(slices), {})
             yield decode(image)
 
     def _fill(self, stored: NDArray[Any], slices: Sequence[Slice], found: Answers, context: Context) -> list[Misfit]:
-        """Write every translation to its place; what does not fit."""
+        """Write every translation to its place; returns the misfits."""
         misfits: list[Misfit] = []
         by_case: dict[tuple[str, str], list[int]] = {}
         absent: dict[tuple[str, str], list[Slice]] = {}
@@ -109,7 +107,7 @@ class Precomputed:
     def _read(
         self, path: Path, records: Mapping[int, Slice], stored: NDArray[Any], context: Context, *, by_place: bool
     ) -> list[Misfit]:
-        """Write the slices that a file holds to their places; what does not fit."""
+        """Write the slices that a file holds to their places; returns the misfits."""
         name = str(path.relative_to(self._folder))
         try:
             volume = read(path)
@@ -129,7 +127,7 @@ class Precomputed:
             except DataError as error:
                 return [Misfit("another grid", name, f"{error.what}; expected {error.expected}")]
             if image is None:
-                misfits.append(Misfit("missing", record.slice_id, f"a slice of {name} where it lies"))
+                misfits.append(Misfit("missing", record.slice_id, f"a slice of {name} at its position"))
                 continue
             values = self._framed(image, window, record, size, by_place)
             if values is None:
@@ -146,7 +144,7 @@ class Precomputed:
     def _framed(
         self, image: NDArray[Any], window: tuple[float, float], record: Slice, size: tuple[int, int], by_place: bool
     ) -> NDArray[np.float32] | None:
-        """An image as prepared; ``None`` where it has neither the size of the slices nor that of their files."""
+        """An image as prepared; ``None`` if it has neither the size of the slices nor that of their files."""
         shape = int(image.shape[0]), int(image.shape[1])
         if shape == size and not by_place:
             return scaled(image, window)
@@ -170,7 +168,9 @@ def _alone(volume: Volume) -> NDArray[Any]:
     """
     stack = volume.slices("axial" if volume.axes else None)
     if len(stack) != 1:
-        raise DataError(f"it holds {len(stack)} slices", where=volume.file, expected="one, as its name is a slice's")
+        raise DataError(
+            f"it holds {len(stack)} slices", where=volume.file, expected="one, because it has the name of a slice"
+        )
     return np.asarray(stack[0])
 
 
@@ -185,14 +185,14 @@ def _without_header(volume: Volume) -> str:
 
 
 def _in_place(volume: Volume, record: Slice) -> NDArray[Any] | None:
-    """The slice of a volume that lies where this one lies, H x W; ``None`` where the volume ends before it.
+    """The slice of a volume at the position of this one, H x W; ``None`` if the volume ends before it.
 
     Raises:
-        DataError: it is on another grid, or nothing says where the slice lies.
+        DataError: it is on another grid, or the position of the slice is not known.
     """
     if not record.geometry:
         raise DataError(
-            "the slices come from plain images, which lie nowhere",
+            "the slices come from plain images, which have no position",
             where=volume.file,
             expected="an image for each slice, or manifest=PATH of `mtbench data export`",
         )

@@ -1,4 +1,4 @@
-"""What does not fit between slices and files, as one table."""
+"""Slices and files that do not match, as one table."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Misfit:
     Attributes:
         kind: what is wrong.
         what: the slice, or the file below the folder.
-        expected: the name or the size that would have been right.
-        count: how many slices or files the line is about.
+        expected: the correct name or size.
+        count: the number of slices or files that the line covers.
     """
 
     kind: Kind
@@ -29,11 +29,11 @@ class Misfit:
 
 
 def text(misfits: Sequence[Misfit], files: int, slices: int) -> str:
-    """The table with its heading; of many lines of one kind the first few, the number of the others below.
+    """The table with its heading; of many lines of one kind the first few, then the number of the others.
 
     Args:
         misfits: at least one.
-        files, slices: how many there are.
+        files, slices: their numbers.
     """
     count: Counter[str] = Counter()
     for item in misfits:

@@ -21,7 +21,7 @@ class Values:
     Attributes:
         rule: "auto", "source", or two numbers.
         percent: whether the numbers are percentiles of each file.
-        target: the window of the target domain, where the manifest has one, with its unit.
+        target: the window of the target domain, if the manifest has one, with its unit.
         unit: of ``target``.
     """
 
@@ -35,7 +35,7 @@ class Values:
         """From the parameter ``window``.
 
         Raises:
-            DataError: it is none of the forms.
+            DataError: the text has none of these forms.
         """
         if text in ("auto", "source"):
             return cls(text, target=target, unit=unit)
@@ -54,14 +54,14 @@ class Values:
         return cls((low, high), percent, target, unit)
 
     def window(self, volume: Volume, record: Slice) -> tuple[Window, str]:
-        """The values of a file that become 0 and 1, and how that was decided, in words; empty where it is plain.
+        """The values of a file that become 0 and 1, and a sentence on how they were chosen; empty if it is obvious.
 
         Args:
             volume: the file.
-            record: the source slice that it is a translation of.
+            record: the source slice of the translation.
 
         Raises:
-            DataError: nothing says which they are.
+            DataError: they cannot be determined.
         """
         array = volume.array
         if isinstance(self.rule, tuple):
@@ -84,7 +84,7 @@ class Values:
             low, high = self.target
             if array.max() - array.min() <= 2.1 < (high - low) / 10:
                 raise DataError(
-                    f"its values reach from {array.min():.3g} to {array.max():.3g}, hardly anything of the target's "
+                    f"its values range from {array.min():.3g} to {array.max():.3g}, a small part of the target's "
                     f"{low:g} to {high:g} {self.unit}".rstrip(),
                     where=volume.file,
                     expected="the target's values, or precomputed:window=LOW..HIGH (-1..1 for a tanh)",
@@ -94,7 +94,8 @@ class Values:
                 f"Values of the files were read as the target's: {low:g} to {high:g} {self.unit}".strip() + ".",
             )
         raise DataError(
-            f"its values reach from {array.min():g} to {array.max():g}, and nothing says which are black and white",
+            f"its values range from {array.min():g} to {array.max():g}, and the values of black and white are not "
+            "known",
             where=volume.file,
             expected="8 or 16 bits, floats in [0, 1], or precomputed:window=LOW..HIGH (or 1%..99%, or source)",
         )

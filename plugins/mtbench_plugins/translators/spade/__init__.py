@@ -12,8 +12,8 @@ def supports(task: mtbench.Task) -> str | None:
     """Why SPADE cannot take part in a task."""
     missing = [domain for domain in ("source", "target") if domain not in task.masks]
     if missing:
-        return f"it draws images from label maps, and the {' and '.join(missing)} domain has none"
-    return None if task.labels else "it draws images from label maps, and the task has no labels"
+        return f"it generates images from label maps, and the {' and '.join(missing)} domain has none"
+    return None if task.labels else "it generates images from label maps, and the task has no labels"
 
 
 @mtbench.hookimpl
@@ -29,13 +29,13 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
             "ttur": mtbench.Param(True, help="half the learning rate for the generator, twice for the discriminator"),
             "lambda_feat": mtbench.Param(10.0, minimum=0, help="weight of feature matching"),
             "lambda_vgg": mtbench.Param(
-                10.0, minimum=0, help="weight of the VGG loss; without its weights installed, the loss is left out"
+                10.0, minimum=0, help="weight of the VGG loss, which is omitted if its weights are not installed"
             ),
             **common.augmentation(jitter=True, flip=True),
             **common.channels(),
             **common.architecture(
-                ngf="filters of the generator's last stage (64; of a checkpoint: the file's)",
-                nhidden="filters between label map and modulation (128; of a checkpoint: the file's)",
+                ngf="filters of the generator's last stage (default: 64, or as in the checkpoint)",
+                nhidden="filters between label map and modulation (default: 128, or as in the checkpoint)",
             ),
             "ndf": mtbench.Param(64, minimum=1, help="filters of the discriminators' first stage"),
             "n_layers_D": mtbench.Param(4, minimum=2, help="stages of each discriminator before its last"),
@@ -44,7 +44,7 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         trains=common.trains,
         conditional=True,
         supports=supports,
-        description="draws target images from label maps with spatially-adaptive normalisation",
+        description="generates target images from label maps with spatially-adaptive normalisation",
         citation="Park, Liu, Wang, Zhu: Semantic image synthesis with spatially-adaptive normalization. CVPR 2019",
         licence="original code and released weights: CC BY-NC-SA 4.0, non-commercial",
         notes=common.notes(

@@ -10,11 +10,13 @@ from mtbench_plugins.translators.spade.spectral import EPSILON
 
 
 def adapt(state: State) -> State:
-    """With the right singular vectors, which files of PyTorch before 1.0 lack: one half iteration gives them."""
+    """With the right singular vectors, which files of PyTorch before 1.0 lack; half an iteration computes them."""
     if state["fc.weight"].ndim == 2:
-        raise UnfitError("this file was trained with an image encoder (--use_vae); mtbench has SPADE without one")
+        raise UnfitError(
+            "this file was trained with an image encoder (--use_vae); mtbench supports SPADE without one only"
+        )
     if "up_4.conv_0.weight_orig" in state:
-        raise UnfitError("this file was trained with --num_upsampling_layers most; mtbench has 'normal' alone")
+        raise UnfitError("this file was trained with --num_upsampling_layers most; mtbench supports 'normal' only")
     full = dict(state)
     for key, u in state.items():
         stem = key.removesuffix("weight_u")
@@ -27,7 +29,7 @@ def infer(state: State) -> dict[str, int]:
     """``label_nc``, ``channels``, ``ngf`` and ``nhidden``."""
     channels = state["conv_img.weight"].shape[0]
     if channels not in (1, 3):
-        raise UnfitError(f"this file draws {channels} image channels; mtbench needs 1 or 3")
+        raise UnfitError(f"this file generates {channels} image channels; mtbench needs 1 or 3")
     return {
         "label_nc": state["fc.weight"].shape[1],
         "channels": channels,

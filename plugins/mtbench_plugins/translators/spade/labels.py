@@ -1,4 +1,4 @@
-"""Label maps as SPADE takes them: one channel for each label of the task, background first."""
+"""Label maps in SPADE's input format: one channel for each label of the task, background first."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Labels:
 
     def __init__(self, task: Task) -> None:
         if not task.labels:
-            raise DataError("spade draws images from label maps, and this task has no labels", where=task.dataset)
+            raise DataError("spade generates images from label maps, and this task has no labels", where=task.dataset)
         self._dataset = task.dataset
         self.values = (0, *sorted(value for value in task.labels if value != 0))
         channel = torch.full((256,), -1, dtype=torch.int64)
@@ -39,7 +39,7 @@ class Labels:
         """Refuse masks with values that the table does not list.
 
         Raises:
-            DataError: there are such values.
+            DataError: the masks hold such values.
         """
         self._refuse(sorted(int(v) for v in np.unique(masks)), domain)
 
@@ -48,11 +48,11 @@ class Labels:
 
         Args:
             masks: of any integer dtype.
-            check: the domain to blame for a value that is not in the table. A look at the values makes the processor
-                wait for a GPU; without it (after :meth:`check`) nobody looks.
+            check: the domain to name if a value is not in the table. Reading the values blocks the processor until the
+                GPU is done; without it (after :meth:`check`) they are not read.
 
         Raises:
-            DataError: there is such a value.
+            DataError: the masks hold a value that is not in the table.
         """
         values = masks.long()
         inside = values.clamp(0, 255)
@@ -76,7 +76,7 @@ class Labels:
             + ", ".join(str(v) for v in strange[:5]),
             where=self._dataset,
             expected="label values " + ", ".join(str(v) for v in self.values),
-            remedy="These look like black and white masks: store 1 in place of 255, or list 255 as a label"
+            remedy="These look like black-and-white masks: store 1 instead of 255, or list 255 as a label"
             if binary
             else "List the missing labels in the dataset's table, or correct the masks",
         )

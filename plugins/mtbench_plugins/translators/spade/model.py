@@ -17,15 +17,14 @@ from mtbench_plugins.translators.spade.vgg import WEIGHTS, PerceptualLoss
 
 
 class Spade(GeneratorTranslator):
-    """Park et al. 2019: draws an image from a label map; the source image itself is never looked at.
+    """Park et al. 2019: generates an image from a label map; the source image itself is not used.
 
     Trained on the target's images with their label maps, applied to the source's label maps. As the original:
     initial weights by Glorot with gain 0.02, hinge loss, feature matching and VGG loss weighing 10, Adam
     (0, 0.9) at 1e-4 for the generator and 4e-4 for the discriminator, 50 epochs, images enlarged to 286/256,
-    cropped at random and mirrored. The VGG loss is left out, and the record says so, where its weights are
-    not installed. Batch norm uses its running statistics in translation: so a translation does not depend on
-    what else is in the batch. Label maps that are no multiple of 32 are padded by reflection and the image is
-    cut back.
+    cropped at random and mirrored. If the weights of the VGG loss are not installed, the loss is omitted and the record
+    says so. Batch norm uses its running statistics in translation, so a translation does not depend on the rest of the
+    batch. Label maps whose size is not a multiple of 32 are padded by reflection and the image is cropped back.
     """
 
     name = "spade"
@@ -40,19 +39,19 @@ class Spade(GeneratorTranslator):
         return LAYOUT
 
     def generate(self, network: nn.Module, batch: Batch, context: Context) -> Tensor:
-        """Draw the label maps.
+        """Generate images from the label maps.
 
         Raises:
             DataError: there are none, or they hold values that the task does not list.
-            WeightsError: the generator knows another number of labels.
+            WeightsError: the generator has another number of labels.
         """
         if batch.masks is None or context.task is None:
-            raise DataError("spade draws images from label maps, and there are none", where=self.name)
+            raise DataError("spade generates images from label maps, and there are none", where=self.name)
         labels = Labels(context.task)
         label_count = LAYOUT.infer(dict(network.state_dict()))["label_nc"]
         if label_count != len(labels):
             raise WeightsError(
-                f"this generator draws {label_count} labels and the task has {len(labels)}, background included",
+                f"this generator has {label_count} labels and the task has {len(labels)}, background included",
                 where=str(self.params["checkpoint"] or self.name),
                 expected="a generator trained on label maps with the same labels",
             )

@@ -48,7 +48,7 @@ class SpadeBlock(nn.Module):
             self.norm_s = SpadeNorm(channels, labels, hidden)
 
     def forward(self, x: Tensor, segmap: Tensor) -> Tensor:
-        """B x given x h x w to B x width x h x w; ``segmap`` is resized to h x w."""
+        """B x inputs x h x w to B x width x h x w; ``segmap`` is resized to h x w."""
         segmap = F.interpolate(segmap, size=x.shape[2:], mode="nearest")
         skip = x
         if self.conv_s is not None and self.norm_s is not None:
@@ -59,10 +59,10 @@ class SpadeBlock(nn.Module):
 
 
 class SpadeGenerator(nn.Module):
-    """Draws an image from a label map alone.
+    """Generates an image from a label map alone.
 
-    The original fixes the start map by its ``crop_size`` option; here it is a thirty-second of the label map
-    given, which is the same for label maps of ``crop_size``.
+    The original sets the size of the start map by its ``crop_size`` option; here it is a thirty-second of the label
+    map, which is the same for label maps of ``crop_size``.
 
     Args:
         label_nc: channels of the one-hot label map, background included.
@@ -97,7 +97,7 @@ class SpadeGenerator(nn.Module):
 
 
 class StagedPatchGAN(nn.Module):
-    """A PatchGAN that gives every stage's output, for feature matching."""
+    """A PatchGAN that returns every stage's output, for feature matching."""
 
     def __init__(self, channels: int, ndf: int, n_layers: int) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class StagedPatchGAN(nn.Module):
         self.add_module(f"model{n_layers}", nn.Sequential(nn.Conv2d(width, 1, 4, 1, 2)))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """B x given x H x W to the stages' outputs, the patch scores last."""
+        """B x inputs x H x W to the stages' outputs, the patch scores last."""
         out = []
         for n in range(self.n_layers + 1):
             x = getattr(self, f"model{n}")(x)
@@ -122,7 +122,7 @@ class StagedPatchGAN(nn.Module):
 
 
 class MultiscaleDiscriminator(nn.Module):
-    """The same PatchGAN, with weights of its own, at each of ``num_D`` scales.
+    """The same PatchGAN, with separate weights, at each of ``num_D`` scales.
 
     Args:
         label_nc: channels of the one-hot label map.

@@ -14,8 +14,8 @@ EPSILON = 1e-12
 class SpectralConv2d(nn.Module):
     """``Conv2d`` with its weight divided by its largest singular value (Miyato et al. 2018).
 
-    One power iteration a forward in training; in evaluation the stored vectors are used as they are. PyTorch's
-    own parametrisation keeps other names and other state, so that an official file would need translating.
+    One power iteration per forward pass in training; in evaluation the stored vectors are used. PyTorch's own
+    parametrisation has other names and another state, so an official file would need conversion.
 
     Args: as ``torch.nn.Conv2d``.
     """
@@ -39,12 +39,12 @@ class SpectralConv2d(nn.Module):
     def weight(self) -> Tensor:
         """The normalised weight; in training after one power iteration. In float32 under autocast, too.
 
-        In evaluation without gradients it is computed once, until what it is made of changes.
+        In evaluation without gradients it is cached until the tensors it depends on change.
         """
         if self.training or torch.is_grad_enabled():
             self._cache = None
             return self.normalised()
-        # Tensors made in inference mode have no version, and nobody trains them.
+        # Tensors created in inference mode have no version, and are never trained.
         parts = (self.weight_orig, self.weight_u, self.weight_v)
         state = tuple((t.data_ptr(), None if t.is_inference() else t._version) for t in parts)
         if self._cache is None or self._cache[0] != state:
@@ -52,12 +52,12 @@ class SpectralConv2d(nn.Module):
         return self._cache[1]
 
     def normalised(self) -> Tensor:
-        """The normalised weight, computed anew."""
+        """The normalised weight, recomputed."""
         with torch.autocast(self.weight_orig.device.type, enabled=False):
             return self._weight()
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x given x h x w to B x width x h' x w'."""
+        """B x inputs x h x w to B x width x h' x w'."""
         return F.conv2d(x, self.weight(), self.bias, self.stride, self.padding)
 
     def _weight(self) -> Tensor:
@@ -66,6 +66,6 @@ class SpectralConv2d(nn.Module):
             with torch.no_grad():
                 self.weight_v.copy_(F.normalize(matrix.t() @ self.weight_u, dim=0, eps=EPSILON))
                 self.weight_u.copy_(F.normalize(matrix @ self.weight_v, dim=0, eps=EPSILON))
-        # Copies, because a second forward before the backward changes the vectors in place.
+        # Copies, because a second forward pass before the backward pass changes the vectors in place.
         u, v = self.weight_u.clone(), self.weight_v.clone()
         return self.weight_orig / torch.dot(u, matrix @ v)

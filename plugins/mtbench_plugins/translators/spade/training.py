@@ -37,8 +37,8 @@ class SpadeRecipe(Recipe):
         params: of the translator.
         labels: of the task.
         seed: of the initial weights.
-        preview: label maps to draw now and then, one-hot, and the real images that belong to them.
-        perceptual: the VGG loss, where its weights are installed.
+        preview: label maps to translate at intervals, one-hot, and the real images that belong to them.
+        perceptual: the VGG loss, if its weights are installed.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class SpadeRecipe(Recipe):
         scale_rates(self.optimisers.values(), linear_decay(moment, self.hold))
 
     def step(self, step: Step) -> None:
-        """The discriminator judges images drawn anew after the generator's update, as in the original."""
+        """The discriminator scores images generated after the generator's update, as in the original."""
 
         def generator(part: Part) -> Losses:
             part["segmap"] = self.labels.one_hot(part["image_mask"])
@@ -96,7 +96,7 @@ class SpadeRecipe(Recipe):
         step.update("D", discriminator)
 
     def samples(self, moment: Moment) -> Mapping[str, Tensor]:
-        """Real images and what is drawn from their label maps."""
+        """Real images and the images generated from their label maps."""
         segmap, real = self.preview
         translation = self.G(to_device(segmap, str(self.G.fc.weight.device)))
         return {"real": real, "translated": unsigned(translation.float().mean(dim=1, keepdim=True))}

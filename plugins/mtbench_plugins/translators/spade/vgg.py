@@ -21,14 +21,14 @@ STOPS = {1: 1 / 32, 6: 1 / 16, 11: 1 / 8, 20: 1 / 4, 29: 1.0}
 class PerceptualLoss(nn.Module):
     """Weighted mean absolute differences of five feature maps.
 
-    As in the original, images go in as they are, in [-1, 1], without ImageNet's normalisation; grey ones are
-    repeated to three channels.
+    As in the original, images in [-1, 1] enter without ImageNet's normalisation; grey ones are repeated to three
+    channels.
 
     Args:
         path: torchvision's weight file of VGG-19.
 
     Raises:
-        WeightsError: the file is not of VGG-19.
+        WeightsError: the file does not hold VGG-19.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +43,7 @@ class PerceptualLoss(nn.Module):
         self.features.load_state_dict({key: state[name] for name, key in names.items()})
         for module in self.features:
             if isinstance(module, nn.ReLU):
-                # Kept maps must not be overwritten by the layer after them.
+                # The next layer must not overwrite maps that are kept.
                 module.inplace = False
 
     def forward(self, fake: Tensor, real: Tensor) -> Tensor:

@@ -17,9 +17,11 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         params={
             **common.checkpoint("latest_net_G.pth"),
             "nfe": mtbench.Param(
-                None, "int", minimum=1, help="evaluations of the generator for a translation (num_timesteps)"
+                None, "int", minimum=1, help="evaluations of the generator per translation (default: num_timesteps)"
             ),
-            "num_timesteps": mtbench.Param(5, minimum=2, help="steps of the bridge; of a checkpoint: its own"),
+            "num_timesteps": mtbench.Param(
+                5, minimum=2, help="steps of the bridge; with a checkpoint: those of its training"
+            ),
             "tau": mtbench.Param(0.01, minimum=0, help="variance of the bridge's noise"),
             "time_conditioning": mtbench.Param(
                 "released",
@@ -32,14 +34,16 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
             "lambda_GAN": mtbench.Param(1.0, minimum=0, help="weight of the adversarial term"),
             "lambda_SB": mtbench.Param(1.0, minimum=0, help="weight of the bridge term"),
             "lambda_NCE": mtbench.Param(1.0, minimum=0, help="weight of the patch-wise contrast"),
-            "nce_layers": mtbench.Param([0, 4, 8, 12, 16], help="feature layers of the contrast that exist are used"),
-            "num_patches": mtbench.Param(256, minimum=2, help="patches a layer"),
+            "nce_layers": mtbench.Param(
+                [0, 4, 8, 12, 16], help="feature layers of the contrast; layers beyond the last are ignored"
+            ),
+            "num_patches": mtbench.Param(256, minimum=2, help="patches per layer"),
             "netF_nc": mtbench.Param(256, minimum=1, help="width of the patch projection"),
             **common.augmentation(jitter=True, flip=True),
             **common.channels(),
             **common.architecture(
-                ngf="filters of the generator's first layer (64; of a checkpoint: the file's)",
-                n_blocks="residual blocks (9; of a checkpoint: the file's)",
+                ngf="filters of the generator's first layer (default: 64, or as in the checkpoint)",
+                n_blocks="residual blocks (default: 9, or as in the checkpoint)",
             ),
             "ndf": mtbench.Param(64, minimum=1, help="filters of the discriminator's and energy network's first layer"),
         },
@@ -47,6 +51,6 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         stochastic=True,
         description="unpaired neural Schroedinger bridge: a few steps from source to target image",
         citation="Kim, Kwon, Kim, Ye: Unpaired image-to-image translation via neural Schroedinger bridge. ICLR 2024",
-        licence="original code: MIT; released weights: no terms of their own",
+        licence="original code: MIT; released weights: no terms stated",
         notes=common.notes("UNSB's code is under the MIT licence; its released weights state no terms."),
     )

@@ -1,4 +1,4 @@
-"""The discretised Schroedinger bridge: its time grid, its transition and walks along it."""
+"""The discretised Schroedinger bridge: its time grid, its transitions and its walks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Bridge:
-    """The road from a source to a target image.
+    """The path from a source to a target image.
 
     Attributes:
         num_timesteps: steps, each one evaluation of the generator.
         tau: variance of the bridge's noise.
-        z_width: numbers in the generator's own noise.
+        z_width: length of the generator's noise vector.
     """
 
     num_timesteps: int = 5

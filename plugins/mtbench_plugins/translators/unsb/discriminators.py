@@ -39,7 +39,7 @@ class TimedBlock(nn.Module):
         self.down = BlurDown(width)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """B x given x h x w and B x time_width (or 1 x time_width) to B x width x h' x w'."""
+        """B x inputs x h x w and B x time_width (or 1 x time_width) to B x width x h' x w'."""
         x = self.conv1(x) + self.dense(time)[:, :, None, None]
         if self.norm:
             x = instance_norm(x)
@@ -50,10 +50,10 @@ class TimedBlock(nn.Module):
 
 
 class TimedPatchGAN(nn.Module):
-    """A PatchGAN with blurred halving that knows the step of the bridge.
+    """A PatchGAN with blurred downsampling, conditioned on the step of the bridge.
 
     Args:
-        channels: of its input; E judges two pairs at once and has four times the image's.
+        channels: of its input; E scores two pairs at once and has four times the image's channels.
         ndf: filters of the first stage.
     """
 

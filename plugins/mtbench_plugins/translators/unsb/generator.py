@@ -12,7 +12,7 @@ from mtbench_plugins.translators._shared.patchgan import SLOPE
 from mtbench_plugins.translators.unsb.layers import BlurDown, BlurUp, PixelNorm, sinusoids
 
 ENCODER_LAYERS = 12
-"""Entries of the encoder's list; feature indices go on from there through the residual blocks."""
+"""Entries of the encoder's list; feature indices continue from there through the residual blocks."""
 
 
 class AdaptiveScale(nn.Module):
@@ -30,13 +30,13 @@ class AdaptiveScale(nn.Module):
 
 
 class ConditionalBlock(nn.Module):
-    """A residual block steered by noise and, only if ``timed``, by the time step.
+    """A residual block conditioned on noise and, only if ``timed``, on the time step.
 
-    In the released code the first convolution and the time projection are overwritten before anything reads
-    them: the block normalises its *input*. Every released weight file was trained so; with ``timed=False``
-    that is what is computed, and the parameters without effect are kept frozen, for the files' sake, and
-    never touched. ``timed=True`` is the block as the paper means it, with the time added behind the norm:
-    added before it, where the released code has it, a number per channel is just what the norm takes away.
+    In the released code the results of the first convolution and of the time projection are overwritten before they are
+    used: the block normalises its *input*. Every released weight file was trained in this way; ``timed=False`` computes
+    the same, and keeps the unused parameters, frozen, so that the files load. ``timed=True`` is the block that the
+    paper describes, with the time added after the norm: the released code adds it before, where the norm removes any
+    constant per channel.
     """
 
     def __init__(self, width: int, timed: bool) -> None:
@@ -65,7 +65,7 @@ class BridgeGenerator(nn.Module):
 
     Args:
         channels: of input and output.
-        ngf: filters of the first layer; the noise has ``4 * ngf`` numbers.
+        ngf: filters of the first layer; the noise has length ``4 * ngf``.
         n_blocks: residual blocks.
         timed: whether the step index has an effect (see :class:`ConditionalBlock`).
     """
@@ -144,14 +144,14 @@ class BridgeGenerator(nn.Module):
         return features
 
     def widths(self, layers: Sequence[int]) -> list[int]:
-        """Channels of the maps that :meth:`features` gives."""
+        """Channels of the maps that :meth:`features` yields."""
         first = self.model[1]
         assert isinstance(first, nn.Conv2d)
         by_index = [first.in_channels, *[self.ngf] * 3, *[2 * self.ngf] * 4, *[4 * self.ngf] * 4]
         return [by_index[i] if i < ENCODER_LAYERS else 4 * self.ngf for i in layers]
 
     def map_sizes(self, height: int, width: int, layers: Sequence[int]) -> list[tuple[int, int]]:
-        """Heights and widths of the maps that :meth:`features` gives for an image of that size."""
+        """Heights and widths of the maps that :meth:`features` yields for an image of that size."""
         halved = [0, *[0] * 6, *[1] * 4, 2]
         sizes = []
         for index in layers:
@@ -182,7 +182,7 @@ class PatchProjection(nn.Module):
             self.add_module(f"mlp_{index}", mlp)
 
     def forward(self, features: Sequence[Tensor], positions: Sequence[Tensor]) -> list[Tensor]:
-        """Maps B x C x h x w at flat ``positions`` (int64, P each) to unit rows, B x P x width, a layer each."""
+        """Maps B x C x h x w at flat ``positions`` (int64, P each) to unit rows, B x P x width, for each layer."""
         out = []
         for index, (map_, where) in enumerate(zip(features, positions, strict=True)):
             rows = map_.flatten(2)[:, :, where].transpose(1, 2)

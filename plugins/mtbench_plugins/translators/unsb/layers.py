@@ -43,13 +43,13 @@ class BlurUp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """B x C x h x w to B x C x 2h x 2w."""
         if not torch.is_grad_enabled():
-            # The same weights and borders, up to four times as fast; but its gradient on CUDA is not deterministic.
+            # Equal weights and borders, and up to four times as fast, but its gradient on CUDA is not deterministic.
             return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
         return self.convolved(x)
 
     def convolved(self, x: Tensor) -> Tensor:
         """The same by a transposed convolution, as in the released code."""
-        # Replicated borders; torch's own have no deterministic gradient on CUDA, and none that torch.compile takes.
+        # Replicated borders; torch's own have no deterministic gradient on CUDA, and torch.compile does not support it.
         padded = torch.cat([x[..., :1, :], x, x[..., -1:, :]], dim=2)
         padded = torch.cat([padded[..., :1], padded, padded[..., -1:]], dim=3)
         return F.conv_transpose2d(padded, self.filt, stride=2, padding=3, groups=x.shape[1])

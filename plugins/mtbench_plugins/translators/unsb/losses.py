@@ -15,7 +15,7 @@ from mtbench_plugins.translators.unsb.generator import BridgeGenerator, PatchPro
 
 NCE_TEMPERATURE = 0.07
 SELF = -10.0
-"""The similarity written where a patch would be its own negative."""
+"""The similarity that masks a patch as its own negative."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class UnsbWeights:
 
 @dataclass(frozen=True)
 class WalkPair:
-    """What the simulation of the bridge left at one step.
+    """The result of the simulation of the bridge at one step.
 
     Attributes:
         step: the step index, the same for the whole batch.
-        steps: how many there are (``num_timesteps``).
+        steps: their number (``num_timesteps``).
         x, x2: points of two independent walks from source images, B x C x H x W.
         fake, fake2: the targets predicted from them.
     """
@@ -47,7 +47,7 @@ class WalkPair:
     fake2: Tensor
 
     def index(self) -> Tensor:
-        """The step as a network wants it: int64, one for the whole batch."""
+        """The step as network input: int64, one for the whole batch."""
         return torch.full((1,), self.step, device=self.x.device)
 
     def pairs(self, detached: bool) -> tuple[Tensor, Tensor]:
@@ -64,7 +64,7 @@ def discriminator_loss(discriminator: nn.Module, real: Tensor, pair: WalkPair) -
 
 
 def adversarial_loss(discriminator: nn.Module, pair: WalkPair) -> Tensor:
-    """What the generator pays for predictions that D recognises."""
+    """The generator's loss for predictions that D recognises."""
     return least_squares(discriminator(pair.fake, pair.index()), real=True)
 
 
@@ -93,10 +93,10 @@ def contrast_loss(
     layers: Sequence[int],
     positions: Sequence[Tensor],
 ) -> Tensor:
-    """Patch-wise contrast (Park et al. 2020): a patch of ``translated`` must recall its patch of ``source``.
+    """Patch-wise contrast (Park et al. 2020): a patch of ``translated`` must match its patch of ``source``.
 
     Args:
-        generator: its encoder gives the features, at step 0.
+        generator: its encoder computes the features, at step 0.
         projection: F.
         source: float32 B x C x H x W in [-1, 1]; gives the keys, without gradient.
         translated: gives the queries.

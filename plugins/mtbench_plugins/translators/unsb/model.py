@@ -20,18 +20,18 @@ from mtbench_plugins.translators.unsb.training import TwoSources, UnsbRecipe
 
 
 class Unsb(GeneratorTranslator):
-    """Kim et al. 2024: a Schroedinger bridge from source to target, learnt adversarially, walked in few steps.
+    """Kim et al. 2024: a Schroedinger bridge from source to target, trained adversarially and simulated in few steps.
 
-    By default the generator is that of the released code, which ignores the time step: so are all its weight
-    files. ``time_conditioning="corrected"`` trains blocks that use it. A translation is the target predicted
-    at the last of ``nfe`` steps.
+    By default the generator is that of the released code and its weight files, which ignores the time step.
+    ``time_conditioning="corrected"`` trains blocks that use it. A translation is the target predicted at the last of
+    ``nfe`` steps.
 
     Trained as the original is: initial weights by Glorot with gain 0.02, all three terms weighing 1, Adam at
     2e-4 for 200 epochs and falling to zero over another 200, batch 1, images enlarged to 286/256, cropped at
-    random and mirrored (the original stops enlarging in the second half; here it goes on).
+    random and mirrored (the original stops enlarging in the second half; this one does not).
 
     Raises:
-        ParamError: ``nfe`` is larger than ``num_timesteps``, or no feature layer is left.
+        ParamError: ``nfe`` is larger than ``num_timesteps``, or no feature layer remains.
     """
 
     name = "unsb"

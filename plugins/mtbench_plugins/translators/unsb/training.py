@@ -54,7 +54,7 @@ class UnsbRecipe(Recipe):
     Args:
         params: of the translator.
         seed: of the initial weights.
-        preview: images to translate now and then, B x 1 x H x W in [0, 1], sides multiples of 4.
+        preview: images to translate at intervals, B x 1 x H x W in [0, 1], sides multiples of 4.
     """
 
     def __init__(self, params: Mapping[str, Any], seed: int, preview: Tensor) -> None:
@@ -108,7 +108,7 @@ class UnsbRecipe(Recipe):
         return channels_last(signed(images).expand(-1, self.channels, -1, -1))
 
     def _walk(self, part: Part, at: int) -> None:
-        """Walk from two sources and from the target to step ``at``, then predict with gradients, all at once."""
+        """Walk from two sources and from the target to step ``at``, then predict with gradients, in one batch."""
         part["a"], part["b"] = self.signed(part["source"]), self.signed(part["target"])
         starts = torch.cat([part["a"], self.signed(part["source2"]), part["b"]])
         with no_grad():
@@ -139,5 +139,5 @@ class UnsbRecipe(Recipe):
 
 
 def _noise(like: Tensor) -> Draw:
-    """Noise drawn on the CPU, so that a fit on a GPU has the same."""
+    """Noise drawn on the CPU, so that a fit on a GPU draws the same."""
     return lambda shape: to_device(torch.randn((len(like), *shape)), str(like.device))
