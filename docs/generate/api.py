@@ -21,7 +21,7 @@ OPTIONAL = {
     "metric": (contracts.Resampling,),
     "executor": (contracts.Placement,),
 }
-"""Protocols that an object of a kind may have beside its own."""
+"""Optional protocols of the objects of a kind."""
 
 RECORDS = ("Param", "Features", "Slice", "Sample", "Task", "ImageSet", "Batch", "TrainingData", "MetricInputs", "Score",
            "Cases", "Context")  # fmt: skip
@@ -37,7 +37,7 @@ def plugin_page() -> str:
     parts = [
         "# Plugin interface",
         INTRODUCTION,
-        "## What all specs share",
+        "## Fields of all specs",
         _record(Spec),
     ]
     for kind, spec in KINDS.items():
@@ -53,7 +53,10 @@ def plugin_page() -> str:
 
 def python_page() -> str:
     """The page "Python interface"."""
-    parts = ["# Python interface", "What a notebook or a script calls. Errors derive from `mtbench.MtbenchError`."]
+    parts = [
+        "# Python interface",
+        "The functions for notebooks and scripts. Errors derive from `mtbench.MtbenchError`.",
+    ]
     for name in FUNCTIONS:
         function = getattr(mtbench, name)
         parts += [f"## `mtbench.{name}`", f"```text\n{signature(name, function)}\n```", markdown(function.__doc__)]
@@ -99,7 +102,7 @@ def _record(record: type[Any]) -> str:
 
 
 def signature(name: str, function: Any, *, skip_self: bool = False) -> str:
-    """``name(a: int, b: str = '') -> bool`` as it is written in the source."""
+    """``name(a: int, b: str = '') -> bool`` as in the source."""
     found = inspect.signature(function)
     given = [param for param in found.parameters.values() if not (skip_self and param.name == "self")]
     text = str(found.replace(parameters=given)).replace("'", "")

@@ -46,7 +46,7 @@ def index_page() -> str:
     """The list of all built-ins."""
     parts = [
         "# Built-in plugins",
-        "Generated from the registry; `mtbench plugins` prints the same list with the plugins you have installed.",
+        "Generated from the registry; `mtbench plugins` prints the same list, including your installed plugins.",
     ]
     for kind, title in TITLES.items():
         rows = [
@@ -87,7 +87,7 @@ def differences() -> Mapping[str, str]:
 
 
 def _facts(spec: Any) -> dict[str, object]:
-    """What a reader asks first of a plugin of this kind."""
+    """The facts about a plugin of this kind."""
     if spec.kind == "metric":
         needs = spec.needs_for({name: param.default for name, param in spec.params.items()})
         intervals = {
@@ -153,7 +153,7 @@ def _parameters(params: Mapping[str, Param], shorthand: str | None) -> str:
 
 
 def _implementation(each: Registration[Any]) -> str:
-    """The docstrings of the plugin's class and, where they say more than a line, of its module. Imports no model."""
+    """The docstrings of the plugin's class and, if longer than a line, of its module. Imports no model."""
     module, _, name = each.spec.factory.partition(":")
     found = importlib.util.find_spec(module or each.plugin.module)
     if found is None or not found.origin:

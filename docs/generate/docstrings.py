@@ -17,9 +17,9 @@ def inline(text: str) -> str:
 
 
 def cell(text: object) -> str:
-    """A text that may stand in a cell of a Markdown table."""
+    """A text that is valid in a cell of a Markdown table."""
     parts = inline(" ".join(str(text).split())).split("`")
-    # Inside of code a bar does not end the cell.
+    # Inside code a bar does not end the cell.
     return "`".join(part if number % 2 else part.replace("|", "\\|") for number, part in enumerate(parts))
 
 
