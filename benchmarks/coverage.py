@@ -39,7 +39,7 @@ class Setting:
     """One line of the table.
 
     Attributes:
-        name: what is simulated.
+        name: the simulation.
         run: one run's value and the intervals that it gives, for a number of patients.
         truth: what they should cover; ``None`` for the mean of the values.
         patients: the numbers of patients.
@@ -115,7 +115,7 @@ def mean_setting(name: str, law: Law, bounds: Ends) -> Setting:
 
 
 def null_setting(name: str, law: Law) -> Setting:
-    """Differences whose expected value is 0: how often p < 0.05, and how often the interval leaves 0 out."""
+    """Differences whose expected value is 0: how often p < 0.05, and how often the interval excludes 0."""
 
     def run(patients: int, rng: Rng) -> tuple[float, Mapping[str, Ends]]:
         owner = owners(patients, rng)
@@ -141,7 +141,7 @@ def skewed(owner: Owners, rng: Rng) -> Floats:
 
 
 def failing(share: float, sides: int) -> Law:
-    """One side, or both, fails wholly in a share of patients; the mean difference is 0 all the same."""
+    """One side, or both, fails completely in a share of patients; the mean difference is still 0."""
 
     def law(owner: Owners, rng: Rng) -> Floats:
         count = owner.max() + 1

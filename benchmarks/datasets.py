@@ -1,4 +1,4 @@
-"""How fast are data sets prepared, beside loops that only decode? And how soon is the first batch there?
+"""How fast are data sets prepared, beside loops that only decode? And how soon does the first batch arrive?
 
     python benchmarks/datasets.py [--patients 24] [--size 320] [--slices 60] [--workers 2] [--rounds 3]
 
@@ -83,7 +83,7 @@ def make(root: Path, patients: int, size: int, slices: int) -> int:
 
 
 def timed(commands: list[list[str]]) -> tuple[float, float, list[str]]:
-    """Wall seconds and CPU seconds of commands that run at the same time, and what they printed."""
+    """Wall seconds and CPU seconds of commands that run in parallel, and their output."""
     before, started = os.times(), time.perf_counter()
     running = [subprocess.Popen([sys.executable, *c], stdout=subprocess.PIPE, text=True) for c in commands]
     printed = [process.communicate()[0] for process in running]
@@ -95,14 +95,14 @@ def timed(commands: list[list[str]]) -> tuple[float, float, list[str]]:
 
 
 def loop(root: Path, processes: int, masks: bool) -> tuple[float, float, list[str]]:
-    """A loop that decodes, in so many processes."""
+    """A loop that decodes, in this many processes."""
     what = "masks" if masks else "images"
     return timed([["-c", LOOP, str(root), str(part), str(processes), what] for part in range(processes)])
 
 
 def prepared(root: Path, workers: int, store: Path) -> tuple[float, float, list[str]]:
     """`mtbench data prepare` into an empty store."""
-    # What is remembered of the mapping spreadsheet is part of the store here.
+    # The cache of the mapping spreadsheet is in the store here.
     os.environ["XDG_CACHE_HOME"] = str(store)
     return timed([["-c", PREPARE, str(root), str(workers), str(store)]])
 

@@ -58,7 +58,7 @@ def context(precision: str, **fields: Any) -> Context:
 
 
 def ceilings(args: argparse.Namespace) -> None:
-    """What the card can do at best: products, and copies from the processor's memory."""
+    """The limits of the card: products, and copies from the processor's memory."""
     side = 64 if args.fake else 8192
     for precision in args.precision:
         prepare_torch(precision, 2)
@@ -78,7 +78,9 @@ def ceilings(args: argparse.Namespace) -> None:
 
 
 def extract(args: argparse.Namespace) -> None:
-    """Inception features: a unit's road from stored images to arrays, and the network alone on what is there."""
+    """Inception features: the way of a unit from stored images to arrays, and the network alone on images that are on
+    the GPU.
+    """
     count, side, size = (4, 32, 2) if args.fake else (4096, 256, args.batch)
     found = images("source", count, side)
     for precision in args.precision:
@@ -199,7 +201,7 @@ def main() -> None:
     parser.add_argument("--fake", action="store_true")
     args = parser.parse_args()
     if not args.fake and not torch.cuda.is_available():
-        parser.error("there is no GPU here; --fake tries the script without one")
+        parser.error("this machine has no GPU; --fake tests the script without one")
     with fake_cuda() if args.fake else nullcontext():
         print(f"torch {torch.__version__}, {torch.cuda.get_device_name(0)}, cuDNN {torch.backends.cudnn.version()}")
         for name in args.what:

@@ -38,7 +38,7 @@ class Counter:
             (self.by_plugins if self._inside else self.by_core).add(frame.f_code)
 
     def functions(self, codes: set[CodeType]) -> dict[str, list[str]]:
-        """Names by file; class bodies, module bodies and nameless functions left out."""
+        """Names by file; class bodies, module bodies and nameless functions excluded."""
         named: dict[str, set[str]] = defaultdict(set)
         for code in codes:
             if (
@@ -74,7 +74,7 @@ def main() -> None:
         for file, names in road.items():
             print(f"{file}: {', '.join(names)}")
     every = counter.functions(counter.by_core | counter.by_plugins)
-    print(f"{suite} (exit code {code}): the core calls {_size(road)}; with what plugins call, {_size(every)}")
+    print(f"{suite} (exit code {code}): the core calls {_size(road)}; including calls from plugins, {_size(every)}")
 
 
 def _size(functions: dict[str, list[str]]) -> str:

@@ -78,7 +78,7 @@ def patients(results: str) -> dict[Key, dict[str, float]]:
 
 
 def other_patients(results: str, store: Path) -> dict[Key, float]:
-    """Dice by slice of what was segmented against the masks of all other test patients, the mean over folds."""
+    """Dice by slice of the segmentations against the masks of all other test patients, the mean over folds."""
     evidence = Evidence(mtbench.load(results, "attempts").to_pylist(), Store(store))
     found: dict[Key, list[float]] = {}
     for row in slice_scores(results):
@@ -92,7 +92,7 @@ def other_patients(results: str, store: Path) -> dict[Key, float]:
         predicted = array(parts["predicted_masks"], "masks.npy") > 0
         values = []
         for mine, theirs in permutations([np.flatnonzero(people == name) for name in dict.fromkeys(people)], 2):
-            # The slices that lie equally far through the two patients.
+            # The slices at the same relative position in the two patients.
             a, b = predicted[mine], real[theirs[np.linspace(0, len(theirs) - 1, len(mine)).round().astype(int)]]
             counts = zip(*(masks.sum((1, 2)) for masks in (a & b, a, b)), strict=True)
             values += [Dice().of_counts(*slice_counts) for slice_counts in counts]
@@ -167,9 +167,11 @@ def main() -> None:
     """Parse, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="*", help="results directories of the suite `learning`")
-    parser.add_argument("--store", help="where their artefacts are, if not in the usual store")
+    parser.add_argument("--store", help="store of their artefacts (default: the usual store)")
     parser.add_argument("--control", nargs="+", metavar="MODEL", help="run the controls of these models")
-    parser.add_argument("--anatomy", nargs="+", choices=ANATOMIES, default=ANATOMIES, help="which controls; all")
+    parser.add_argument(
+        "--anatomy", nargs="+", choices=ANATOMIES, default=ANATOMIES, help="which controls (default: all)"
+    )
     parser.add_argument("--folder", type=Path, help="where controls keep their store and results; resumes there")
     asked = parser.parse_args()
     found = [(results, store_folder(asked.store)) for results in asked.results]

@@ -39,7 +39,7 @@ class Stub:
 
 
 def make(folder: Path, count: int, side: int, seed: int, real: list[Path]) -> None:
-    """``count`` grey PNGs, no two alike."""
+    """``count`` different grey PNGs."""
     folder.mkdir()
     rng = np.random.default_rng(seed)
     for number in range(count):
@@ -52,7 +52,7 @@ def make(folder: Path, count: int, side: int, seed: int, real: list[Path]) -> No
 
 
 def measure(count: int, options: argparse.Namespace) -> float:
-    """Peak resident memory in MB of scoring ``count`` images a side."""
+    """Peak resident memory in MB of scoring ``count`` images per side."""
     real = sorted(Path(options.images).rglob("*.png")) if options.images else []
     with tempfile.TemporaryDirectory() as work:
         root = Path(work)
@@ -76,7 +76,7 @@ def main() -> None:
     options = parser.parse_args()
     peaks = []
     for count in options.counts:
-        # The peak of all children so far: right as long as counts ascend.
+        # The peak of all children so far, which is correct if counts ascend.
         peaks.append(measure(count, options))
         print(f"{count:7d} images a side: {peaks[-1]:8.0f} MB", flush=True)
     if len(peaks) > 1:

@@ -1,4 +1,4 @@
-"""How fast FID, KID and IS are, and how near to other libraries, side by side in one run with the same weights.
+"""Speed of FID, KID and IS, and agreement with other libraries, side by side in one run with the same weights.
 
     pip install -e '.[bench]'
     python benchmarks/metrics.py [--n 512] [--repeats 5] [--threads 2] [--peers torch-fidelity torchmetrics]
@@ -56,7 +56,7 @@ def draw_images(folder: Path, count: int, seed: int) -> None:
 
 
 def batches(files: list[Path], size: int, threads: int) -> Iterator[NDArray[np.uint8]]:
-    """Decoded images B x H x W; the next batches are decoded while the network is at work on one."""
+    """Decoded images B x H x W; the next batches are decoded while the network processes one."""
 
     def decode(file: Path) -> NDArray[np.uint8]:
         return np.asarray(Image.open(file).convert("L"))
@@ -82,7 +82,7 @@ def extract(files: list[Path], weights: Path, precision: str, threads: int) -> A
 
 
 def ours(folders: list[Path], weights: Path, subset_size: int, threads: int, precision: str = "fp32") -> Numbers:
-    """FID, KID in torch-fidelity's manner and IS, from files."""
+    """FID, KID as in torch-fidelity, and IS, from files."""
     first, second = (extract(sorted(f.glob("*.png")), weights, precision, threads) for f in folders)
     return {
         "fid": frechet_distance(first["pool"], second["pool"]),
@@ -115,7 +115,7 @@ def torch_fidelity(folders: list[Path], weights: Path, subset_size: int) -> Numb
 
 
 def torchmetrics(folders: list[Path], weights: Path, subset_size: int) -> Numbers:
-    """The same three from torchmetrics: three metrics with a network each, as its defaults have it."""
+    """The same three from torchmetrics: three metrics with a network each, by its defaults."""
     from torchmetrics.image.fid import FrechetInceptionDistance, NoTrainInceptionV3
     from torchmetrics.image.inception import InceptionScore
     from torchmetrics.image.kid import KernelInceptionDistance
@@ -138,7 +138,7 @@ def torchmetrics(folders: list[Path], weights: Path, subset_size: int) -> Number
                 score.update(batch)
     started = time.process_time()
     found = {"fid": float(fid.compute()), "kid": float(kid.compute()[0]), "is": float(score.compute()[0])}
-    # At few images a side its 2048 x 2048 eigenvalues are much of the whole: said, so that nobody is misled.
+    # At few images a side its 2048 x 2048 eigenvalues are much of the whole: stated, so that nobody is misled.
     print(f"torchmetrics: {time.process_time() - started:.2f} CPU seconds of it behind the networks", flush=True)
     return found
 
@@ -171,7 +171,7 @@ def timed(work: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
 
 
 def end_to_end(folders: list[Path], weights: Path, size: int, arguments: argparse.Namespace) -> None:
-    """Every library in turn, over and over, so that all meet the same disturbances."""
+    """Every library in turn, repeatedly, so that all are exposed to the same disturbances."""
     ways: dict[str, Callable[[], Numbers]] = {
         "mtbench fp32": lambda: ours(folders, weights, size, arguments.threads),
         "mtbench bf16": lambda: ours(folders, weights, size, arguments.threads, "bf16"),
@@ -180,7 +180,7 @@ def end_to_end(folders: list[Path], weights: Path, size: int, arguments: argpars
         try:
             importlib.import_module(name.replace("-", "_"))
         except ImportError:
-            print(f"{name} is not installed: left out")
+            print(f"{name} is not installed: skipped")
             continue
         ways[name] = lambda peer=PEERS[name]: peer(folders, weights, size)  # type: ignore[misc]
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
@@ -267,7 +267,7 @@ def device_speed(weights: Path, device: str) -> None:
         def network(extractor: Any = extractor, context: Context = context, images: torch.Tensor = images) -> None:
             extractor.extract(images.to(device, non_blocking=True), context)
 
-        # A batch is shared out among threads, of which the counter sees none; one image stays in this one.
+        # A batch is divided among threads, which the counter does not see; one image stays in this thread.
         with FlopCounterMode(display=False) as counter:
             extractor.extract(images[:1].to(device), context)
         peak = a_second(lambda factor=square: factor @ factor) * 2 * side**3  # type: ignore[misc]
@@ -300,7 +300,7 @@ def kernels(folders: list[Path], weights: Path, arguments: argparse.Namespace) -
     try:
         from torch_fidelity.metric_kid import kid_features_to_metric
     except ImportError:
-        print("torch-fidelity is not installed: left out")
+        print("torch-fidelity is not installed: skipped")
         return
     both = torch.from_numpy(first), torch.from_numpy(second)
     peer, got = timed(lambda: kid_features_to_metric(*both, kid_subset_size=size, verbose=False))

@@ -1,4 +1,4 @@
-"""Datasets whose target shows another anatomy than the spine, for the controls in benchmarks/learning.py.
+"""Datasets whose target shows an anatomy other than the spine, for the controls in benchmarks/learning.py.
 
 ``mixed-breast``: lumbar MR to breast MR, another part of the body and another modality.
 ``mixed-flank``: lumbar MR to CT of the flank: the lumbar CT phantom, scanner, contrast medium and all, cut beside the

@@ -150,7 +150,7 @@ def measure(name: str, seed: int, size: int, epochs: int, plugin: bool) -> tuple
 
 
 def shortcoming(region: str, row: Row) -> str:
-    """What a task does not hold of what it should; empty when all is well."""
+    """The properties that a task lacks; empty if it has all."""
     gap = row["ceiling"] - row["identity"]
     if region == "bone" and row["ceiling"] < 0.85:
         return "expected a ceiling of at least 0.85"
@@ -164,7 +164,7 @@ def shortcoming(region: str, row: Row) -> str:
 
 
 def main() -> None:
-    """Print the table and whether each task holds what it should."""
+    """Print the table and whether each task has its properties."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--size", type=int, default=64)
@@ -191,7 +191,7 @@ def main() -> None:
                 print(f"| {name} | {seed} | {region} | " + " | ".join(figures) + " |", flush=True)
                 if problem := shortcoming(region, row):
                     failed.append(f"{name}, seed {seed}, {region}: {problem}")
-    print("\n" + ("\n".join(failed) or "every seed holds what it should"))
+    print("\n" + ("\n".join(failed) or "every seed has the expected properties"))
     raise SystemExit(1 if failed else 0)
 
 

@@ -1,4 +1,4 @@
-"""How long a million score rows take to become a table and correlations, from the files on disk.
+"""Time from a million score rows on disk to a table and correlations.
 
     python benchmarks/tables.py [--folder DIR]
 
@@ -33,7 +33,7 @@ def main() -> None:
         results = Results.create((given or Path(temporary)) / "million", "speed")
         results.rebuild()
         path = results.path / "scores.parquet"
-        # The same state of the journal as the empty table that it takes the place of.
+        # The same journal state as the empty table that it replaces.
         told = pq.read_schema(path).metadata
         pq.write_table(million().replace_schema_metadata(told), path, row_group_size=100_000)
         print(f"{pq.read_metadata(path).num_rows} rows, {path.stat().st_size / 1e6:.0f} MB")

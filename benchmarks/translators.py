@@ -44,7 +44,7 @@ TASK = Task("bench", labels={1: "disc"}, masks=frozenset({"source", "target"}))
 
 
 class ReleasedBlock(nn.Module):
-    """UNSB's residual block with everything that the released code computes, used or not."""
+    """UNSB's residual block with all computations of the released code, used or not."""
 
     def __init__(self, block: ConditionalBlock) -> None:
         super().__init__()
@@ -107,12 +107,12 @@ def network(made: Any, name: str, filters: int) -> nn.Module:
 
 @contextmanager
 def as_they_run(context: Context | None = None) -> Iterator[None]:
-    """What the originals leave or set on a GPU: TF32 convolutions, cuDNN's benchmark, kernels as they come."""
+    """The originals' settings on a GPU: TF32 convolutions, cuDNN's benchmark, any kernels."""
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.deterministic
     cudnn.benchmark, cudnn.deterministic = True, False
     try:
-        # Products stay in float32 by PyTorch's default; these models have next to none.
+        # Products stay in float32 by PyTorch's default; these models have almost none.
         with tf32(True):
             yield
     finally:
@@ -121,7 +121,7 @@ def as_they_run(context: Context | None = None) -> Iterator[None]:
 
 @contextmanager
 def as_they_train(made: Any) -> Iterator[None]:
-    """Train in those settings and in plain memory order, whatever the context says."""
+    """Train in those settings and in plain memory order, regardless of the context."""
     made.memory_format = lambda device: torch.contiguous_format
     with mock.patch.object(loop, "numerics", as_they_run):
         yield
@@ -151,7 +151,7 @@ class Clock:
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
             return
-        # Linux forgets the largest resident size on this word.
+        # This resets Linux's largest resident size.
         reset = Path("/proc/self/clear_refs")
         if reset.exists():
             reset.write_text("5")
@@ -169,7 +169,7 @@ class Clock:
 def compare(
     clock: Clock, title: str, sides: dict[str, Callable[[], Any]], repeats: int, work: dict[str, int]
 ) -> dict[str, Any]:
-    """Let the sides take turns; print images a second, ratios to the first and peaks. Gives what each made."""
+    """Let the sides take turns; print images a second, ratios to the first and peaks. Returns the results of each."""
     made: dict[str, Any] = {}
     rates: dict[str, list[float]] = {name: [] for name in sides}
     peaks: dict[str, float] = dict.fromkeys(sides, 0.0)
