@@ -26,7 +26,8 @@ def spec(subject: Subject) -> str:
             f"the parameter '{silent[0]}' runs a program and has no help", "Describe what it runs: help=..."
         )
     unexplained = [name for name, param in subject.spec.params.items() if not param.help]
-    text = f"{len(subject.spec.params)} parameters"
+    count = len(subject.spec.params)
+    text = f"{count} parameter{'s' if count != 1 else ''}"
     return f"{text}; without help: {', '.join(unexplained)}" if unexplained else text
 
 

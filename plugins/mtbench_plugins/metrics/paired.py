@@ -19,8 +19,8 @@ _PARAMS: Mapping[str, Any] = {
         help="region: everywhere, the masks of the truth, or the truth above a value",
     ),
     "threshold": mtbench.Param(-500.0, help="threshold of body=threshold, in the image's own unit"),
-    "low": mtbench.Param(None, kind="float", help="lower end of the data range (default: of the stored window)"),
-    "high": mtbench.Param(None, kind="float", help="upper end of the data range (default: of the stored window)"),
+    "low": mtbench.Param(None, kind="float", help="lower end of the data range (default: that of the stored window)"),
+    "high": mtbench.Param(None, kind="float", help="upper end of the data range (default: that of the stored window)"),
 }
 
 _SSIM_CITATION = "Wang et al., Image quality assessment: from error visibility to structural similarity, TIP 2004"

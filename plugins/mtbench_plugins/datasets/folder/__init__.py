@@ -31,8 +31,8 @@ def mtbench_datasets() -> Iterator[mtbench.DatasetSpec]:
         params={
             "source": mtbench.Param(
                 kind="table",
-                help="name, images, masks, labels, from_below, patient or table, plane, slices, every, min_area, crop, "
-                "normalise, window, percentiles, measure_unit",
+                help="keys: name, images, masks, labels, from_below, patient or table, plane, slices, every, min_area, "
+                "crop, normalise, window, percentiles, measure_unit",
             ),
             "target": mtbench.Param(kind="table", help="the same keys for the target domain"),
             "labels": mtbench.Param({}, help='label names and their mask values, or "nonzero"'),
