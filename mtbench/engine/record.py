@@ -113,8 +113,8 @@ class RunRecord:
         if not path.exists():
             write_whole(path, lambda file: file.write(json.dumps(vars(environment), indent=1).encode()))
         if self.request:
-            request = RunAsked.from_json({**self.request, **self._surroundings()})
-            self.results.append(replace(request, run=self.maker.leases.run))
+            run_request = RunAsked.from_json({**self.request, **self._surroundings()})
+            self.results.append(replace(run_request, run=self.maker.leases.run))
             self.request = {}
         if outcome:
             self.results.append(self._entry(unit, outcome, where))
