@@ -129,7 +129,7 @@ def test_an_option_that_differs_is_told_in_the_users_terms(name: str, tmp_path: 
     path = saved(generator(name, blocks=6).state_dict(), tmp_path / "G.pth")
     with pytest.raises(WeightsError, match=r"6 residual blocks, not 9.*Set n_blocks=6"):
         translate(name, path, n_blocks=9)
-    with pytest.raises(WeightsError, match=r"has 1 image channels, not 3.*Pass channels=1"):
+    with pytest.raises(WeightsError, match=r"has 1 image channels, not 3.*Set channels=1"):
         translate(name, path, channels=3)
 
 

@@ -240,7 +240,7 @@ def test_nothing_is_left_of_a_program_when_mtbench_is_killed(program: Path, tmp_
     ("text", "call", "texts"),
     [
         ("", "command", ["no command is set", "[commands.NAME]"]),
-        ("", "command:mymodel", ["mtbench.toml", "no such file"]),
+        ("", "command:mymodel", ["mtbench.toml", "does not exist"]),
         ("[commands.mymodl]\nrun = 'p {input} {output}'", "command:mymodel", ["'commands.mymodl'", "no [commands.my"]),
         ("[command.mymodel]\nrun = 'p'", "command:mymodel", ["Did you mean 'command'"]),
         ("[commands.m]\nrn = 'p'", "command:m", ["mtbench.toml, line 2", "'rn'", "'run'"]),

@@ -30,7 +30,7 @@ def test_imports_that_hang_crash_or_raise_do_so_elsewhere(tmp_path: Path) -> Non
         (tmp_path / f"{name}.py").write_text(body)
     problems = trial([Imports(tmp_path / f"{name}.py") for name in bodies], patience=2)
     assert {list(bodies)[position]: problem for position, problem in problems.items()} == {
-        "hang": "it did not end within 2 s",
+        "hang": "it did not finish within 2 s",
         "crash": "it ended the process (SIGSEGV)",
         "exit": "it ended the process (exit code 3)",
         "raise": "BaseException: no",
