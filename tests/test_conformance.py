@@ -99,10 +99,12 @@ def test_translators_with_parameters_pass(tmp_path: Path) -> None:
     images = image_set()
     for pixels, record in zip(255 - images.images, images.slices, strict=True):
         Image.fromarray(pixels).save(tmp_path / f"{record.slice_id.replace('/', '_')}.png")
-    calls = (f"precomputed:folder={tmp_path}", "command:run=cp -r {input}/. {output}")
+    calls = (f"precomputed:folder={tmp_path}", "command:format=png,run=cp -r {input}/. {output}")
     for report in check(*calls, third_party=False):
         assert report.ok, f"{report.name}: {failures(report)}"
         assert report.of("shapes").status == "passed"
+        assert report.of("inputs unchanged").status == "passed"
+    assert "floating-point images cannot be written as PNG" in report.of("inputs unchanged").text
 
 
 def test_a_missing_parameter_is_a_reason_not_a_failure(run_cli: Callable[..., Any]) -> None:

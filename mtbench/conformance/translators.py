@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from mtbench.conformance import fitting, general, tasks
 from mtbench.conformance.subject import Subject
 from mtbench.conformance.surroundings import disturb
-from mtbench.conformance.trying import frozen, in_batches, same
+from mtbench.conformance.trying import frozen, in_batches, same, works_or_refuses
 from mtbench.conformance.verdict import Check, FailedError, UntriedError
 from mtbench.data import Batch, ImageSet
 from mtbench.registry.contracts import WholeSetTranslator
@@ -151,9 +152,14 @@ def batches(subject: Subject) -> str:
 def inputs(subject: Subject) -> str:
     """It does not change its inputs."""
     model, images = fitting.model_of(subject), tasks.image_set(depth="float32")
-    changed = frozen(images)
+    changed, told = frozen(images), ""
     if isinstance(model, WholeSetTranslator):
-        apply(subject, model, images)
+        what, fix = "images stored as floats", "Take them, or refuse with a mtbench.DataError that says why"
+        found = works_or_refuses(partial(apply, subject, model, images), what, fix)
+        if isinstance(found, str):  # a program that reads PNG
+            told, images = f"{what}: {found}", tasks.image_set()
+            changed = frozen(images)
+            apply(subject, model, images)
     else:
         masks_of = images.mask_tensor(slice(0, 4)) if subject.spec.whether("conditional", subject.params) else None
         batch = Batch(images.tensor(slice(0, 4)), images.slices[:4], masks_of)
@@ -168,9 +174,9 @@ def inputs(subject: Subject) -> str:
             raise FailedError("translate() changes batch.source", "Work on a copy: batch.source.clone()")
         if masks is not None and batch.masks is not None and not torch.equal(masks, batch.masks):
             raise FailedError("translate() changes batch.masks", "Work on a copy: batch.masks.clone()")
-    if what := changed():
-        raise FailedError(f"it changes {what} of its input", "Work on a copy")
-    return ""
+    if altered := changed():
+        raise FailedError(f"it changes {altered} of its input", "Work on a copy")
+    return told
 
 
 def _of_fits(check: Any) -> Any:
