@@ -1,0 +1,1 @@
+"""NIfTI volumes in BIDS layout as a data set for mtbench."""

@@ -1,0 +1,1 @@
+"""Scores of mtbench runs in MLflow."""

@@ -1,0 +1,1 @@
+"""A model in its own virtual environment as a translator for mtbench."""

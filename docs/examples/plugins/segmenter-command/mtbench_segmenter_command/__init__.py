@@ -1,0 +1,1 @@
+"""A segmentation program as a segmenter for mtbench."""

@@ -1,0 +1,1 @@
+"""A TorchScript file as a translator for mtbench."""
