@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import tempfile
@@ -92,7 +93,8 @@ class SegmenterCommand:
 
     def _run(self, inputs: Path, outputs: Path, context: mtbench.Context) -> None:
         names = {"{input}": str(inputs), "{output}": str(outputs), "{device}": context.device.partition(":")[0]}
-        command = [names.get(part, part) for part in self.command]
+        # Split before it is filled in, so that a blank in a path makes no new argument.
+        command = [re.sub(r"\{\w+\}", lambda match: names.get(match[0], match[0]), part) for part in self.command]
         variables = {**os.environ, "OMP_NUM_THREADS": str(context.threads)}
         try:
             done = subprocess.run(
