@@ -134,7 +134,7 @@ def test_all_of_it_is_typed(written: Path) -> None:
 
 
 def test_a_name_that_exists_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="there is a translator 'identity' already, of mtbench"):
+    with pytest.raises(RequestError, match="the translator 'identity' already exists, in mtbench"):
         new(Project("translator", "identity"), REGISTRY, tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
