@@ -63,7 +63,7 @@ def test_an_empty_result_is_answered_by_every_command(run_cli: Any) -> None:
         assert done.code == 2, done.err
         assert any(text in done.err for text in ("no scores to show", "nothing to correlate", "share nothing"))
     shown = run_cli("results", "show", empty)
-    assert (shown.code, "no scores to show" in shown.out) == (0, True)
+    assert (shown.code, "No scores to show" in shown.out) == (0, True)
     assert run_cli("results", "verify", empty).code == 0
 
 

@@ -69,7 +69,7 @@ def test_python_dash_m() -> None:
         (["run", "quickstart", "--nonsense"], ["No such option", "--nonsense"]),
         (["export", "nowhere"], ["nowhere: the results directory does not exist"]),
         (["plugins", "identty"], ["unknown plugin 'identty'", "'identity'"]),
-        (["plan", "quickstart", "--plugin", "none.py"], ["no plugin file none.py"]),
+        (["plan", "quickstart", "--plugin", "none.py"], ["the plugin file none.py does not exist"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

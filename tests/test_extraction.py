@@ -54,13 +54,13 @@ def test_half_precision_becomes_float32(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (lambda batch: batch.mean((1, 2, 3)), "extract() gave Tensor. Expected a dictionary of mean"),
-        (lambda batch: None, "extract() gave NoneType"),
-        (lambda batch: {}, "extract() gave nothing"),
-        (lambda batch: {"other": batch}, "extract() gave other"),
-        (lambda batch: {"mean": batch.mean()}, "extract() gave 'mean' as Tensor tensor("),
-        (lambda batch: {"mean": batch.mean((1, 2, 3)).numpy()}, "extract() gave 'mean' as ndarray"),
-        (lambda batch: {"mean": [1.0, 2.0]}, "extract() gave 'mean' as list [1.0, 2.0]. Expected a torch tensor"),
+        (lambda batch: batch.mean((1, 2, 3)), "extract() returned Tensor. Expected a dictionary of mean"),
+        (lambda batch: None, "extract() returned NoneType"),
+        (lambda batch: {}, "extract() returned nothing"),
+        (lambda batch: {"other": batch}, "extract() returned other"),
+        (lambda batch: {"mean": batch.mean()}, "extract() returned 'mean' as Tensor tensor("),
+        (lambda batch: {"mean": batch.mean((1, 2, 3)).numpy()}, "extract() returned 'mean' as ndarray"),
+        (lambda batch: {"mean": [1.0, 2.0]}, "extract() returned 'mean' as list [1.0, 2.0]. Expected a torch tensor"),
         (lambda batch: {"mean": batch.mean((1, 2, 3))[:1]}, "'mean' of shape (1,). Expected 2 finite rows"),
         (lambda batch: {"mean": batch.mean((1, 2, 3)) / 0}, "'mean' of shape (2,) with NaN"),
         (

@@ -94,7 +94,7 @@ def test_ctrl_c_finishes_what_is_at_work_and_sigterm_does_not(start: Any, tmp_pa
     slow.send_signal(signal.SIGINT)
     err = ended(slow)
     assert slow.returncode == 130
-    assert "finishing 1 unit at work" in err
+    assert "finishing 1 running unit" in err
     tries = [a for a in rows(out, "attempts") if a["name"] == "fit toy toy-shift seed 0"]
     assert [a["status"] for a in tries] == ["lost", "ok"]
     assert not rows(out)

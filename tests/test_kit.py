@@ -104,7 +104,7 @@ def test_what_is_not_shared_is_left_out_with_the_reason(
 
 def test_what_cannot_be_compared_is_refused(run_cli: Any, toys: Path, tmp_path: Path, ours: Path, source: Path) -> None:
     assert run_cli("kit", ours, "-o", tmp_path / "kit").code == 0
-    assert "exists already" in run_cli("kit", ours, "-o", tmp_path / "kit").err
+    assert "already exists" in run_cli("kit", ours, "-o", tmp_path / "kit").err
     plugin = ("--plugin", toys, "--device", "cpu")
 
     def add(kit: Path, export: Path, translator: str = "toy-same") -> str:
@@ -124,6 +124,6 @@ def test_what_cannot_be_compared_is_refused(run_cli: Any, toys: Path, tmp_path: 
     assert "has revision" in add(changed, source)
     content["judges"][0]["features"] = {"x": "../../outside.npy"}
     (changed / "kit.json").write_text(json.dumps(content))
-    assert "lies outside of it" in add(changed, source)
+    assert "is outside of it" in add(changed, source)
     (changed / "kit.json").write_text("{}")
     assert "this is not a kit" in add(changed, source)

@@ -105,7 +105,7 @@ def test_two_projects_with_helpers_of_one_name_are_told_apart(tmp_path: Path) ->
             del sys.modules[name]
     problems = [plugin.problem for plugin in discover(files, third_party=False).plugins if plugin.problem]
     assert len(problems) == 1
-    assert "its helper module 'helper_four' has the name of" in problems[0]
+    assert "its helper module 'helper_four' has the same name as" in problems[0]
 
 
 def test_a_folder_stands_for_its_project(tmp_path: Path) -> None:

@@ -269,6 +269,6 @@ def test_what_cannot_be_adopted_is_told(run: Any, run_cli: Any, toys: Path, stor
     assert "no translator in this plan is trained" in run_cli(*adopt, other, "-t", "toy-same").err
     several = run_cli(*adopt, other, "-t", "toy-shift", "--seed", "0", "--seed", "1")
     assert "the selection matches 2 fits" in several.err
-    assert "there is no" in run_cli(*adopt, tmp_path / "nothing", "-t", "toy-shift").err
+    assert "nothing does not exist" in run_cli(*adopt, tmp_path / "nothing", "-t", "toy-shift").err
     (tmp_path / "empty").mkdir()
     assert "contains no files" in run_cli(*adopt, tmp_path / "empty", "-t", "toy-shift").err

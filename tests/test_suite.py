@@ -84,7 +84,7 @@ WRONG = {
     "a fraction": ("0.34", "34.0", "'test' is 34.0", "between 0 and 1", "34.0"),
     "a split setting's type": ("0.34", '"all"', "'test' is 'all'", "type float", "all"),
     "a split without by": ('by = "seed", ', "", "'split' is", 'by = "seed"', "split ="),
-    "no split file": ('"seed", test = 0.34', '"file"', "names no file", "split.csv", "file"),
+    "no split file": ('"seed", test = 0.34', '"file"', "split by file has no 'file'", "split.csv", "file"),
     "one fold": ('"seed", test = 0.34', '"folds", folds = 1', "split setting 'folds' is 1", "from 2 to 1000", "folds"),
     "seeds": ("[0, 1]", '["a"]', "a seed of 'seeds' is 'a'", "a whole number from 0", "seeds"),
     "no seeds": ("[0, 1]", "[]", "'seeds' is []", "at least one", "seeds"),
@@ -95,7 +95,7 @@ WRONG = {
     "a protocol": ("seeds", 'protocols = ["segment"]\nseeds', "protocol is 'segment'", "segment-t", "protocols"),
     "params": ("params.size = 16", "params = 16", "'params' must be a table", "params.NAME", "[[datasets]]"),
     "a note": ("params.size = 16", "note = 16", "'note' is 16", "text", "[[datasets]]"),
-    "two of one name": ("[[translators]]", '[[datasets]]\nname = "toy"\n\n[[translators]]', "two datasets", "own", ""),
+    "two of one name": ("[[translators]]", '[[datasets]]\nname = "toy"\n\n[[translators]]', "two datasets", "each", ""),
     "an entry without a name": ('name = "toy-same"', 'params.by = 1.0', "no name", 'name = "..."', None),
 }  # fmt: skip
 
@@ -142,7 +142,7 @@ PLUGINS = {
     "a value": ("[0.5, 1.0]", '"much"', "'by' is 'much'", "type float"),
     "a value of a grid": ("[0.5, 1.0]", '[0.5, "much"]', "'by' is 'much'", "type float"),
     "an empty grid": ("[0.5, 1.0]", "[]", "grid of 'by' is empty", "at least one value"),
-    "no root": ('"toy"\nparams.size = 16', '"toy-files"', "where its files are", "Ask the test for them"),
+    "no root": ('"toy"\nparams.size = 16', '"toy-files"', "the folder with its files", "Ask the test for them"),
 }
 
 
