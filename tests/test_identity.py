@@ -47,6 +47,7 @@ NO_NUMBER = {
     "references": "whether there are reference rows",
     "trusted": "whether programs may be named",
     "note": "printed beside the table",
+    "keep": "more rows; the final weights are bit-equal (test_checkpoints.py)",
     "positional": "a parameter",
     "where": "for messages",
     "cli_params": "for messages",
@@ -63,6 +64,7 @@ DESCRIPTIVE = {
     *("mark", "note", "translator_note"),
     *("n", "draws", "n_translated", "n_target", "n_patients_translated", "n_patients_target"),
     *("translator_weights_sha256", "segmenter_validation", "left_out", "clamped"),
+    "step",  # of the column ``checkpoint``
     # A row of its own in tables, never averaged with current numbers.
     "stale",
 }

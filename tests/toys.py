@@ -67,6 +67,9 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
     yield mtbench.TranslatorSpec("toy-same", ":Same")
     yield mtbench.TranslatorSpec("toy-shift", ":Shift", params={"by": 1.0}, trains=True, shorthand="by")
     yield mtbench.TranslatorSpec("toy-fixed", ":Shift", params={"by": 1.0}, trains=True, deterministic=True)
+    yield mtbench.TranslatorSpec(
+        "toy-steps", ":Steps", params={"steps": 8, "stop_at": 0}, trains=True, keeps_checkpoints=True
+    )
     yield mtbench.TranslatorSpec("toy-noisy", ":Noisy", stochastic=True)
     yield mtbench.TranslatorSpec("toy-greedy", ":Greedy", params={"room": 2}, stochastic=True, shorthand="room")
     yield mtbench.TranslatorSpec("toy-masked", ":Masked", conditional=True)
@@ -270,6 +273,44 @@ class Shift:
     def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> Any:
         record(f"translate shift by={self.by:g}")
         return (batch.source + self.by * self.step).clamp(0, 1)
+
+
+class Steps:
+    """Adds a number that starts at 0 and grows by 1/32 with each of its training ``steps``."""
+
+    def __init__(self, steps: int, stop_at: int) -> None:
+        self.steps, self.stop_at = steps, stop_at
+
+    def fit(self, data: mtbench.TrainingData, context: mtbench.Context) -> None:
+        import torch
+
+        from mtbench.training import Budget, Recipe, UnpairedSampler, train
+
+        record(f"fit steps seed={context.seed}")
+        self.network = torch.nn.Linear(1, 1)
+        torch.nn.init.zeros_(self.network.bias)
+        stop_at = self.stop_at
+
+        class Rising(Recipe):
+            def step(self, step: Any) -> None:
+                if step.moment.step == stop_at and os.environ.get("TOY_KILL"):
+                    raise KeyboardInterrupt
+                step.update("net", lambda part: {"rise": -self.networks["net"].bias.sum()})
+
+        recipe = Rising({"net": self.network}, {"net": torch.optim.SGD([self.network.bias], 1 / 32)})
+        assert data.source_train is not None
+        assert data.target_train is not None
+        sampler = UnpairedSampler(data.source_train, data.target_train)
+        train(recipe, sampler, context, Budget(steps=self.steps), save=self.save)
+
+    def save(self, folder: Path) -> None:
+        np.save(folder / "added.npy", self.network.bias.detach().numpy())
+
+    def load(self, folder: Path) -> None:
+        self.added = float(np.load(folder / "added.npy")[0])
+
+    def translate(self, batch: mtbench.Batch, context: mtbench.Context) -> Any:
+        return (batch.source + self.added).clamp(0, 1)
 
 
 class Noted(Shift):

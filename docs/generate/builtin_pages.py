@@ -110,6 +110,7 @@ def _facts(spec: Any) -> dict[str, object]:
         asked = {name: param.default for name, param in spec.params.items()}
         return {
             "trains": _yes(spec.whether("trains", asked)),
+            "keeps checkpoints": _yes(spec.keeps_checkpoints),
             "draws noise": _yes(spec.whether("stochastic", asked)),
             "conditional (reads the reference mask)": _yes(spec.whether("conditional", asked)),
         }

@@ -95,6 +95,7 @@ def normalise(scores: pa.Table) -> pa.Table:
             remedy="Read it with the version of mtbench that wrote it, or rerun the suite with this version and a new "
             "--out; artefacts in the store are reused",
         )
+    scores = final(scores)
     columns = [
         pc.fill_null(scores[name], "") if SCORES.field(name).type == pa.string() else scores[name] for name in _COLUMNS
     ]
@@ -110,6 +111,12 @@ def normalise(scores: pa.Table) -> pa.Table:
         table = _where_it_differs(table, name, [key for key in keys if key not in OF_DATA], among)
     in_table = pc.is_in(table["role"], pa.array(list(ROLES)))
     return table if pc.all(in_table).as_py() else table.filter(in_table)
+
+
+def final(scores: pa.Table) -> pa.Table:
+    """The rows of final checkpoints on test patients: all others belong to ``mtbench checkpoints``."""
+    ordinary = pc.and_(*(pc.equal(pc.fill_null(scores[name], ""), "") for name in ("checkpoint", "scored_on")))
+    return scores if pc.all(ordinary).as_py() else scores.filter(ordinary)
 
 
 def _where_it_differs(table: pa.Table, name: str, keys: Sequence[str], among: pa.ChunkedArray) -> pa.Table:

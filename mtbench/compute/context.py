@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from mtbench.compute.checkpoints import Checkpoints
+    from mtbench.compute.kept import KeptCheckpoints
     from mtbench.store.files import FileState
 
 Progress = Callable[[int, int, Mapping[str, Any]], None]
@@ -48,6 +49,7 @@ class Context:
         scratch: a temporary folder, removed afterwards.
         progress: reports progress; frequent calls are cheap.
         checkpoints: for fits that resume; ``None`` outside fits.
+        kept: for fits that keep checkpoints along the way (`keep` in the suite); ``None`` otherwise.
         events: folder for TensorBoard events of a fit; ``None`` if they are not requested.
         find_weights: how :meth:`weights` finds a catalogued file.
         partial: for ``prepare``: a folder that is kept after a failed attempt and removed after a successful one;
@@ -73,6 +75,7 @@ class Context:
     scratch: Path = Path()
     progress: Progress = _silent
     checkpoints: Checkpoints | None = None
+    kept: KeptCheckpoints | None = None
     events: Path | None = None
     find_weights: Callable[[str], Path] = _no_weights
     partial: Path | None = None

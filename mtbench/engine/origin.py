@@ -80,7 +80,8 @@ def origin(plan: Plan, row: Row, units: Sequence[Unit], artefacts: Mapping[str, 
         if unit.stage == "split" and artefact is not None:
             tables, contents = _of_all_folds(artefact.path), _contents(artefact.path)
             result.others = _subsets(contents["contents"], data, unit.task.dataset)
-            result.data = hash_of([{domain: of["test"]["images"] for domain, of in tables.items()}, contents["task"]])
+            images = {domain: of[_scored_on(row)]["images"] for domain, of in tables.items()}
+            result.data = hash_of([images, contents["task"]])
         if unit.stage == "prepare" and artefact is not None:
             result.left_out = _omissions(artefact.info.get("left_out", ()))
         if unit.stage == "translate" and artefact is not None:
@@ -88,9 +89,13 @@ def origin(plan: Plan, row: Row, units: Sequence[Unit], artefacts: Mapping[str, 
         if unit.kind in _COLUMNS:
             _add_version(result, plan, unit, artefact)
             _add_code(result, plan, unit, artefact, data)
-            _add_data(result, unit, artefacts.get(unit.inputs["split"]), data)
+            _add_data(result, unit, artefacts.get(unit.inputs["split"]), data, _scored_on(row))
     result.notes += _masks_read(units)
     return result
+
+
+def _scored_on(row: Row) -> str:
+    return str(row.columns.get("scored_on", "test"))
 
 
 def _masks_read(units: Sequence[Unit]) -> list[str]:
@@ -161,7 +166,7 @@ def _add_code(result: Origin, plan: Plan, unit: Unit, artefact: Artefact | None,
         sources[name] = Source(artefact.digest[:SHORT], f"'{unit.name}' has been recomputed")
 
 
-def _add_data(result: Origin, unit: Unit, split: Artefact | None, data: str) -> None:
+def _add_data(result: Origin, unit: Unit, split: Artefact | None, data: str, scored_on: str) -> None:
     """The slices that the unit reads; training data belong to the row or the segmenter, not to the block."""
     if split is None:
         return
@@ -172,13 +177,15 @@ def _add_data(result: Origin, unit: Unit, split: Artefact | None, data: str) -> 
             name = f"data {data} {subset.domain} {subset.split} {kind}"
             result.sources[name] = subsets[name]
             # Only a segmenter reads translations of training slices; these belong to its training data.
-            if subset.split != "test" and unit.stage != "translate":
+            if subset.split != "test" and unit.stage != "translate" and (unit.stage == "fit" or scored_on == "test"):
                 column = "segmenter_training_sha256" if unit.kind == "segmenter" else "training_sha256"
                 content = tables[subset.domain][subset.split][kind]
                 result.content.setdefault(column, {})[f"{subset.domain} {subset.split} {kind}"] = content
     if part.masks and unit.kind in ("translator", "metric"):
         column = "training_sha256" if unit.kind == "translator" else "masks_sha256"
-        result.content.setdefault(column, {})["test masks"] = hash_of([of["test"]["masks"] for of in tables.values()])
+        split_of = "test" if unit.kind == "translator" else scored_on
+        masks = hash_of([of[split_of]["masks"] for of in tables.values()])
+        result.content.setdefault(column, {})["test masks"] = masks
 
 
 def _subsets(contents: Mapping[str, Any], data: str, dataset: str) -> dict[str, Source]:

@@ -25,7 +25,7 @@ from mtbench.registry.specs import (
     TranslatorSpec,
     two_sided,
 )
-from mtbench.stages.table import SOURCE_TEST, TARGET_TEST, FeatureInput, FitOptions, ScoreOptions
+from mtbench.stages.table import SOURCE_TEST, FeatureInput, FitOptions, ScoreOptions
 
 
 def make_plan(suite: Suite, registry: Registry) -> Plan:
@@ -184,7 +184,8 @@ def _row(
         inputs["candidate_images"] = subject.images.key
     for need in judge.needs:
         if not isinstance(need, str):
-            images = subject.images if need.of == "candidate" else Images("target test slices", TARGET_TEST)
+            real = Images(f"target {subject.reference.split} slices", subject.reference)
+            images = subject.images if need.of == "candidate" else real
             role = f"{need.of}_features_{len(features)}"
             extractor = judge.extractors[len(features)]
             inputs[role] = builder.look("extract", extractor, extractor.label, images)
@@ -206,7 +207,7 @@ def _row(
         candidate=subject.images.where,
         roles=tuple(roles),
         features=tuple(features),
-        reference=TARGET_TEST if two_sided(judge.needs) else None,
+        reference=subject.reference if two_sided(judge.needs) else None,
         balanced=balanced,
         draws=suite.draws if balanced else 1,
         # Other metrics draw only for their intervals, which no choice of seed improves.

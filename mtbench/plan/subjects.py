@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mtbench.data import Domain, Split, Task
+from mtbench.errors import SuiteError
 from mtbench.hashing import canonical
 from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice
 from mtbench.registry.specs import Need, TranslatorSpec, two_sided
-from mtbench.stages.table import SOURCE_TEST, FitOptions, Subset, TranslateOptions
+from mtbench.stages.table import SOURCE_TEST, TARGET_TEST, FitOptions, Subset, TranslateOptions
 
 Needs = tuple[Need, ...]
 """The needs of a metric; see ``MetricSpec.needs``."""
@@ -42,6 +43,7 @@ class Subject:
         images: the image set; the source test slices by default.
         wants: the metrics that apply: those that read a segmenter's labels ("segmentation"), those that also read
             real target images ("distances"), those that need no other images ("its own").
+        reference: the real target slices that metrics compare it with.
         training: the training data of its segmenter.
         label: its printed name in the name of a unit; the role by default.
         columns: the columns of the ``scores`` table that identify the translator.
@@ -52,6 +54,7 @@ class Subject:
     role: str
     images: Images = _SOURCE
     wants: Literal["any", "segmentation", "distances", "its own"] = "any"
+    reference: Subset = TARGET_TEST
     training: Training = Training("target")
     label: str = ""
     columns: Mapping[str, Any] = field(
@@ -95,6 +98,7 @@ def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> I
     reason = ask(spec.refusal, builder.task)
     if conditional and "source" not in builder.task.masks:
         reason = "it needs masks of the source slices, and this dataset has none"
+    _check_keep(translator, trains=trains)
     for seed in seeds:
         label = translator.label + (f" seed {seed}" if seed is not None else "")
         columns = {
@@ -105,22 +109,44 @@ def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> I
         }
         fit = ""
         if trains and not reason:
-            options = FitOptions(("source", "target"), masks=conditional or spec.trains_on_masks)
+            options = FitOptions(
+                ("source", "target"), masks=conditional or spec.trains_on_masks, keep=translator.entry.keep
+            )
             fit = builder.fit(translator, label, seed, options)
         skipped = f"{translator.entry.name}: {reason}" if reason else ""
         yield Subject("translator", label=label, columns=columns, fit=fit, skipped=skipped)
 
 
+def _check_keep(translator: Choice[TranslatorSpec], *, trains: bool) -> None:
+    entry = translator.entry
+    if entry.keep > 1 and not (trains and translator.spec.keeps_checkpoints):
+        why = "keeps no checkpoints along the way" if trains else "does not train"
+        raise SuiteError(
+            f"keep = {entry.keep}, but translator '{entry.name}' {why}",
+            where=entry.where,
+            expected="a translator that trains, whose plugin declares keeps_checkpoints=True",
+            remedy="Remove `keep` from this entry",
+        )
+
+
 def translate(
-    builder: Builder, translator: Choice[TranslatorSpec], ready: Subject, where: Subset, called: str = ""
+    builder: Builder,
+    translator: Choice[TranslatorSpec],
+    ready: Subject,
+    where: Subset,
+    called: str = "",
+    part: int = 1,
 ) -> str:
-    """The key of the unit that translates the slices of ``where``; empty if the translator cannot take part."""
+    """The key of the unit that translates the slices of ``where``; empty if the translator cannot take part.
+
+    It uses the weights after 1/``part`` of the training.
+    """
     if ready.skipped:
         return ""
     return builder.unit(
         "translate",
         f"translate {builder.short} {ready.label} {called}".strip(),
-        TranslateOptions(where, ready.columns["conditional"]),
+        TranslateOptions(where, ready.columns["conditional"], part),
         choice=translator,
         seed=ready.columns["seed"],
         inputs={**builder.base, **({"fit": ready.fit} if ready.fit else {})},

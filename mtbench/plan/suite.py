@@ -47,7 +47,7 @@ _SECTIONS = ("datasets", "translators", "segmenters", "metrics")
 _NEEDS = ("datasets", "translators", "metrics")
 _ENTRY_KEYS = {
     "datasets": ("name", "plugin", "params", "root", "split", "note"),
-    "translators": ("name", "plugin", "params", "seeds"),
+    "translators": ("name", "plugin", "params", "seeds", "keep"),
     "segmenters": ("name", "plugin", "params"),
     "metrics": ("name", "plugin", "params"),
 }
@@ -70,6 +70,8 @@ class Entry:
         cli_params: names of the parameters, and values without a name, that come from the command line. Their paths
             are relative to the working folder, those in the file to the suite's folder.
         seeds: a translator's own seeds, if they differ from the suite's.
+        keep: how many checkpoints of a translator's training are kept and scored, the final one included; each has
+            trained half as long as the next.
         root, split, note: for datasets only.
     """
 
@@ -82,6 +84,7 @@ class Entry:
     where: str = ""
     cli_params: frozenset[str] = frozenset()
     seeds: Seeds | None = None
+    keep: Annotated[int, whole(1, 16)] = 1
     root: Annotated[str | None, Rule("text")] = None
     split: SplitOptions | None = None
     note: Annotated[str, Rule("text")] = ""
@@ -129,6 +132,11 @@ class Suite:
     sampling_seed: Seed = 0
     draws: Annotated[int, whole(1, 1_000_000)] = 5
     trusted: bool = False
+
+    @property
+    def keeps(self) -> bool:
+        """Whether checkpoints of a training are kept: then every translator is scored on validation patients too."""
+        return any(entry.keep > 1 for entry in self.translators)
 
     def path(self, location: str, from_cli: bool = False) -> Path:
         """A path with ``~`` and ``$VARIABLES`` expanded, relative to the suite's folder.
@@ -280,7 +288,7 @@ def _entry(section: str, position: int, item: object, lines: Lines) -> Entry:
 
     def at(key: str) -> str:
         # An error in a parameter names its entry.
-        return lines.at((section, position, key)) if key == "seeds" or key not in keys else where
+        return lines.at((section, position, key)) if key in ("seeds", "keep") or key not in keys else where
 
     split = _split(item["split"], lines.at((section, position, "split"))) if "split" in item else None
     name = item.get("name", item.get("plugin", ""))

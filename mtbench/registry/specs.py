@@ -29,6 +29,8 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
 
     Args:
         trains: whether it needs a fit; or a function of the parameters (with a checkpoint: no fit).
+        keeps_checkpoints: whether its fit can keep checkpoints along the way: it gives ``save`` to
+            ``mtbench.training.train``, or uses ``context.kept`` itself.
         stochastic: whether ``translate`` draws noise (from ``context.noise``); or a function of the parameters.
         deterministic: whether its fit draws no random numbers either. A translator that trains or is stochastic is run
             once for each seed of the suite, unless it is declared deterministic.
@@ -44,6 +46,7 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
     contract: ClassVar[type] = contracts.Translator
 
     trains: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
+    keeps_checkpoints: bool = field(default=False, kw_only=True)
     stochastic: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
     deterministic: bool = field(default=False, kw_only=True)
     conditional: bool | Callable[[Params], bool] = field(default=False, kw_only=True)

@@ -12,7 +12,9 @@ from mtbench.analysis.columns import anonymise, params
 from mtbench.analysis.correlation import Correlation, Correlations, correlate, undrawn
 from mtbench.analysis.model import Cell, ResultsTable, Section, TableColumn, TableRow
 from mtbench.analysis.numbers import format_coefficient, format_number, format_p
-from mtbench.report import charts
+from mtbench.analysis.regrettext import LEGEND as REGRET_LEGEND
+from mtbench.analysis.regrettext import regret_tables
+from mtbench.report import charts, overtraining
 from mtbench.report.attempts import Cost, costs, failures, provenance
 from mtbench.report.curves import Curve, find_curves
 from mtbench.report.evidence import Evidence
@@ -82,7 +84,9 @@ def report(
     cost = charts.cost_charts(unit_costs)
     correlation, training = _correlation(result, table), charts.curve_charts(curves)
     cases = charts.case_charts(result)
-    all_charts = [*correlation.pop("drawn"), *training, *cost, *(chart for chart, _ in cases)]
+    kept = overtraining.find(result)
+    over_training = overtraining.over_training_charts(kept)
+    all_charts = [*correlation.pop("drawn"), *training, *over_training, *cost, *(chart for chart, _ in cases)]
     content = {
         "title": title or table.title or "Results",
         "lead": "; ".join(result.layout.titles[b] for b in result.blocks),
@@ -97,6 +101,9 @@ def report(
         "cases": cases,
         "curves": training,
         "curve_rows": _curve_rows(curves),
+        "over_training": over_training,
+        "regret_tables": [table for task in kept.tasks for table in regret_tables(task)],
+        "regret_remarks": REGRET_LEGEND if kept.tasks else (),
         "no_curves": _no_curves(attempts),
         "cost_charts": cost,
         "cost_rows": [_cost_row(unit) for unit in unit_costs],

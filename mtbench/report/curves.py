@@ -41,7 +41,9 @@ def find_curves(attempts: Sequence[Attempt], evidence: Evidence) -> list[Curve]:
     for key, name in names.items():
         artefact = evidence.of_unit(key)
         # In the content or the log, as the plugin chose.
-        for path in sorted(artefact.path.rglob(FILE))[:1] if artefact else ():
+        # Checkpoints that were kept on the way lie in folders below and may have records of their own.
+        paths = sorted(artefact.path.rglob(FILE), key=lambda path: (len(path.parts), path)) if artefact else []
+        for path in paths[:1]:
             curves += _read(path, name, key)
     return curves
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 BLOCK = ("dataset", "dataset_revision", "dataset_params", "split", "data_sha256")
 """Scores on different data never share a block."""
 
-ROW = ("role", "translator", "translator_params", "translator_version", "training_sha256")
-"""Scores of different translators never share a row."""
+ROW = (
+    *("role", "translator", "translator_params", "translator_version", "training_sha256"),
+    *("checkpoint", "scored_on"),
+)
+"""Scores of different translators, of different checkpoints, or on other patients than the test patients never share a
+row."""
 
 BASE = ("metric", "variant", "title", "label", "family", "measure_unit", "caveat")
 DETAILS = (

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mtbench.compute.kept import FOLDER, KeptCheckpoints
 from mtbench.compute.placement import placed_by
 from mtbench.data import ImageSet, TrainingData
 from mtbench.errors import PluginError
@@ -26,6 +27,8 @@ def run(work: Work[FitOptions, Registration[Spec[Trainable]]], folder: Path) -> 
         sets[role] = images if work.options.masks else replace(images, masks=None)
     data = TrainingData(work.unit.task, **sets)
     plugin = work.registration.create(work.unit.arguments)
+    if work.options.keep > 1 and work.context.checkpoints is not None:
+        work.context.kept = KeptCheckpoints(work.context.checkpoints.folder / FOLDER, work.options.keep)
     with placed_by(work.registration.blame, work.context.device):
         plugin.fit(data, work.context)
     plugin.save(folder)
@@ -38,6 +41,8 @@ def run(work: Work[FitOptions, Registration[Spec[Trainable]]], folder: Path) -> 
         "remarks": list(work.context.remarks),
         "weights": sorted(set(work.context.weights_used)),
     }
+    if work.context.kept is not None:
+        info["steps"] = work.context.kept.copy_to(folder)
     translations = [work.inputs[role] for role in sets if role in work.inputs]
     if translations:
         info["translator"] = translations[0].info.get("translator", {})

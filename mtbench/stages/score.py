@@ -82,6 +82,8 @@ def gather(work: Work[ScoreOptions, Registration[MetricSpec]]) -> tuple[MetricIn
         "translator_weights_sha256": translator.get("weights_sha256", ""),
         "segmenter_validation": canonical(dice) if isinstance(dice, dict) and dice else "",
     }
+    if source is not None and "step" in source.info:
+        sizes["step"] = source.info["step"]
     return inputs, sizes
 
 

@@ -102,10 +102,12 @@ class FitOptions(Options):
     Attributes:
         domains: the domains whose slices it reads.
         masks: whether it reads their masks.
+        keep: how many checkpoints it keeps along the way, the final one included.
     """
 
     domains: tuple[Domain, ...] = ()
     masks: bool = False
+    keep: int = 1
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,11 @@ class TranslateOptions(ImageOptions):
 
     Attributes:
         conditional: whether the translator receives the slices' masks.
+        part: use the weights after 1/``part`` of the training; 1: the final ones.
     """
 
     conditional: bool = False
+    part: int = 1
 
 
 @dataclass(frozen=True)

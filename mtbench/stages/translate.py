@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.compute.inference import in_batches
+from mtbench.compute.kept import weights_folder
 from mtbench.compute.placement import placed_by
 from mtbench.compute.weights import sha256
 from mtbench.data import WHITE, Batch, ImageSet
@@ -45,7 +46,7 @@ def run(work: Work[TranslateOptions, Registration[TranslatorSpec]], folder: Path
     fit = work.inputs.get("fit")
     if fit is not None:
         assert isinstance(translator, Trainable), "one that trains can load"
-        translator.load(fit.path)
+        translator.load(weights_folder(fit.path, work.options.part, unit.name))
     chunks = translate(
         translator,
         images,
@@ -66,8 +67,10 @@ def run(work: Work[TranslateOptions, Registration[TranslatorSpec]], folder: Path
     files = [
         Path(unit.paths[name]) for name, param in spec.params.items() if param.kind == "path" and unit.paths.get(name)
     ]
+    steps = fit.info.get("steps", {}) if fit is not None else {}
     return {
         "images": len(images),
+        **({"step": steps[str(work.options.part)]} if steps else {}),
         # For every row of this translator.
         "translator": {
             "note": " ".join(dict.fromkeys(filter(None, remarks))),

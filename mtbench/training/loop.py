@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -20,6 +21,7 @@ from mtbench.training.batches import batches, split
 from mtbench.training.budget import Budget
 from mtbench.training.history import History
 from mtbench.training.journal import Journal
+from mtbench.training.keeping import Keeper, Save
 from mtbench.training.recipe import Moment, Recipe, Step
 from mtbench.training.samplers import Sampler
 from mtbench.training.scope import numerics, seed_everything, seeded
@@ -43,6 +45,7 @@ def train(
     channels_last: bool = True,
     compile: bool = False,
     tensorboard: bool | None = None,
+    save: Save | None = None,
 ) -> History:
     """Train ``recipe`` until ``budget`` is used; its networks hold the result, in eval mode, on the device.
 
@@ -67,8 +70,11 @@ def train(
         channels_last: memory format of networks and batches.
         compile: compile the networks by torch.compile, which costs minutes and changes weights by rounding.
         tensorboard: write TensorBoard events, if it is installed; by default in ``context.events``.
+        save: writes the model, with the networks as they are, into a folder for the translator's ``load``. With it the
+            fit keeps the checkpoints of ``context.kept``. Of several trainings in one fit, give it to the main one.
 
     Raises:
+        ParamError: the budget is too short for the checkpoints to be kept.
         TrainingError: a loss or weight is not finite (the checkpoint stays as it was before), or memory runs out and
             the batch cannot be split further.
         PluginError: ``patience`` without ``validate_every``, or ``recipe.validate`` returned no score.
@@ -78,7 +84,7 @@ def train(
         raise PluginError("patience needs validate_every", where=f"training '{name}'")
     guard = protected_children() if compile else contextlib.nullcontext()
     with guard, numerics(context), seeded(derive(context.seed, name)):
-        loop = _Loop(recipe, sampler, context, budget, name, batch_size, accumulate, drop_last)
+        loop = _Loop(recipe, sampler, context, budget, name, batch_size, accumulate, drop_last, save)
         loop.prepare(channels_last, compile)
         with Journal(name, context, loop.steps_at_most, tensorboard) as loop.journal:
             return loop.run(validate_every, patience, samples_every)
@@ -95,6 +101,7 @@ class _Loop:
         batch_size: int,
         accumulate: int,
         drop_last: bool,
+        save: Save | None,
     ) -> None:
         self.recipe, self.sampler, self.context, self.budget, self.name = (
             recipe,
@@ -108,6 +115,7 @@ class _Loop:
         full_batches, remainder = divmod(len(sampler), self.batch_size)
         self.steps_per_epoch = full_batches if drop_last or not remainder else full_batches + 1
         self.steps_at_most = budget.steps_at_most(self.steps_per_epoch)
+        self.keeper = Keeper(context, save, self.steps_at_most)
         plan = {"seed": context.seed, "batch size": batch_size, "number of images": len(sampler)}
         self.shelf = states.Shelf(context.checkpoints, name, plan)
         self.journal: Journal
@@ -137,7 +145,10 @@ class _Loop:
                     self._train_mode(True)
                     self._one_step(next(upcoming), fallback)
                     fallback = None
-                    self.ended = self._budget_share() >= 1.0 or self.step == self.context.steps_at_most
+                    share = self._budget_share()
+                    self.ended = share >= 1.0 or self.step == self.context.steps_at_most
+                    for part in self.keeper.due(share):
+                        self._evaluate(partial(self.keeper.save, part, self.step))
                     if self.ended or self.step % self.steps_per_epoch == 0:
                         self._look(validate_every, patience, samples_every)
                     if not self.ended and self.shelf.due():
@@ -220,6 +231,7 @@ class _Loop:
             states.load_networks(self.recipe, self.best)
         weights = states.networks(self.recipe)
         self._refuse_not_finite(weights)
+        self.keeper.end(self.step)
         self.shelf.save({"ended": True, "networks": weights, "journal": self.journal.state_dict()})
 
     def _save(self) -> None:
@@ -250,6 +262,7 @@ class _Loop:
         states.unpack(self.recipe, state)
         self.step, self.waited, self.best = state["step"], state["waited"], state["best"]
         self._seconds_before = state["seconds"]
+        self.keeper.resume(self._budget_share())
         return False
 
     def _refuse_not_finite(self, packed: Mapping[str, Any]) -> None:

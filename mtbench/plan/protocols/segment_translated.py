@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from mtbench.plan.builder import Builder, Images
+from mtbench.plan.checkpoints import over_training
 from mtbench.plan.choices import Choice
 from mtbench.plan.subjects import Subject, Training, ready_translators, translate
 from mtbench.registry.specs import TranslatorSpec
@@ -22,6 +23,8 @@ def subjects(builder: Builder, translators: Sequence[Choice[TranslatorSpec]]) ->
         for ready in ready_translators(builder, translator):
             key = translate(builder, translator, ready, SOURCE_TEST)
             yield replace(ready, images=Images(ready.label, SOURCE_TEST, key))
+            if builder.suite.keeps:
+                yield from over_training(builder, translator, ready)
     if builder.suite.references:
         yield Subject("ceiling", Images("target test slices", TARGET_TEST), "its own")
         yield Subject("floor", Images("target training slices", TARGET_TRAIN), "distances")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from mtbench import Context, DataError, ImageSet, TrainingData
@@ -68,9 +69,19 @@ def augmentation(params: Params, size: tuple[int, int], *, multiple: int, smalle
 
 
 def run(
-    recipe: Recipe, sampler: Sampler, params: Params, context: Context, *, epochs: int, channels_last: bool
+    recipe: Recipe,
+    sampler: Sampler,
+    params: Params,
+    context: Context,
+    *,
+    epochs: int,
+    channels_last: bool,
+    save: Callable[[Path], None],
 ) -> History:
-    """Train within the parameters' budget; ``epochs``, the original's, is used if no budget is set."""
+    """Train within the parameters' budget; ``epochs``, the original's, is used if no budget is set.
+
+    ``save`` writes the current weights, for the checkpoints that the suite asks for.
+    """
     limits = {name: params[name] for name in ("epochs", "steps", "minutes")}
     if all(value is None for value in limits.values()):
         limits["epochs"] = epochs
@@ -89,6 +100,7 @@ def run(
         samples_every=every or 10**9,
         channels_last=channels_last,
         compile=params["compile"],
+        save=save,
     )
 
 

@@ -52,12 +52,20 @@ class GeneratorTranslator(ABC):
         Raises:
             PluginError: there is no trained generator.
         """
+        self.save_generator(folder)
+        self.history.save(folder)
+
+    def save_generator(self, folder: Path) -> None:
+        """Write the generator alone, as :meth:`load` reads it: a checkpoint along the way.
+
+        Raises:
+            PluginError: there is none.
+        """
         if self.network is None:
             raise PluginError(f"{self.name} is neither trained nor loaded")
         # Plain tensors in the usual memory order, as in the originals' files.
         state = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
         torch.save(state, folder / self.file)
-        self.history.save(folder)
 
     def load(self, folder: Path) -> None:
         """Read what :meth:`save` wrote.

@@ -34,6 +34,7 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
             "n_layers_D": mtbench.Param(3, minimum=1, help="strided layers of the discriminators"),
         },
         trains=common.trains,
+        keeps_checkpoints=True,
         description="unpaired translation with cycle-consistent adversarial networks",
         citation="Zhu, Park, Isola, Efros: Unpaired image-to-image translation using cycle-consistent "
         "adversarial networks. ICCV 2017",

@@ -42,7 +42,13 @@ class CycleGan(GeneratorTranslator):
         preview = self.padded(fitting.preview(data.source_validation, source).tensor())
         recipe = CycleGanRecipe(self.params, derive(context.seed, "initial weights"), preview)
         sampler = UnpairedSampler(source, target, augment=augment)
-        self.history = fitting.run(
-            recipe, sampler, self.params, context, epochs=200, channels_last=self.channels_last(context)
-        )
         self.network = recipe.networks["G_A"]
+        self.history = fitting.run(
+            recipe,
+            sampler,
+            self.params,
+            context,
+            epochs=200,
+            channels_last=self.channels_last(context),
+            save=self.save_generator,
+        )

@@ -65,6 +65,7 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
             "n_layers_D": mtbench.Param(3, minimum=1, help="strided layers of the discriminators"),
         },
         trains=common.trains,
+        keeps_checkpoints=True,
         description="CycleGAN with attention, guided by coarse masks computed from the images",
         citation="Phan, Liao, Verjans, To: Structure-preserving synthesis: MaskGAN for unpaired MR-CT "
         "translation. MICCAI 2023",

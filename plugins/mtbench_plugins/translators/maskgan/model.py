@@ -61,10 +61,16 @@ class MaskGan(GeneratorTranslator):
             masks=(self._masks(source, context), self._masks(target, context)),
             partner=near,
         )
-        self.history = fitting.run(
-            recipe, sampler, self.params, context, epochs=80, channels_last=self.channels_last(context)
-        )
         self.network = recipe.networks["G_A"]
+        self.history = fitting.run(
+            recipe,
+            sampler,
+            self.params,
+            context,
+            epochs=80,
+            channels_last=self.channels_last(context),
+            save=self.save_generator,
+        )
 
     def _masks(self, images: ImageSet, context: Context) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         masks = backgrounds(images, self.params["mask_threshold"], self.params["mask_dilation"])

@@ -42,6 +42,7 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
             "num_D": mtbench.Param(2, minimum=1, help="discriminators, each at half the scale of the one before"),
         },
         trains=common.trains,
+        keeps_checkpoints=True,
         conditional=True,
         supports=supports,
         description="generates target images from label maps with spatially-adaptive normalisation",

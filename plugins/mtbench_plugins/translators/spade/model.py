@@ -79,6 +79,7 @@ class Spade(GeneratorTranslator):
         preview = (segmap, self.padded(examples.tensor()))
         perceptual = self._perceptual(context)
         recipe = SpadeRecipe(self.params, labels, derive(context.seed, "initial weights"), preview, perceptual)
+        self.network = recipe.networks["G"]
         self.history = fitting.run(
             recipe,
             PairedSampler(target, augment=augment),
@@ -86,8 +87,8 @@ class Spade(GeneratorTranslator):
             context,
             epochs=50,
             channels_last=self.channels_last(context),
+            save=self.save_generator,
         )
-        self.network = recipe.networks["G"]
 
     def _perceptual(self, context: Context) -> PerceptualLoss | None:
         if self.params["lambda_vgg"] == 0:

@@ -48,6 +48,7 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
             "ndf": mtbench.Param(64, minimum=1, help="filters of the discriminator's and energy network's first layer"),
         },
         trains=common.trains,
+        keeps_checkpoints=True,
         stochastic=True,
         description="unpaired neural Schroedinger bridge: a few steps from source to target image",
         citation="Kim, Kwon, Kim, Ye: Unpaired image-to-image translation via neural Schroedinger bridge. ICLR 2024",

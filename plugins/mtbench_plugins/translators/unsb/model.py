@@ -75,7 +75,13 @@ class Unsb(GeneratorTranslator):
         preview = self.padded(fitting.preview(data.source_validation, source).tensor())
         recipe = UnsbRecipe(self.params, derive(context.seed, "initial weights"), preview)
         sampler = TwoSources(UnpairedSampler(source, target, augment=augment))
-        self.history = fitting.run(
-            recipe, sampler, self.params, context, epochs=400, channels_last=self.channels_last(context)
-        )
         self.network = recipe.networks["G"]
+        self.history = fitting.run(
+            recipe,
+            sampler,
+            self.params,
+            context,
+            epochs=400,
+            channels_last=self.channels_last(context),
+            save=self.save_generator,
+        )

@@ -1,0 +1,151 @@
+"""Regret: what a metric costs that chooses the checkpoint, the fit or the translator, by scores on validation patients.
+
+A *pool* is a set of candidates of which one is chosen: the checkpoints of one fit, the fits of one
+translator (its seeds), or the translators of a task. The metric chooses the candidate with its best score on
+validation patients; the regret is how much worse that candidate is on test patients than the best of the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mtbench.analysis.checkpoints import Column, TaskOverTraining, TrainingRun
+
+Choice = Literal["checkpoint", "fit", "translator"]
+CHOICES: tuple[Choice, ...] = ("checkpoint", "fit", "translator")
+RANDOM, LAST = "random", "last"
+"""What metrics are compared with: a candidate drawn at random (the mean of all), and the final checkpoint."""
+
+
+@dataclass(frozen=True)
+class Regret:
+    """The mean regret of one way to choose.
+
+    Attributes:
+        task: its title.
+        choice: what is chosen.
+        by: the metric that chooses, or "random" or "last".
+        against: the metric that says how good the choice is, on test patients; the regret is in its unit.
+        value: mean over pools, 0 or more; ``None`` without a pool.
+        pools: how many entered.
+        of: how many there are; those that lack a score of ``by`` or of ``against`` do not enter.
+        best: mean score of the best candidates (the test oracle, whose regret is 0), over the pools that entered.
+    """
+
+    task: str
+    choice: Choice
+    by: str
+    against: str
+    value: float | None
+    pools: int
+    of: int
+    best: float | None
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Candidates: the scores of each, by side and column; and which of them is the final checkpoint."""
+
+    scores: Sequence[Mapping[tuple[str, int], float]]
+    last: int | None = None
+
+
+def regrets(task: TaskOverTraining, *, conditional: bool = False) -> list[Regret]:
+    """The regret of every metric and of the baselines, against every segmentation metric and every error.
+
+    Args:
+        task: the scores over training.
+        conditional: whether to include conditional translators, whose Dice is circular.
+    """
+    results = []
+    outcomes = [number for number, column in enumerate(task.columns) if column.is_outcome]
+    runs = [run for run in task.runs if conditional or not run.conditional]
+    for choice in CHOICES:
+        pools = list(_POOLS[choice](task, runs))
+        for outcome in outcomes if pools else ():
+            ways: list[tuple[str, int | None]] = [(RANDOM, None), *([(LAST, None)] if choice == "checkpoint" else [])]
+            ways += [(column.name, number) for number, column in enumerate(task.columns)]
+            results += [_regret(task, choice, name, number, outcome, pools) for name, number in ways]
+    return results
+
+
+def _regret(
+    task: TaskOverTraining, choice: Choice, name: str, number: int | None, outcome: int, pools: Sequence[_Pool]
+) -> Regret:
+    against = task.columns[outcome]
+    found = [one for pool in pools if (one := _of_pool(pool, name, number, outcome, task.columns)) is not None]
+    values, best = (float(np.mean(each)) for each in zip(*found, strict=True)) if found else (None, None)
+    return Regret(task.title, choice, name, against.name, values, len(found), len(pools), best)
+
+
+def _of_pool(
+    pool: _Pool, name: str, number: int | None, outcome: int, columns: Sequence[Column]
+) -> tuple[float, float] | None:
+    """The regret in one pool, and the score of its best candidate; ``None`` where a score is missing."""
+    try:
+        quality = np.array([candidate["test", outcome] for candidate in pool.scores])
+        if number is not None:
+            judged = np.array([candidate["validation", number] for candidate in pool.scores])
+            judged = judged if columns[number].higher_is_better else -judged
+            chosen = quality[judged == judged.max()]  # of equals, any: their mean
+        elif name == RANDOM:
+            chosen = quality
+        elif pool.last is not None:
+            chosen = quality[pool.last]
+        else:
+            return None
+    except KeyError:
+        return None
+    higher = columns[outcome].higher_is_better
+    best = float(quality.max() if higher else quality.min())
+    mean = float(chosen.mean())
+    return best - mean if higher else mean - best, best
+
+
+def _scores(task: TaskOverTraining, run: TrainingRun, part: int) -> dict[tuple[str, int], float]:
+    sides = ("test", "validation")
+    places = ((side, number) for side in sides for number in range(len(task.columns)))
+    return {
+        (side, number): task.values[run, part, side, number]  # type: ignore[index]  # the sides are those of Side
+        for side, number in places
+        if (run, part, side, number) in task.values
+    }
+
+
+def _checkpoints(task: TaskOverTraining, runs: Sequence[TrainingRun]) -> Iterator[_Pool]:
+    for run in runs:
+        parts = task.parts(run)
+        if len(parts) > 1:
+            last = parts.index(1) if 1 in parts else None
+            yield _Pool([_scores(task, run, part) for part in parts], last)
+
+
+def _fits(task: TaskOverTraining, runs: Sequence[TrainingRun]) -> Iterator[_Pool]:
+    seeds: dict[tuple[str, int | None], list[TrainingRun]] = {}
+    for run in runs:
+        seeds.setdefault((run.model, run.fold), []).append(run)
+    for alike in seeds.values():
+        if len(alike) > 1:
+            yield _Pool([_scores(task, run, 1) for run in alike])
+
+
+def _translators(task: TaskOverTraining, runs: Sequence[TrainingRun]) -> Iterator[_Pool]:
+    folds: dict[int | None, dict[str, list[TrainingRun]]] = {}
+    for run in runs:
+        folds.setdefault(run.fold, {}).setdefault(run.model, []).append(run)
+    for models in folds.values():
+        if len(models) > 1:
+            yield _Pool([_mean([_scores(task, run, 1) for run in alike]) for alike in models.values()])
+
+
+def _mean(seeds: Sequence[Mapping[tuple[str, int], float]]) -> dict[tuple[str, int], float]:
+    """The mean over seeds of the scores that all of them have."""
+    shared = set(seeds[0]).intersection(*seeds[1:])
+    return {place: float(np.mean([scores[place] for scores in seeds])) for place in shared}
+
+
+_POOLS = {"checkpoint": _checkpoints, "fit": _fits, "translator": _translators}
