@@ -114,7 +114,7 @@ def normalise(scores: pa.Table) -> pa.Table:
 
 
 def final(scores: pa.Table) -> pa.Table:
-    """The rows of final checkpoints on test patients: all others belong to ``mtbench checkpoints``."""
+    """The rows of final checkpoints on test patients; ``mtbench checkpoints`` reads the others."""
     ordinary = pc.and_(*(pc.equal(pc.fill_null(scores[name], ""), "") for name in ("checkpoint", "scored_on")))
     return scores if pc.all(ordinary).as_py() else scores.filter(ordinary)
 

@@ -26,7 +26,7 @@ COMMANDS = {
     "translate": "run a trained translator on new images or volumes",
     "export": "write a results table as Markdown, CSV, LaTeX, HTML or JSON",
     "correlate": "correlate perceptual with segmentation metrics",
-    "checkpoints": "show metrics over training, and the regret of choosing by them",
+    "checkpoints": "show metrics over training and the regret of their choices",
     "compare": "compare two results cell by cell",
     "report": "write an HTML report, or one figure",
     "results": "show, merge and verify results directories",

@@ -19,8 +19,8 @@ _SPLITS: tuple[Split, ...] = ("test", "validation")
 def over_training(builder: Builder, translator: Choice[TranslatorSpec], ready: Subject) -> Iterator[Subject]:
     """A translator's checkpoints on test slices, and all of them, the final one included, on validation slices.
 
-    The final checkpoint on test slices is the translator's ordinary row and is not among them. What is scored on
-    validation slices is compared with the target's validation slices, by the segmenters of all rows.
+    The final checkpoint on test slices is the translator's ordinary row and is not among them. On validation slices,
+    metrics compare with the target's validation slices, and the segmenters are the same.
     """
     for part in (*(kept_parts(translator.entry.keep) if ready.fit else ()), 1):
         for split in _SPLITS:

@@ -45,9 +45,9 @@ SCORES = pa.schema(
         ("translator_weights_sha256", _S),  # of its weight files
         ("conditional", _B),  # whether the translator reads the reference mask
         ("seed", _I),  # null for a translator that neither trains nor draws
-        ("checkpoint", _S),  # of one kept along the training, after which part of it ("1/8"); empty for the final one
-        ("step", _I),  # updates that the checkpoint has trained for; of fits that keep checkpoints
-        ("scored_on", _S),  # "validation" for scores on validation patients; empty for test patients
+        ("checkpoint", _S),  # part of the training after which it was kept ("1/8"); empty for the final one
+        ("step", _I),  # training steps of the checkpoint; null for fits that keep no checkpoints
+        ("scored_on", _S),  # "validation" for validation patients; empty for test patients
         ("segmenter", _S),  # empty for a metric that needs none
         ("segmenter_params", _S),  # JSON of the parameters that differ from the defaults
         ("segmenter_version", _S),  # JSON, as translator_version
