@@ -177,6 +177,8 @@ def test_a_run_scores_every_checkpoint_with_its_own_weights_and_tables_show_the_
     text = keeping("references = false", metrics=("toy-mean",))
     done = run(text)
     assert done.code == 0, done.err
+    shown = run_cli("plan", "toy.toml", "--plugin", "toys.py").out
+    assert all(f"toy-steps seed 0{at}" in shown for at in ("  ", " at 1/8  ", " at 1/8, validation", ", validation"))
     scores = means("out")
     assert {key: step for key, (step, _) in scores.items()} == {
         (part, side): step

@@ -17,6 +17,7 @@ import mtbench
 from mtbench.analysis.checkpoints import lines, over_training
 from mtbench.analysis.regret import Regret, regrets
 from mtbench.errors import DataError, RequestError
+from mtbench.kit.contents import FILE
 from mtbench.results.schema import SCHEMA_VERSION, SCORES
 
 PARTS = ("1/4", "1/2", "")
@@ -214,6 +215,9 @@ def test_a_suite_gives_its_table_its_regret_and_its_report(out: str, run_cli: An
     page = (Path(out) / "report.html").read_text()
     assert "Metrics over training" in page
     assert "regret in toy-error" in page
+    assert run_cli("kit", out, "-o", "kit").code == 0
+    # Of two translators and two metrics: final checkpoints on test patients.
+    assert len(json.loads((Path("kit") / FILE).read_text())["judges"]) <= 4
     refused = run_cli("checkpoints", out, "--csv", "--json")
     assert refused.code == 2
     assert "two formats" in refused.err

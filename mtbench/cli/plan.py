@@ -201,6 +201,8 @@ def _subject(row: Row) -> str:
     text = _call(str(columns["translator"]), columns["translator_params"])
     if columns["seed"] is not None:
         text += f" seed {columns['seed']}"
+    text += f" at {columns['checkpoint']}" if "checkpoint" in columns else ""
+    text += f", {columns['scored_on']}" if "scored_on" in columns else ""
     return text + ("†" if columns["conditional"] else "")
 
 

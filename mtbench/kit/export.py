@@ -88,6 +88,8 @@ def export(results: Path, out: Path, store: Store, level: Level = "segmenter") -
         for name in sorted(rows, key=lambda row: order.get(row, len(order))):
             columns = rows[name].columns
             of_row = columns.get("role") == "translator" and columns.get("protocol") == "segment-translated"
+            # Another laboratory adds final scores on test patients.
+            of_row = of_row and not (columns.get("checkpoint") or columns.get("scored_on"))
             artefact = evidence.of_unit(columns.get("unit_key", "")) if rows[name].status == "measured" else None
             if not of_row or artefact is None:
                 continue
