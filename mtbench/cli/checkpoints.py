@@ -48,7 +48,7 @@ def command(
 
     Examples:
         mtbench checkpoints mtbench-results/mine
-        mtbench checkpoints mtbench-results/mine --csv > over-training.csv
+        mtbench checkpoints mtbench-results/mine --csv
     """
     if as_csv and as_json:
         raise RequestError("--csv and --json are two formats", expected="one of them")
