@@ -13,8 +13,8 @@ from test_training import Gan, context, same, unpaired, weights
 from toys import toy_suite
 
 import mtbench
-from mtbench.compute.kept import KeptCheckpoints, kept_parts, kept_steps
-from mtbench.errors import ParamError, SuiteError
+from mtbench.compute.kept import KeptCheckpoints, kept_parts, kept_steps, weights_folder
+from mtbench.errors import DataError, ParamError, SuiteError
 from mtbench.plan import Plan, make_plan
 from mtbench.plan.suite import parse_suite
 from mtbench.registry.discovery import discover
@@ -51,6 +51,14 @@ def test_a_training_too_short_for_its_checkpoints_is_refused_before_it_begins(tm
     here = context(kept=KeptCheckpoints(tmp_path, 4))
     with pytest.raises(ParamError, match="at least 8 steps"):
         train(recipe, unpaired(), here, Budget(steps=7), save=lambda folder: None)
+
+
+def test_a_checkpoint_that_a_fit_has_not_kept_is_an_error_with_its_remedy(tmp_path: Path) -> None:
+    (tmp_path / "kept" / "4").mkdir(parents=True)
+    assert weights_folder(tmp_path, 1, "translate") == tmp_path
+    assert weights_folder(tmp_path, 4, "translate") == tmp_path / "kept" / "4"
+    with pytest.raises(DataError, match=r"^translate: the fit has kept no checkpoint after 1/8 .*--fresh fit"):
+        weights_folder(tmp_path, 8, "translate")
 
 
 # -- the training

@@ -18,6 +18,7 @@ import torch
 from mtbench import Batch, DataError, ImageSet, Slice, Task, TrainingData
 from mtbench.compute.checkpoints import Checkpoints
 from mtbench.compute.context import Context
+from mtbench.compute.kept import KeptCheckpoints
 from mtbench.errors import ParamError, TrainingError
 from mtbench.registry.params import complete
 from mtbench.registry.specs import TranslatorSpec
@@ -153,8 +154,8 @@ def test_images_that_are_too_small_are_refused(fitted: Any) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_killed_fit_goes_on_to_the_same_weights(name: str, tmp_path: Path) -> None:
-    whole = translator(name, epochs=2, batch_size=1)
-    whole.fit(data(name, n=2), context())
+    whole, kept = translator(name, epochs=2, batch_size=1), KeptCheckpoints(tmp_path / "kept", 2)
+    whole.fit(data(name, n=2), context(kept=kept))  # it keeps a checkpoint, and the resumed fit does not
 
     class KilledError(Exception):
         pass
@@ -170,6 +171,12 @@ def test_a_killed_fit_goes_on_to_the_same_weights(name: str, tmp_path: Path) -> 
     resumed.fit(data(name, n=2), context(checkpoints=Checkpoints(tmp_path, every_seconds=0)))
     pairs = zip(whole.network.state_dict().items(), resumed.network.state_dict().items(), strict=True)
     assert [key for (key, a), (_, b) in pairs if not torch.equal(a, b)] == []
+    half = translator(name)
+    half.load(tmp_path / "kept" / "2")
+    assert kept.steps() == {"2": 2, "1": 4}
+    assert half.network.state_dict().keys() == whole.network.state_dict().keys()
+    pairs = zip(whole.network.parameters(), half.network.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)
 
 
 def test_a_fit_whose_process_is_killed_goes_on_to_the_same_weights(tmp_path: Path) -> None:
