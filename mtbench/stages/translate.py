@@ -67,10 +67,10 @@ def run(work: Work[TranslateOptions, Registration[TranslatorSpec]], folder: Path
     files = [
         Path(unit.paths[name]) for name, param in spec.params.items() if param.kind == "path" and unit.paths.get(name)
     ]
-    steps = fit.info.get("steps", {}) if fit is not None else {}
+    step = fit.info.get("steps", {}).get(str(work.options.part)) if fit is not None else None
     return {
         "images": len(images),
-        **({"step": steps[str(work.options.part)]} if steps else {}),
+        **({} if step is None else {"step": step}),
         # For every row of this translator.
         "translator": {
             "note": " ".join(dict.fromkeys(filter(None, remarks))),
