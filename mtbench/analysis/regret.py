@@ -1,4 +1,4 @@
-"""Regret: what a metric costs that chooses the checkpoint, the fit or the translator, by scores on validation patients.
+"""Regret: the cost of choosing the checkpoint, the fit or the translator by a metric on validation patients.
 
 A *pool* is a set of candidates of which one is chosen: the checkpoints of one fit, the fits of one
 translator (its seeds), or the translators of a task. The metric chooses the candidate with its best score on

@@ -17,7 +17,7 @@ _STEPS = "steps.json"
 
 
 def kept_parts(keep: int) -> tuple[int, ...]:
-    """The parts of the budget after which a fit keeps a checkpoint, first to last, the final one aside.
+    """The parts of the budget after which a fit keeps a checkpoint, first to last, without the final one.
 
     Each checkpoint has trained half as long as the next: 4 gives (8, 4, 2), which stands for 1/8, 1/4 and 1/2.
     """
@@ -42,7 +42,7 @@ def kept_steps(keep: int, steps: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class KeptCheckpoints:
-    """Where a fit keeps its model along the way; ``mtbench.training.train`` uses it if it is told how to ``save``.
+    """Where a fit keeps its model along the way; ``mtbench.training.train`` uses it if it has a ``save``.
 
     Attributes:
         folder: outlives a failed attempt at the same fit.

@@ -13,12 +13,12 @@ Save = Callable[[Path], None]
 
 
 class Keeper:
-    """The checkpoints that ``context.kept`` asks for; none where it asks for none, or where nothing can save them.
+    """The checkpoints that ``context.kept`` asks for; none if it asks for none or the training has no ``save``.
 
     Args:
         context: of the fit.
         save: of the training.
-        steps: of the whole training, where its budget says; ``None`` where it is in minutes.
+        steps: of the whole training; ``None`` if its budget is in minutes.
 
     Raises:
         ParamError: the training is too short for so many checkpoints.
