@@ -141,6 +141,7 @@ FLOORS = (
     ("plan", "report", "scoring"),
     ("engine", "translation"),
     ("api", "preparation", "scaffold"),
+    ("stress",),
     ("conformance",),
     ("kit",),
     ("cli",),

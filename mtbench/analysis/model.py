@@ -18,7 +18,7 @@ class Cell:
         text: the printed text: the value, "–" if nothing was measured, "failed" or "skipped".
         suffix: spread and rank after the value, if requested (" ± 0.02", " [0.9, 1.0] (2)").
         spread: the printed numbers of the spread in ``suffix``: a standard deviation, or both ends of an interval.
-        status: "ok" if there is a value.
+        status: "ok" if there is a value, or a word that stands for one ("blind").
         value, std, low, high: mean over seeds and folds; standard deviation over seeds; confidence interval.
         bound_low, bound_high: limits for the expected mean that hold for any distribution of the cases.
         seeds, folds: number of averaged seeds and folds.
@@ -151,12 +151,14 @@ class Section:
         heading: empty for the main section; otherwise the caveat of its columns.
         columns, rows: its content.
         transposed: whether :meth:`grid` puts translators side by side.
+        corner: the heading of the rows' names.
     """
 
     heading: str
     columns: tuple[TableColumn, ...]
     rows: tuple[TableRow, ...]
     transposed: bool = False
+    corner: str = "Method"
 
     def grid(self) -> Grid:
         """The section laid out for printing."""
@@ -186,7 +188,7 @@ class Section:
         ends: list[int] = []
         for head in top[:-1]:
             ends.append((ends[-1] if ends else 0) + head.span)
-        return Grid("Method", (tuple(top), tuple(middle), bottom), tuple(body), tuple(ends))
+        return Grid(self.corner, (tuple(top), tuple(middle), bottom), tuple(body), tuple(ends))
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,8 @@ class ResultsTable:
                 cells += same[0].cells if same else [Cell()] * len(section.columns)
             rows.append(replace(row, cells=tuple(cells)))
         columns = tuple(column for section in self.sections for column in section.columns)
-        return Section("", columns, tuple(rows), any(section.transposed for section in self.sections))
+        transposed = any(section.transposed for section in self.sections)
+        return Section("", columns, tuple(rows), transposed, self.sections[0].corner if self.sections else "Method")
 
 
 def _transposed(section: Section) -> Grid:

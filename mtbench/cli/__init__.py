@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "run a benchmark suite",
     "plan": "show what a suite would compute, reuse and skip",
     "score": "compute metrics for two folders of images, without a suite",
+    "stress": "damage images in steps and see which metrics notice",
     "translate": "run a trained translator on new images or volumes",
     "export": "write a results table as Markdown, CSV, LaTeX, HTML or JSON",
     "correlate": "correlate perceptual with segmentation metrics",

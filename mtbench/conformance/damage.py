@@ -13,47 +13,32 @@ from numpy.typing import NDArray
 from mtbench.compute.seeds import generator
 from mtbench.conformance import tasks
 from mtbench.data import ImageSet, encode
+from mtbench.stress.operators import OPERATORS
+from mtbench.stress.pixels import Pixels
 
 Floats = NDArray[np.float32]
 
 
-def noise(images: Floats, amount: int) -> Floats:
-    """Gaussian noise with a standard deviation of 0.08 per step."""
-    return (images + 0.08 * amount * generator("damage").normal(size=images.shape)).astype(np.float32)
-
-
-def blur(images: Floats, amount: int) -> Floats:
-    """A 5 x 5 mean filter per step."""
-    for _ in range(amount):
-        padded = np.pad(images, ((0, 0), (2, 2), (2, 2)), mode="edge")
-        height, width = images.shape[1:]
-        images = np.mean([padded[:, i : i + height, j : j + width] for i in range(5) for j in range(5)], axis=0)
-    return images.astype(np.float32)
-
-
-def shift(images: Floats, amount: int) -> Floats:
-    """A shift to the right by three pixels per step."""
-    return np.roll(images, 3 * amount, axis=2)
-
-
-def contrast(images: Floats, amount: int) -> Floats:
-    """Half of the contrast per step."""
-    return (0.5 + (images - 0.5) * 0.5**amount).astype(np.float32)
-
-
-DAMAGE: Mapping[str, Callable[[Floats, int], Floats]] = {
-    "noise": noise,
-    "blur": blur,
-    "shift": shift,
-    "contrast": contrast,
+STEPS: Mapping[str, tuple[str, Callable[[int], float]]] = {
+    "noise": ("noise", lambda amount: 0.08 * amount),
+    "blur": ("blur", lambda amount: 1.4 * amount),
+    "shift": ("shift", lambda amount: 3.0 * amount),
+    "contrast": ("contrast", lambda amount: 1 - 0.5**amount),
 }
-"""By the word in a metric's spec; "masks" moves the predicted masks."""
+"""By the word in a metric's spec: the operator, and its strength after a number of steps; "masks" moves the predicted
+masks."""
 
 
 def damaged(images: ImageSet, how: str, amount: int) -> ImageSet:
     """An image set after this many steps of a damage."""
-    values = DAMAGE[how](images.floats()[:, 0], amount) if amount else images.floats()[:, 0]
-    return replace(images, images=encode(values, images.images.dtype.name))
+    name, strength = STEPS[how]
+    apply = OPERATORS[name].of_slice
+    assert apply is not None
+    values = [
+        apply(Pixels(image), strength(amount), generator("damage", record.slice_id)).image[0]
+        for image, record in zip(images.floats(), images.slices, strict=True)
+    ]
+    return replace(images, images=encode(np.stack(values), images.images.dtype.name))
 
 
 def moved(masks: NDArray[np.uint8], amount: int) -> NDArray[np.uint8]:

@@ -141,7 +141,7 @@ def _prepared(
     data_unit, split_unit = (plan.units[request.builder.base[part]] for part in ("data", "split"))
     note = watcher.note if watcher else warn
     maker = Maker(plan, registry, store, read_here=("prepare", "split"), note=note)
-    make = partial(_make, maker, registry, watcher, strict)
+    make = partial(make_unit, maker, registry, watcher, strict=strict)
     try:
         data, data_is_new, trouble = make(data_unit) if watcher else (maker.find(data_unit), False, "")
         if trouble:
@@ -154,15 +154,21 @@ def _prepared(
     return PreparedDataset(request, data, split, data_is_new or split_is_new, trouble)
 
 
-def _make(
-    maker: Maker, registry: Registry, watcher: Watcher | None, strict: bool, unit: Unit
+def make_unit(
+    maker: Maker,
+    registry: Registry,
+    watcher: Watcher | None,
+    unit: Unit,
+    *,
+    device: str = "cpu",
+    strict: bool = False,
 ) -> tuple[Artefact | None, bool, str]:
     """The artefact, whether it was computed by this call, and why it is absent."""
     while True:
         state = maker.wait(unit, watcher.note if watcher else lambda text: None)
         if isinstance(state, Artefact):
             return state, False, ""
-        job = replace(maker.job(unit, state), device="cpu", strict=strict)
+        job = replace(maker.job(unit, state), device=device, strict=strict)
         if watcher is None:
             outcome = execute(job, registry)
         else:

@@ -10,27 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench.compute.context import Context
 from mtbench.compute.devices import resolve_device
 from mtbench.compute.inference import prepare_torch
-from mtbench.compute.weights import find, sha256
 from mtbench.data import ImageSet, MetricInputs, Task
 from mtbench.errors import DataError, MtbenchError, RequestError, WeightsError, close_matches
-from mtbench.hashing import hash_of
 from mtbench.integers import check_seed, check_whole
 from mtbench.paths import expand
-from mtbench.registry.codeid import code_identity
 from mtbench.registry.discovery import discover
 from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registration, Registry
-from mtbench.registry.specs import ExtractorSpec, Features, MetricSpec, Need, two_sided
+from mtbench.registry.specs import ExtractorSpec, MetricSpec, Need, two_sided
+from mtbench.scoring.features import FeatureSource
 from mtbench.scoring.pairing import positions
 from mtbench.scoring.reading import FolderImages, ProgressReport, ReadOptions, read_folder
 from mtbench.scoring.rows import ScoreRows
 from mtbench.stages import STAGES
-from mtbench.stages.extract import extract
 from mtbench.stages.scoring import score as score_inputs
-from mtbench.store.artefacts import Store, address_of
+from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
 
 
@@ -110,7 +106,7 @@ def score(
     pair.read(translated, target, masks, predicted, body_mask, paired, labels)
     prepare_torch(precision, 2)
     batch_size = batch_size or STAGES["extract"].batch_size(device, on_cpu=16)
-    features = _FeatureSource(registry, artefacts, device, precision, batch_size, report)
+    features = FeatureSource(registry, artefacts, device, precision, batch_size, report)
     sampling = _Sampling(seed, draws, preset is None if balance is None else balance, intervals)
     return ScoreRows(
         row for metric in selection for row in _rows(metric, pair, features, sampling, required=bool(metrics))
@@ -225,65 +221,8 @@ class _FolderPair:
         return masks.images[positions(images, masks, str(path))]
 
 
-@dataclass(frozen=True)
-class _FeatureSource:
-    """Features of a folder, from the store if they are cached."""
-
-    registry: Registry
-    store: Store
-    device: str
-    precision: str
-    batch_size: int
-    report: ProgressReport
-
-    def context(self, task: Task, params: Mapping[str, Any], activity: str = "") -> Context:
-        """The context of one extraction."""
-        return Context(
-            task=task,
-            params=params,
-            device=self.device,
-            precision=self.precision,
-            batch_size=self.batch_size,
-            find_weights=find,
-            progress=lambda done, total, figures: self.report(activity, done, total),
-        )
-
-    def get(self, need: Features, folder: FolderImages, weights: Mapping[str, str]) -> tuple[dict[str, Any], str, str]:
-        """Arrays by name, the sha256 of the weights, and the extractor's caveat."""
-        registration = self.registry.get(ExtractorSpec, need.extractor)
-        spec = registration.spec
-        params = registration.complete(need.params)
-        weights_param = spec.param_for("weights")
-        override = weights.get(need.extractor)
-        if override:
-            if weights_param is None:
-                raise RequestError(f"extractor '{need.extractor}' takes no weight file", where="--weights")
-            params[weights_param] = str(expand(override))
-        digests = {name: sha256(find(name)) for name in spec.weight_files(params)}
-        identity = {name: value for name, value in params.items() if name != weights_param}
-        if weights_param and params[weights_param]:
-            digests[weights_param] = sha256(expand(params[weights_param]))
-        code = code_identity(registration)
-        key = hash_of(["folder-features", spec.name, spec.revision, code, identity, digests, self.precision])
-        address = address_of(key, {"images": folder.fingerprint})
-        artefact = self.store.whole("extract", address)
-        if artefact is None:
-            plugin = registration.create(params)
-            activity = f"{need.extractor} features of the {need.of} images"
-            context = self.context(folder.images.task, params, activity)
-            manifest = {"key": key, "stage": "extract", "inputs": {"images": folder.fingerprint}}
-            with self.store.create("extract", address, manifest, {}) as target:
-                extract(folder.images, plugin, spec.arrays, context, target, f"extractor '{spec.name}'")
-            artefact = self.store.get("extract", address)
-            assert artefact is not None
-        arrays = {
-            name: np.load(artefact.path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in need.arrays
-        }
-        return arrays, ",".join(sorted(digests.values())), spec.caveat
-
-
 def _rows(
-    metric: _Metric, pair: _FolderPair, source: _FeatureSource, sampling: _Sampling, *, required: bool
+    metric: _Metric, pair: _FolderPair, source: FeatureSource, sampling: _Sampling, *, required: bool
 ) -> list[dict[str, Any]]:
     columns = _columns(metric, pair, source.precision, sampling.seed)
     try:
@@ -359,7 +298,7 @@ def _patients(images: ImageSet) -> int | None:
     return len(set(images.patients)) if all(images.patients) else None
 
 
-def _inputs(metric: _Metric, pair: _FolderPair, source: _FeatureSource) -> tuple[MetricInputs, str, str]:
+def _inputs(metric: _Metric, pair: _FolderPair, source: FeatureSource) -> tuple[MetricInputs, str, str]:
     needs = metric.needs
     name = format_call(metric.registration.spec.name, {})
     if "predicted_masks" in needs and pair.predicted is None:
@@ -373,7 +312,8 @@ def _inputs(metric: _Metric, pair: _FolderPair, source: _FeatureSource) -> tuple
     shas, caveats = set(), set()
     for need in needs:
         if not isinstance(need, str):
-            arrays, sha, caveat = source.get(need, pair.folders[need.of], metric.weights)
+            folder = pair.folders[need.of]
+            arrays, sha, caveat = source.get(need, folder.images, folder.fingerprint, metric.weights)
             features.setdefault(need.of, {}).update(arrays)
             shas.add(sha)
             caveats.add(caveat)

@@ -49,7 +49,7 @@ class Csv:
         methods = [safe(row.label) + "†" * row.conditional for row in section.rows]
         metrics = [safe(" | ".join(filter(None, (c.task, c.title, c.caveat)))) for c in section.columns]
         cells: list[Sequence[Cell]] = [row.cells for row in section.rows]
-        corner, row_names, column_names = "Method", methods, metrics
+        corner, row_names, column_names = section.corner, methods, metrics
         own = [row.notes for row in section.rows]
         if section.transposed:
             corner, row_names, column_names, cells = "Metric", metrics, methods, list(zip(*cells, strict=True))
@@ -67,7 +67,8 @@ class Csv:
 
 
 def _texts(cell: Cell, table: ResultsTable) -> list[str]:
-    """The texts of a cell's columns, empty where it has no number."""
-    value = "" if cell.value is None or cell.status != "ok" else number(cell.text, cell.value)
+    """The texts of a cell's columns, empty where it has neither a number nor a word for one."""
+    text = safe(cell.text) if cell.value is None else number(cell.text, cell.value)
+    value = text if cell.status == "ok" else ""
     spread = cell.spread or [""] * len(ENDS[table.spread])
     return [value, *spread, *[str(cell.rank or "")] * table.ranks]
