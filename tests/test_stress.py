@@ -67,7 +67,7 @@ DATA = "toy-paired:patients=40,slices=1"
 @pytest.fixture
 def stress(run_cli: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """The command with the metrics above and the toys, without other plugins."""
-    file = tmp_path / "judged.py"
+    file = tmp_path / "metrics_of_test.py"
     file.write_text(textwrap.dedent(METRICS))
 
     def call(*arguments: str, data: str = DATA) -> Any:

@@ -25,14 +25,14 @@ from mtbench.screen import Screen, echo
 from mtbench.stages import STAGES
 from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
-from mtbench.stress.bench import Bench, Judged, Results, check_metrics
+from mtbench.stress.bench import Bench, MetricChoice, Results, check_metrics
 from mtbench.stress.cards import cards
 from mtbench.stress.files import write
-from mtbench.stress.judge import fitted
 from mtbench.stress.material import Material, take
 from mtbench.stress.matrix import matrix
 from mtbench.stress.operators import LEVELS, OPERATORS, choose
 from mtbench.stress.response import profiles
+from mtbench.stress.segmenter import fitted
 
 if TYPE_CHECKING:
     from mtbench.preparation.request import DatasetRequest
@@ -105,7 +105,7 @@ def command(
         _list()
         return
     registry = discover(plugin_files, third_party=not no_plugins)
-    judged = [Judged.of(registry, call) for call in dict.fromkeys(metrics or registry.names("metric"))]
+    chosen = [MetricChoice.of(registry, call) for call in dict.fromkeys(metrics or registry.names("metric"))]
     choose(operators, levels, 2)  # Refuse a wrong name before any work.
     request = _dataset(dataset, registry, root)
     artefacts = Store(store_folder(store))
@@ -126,7 +126,7 @@ def command(
         source = FeatureSource(registry, artefacts, device, precision, batch, lambda what, done, total: None)
         given = dict(name_and_value(text) for text in weights)
         bench = Bench(material, source, artefacts, fixed, seed, not no_intervals, given, report)
-        results = bench.run(judged, choose(operators, levels, len(material.candidate)))
+        results = bench.run(chosen, choose(operators, levels, len(material.candidate)))
     check_metrics(results)
     _show(results, material, Path(out or f"mtbench-stress/{request.name}"), registry)
 

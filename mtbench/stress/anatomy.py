@@ -18,7 +18,7 @@ from mtbench.stress.pixels import Pixels, warped
 
 
 def shift(pixels: Pixels, strength: float, rng: Rng) -> Pixels:
-    """Everything moved by so many mm, in a random direction; the border is repeated."""
+    """Everything moved by so many mm, in a random direction; the border repeats."""
     if not strength:
         return pixels
     angle = rng.uniform(0, 2 * np.pi)

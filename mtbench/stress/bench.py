@@ -1,4 +1,4 @@
-"""Every metric on every level of every operator. What was computed once is read from the store."""
+"""Score every metric at every level of every operator; scores are cached in the store."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import MetricSpec, Need, two_sided
 from mtbench.scoring.features import FeatureSource
 from mtbench.store.artefacts import Store, address_of
-from mtbench.stress.judge import FixedSegmenter
 from mtbench.stress.material import Damaged, Facts, Material, damage, overlap, undamaged
 from mtbench.stress.measure import Measurement, measure
 from mtbench.stress.operators import Operator, Series
+from mtbench.stress.segmenter import FixedSegmenter
 
 REVISION = 1
 """Changed when the same request would give other numbers for another reason than an operator or a metric."""
@@ -27,7 +27,7 @@ _ROLES = ("candidate", "reference", "paired", "predicted_masks", "reference_mask
 
 
 @dataclass(frozen=True)
-class Judged:
+class MetricChoice:
     """A metric with its parameters."""
 
     registration: Registration[MetricSpec]
@@ -53,7 +53,7 @@ class Judged:
         return format_call(self.spec.name, changed)
 
     @classmethod
-    def of(cls, registry: Registry, call: str) -> Judged:
+    def of(cls, registry: Registry, call: str) -> MetricChoice:
         """The metric that ``NAME`` or ``NAME:p=v,...`` asks for.
 
         Raises:
@@ -66,7 +66,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Level:
-    """One level of an operator: what was done, or why it was not."""
+    """One level of an operator: the facts of the damage, or the reason why there is none."""
 
     strength: float
     facts: Facts | None = None
@@ -75,7 +75,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A metric at one level: its measurement, or why there is none."""
+    """A metric at one level: its measurement, or the reason why there is none."""
 
     measurement: Measurement | None = None
     reason: str = ""
@@ -83,21 +83,21 @@ class Outcome:
 
 @dataclass
 class Results:
-    """What came of everything.
+    """All measurements of one call.
 
     Attributes:
         metrics: in the order of the request.
         series: the operators with their strengths.
-        base: of each metric, the undamaged set.
-        facts: of each operator, its levels.
-        outcomes: of each metric and operator, a level each; absent if the operator does not concern the metric.
-        not_concerned: of each metric and operator that has no outcomes, why.
-        feature_seconds: of each metric, seconds per image for its features, where known.
-        computed, reused: how many scores of sets were computed now and read from the store.
+        base: by metric, the measurement of the undamaged set.
+        facts: by operator, its levels.
+        outcomes: by metric and operator, one for each level; absent if the operator does not concern the metric.
+        not_concerned: by metric and operator without outcomes, the reason.
+        feature_seconds: by metric, seconds per image for its features; 0 if unknown.
+        computed, reused: number of scored sets that this call computed, and that it read from the store.
         segmenter: Dice of the segmenter on undamaged images; ``None`` without one.
     """
 
-    metrics: list[Judged]
+    metrics: list[MetricChoice]
     series: list[Series]
     base: dict[str, Outcome] = field(default_factory=dict)
     facts: dict[str, list[Level]] = field(default_factory=dict)
@@ -111,17 +111,17 @@ class Results:
 
 @dataclass
 class Bench:
-    """What all measurements share.
+    """Settings that all measurements share.
 
     Attributes:
         material: the undamaged sets.
-        source: of features.
-        store: where scores are kept.
-        segmenter: looks at the images; ``None`` without one.
+        source: computes features.
+        store: caches scores.
+        segmenter: predicts masks; ``None`` without one.
         seed: of damage, halves and draws.
         intervals: whether to compute confidence intervals.
         weights: extractor name to a weight file to use instead.
-        say: told what is going on: activity, done, total.
+        report: shows progress: activity, done, total.
     """
 
     material: Material
@@ -131,10 +131,10 @@ class Bench:
     seed: int
     intervals: bool
     weights: Mapping[str, str]
-    say: Callable[[str, int, int], None]
+    report: Callable[[str, int, int], None]
     _requests: dict[str, str] = field(default_factory=dict)
 
-    def run(self, metrics: Sequence[Judged], series: Sequence[Series]) -> Results:
+    def run(self, metrics: Sequence[MetricChoice], series: Sequence[Series]) -> Results:
         """Score all metrics on all levels; a metric that cannot be scored at a level leaves a hole there."""
         results = Results(list(metrics), list(series))
         total = 1 + sum(len(each.strengths) for each in series)
@@ -146,7 +146,7 @@ class Bench:
             if outcome.measurement is not None:
                 concerned.append(metric)
                 results.feature_seconds[metric.call] = self._feature_seconds(metric, clean)
-        self.say("damaged sets", 1, total)
+        self.report("damaged sets", 1, total)
         done = 1
         for each in series:
             operator = each.operator
@@ -166,10 +166,10 @@ class Bench:
                     outcome = self._outcome(metric, damaged, results)
                     results.outcomes[metric.call, operator.name].append(outcome)
                 done += 1
-                self.say("damaged sets", done, total)
+                self.report("damaged sets", done, total)
         return results
 
-    def refusal(self, metric: Judged) -> str:
+    def refusal(self, metric: MetricChoice) -> str:
         """Why a metric cannot be scored on this material; empty if it can."""
         words = list(_words(metric.needs))
         if unknown := [word for word in words if word not in _ROLES]:
@@ -182,7 +182,7 @@ class Bench:
             return "it compares masks that a segmenter predicts: name one with --segmenter"
         return ""
 
-    def _outcome(self, metric: Judged, images: _Set, results: Results) -> Outcome:
+    def _outcome(self, metric: MetricChoice, images: _Set, results: Results) -> Outcome:
         if reason := self.refusal(metric):
             return Outcome(reason=reason)
         try:
@@ -209,12 +209,12 @@ class Bench:
         results.computed += 1
         return Outcome(measurement)
 
-    def _address(self, metric: Judged, images: _Set) -> str:
+    def _address(self, metric: MetricChoice, images: _Set) -> str:
         if metric.call not in self._requests:
             self._requests[metric.call] = self._request(metric)
         return address_of(self._requests[metric.call], {"images": images.identity, "seed": str(self.seed)})
 
-    def _request(self, metric: Judged) -> str:
+    def _request(self, metric: MetricChoice) -> str:
         """The hash of all that decides a score of given images."""
         spec = metric.spec
         features = [
@@ -227,7 +227,7 @@ class Bench:
         segmenter = self.segmenter.identity if self.segmenter and "predicted_masks" in metric.needs else ""
         return hash_of(["stress", REVISION, plugin, params, features, segmenter, self.intervals])
 
-    def _inputs(self, metric: Judged, images: _Set) -> MetricInputs:
+    def _inputs(self, metric: MetricChoice, images: _Set) -> MetricInputs:
         needs, content = metric.needs, images.content
         features: dict[str, dict[str, Any]] = {}
         for need in needs:
@@ -244,7 +244,7 @@ class Bench:
             features=features,
         )
 
-    def _feature_seconds(self, metric: Judged, images: _Set) -> float:
+    def _feature_seconds(self, metric: MetricChoice, images: _Set) -> float:
         total = 0.0
         for need in metric.needs:
             if not isinstance(need, str) and need.of == "candidate":
@@ -254,7 +254,7 @@ class Bench:
 
 
 class _Set:
-    """A damaged set, made when somebody looks at it."""
+    """A damaged set, computed on first use."""
 
     def __init__(self, bench: Bench, operator: Operator | None, strength: float) -> None:
         self._bench = bench
@@ -280,7 +280,7 @@ class _Set:
         return self._content
 
     def side(self, name: str) -> tuple[ImageSet, str]:
-        """The images of "candidate" or "reference", and what names their content."""
+        """The images of "candidate" or "reference", and a name of their content."""
         if name == "reference":
             return self._bench.material.reference, hash_of([self._bench.material.identity, "reference"])
         return self.content.candidate, hash_of([self.identity, "candidate"])
@@ -293,7 +293,7 @@ class _Set:
         return self._predicted
 
     def facts(self) -> Facts:
-        """What was done.
+        """The facts of the damage.
 
         Raises:
             DataError: the operator cannot be applied.
@@ -311,7 +311,7 @@ class _Set:
         return facts
 
     def level(self) -> Level:
-        """What was done, or why nothing could be."""
+        """The level of this set; with a reason if the operator cannot be applied."""
         try:
             return Level(self._strength, self.facts())
         except DataError as error:
@@ -323,7 +323,7 @@ def _words(needs: Sequence[Need]) -> Iterator[str]:
 
 
 def read(store: Store, address: str) -> dict[str, Any] | None:
-    """The record at an address of the store; ``None`` if there is none that is whole."""
+    """The record at an address of the store; ``None`` if it is absent or damaged."""
     artefact = store.whole("stress", address)
     if artefact is None:
         return None

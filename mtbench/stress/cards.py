@@ -1,4 +1,4 @@
-"""A card for each score: what it notices, what it is blind to, what it needs, and an instruction."""
+"""A card for each score: the damage that it notices and misses, the patients it needs, and an instruction."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ ACCEPTED = 0.8
 
 @dataclass(frozen=True)
 class Card:
-    """What was learnt about one score.
+    """The summary of one score.
 
     Attributes:
         name: of the score.
-        skipped: why it was not scored; empty if it was.
+        skipped: the reason why it was not computed; empty if it was.
         notices: operators with the level at which the score leaves the band.
         blind: operators at which it stays in the band.
         prefers: operators whose damage it calls an improvement, with the level.
         unsteady: operators that it notices, whose curve does not rise steadily, with Kendall's tau.
         unknown: operators without a verdict, with the reason.
         facts: sentences on matched comparisons, patients and cost.
-        instruction: one sentence: what to use it for.
+        instruction: one sentence on its use.
     """
 
     name: str

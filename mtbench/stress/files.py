@@ -1,4 +1,4 @@
-"""What a stress test leaves in its folder: the matrix in every format, the curves, the cards and a page."""
+"""The files of a stress test: the matrix in every format, the curves, the cards and a page."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class CurveRow(Record):
     """One line of ``curves.csv``.
 
     Attributes:
-        score, operator, family, effect, level, strength, strength_unit: which point; level 0 is undamaged.
+        score, operator, family, effect, level, strength, strength_unit: the point; level 0 is undamaged.
         value, ci_low, ci_high: the score with its 95 % confidence interval by patient.
         halves: mean over halves of the patients, which is compared with the band.
         band_low, band_high: the band of halves without damage.
-        changed, slices, clamped, displacement, displacement_unit, overlap, segmenter_dice: what was done; see
+        changed, slices, clamped, displacement, displacement_unit, overlap, segmenter_dice: the damage; see
             :class:`mtbench.stress.material.Facts`.
-        note: why there is no value, interval or band.
+        note: the reason if there is no value, interval or band.
     """
 
     score: str

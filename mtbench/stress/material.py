@@ -1,4 +1,4 @@
-"""What is damaged: true translations and references from a data set, and one damaged set with its masks."""
+"""The sets of a stress test: true translations and references of a data set, and a damaged set with its masks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Material:
         reference: as many real target slices, of other patients.
         training: target training slices, of other patients than both.
         has_truth: whether ``candidate`` holds true translations.
-        identity: the hash of what was chosen from what.
+        identity: the hash of the data set, its split and the chosen slices.
     """
 
     task: Task
@@ -51,7 +51,7 @@ class Material:
 def take(prepared: PreparedDataset, slices: int, seed: int) -> Material:
     """The sets of a prepared data set.
 
-    Candidates come from all splits, for no metric was trained on them; references from the target's validation and
+    Candidates come from all splits, because no metric was trained on them; references from the target's validation and
     test slices. Both have the same number of slices, drawn from as many patients as there are.
 
     Args:
@@ -142,11 +142,11 @@ def _loaded(images: ImageSet) -> ImageSet:
 
 @dataclass(frozen=True)
 class Facts(Record):
-    """What one level of an operator did, whatever a metric makes of it.
+    """The effect of one level of an operator, independent of any metric.
 
     Attributes:
-        changed: slices whose image or truth is another one.
-        slices: of how many.
+        changed: number of slices whose image or truth changed.
+        slices: number of slices.
         clamped: share of the pixels that left [0, 1] and were clamped.
         displacement: mean distance that labelled tissue was moved by, over all slices, in ``unit``; ``None`` for sets.
         unit: "mm", or "pixels" if the spacing is unknown.
@@ -168,10 +168,10 @@ class Damaged:
     """One damaged set.
 
     Attributes:
-        candidate: the images that are scored, with the original masks: those of the source slices.
-        truth: what paired metrics compare with.
-        masks: what the masks that a segmenter predicts are compared with, N x H x W, or ``None``.
-        facts: what was done.
+        candidate: the images to score, with the original masks: those of the source slices.
+        truth: the images that paired metrics compare with.
+        masks: the reference masks of segmentation metrics, N x H x W, or ``None``.
+        facts: the effect of the damage.
     """
 
     candidate: ImageSet

@@ -74,6 +74,8 @@ def measure(
         MtbenchError: whatever the metric raises.
     """
     assert inputs.candidate is not None
+    if isinstance(metric, Resampling):
+        metric = _PreparedOnce(metric)
     seconds = 0.0
     if base:
         started = time.perf_counter()
@@ -100,6 +102,22 @@ def measure(
         ),
         seconds,
     )
+
+
+class _PreparedOnce:
+    """A metric that prepares its resampling once for the intervals, the halves and the draws of one set."""
+
+    def __init__(self, metric: Resampling) -> None:
+        assert isinstance(metric, Metric)
+        self.compute = metric.compute
+        self._resample = metric.resample
+        self._measure: Measure | None = None
+
+    def resample(self, inputs: MetricInputs, context: Context) -> Measure:
+        """As the metric's own."""
+        if self._measure is None:
+            self._measure = self._resample(inputs, context)
+        return self._measure
 
 
 def too_few(candidates: int, references: int | None) -> str:

@@ -1,4 +1,4 @@
-"""The table of operators: what each damages, how strong its levels are, and whether it moves anatomy."""
+"""The table of operators: families, levels, and whether they move anatomy."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Operator:
 
     Attributes:
         name: as typed and printed.
-        family: what it damages; "registration" moves the truth and leaves the translation as it is.
+        family: the target of the damage; "registration" moves the truth and leaves the translation unchanged.
         effect: whether the anatomy, and with it the masks, change too.
         strongest: the strength of the last level; levels are equal steps from 0 to it.
-        weakest: that of the first one, where each level is the same multiple of the one before.
+        weakest: if not 0, the strength of the first level; levels are then equal ratios.
         unit: of the strength.
         of_slice, of_set: the function; one of the two.
         needs_masks: whether it needs labels.
-        proof: whether it only proves that a metric looks at the set as a whole; it is no finding.
+        proof: whether it only proves that a metric depends on the whole set; not a finding.
         revision: changed when the same strength would give other pixels.
     """
 
@@ -51,7 +51,7 @@ class Operator:
 
     @property
     def help(self) -> str:
-        """What it does, in one sentence."""
+        """Its effect, in one sentence."""
         return str((self.of_slice or self.of_set).__doc__).splitlines()[0]
 
     def strengths(self, levels: int, count: int) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""The page of a stress test: what it can show, the matrix, a card and the curves of each score. No scripts."""
+"""The page of a stress test: its limits, the matrix, and a card with curves for each score. No scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One slice as the operators see it, and what several of them do to it."""
+"""One slice as operators read and return it, and steps that several operators share."""
 
 from __future__ import annotations
 

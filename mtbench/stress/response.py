@@ -1,4 +1,4 @@
-"""How a metric responds to an operator: where it leaves the band, whether it rises steadily, what it needs."""
+"""The response of a metric to an operator: the level at which it leaves the band, monotonicity, patients needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from mtbench.data import ImageSet
 from mtbench.registry.specs import two_sided
-from mtbench.stress.bench import Judged, Level, Outcome, Results
+from mtbench.stress.bench import Level, MetricChoice, Outcome, Results
 from mtbench.stress.material import Material
 from mtbench.stress.measure import Reading, too_few
 from mtbench.stress.operators import Family, Operator
@@ -23,7 +23,7 @@ DROP = 0.1
 
 @dataclass(frozen=True)
 class Point:
-    """One level of a curve; ``reading`` is ``None`` where the metric failed, with the reason."""
+    """One level of a curve; ``reading`` is ``None`` if the metric failed, with the reason."""
 
     strength: float
     reading: Reading | None
@@ -36,11 +36,11 @@ class Curve:
     """A score of a metric along the levels of an operator.
 
     Attributes:
-        operator: whose levels.
+        operator: the damage.
         base: the undamaged set.
-        points: a level each, weak damage first.
+        points: one for each level, weak damage first.
         worse: 1 if larger values are worse, else -1.
-        no_band: why there is no band; empty if there is one.
+        no_band: the reason why there is no band; empty if there is one.
     """
 
     operator: Operator
@@ -126,14 +126,14 @@ class Profile:
     """All curves of one score of a metric.
 
     Attributes:
-        metric, label: which score.
+        metric, label: identity of the score.
         base: the undamaged set; ``None`` if the metric was skipped, with ``reason``.
         seconds: per image for ``compute`` and for the features.
         curves: by operator; absent if the operator does not concern the metric.
-        absent: why an operator has no curve.
+        absent: by operator without a curve, the reason.
     """
 
-    metric: Judged
+    metric: MetricChoice
     label: str
     base: Reading | None
     seconds: tuple[float, float]
@@ -197,7 +197,7 @@ def profiles(results: Results, material: Material) -> list[Profile]:
     return [profile for metric in results.metrics for profile in _profiles(metric, results, material)]
 
 
-def _profiles(metric: Judged, results: Results, material: Material) -> Iterator[Profile]:
+def _profiles(metric: MetricChoice, results: Results, material: Material) -> Iterator[Profile]:
     base = results.base[metric.call]
     if base.measurement is None:
         yield Profile(metric, "", None, (0.0, 0.0), {}, {}, base.reason)

@@ -1,4 +1,4 @@
-"""The segmenter that looks at damaged images: fitted on real target slices, as in a run, and fixed."""
+"""The segmenter of damaged images: fitted on real target slices, as in a run, and fixed."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ class FixedSegmenter:
     """A fitted segmenter.
 
     Attributes:
-        label: how the user calls it.
+        label: its name and parameters.
         identity: the digest of its fit.
+        segmenter, context: the loaded plugin and its context.
+        blame: the plugin, for messages.
     """
 
     label: str
@@ -51,7 +53,7 @@ def fitted(
     Args:
         prepared: the data set.
         call: ``NAME`` or ``NAME:p=v,...``.
-        registry, store, watcher, device: with what, where, shown by whom, on what.
+        registry, store, watcher, device: plugins, artefacts, progress and device.
         seed: of the fit.
 
     Raises:
