@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @click.command("stress", cls=Verb)
 @click.argument("metrics", nargs=-1, metavar="[METRIC[:p=v,...]]...")
-@click.option("-d", "--dataset", metavar="NAME[:p=v,...]", help="Data set (default: the first phantom).")
+@click.option("-d", "--dataset", metavar="NAME[:p=v,...]", help="Data set (default: the first synthetic, paired one).")
 @click.option("--root", metavar="DIR", help="Folder with the raw files.")
 @click.option(
     "--operator",
@@ -136,7 +136,7 @@ def _dataset(call: str | None, registry: Registry, root: str | None) -> DatasetR
         specs = [registry.get(DatasetSpec, name).spec for name in registry.names("dataset")]
         drawn = [spec.name for spec in specs if spec.access == "generated" and spec.paired]
         if not drawn:
-            raise RequestError("no installed data set is a phantom with true translations", remedy="Name one with -d")
+            raise RequestError("no installed data set is synthetic and paired", remedy="Name one with -d")
         call = drawn[0]
     found = requests(call, registry, root=root)
     if len(found) != 1:

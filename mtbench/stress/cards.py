@@ -128,6 +128,9 @@ def _instruction(profile: Profile, profiles: Sequence[Profile], found: dict[str,
     sees = [name for name, leaves in found.items() if leaves > 0]
     fails = [name for name, leaves in found.items() if leaves <= 0]
     parts = [f"Use it for {', '.join(sees)}" if sees else "Do not use it alone: it noticed none of the damage"]
+    if sees and not profile.varies:
+        # No band separates harmless from harmful changes, so "noticed" is no recommendation.
+        parts = ["It responds to any change against the truth, harmless or not: compare its responses in the curves"]
     if fails:
         parts.append(f"do not rely on it for {', '.join(fails)}")
     needed, tried = profile.patients_needed(), [number for number, _, _ in profile.by_patients()]
