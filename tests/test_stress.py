@@ -146,7 +146,7 @@ def test_a_metric_that_fails_at_a_level_leaves_a_hole(stress: Callable[..., Any]
     rows = curve(tmp_path / "out", "fragile", "offset")
     assert [bool(row["value"]) for row in rows] == [True, True, False, False]
     assert "too bright to be measured" in rows[2]["note"]
-    assert "No value at level 2" in matrix(tmp_path / "out")["offset"]["Notes"]
+    assert "No value at levels 2, 3: " in matrix(tmp_path / "out")["offset"]["Notes"]
     assert "masked ↓\n  not scored: it compares masks that a segmenter predicts" in ran.out
 
 

@@ -110,8 +110,13 @@ def _facts(profile: Profile, undamaged: float | None) -> list[str]:
     places = [f"{name} {where[0]:.2g} {where[1]}" for name, where in moved if where is not None]
     if places:
         facts.append(f"mean displacement of tissue at that level: {', '.join(places)}")
-    proofs = [name for name, curve in profile.curves.items() if curve.operator.proof and curve.unchanged]
-    facts += [f"proven to look at the set as a whole: {name} changes nothing" for name in proofs]
+    reads_truth = {"paired", "reference_masks"} & {need for need in profile.metric.needs if isinstance(need, str)}
+    for name, curve in profile.curves.items():
+        if curve.operator.proof and curve.unchanged:
+            facts.append(f"proven to depend on the set alone: {name} changes nothing")
+        elif curve.operator.proof and not reads_truth:
+            most = max((abs(curve.response(n) or 0.0) for n in range(1, len(curve.points) + 1)), default=0.0)
+            facts.append(f"{name} changes the value by up to {most:.2g}: it depends on the order of the images")
     if profile.base is not None and profile.base.halves and not profile.varies:
         facts.append("the band has no width: without damage all patients have one value, so any change leaves it")
     elif profile.by_patients():

@@ -205,7 +205,7 @@ def damage(material: Material, operator: Operator, strength: float, seed: int) -
         raise DataError(
             f"strength {strength:g} changes no slice",
             where=f"operator '{operator.name}'",
-            expected="a structure of 0.1 to 20 % of the slice" if operator.needs_masks else "stronger damage",
+            expected="a larger strength" + operator.needs_masks * ", and structures of 0.1 to 20 % of the slice",
         )
     return damaged
 

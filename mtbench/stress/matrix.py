@@ -99,8 +99,9 @@ def _cell(profile: Profile, operator: str, notes: _Notes) -> Cell:
     curve = profile.curves.get(operator)
     if curve is None:
         return Cell(notes=(notes.number(profile.absent.get(operator, "not tried")),))
-    failed = [f"level {n}: {point.reason}" for n, point in enumerate(curve.points, 1) if point.reading is None]
-    numbers = tuple(notes.number(f"No value at {each}") for each in failed)
+    failed = [(str(n), point.reason) for n, point in enumerate(curve.points, 1) if point.reading is None]
+    levels = f"level{'s' * (len(failed) > 1)} {', '.join(n for n, _ in failed)}"
+    numbers = (notes.number(f"No value at {levels}: {failed[0][1]}"),) if failed else ()
     if len(failed) == len(curve.points):
         return Cell("failed", status="failed", notes=(notes.number(f"{operator}: {curve.points[0].reason}"),))
     return _verdict(curve, numbers, notes)
