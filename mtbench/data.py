@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Domain = Literal["source", "target", "paired"]
 Split = Literal["train", "validation", "test"]
-Role = Literal["candidate", "reference", "predicted_masks", "reference_masks", "paired"]
+Role = Literal["candidate", "reference", "predicted_masks", "reference_masks", "paired", "source", "training"]
 """The inputs of a metric besides features."""
 DOMAINS: tuple[Domain, ...] = ("source", "target", "paired")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -312,15 +312,19 @@ class MetricInputs:
         candidate: the images to evaluate.
         reference: real target images.
         paired: the ground truth of each candidate slice, in the same order.
+        source: the source slice of each candidate, in the same order.
+        training: the target's training slices. No draw and no resampling changes them.
         predicted_masks: N x H x W uint8, the segmenter's labels of the candidates.
         reference_masks: N x H x W uint8, the reference labels of the candidates.
-        features: of "candidate" and "reference", by array name; first axis as in the image sets.
+        features: of "candidate", "reference" and "training", by array name; first axis as in the image sets.
     """
 
     task: Task
     candidate: ImageSet | None = None
     reference: ImageSet | None = None
     paired: ImageSet | None = None
+    source: ImageSet | None = None
+    training: ImageSet | None = None
     predicted_masks: NDArray[np.uint8] | None = None
     reference_masks: NDArray[np.uint8] | None = None
     features: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
@@ -331,7 +335,7 @@ class MetricInputs:
         references: Sequence[int] | NDArray[Any] | None = None,
     ) -> MetricInputs:
         """The inputs of a subset of the slices, by position; ``None`` keeps all. Used for draws and resampling."""
-        of_candidates = ("candidate", "paired", "predicted_masks", "reference_masks")
+        of_candidates = ("candidate", "paired", "source", "predicted_masks", "reference_masks")
         changes: dict[str, Any] = {}
         features = dict(self.features)
         for side, chosen, items in (

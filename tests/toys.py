@@ -119,6 +119,12 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
     )
     yield mtbench.MetricSpec("toy-mean", ":Mean", needs=("candidate",))
     yield mtbench.MetricSpec("toy-error", ":PairedError", needs=("candidate", "paired"), family="paired")
+    yield mtbench.MetricSpec(
+        "toy-change",
+        ":Change",
+        needs=("candidate", "source", mtbench.Features("training", "toy-blocks", ("blocks",))),
+        caveat="not a quality",
+    )
     yield mtbench.MetricSpec("toy-odd", ":OddMetric", params={"mode": "fine"}, needs=("candidate",))
 
 
@@ -435,6 +441,18 @@ class Mean:
         record("score mean")
         assert inputs.candidate is not None
         return mtbench.Score(float(inputs.candidate.floats().mean()))
+
+
+class Change:
+    """How much brighter the candidates are than their source slices, plus the number of training slices."""
+
+    def compute(self, inputs: mtbench.MetricInputs, context: mtbench.Context) -> mtbench.Score:
+        assert inputs.candidate is not None
+        assert inputs.source is not None
+        assert inputs.training is not None
+        assert len(inputs.training) == len(inputs.features["training"]["blocks"])
+        change = float((inputs.candidate.floats() - inputs.source.floats()).mean())
+        return mtbench.Score(change + len(inputs.training))
 
 
 class PairedError:

@@ -125,6 +125,7 @@ _WORDS = {
     "data_sha256": "data",
     "metric_version": "metric",
     "masks_sha256": "test masks",
+    "metric_training_sha256": "metric's training slices",
     "weights_sha256": "weights",
     "segmenter_version": "segmenter",
     "segmenter_training_sha256": "segmenter's training data",

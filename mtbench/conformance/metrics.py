@@ -19,7 +19,7 @@ from mtbench.conformance.trying import works_or_refuses
 from mtbench.conformance.verdict import Check, FailedError, UntriedError
 from mtbench.data import ImageSet, MetricInputs, Score, encode
 from mtbench.errors import DataError, MtbenchError
-from mtbench.registry.specs import ExtractorSpec, Features
+from mtbench.registry.specs import ExtractorSpec, Features, reads_side, two_sided
 from mtbench.stages.scoring import score
 
 COUNT, SMALL, LARGE = 16, (64, 64), (192, 192)
@@ -44,18 +44,21 @@ def inputs(
     count, size = len(candidate), candidate.size
     reference = damage.set_of("target", count, size) if reference is None else reference
     paired = damage.set_of("paired", count, size) if candidate.domain == "source" else candidate
+    training = tasks.image_set("target", "train", COUNT, size=size)
     wanted = needs(subject)
     features: dict[str, dict[str, NDArray[Any]]] = {}
     for need in wanted:
         if isinstance(need, Features):
-            of = candidate if need.of == "candidate" else reference
+            of = {"candidate": candidate, "reference": reference, "training": training}[need.of]
             features.setdefault(need.of, {}).update(_features(subject, need, of))
     truth = np.asarray(candidate.masks) if truth is None else truth
     return MetricInputs(
         tasks.TASK,
         candidate=candidate,
-        reference=reference if any(getattr(n, "of", n) == "reference" for n in wanted) else None,
+        reference=reference if two_sided(wanted) else None,
         paired=(reference if reference.domain == "paired" else paired) if "paired" in wanted else None,
+        source=damage.set_of("source", count, size) if "source" in wanted else None,
+        training=training if reads_side(wanted, "training") else None,
         predicted_masks=(truth if predicted is None else predicted) if "predicted_masks" in wanted else None,
         reference_masks=truth if "reference_masks" in wanted else None,
         features=features,
@@ -134,7 +137,7 @@ def unchanged(subject: Subject) -> str:
     arguments = usual(subject)
     before = copy.deepcopy(arguments)
     value(subject, arguments)
-    for name in ("candidate", "reference", "paired"):
+    for name in ("candidate", "reference", "paired", "source", "training"):
         one, other = getattr(before, name), getattr(arguments, name)
         if one is not None and not np.array_equal(one.images, other.images):
             raise FailedError(f"compute() changes the images of '{name}'", "Work on a copy: images.floats() makes one")
@@ -191,7 +194,8 @@ def direction(subject: Subject) -> str:
 
 def _after(subject: Subject, how: str, amount: int) -> float:
     size = size_for(subject)
-    domain = "paired" if "paired" in needs(subject) else "target"
+    # Each slice of the paired set shows the anatomy of its source slice.
+    domain = "paired" if "paired" in needs(subject) or "source" in needs(subject) else "target"
     images = tasks.image_set(domain, "train" if domain == "target" else "test", COUNT, size=size)  # type: ignore[arg-type]
     masks = np.asarray(images.masks)
     if how == "masks":

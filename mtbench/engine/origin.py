@@ -14,7 +14,7 @@ from mtbench.plan import Plan, Row
 from mtbench.plan.choices import SHORT
 from mtbench.registry.codeid import changed_elsewhere
 from mtbench.results.entries import Source
-from mtbench.stages.table import STAGES, FitOptions, reads
+from mtbench.stages.table import STAGES, FitOptions, ScoreOptions, Subset, reads
 from mtbench.stages.unit import Unit
 from mtbench.store.artefacts import Artefact
 
@@ -89,7 +89,7 @@ def origin(plan: Plan, row: Row, units: Sequence[Unit], artefacts: Mapping[str, 
         if unit.kind in _COLUMNS:
             _add_version(result, plan, unit, artefact)
             _add_code(result, plan, unit, artefact, data)
-            _add_data(result, unit, artefacts.get(unit.inputs["split"]), data, _scored_on(row))
+            _add_data(result, unit, artefacts.get(unit.inputs["split"]), data, row)
     result.notes += _masks_read(units)
     return result
 
@@ -166,7 +166,7 @@ def _add_code(result: Origin, plan: Plan, unit: Unit, artefact: Artefact | None,
         sources[name] = Source(artefact.digest[:SHORT], f"'{unit.name}' has been recomputed")
 
 
-def _add_data(result: Origin, unit: Unit, split: Artefact | None, data: str, scored_on: str) -> None:
+def _add_data(result: Origin, unit: Unit, split: Artefact | None, data: str, row: Row) -> None:
     """The slices that the unit reads; training data belong to the row or the segmenter, not to the block."""
     if split is None:
         return
@@ -177,15 +177,33 @@ def _add_data(result: Origin, unit: Unit, split: Artefact | None, data: str, sco
             name = f"data {data} {subset.domain} {subset.split} {kind}"
             result.sources[name] = subsets[name]
             # Only a segmenter reads translations of training slices; these belong to its training data.
-            if subset.split != "test" and unit.stage != "translate" and (unit.stage == "fit" or scored_on == "test"):
-                column = "segmenter_training_sha256" if unit.kind == "segmenter" else "training_sha256"
+            if (
+                subset.split != "test"
+                and unit.stage != "translate"
+                and (unit.stage == "fit" or subset.split != _scored_on(row))
+            ):
                 content = tables[subset.domain][subset.split][kind]
-                result.content.setdefault(column, {})[f"{subset.domain} {subset.split} {kind}"] = content
+                for column in _training_columns(unit, subset, row.columns["role"] == "floor"):
+                    result.content.setdefault(column, {})[f"{subset.domain} {subset.split} {kind}"] = content
     if part.masks and unit.kind in ("translator", "metric"):
         column = "training_sha256" if unit.kind == "translator" else "masks_sha256"
-        split_of = "test" if unit.kind == "translator" else scored_on
+        split_of = "test" if unit.kind == "translator" else _scored_on(row)
         masks = hash_of([of[split_of]["masks"] for of in tables.values()])
         result.content.setdefault(column, {})["test masks"] = masks
+
+
+def _training_columns(unit: Unit, subset: Subset, floor: bool) -> list[str]:
+    """The columns that training slices belong to: what a segmenter or a translator learnt from, or a metric reads.
+
+    The floor's own images are training slices, of which its extractor makes features.
+    """
+    if unit.kind == "segmenter":
+        return ["segmenter_training_sha256"]
+    if unit.kind == "extractor":
+        return ["training_sha256" if floor else "metric_training_sha256"]
+    if isinstance(unit.options, ScoreOptions) and unit.options.training == subset:
+        return ["metric_training_sha256", *(["training_sha256"] if floor else [])]
+    return ["training_sha256"]
 
 
 def _subsets(contents: Mapping[str, Any], data: str, dataset: str) -> dict[str, Source]:

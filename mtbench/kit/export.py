@@ -130,6 +130,8 @@ def _judge(
     for need in options.features:
         if need.of == "candidate":
             extractors[need.input] = _network(unit_of(inputs[need.input]))
+        elif need.of == "training":
+            continue
         elif exporter.level == "protocol":
             lacks = "a kit of level 'protocol' contains no features of the target images"
         else:
@@ -142,6 +144,8 @@ def _judge(
             lacks = f"a kit of level '{exporter.level}' does not contain the segmenter"
     if set(options.roles) & {"reference", "paired"}:
         lacks = "it reads target images, which no kit contains"
+    if options.training is not None:
+        lacks = "it reads target training images, which no kit contains"
     images, _ = arrays(data, options.candidate.domain)
     return Judge(
         columns=columns,

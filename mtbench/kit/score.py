@@ -190,6 +190,7 @@ class _Scorer:
             candidate=candidate,
             reference=_reference(judge),
             predicted_masks=self._predicted(judge, candidate),
+            source=self.source.images(judge) if "source" in judge.options.roles else None,
             reference_masks=candidate.masks if "reference_masks" in judge.options.roles else None,
             features=self._features(judge, candidate),
         )

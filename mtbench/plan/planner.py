@@ -23,9 +23,10 @@ from mtbench.registry.specs import (
     MetricSpec,
     SegmenterSpec,
     TranslatorSpec,
+    reads_side,
     two_sided,
 )
-from mtbench.stages.table import SOURCE_TEST, FeatureInput, FitOptions, ScoreOptions
+from mtbench.stages.table import SOURCE_TEST, TARGET_TRAIN, FeatureInput, FitOptions, ScoreOptions
 
 
 def make_plan(suite: Suite, registry: Registry) -> Plan:
@@ -140,7 +141,7 @@ def _judge(metric: Choice[MetricSpec], suite: Suite, registry: Registry) -> _Jud
         "higher_is_better": spec.higher_is_better,
         "measure_unit": spec.measure_unit,
         "decimals": spec.decimals,
-        "caveat": "; ".join(sorted(set(caveats.values()) - {""})),
+        "caveat": "; ".join(sorted({spec.caveat, *caveats.values()} - {""})),
     }
     return _Judge(metric, needs, extractors, columns)
 
@@ -184,8 +185,11 @@ def _row(
         inputs["candidate_images"] = subject.images.key
     for need in judge.needs:
         if not isinstance(need, str):
-            real = Images(f"target {subject.reference.split} slices", subject.reference)
-            images = subject.images if need.of == "candidate" else real
+            images = {
+                "candidate": subject.images,
+                "reference": Images(f"target {subject.reference.split} slices", subject.reference),
+                "training": Images("target training slices", TARGET_TRAIN),
+            }[need.of]
             role = f"{need.of}_features_{len(features)}"
             extractor = judge.extractors[len(features)]
             inputs[role] = builder.look("extract", extractor, extractor.label, images)
@@ -208,6 +212,7 @@ def _row(
         roles=tuple(roles),
         features=tuple(features),
         reference=subject.reference if two_sided(judge.needs) else None,
+        training=TARGET_TRAIN if reads_side(judge.needs, "training") else None,
         balanced=balanced,
         draws=suite.draws if balanced else 1,
         # Other metrics draw only for their intervals, which no choice of seed improves.

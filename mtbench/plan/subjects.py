@@ -71,7 +71,9 @@ class Subject:
             case "distances":
                 return two_sided(needs)
             case "its own":
-                return not two_sided(needs) and "paired" not in needs
+                return not two_sided(needs) and not {"paired", "source", "training"}.intersection(
+                    need if isinstance(need, str) else need.of for need in needs
+                )
         return True
 
     def cannot(self, task: Task, needs: Needs) -> str:
@@ -83,6 +85,8 @@ class Subject:
             return f"the {self.training.domain} domain has no masks to train a segmenter on"
         if "reference_masks" in needs and domain not in task.masks:
             return f"the {domain} domain has no masks to compare with"
+        if "source" in needs and domain != "source":
+            return f"{self.images.label} are translations of no source slice"
         if "paired" in needs and not task.paired:
             return "the task has no paired ground truth"
         return ""

@@ -185,12 +185,13 @@ class Features:
     """A metric's need of extracted features.
 
     Attributes:
-        of: the images: "candidate" (translated images) or "reference" (target images).
+        of: the images: "candidate" (translated images), "reference" (target test images) or "training" (target training
+            images).
         extractor: the extractor's name; ``params`` are its parameters.
         arrays: the arrays that are read.
     """
 
-    of: Literal["candidate", "reference"]
+    of: Literal["candidate", "reference", "training"]
     extractor: str
     arrays: tuple[str, ...]
     params: Params = field(default_factory=dict)
@@ -206,9 +207,14 @@ _NEEDS = Annotated[
 ]
 
 
+def reads_side(needs: tuple[Need, ...], side: Literal["reference", "training"]) -> bool:
+    """Whether a metric with these needs reads this image set, or features of it."""
+    return any((need if isinstance(need, str) else need.of) == side for need in needs)
+
+
 def two_sided(needs: tuple[Need, ...]) -> bool:
-    """Whether a metric with these needs reads real target images besides the candidates."""
-    return any((need if isinstance(need, str) else need.of) == "reference" for need in needs)
+    """Whether a metric with these needs reads real target test images besides the candidates."""
+    return reads_side(needs, "reference")
 
 
 @dataclass(frozen=True)
@@ -233,6 +239,7 @@ class MetricSpec(Spec[contracts.Metric]):
         bounds: the smallest and largest possible value of a case, -inf or inf if unbounded. Intervals stay within them,
             and finite bounds give limits without assumptions about the distribution.
         decimals: digits after the point in tables; ``None`` for three significant digits.
+        caveat: why the value is not a quality of a translator; its columns stand apart and are never ranked.
         symmetric: whether candidates and references may be exchanged; ``mtbench check`` tests it.
         answers_to: the kinds of damage to images ("noise", "blur", "shift", "contrast") or to predicted masks ("masks")
             that make the score monotonically worse; ``mtbench check`` tests each.
@@ -251,6 +258,7 @@ class MetricSpec(Spec[contracts.Metric]):
     interval: Literal["cases", "jackknife", "subsample", "none"] = field(default="none", kw_only=True)
     bounds: tuple[float, float] | None = field(default=None, kw_only=True)
     decimals: Annotated[int | None, _DECIMALS] = field(default=None, kw_only=True)
+    caveat: str = field(default="", kw_only=True)
     symmetric: bool = field(default=False, kw_only=True)
     answers_to: tuple[Damage, ...] = field(default=(), kw_only=True)
 

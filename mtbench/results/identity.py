@@ -17,6 +17,7 @@ DETAILS = (
     "metric_params",
     "metric_version",
     "masks_sha256",
+    "metric_training_sha256",
     "extractor",
     "weights_sha256",
     "sampling_params",
@@ -32,7 +33,7 @@ DETAILS = (
 COLUMN = BASE + DETAILS
 """Scores that differ in any of these never share a column."""
 
-OF_DATA = ("training_sha256", "masks_sha256", "segmenter_training_sha256")
+OF_DATA = ("training_sha256", "masks_sha256", "metric_training_sha256", "segmenter_training_sha256")
 """The columns that differ between datasets: tables distinguish scores by them only within a block."""
 
 IDENTITY = (*BLOCK, *ROW, *DETAILS, "metric", "variant", "fold", "seed")

@@ -60,6 +60,7 @@ SCORES = pa.schema(
         ("family", _S),  # segmentation, perceptual, paired
         ("metric_params", _S),  # JSON of the parameters that differ from the defaults
         ("masks_sha256", _S),  # of the test masks, of a metric that reads them
+        ("metric_training_sha256", _S),  # of the target's training slices, of a metric that reads them
         ("metric_version", _S),  # of its feature networks too
         ("sampling_params", _S),  # JSON: draws and sampling_seed, of a metric that draws
         ("extractor", _S),  # feature network, of a metric that reads features

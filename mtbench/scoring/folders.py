@@ -19,7 +19,7 @@ from mtbench.paths import expand
 from mtbench.registry.discovery import discover
 from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registration, Registry
-from mtbench.registry.specs import ExtractorSpec, MetricSpec, Need, two_sided
+from mtbench.registry.specs import ExtractorSpec, MetricSpec, Need, reads_side, two_sided
 from mtbench.scoring.features import FeatureSource
 from mtbench.scoring.pairing import positions
 from mtbench.scoring.reading import FolderImages, ProgressReport, ReadOptions, read_folder
@@ -65,9 +65,9 @@ def score(
         metrics: ``name`` or ``name:p=v``; without any, every metric that these inputs allow.
         preset: for all metrics that have this preset ("torch-fidelity", "pytorch-fid", "clean-fid").
         weights: extractor name to a weight file for this call; its sha256 is recorded in the row.
-        masks, predicted: true label maps of the translated images' anatomy, and label maps that a segmenter predicted
-            on them, for Dice and surface distances; matched to the translated images by name, slices of volumes by
-            position.
+        masks, predicted: true label maps of the translated images' anatomy (for errors by region), and label maps that
+            a segmenter predicted on them, for Dice and surface distances; matched to the translated images by name,
+            slices of volumes by position.
         labels: mask value to name; by default every value that occurs, named by its number.
         paired: the target folder holds the true target image of each translated image, matched in the same way.
         body_mask: masks that restrict paired metrics, matched in the same way.
@@ -184,14 +184,17 @@ class _FolderPair:
         self.folders["candidate"] = self._folder(translated)
         self.folders["reference"] = self._folder(target)
         candidate, reference = self.folders["candidate"].images, self.folders["reference"].images
-        if (masks is None) != (predicted is None):
-            raise RequestError("Dice needs two folders of masks", expected="both --masks and --predicted")
-        if masks is not None and predicted is not None:
+        if masks is None and predicted is not None:
+            raise RequestError(
+                "predicted masks are compared with reference masks", expected="--masks beside --predicted"
+            )
+        if masks is not None:
             self.reference_masks = self._masks_for(masks, candidate)
-            self.predicted = self._masks_for(predicted, candidate)
-            values = sorted(set(np.unique(self.reference_masks)) | set(np.unique(self.predicted)))
-            names = dict(labels or {int(v): str(v) for v in values if v})
-            unknown = [int(v) for v in values if v and int(v) not in names]
+            self.predicted = self._masks_for(predicted, candidate) if predicted is not None else None
+            there = (maps for maps in (self.reference_masks, self.predicted) if maps is not None)
+            values = sorted({int(value) for maps in there for value in np.unique(maps)})
+            names = dict(labels or {v: str(v) for v in values if v})
+            unknown = [v for v in values if v and v not in names]
             if unknown:
                 raise DataError(
                     f"the masks hold the value {unknown[0]}", where="--labels", expected=f"one of {list(names)}"
@@ -303,13 +306,19 @@ def _inputs(metric: _Metric, pair: _FolderPair, source: FeatureSource) -> tuple[
     name = format_call(metric.registration.spec.name, {})
     if "predicted_masks" in needs and pair.predicted is None:
         raise RequestError(f"'{name}' compares masks", remedy="Set --masks and --predicted")
+    if "reference_masks" in needs and pair.reference_masks is None:
+        raise RequestError(f"'{name}' reads the masks of the translated images", remedy="Set --masks")
     if "paired" in needs and pair.paired is None:
         raise RequestError(
             f"'{name}' needs the true target image of each translated image",
             remedy="Set --paired if the target folder holds them",
         )
+    if "source" in needs:
+        raise RequestError(f"'{name}' compares each image with its source slice", remedy="Run it in a suite")
+    if reads_side(needs, "training"):
+        raise RequestError(f"'{name}' reads the target's training images", remedy="Run it in a suite")
     features: dict[str, dict[str, Any]] = {}
-    shas, caveats = set(), set()
+    shas, caveats = set(), {metric.registration.spec.caveat}
     for need in needs:
         if not isinstance(need, str):
             folder = pair.folders[need.of]

@@ -43,6 +43,7 @@ def gather(work: Work[ScoreOptions, Registration[MetricSpec]]) -> tuple[MetricIn
     options = work.options
     candidate = work.images(options.candidate, "candidate_images")
     reference = work.images(options.reference) if options.reference else None
+    training = work.images(options.training) if options.training else None
     features: dict[str, dict[str, Any]] = {}
     weights = set()
     for need in options.features:
@@ -63,6 +64,8 @@ def gather(work: Work[ScoreOptions, Registration[MetricSpec]]) -> tuple[MetricIn
         candidate=candidate,
         reference=reference,
         paired=paired,
+        source=work.images(options.candidate) if "source" in options.roles else None,
+        training=training,
         predicted_masks=masks,
         reference_masks=candidate.masks if "reference_masks" in options.roles else None,
         features=features,

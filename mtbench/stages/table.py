@@ -139,12 +139,12 @@ class FeatureInput(Record):
     """Extracted features that a metric needs.
 
     Attributes:
-        of: "candidate" or "reference".
+        of: "candidate", "reference" or "training".
         arrays: the names of the arrays.
         input: the role of the artefact that contains them.
     """
 
-    of: Literal["candidate", "reference"]
+    of: Literal["candidate", "reference", "training"]
     arrays: tuple[str, ...]
     input: str
 
@@ -157,6 +157,7 @@ class ScoreOptions(ImageOptions):
         roles: what the metric reads, by role.
         features: the extracted features it reads.
         reference: the real target slices that it compares with.
+        training: the target's training slices, if it reads them.
         balanced: whether both sides are drawn to the same number.
         draws: number of draws.
         sampling_seed: seed of the draws and of resampling.
@@ -170,6 +171,7 @@ class ScoreOptions(ImageOptions):
     draws: int = 1
     sampling_seed: int = 0
     like: Subset | None = None
+    training: Subset | None = None
 
 
 def reads(options: Options) -> Reads:
@@ -181,7 +183,8 @@ def reads(options: Options) -> Reads:
         case TranslateOptions():
             return Reads((options.candidate,), masks=options.conditional)
         case ScoreOptions():
-            counted = (subset for subset in (options.reference, options.like) if subset is not None)
+            others = (options.reference, options.like, options.training)
+            counted = (subset for subset in others if subset is not None)
             paired = (Subset("paired", options.candidate.split),) if "paired" in options.roles else ()
             return Reads((options.candidate, *counted, *paired), "reference_masks" in options.roles)
         case ImageOptions():
