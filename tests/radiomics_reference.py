@@ -1,6 +1,7 @@
 """Radiomic features as their formulas are printed: matrices filled pixel by pixel, sums over every entry.
 
-Slow and plain on purpose; written from the definitions in pyradiomics' documentation to check the fast code.
+Slow and plain on purpose; written from the definitions in pyradiomics' documentation to check the fast code. Level 0 is
+outside of the mask: such a pixel is in no matrix, and neighbour of none.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ def picture(k: int, side: tuple[int, int] = (40, 40)) -> NDArray[np.uint8]:
 
 
 def inside(image: NDArray[Any], y: int, x: int) -> bool:
-    return y in range(image.shape[0]) and x in range(image.shape[1])
+    return y in range(image.shape[0]) and x in range(image.shape[1]) and bool(image[y, x])
 
 
 def cooccurrence(image: NDArray[Any], step: tuple[int, int]) -> Matrix:
     """p(i, j), symmetric; index 0 is level 1."""
     matrix = np.zeros((image.max(), image.max()))
     for y, x in np.ndindex(image.shape):
-        if inside(image, y + step[0], x + step[1]):
+        if inside(image, y, x) and inside(image, y + step[0], x + step[1]):
             i, j = image[y, x] - 1, image[y + step[0], x + step[1]] - 1
             matrix[i, j] += 1
             matrix[j, i] += 1
@@ -88,6 +89,8 @@ def run_lengths(image: NDArray[Any], step: tuple[int, int]) -> Matrix:
     matrix = np.zeros((image.max(), max(image.shape)))
     for y, x in np.ndindex(image.shape):
         before = (y - step[0], x - step[1])
+        if not image[y, x]:
+            continue
         if inside(image, *before) and image[before] == image[y, x]:
             continue
         length = 1
@@ -104,7 +107,7 @@ def zone_sizes(image: NDArray[Any]) -> Matrix:
     matrix = np.zeros((image.max(), image.size))
     seen = np.zeros(image.shape, bool)
     for start in np.ndindex(image.shape):
-        if seen[start]:
+        if seen[start] or not image[start]:
             continue
         seen[start] = True
         waiting, size = [start], 0
@@ -152,14 +155,15 @@ def region_formulas(matrix: Matrix, pixels: int) -> list[float]:
 def neighbourhood(image: NDArray[Any]) -> tuple[Matrix, Matrix]:
     """n_i and s_i; index 0 is level 1."""
     n, s = np.zeros(image.max()), np.zeros(image.max())
-    for y, x in np.ndindex(image.shape):
+    for y, x in zip(*np.nonzero(image), strict=True):
         around = [
             image[y + a, x + b]
             for a, b in product((-1, 0, 1), repeat=2)
             if (a, b) != (0, 0) and inside(image, y + a, x + b)
         ]
         n[image[y, x] - 1] += 1
-        s[image[y, x] - 1] += abs(image[y, x] - sum(map(int, around)) / len(around))
+        if around:
+            s[image[y, x] - 1] += abs(image[y, x] - sum(map(int, around)) / len(around))
     return n, s
 
 

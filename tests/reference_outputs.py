@@ -190,6 +190,33 @@ def extractor(name: str) -> Figures:
     return figures
 
 
+_SHIFT = {"candidate": 0.0, "reference": 1.0, "training": 2.0}
+"""Of the features by formula, by side."""
+
+
+def pretrained(name: str) -> Figures:
+    """A small form of a network whose weights are the user's file, with weights by formula; input and features."""
+    import transformer_layouts as small
+
+    from mtbench_plugins.extractors import pretrained_extractors as networks
+
+    image = images("source", 2, split="test").tensor()
+    cls = {each.name: each for each in (networks.DinoV2, networks.Clip, networks.RadImageNet)}[name]
+    figures = summary("input", cls(None, True).prepare(image))
+    if name == "radimagenet-resnet50":
+        return figures
+    form, published = {
+        "dinov2-vitl14": (small.SMALL_DINO, small.published_dino),
+        "clip-vitl14-336": (small.SMALL_CLIP, small.published_clip),
+    }[name]
+    model = type(cls.__name__, (cls,), {"form": form, "side": form.side})(None, True)
+    net = model.build().eval()
+    state = {key: small.formula(key, shape) for key, shape in published(form).items()}
+    net.load_state_dict(model.named(state))
+    with torch.inference_mode():
+        return figures | summary("features", model.finish(net(model.prepare(image))))
+
+
 def metric(name: str) -> Figures:
     """The values on discs, with features from a formula."""
     registration = REGISTRY.get(MetricSpec, name)
@@ -197,17 +224,19 @@ def metric(name: str) -> Figures:
     side = 176 if name == "ms-ssim" else 64
     candidate, reference = images("source", 12, side, "test"), images("target", 12, side, "test")
     predicted = np.roll(candidate.masks, 3, axis=2) if candidate.masks is not None else None
-    features: dict[str, dict[str, Any]] = {"candidate": {}, "reference": {}}
+    features: dict[str, dict[str, Any]] = {"candidate": {}, "reference": {}, "training": {}}
     for need in registration.ask(registration.spec.needs_for, params):
         if not isinstance(need, str):
             for array in need.arrays:
-                grid = np.arange(12)[:, None] * 1.3 + np.arange(24)[None] * 0.7 + (need.of == "reference")
+                grid = np.arange(12)[:, None] * 1.3 + np.arange(24)[None] * 0.7 + _SHIFT[need.of]
                 features[need.of][array] = (np.sin(grid**1.5) + 1.5).astype(np.float32)
     inputs = MetricInputs(
         TASK,
         candidate,
         reference,
         images("paired", 12, side, "test"),
+        images("target", 12, side, "test"),
+        images("target", 12, side),
         predicted,
         candidate.masks,
         features,
@@ -277,6 +306,7 @@ _ways: Mapping[tuple[str, str], Callable[[str], Figures]] = {
     **{("translator", name): from_folder for name in ("precomputed", "command")},
     **{("segmenter", name): partial(network, SegmenterSpec) for name in REGISTRY.names("segmenter")},
     **{("extractor", name): extractor for name in REGISTRY.names("extractor")},
+    **{("extractor", name): pretrained for name in ("dinov2-vitl14", "clip-vitl14-336", "radimagenet-resnet50")},
     **{("metric", name): metric for name in REGISTRY.names("metric")},
 }
 

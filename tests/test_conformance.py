@@ -26,6 +26,9 @@ PHANTOM = "size=48,patients_source=8,patients_target=8,slices=2"
 CHEAP = (
     *("identity", "histogram", "cyclegan:ngf=4,n_blocks=1,ndf=4", "unet:filters=4,levels=3,batch_size=4"),
     *("dice", "fid", "kid", "frd", "is", "swd:patches=8,directions=32", "hd95", "nsd", "mae", "psnr", "ssim"),
+    *("prdc", "nearest-neighbour", "nmi-source", "mmd", "cmmd", "fd", "c2st"),
+    *("tissue-error", "radiomic-agreement", "frd-masked"),
+    *("dinov2-vitl14", "clip-vitl14-336", "radimagenet-resnet50"),
     *("ms-ssim:scales=1", "radiomics", "inception-fid", "inception-imagenet", f"phantom-lumbar:{PHANTOM}"),
     *("folder", "breast-siemens-ge", "lumbar-mri-ct", "csv", "html", "json", "md", "tex"),
     *("inline", "slurm", "learning", "midl2024", "phantom", "quickstart", "smoke"),

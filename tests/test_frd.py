@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import radiomics_reference as plain
+import scipy.stats
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from radiomics_reference import picture
 
 import mtbench
-from mtbench import DataError, MetricInputs, Score, Task
+from mtbench import DataError, ImageSet, MetricInputs, Score, Slice, Task
 from mtbench.compute.context import Context
 from mtbench.registry.discovery import discover
 from mtbench.registry.registry import Registry
 from mtbench_plugins.extractors import radiomics_images
-from mtbench_plugins.extractors.radiomics_extractor import Radiomics, features
+from mtbench_plugins.extractors.radiomics_extractor import Radiomics, features, region_features
 from mtbench_plugins.extractors.radiomics_histogram import histogram_features
 from mtbench_plugins.extractors.radiomics_neighbours import cooccurrence_features, neighbourhood_features
 from mtbench_plugins.extractors.radiomics_regions import run_features, zone_features
+from mtbench_plugins.metrics.masked_radiomics import MaskedFrd
 
 RUN_NAMES = (
     "ShortRunEmphasis LongRunEmphasis GrayLevelNonUniformity GrayLevelNonUniformityNormalized RunLengthNonUniformity "
@@ -125,25 +128,98 @@ def images(kind: str) -> NDArray[np.int64]:
         return np.ones((6, 5), np.int64)
     if kind == "stripes":
         return np.tile(np.array([1, 1, 4]), (5, 3))
+    if kind == "masked":
+        levels = random.integers(1, 6, (11, 12)) * (random.random((11, 12)) < 0.7)
+        levels[:4, :4] = 0
+        levels[1, 1] = 3  # alone
+        return levels
     if kind == "gaps":
         return random.choice([1, 2, 9, 10, 17], (9, 8))
     return random.integers(1, 5, (7, 10))
 
 
-@pytest.mark.parametrize("kind", ["example", "flat", "stripes", "gaps", "noise"])
+@pytest.mark.parametrize("kind", ["example", "flat", "stripes", "gaps", "noise", "masked"])
 def test_texture_features_are_their_formulas(kind: str) -> None:
     image = images(kind)
+    pixels = np.count_nonzero(image)
     # IMC 2 is a root of a difference that is 0 on stripes: 1e-16 of rounding is 1e-8 of it.
     assert cooccurrence_features(image) == pytest.approx(plain.glcm(image), rel=1e-9, abs=1e-7)
     assert neighbourhood_features(image) == pytest.approx(plain.ngtdm(image), rel=1e-10, abs=1e-12)
-    runs = np.mean(
-        [plain.region_formulas(plain.run_lengths(image, step), image.size) for step in plain.DIRECTIONS], axis=0
-    )
+    runs = np.mean([plain.region_formulas(plain.run_lengths(image, step), pixels) for step in plain.DIRECTIONS], axis=0)
     assert run_features(image) == pytest.approx(dict(zip(RUN_NAMES.split(), runs, strict=True)), rel=1e-10, abs=1e-12)
-    zones = plain.region_formulas(plain.zone_sizes(image), image.size)
+    zones = plain.region_formulas(plain.zone_sizes(image), pixels)
     assert zone_features(image) == pytest.approx(
         dict(zip(ZONE_NAMES.split(), zones, strict=True)), rel=1e-10, abs=1e-12
     )
+
+
+def test_a_region_has_the_features_of_its_pixels_alone() -> None:
+    image, mask = picture(2), np.zeros((40, 40), bool)
+    mask[9:31, 5:26] = True
+    whole, everywhere = features(image), region_features(image, np.ones((40, 40), bool))
+    assert everywhere == {name: whole[name] for name in everywhere}
+    assert len(everywhere) == 3 + 5 * 77
+    part = region_features(image, mask)
+    prepared = radiomics_images.sampled(radiomics_images.normalised(image.astype(float)))
+    # Rows 9 to 30 hold the sampled pixels whose second row is odd: 4 to 14; likewise columns 2 to 12.
+    inside = prepared[4:15, 2:13]
+    assert part["original_firstorder_Maximum"] == pytest.approx(inside.max(), abs=1e-4)
+    assert part["original_firstorder_Skewness"] == pytest.approx(scipy.stats.skew(inside.ravel()))
+    levels = np.floor(np.round(inside, 9) / 5).astype(int)
+    levels -= levels.min() - 1
+    expected = plain.glcm(levels)
+    assert {name: part[f"original_glcm_{name}"] for name in expected} == pytest.approx(expected, rel=1e-9, abs=1e-7)
+
+
+def regions(count: int, start: int, masks: NDArray[np.uint8] | None = None) -> ImageSet:
+    """Pictures with a square of label 1 where the masks do not say otherwise."""
+    pixels = np.stack([picture(start + k) for k in range(count)])
+    if masks is None:
+        masks = np.zeros(pixels.shape, np.uint8)
+        masks[:, 8:32, 8:32] = 1
+    slices = tuple(Slice(f"{start}-{k}", f"p{k}", f"p{k}") for k in range(count))
+    return ImageSet(pixels, slices, masks, Task("t", labels={1: "bone"}), "source", "test")
+
+
+def test_masked_frd_is_frd_of_the_regions_features_and_skips_slices_with_too_little_of_it() -> None:
+    ours, theirs = regions(9, 0), regions(8, 9)
+    assert ours.masks is not None
+    masks = np.array(ours.masks)
+    masks[3] = 0
+    masks[3, 10:16, 10:16] = 1  # 9 sampled pixels
+    inputs = MetricInputs(ours.task, ours, theirs, reference_masks=masks)
+    metric = MaskedFrd()
+    (score,) = metric.compute(inputs, Context())
+    assert score.label == "bone"
+    assert "1 of 9 translated slices skipped: too little of bone" in score.note
+    assert score.mark == "*"
+    rows = []
+    for side, of in ((ours, masks), (theirs, np.asarray(theirs.masks))):
+        kept = [k for k in range(len(side)) if k != 3 or side is theirs]
+        each = [list(region_features(side.images[k], of[k] == 1).values()) for k in kept]
+        rows.append(np.array(each, np.float32).astype(float))
+    mean, spread = rows[1].mean(0), rows[1].std(0)
+    varied = spread > 1e-6 * np.abs(mean)
+    x, y = ((side[:, varied] - mean[varied]) / spread[varied] for side in rows)
+    roots = np.linalg.svd((x - x.mean(0)) @ (y - y.mean(0)).T, compute_uv=False).sum() / np.sqrt(7 * 7)
+    squared = np.square(x.mean(0) - y.mean(0)).sum() + x.var(0, ddof=1).sum() + y.var(0, ddof=1).sum() - 2 * roots
+    assert score.value == pytest.approx(math.log(squared), abs=1e-6)
+    assert MaskedFrd(paper_log=True).compute(inputs, Context())[0].value == pytest.approx(score.value / 2)
+    # A part of the slices, with features that are already known.
+    again = metric.compute(inputs.select([0, 1, 2, 4, 5], None), Context())[0]
+    assert again.value == pytest.approx(
+        MaskedFrd().compute(inputs.select([0, 1, 2, 4, 5], None), Context())[0].value, rel=1e-12
+    )
+
+
+def test_masked_frd_needs_masks_on_both_sides_and_two_slices_with_the_region() -> None:
+    ours, theirs = regions(3, 0), regions(3, 9)
+    bare = MetricInputs(ours.task, ours, replace(theirs, masks=None), reference_masks=ours.masks)
+    with pytest.raises(DataError, match="masks in both domains"):
+        MaskedFrd().compute(bare, Context())
+    empty = np.zeros((3, 40, 40), np.uint8)
+    with pytest.raises(DataError, match="0 slices of a side have enough of 'bone'"):
+        MaskedFrd().compute(MetricInputs(ours.task, ours, theirs, reference_masks=empty), Context())
 
 
 def test_the_reference_fills_the_matrices_of_the_documentation() -> None:

@@ -56,6 +56,8 @@ NEEDED: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("translator", "precomputed"): {"folder": "made"},
 }
 """What a plugin cannot do without."""
+ANY_FEATURES = ("prdc", "fd", "mmd", "c2st", "nearest-neighbour")
+"""Metrics on features of any network."""
 OTHERS: Mapping[tuple[str, str], Any] = {
     ("folder", "source"): {**_IMAGES, "images": "*.tif"},
     ("folder", "target"): {**_IMAGES, "images": "*.tif"},
@@ -63,7 +65,8 @@ OTHERS: Mapping[tuple[str, str], Any] = {
     ("folder", "resize"): "none",
     ("command", "run"): "python b.py {input} {output}",
     ("command", "env"): {"LEVEL": "2"},
-    **{(metric, "extractor"): "inception-random" for metric in ("fid", "is", "kid")},
+    **{(metric, "extractor"): "inception-random" for metric in ("fid", "is", "kid", *ANY_FEATURES)},
+    **{(metric, "array"): "logits" for metric in ANY_FEATURES},
 }
 """Other values of parameters that not every value fits."""
 
@@ -108,7 +111,7 @@ def other(param: Param) -> Any:
             low, high = param.minimum, param.maximum
             return next(
                 number
-                for step in (1, -1, -0.25)
+                for step in (1, -1, -0.25, 0.25)
                 for number in [(param.default if param.default is not None else low or 0) + step]
                 if (low is None or number >= low) and (high is None or number <= high)
             )

@@ -193,7 +193,7 @@ def _add_data(result: Origin, unit: Unit, split: Artefact | None, data: str, row
 
 
 def _training_columns(unit: Unit, subset: Subset, floor: bool) -> list[str]:
-    """The columns that training slices belong to: what a segmenter or a translator learnt from, or a metric reads.
+    """The columns that training slices belong to: those of a segmenter's fit, a translator's fit, or a metric.
 
     The floor's own images are training slices, of which its extractor makes features.
     """

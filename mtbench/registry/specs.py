@@ -236,8 +236,8 @@ class MetricSpec(Spec[contracts.Metric]):
             (N = min of both, by seed).
         interval: how mtbench computes an interval: from per-case values ("cases"), by a delete-one-patient jackknife
             ("jackknife"), by subsampling patients without replacement ("subsample"), or not at all.
-        bounds: the smallest and largest possible value of a case, -inf or inf if unbounded. Intervals stay within them,
-            and finite bounds give limits without assumptions about the distribution.
+        bounds: the smallest and largest possible value of a score and of a case, -inf or inf if unbounded. Intervals
+            stay within them; for means of cases, finite bounds give limits without assumptions about the distribution.
         decimals: digits after the point in tables; ``None`` for three significant digits.
         caveat: why the value is not a quality of a translator; its columns stand apart and are never ranked.
         symmetric: whether candidates and references may be exchanged; ``mtbench check`` tests it.

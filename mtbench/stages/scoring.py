@@ -127,7 +127,7 @@ def score(
         around = _intervals(metric, spec, scores, whole, context, seed, len(samples) if several else 1, blame)
     images = samples[0].candidate
     return Scoring(
-        scores=[_place(s, interval) for s, interval in zip(scores, around, strict=True)],
+        scores=[_place(s, interval, spec.bounds) for s, interval in zip(scores, around, strict=True)],
         without=[interval.reason for interval in around],
         bounds=[interval.bound for interval in around],
         n=len(images) if images is not None else 0,
@@ -274,9 +274,11 @@ def _of_cases(cases: Cases, spec: MetricSpec, blame: str) -> Interval:
     return cases_interval(cases, bounds=spec.bounds)
 
 
-def _place(score: Score, interval: Interval) -> Score:
-    """The interval around the printed value; resampling may have used other draws or fewer projections."""
+def _place(score: Score, interval: Interval, bounds: tuple[float, float] | None) -> Score:
+    """The interval around the printed value, within ``bounds``; resampling may have used other draws or projections."""
     if interval.value is None or interval.low is None or interval.high is None:
         return score
     shift = score.value - interval.value
-    return replace(score, ci=(interval.low + shift, interval.high + shift), stderr=interval.stderr)
+    smallest, largest = bounds or (-math.inf, math.inf)
+    ends = max(interval.low + shift, smallest), min(interval.high + shift, largest)
+    return replace(score, ci=ends, stderr=interval.stderr)

@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from mtbench import Context
 from mtbench_plugins.extractors.radiomics_histogram import histogram_features
-from mtbench_plugins.extractors.radiomics_images import STEP, check, filtered, levels, normalised, sampled
+from mtbench_plugins.extractors.radiomics_images import (
+    STEP,
+    Mask,
+    check,
+    filtered,
+    levels,
+    normalised,
+    sampled,
+    sampled_mask,
+)
 from mtbench_plugins.extractors.radiomics_neighbours import cooccurrence_features, neighbourhood_features
 from mtbench_plugins.extractors.radiomics_regions import run_features, zone_features
 
@@ -50,12 +59,42 @@ def features(image: NDArray[Any], laplacian: bool = False) -> dict[str, float]:
         result[f"diagnostics_{name}_Minimum"] = float(values.min())
         result[f"diagnostics_{name}_Maximum"] = float(values.max())
         result[f"diagnostics_{name}_Mean"] = float(values.mean())
+    return result | _of_filtered(prepared, laplacian, None)
+
+
+def region_features(image: NDArray[Any], mask: Mask) -> dict[str, float]:
+    """The features of the pixels of a mask: darkest, brightest and mean value, and 77 for each filtered image.
+
+    The image is normalised and filtered as a whole, as pyradiomics does with ``normalize``, and not cropped around the
+    mask before it is filtered, which pyradiomics does.
+
+    Args:
+        image: H x W, grey levels 0..255.
+        mask: H x W; at least two neighbouring pixels of it must be left after every second pixel is sampled.
+
+    Raises:
+        DataError: a side shorter than 8 pixels, or values that are not finite.
+    """
+    pixels = image.astype(np.float64)
+    check(pixels)
+    prepared, inside = sampled(normalised(pixels)), sampled_mask(mask)
+    values = prepared[inside]
+    diagnostics = {"Minimum": values.min(), "Maximum": values.max(), "Mean": values.mean()}
+    result = {f"diagnostics_Mask-interpolated_{name}": float(value) for name, value in diagnostics.items()}
+    return result | _of_filtered(prepared, False, inside)
+
+
+def _of_filtered(prepared: NDArray[np.float64], laplacian: bool, mask: Mask | None) -> dict[str, float]:
+    """The features of each filtered image, of all pixels or those of a mask."""
+    result: dict[str, float] = {}
     for kind, values in filtered(prepared, laplacian):
-        binned = levels(values)
+        binned = levels(values, mask)
+        inside = values.ravel() if mask is None else values[mask]
         counts = np.bincount(binned.ravel())
-        shares = counts[counts > 0] / binned.size
+        counts[0] = 0  # outside of the mask
+        shares = counts[counts > 0] / inside.size
         for family, some in (
-            ("firstorder", histogram_features(values.ravel(), shares, float(STEP**2))),
+            ("firstorder", histogram_features(inside, shares, float(STEP**2))),
             ("glcm", cooccurrence_features(binned)),
             ("glrlm", run_features(binned)),
             ("glszm", zone_features(binned)),

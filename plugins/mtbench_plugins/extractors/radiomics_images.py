@@ -31,6 +31,7 @@ DIGITS = 9
 
 Image = NDArray[np.float64]
 Levels = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 
 def _coiflet() -> tuple[list[float], list[float]]:
@@ -98,10 +99,24 @@ def _convolved(image: Image, taps: list[float], axis: int) -> Image:
     return total
 
 
-def levels(image: Image) -> Levels:
-    """Bins of width 5 whose borders are multiples of 5, numbered from 1, the lowest that occurs."""
+def sampled_mask(mask: Mask) -> Mask:
+    """The pixels of :func:`sampled` that lie in a mask: of each two by two, the last pixel decides.
+
+    It lies nearest to the sampled place if halves are rounded up, as ITK does.
+    """
+    height, width = mask.shape
+    return np.asarray(mask[1::STEP, 1::STEP][: height // STEP, : width // STEP])
+
+
+def levels(image: Image, mask: Mask | None = None) -> Levels:
+    """Bins of width 5 whose borders are multiples of 5, numbered from 1, the lowest that occurs.
+
+    With a mask the lowest is that of its pixels, and pixels outside are 0.
+    """
     bins = np.floor(np.round(image, DIGITS) / BIN_WIDTH).astype(np.int64)
-    return np.asarray(bins - bins.min() + 1)
+    if mask is None:
+        return np.asarray(bins - bins.min() + 1)
+    return np.where(mask, bins - bins[mask].min() + 1, 0)
 
 
 def check(image: Image) -> None:

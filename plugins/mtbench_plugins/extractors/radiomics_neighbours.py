@@ -2,7 +2,7 @@
 
 Definitions: pyradiomics' documentation, classes ``glcm`` and ``ngtdm``, after Haralick et al. 1973 and Amadasun
 & King 1989; distance 1, in the image's plane, symmetric matrices, the mean over the four directions.
-No matrix is built: only pairs that occur are counted.
+No matrix is built; only pairs that occur are counted. Level 0 is outside the region and no neighbour.
 """
 
 from __future__ import annotations
@@ -27,8 +27,18 @@ def pairs(levels: Levels) -> Iterator[tuple[Levels, Levels]]:
 def cooccurrence_features(levels: Levels) -> dict[str, float]:
     """The 22 features that frd-score uses of the co-occurrence matrix (GLCM)."""
     highest = int(levels.max())
-    directions = [_direction(a, b, highest) for a, b in pairs(levels)]
+    directions = [_direction(a, b, highest) for a, b in _inside(levels) if len(a)]
     return {name: sum(one[name] for one in directions) / len(directions) for name in directions[0]}
+
+
+def _inside(levels: Levels) -> Iterator[tuple[Levels, Levels]]:
+    """For each direction the pairs of neighbours that both lie in the region."""
+    if levels.min() > 0:
+        yield from pairs(levels)
+        return
+    for first, second in pairs(levels):
+        there = (first > 0) & (second > 0)
+        yield first[there], second[there]
 
 
 def _direction(first: Levels, second: Levels, highest: int) -> dict[str, float]:
@@ -87,17 +97,20 @@ def _entropy(shares: Floats) -> float:
 
 def neighbourhood_features(levels: Levels) -> dict[str, float]:
     """The five features of the neighbourhood grey tone differences (NGTDM)."""
+    region = levels > 0
     around = np.pad(levels, 1).astype(np.float64)
-    there = np.pad(np.ones(levels.shape), 1)
+    there = np.pad(region.astype(np.float64), 1)
     height, width = levels.shape
     shifts = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
     total = sum(around[y : y + height, x : x + width] for y, x in shifts)
     neighbours = sum(there[y : y + height, x : x + width] for y, x in shifts)
-    flat = levels.ravel()
+    flat = levels[region]
+    # A pixel without neighbours differs from none.
+    apart_from = np.where(neighbours > 0, np.abs(levels - total / np.maximum(neighbours, 1)), 0.0)[region]
     counts = np.bincount(flat)
     level = np.flatnonzero(counts)
     share = counts[level] / flat.size
-    away = np.bincount(flat, np.abs(levels - total / neighbours).ravel())[level]
+    away = np.bincount(flat, apart_from)[level]
 
     i = level.astype(np.float64)
     apart = np.abs(i[:, None] - i)

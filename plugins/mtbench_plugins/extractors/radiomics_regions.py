@@ -1,7 +1,8 @@
 """Radiomic features of regions of one grey level: runs along a line (GLRLM) and connected zones (GLSZM).
 
 Definitions: pyradiomics' documentation, classes ``glrlm`` and ``glszm``, after Galloway 1975 and Thibault et al.
-2009. Both describe a list of regions, each with a level and a size, by the same sixteen formulas.
+2009. Both describe a list of regions, each with a level and a size, by the same sixteen formulas. Level 0 is outside of
+the image's mask and is left out.
 """
 
 from __future__ import annotations
@@ -20,15 +21,14 @@ ZONES = ("SmallArea", "LargeArea", "SizeZone", "Zone", "Zone")
 
 def run_features(levels: Levels) -> dict[str, float]:
     """The 16 features of runs (GLRLM), the mean over the four directions."""
-    directions = [
-        _regions(*_runs(levels.ravel()[order], starts), levels.size) for order, starts in _lines(levels.shape)
-    ]
+    pixels = int(np.count_nonzero(levels))
+    directions = [_regions(*_runs(levels.ravel()[order], starts), pixels) for order, starts in _lines(levels.shape)]
     return {_name(key, RUNS): sum(one[key] for one in directions) / len(directions) for key in directions[0]}
 
 
 def zone_features(levels: Levels) -> dict[str, float]:
     """The 16 features of zones (GLSZM): pixels of one level that touch at a side or a corner."""
-    return {_name(key, ZONES): value for key, value in _regions(*_zones(levels), levels.size).items()}
+    return {_name(key, ZONES): value for key, value in _regions(*_zones(levels), int(np.count_nonzero(levels))).items()}
 
 
 def _name(key: str, words: tuple[str, ...]) -> str:
@@ -68,7 +68,12 @@ def _runs(sequence: Levels, starts: NDArray[np.bool_]) -> tuple[Levels, Levels]:
     begins = starts.copy()
     begins[1:] |= sequence[1:] != sequence[:-1]
     at = np.flatnonzero(begins)
-    return sequence[at], np.diff(at, append=len(sequence))
+    return _inside(sequence[at], np.diff(at, append=len(sequence)))
+
+
+def _inside(level: Levels, size: Levels) -> tuple[Levels, Levels]:
+    there = level > 0
+    return (level, size) if there.all() else (level[there], size[there])
 
 
 @lru_cache(maxsize=8)
@@ -97,7 +102,7 @@ def _zones(levels: Levels) -> tuple[Levels, Levels]:
     zones, of_pixel = connected_components(edges, directed=False)
     level = np.empty(zones, np.int64)
     level[of_pixel] = levels.ravel()
-    return level, np.bincount(of_pixel, minlength=zones)
+    return _inside(level, np.bincount(of_pixel, minlength=zones))
 
 
 def _touching() -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:

@@ -16,7 +16,7 @@ def matrix(kind: str, size: int, target: int) -> torch.Tensor:
     """The weights by which ``size`` pixels in a line become ``target``: float32, target x size.
 
     Args:
-        kind: "tf1", "bilinear" or "clean"; see ``conventions``.
+        kind: "tf1", "bilinear" or "clean", see ``conventions``; or "bicubic", PyTorch's (a = -0.75, no smoothing).
     """
     if kind == "tf1":
         return _tf1(size, target)
@@ -25,7 +25,7 @@ def matrix(kind: str, size: int, target: int) -> torch.Tensor:
     if kind == "clean":
         resized = F.interpolate(unit, size=(target, size), mode="bicubic", align_corners=False, antialias=True)
     else:
-        resized = F.interpolate(unit, size=(target, size), mode="bilinear", align_corners=False)
+        resized = F.interpolate(unit, size=(target, size), mode=kind, align_corners=False)
     return resized[0, 0].float().contiguous()
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mtbench import Context, DataError, MetricInputs, Score
 from mtbench.stages.intervals import Measure
+from mtbench_plugins.metrics import any_features
 from mtbench_plugins.metrics.resampling import frechet_measure
 
 FEW = 2048
@@ -120,3 +121,35 @@ class Fid:
     def resample(self, inputs: MetricInputs, context: Context) -> Measure:
         """The distance of some of the slices, fast; see ``mtbench.stages.intervals.Measure``."""
         return frechet_measure(inputs.features["candidate"]["pool"], inputs.features["reference"]["pool"])
+
+
+class Fd:
+    """The metric ``fd``: the same distance on the features of any network.
+
+    Args:
+        features: which features it is given.
+    """
+
+    def __init__(self, **features: object) -> None:
+        self._array = any_features.array_of(features)
+
+    def compute(self, inputs: MetricInputs, context: Context) -> Score:
+        """The distance of candidates and references; marked ``*`` with no more images than features."""
+        candidate, reference = self._sides(inputs)
+        value = frechet_distance(candidate, reference)
+        width = candidate.shape[1]
+        if min(len(candidate), len(reference)) > width:
+            return Score(value)
+        return Score(
+            value,
+            mark="*",
+            note=f"no more images than features ({width}): biased upwards, comparable only at an equal number of "
+            "images",
+        )
+
+    def resample(self, inputs: MetricInputs, context: Context) -> Measure:
+        """The distance of some of the slices, fast; see ``mtbench.stages.intervals.Measure``."""
+        return frechet_measure(*self._sides(inputs))
+
+    def _sides(self, inputs: MetricInputs) -> tuple[Features, Features]:
+        return inputs.features["candidate"][self._array], inputs.features["reference"][self._array]

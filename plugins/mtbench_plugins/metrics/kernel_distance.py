@@ -1,6 +1,6 @@
-"""The squared maximum mean discrepancy with KID's kernel, unbiased, in float64 and in bounded memory.
+"""The squared maximum mean discrepancy, unbiased, in float64 and in bounded memory; the metric ``kid``.
 
-Kernel (Binkowski et al. 2018): k(x, y) = (x.y / d + 1)^3. Estimator (Gretton et al. 2012, their eq. 3):
+KID's kernel (Binkowski et al. 2018): k(x, y) = (x.y / d + 1)^3. Estimator (Gretton et al. 2012, their eq. 3):
 
     sum_{i != j} k(x_i, x_j) / (m (m - 1)) + sum_{i != j} k(y_i, y_j) / (n (n - 1))
         - 2 sum_{i, j} k(x_i, y_j) / (m n)
@@ -22,7 +22,7 @@ al. 2012, eq. 5) and the jackknife's excess is subtracted.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,8 @@ LARGEST_SUBSET = 1000
 _ROWS = 1024
 
 Features = NDArray[np.floating]
+Kernel = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""From n x d and m x d features, float64, to their n x m kernel matrix, a new tensor."""
 Doubles = NDArray[np.float64]
 
 
@@ -57,7 +59,16 @@ def _rows(features: Features, start: int) -> torch.Tensor:
     return torch.from_numpy(np.array(features[start : start + _ROWS], dtype=np.float64))
 
 
-def _tiles(x: Features, y: Features | None = None, level: float = 0.0) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+def cubic(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """KID's kernel."""
+    products = (rows @ columns.T).div_(rows.shape[1]).add_(1)
+    products *= products * products
+    return products
+
+
+def _tiles(
+    x: Features, y: Features | None, kernel: Kernel, level: float = 0.0
+) -> Iterator[tuple[slice, slice, torch.Tensor]]:
     """The kernel matrix minus ``level`` in tiles, with the rows and columns that each one covers.
 
     Within one set (no ``y``) an image's kernel with itself, which the unbiased estimate excludes, is 0.
@@ -68,8 +79,7 @@ def _tiles(x: Features, y: Features | None = None, level: float = 0.0) -> Iterat
         for left in range(0, len(other), _ROWS):
             itself = y is None and top == left
             columns = rows if itself else _rows(other, left)
-            tile = (rows @ columns.T).div_(x.shape[1]).add_(1)
-            tile *= tile * tile
+            tile = kernel(rows, columns)
             tile -= level
             if itself:
                 tile.fill_diagonal_(0)
@@ -85,11 +95,11 @@ class _Sums:
     squares: float
 
 
-def _summed(x: Features, y: Features | None, level: float) -> _Sums:
+def _summed(x: Features, y: Features | None, kernel: Kernel, level: float) -> _Sums:
     rows = torch.zeros(len(x), dtype=torch.float64)
     columns = torch.zeros(len(x if y is None else y), dtype=torch.float64)
     squares = 0.0
-    for top, left, tile in _tiles(x, y, level):
+    for top, left, tile in _tiles(x, y, kernel, level):
         rows[top] += tile.sum(1)
         columns[left] += tile.sum(0)
         squares += float(tile.square().sum())
@@ -106,14 +116,15 @@ def _check(first: Features, second: Features) -> None:
     if first.shape[1] != second.shape[1]:
         raise DataError(f"features of width {first.shape[1]} and {second.shape[1]} cannot be compared")
     if min(len(first), len(second)) < 2:
-        raise DataError(f"KID needs at least two images per side; there are {len(first)} and {len(second)}")
+        raise DataError(f"at least two images per side are needed; there are {len(first)} and {len(second)}")
 
 
-def discrepancy(first: Features, second: Features) -> Discrepancy:
+def discrepancy(first: Features, second: Features, kernel: Kernel = cubic) -> Discrepancy:
     """The unbiased estimate from all images.
 
     Args:
         first, second: m x d and n x d.
+        kernel: of the discrepancy.
 
     Raises:
         DataError: a set of fewer than two images, features that are not finite, or of different widths.
@@ -121,10 +132,10 @@ def discrepancy(first: Features, second: Features) -> Discrepancy:
     _check(first, second)
     m, n = len(first), len(second)
     # Subtracting a constant from the kernel changes neither number and avoids cancellation.
-    means = [_rows(features.mean(axis=0, dtype=np.float64)[None], 0)[0] for features in (first, second)]
-    level = float((means[0] @ means[1] / first.shape[1] + 1) ** 3)
-    within_x, within_y = _summed(first, None, level), _summed(second, None, level)
-    across = _summed(first, second, level)
+    means = [_rows(features.mean(axis=0, dtype=np.float64)[None], 0) for features in (first, second)]
+    level = float(kernel(*means))
+    within_x, within_y = _summed(first, None, kernel, level), _summed(second, None, kernel, level)
+    across = _summed(first, second, kernel, level)
     value = _finite(
         float(
             within_x.rows.sum() / (m * (m - 1)) + within_y.rows.sum() / (n * (n - 1)) - 2 * across.rows.sum() / (m * n)
@@ -133,6 +144,12 @@ def discrepancy(first: Features, second: Features) -> Discrepancy:
     if min(m, n) < 4:
         return Discrepancy(value, None)
     return Discrepancy(value, _variance(within_x, within_y, across) ** 0.5)
+
+
+def mean_within(features: Features, kernel: Kernel) -> float:
+    """The mean kernel of pairs of different images of one set of at least two."""
+    count = len(features)
+    return float(_summed(features, None, kernel, 0.0).rows.sum()) / (count * (count - 1))
 
 
 def _variance(within_x: _Sums, within_y: _Sums, across: _Sums) -> float:
@@ -197,7 +214,7 @@ def subset_discrepancies(first: Features, second: Features, subsets: int, size: 
 def _sums(x: Features, y: Features | None, in_x: torch.Tensor, in_y: torch.Tensor) -> torch.Tensor:
     """The kernel matrix summed over each subset's rows and columns."""
     total = torch.zeros(len(in_x), dtype=torch.float64)
-    for rows, columns, tile in _tiles(x, y):
+    for rows, columns, tile in _tiles(x, y, cubic):
         total += ((in_x[:, rows] @ tile) * in_y[:, columns]).sum(1)
     return total
 

@@ -65,13 +65,8 @@ class PairedMetric:
         candidate, paired = inputs.candidate, inputs.paired
         assert candidate is not None
         assert paired is not None
-        if candidate.images.shape != paired.images.shape:
-            raise DataError(
-                f"translated images have shape {candidate.images.shape} and their truth {paired.images.shape}",
-                where=self.name,
-                expected="a paired image of the same size for every slice",
-            )
-        measure_unit = _measure_unit(self.name, paired)
+        require_truth(self.name, candidate, paired)
+        measure_unit = measure_unit_of(self.name, paired)
         if self.preset and measure_unit != "HU":
             raise DataError(
                 f"the images are in {measure_unit or 'no unit'}",
@@ -91,7 +86,7 @@ class PairedMetric:
         return mean_score(self.name, "", cases, values, note=note)
 
     def _of_case(self, candidate: ImageSet, paired: ImageSet, members: NDArray[np.int64]) -> float:
-        volume, truth = (np.stack([_values(s, paired, i) for i in members]) for s in (candidate, paired))
+        volume, truth = (np.stack([in_own_unit(s, paired, i) for i in members]) for s in (candidate, paired))
         body = self._body(paired, members, truth)
         if not body.any():
             return float("nan")
@@ -197,14 +192,33 @@ def largest_part(mask: Mask) -> Mask:
     return filled
 
 
-def _values(images: ImageSet, paired: ImageSet, index: int) -> Floats:
+def require_truth(metric: str, candidate: ImageSet, paired: ImageSet) -> None:
+    """Refuse truth that is not one image of the same size for every candidate.
+
+    Raises:
+        DataError: they differ in number or size.
+    """
+    if candidate.images.shape != paired.images.shape:
+        raise DataError(
+            f"translated images have shape {candidate.images.shape} and their truth {paired.images.shape}",
+            where=metric,
+            expected="a paired image of the same size for every slice",
+        )
+
+
+def in_own_unit(images: ImageSet, paired: ImageSet, index: int) -> Floats:
     """One image in the unit of its truth, H x W."""
     low, high = paired.slices[index].window or (0.0, 1.0)
     image = images.floats([index])[0, 0].astype(np.float64)
     return np.asarray(image * (high - low) + low)
 
 
-def _measure_unit(metric: str, paired: ImageSet) -> str:
+def measure_unit_of(metric: str, paired: ImageSet) -> str:
+    """The unit of the values, in words; empty where they are stored values in [0, 1].
+
+    Raises:
+        DataError: slices of several units, or some with a window and some without.
+    """
     with_window = sum(s.window is not None for s in paired.slices)
     units = {s.measure_unit for s in paired.slices}
     if with_window not in (0, len(paired)) or len(units) > 1:

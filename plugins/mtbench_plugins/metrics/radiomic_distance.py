@@ -74,7 +74,7 @@ class Frd:
         _refuse_constant(candidate, inputs.candidate, "translated")
         _refuse_constant(reference, inputs.reference, "target")
         first, second = standardised(candidate, reference)
-        value = self._logarithm(frechet_distance(first, second), first.shape[1])
+        value = logarithm(frechet_distance(first, second), first.shape[1], self._paper_log)
         if min(len(first), len(second)) > first.shape[1]:
             return Score(value)
         return Score(
@@ -93,18 +93,29 @@ class Frd:
                 candidate if candidates is None else candidate[candidates],
                 reference if references is None else reference[references],
             )
-            return self._logarithm(frechet_measure(first, second)(None, None), first.shape[1])
+            return logarithm(frechet_measure(first, second)(None, None), first.shape[1], self._paper_log)
 
         return measure
 
-    def _logarithm(self, squared: float, width: int) -> float:
-        if squared <= EQUAL * width:
-            raise DataError(
-                "translated and target images have equal radiomic features: their distance is 0, and FRD, its "
-                "logarithm, would be minus infinity",
-                remedy="Check that the two sets are not the same images",
-            )
-        return math.log(squared) / 2 if self._paper_log else math.log(squared)
+
+def logarithm(squared: float, width: int, paper_log: bool) -> float:
+    """FRD of a squared distance: log d^2, or log d.
+
+    Args:
+        squared: d^2, of ``width`` features.
+        width: how many features.
+        paper_log: log d in place of log d^2.
+
+    Raises:
+        DataError: d is 0.
+    """
+    if squared <= EQUAL * width:
+        raise DataError(
+            "translated and target images have equal radiomic features: their distance is 0, and FRD, its "
+            "logarithm, would be minus infinity",
+            remedy="Check that the two sets are not the same images",
+        )
+    return math.log(squared) / 2 if paper_log else math.log(squared)
 
 
 def _refuse_constant(features: Features, images: ImageSet | None, name: str) -> None:

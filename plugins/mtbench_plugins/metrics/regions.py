@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench import Cases, DataError, ImageSet, MetricInputs, Score, Slice
+from mtbench import Cases, DataError, ImageSet, MetricInputs, Score, Slice, Task
 
 Per = Literal["slice", "patient"]
 Mask = NDArray[np.bool_]
@@ -90,17 +90,29 @@ def region_masks(inputs: MetricInputs, metric: str) -> Iterator[tuple[str, Mask,
             where=metric,
             expected="one mask of each kind and of the same size for every slice",
         )
-    if not inputs.task.regions:
+    for (name, found), (_, true) in zip(
+        masks_by_region(inputs.task, predicted, metric), masks_by_region(inputs.task, reference, metric), strict=True
+    ):
+        yield name, found, true
+
+
+def masks_by_region(task: Task, masks: NDArray[np.uint8], metric: str) -> Iterator[tuple[str, Mask]]:
+    """Name and mask of each region of the task, of the shape of the label maps.
+
+    Raises:
+        DataError: the task has no regions.
+    """
+    if not task.regions:
         raise DataError(
-            f"the task '{inputs.task.dataset}' has no labels",
+            f"the task '{task.dataset}' has no labels",
             where=metric,
             expected="labels or regions declared by its dataset",
         )
-    for name, values in inputs.task.regions.items():
+    for name, values in task.regions.items():
         inside = np.zeros(256, bool)
         inside[list(values)] = True
         # A table look-up is several times faster than np.isin on uint8.
-        yield name, inside[predicted], inside[reference]
+        yield name, inside[masks]
 
 
 def mean_score(metric: str, region: str, grouping: SliceGroups, values: Sequence[float], note: str = "") -> Score:
