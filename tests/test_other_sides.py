@@ -74,9 +74,9 @@ def test_two_folders_with_masks_give_errors_by_region(tmp_path: Path) -> None:
     paths, masks = (tmp_path / "a", tmp_path / "b"), tmp_path / "masks"
     (row,) = mtbench.score(*paths, metrics=["tissue-error:bias"], paired=True, masks=masks)
     assert (row["label"], row["value"]) == ("1", pytest.approx(0.25))
-    with pytest.raises(RequestError, match="Give --masks"):
+    with pytest.raises(RequestError, match="Set --masks"):
         mtbench.score(*paths, metrics=["tissue-error"], paired=True)
-    with pytest.raises(RequestError, match="Give --masks and --predicted"):
+    with pytest.raises(RequestError, match="Set --masks and --predicted"):
         mtbench.score(*paths, metrics=["dice"], masks=masks)
     with pytest.raises(RequestError, match="--masks beside --predicted"):
         mtbench.score(*paths, metrics=["dice"], predicted=masks)
