@@ -395,7 +395,7 @@ def test_the_command_prints_a_table_or_json(folder: Make, run_cli: Any, toys: Pa
         (["--weights", "nothing"], "NAME=VALUE"),
         (["-m", "toy-gapp"], "toy-gap"),
         (["--preset", "torch-fidelty"], "torch-fidelity"),
-        (["--masks", "a"], "--predicted"),
+        (["--predicted", "a"], "--masks"),
     ],
 )
 def test_wrong_requests_are_one_paragraph(
