@@ -44,7 +44,8 @@ class Slice:
         geometry: JSON with the position of the slice in its volume; empty for plain images.
         scanner: manufacturer or model, if known.
         split: the dataset's own split ("train", "validation", "test"); empty without one.
-        partner: in a paired task, the ``slice_id`` of the same anatomy in the other domain; empty without one.
+        partner: of a target slice in a paired task, the ``slice_id`` of the source slice of the same anatomy; empty
+            without one.
     """
 
     slice_id: str
@@ -68,8 +69,8 @@ class Sample:
 
     Attributes:
         domain: "source", "target" or, for the target-domain ground truth of a source slice, "paired".
-        image: H x W, uint8 in its stored form, or floating point in [0, 1] (rounded to the stored depth). If a slice
-            has a partner in the other domain, its record names it.
+        image: H x W, uint8 in its stored form, or floating point in [0, 1] (rounded to the stored depth). A target
+            sample whose record names a partner is the ground truth of that source slice; it needs no "paired" sample.
         slice: its record; a "paired" sample has the ``slice_id`` of its source slice.
         mask: H x W integer label map, 0 is background; ``None`` without a mask.
     """
@@ -91,6 +92,7 @@ class Task(Record):
         regions: the regions that Dice is reported for: names and their mask values. By default each label.
         masks: the domains with masks.
         paired: whether each source test slice has a ground truth in the target domain.
+        paired_training: whether each training and validation slice has one, too.
         note: printed with every table of the task ("pipeline run, not a result").
     """
 
@@ -101,6 +103,7 @@ class Task(Record):
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     masks: frozenset[str] = frozenset()
     paired: bool = False
+    paired_training: bool = False
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -155,6 +158,22 @@ class ImageSet:
             masks=None if self.masks is None else Rows.of(self.masks, indices),
         )
 
+    def aligned(self, like: ImageSet) -> ImageSet:
+        """The slices in the order of those of ``like``, matched by slice id.
+
+        Raises:
+            DataError: a slice of ``like`` has none here.
+        """
+        where = {record.slice_id: position for position, record in enumerate(self.slices)}
+        if absent := [record.slice_id for record in like.slices if record.slice_id not in where]:
+            what = "paired ground truth" if self.domain == "paired" else f"{self.domain} slice"
+            raise DataError(
+                f"slice '{absent[0]}' has no {what}",
+                where=self.task.dataset,
+                expected=f"one for every {like.domain} {like.split} slice",
+            )
+        return self.subset([where[record.slice_id] for record in like.slices])
+
     def floats(self, indices: Sequence[int] | slice | NDArray[Any] = slice(None)) -> NDArray[np.float32]:
         """Images as float32 in [0, 1], B x C x H x W."""
         values = decode(np.asarray(self.images[indices]))
@@ -189,8 +208,8 @@ class ImageSet:
 class TrainingData:
     """The data of a fit: training and validation slices, never test slices.
 
-    A translator receives both domains; a segmenter receives the one that it is trained on, in ``train`` and
-    ``validation``.
+    A translator receives both domains; one that is declared ``paired`` receives source slices and their ground truth
+    (:meth:`pairs`). A segmenter receives the domain that it is trained on, in ``train`` and ``validation``.
     """
 
     task: Task
@@ -198,6 +217,24 @@ class TrainingData:
     source_validation: ImageSet | None = None
     target_train: ImageSet | None = None
     target_validation: ImageSet | None = None
+    paired_train: ImageSet | None = None
+    paired_validation: ImageSet | None = None
+
+    def pairs(self, split: Literal["train", "validation"] = "train") -> tuple[ImageSet, ImageSet]:
+        """Source slices and, in the same order, their ground truth in the target domain.
+
+        Raises:
+            DataError: this fit has no pairs, or a source slice has no ground truth.
+        """
+        source = self.source_train if split == "train" else self.source_validation
+        truth = self.paired_train if split == "train" else self.paired_validation
+        if source is None or truth is None:
+            raise DataError(
+                "this fit has no pairs",
+                where=self.task.dataset,
+                expected="a paired task and a translator declared with paired=True",
+            )
+        return source, truth.aligned(source)
 
     @property
     def train(self) -> ImageSet:

@@ -12,6 +12,7 @@ from mtbench.results.identity import BLOCK, DETAILS
 
 ROLES = {
     "translator": "",
+    "truth": "true target images of the same source test slices, by the target-trained segmenter",
     "ceiling": "target-trained segmenter on real target test images, in general of other patients; not a strict bound",
     "floor": "real target training images against real target test images",
     "oracle": "source-trained segmenter on real source test images",

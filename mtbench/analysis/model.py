@@ -100,7 +100,7 @@ class TableRow:
 
     Attributes:
         label: the printed name.
-        role: "translator"; the reference rows "ceiling", "floor" and "oracle" are below the rule.
+        role: "translator"; the reference rows "truth", "ceiling", "floor" and "oracle" are below the rule.
         translator, params: identity; ``params`` holds the parameters that differ from the defaults.
         conditional: whether it is printed with a dagger.
         cells: one for each column of the section.

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     "--translator",
     "rows",
     multiple=True,
-    help="Rows to show: a translator, ceiling, floor or oracle; repeatable.",
+    help="Rows to show: a translator, truth, ceiling, floor or oracle; repeatable.",
 )
 @click.option("-d", "--dataset", "datasets", multiple=True, help="Tasks to show; repeatable.")
 @click.option(

@@ -34,7 +34,7 @@ from mtbench.screen import echo
     "--translator",
     "rows",
     multiple=True,
-    help="Rows to show: a translator, ceiling, floor or oracle; repeatable.",
+    help="Rows to show: a translator, truth, ceiling, floor or oracle; repeatable.",
 )
 @click.option(
     "-m", "--metric", "columns", multiple=True, help="Metrics to show: NAME, 'NAME[VARIANT]' or 'NAM*'; repeatable."

@@ -33,9 +33,9 @@ class Killed(BaseException):
 def data_for(subject: Subject) -> TrainingData:
     """The training data as from the stage."""
     if subject.spec.kind == "segmenter":
-        return tasks.training_data(both=False)
+        return tasks.training_data(("target",))
     masks = subject.spec.trains_on_masks or subject.spec.whether("conditional", subject.params)
-    return tasks.training_data(masks=masks)
+    return tasks.training_data(("source", "paired" if subject.spec.paired else "target"), masks=masks)
 
 
 def fitted(subject: Subject, seed: int = 0, device: str = "cpu", **context: Any) -> Any:

@@ -5,7 +5,7 @@ Generated from the names of its slices, so that all checks, and all machines, se
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ TASK = Task(
     labels={1: "body", 2: "core"},
     masks=frozenset({"source", "target", "paired"}),
     paired=True,
+    paired_training=True,
 )
 SIZE = (64, 64)
 ODD = (61, 47)
@@ -81,14 +82,12 @@ def _mask(name: str, size: tuple[int, int]) -> NDArray[np.uint8]:
     return mask
 
 
-def training_data(*, both: bool = True, masks: bool = True) -> TrainingData:
-    """Eight training and four validation slices of each domain; of the target domain alone without ``both``."""
+def training_data(domains: tuple[Domain, ...] = ("source", "target"), *, masks: bool = True) -> TrainingData:
+    """Eight training and four validation slices of each of the ``domains``."""
     sets: dict[str, ImageSet] = {}
-    domain: Domain
-    for domain in get_args(Domain)[:2]:
-        if both or domain == "target":
-            sets[f"{domain}_train"] = image_set(domain, "train", 8)
-            sets[f"{domain}_validation"] = image_set(domain, "validation", 4)
+    for domain in domains:
+        sets[f"{domain}_train"] = image_set(domain, "train", 8)
+        sets[f"{domain}_validation"] = image_set(domain, "validation", 4)
     if not masks:
         sets = {name: _bare(images) for name, images in sets.items()}
     return TrainingData(TASK, **sets)

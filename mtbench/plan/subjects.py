@@ -39,10 +39,11 @@ class Subject:
     """Images to evaluate: those of a translator or of a reference row.
 
     Attributes:
-        role: "translator", "ceiling", "floor" or "oracle".
+        role: "translator", "truth", "ceiling", "floor" or "oracle".
         images: the image set; the source test slices by default.
         wants: the metrics that apply: those that read a segmenter's labels ("segmentation"), those that also read
-            real target images ("distances"), those that need no other images ("its own").
+            real target images ("distances"), those that need no other images ("its own"), those that do not read the
+            ground truth ("unpaired").
         reference: the real target slices that metrics compare it with.
         training: the training data of its segmenter.
         label: its printed name in the name of a unit; the role by default.
@@ -53,7 +54,7 @@ class Subject:
 
     role: str
     images: Images = _SOURCE
-    wants: Literal["any", "segmentation", "distances", "its own"] = "any"
+    wants: Literal["any", "segmentation", "distances", "its own", "unpaired"] = "any"
     reference: Subset = TARGET_TEST
     training: Training = Training("target")
     label: str = ""
@@ -74,6 +75,8 @@ class Subject:
                 return not two_sided(needs) and not {"paired", "source", "training"}.intersection(
                     need if isinstance(need, str) else need.of for need in needs
                 )
+            case "unpaired":
+                return "paired" not in needs
         return True
 
     def cannot(self, task: Task, needs: Needs) -> str:
@@ -83,7 +86,8 @@ class Subject:
         domain = self.images.where.domain
         if "predicted_masks" in needs and self.training.domain not in task.masks:
             return f"the {self.training.domain} domain has no masks to train a segmenter on"
-        if "reference_masks" in needs and domain not in task.masks:
+        # A ground truth shows the anatomy of its source slice.
+        if "reference_masks" in needs and not {domain, "source" if domain == "paired" else domain} & task.masks:
             return f"the {domain} domain has no masks to compare with"
         if "source" in needs and domain != "source":
             return f"{self.images.label} are translations of no source slice"
@@ -100,6 +104,9 @@ def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> I
     if (trains or ask(spec.whether, "stochastic", params)) and not spec.deterministic:
         seeds = translator.entry.seeds or builder.suite.seeds
     reason = ask(spec.refusal, builder.task)
+    paired = trains and spec.paired
+    if paired and not builder.task.paired_training:
+        reason = "it trains on pairs, and this data set has no paired training slices"
     if conditional and "source" not in builder.task.masks:
         reason = "it needs masks of the source slices, and this dataset has none"
     _check_keep(translator, trains=trains)
@@ -113,10 +120,9 @@ def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> I
         }
         fit = ""
         if trains and not reason:
-            options = FitOptions(
-                ("source", "target"), masks=conditional or spec.trains_on_masks, keep=translator.entry.keep
-            )
-            fit = builder.fit(translator, label, seed, options)
+            domains: tuple[Domain, ...] = ("source", "paired" if paired else "target")
+            masks = conditional or spec.trains_on_masks
+            fit = builder.fit(translator, label, seed, FitOptions(domains, masks, keep=translator.entry.keep))
         skipped = f"{translator.entry.name}: {reason}" if reason else ""
         yield Subject("translator", label=label, columns=columns, fit=fit, skipped=skipped)
 

@@ -106,7 +106,7 @@ class Suite:
         segmenter_seed, sampling_seed: of the segmenters' fits; of the N = min draws and, for metrics that draw, of
             resampling.
         draws: how often N = min images are drawn if the two sides differ; the mean is reported (the paper: 1).
-        references: whether to compute ceiling, floor and oracle rows.
+        references: whether to compute truth, ceiling, floor and oracle rows.
         protocols: assignments of image sets to roles; some of ``PROTOCOLS``.
         trusted: whether the suite file may name programs (``--trust-suite``).
     """

@@ -115,7 +115,10 @@ class _Observations:
                 flat.append(record.slice_id)
                 continue
             digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest()
-            self.images.setdefault(digest, []).append((domain, split, record.patient_id, record.slice_id))
+            places = self.images.setdefault(digest, [])
+            # A target slice that is the truth of its partner is stored as both.
+            if domain != "paired" or not any(of == "target" for of, *_ in places):
+                places.append((domain, split, record.patient_id, record.slice_id))
             self.brightness[domain].append((float(decode(image).mean()), record.slice_id))
         if flat:
             yield f"{_of(domain, split)}: {_some(flat, 'slice')} of one grey level"

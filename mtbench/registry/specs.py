@@ -36,6 +36,8 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
             once for each seed of the suite, unless it is declared deterministic.
         conditional: whether it needs the masks of the source slices; or a function of the parameters. Its rows have a
             dagger and are not ranked.
+        paired: whether its fit needs pairs (``TrainingData.pairs``). It then receives no other target slices, and is
+            skipped in tasks without paired training data.
         trains_on_masks: whether ``fit`` reads masks; always true for a conditional translator. Otherwise ``fit``
             receives none, and a corrected mask requires no training.
         supports: a function of the task that returns why this translator cannot take part, or ``None``.
@@ -50,6 +52,7 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
     stochastic: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
     deterministic: bool = field(default=False, kw_only=True)
     conditional: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
+    paired: bool = field(default=False, kw_only=True)
     trains_on_masks: bool = field(default=False, kw_only=True)
     supports: Callable[[Task], str | None] | None = field(default=None, kw_only=True)
     notes: Callable[[Params], str] | None = field(default=None, kw_only=True)
@@ -94,7 +97,10 @@ class DatasetSpec(Spec[contracts.Dataset]):
         labels: mask value to name.
         regions: the regions that Dice is reported for, if they are not the single labels.
         masks: the domains that come with masks.
-        paired: whether samples of the domain "paired" are the ground truth of the source test slices.
+        paired: whether the source test slices have a ground truth: samples of the domain "paired", or target samples
+            that name their partner.
+        paired_training: whether the training and validation slices have one, too. Source slices without one, and
+            pairs whose geometry differs, are skipped and listed.
         describe: a function of the parameters that returns the ``Task`` fields that depend on them.
         needs_root: whether the user must name the folder of the files.
         depth: the data type of stored images.
@@ -114,6 +120,7 @@ class DatasetSpec(Spec[contracts.Dataset]):
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
     masks: frozenset[str] = field(default=frozenset(), kw_only=True)
     paired: bool = field(default=False, kw_only=True)
+    paired_training: bool = field(default=False, kw_only=True)
     describe: Callable[[Params], Mapping[str, Any]] | None = field(default=None, kw_only=True)
     needs_root: bool = field(default=False, kw_only=True)
     depth: Literal["uint8", "uint16", "float32"] = field(default="uint8", kw_only=True)
@@ -129,12 +136,15 @@ class DatasetSpec(Spec[contracts.Dataset]):
         Raises:
             PluginError: labels, regions and masks are inconsistent.
         """
-        fields = {name: getattr(self, name) for name in ("source", "target", "labels", "regions", "masks", "paired")}
+        names_of_task = ("source", "target", "labels", "regions", "masks", "paired", "paired_training")
+        fields = {name: getattr(self, name) for name in names_of_task}
         if self.describe is not None:
             fields.update(self.describe(params))
         task = Task(dataset=dataset, **fields)
         where = f"DatasetSpec '{self.name}'"
         check_fields(task, where)
+        if task.paired_training and not task.paired:
+            raise PluginError("paired_training without paired", where=where, expected="paired=True beside it")
         names = list(task.labels.values())
         for value, name in task.labels.items():
             if not 1 <= value <= 255:

@@ -26,7 +26,7 @@ SCORES = pa.schema(
         ("row_id", _S),  # id of the row in the results directory; also in cases
         ("suite", _S),  # name of the suite
         ("protocol", _S),  # segment-translated, train-on-translated
-        ("role", _S),  # translator, ceiling, floor, oracle, probe
+        ("role", _S),  # translator, truth, ceiling, floor, oracle, probe
         ("status", _S),  # measured, published, failed, skipped
         ("dataset", _S),  # as the suite calls it
         ("dataset_revision", _S),  # revision of the plugin

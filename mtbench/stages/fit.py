@@ -14,6 +14,7 @@ from mtbench.errors import PluginError
 from mtbench.registry.basespec import Spec
 from mtbench.registry.contracts import Trainable
 from mtbench.registry.registry import Registration
+from mtbench.stages.pairs import unpaired
 from mtbench.stages.table import FitOptions, reads
 from mtbench.stages.work import Work
 
@@ -25,6 +26,9 @@ def run(work: Work[FitOptions, Registration[Spec[Trainable]]], folder: Path) -> 
         role = f"{subset.domain}_{subset.split}"
         images = work.images(subset, role)  # a segmenter may be trained on translated slices
         sets[role] = images if work.options.masks else replace(images, masks=None)
+    if "source_train" in sets:
+        # The order of the target slices, and their records, would give away the pairs of a paired task.
+        sets = {role: unpaired(images, work.context.seed) for role, images in sets.items()}
     data = TrainingData(work.unit.task, **sets)
     plugin = work.registration.create(work.unit.arguments)
     if work.options.keep > 1 and work.context.checkpoints is not None:

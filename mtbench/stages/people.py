@@ -55,9 +55,17 @@ def held_out(patients: Sequence[str], options: SplitOptions, assignments: Mappin
 
 
 def part(
-    slices: Mapping[str, Sequence[Slice]], splits: dict[str, list[str]], common: Sequence[str], seed: int, where: str
+    slices: Mapping[str, Sequence[Slice]],
+    splits: dict[str, list[str]],
+    common: Sequence[str],
+    seed: int,
+    where: str,
+    *,
+    halve: bool = True,
 ) -> dict[str, int]:
     """Assign each shared training patient to one domain, half to each; it does not take part in the other.
+
+    Without ``halve`` (a paired task) they train in both.
 
     Returns:
         The number of shared people, and of those that train as source and as target.
@@ -80,6 +88,8 @@ def part(
                 remedy="Correct the split, or set split.same_people = false if they are different people",
             )
     training = [p for p, pair in of.items() if pair.get("source") == pair.get("target") == "train"]
+    if not halve:
+        return {"people": len(common), "source": len(training), "target": len(training)}
     order = sorted(training, key=lambda p: float(generator("half", seed, p).random()))
     out = {"source": set(order[1::2]), "target": set(order[::2])}
     for domain, leaving in out.items():

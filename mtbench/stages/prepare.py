@@ -16,9 +16,10 @@ from mtbench.data import DOMAINS, WHITE, Domain, Sample, Slice, Task, encode
 from mtbench.errors import DataError, PluginError
 from mtbench.registry.registry import Registration
 from mtbench.registry.specs import DatasetSpec
+from mtbench.stages import pairs
 from mtbench.stages.table import PrepareOptions
 from mtbench.stages.work import Work
-from mtbench.store.images import INDEX, ROWS, GrowingArray, Record, content_of, write_records
+from mtbench.store.images import INDEX, ROWS, GrowingArray, Record, content_of, read_slices, write_records
 from mtbench.typed import check_fields
 
 if TYPE_CHECKING:
@@ -51,15 +52,20 @@ def run(work: Work[PrepareOptions, Registration[DatasetSpec]], folder: Path) -> 
             image = np.asarray(sample.image)
             if size is None and image.ndim == 2:
                 size = (image.shape[0], image.shape[1])
-            if sample.domain not in writers:
-                index = files.enter_context(pq.ParquetWriter(folder / f"index-{sample.domain}.parquet", INDEX))
-                writers[sample.domain] = _Writer(folder, sample.domain, task, spec.depth, index, files)
-            writers[sample.domain].add(sample, size)
+            for each in (sample, pairs.truth_of(sample, task)):
+                if each is not None:
+                    if each.domain not in writers:
+                        index = files.enter_context(pq.ParquetWriter(folder / f"index-{each.domain}.parquet", INDEX))
+                        writers[each.domain] = _Writer(folder, each.domain, task, spec.depth, index, files)
+                    writers[each.domain].add(each, size)
             count += 1
             if not relay.something:
                 work.context.progress(count, 0, {"slices": count})
         for writer in writers.values():
             write_records(writer.index, writer.waiting)
+    if task.paired_training:
+        unusable = pairs.unusable(read_slices(folder, "source"), read_slices(folder, "paired"))
+        work.context.left_out.extend(unusable.items())
     _check_domains(work, writers)
     content = {
         "source": task.source,
@@ -70,6 +76,7 @@ def run(work: Work[PrepareOptions, Registration[DatasetSpec]], folder: Path) -> 
         "paired": task.paired,
         "size": size,
         "depth": spec.depth,
+        **({"paired_training": True} if task.paired_training else {}),
     }
     (folder / "task.json").write_text(json.dumps(content, indent=1, sort_keys=True))
     omissions = work.context.left_out
@@ -127,7 +134,7 @@ def _check_domains(work: Work[PrepareOptions, Registration[DatasetSpec]], writer
                     else "Check the folder and the patterns"
                 ),
             )
-    if "paired" in writers:
+    if "paired" in writers and not work.unit.task.paired_training:
         for alone in sorted(writers["paired"].ids - writers["source"].ids)[:1]:
             raise DataError(
                 f"the paired slice '{alone}' has no source slice of the same name", where=work.registration.blame

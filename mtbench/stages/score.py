@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mtbench.data import MetricInputs
-from mtbench.errors import DataError
+from mtbench.data import ImageSet, MetricInputs
 from mtbench.hashing import canonical
 from mtbench.registry.registry import Registration
 from mtbench.registry.specs import MetricSpec
@@ -58,7 +57,7 @@ def gather(work: Work[ScoreOptions, Registration[MetricSpec]]) -> tuple[MetricIn
     paired = None
     if "paired" in options.roles:
         paired = work.images(Subset("paired", options.candidate.split))
-        paired = paired.subset(_align([s.slice_id for s in candidate.slices], [s.slice_id for s in paired.slices]))
+        paired = paired.aligned(candidate)
     inputs = MetricInputs(
         task=work.unit.task,
         candidate=candidate,
@@ -67,7 +66,7 @@ def gather(work: Work[ScoreOptions, Registration[MetricSpec]]) -> tuple[MetricIn
         source=work.images(options.candidate) if "source" in options.roles else None,
         training=training,
         predicted_masks=masks,
-        reference_masks=candidate.masks if "reference_masks" in options.roles else None,
+        reference_masks=_anatomy(work, candidate) if "reference_masks" in options.roles else None,
         features=features,
     )
     segmenter = work.inputs.get("segmenter")
@@ -90,9 +89,8 @@ def gather(work: Work[ScoreOptions, Registration[MetricSpec]]) -> tuple[MetricIn
     return inputs, sizes
 
 
-def _align(names: Sequence[str], present: Sequence[str]) -> list[int]:
-    where = {name: position for position, name in enumerate(present)}
-    absent = [name for name in names if name not in where]
-    if absent:
-        raise DataError(f"slice '{absent[0]}' has no paired ground truth", expected="one for every source test slice")
-    return [where[name] for name in names]
+def _anatomy(work: Work[ScoreOptions, Registration[MetricSpec]], candidate: ImageSet) -> NDArray[np.uint8] | None:
+    """The masks of the candidates; for a ground truth those of its source slices."""
+    if candidate.domain != "paired" or candidate.masks is not None:
+        return candidate.masks
+    return work.images(Subset("source", candidate.split)).aligned(candidate).masks

@@ -12,6 +12,7 @@ from typing import Any
 from mtbench.data import DOMAINS, SPLITS, Slice
 from mtbench.errors import DataError
 from mtbench.hashing import hash_of
+from mtbench.stages import pairs
 from mtbench.stages.people import draw, held_out, part, share
 from mtbench.stages.table import SplitOptions
 from mtbench.stages.work import Work
@@ -35,7 +36,8 @@ def run(work: Work[SplitOptions, None], folder: Path) -> dict[str, Any]:
     if options.by == "auto":
         options = SplitOptions("own" if own else "seed")
     table = _read_file(Path(work.unit.paths["split_file"])) if options.by == "file" else {}
-    splits, people = assign(slices, options, table, dataset)
+    paired = work.unit.task.paired_training
+    splits, people = assign(slices, options, table, dataset, paired=paired)
     contents = {domain: _contents(data, domain, slices[domain], splits[domain]) for domain in slices}
     task = sha256_of(data / "task.json")
     settings = {"by": options.by, **options.settings}
@@ -46,7 +48,7 @@ def run(work: Work[SplitOptions, None], folder: Path) -> dict[str, Any]:
         content["of_all_folds"] = {domain: dict.fromkeys(SPLITS, of) for domain, of in whole.items()}
     (folder / "split.json").write_text(json.dumps(content, indent=1, sort_keys=True))
     info: dict[str, Any] = {"by": options.by, "shared": people, "remark": "", "slices": {}, "patients": {}}
-    if people:
+    if people and not paired:
         info["remark"] = (
             f"{people['people']} patient{'s are' if people['people'] != 1 else ' is'} in both domains, in the same "
             f"split in both; of the training patients, {people['source']} are source only and {people['target']} "
@@ -63,9 +65,18 @@ def run(work: Work[SplitOptions, None], folder: Path) -> dict[str, Any]:
 
 
 def assign(
-    slices: Mapping[str, Sequence[Slice]], options: SplitOptions, table: Mapping[str, str], dataset: str
+    slices: Mapping[str, Sequence[Slice]],
+    options: SplitOptions,
+    table: Mapping[str, str],
+    dataset: str,
+    *,
+    paired: bool = False,
 ) -> tuple[dict[str, list[str]], dict[str, int]]:
-    """The split of every slice by domain, and the number of people in both domains; see :func:`part`."""
+    """The split of every slice by domain, and the number of people in both domains; see :func:`part`.
+
+    With ``paired`` training data, people in both domains are in both training sets, and slices without a usable partner
+    are in no split.
+    """
     both = {s.patient_id for s in slices["source"]} & {s.patient_id for s in slices["target"]}
     common = sorted(both) if options.same_people and options.by != "demo" else []
     assignments: dict[str, str] = {}
@@ -76,15 +87,25 @@ def assign(
     splits: dict[str, list[str]] = {}
     for domain in ("source", "target"):
         splits[domain] = divide(slices[domain], options, f"{dataset}, {domain} domain", domain, table, assignments)
-        pairs = zip(slices[domain], splits[domain], strict=True)
-        assignments = {**assignments, **{s.patient_id: split for s, split in pairs if s.patient_id in common}}
+        sides = zip(slices[domain], splits[domain], strict=True)
+        assignments = {**assignments, **{s.patient_id: split for s, split in sides if s.patient_id in common}}
     people: dict[str, int] = {}
     if common and not any(f"{domain}/{p}" in table for domain in splits for p in common):
-        people = part(slices, splits, common, options.seed, dataset)
+        people = part(slices, splits, common, options.seed, dataset, halve=not paired)
+    skipped = pairs.unusable(slices["source"], slices["paired"]) if paired else {}
+    splits["source"] = [
+        "" if s.slice_id in skipped else split for s, split in zip(slices["source"], splits["source"], strict=True)
+    ]
     for domain in splits:
         _check(slices[domain], splits[domain], options.by == "demo", f"{dataset}, {domain} domain")
     split_of = {s.slice_id: split for s, split in zip(slices["source"], splits["source"], strict=True)}
-    splits["paired"] = [split_of[s.slice_id] for s in slices["paired"]]
+    if options.by == "demo":
+        # Slices are divided, and a pair stays in one split.
+        splits["target"] = [
+            split_of.get(s.partner) or split for s, split in zip(slices["target"], splits["target"], strict=True)
+        ]
+    pairs.check_splits(slices["target"], splits["target"], split_of, dataset)
+    splits["paired"] = [split_of.get(s.slice_id, "") for s in slices["paired"]]
     return splits, people
 
 

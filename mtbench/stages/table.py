@@ -31,6 +31,7 @@ class Subset(Record):
 SOURCE_TEST = Subset("source", "test")
 TARGET_TEST = Subset("target", "test")
 TARGET_TRAIN = Subset("target", "train")
+PAIRED_TEST = Subset("paired", "test")
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,12 @@ def reads(options: Options) -> Reads:
             others = (options.reference, options.like, options.training)
             counted = (subset for subset in others if subset is not None)
             paired = (Subset("paired", options.candidate.split),) if "paired" in options.roles else ()
-            return Reads((options.candidate, *counted, *paired), "reference_masks" in options.roles)
+            masks = "reference_masks" in options.roles
+            # The masks of a truth are those of its source slices.
+            anatomy = (
+                (Subset("source", options.candidate.split),) if masks and options.candidate.domain == "paired" else ()
+            )
+            return Reads((options.candidate, *counted, *paired, *anatomy), masks)
         case ImageOptions():
             return Reads((options.candidate,))
         case _:

@@ -53,11 +53,12 @@ from mtbench.training.budget import Budget
 from mtbench.training.history import History, join
 from mtbench.training.loop import train
 from mtbench.training.recipe import Losses, Moment, Part, Recipe, Step
-from mtbench.training.samplers import PairedSampler, Sampler, UnpairedSampler, order
+from mtbench.training.samplers import AlignedSampler, PairedSampler, Sampler, UnpairedSampler, order
 from mtbench.training.scope import no_grad, numerics, seeded
 from mtbench.training.tools import ImagePool, linear_decay, scale_rates, signed, unsigned
 
 __all__ = [
+    "AlignedSampler",
     "Augmentation",
     "Budget",
     "History",

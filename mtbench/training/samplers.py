@@ -86,6 +86,47 @@ class UnpairedSampler:
         }
 
 
+class AlignedSampler:
+    """Pairs of slices that show the same anatomy in both domains, for paired translators.
+
+    An epoch has as many positions as there are pairs. ``batch`` gives "source" and "target", float32 B x 1 x H x W in
+    [0, 1].
+
+    Args:
+        pairs: source slices and their truth in the same order, as ``TrainingData.pairs()`` gives them.
+        augment: applied to both images of a pair with the same draws; they come as the two channels of one image.
+
+    Raises:
+        DataError: there is no pair, or the two sides differ in number or size.
+    """
+
+    def __init__(self, pairs: tuple[ImageSet, ImageSet], *, augment: Augmentation | None = None) -> None:
+        self._sides = tuple(_Images(side, None, None) for side in pairs)
+        source, target = pairs
+        if (len(source), source.size) != (len(target), target.size):
+            raise DataError(
+                f"{len(source)} source slices of {source.size} and {len(target)} target slices of {target.size}",
+                where=source.task.dataset,
+                expected="one target slice of the same size for each source slice",
+            )
+        self._augment = augment
+
+    def __len__(self) -> int:
+        return len(self._sides[0])
+
+    def batch(self, seed: int, epoch: int, positions: Sequence[int]) -> dict[str, Tensor]:
+        """See the class."""
+        shuffled = order(seed, epoch, len(self))
+        indices = [int(shuffled[p]) for p in positions]
+        source, target = (side.tensors("image", indices, seed, epoch, positions)["image"] for side in self._sides)
+        both = list(torch.cat([source, target], dim=1))
+        if self._augment is not None:
+            for k, position in enumerate(positions):
+                both[k], _ = self._augment(both[k], None, generator(seed, "augment", "pair", epoch, position))
+        stacked = torch.stack(both)
+        return {"source": stacked[:, :1], "target": stacked[:, 1:]}
+
+
 class PairedSampler:
     """Images of one domain, each with its mask.
 

@@ -36,6 +36,7 @@ def mtbench_datasets() -> Iterator[DatasetSpec]:
         regions={"breast": (1, 2), "fgt": (2,)},
         masks=frozenset({"source", "target"}),
         paired=True,
+        paired_training=True,
         access="generated",
         obtain="generated in memory; no download",
     )
@@ -49,6 +50,7 @@ def mtbench_datasets() -> Iterator[DatasetSpec]:
         labels={1: "bone"},
         masks=frozenset({"source", "target"}),
         paired=True,
+        paired_training=True,
         access="generated",
         obtain="generated in memory; no download",
     )
