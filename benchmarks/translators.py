@@ -33,11 +33,12 @@ from mtbench.compute.inference import prepare_torch
 from mtbench.compute.precision import tf32
 from mtbench.registry.params import complete
 from mtbench.training import loop, signed, unsigned
+from mtbench_plugins.translators._shared.blur import BlurUp
 from mtbench_plugins.translators.spade.labels import Labels
 from mtbench_plugins.translators.spade.spectral import SpectralConv2d
 from mtbench_plugins.translators.unsb.bridge import Bridge
 from mtbench_plugins.translators.unsb.generator import BridgeGenerator, ConditionalBlock
-from mtbench_plugins.translators.unsb.layers import BlurUp, sinusoids
+from mtbench_plugins.translators.unsb.layers import sinusoids
 
 MODELS = ("cyclegan", "maskgan", "unsb", "spade")
 TASK = Task("bench", labels={1: "disc"}, masks=frozenset({"source", "target"}))

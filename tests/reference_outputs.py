@@ -27,15 +27,20 @@ from mtbench.registry.discovery import discover
 from mtbench.registry.specs import DatasetSpec, ExtractorSpec, MetricSpec, SegmenterSpec, TranslatorSpec
 
 FILE = Path(__file__).with_suffix(".json")
-TASK = Task("toy", labels={1: "disc"}, masks=frozenset({"source", "target"}), paired=True)
+TASK = Task("toy", labels={1: "disc"}, masks=frozenset({"source", "target"}), paired=True, paired_training=True)
 REGISTRY = discover(third_party=False)
 Figures = dict[str, float]
+SIMPLE = ("identity", "histogram", "pointwise-map", "monotone-map")
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "cyclegan": {"ngf": 4, "n_blocks": 1, "ndf": 4},
     "maskgan": {"ngf": 4, "n_blocks": 1, "ndf": 4, "n_attentions": 3, "batch_size": 2},
     "unsb": {"ngf": 4, "n_blocks": 1, "ndf": 4, "netF_nc": 8, "num_patches": 16},
     "spade": {"ngf": 2, "ndf": 4, "nhidden": 8},
+    "cut": {"ngf": 4, "n_blocks": 1, "ndf": 4, "netF_nc": 8, "num_patches": 16},
+    "fastcut": {"ngf": 4, "n_blocks": 1, "ndf": 4, "netF_nc": 8, "num_patches": 16},
+    "pix2pix": {"ngf": 4, "ndf": 4},
+    "regression-unet": {"width": 4, "levels": 3},
     "unet": {"filters": 4, "levels": 3, "epochs": 1, "batch_size": 4},
     "unet-lab": {"filters": 4, "levels": 3, "epochs": 1, "batch_size": 4},
 }
@@ -67,7 +72,14 @@ def training_data(kind: type[Any]) -> TrainingData:
         source_validation=images("source", 2, split="validation"),
         target_train=images("target"),
         target_validation=images("target", 2, split="validation"),
+        paired_train=truth(4, "train"),
+        paired_validation=truth(2, "validation"),
     )
+
+
+def truth(n: int, split: Any) -> ImageSet:
+    """The target images of the source slices."""
+    return replace(images("paired", n, split=split), slices=images("source", n, split=split).slices)
 
 
 def context() -> Context:
@@ -301,8 +313,8 @@ def outputs() -> Iterator[tuple[str, str, Callable[[], Figures]]]:
 _ways: Mapping[tuple[str, str], Callable[[str], Figures]] = {
     **{("dataset", name): phantom for name in ("phantom-breast", "phantom-lumbar")},
     **{("dataset", name): from_files for name in ("folder", "lumbar-mri-ct", "breast-siemens-ge")},
-    **{("translator", name): partial(network, TranslatorSpec) for name in ("cyclegan", "maskgan", "unsb", "spade")},
-    **{("translator", name): simple_translator for name in ("identity", "histogram")},
+    **{("translator", name): partial(network, TranslatorSpec) for name in NETWORKS if not name.startswith("unet")},
+    **{("translator", name): simple_translator for name in SIMPLE},
     **{("translator", name): from_folder for name in ("precomputed", "command")},
     **{("segmenter", name): partial(network, SegmenterSpec) for name in REGISTRY.names("segmenter")},
     **{("extractor", name): extractor for name in REGISTRY.names("extractor")},

@@ -26,6 +26,7 @@ LONGEST = 400
 OWN_WORDS = {
     "command": "the user's command line",
     "csv": "the ending of a split file",
+    "cut": "the verb",
     "folder": "a folder",
     "html": "the report's own format",
     "identity": "of a result: what its key is made of",

@@ -21,19 +21,20 @@ from mtbench.registry.params import complete
 from mtbench.registry.specs import TranslatorSpec
 from mtbench_plugins.translators._shared.checkpoint import read
 from mtbench_plugins.translators._shared.patchgan import PatchGAN
-from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
+from mtbench_plugins.translators._shared.resnet import ResnetGenerator
 from mtbench_plugins.translators.maskgan.networks import AttentionGenerator
+from mtbench_plugins.translators.pix2pix.networks import UnetGenerator
 from mtbench_plugins.translators.spade.networks import MultiscaleDiscriminator, SpadeGenerator
 from mtbench_plugins.translators.spade.spectral import SpectralConv2d
 from mtbench_plugins.translators.unsb.discriminators import TimedPatchGAN
 from mtbench_plugins.translators.unsb.generator import BridgeGenerator
 
 TASK = Task("toy", labels={1: "disc", 2: "ring"}, masks=frozenset({"source", "target"}))
-NAMES = ("cyclegan", "maskgan", "unsb", "spade")
+NAMES = ("cyclegan", "maskgan", "unsb", "spade", "cut", "pix2pix")
 
 
 def spec(name: str) -> TranslatorSpec:
-    (entry,) = import_module(f"mtbench_plugins.translators.{name}").mtbench_translators()
+    entry = next(iter(import_module(f"mtbench_plugins.translators.{name}").mtbench_translators()))
     assert isinstance(entry, TranslatorSpec)
     return entry
 
@@ -50,6 +51,9 @@ def generator(name: str, channels: int = 1, blocks: int = 2) -> nn.Module:
         "maskgan": lambda: AttentionGenerator(channels, 4, blocks, 3),
         "unsb": lambda: BridgeGenerator(channels, 4, blocks),
         "spade": lambda: SpadeGenerator(3, channels, 4, 8),
+        "cut": lambda: ResnetGenerator(channels, 4, blocks, antialias=True),
+        "pix2pix": lambda: UnetGenerator(channels, 4, 5),
+        "pix2pix resnet": lambda: ResnetGenerator(channels, 4, blocks, norm="batch"),
     }
     return makers[name]()
 
@@ -111,6 +115,31 @@ def test_keys_shifted_by_dropout_are_recognised(tmp_path: Path) -> None:
     assert torch.equal(plain, translate("cyclegan", saved(shifted, tmp_path / "dropout.pth")))
 
 
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_residual_generator_of_pix2pix_loads_with_the_names_of_dropout(dropped: bool, tmp_path: Path) -> None:
+    state = generator("pix2pix resnet").state_dict()
+    if dropped:
+        behind = {"conv_block.5.": "conv_block.6.", "conv_block.6.": "conv_block.7."}
+        state = {
+            next((key.replace(a, b) for a, b in behind.items() if a in key), key): value for key, value in state.items()
+        }
+    with torch.inference_mode():
+        plain = generator("pix2pix resnet").eval()(batch().source * 2 - 1)
+    out = translate("pix2pix", saved(state, tmp_path / "latest_net_G.pth"))
+    torch.testing.assert_close(out, (plain + 1) / 2, atol=2e-5, rtol=0)
+
+
+def test_errors_about_options_of_pix2pix_use_the_names_of_its_parameters(tmp_path: Path) -> None:
+    path = saved(generator("pix2pix").state_dict(), tmp_path / "G.pth")
+    with pytest.raises(WeightsError, match=r"5 halvings in its U-Net \(n_downs\), not 6"):
+        translate("pix2pix", path, n_downs=6)
+    with pytest.raises(WeightsError, match=r"unet as its generator \(netG\), not resnet"):
+        translate("pix2pix", path, netG="resnet")
+    state = {**generator("pix2pix").state_dict(), "model.model.0.bias": torch.zeros(4)}
+    with pytest.raises(WeightsError, match="trained with instance norm"):
+        translate("pix2pix", saved(state, tmp_path / "instance.pth"))
+
+
 def test_spade_files_without_right_singular_vectors(tmp_path: Path) -> None:
     network = generator("spade")
     for module in network.modules():
@@ -124,7 +153,7 @@ def test_spade_files_without_right_singular_vectors(tmp_path: Path) -> None:
     torch.testing.assert_close(plain, translate("spade", saved(older, tmp_path / "old.pth")), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["cyclegan", "maskgan", "unsb"])
+@pytest.mark.parametrize("name", ["cyclegan", "maskgan", "unsb", "cut"])
 def test_an_option_that_differs_is_told_in_the_users_terms(name: str, tmp_path: Path) -> None:
     path = saved(generator(name, blocks=6).state_dict(), tmp_path / "G.pth")
     with pytest.raises(WeightsError, match=r"6 residual blocks, not 9.*Set n_blocks=6"):
@@ -138,7 +167,12 @@ OTHERS: dict[str, Any] = {
     "a MaskGAN generator": lambda: generator("maskgan"),
     "a UNSB generator": lambda: generator("unsb"),
     "a SPADE generator": lambda: generator("spade"),
+    "a CUT generator": lambda: generator("cut"),
+    "a U-Net generator of pix2pix": lambda: generator("pix2pix"),
+    "a residual generator of pix2pix": lambda: generator("pix2pix resnet"),
     "a discriminator of CycleGAN or MaskGAN": lambda: PatchGAN(1, 4),
+    "a discriminator of CUT": lambda: PatchGAN(1, 4, antialias=True),
+    "a discriminator of pix2pix": lambda: PatchGAN(2, 4, norm="batch"),
     "a UNSB discriminator": lambda: TimedPatchGAN(1, 4),
     "a SPADE discriminator": lambda: MultiscaleDiscriminator(3, 1, 4),
     "an unknown network": lambda: nn.Linear(2, 2),
@@ -146,7 +180,13 @@ OTHERS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [(n, k) for n in NAMES for k in OTHERS if k.casefold() != f"a {n} generator"]
+    ("name", "kind"),
+    [
+        (n, k)
+        for n in NAMES
+        for k in OTHERS
+        if k.casefold() != f"a {n} generator" and not k.endswith(f"generator of {n}")
+    ],
 )
 def test_another_models_file_is_named(name: str, kind: str, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=f"holds {kind}.*Expected a .* generator"):
@@ -232,6 +272,10 @@ def test_wrong_channels_are_refused(tmp_path: Path) -> None:
         path = saved(generator("cyclegan", channels).state_dict(), tmp_path / "G.pth")
         with pytest.raises(WeightsError, match=f"has {channels} input and {channels} output channels"):
             translate("cyclegan", path)
+    for name in ("cut", "pix2pix", "pix2pix resnet"):
+        path = saved(generator(name, 2).state_dict(), tmp_path / "G.pth")
+        with pytest.raises(WeightsError, match="has 2 input and 2 output channels"):
+            translate(name.partition(" ")[0], path)
     state = generator("cyclegan").state_dict()
     state["model.19.weight"] = torch.zeros(3, 4, 7, 7)
     with pytest.raises(WeightsError, match="1 input and 3 output channels"):
@@ -284,5 +328,5 @@ def test_a_checkpoint_needs_no_fit_and_its_terms_are_told(name: str, tmp_path: P
     assert "latest_net_G.pth" in note
     assert str(tmp_path) not in note
     assert hashlib.sha256(b"weights").hexdigest() in note
-    terms = {"cyclegan": "BSD", "maskgan": "without a licence", "unsb": "MIT", "spade": "CC BY-NC-SA 4.0"}
-    assert terms[name] in note
+    terms = {"maskgan": "without a licence", "unsb": "MIT", "spade": "CC BY-NC-SA 4.0"}
+    assert terms.get(name, "BSD") in note

@@ -31,7 +31,7 @@ from mtbench.errors import TrainingError
 from mtbench.training import Budget, PairedSampler, Recipe, Step, no_grad, numerics, train
 from mtbench_plugins.extractors.resizing import resize
 from mtbench_plugins.translators._shared import layers
-from mtbench_plugins.translators.unsb.layers import BlurDown, BlurUp
+from mtbench_plugins.translators._shared.blur import BlurDown, BlurUp
 
 DEVICE = "cuda:0"
 STEPS = 10

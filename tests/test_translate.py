@@ -324,7 +324,7 @@ def network(folder: Path, name: str = "latest_net_G_A.pth") -> Path:
     """A tiny CycleGAN generator, as its original would have saved it."""
     import torch
 
-    from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
+    from mtbench_plugins.translators._shared.resnet import ResnetGenerator
 
     torch.manual_seed(0)
     folder.mkdir(exist_ok=True)
@@ -335,7 +335,7 @@ def network(folder: Path, name: str = "latest_net_G_A.pth") -> Path:
 def test_an_official_checkpoint(tmp_path: Path, run_cli: Any) -> None:
     import torch
 
-    from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
+    from mtbench_plugins.translators._shared.resnet import ResnetGenerator
 
     weights = network(tmp_path / "w")
     image = volume((16, 20), 255).astype(np.uint8)

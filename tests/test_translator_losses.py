@@ -15,17 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from mtbench_plugins.translators._shared.adversarial import discriminator_loss, hinge
+from mtbench_plugins.translators._shared.contrast import PatchProjection
 from mtbench_plugins.translators._shared.cycle import Networks
 from mtbench_plugins.translators._shared.patchgan import PatchGAN
+from mtbench_plugins.translators._shared.resnet import ResnetGenerator
 from mtbench_plugins.translators.cyclegan import losses as cyclegan
-from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
 from mtbench_plugins.translators.maskgan import losses as maskgan
 from mtbench_plugins.translators.maskgan.networks import AttentionGenerator
 from mtbench_plugins.translators.spade import losses as spade
 from mtbench_plugins.translators.spade.networks import MultiscaleDiscriminator, SpadeGenerator
 from mtbench_plugins.translators.unsb import losses as unsb
 from mtbench_plugins.translators.unsb.discriminators import TimedPatchGAN
-from mtbench_plugins.translators.unsb.generator import BridgeGenerator, PatchProjection
+from mtbench_plugins.translators.unsb.generator import BridgeGenerator
 
 RELATIVE = 1e-4
 LAYERS = [0, 4, 8, 12, 16]

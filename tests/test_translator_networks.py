@@ -1,4 +1,4 @@
-"""The four translators' networks put out what their originals put out."""
+"""The translators' networks put out what their originals put out."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mtbench_plugins.translators._shared.blur import BlurUp
+from mtbench_plugins.translators._shared.contrast import PatchProjection
 from mtbench_plugins.translators._shared.patchgan import PatchGAN
-from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
+from mtbench_plugins.translators._shared.resnet import ResnetGenerator
 from mtbench_plugins.translators.maskgan.networks import AttentionGenerator
+from mtbench_plugins.translators.pix2pix.networks import UnetGenerator
 from mtbench_plugins.translators.spade.networks import MultiscaleDiscriminator, SpadeGenerator
 from mtbench_plugins.translators.spade.spectral import SpectralConv2d
 from mtbench_plugins.translators.unsb.bridge import Bridge
 from mtbench_plugins.translators.unsb.discriminators import TimedPatchGAN
-from mtbench_plugins.translators.unsb.generator import BridgeGenerator, PatchProjection
-from mtbench_plugins.translators.unsb.layers import BlurUp
+from mtbench_plugins.translators.unsb.generator import BridgeGenerator
 
 TOLERANCE = 2e-5
 
@@ -118,6 +120,13 @@ NAMES: dict[str, Any] = {
     "cyclegan_1ch": lambda: ResnetGenerator(1),
     "cyclegan_3ch": lambda: ResnetGenerator(3),
     "cyclegan_1ch_D": lambda: PatchGAN(1),
+    "cut_1ch": lambda: ResnetGenerator(1, antialias=True),
+    "cut_3ch": lambda: ResnetGenerator(3, antialias=True),
+    "cut_1ch_D": lambda: PatchGAN(1, antialias=True),
+    "cut_1ch_F": lambda: PatchProjection([1, 128, 256, 256, 256]),
+    "pix2pix_1ch": lambda: UnetGenerator(1, 32),
+    "pix2pix_3ch": lambda: UnetGenerator(3, 32),
+    "pix2pix_1ch_D": lambda: PatchGAN(2, norm="batch"),
     "maskgan_1ch": lambda: AttentionGenerator(1),
     "maskgan_3ch": lambda: AttentionGenerator(3),
     "maskgan_1ch_D": lambda: PatchGAN(1),

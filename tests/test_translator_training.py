@@ -1,4 +1,4 @@
-"""The four translators in training and translation, small."""
+"""The trained translators in training and translation, small."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from mtbench import Batch, DataError, ImageSet, Slice, Task, TrainingData
 from mtbench.compute.checkpoints import Checkpoints
@@ -22,6 +23,9 @@ from mtbench.compute.kept import KeptCheckpoints
 from mtbench.errors import ParamError, TrainingError
 from mtbench.registry.params import complete
 from mtbench.registry.specs import TranslatorSpec
+from mtbench_plugins.translators._shared.contrast import PatchProjection, draw_positions
+from mtbench_plugins.translators._shared.resnet import ResnetGenerator
+from mtbench_plugins.translators.cut.losses import Contrast
 from mtbench_plugins.translators.maskgan.masks import backgrounds, positions
 from mtbench_plugins.translators.maskgan.model import LikePosition
 from mtbench_plugins.translators.spade.labels import Labels
@@ -31,19 +35,24 @@ SMALL: dict[str, dict[str, Any]] = {
     "maskgan": {"ngf": 4, "n_blocks": 1, "ndf": 4, "n_attentions": 3, "batch_size": 2},
     "unsb": {"ngf": 4, "n_blocks": 1, "ndf": 4, "netF_nc": 8, "num_patches": 16},
     "spade": {"ngf": 2, "ndf": 4, "nhidden": 8},
+    "cut": {"ngf": 2, "n_blocks": 1, "ndf": 2, "netF_nc": 4, "num_patches": 8, "nce_layers": [0, 8]},
+    "pix2pix": {"ngf": 4, "ndf": 4},
+    "regression-unet": {"width": 4, "levels": 3},
 }
-TASK = Task("toy", labels={1: "disc"}, masks=frozenset({"source", "target"}))
+PAIRED = ("pix2pix", "regression-unet")
+TASK = Task("toy", labels={1: "disc"}, masks=frozenset({"source", "target"}), paired=True, paired_training=True)
 
 
 def spec(name: str) -> TranslatorSpec:
-    (entry,) = import_module(f"mtbench_plugins.translators.{name}").mtbench_translators()
+    module = import_module(f"mtbench_plugins.translators.{name.removeprefix('fast').replace('-', '_')}")
+    (entry,) = (each for each in module.mtbench_translators() if each.name == name)
     assert isinstance(entry, TranslatorSpec)
     return entry
 
 
 def translator(name: str, **fields: Any) -> Any:
     module, _, attribute = spec(name).factory.partition(":")
-    params = complete({**SMALL[name], **fields}, spec(name).params, name)
+    params = complete({**SMALL[name.removeprefix("fast")], **fields}, spec(name).params, name)
     return getattr(import_module(module), attribute)(**params)
 
 
@@ -53,7 +62,7 @@ def size(name: str) -> int:
 
 def images(domain: Any, n: int, side: int, seed: int = 0, split: Any = "train") -> ImageSet:
     """Discs, bright in the source and dim in the target, on a noisy background."""
-    rng = np.random.default_rng([seed, len(domain)])
+    rng = np.random.default_rng([seed, len("source" if domain == "paired" else domain)])
     rows, columns = np.mgrid[:side, :side]
     stored, masks = [], []
     for _ in range(n):
@@ -67,13 +76,12 @@ def images(domain: Any, n: int, side: int, seed: int = 0, split: Any = "train") 
 
 def data(name: str, n: int = 4, side: int | None = None) -> TrainingData:
     side = side or size(name)
-    return TrainingData(
-        TASK,
-        source_train=images("source", n, side),
-        source_validation=images("source", 1, side, 1, "validation"),
-        target_train=images("target", n, side),
-        target_validation=images("target", 1, side, 1, "validation"),
-    )
+    other = "paired" if name in PAIRED else "target"
+    sets = {}
+    for domain in ("source", other):
+        sets[f"{domain}_train"] = images(domain, n, side)
+        sets[f"{domain}_validation"] = images(domain, 1, side, 1, "validation")
+    return TrainingData(TASK, **sets)
 
 
 def batch(side: int, n: int = 3) -> Batch:
@@ -105,6 +113,9 @@ def test_a_few_steps_leave_finite_losses_and_images(fitted: Any) -> None:
             },
             "unsb": {"D", "E", "G_GAN", "SB", "NCE", "NCE_Y"},
             "spade": {"GAN", "GAN_Feat", "D_Fake", "D_real"},
+            "cut": {"D", "G_GAN", "NCE", "NCE_Y"},
+            "pix2pix": {"D", "G_GAN", "G_L1"},
+            "regression-unet": {"L1"},
         }[fitted.name]
     )
     assert all(math.isfinite(entry.value) for entry in fitted.history.entries)
@@ -230,7 +241,7 @@ def test_a_diverging_learning_rate_is_stopped(name: str) -> None:
         translator(name, steps=60, lr=1e18).fit(data(name), context())
 
 
-@pytest.mark.parametrize("name", ["cyclegan", "maskgan", "unsb"])
+@pytest.mark.parametrize("name", ["cyclegan", "maskgan", "unsb", "cut", *PAIRED])
 def test_three_channels_inside_are_one_outside(name: str) -> None:
     model = translator(name, steps=1, channels=3)
     model.fit(data(name, n=1), context())
@@ -265,8 +276,9 @@ def test_unsb_is_seeded_and_refuses_more_steps_than_it_has() -> None:
     assert not torch.equal(first, model.translate(inputs, Context(task=TASK, seed=6)))
     with pytest.raises(ParamError, match="nfe is 6"):
         translator("unsb", nfe=6)
-    with pytest.raises(ParamError, match="nce_layers"):
-        translator("unsb", nce_layers=[99])
+    for name in ("unsb", "cut"):
+        with pytest.raises(ParamError, match="nce_layers"):
+            translator(name, nce_layers=[99])
 
 
 def test_spade_refuses_labels_beyond_the_table() -> None:
@@ -375,3 +387,84 @@ def test_maskgan_says_when_its_masks_separate_nothing() -> None:
     noted = context()
     translator("maskgan", steps=1, mask_threshold=1.0, mask_dilation=0).fit(data("maskgan"), noted)
     assert "check mask_threshold" in noted.log[0]
+
+
+def test_fastcut_mirrors_half_of_its_steps_and_has_no_identity_term() -> None:
+    model = translator("fastcut", steps=8)
+    model.fit(data("fastcut"), context())
+    assert {entry.name for entry in model.history.entries} == {"D", "G_GAN", "NCE"}
+    assert model.params["lambda_NCE"] == 10.0
+    assert model.translate(batch(32, 1), context()).shape == (1, 1, 32, 32)
+
+
+def test_mirrored_steps_of_fastcut_contrast_like_places() -> None:
+    torch.manual_seed(0)
+    generator, image = ResnetGenerator(1, 4, 1, antialias=True), torch.rand(1, 1, 32, 32)
+    for parameter in generator.parameters():
+        if parameter.ndim == 4:
+            # Kernels without a left and a right: a mirrored image has mirrored maps.
+            parameter.data = (parameter.data + parameter.data.flip(-1)) / 2
+    projection = PatchProjection([8], 8)
+
+    def contrast(translation: Tensor, flipped: bool) -> float:
+        torch.manual_seed(1)
+        measure = Contrast(generator, projection, [4], lambda maps: draw_positions(maps, 64, "cpu"))
+        with torch.no_grad():
+            return float(measure(image, translation, flipped))
+
+    same = contrast(image, flipped=False)
+    assert contrast(image.flip(-1), flipped=True) == pytest.approx(same, rel=1e-4)
+    assert contrast(image.flip(-1), flipped=False) > 1.05 * same
+
+
+@pytest.mark.parametrize(
+    ("side", "params", "downs"), [(64, {}, 6), (96, {}, 5), (64, {"n_downs": 5}, 5), (64, {"crop_size": 32}, 5)]
+)
+def test_the_unet_halves_as_often_as_the_image_allows(side: int, params: dict[str, Any], downs: int) -> None:
+    model = translator("pix2pix", steps=1, **params)
+    model.fit(data("pix2pix", n=1, side=side), context())
+    assert model.layout.infer(dict(model.network.state_dict()))["n_downs"] == downs
+
+
+def test_pix2pix_has_a_residual_generator_too(tmp_path: Path) -> None:
+    model = translator("pix2pix", steps=2, netG="resnet", n_blocks=1)
+    model.fit(data("pix2pix"), context())
+    model.save(tmp_path)
+    again = translator("pix2pix", checkpoint=str(tmp_path / "latest_net_G.pth"))
+    assert torch.equal(again.translate(batch(32), context()), model.translate(batch(32), context()))
+    with pytest.raises(DataError, match="n_downs is 3"):
+        translator("pix2pix", n_downs=3).fit(data("pix2pix"), context())
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_a_paired_model_needs_pairs_of_one_size(name: str) -> None:
+    whole = data(name)
+    with pytest.raises(DataError, match="this fit has no pairs"):
+        translator(name, steps=1).fit(replace(whole, paired_train=None), context())
+    other = replace(whole, paired_train=images("paired", 4, 64))
+    with pytest.raises(DataError, match=r"source slices of \(32, 32\) and 4 target slices of \(64, 64\)"):
+        translator(name, steps=1).fit(other, context())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "params", "limit"),
+    [
+        ("pix2pix", {"ngf": 16, "ndf": 8, "dropout": False, "lr": 1e-3, "steps": 800, "batch_size": 8}, 0.02),
+        ("regression-unet", {"width": 16, "lr": 3e-3, "steps": 400, "batch_size": 8}, 0.02),
+    ],
+)
+def test_eight_pairs_are_learnt_by_heart(name: str, params: dict[str, Any], limit: float) -> None:
+    """Each image gets a pattern of its own, which no rule predicts."""
+    training = data(name, n=8, side=32)
+    assert training.paired_train is not None
+    rng = np.random.default_rng(3)
+    coarse = rng.integers(0, 255, (8, 4, 4), dtype=np.uint8)
+    truth = replace(training.paired_train, images=coarse.repeat(8, axis=1).repeat(8, axis=2))
+    model = translator(name, flip=False, load_size=32, **params)
+    model.fit(replace(training, paired_train=truth), context())
+    source = training.source_train
+    assert source is not None
+    output = model.translate(Batch(source.tensor(), source.slices), context())
+    error = float((output - truth.tensor()).abs().mean())
+    assert error < limit, error

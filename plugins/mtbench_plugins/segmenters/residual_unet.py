@@ -20,16 +20,17 @@ class ResidualUNet(nn.Module):
     of ``monai.networks.nets.UNet(2, 1, out_channels, channels, strides=[2, ...], num_res_units=2, norm="BATCH")``.
 
     Args:
-        out_channels: of the logits; the input has one channel.
+        out_channels: of the logits.
         channels: of each resolution, starting at full resolution; at least two.
+        in_channels: of the input.
     """
 
-    def __init__(self, out_channels: int, channels: Sequence[int]) -> None:
+    def __init__(self, out_channels: int, channels: Sequence[int], *, in_channels: int = 1) -> None:
         super().__init__()
-        self.model = _level(1, out_channels, list(channels), top=True)
+        self.model = _level(in_channels, out_channels, list(channels), top=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x 1 x H x W, sides multiples of 2 ** (levels - 1), to logits B x ``out_channels`` x H x W."""
+        """B x ``in_channels`` x H x W, sides multiples of 2 ** (levels - 1), to logits B x ``out_channels`` x H x W."""
         logits: Tensor = self.model(x)
         return logits
 

@@ -25,9 +25,14 @@ KINDS: tuple[tuple[str, str], ...] = (
     ("a MaskGAN generator", r"resnet_blocks\.0\.conv1\.weight"),
     ("a UNSB generator", r"model_res\.0\.conv_fin\.2\.weight"),
     ("a UNSB discriminator or energy network", r"model_main\.0\.conv1\.weight"),
-    ("UNSB's patch projection (F)", r"mlp_0\.0\.weight"),
+    ("the patch projection (F) of CUT or UNSB", r"mlp_0\.0\.weight"),
+    ("a CUT generator", r"model\.7\.filt"),
+    ("a residual generator of pix2pix (batch norm)", r"model\.\d+\.conv_block\.2\.weight"),
     ("a CycleGAN generator", r"model\.\d+\.conv_block\.1\.weight"),
     ("a U-Net generator of pix2pix", r"model\.model\..*"),
+    ("a regression U-Net of mtbench", r"model\.0\.conv\.unit0\.conv\.weight"),
+    ("a discriminator of CUT", r"model\.2\.filt"),
+    ("a discriminator of pix2pix", r"model\.3\.running_mean"),
     ("a discriminator of CycleGAN or MaskGAN", r"model\.(8|11)\.weight"),
 )
 """Networks by a key that only their state dict has; the first match counts."""
@@ -36,6 +41,10 @@ WORDS = {
     "channels": "image channels",
     "ngf": "filters in its first layer (ngf)",
     "n_blocks": "residual blocks",
+    "n_downs": "halvings in its U-Net (n_downs)",
+    "width": "filters in its first level (width)",
+    "levels": "levels",
+    "netG": "as its generator (netG)",
     "n_attentions": "attention maps",
     "label_nc": "labels",
     "nhidden": "hidden filters in its SPADE norms",
@@ -50,12 +59,14 @@ class CheckpointLayout(NamedTuple):
         adapt: maps a file's state to the network's names; drops entries without effect.
         infer: the network's options, from names and shapes.
         build: the network, given those options as keywords.
+        also: other entries in ``KINDS`` that it reads.
     """
 
     kind: str
     adapt: Callable[[State], State]
-    infer: Callable[[State], dict[str, int]]
+    infer: Callable[[State], Mapping[str, Any]]
     build: Callable[..., nn.Module]
+    also: tuple[str, ...] = ()
 
 
 class UnfitError(Exception):
@@ -76,7 +87,7 @@ def load(path: Path, layout: CheckpointLayout, params: Mapping[str, Any]) -> nn.
     where = str(path)
     state = read(path)
     kind = recognise(state)
-    if kind != layout.kind:
+    if kind not in (layout.kind, *layout.also):
         raise WeightsError(
             f"this file holds {kind or 'an unknown network'}",
             where=where,

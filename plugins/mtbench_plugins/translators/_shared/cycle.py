@@ -9,22 +9,10 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from torch.optim import Adam
 
-from mtbench.compute.transfer import to_device
-from mtbench.training import (
-    ImagePool,
-    Losses,
-    Moment,
-    Part,
-    Recipe,
-    Step,
-    linear_decay,
-    scale_rates,
-    signed,
-)
+from mtbench.training import ImagePool, Losses, Part, Step
 from mtbench_plugins.translators._shared.adversarial import discriminator_loss
-from mtbench_plugins.translators._shared.layers import channels_last
+from mtbench_plugins.translators._shared.recipe import TranslationRecipe, adam
 
 
 @dataclass(frozen=True)
@@ -45,7 +33,7 @@ class Fakes:
     B: Tensor
 
 
-class CycleRecipe(Recipe):
+class CycleRecipe(TranslationRecipe):
     """One optimiser for both generators, one for both discriminators, a pool of translations for each.
 
     Args:
@@ -58,15 +46,14 @@ class CycleRecipe(Recipe):
     """Largest norm of the generators' gradients; the discriminators' are never clipped."""
 
     def __init__(self, params: Mapping[str, Any], nets: Networks, preview: Tensor) -> None:
-        self.nets, self.preview = nets, preview
-        self.channels = params["channels"] or 1
-        self.hold = 1.0 - params["decay"]
-        adam = {"lr": params["lr"], "betas": (params["beta1"], params["beta2"])}
+        self.nets = nets
         super().__init__(
+            params,
+            preview,
             networks=vars(nets),
             optimisers={
-                "G": Adam(chain(nets.G_A.parameters(), nets.G_B.parameters()), **adam),
-                "D": Adam(chain(nets.D_A.parameters(), nets.D_B.parameters()), **adam),
+                "G": adam(params, chain(nets.G_A.parameters(), nets.G_B.parameters())),
+                "D": adam(params, chain(nets.D_A.parameters(), nets.D_B.parameters())),
             },
             extras={"pool_A": ImagePool(params["pool_size"]), "pool_B": ImagePool(params["pool_size"])},
         )
@@ -75,9 +62,10 @@ class CycleRecipe(Recipe):
     def generator_losses(self, part: Part) -> tuple[Losses, Fakes]:
         """Losses of both generators from ``part["a"]`` and ``part["b"]``, and their translations."""
 
-    def schedule(self, moment: Moment) -> None:
-        """Learning rates constant, then linearly to zero."""
-        scale_rates(self.optimisers.values(), linear_decay(moment, self.hold))
+    def translated(self, source: Tensor) -> Tensor:
+        """See the base class."""
+        out: Tensor = self.nets.G_A(source)
+        return out
 
     def step(self, step: Step) -> None:
         """First the generators; the discriminators then see translations from the pools."""
@@ -97,11 +85,3 @@ class CycleRecipe(Recipe):
 
         step.update("G", generators, clip=self.clip)
         step.update("D", discriminators)
-
-    def signed(self, images: Tensor) -> Tensor:
-        """B x 1 x H x W in [0, 1] to B x C x H x W in [-1, 1]."""
-        return channels_last(signed(images).expand(-1, self.channels, -1, -1))
-
-    def preview_source(self) -> Tensor:
-        """The preview on the networks' device."""
-        return to_device(self.preview, str(next(self.nets.G_A.parameters()).device))

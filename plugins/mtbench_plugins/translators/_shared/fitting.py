@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from mtbench import Context, DataError, ImageSet, TrainingData
-from mtbench.training import Augmentation, Budget, History, Recipe, Sampler, chain, flip, resize_crop, train
+from mtbench.training import (
+    AlignedSampler,
+    Augmentation,
+    Budget,
+    History,
+    Recipe,
+    Sampler,
+    chain,
+    flip,
+    resize_crop,
+    train,
+)
 
 Params = Mapping[str, Any]
 PREVIEWS = 4
@@ -32,6 +43,13 @@ def domains(data: TrainingData) -> tuple[ImageSet, ImageSet]:
             expected="one size",
         )
     return source, target
+
+
+def pairs(data: TrainingData, *, multiple: int, smallest: int, params: Params, jitter: bool) -> AlignedSampler:
+    """The training pairs, augmented as the parameters say; see :func:`augmentation`."""
+    source, truth = data.pairs()
+    augment = augmentation(params, source.size, multiple=multiple, smallest=smallest, jitter=jitter)
+    return AlignedSampler((source, truth), augment=augment)
 
 
 def augmentation(params: Params, size: tuple[int, int], *, multiple: int, smallest: int, jitter: bool) -> Augmentation:

@@ -8,11 +8,17 @@ GAIN = 0.02
 
 
 def normal(network: nn.Module) -> None:
-    """Every convolution's and linear layer's weight from N(0, 0.02), biases zero (Radford et al. 2016)."""
+    """Every convolution's and linear layer's weight from N(0, 0.02), biases zero (Radford et al. 2016).
+
+    Weights of batch norm from N(1, 0.02).
+    """
     for weight, bias in _layers(network):
         nn.init.normal_(weight, 0.0, GAIN)
         if bias is not None:
             nn.init.zeros_(bias)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, GAIN)
 
 
 def xavier(network: nn.Module) -> None:

@@ -6,13 +6,14 @@ no fixed order. On a CPU torch's own are used, because they are faster.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 _EPSILON = 1e-5
+Norm = Literal["instance", "batch"]
 
 
 def instance_norm(x: Tensor) -> Tensor:
@@ -48,6 +49,11 @@ class InstanceNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """B x C x H x W to the same shape."""
         return instance_norm(x)
+
+
+def norm_layer(norm: Norm, width: int) -> nn.Module:
+    """The norm of an original's layers of ``width`` channels: instance norm without parameters, or batch norm."""
+    return InstanceNorm2d() if norm == "instance" else nn.BatchNorm2d(width)
 
 
 class ReflectionPad2d(nn.Module):

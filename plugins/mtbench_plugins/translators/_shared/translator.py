@@ -113,7 +113,7 @@ class GeneratorTranslator(ABC):
 
     def channels(self, network: nn.Module) -> int:
         """Image channels of the generator."""
-        return self.layout.infer(dict(network.state_dict()))["channels"]
+        return int(self.layout.infer(dict(network.state_dict()))["channels"])
 
     def padded(self, x: Tensor) -> Tensor:
         """``x`` reflected at the right and bottom up to a multiple of ``multiple``.

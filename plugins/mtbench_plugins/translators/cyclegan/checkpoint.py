@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout, State, UnfitError, count, same_channels
-from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
+from mtbench_plugins.translators._shared.resnet import ResnetGenerator
 
 _TRACKED = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)")
 
@@ -25,9 +25,14 @@ def adapt(state: State) -> State:
 
 def infer(state: State) -> dict[str, int]:
     """``channels``, ``ngf`` and ``n_blocks``."""
+    return infer_with(state, beside_blocks=17)
+
+
+def infer_with(state: State, beside_blocks: int) -> dict[str, int]:
+    """The same of a residual generator with so many entries before its last convolution, the blocks aside."""
     first = state["model.1.weight"]
     blocks = count(state, r"model\.\d+\.conv_block\.1\.weight")
-    last = state[f"model.{blocks + 17}.weight"]
+    last = state[f"model.{blocks + beside_blocks}.weight"]
     return {"channels": same_channels(first.shape[1], last.shape[0]), "ngf": first.shape[0], "n_blocks": blocks}
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from mtbench.training import Losses, Moment, Part, seeded, unsigned
+from mtbench.training import Losses, Part, seeded
 from mtbench_plugins.translators._shared import init
 from mtbench_plugins.translators._shared.cycle import CycleRecipe, Fakes, Networks
 from mtbench_plugins.translators._shared.patchgan import PatchGAN
+from mtbench_plugins.translators._shared.resnet import ResnetGenerator
 from mtbench_plugins.translators.cyclegan.losses import CycleGanWeights, generator_losses
-from mtbench_plugins.translators.cyclegan.networks import ResnetGenerator
 
 
 class CycleGanRecipe(CycleRecipe):
@@ -37,9 +37,3 @@ class CycleGanRecipe(CycleRecipe):
     def generator_losses(self, part: Part) -> tuple[Losses, Fakes]:
         """See the base class."""
         return generator_losses(self.nets, part["a"], part["b"], self.weights)
-
-    def samples(self, moment: Moment) -> Mapping[str, Tensor]:
-        """The preview and its translation."""
-        source = self.preview_source()
-        translation = self.nets.G_A(self.signed(source))
-        return {"source": source, "translated": unsigned(translation.float().mean(dim=1, keepdim=True))}

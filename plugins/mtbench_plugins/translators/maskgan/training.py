@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mtbench.training import Losses, Moment, Part, seeded, unsigned
+from mtbench.training import Losses, Moment, Part, seeded
 from mtbench_plugins.translators._shared import init
 from mtbench_plugins.translators._shared.cycle import CycleRecipe, Fakes, Networks
 from mtbench_plugins.translators._shared.patchgan import PatchGAN
+from mtbench_plugins.translators._shared.recipe import grey
 from mtbench_plugins.translators.maskgan.losses import MaskGanWeights, generator_losses
 from mtbench_plugins.translators.maskgan.networks import AttentionGenerator, MaskedTranslation
 
@@ -66,6 +67,6 @@ class MaskGanRecipe(CycleRecipe):
         translation: MaskedTranslation = self.nets.G_A(self.signed(source))
         return {
             "source": source,
-            "translated": unsigned(translation.image.float().mean(dim=1, keepdim=True)),
+            "translated": grey(translation.image),
             "background": translation.background.float(),
         }

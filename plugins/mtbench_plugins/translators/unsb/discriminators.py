@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtbench_plugins.translators._shared.blur import BlurDown
 from mtbench_plugins.translators._shared.layers import channels_last, instance_norm
 from mtbench_plugins.translators._shared.patchgan import SLOPE
-from mtbench_plugins.translators.unsb.layers import BlurDown, sinusoids
+from mtbench_plugins.translators.unsb.layers import sinusoids
 
 
 class TimeEmbedding(nn.Module):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
+from mtbench_plugins.translators._shared.blur import BlurDown, BlurUp
 from mtbench_plugins.translators._shared.layers import InstanceNorm2d, ReflectionPad2d, instance_norm
 from mtbench_plugins.translators._shared.patchgan import SLOPE
-from mtbench_plugins.translators.unsb.layers import BlurDown, BlurUp, PixelNorm, sinusoids
+from mtbench_plugins.translators.unsb.layers import PixelNorm, sinusoids
 
 ENCODER_LAYERS = 12
 """Entries of the encoder's list; feature indices continue from there through the residual blocks."""
@@ -165,27 +165,3 @@ class BridgeGenerator(nn.Module):
     def _embeddings(self, step: Tensor, z: Tensor) -> tuple[Tensor, Tensor | None]:
         time = self.time_embed(sinusoids(step, self.ngf)) if self.timed else None
         return self.z_transform(z), time
-
-
-class PatchProjection(nn.Module):
-    """UNSB's F: projects sampled features of each layer onto the unit sphere.
-
-    Args:
-        widths: channels of each layer's features.
-        width: of the projection (``netF_nc``).
-    """
-
-    def __init__(self, widths: Sequence[int], width: int = 256) -> None:
-        super().__init__()
-        for index, channels in enumerate(widths):
-            mlp = nn.Sequential(nn.Linear(channels, width), nn.ReLU(), nn.Linear(width, width))
-            self.add_module(f"mlp_{index}", mlp)
-
-    def forward(self, features: Sequence[Tensor], positions: Sequence[Tensor]) -> list[Tensor]:
-        """Maps B x C x h x w at flat ``positions`` (int64, P each) to unit rows, B x P x width, for each layer."""
-        out = []
-        for index, (map_, where) in enumerate(zip(features, positions, strict=True)):
-            rows = map_.flatten(2)[:, :, where].transpose(1, 2)
-            projected: Tensor = getattr(self, f"mlp_{index}")(rows)
-            out.append(projected / (torch.linalg.vector_norm(projected, dim=-1, keepdim=True) + 1e-7))
-        return out

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mtbench.training import no_grad
+from mtbench_plugins.translators._shared import contrast
 from mtbench_plugins.translators._shared.adversarial import least_squares
-from mtbench_plugins.translators.unsb.generator import BridgeGenerator, PatchProjection
-
-NCE_TEMPERATURE = 0.07
-SELF = -10.0
-"""The similarity that masks a patch as its own negative."""
+from mtbench_plugins.translators._shared.contrast import PatchProjection
+from mtbench_plugins.translators.unsb.generator import BridgeGenerator
 
 
 @dataclass(frozen=True)
@@ -109,21 +106,8 @@ def contrast_loss(
     """
     step = torch.zeros(len(z), dtype=torch.int64, device=z.device)
     with no_grad():
-        keys = projection(generator.features(source, step, z, layers), positions)
-    queries = projection(generator.features(translated, step, z, layers), positions)
-    losses = []
-    for query, key in zip(queries, keys, strict=True):
-        similar = torch.bmm(query.float(), key.float().transpose(1, 2))
-        positive = similar.diagonal(dim1=1, dim2=2)[..., None]
-        diagonal = torch.eye(similar.shape[1], dtype=torch.bool, device=similar.device)
-        logits = torch.cat([positive, similar.masked_fill(diagonal, SELF)], dim=2).flatten(0, 1) / NCE_TEMPERATURE
-        losses.append(F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=z.device)))
-    return torch.stack(losses).mean()
-
-
-def draw_positions(maps: Sequence[tuple[int, int]], patches: int) -> list[Tensor]:
-    """At most ``patches`` different flat positions in each map of the given height and width; torch's draws."""
-    return [torch.randperm(h * w)[:patches] for h, w in maps]
+        keys = generator.features(source, step, z, layers)
+    return contrast.contrast_loss(projection, generator.features(translated, step, z, layers), keys, positions)
 
 
 def _energies(energy: nn.Module, pair: WalkPair, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,30 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from mtbench.compute.seeds import derive
 from mtbench.compute.transfer import to_device
-from mtbench.training import (
-    Losses,
-    Moment,
-    Part,
-    Recipe,
-    Sampler,
-    Step,
-    linear_decay,
-    no_grad,
-    scale_rates,
-    seeded,
-    signed,
-    unsigned,
-)
+from mtbench.training import Losses, Part, Sampler, Step, no_grad, seeded
 from mtbench_plugins.translators._shared import init
-from mtbench_plugins.translators._shared.layers import channels_last
+from mtbench_plugins.translators._shared.contrast import PatchProjection, draw_positions
+from mtbench_plugins.translators._shared.recipe import TranslationRecipe, adam
 from mtbench_plugins.translators.unsb import losses
 from mtbench_plugins.translators.unsb.bridge import Bridge, Draw
 from mtbench_plugins.translators.unsb.discriminators import TimedPatchGAN
-from mtbench_plugins.translators.unsb.generator import ENCODER_LAYERS, BridgeGenerator, PatchProjection
+from mtbench_plugins.translators.unsb.generator import ENCODER_LAYERS, BridgeGenerator
 
 
 class TwoSources:
@@ -48,7 +35,7 @@ class TwoSources:
         return {**self._sampler.batch(seed, epoch, positions), "source2": second["source"]}
 
 
-class UnsbRecipe(Recipe):
+class UnsbRecipe(TranslationRecipe):
     """Generator, discriminator, energy network and patch projection, each with its optimiser.
 
     Args:
@@ -58,14 +45,13 @@ class UnsbRecipe(Recipe):
     """
 
     def __init__(self, params: Mapping[str, Any], seed: int, preview: Tensor) -> None:
-        self.channels = params["channels"] or 1
-        blocks = params["n_blocks"] or 9
+        channels, blocks = params["channels"] or 1, params["n_blocks"] or 9
         self.layers = sorted({int(n) for n in params["nce_layers"] if int(n) < ENCODER_LAYERS + blocks})
         with seeded(seed):
             timed = params["time_conditioning"] == "corrected"
-            self.G = BridgeGenerator(self.channels, params["ngf"] or 64, blocks, timed)
-            self.D = TimedPatchGAN(self.channels, params["ndf"])
-            self.E = TimedPatchGAN(4 * self.channels, params["ndf"])
+            self.G = BridgeGenerator(channels, params["ngf"] or 64, blocks, timed)
+            self.D = TimedPatchGAN(channels, params["ndf"])
+            self.E = TimedPatchGAN(4 * channels, params["ndf"])
             self.F = PatchProjection(self.G.widths(self.layers), params["netF_nc"])
             networks: dict[str, nn.Module] = {"G": self.G, "D": self.D, "E": self.E, "F": self.F}
             for network in networks.values():
@@ -73,20 +59,15 @@ class UnsbRecipe(Recipe):
         self.bridge = Bridge(params["num_timesteps"], params["tau"], self.G.z_width)
         self.weights = losses.UnsbWeights(*(params[n] for n in ("lambda_GAN", "lambda_SB", "lambda_NCE", "tau")))
         self.patches = params["num_patches"]
-        self.hold = 1.0 - params["decay"]
-        self.preview = preview
-        adam = {"lr": params["lr"], "betas": (params["beta1"], params["beta2"])}
         super().__init__(
+            params,
+            preview,
             networks=networks,
             optimisers={
-                name: Adam([p for p in network.parameters() if p.requires_grad], **adam)
+                name: adam(params, [p for p in network.parameters() if p.requires_grad])
                 for name, network in networks.items()
             },
         )
-
-    def schedule(self, moment: Moment) -> None:
-        """Constant, then linearly to zero."""
-        scale_rates(self.optimisers.values(), linear_decay(moment, self.hold))
 
     def step(self, step: Step) -> None:
         """One walk for all; then D, E, and G together with F."""
@@ -96,16 +77,10 @@ class UnsbRecipe(Recipe):
         step.update("E", lambda part: {"E": losses.energy_loss(self.E, part["walk"])})
         step.update(["G", "F"], self._generator_losses)
 
-    def samples(self, moment: Moment) -> Mapping[str, Tensor]:
-        """The preview and its translation."""
-        source = to_device(self.preview, str(next(self.G.parameters()).device))
-        start, steps = self.signed(source), self.bridge.num_timesteps
-        *_, (_, translation) = self.bridge.walk(self.G, start, steps, _noise(start))
-        return {"source": source, "translated": unsigned(translation.float().mean(dim=1, keepdim=True))}
-
-    def signed(self, images: Tensor) -> Tensor:
-        """B x 1 x H x W in [0, 1] to B x C x H x W in [-1, 1]."""
-        return channels_last(signed(images).expand(-1, self.channels, -1, -1))
+    def translated(self, source: Tensor) -> Tensor:
+        """See the base class."""
+        *_, (_, translation) = self.bridge.walk(self.G, source, self.bridge.num_timesteps, _noise(source))
+        return translation
 
     def _walk(self, part: Part, at: int) -> None:
         """Walk from two sources and from the target to step ``at``, then predict with gradients, in one batch."""
@@ -131,9 +106,7 @@ class UnsbRecipe(Recipe):
 
     def _contrast(self, source: Tensor, translated: Tensor) -> Tensor:
         sizes = self.G.map_sizes(source.shape[2], source.shape[3], self.layers)
-        positions = losses.draw_positions(sizes, self.patches)
-        # One copy for all layers.
-        where = torch.split(to_device(torch.cat(positions), str(source.device)), [len(p) for p in positions])
+        where = draw_positions(sizes, self.patches, str(source.device))
         z = _noise(source)((self.bridge.z_width,))
         return losses.contrast_loss(self.G, self.F, source, translated, z, self.layers, where)
 
