@@ -47,6 +47,7 @@ def _preset(name: str, description: str, *, epochs: int, decay: float, nce: floa
             "n_layers_D": mtbench.Param(3, minimum=1, help="halving layers of the discriminator"),
         },
         trains=common.trains,
+        keeps_checkpoints=True,
         description=description,
         citation="Park, Efros, Zhang, Zhu: Contrastive learning for unpaired image-to-image translation. ECCV 2020",
         licence="original code: BSD-2-Clause; released weights: no terms of their own",

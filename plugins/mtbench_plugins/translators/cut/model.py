@@ -55,10 +55,16 @@ class Cut(GeneratorTranslator):
         preview = self.padded(fitting.preview(data.source_validation, source).tensor())
         recipe = CutRecipe(self.params, derive(context.seed, "initial weights"), preview)
         sampler = UnpairedSampler(source, target, augment=augment)
-        self.history = fitting.run(
-            recipe, sampler, self.params, context, epochs=self.epochs, channels_last=self.channels_last(context)
-        )
         self.network = recipe.G
+        self.history = fitting.run(
+            recipe,
+            sampler,
+            self.params,
+            context,
+            epochs=self.epochs,
+            channels_last=self.channels_last(context),
+            save=self.save_generator,
+        )
 
 
 class FastCut(Cut):

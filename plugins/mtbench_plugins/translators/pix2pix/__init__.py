@@ -34,6 +34,7 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
             "n_layers_D": mtbench.Param(3, minimum=1, help="strided layers of the discriminator"),
         },
         trains=common.trains,
+        keeps_checkpoints=True,
         paired=True,
         description="paired translation by a conditional adversarial network",
         citation="Isola, Zhu, Zhou, Efros: Image-to-image translation with conditional adversarial networks. CVPR 2017",

@@ -61,7 +61,13 @@ class Pix2Pix(GeneratorTranslator):
         self.network = recipe.G
         recipe.preview = self.padded(images)
         self.history = fitting.run(
-            recipe, sampler, self.params, context, epochs=200, channels_last=self.channels_last(context)
+            recipe,
+            sampler,
+            self.params,
+            context,
+            epochs=200,
+            channels_last=self.channels_last(context),
+            save=self.save_generator,
         )
 
     def _size(self, image: tuple[int, int]) -> dict[str, int]:

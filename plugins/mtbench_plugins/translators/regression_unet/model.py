@@ -114,7 +114,13 @@ class RegressionUnet(GeneratorTranslator):
         sampler = fitting.pairs(data, params=self.params, multiple=self.multiple, smallest=32, jitter=False)
         preview = self.padded(fitting.preview(data.source_validation, source).tensor())
         recipe = RegressionRecipe(self.params, derive(context.seed, "initial weights"), preview)
-        self.history = fitting.run(
-            recipe, sampler, self.params, context, epochs=100, channels_last=self.channels_last(context)
-        )
         self.network = recipe.G
+        self.history = fitting.run(
+            recipe,
+            sampler,
+            self.params,
+            context,
+            epochs=100,
+            channels_last=self.channels_last(context),
+            save=self.save_generator,
+        )
