@@ -37,6 +37,7 @@ from mtbench.stress.segmenter import fitted
 if TYPE_CHECKING:
     from mtbench.preparation.request import DatasetRequest
     from mtbench.registry.registry import Registry
+    from mtbench.stress.segmenter import FixedSegmenter
 
 
 @click.command("stress", cls=Verb)
@@ -112,23 +113,37 @@ def command(
     _check_licence(request, artefacts)
     device, seed = resolve_device(device), check_seed(seed, "--seed")
     console = Screen(stderr=True)
-    watcher = make_progress(console)
-    watcher.begin(3 if segmenter else 2)
-    try:
-        prepared = prepare(request, registry, artefacts, watcher)
-        material = take(prepared, slices, seed)
-        fixed = fitted(prepared, segmenter, registry, artefacts, watcher, device) if segmenter else None
-    finally:
-        watcher.end()
+    material, fixed = _prepared(request, registry, artefacts, console, segmenter, device, slices, seed)
     prepare_torch(precision, 2)
     batch = batch_size or STAGES["extract"].batch_size(device, on_cpu=16)
+    source = FeatureSource(registry, artefacts, device, precision, batch, lambda what, done, total: None)
+    files = dict(name_and_value(text) for text in weights)
     with activity_bars(console) as report:
-        source = FeatureSource(registry, artefacts, device, precision, batch, lambda what, done, total: None)
-        given = dict(name_and_value(text) for text in weights)
-        bench = Bench(material, source, artefacts, fixed, seed, not no_intervals, given, report)
+        bench = Bench(material, source, artefacts, fixed, seed, not no_intervals, files, report)
         results = bench.run(chosen, choose(operators, levels, len(material.candidate)))
     check_metrics(results)
     _show(results, material, Path(out or f"mtbench-stress/{request.name}"), registry)
+
+
+def _prepared(
+    request: DatasetRequest,
+    registry: Registry,
+    store: Store,
+    console: Screen,
+    segmenter: str | None,
+    device: str,
+    slices: int,
+    seed: int,
+) -> tuple[Material, FixedSegmenter | None]:
+    """The undamaged sets and the fitted segmenter."""
+    watcher = make_progress(console)
+    watcher.begin(3 if segmenter else 2)
+    try:
+        prepared = prepare(request, registry, store, watcher)
+        material = take(prepared, slices, seed)
+        return material, fitted(prepared, segmenter, registry, store, watcher, device) if segmenter else None
+    finally:
+        watcher.end()
 
 
 def _dataset(call: str | None, registry: Registry, root: str | None) -> DatasetRequest:
