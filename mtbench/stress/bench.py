@@ -23,7 +23,7 @@ from mtbench.stress.segmenter import FixedSegmenter
 
 REVISION = 1
 """Changed when the same request would give other numbers for another reason than an operator or a metric."""
-_ROLES = ("candidate", "reference", "paired", "predicted_masks", "reference_masks")
+_ROLES = ("candidate", "reference", "paired", "predicted_masks", "reference_masks", "training")
 
 
 @dataclass(frozen=True)
@@ -239,6 +239,7 @@ class Bench:
             candidate=content.candidate,
             reference=self.material.reference if two_sided(needs) else None,
             paired=content.truth if "paired" in needs else None,
+            training=self.material.training if "training" in needs else None,
             predicted_masks=images.predicted() if "predicted_masks" in needs else None,
             reference_masks=content.masks if "reference_masks" in needs else None,
             features=features,
@@ -280,9 +281,11 @@ class _Set:
         return self._content
 
     def side(self, name: str) -> tuple[ImageSet, str]:
-        """The images of "candidate" or "reference", and a name of their content."""
-        if name == "reference":
-            return self._bench.material.reference, hash_of([self._bench.material.identity, "reference"])
+        """The images of "candidate", "reference" or "training", and a name of their content."""
+        material = self._bench.material
+        if name != "candidate":
+            images = material.reference if name == "reference" else material.training
+            return images, hash_of([material.identity, name])
         return self.content.candidate, hash_of([self.identity, "candidate"])
 
     def predicted(self) -> Any:
