@@ -56,7 +56,10 @@ class TestCatalogue:
     def test_a_missing_plugin_is_looked_up(self, run_cli: Any, own: Path) -> None:
         ran = run_cli("plan", "smoke", "-t", "brownian-bridge")
         assert ran.code == 2
-        assert "'brownian-bridge-mr' (brownian bridge for paired MR). To install it: pip install brownian-bridge-mr." in ran.err
+        assert (
+            "'brownian-bridge-mr' (brownian bridge for paired MR). To install it: pip install brownian-bridge-mr."
+            in ran.err
+        )
         own.write_text("this is [no TOML")
         assert "`mtbench plugins` lists what is installed" in run_cli("plan", "smoke", "-t", "brownian-bridge").err
 
@@ -67,7 +70,11 @@ class TestCatalogue:
             ("[plugins.", "[plugin.", "unknown section 'plugin'"),
             ('licence = "MIT"', "", "[plugins.brownian-bridge-mr] has no 'licence'"),
             ('licence = "MIT"', 'licence = "MIT"\nlicense = "MIT"', "has an unknown key 'license'"),
-            ("https://example.org/brownian-bridge-mr", "ftp://example.org", "source = 'ftp://example.org'; expected address"),
+            (
+                "https://example.org/brownian-bridge-mr",
+                "ftp://example.org",
+                "source = 'ftp://example.org'; expected address",
+            ),
             ('"translator brownian-bridge"', '"brownian-bridge"', "expected kinds and names"),
             (
                 "[plugins.brownian-bridge-mr]",

@@ -11,7 +11,7 @@ import pytest
 from mtbench import PluginError
 from mtbench.errors import RequestError
 from mtbench.registry.discovery import discover
-from mtbench.registry.plugin import Plugin
+from mtbench.registry.plugin import OWN_DISTRIBUTION, Plugin
 from mtbench.registry.registry import Registry
 
 GOOD = """
@@ -117,11 +117,11 @@ def test_the_second_spec_of_a_name_is_set_aside(make_distribution: Any) -> None:
     make_distribution("aaa", {"usurper": "aaa_plugin"}, {"aaa_plugin": taken})
     registry = discover()
     assert registry.get("translator", "good-x").plugin.distribution == "acme-a"
-    assert registry.get("translator", "identity").plugin.distribution == "mtbench"
+    assert registry.get("translator", "identity").plugin.built_in
     loser = set_aside(registry, "b")
     assert "already registered by 'a' of acme-a 1.0" in loser.problem
     assert "uninstall acme-b" in loser.remedy
-    assert "of mtbench" in set_aside(registry, "usurper").problem
+    assert f"of {OWN_DISTRIBUTION}" in set_aside(registry, "usurper").problem
 
 
 def test_two_distributions_may_use_one_entry_point_name(make_distribution: Any) -> None:
@@ -214,7 +214,7 @@ def test_no_plugins_leaves_the_built_in_ones(tmp_path: Path, make_distribution: 
     (tmp_path / "file.py").write_text(GOOD.format("file"))
     assert "good-a" in discover().names("translator")
     registry = discover([tmp_path / "file.py"], third_party=False)
-    assert {p.distribution for p in registry.plugins} == {"mtbench", "file"}
+    assert {p.distribution for p in registry.plugins} == {OWN_DISTRIBUTION, "file"}
     assert {"identity", "good-file"} <= set(registry.names("translator"))
     assert "good-a" not in registry.names("translator")
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import mtbench
+from mtbench.registry.plugin import OWN_DISTRIBUTION
 from mtbench_plugins.executors.ray.executor import Ray
 
 CHECKOUT = Path(mtbench.__file__).resolve().parents[1]
@@ -69,6 +70,11 @@ def test_without_ray_the_executor_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setattr("mtbench_plugins.executors.ray.executor.find_spec", lambda name: None)
     (requirement,) = PROJECT["optional-dependencies"]["ray"]
     assert Ray("", 1, 0).problems("cpu") == [f"Ray is not installed. Install it with: pip install '{requirement}'"]
+
+
+def test_the_distribution_has_one_name() -> None:
+    assert PROJECT["name"] == OWN_DISTRIBUTION
+    assert f"uninstall --quiet --yes {OWN_DISTRIBUTION}\n" in (CHECKOUT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 INSTALL = re.compile(r"\b(?:pip3?|pipx|uv)\s+(?:install|add)\b([^&;|\n]*)")

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from mtbench import __version__
 from mtbench.errors import DataError, MtbenchError, MtbenchWarning, StoreError, Terminated, close_matches, shorten
 from mtbench.openmp import wait_briefly
 
@@ -69,7 +70,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="mtbench", prog_name="mtbench")
+@click.version_option(__version__, prog_name="mtbench")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def cli(debug: bool) -> None:
     """Reproducible evaluation of medical image translation.

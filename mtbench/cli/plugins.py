@@ -13,6 +13,7 @@ from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError, close_matches
 from mtbench.registry.basespec import Spec
 from mtbench.registry.discovery import discover
+from mtbench.registry.plugin import OWN_DISTRIBUTION
 from mtbench.registry.specs import KINDS
 from mtbench.results.bibliography import bibtex
 from mtbench.screen import Screen, echo, echo_json
@@ -87,11 +88,15 @@ def _row(registry: Registry, kind: str, name: str) -> dict[str, Any]:
     return row
 
 
+def _origin(row: dict[str, Any]) -> str:
+    return "built-in" if row["distribution"] == OWN_DISTRIBUTION else f"{row['distribution']} {row['version']}".strip()
+
+
 def _list(rows: list[dict[str, Any]], problems: list[Plugin], console: Screen) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     order = list(KINDS)
     lines = [
-        (row["kind"], row["name"], f"{row['distribution']} {row['version']}".strip(), row["state"], row["description"])
+        (row["kind"], row["name"], _origin(row), row["state"], row["description"])
         for row in sorted(rows, key=lambda row: (order.index(row["kind"]), row["name"]))
     ]
     for place, header in enumerate(("kind", "name", "distribution", "state")):
@@ -109,8 +114,9 @@ def _list(rows: list[dict[str, Any]], problems: list[Plugin], console: Screen) -
 
 
 def _show(row: dict[str, Any], console: Screen) -> None:
-    origin = f"{row['kind']} of {row['distribution']} {row['version']}"
-    console.print(f"[bold]{escape(row['name'])}[/]  {escape(origin)}", highlight=False)
+    origin = _origin(row)
+    about = f"{origin} {row['kind']}" if origin == "built-in" else f"{row['kind']} of {origin}"
+    console.print(f"[bold]{escape(row['name'])}[/]  {escape(about)}", highlight=False)
     for key in ("description", "citation", "licence"):
         if row.get(key):
             console.print(f"{key}: {row[key]}", markup=False, highlight=False)

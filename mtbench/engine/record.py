@@ -143,7 +143,8 @@ class RunRecord:
         for other in (unit, *ancestors(self.plan, unit)):
             if other.plugin:
                 plugin = self.registry.get(other.kind, other.plugin).plugin
-                versions[plugin.distribution] = plugin.version
+                if not plugin.built_in:
+                    versions[plugin.distribution] = plugin.version
         return Attempt(
             run=self.maker.leases.run,
             suite=self.plan.suite.name,

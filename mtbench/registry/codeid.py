@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from mtbench.registry.basespec import Spec
+from mtbench.registry.plugin import OWN_DISTRIBUTION
 from mtbench.registry.registry import Registration
 from mtbench.registry.statements import imported_names
 
@@ -221,9 +222,9 @@ def _tops(distribution: str) -> frozenset[str]:
 @cache
 def _required() -> frozenset[str]:
     """The top-level modules of all direct and indirect requirements of mtbench."""
-    waiting, names = [_CORE], set[str]()
+    waiting, names = [OWN_DISTRIBUTION], set[str]()
     # The record of an editable checkout names no modules; its entry points do.
-    tops = frozenset(entry.module.partition(".")[0] for entry in metadata.distribution(_CORE).entry_points)
+    tops = frozenset(entry.module.partition(".")[0] for entry in metadata.distribution(OWN_DISTRIBUTION).entry_points)
     while waiting:
         name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
         if name in names:

@@ -16,7 +16,8 @@ from mtbench.registry.statements import imported_names
 from mtbench.toml import parse, read_text
 from mtbench.typed import Record
 
-OWN_DISTRIBUTION = "mtbench"
+OWN_DISTRIBUTION = "medical-translation-bench"
+"""The name of mtbench on a package index, where ``mtbench`` is another project."""
 _PREFIX = "mtbench_plugin_file_"
 _CONTENT = "__mtbench_content__"
 """The attribute of a plugin file's module with the sha256 of the code that was run."""

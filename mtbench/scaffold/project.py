@@ -13,6 +13,7 @@ from string import Template
 
 from mtbench import childprocess
 from mtbench.errors import RequestError, close_matches
+from mtbench.registry.plugin import OWN_DISTRIBUTION
 from mtbench.registry.registry import Registry
 from mtbench.scaffold.merging import merged
 
@@ -81,6 +82,7 @@ class Project:
             "variable": self.package.upper() + "_FILE",
             "file": f"{self.name}.py",
             "folder": folder.resolve().as_posix(),
+            "core": OWN_DISTRIBUTION,
             "python": Path(childprocess.command()[0]).as_posix(),
         }
 
