@@ -13,11 +13,11 @@ from mtbench.results.bibliography import bibtex, cited, write
 
 OWN = """
 schema = 1
-[plugins.brownian-bridge-mr]
-description = "brownian bridge for paired MR"
-provides = ["translator brownian-bridge", "metric edge-f1"]
-source = "https://example.org/brownian-bridge-mr"
-install = "pip install brownian-bridge-mr"
+[plugins.bbdm-mr]
+description = "BBDM for paired MR"
+provides = ["translator bbdm", "metric edge-f1"]
+source = "https://example.org/bbdm-mr"
+install = "pip install bbdm-mr"
 licence = "MIT"
 """
 
@@ -47,37 +47,34 @@ class TestCatalogue:
 
     def test_list_and_search(self, run_cli: Any, own: Path) -> None:
         ran = run_cli("registry", "list", "plugins")
-        assert "brownian-bridge-mr: brownian bridge for paired MR" in ran.out
-        assert "provides: translator brownian-bridge, metric edge-f1" in ran.out
+        assert "bbdm-mr: BBDM for paired MR" in ran.out
+        assert "provides: translator bbdm, metric edge-f1" in ran.out
         (row,) = json.loads(run_cli("registry", "search", "PAIRED", "mr", "--json").out)
-        assert (row["section"], row["name"], row["licence"]) == ("plugins", "brownian-bridge-mr", "MIT")
+        assert (row["section"], row["name"], row["licence"]) == ("plugins", "bbdm-mr", "MIT")
         assert run_cli("registry", "search", "no", "such", "thing").code == 1
 
     def test_a_missing_plugin_is_looked_up(self, run_cli: Any, own: Path) -> None:
-        ran = run_cli("plan", "smoke", "-t", "brownian-bridge")
+        ran = run_cli("plan", "smoke", "-t", "bbdm")
         assert ran.code == 2
-        assert (
-            "'brownian-bridge-mr' (brownian bridge for paired MR). To install it: pip install brownian-bridge-mr."
-            in ran.err
-        )
+        assert "'bbdm-mr' (BBDM for paired MR). To install it: pip install bbdm-mr." in ran.err
         own.write_text("this is [no TOML")
-        assert "`mtbench plugins` lists what is installed" in run_cli("plan", "smoke", "-t", "brownian-bridge").err
+        assert "`mtbench plugins` lists what is installed" in run_cli("plan", "smoke", "-t", "bbdm").err
 
     @pytest.mark.parametrize(
         ("old", "new", "problem"),
         [
             ("schema = 1", "schema = 2", "'schema' is 2"),
             ("[plugins.", "[plugin.", "unknown section 'plugin'"),
-            ('licence = "MIT"', "", "[plugins.brownian-bridge-mr] has no 'licence'"),
+            ('licence = "MIT"', "", "[plugins.bbdm-mr] has no 'licence'"),
             ('licence = "MIT"', 'licence = "MIT"\nlicense = "MIT"', "has an unknown key 'license'"),
             (
-                "https://example.org/brownian-bridge-mr",
+                "https://example.org/bbdm-mr",
                 "ftp://example.org",
                 "source = 'ftp://example.org'; expected address",
             ),
-            ('"translator brownian-bridge"', '"brownian-bridge"', "expected kinds and names"),
+            ('"translator bbdm"', '"bbdm"', "expected kinds and names"),
             (
-                "[plugins.brownian-bridge-mr]",
+                "[plugins.bbdm-mr]",
                 '[published.x]\ndescription = "d"\nfile = "no.parquet"\nsource = "s"\n[plugins.p]',
                 "the file 'no.parquet' does not exist",
             ),
