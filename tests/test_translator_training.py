@@ -444,27 +444,3 @@ def test_a_paired_model_needs_pairs_of_one_size(name: str) -> None:
     other = replace(whole, paired_train=images("paired", 4, 64))
     with pytest.raises(DataError, match=r"source slices of \(32, 32\) and 4 target slices of \(64, 64\)"):
         translator(name, steps=1).fit(other, context())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "params", "limit"),
-    [
-        ("pix2pix", {"ngf": 16, "ndf": 8, "dropout": False, "lr": 1e-3, "steps": 800, "batch_size": 8}, 0.02),
-        ("regression-unet", {"width": 16, "lr": 3e-3, "steps": 400, "batch_size": 8}, 0.02),
-    ],
-)
-def test_eight_pairs_are_learnt_by_heart(name: str, params: dict[str, Any], limit: float) -> None:
-    """Each image gets a pattern of its own, which no rule predicts."""
-    training = data(name, n=8, side=32)
-    assert training.paired_train is not None
-    rng = np.random.default_rng(3)
-    coarse = rng.integers(0, 255, (8, 4, 4), dtype=np.uint8)
-    truth = replace(training.paired_train, images=coarse.repeat(8, axis=1).repeat(8, axis=2))
-    model = translator(name, flip=False, load_size=32, **params)
-    model.fit(replace(training, paired_train=truth), context())
-    source = training.source_train
-    assert source is not None
-    output = model.translate(Batch(source.tensor(), source.slices), context())
-    error = float((output - truth.tensor()).abs().mean())
-    assert error < limit, error
