@@ -35,7 +35,7 @@ def test_neither_processes_nor_their_number_change_a_score(tmp_path: Path, run_c
     ran = run_cli("run", "quickstart", "--out", "inline", "--device", "cpu", "--executor", "inline", *part)
     assert ran.code == 0, ran.err
     alone = mtbench.load("inline").to_pylist()
-    assert len(alone) == 2
+    assert len(alone) == 3  # histogram, floor, truth
     assert {row["status"] for row in alone} == {"measured"}
     assert table_of(tmp_path, "local", "--executor", "local", "--jobs", "2", *part) == alone
 
