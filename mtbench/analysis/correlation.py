@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from mtbench.analysis.association import METHODS, holm, leave_one_out, p_values, without_rounding
 from mtbench.analysis.columns import anonymise, conditional_input
+from mtbench.analysis.endpoints import Endpoints
 from mtbench.analysis.gather import Averages, current, gather
 from mtbench.analysis.layout import TableLayout
 from mtbench.analysis.numbers import format_coefficient
 from mtbench.analysis.ranking import RULES, Rule
-from mtbench.errors import RequestError
+from mtbench.errors import RequestError, close_matches
 
 ENOUGH = 8
 """With fewer translators a correlation is descriptive only."""
@@ -58,7 +59,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Correlation:
-    """One metric against one segmentation metric on one task, one point per translator.
+    """One metric against one segmentation metric or endpoint on one task, one point per translator.
 
     Attributes:
         task, dataset: the task's printed title and its name.
@@ -145,6 +146,7 @@ def correlate(
     rows: Sequence[str] = (),
     without: Sequence[str] = (),
     datasets: Sequence[str] = (),
+    against: Endpoints | None = None,
 ) -> Correlations:
     """Correlate each metric with each segmentation metric, separately for each task.
 
@@ -159,9 +161,10 @@ def correlate(
         rows: translators to include; all if empty.
         without: translators to exclude.
         datasets: tasks to include; all if empty.
+        against: endpoints that replace the segmentation metrics, which are correlated with them like the others.
 
     Raises:
-        RequestError: a name matches nothing.
+        RequestError: a name matches nothing, in ``against`` too.
         DataError: the table is not of the scores schema, or mixes schema versions.
     """
     if rule not in RULES:
@@ -177,59 +180,136 @@ def correlate(
         and r not in exclusions
         and (conditional or rule == "paper" or not averages.rows[r]["conditional"])
     ]
+    outside = _Outside(averages, layout, against) if against else None
     items: list[Correlation] = []
     for b in dict.fromkeys(b for b, _ in layout.columns):
-        items += _task(averages, layout, b, [c for block, c in layout.columns if block == b], points)
+        columns = [c for block, c in layout.columns if block == b]
+        series = {c: _series(averages, layout, b, c, points) for c in columns}
+        outcomes = [c for c in columns if averages.columns[c]["family"] == "segmentation"]
+        others = [series[c] for c in columns if against or c not in outcomes]
+        ends = outside.series(b, points) if outside else [series[c] for c in outcomes]
+        items += _task(
+            layout.titles[b], averages.blocks[b]["dataset"], [layout.labels[r] for r in points], others, ends
+        )
     circular = [r for r in layout.rows if averages.rows[r]["conditional"] and r not in points and r not in exclusions]
     protocols = {averages.columns[c]["protocol"] for _, c in layout.columns}
     remarks = _remarks(items, rule, [layout.labels[r] for r in circular], protocols)
+    remarks += outside.remarks(points) if outside else ()
     remarks += (f"{anonymise(stale)}.",) if stale else ()
     return Correlations(tuple(_with_holm(items)), rule, remarks)
 
 
+@dataclass(frozen=True)
+class _Series:
+    """One variable of a correlation: a value for each point, NaN if missing; ``sign`` is -1 if lower is better."""
+
+    name: str
+    sign: float
+    values: np.ndarray[Any, Any]
+    caveat: str = ""
+
+
+def _series(averages: Averages, layout: TableLayout, b: int, c: int, points: Sequence[int]) -> _Series:
+    numbers = [averages.numbers.get((b, r, c)) for r in points]
+    values = [math.nan if n is None or n.incomplete or not math.isfinite(n.value) else n.value for n in numbers]
+    column = averages.columns[c]
+    name = f"{layout.names[c]} {column['label']}".strip()
+    return _Series(name, 1.0 if column["higher_is_better"] else -1.0, np.array(values), column["caveat"])
+
+
+class _Outside:
+    """Endpoints, matched with the tasks and translators of a result by their names or printed names.
+
+    Raises:
+        RequestError: a name matches nothing, or several translators.
+    """
+
+    def __init__(self, averages: Averages, layout: TableLayout, endpoints: Endpoints) -> None:
+        self._endpoints, self._labels = endpoints, layout.labels
+        every = [r for r in layout.labels if averages.rows[r]["role"] == "translator"]
+        self._rows = {name: self._row(averages, name, every) for name in endpoints.translators}
+        tasks = {b: (averages.blocks[b]["dataset"], layout.titles[b]) for b in layout.titles}
+        for name in endpoints.datasets:
+            if name and not any(name in names for names in tasks.values()):
+                known = [names[0] for names in tasks.values()]
+                raise self._unknown("dataset", name, known)
+        self._tasks = tasks
+
+    def _row(self, averages: Averages, name: str, every: Sequence[int]) -> int:
+        rows = [r for r in every if self._labels[r] == name] or [
+            r for r in every if averages.rows[r]["translator"] == name
+        ]
+        if len(rows) > 1:
+            raise RequestError(
+                f"{self._endpoints.file}: '{name}' is the name of {len(rows)} translators",
+                expected="their printed names: " + ", ".join(self._labels[r] for r in rows),
+            )
+        if not rows:
+            raise self._unknown("translator", name, [self._labels[r] for r in every])
+        return rows[0]
+
+    def _unknown(self, kind: str, name: str, known: Sequence[str]) -> RequestError:
+        return RequestError(
+            f"{self._endpoints.file}: the results have no {kind} '{name}'",
+            expected="one of " + ", ".join(known),
+            matches=close_matches(name, known),
+        )
+
+    def series(self, b: int, points: Sequence[int]) -> list[_Series]:
+        """The endpoints of a task."""
+        result = []
+        for column in self._endpoints.columns:
+            by_row = {
+                self._rows[name]: value
+                for (task, name), value in column.values.items()
+                if task in ("", *self._tasks[b])
+            }
+            values = np.array([by_row.get(r, math.nan) for r in points])
+            result.append(_Series(column.name, 1.0 if column.higher_is_better else -1.0, values))
+        return result
+
+    def remarks(self, points: Sequence[int]) -> tuple[str, ...]:
+        """What the endpoints are, and which translators lack them."""
+        file, cases = self._endpoints.file, self._endpoints.cases
+        lower = [column.name for column in self._endpoints.columns if not column.higher_is_better]
+        texts = [f"Endpoints: {file}{f', means over {cases} cases' if cases else ''}"]
+        texts[0] += f"; lower is better: {', '.join(lower)}." if lower else "."
+        missing = [self._labels[r] for r in points if r not in self._rows.values()]
+        return (*texts, *([f"Not in {file}: {', '.join(missing)}."] if missing else []))
+
+
 def _task(
-    averages: Averages, layout: TableLayout, b: int, columns: Sequence[int], points: Sequence[int]
+    title: str, dataset: str, labels: Sequence[str], metrics: Sequence[_Series], outcomes: Sequence[_Series]
 ) -> list[Correlation]:
-    values = np.full((len(points), len(columns)), np.nan)
-    for i, r in enumerate(points):
-        for j, c in enumerate(columns):
-            number = averages.numbers.get((b, r, c))
-            if number is not None and not number.incomplete and math.isfinite(number.value):
-                values[i, j] = number.value
-    mask = ~np.isnan(values)
-    outcomes = [j for j, c in enumerate(columns) if averages.columns[c]["family"] == "segmentation"]
-    metrics = [j for j in range(len(columns)) if j not in outcomes]
-    # Columns without the same translators are computed together.
+    # Variables that lack the same points are computed together.
     batches: dict[tuple[bytes, bytes], tuple[list[int], list[int]]] = {}
-    for j in metrics:
-        for k in outcomes:
-            xs, ys = batches.setdefault((mask[:, j].tobytes(), mask[:, k].tobytes()), ([], []))
+    for j, metric in enumerate(metrics):
+        for k, outcome in enumerate(outcomes):
+            key = np.isnan(metric.values).tobytes(), np.isnan(outcome.values).tobytes()
+            xs, ys = batches.setdefault(key, ([], []))
             if j not in xs:
                 xs.append(j)
             if k not in ys:
                 ys.append(k)
     items: dict[tuple[int, int], Correlation] = {}
     for xs, ys in batches.values():
-        indices = np.flatnonzero(mask[:, xs[0]] & mask[:, ys[0]]).tolist()
-        names = tuple(layout.labels[points[i]] for i in indices)
-        x, y = without_rounding(values[indices][:, xs]), without_rounding(values[indices][:, ys])
-        sign_x = np.array([[1.0 if averages.columns[columns[j]]["higher_is_better"] else -1.0 for j in xs]])
-        sign_y = np.array([[1.0 if averages.columns[columns[k]]["higher_is_better"] else -1.0 for k in ys]])
-        estimates = {method: _estimates(method, x, y, sign_x.T * sign_y, names) for method in METHODS}
+        left, right = [metrics[j] for j in xs], [outcomes[k] for k in ys]
+        indices = np.flatnonzero(~np.isnan(left[0].values) & ~np.isnan(right[0].values)).tolist()
+        names = tuple(labels[i] for i in indices)
+        x, y = (without_rounding(np.stack([s.values[indices] for s in side], 1)) for side in (left, right))
+        sign = np.outer([s.sign for s in left], [s.sign for s in right])
+        estimates = {method: _estimates(method, x, y, sign, names) for method in METHODS}
         for i, j in enumerate(xs):
             for m, k in enumerate(ys):
-                cx, cy = averages.columns[columns[j]], averages.columns[columns[k]]
-                metric = f"{layout.names[columns[j]]} {cx['label']}".strip()
-                against = f"{layout.names[columns[k]]} {cy['label']}".strip()
                 items[j, k] = Correlation(
-                    layout.titles[b],
-                    averages.blocks[b]["dataset"],
-                    metric,
-                    against,
+                    title,
+                    dataset,
+                    left[i].name,
+                    right[m].name,
                     names,
                     {method: estimates[method][i][m] for method in METHODS},
-                    cx["caveat"],
-                    _constant({metric: x[:, i], against: y[:, m]}),
+                    left[i].caveat,
+                    _constant({left[i].name: x[:, i], right[m].name: y[:, m]}),
                 )
     return [items[key] for key in sorted(items)]
 

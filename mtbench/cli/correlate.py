@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtbench.analysis.correlation import correlate
+from mtbench.analysis.endpoints import read_endpoints
 from mtbench.analysis.numbers import format_coefficient, format_p
 from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
 @click.option("-t", "--translator", "rows", multiple=True, help="Translators to include; repeatable.")
 @click.option("-x", "--without", multiple=True, metavar="NAME", help="Translators to exclude; repeatable.")
 @click.option("-d", "--dataset", "datasets", multiple=True, help="Tasks to include; repeatable.")
+@click.option(
+    "--against",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.csv",
+    help="Correlate with the columns of this table (reader ratings, dose) instead of with segmentation metrics. It has "
+    "a column 'translator' and may have 'dataset' and 'case'.",
+)
+@click.option("--lower", multiple=True, metavar="COLUMN", help="Columns of --against in which lower is better.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option(
     "--heatmap",
@@ -40,8 +49,10 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Also draw a heat map of tasks with at least 5 translators; the extension selects PNG, SVG or PDF.",
 )
-def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -> None:
-    """Correlate each metric in RESULTS with each segmentation metric, separately for each task.
+def command(
+    results: str, as_json: bool, heatmap: Path | None, against: Path | None, lower: tuple[str, ...], **options: Any
+) -> None:
+    """Correlate each metric in RESULTS with each segmentation metric or endpoint, separately for each task.
 
     RESULTS is a results directory or published:midl2024. Each translator is one point, averaged over seeds and folds.
     p-values are from permutation tests over translators, with Holm's correction.
@@ -49,13 +60,18 @@ def command(results: str, as_json: bool, heatmap: Path | None, **options: Any) -
     Examples:
         mtbench correlate mtbench-results/mine
         mtbench correlate published:midl2024 --rule paper --heatmap figure2.pdf
+        mtbench correlate mtbench-results/mine --against ratings.csv --lower dose_error
     """
-    correlations = correlate(load(results), **options)
+    if lower and against is None:
+        raise RequestError("--lower names columns of --against, which is missing", remedy="Set --against FILE.csv")
+    endpoints = read_endpoints(against, lower) if against else None
+    correlations = correlate(load(results), against=endpoints, **options)
     if not correlations.items:
         raise RequestError(
             "these results have nothing to correlate",
             where=results,
             expected="scores of at least one segmentation metric and one other metric on the same task",
+            remedy="Give other endpoints with --against FILE.csv" if against is None else None,
         )
     if as_json:
         echo_json(as_record(correlations), readable=True)
