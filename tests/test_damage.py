@@ -207,10 +207,10 @@ def test_a_last_line_is_read_if_it_is_whole(tmp_path: Path, results: Path, run_c
     content = path.read_text()
     path.write_text(content.removesuffix("\n"))
     assert list(Results(results).entries()) == whole
-    assert "torn" not in run_cli("results", "verify", results).out
+    assert "incomplete last line" not in run_cli("results", "verify", results).out
     path.write_text(content[:-2])
     assert list(Results(results).entries()) == whole[:-1]
-    assert "torn" in run_cli("results", "verify", results).out
+    assert "incomplete last line" in run_cli("results", "verify", results).out
     altered = journal_line({"type": "order", "rows": ["a"]}).replace('"a"', '"b"').removesuffix("\n")
     path.write_text(content + altered)
     with pytest.raises(StoreError, match="checksum"):
@@ -302,6 +302,6 @@ def test_where_it_cannot_be_written_the_users_cache_serves(tmp_path: Path, monke
         with closing(Store(tmp_path / "store").hashes(notes.append)) as hashes:
             known = hashes.sha256([path])
     assert known == {path: (7, "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73")}
-    assert "cannot be written" in notes[0]
+    assert "is not writable" in notes[0]
     assert str(tmp_path / "cache/mtbench/hashes.sqlite") in notes[0]
     assert str(path).encode() in (tmp_path / "cache/mtbench/hashes.sqlite").read_bytes()

@@ -112,7 +112,7 @@ def test_what_cannot_be_compared_is_refused(run_cli: Any, toys: Path, tmp_path: 
         assert ran.code != 0
         return str(ran.err)
 
-    assert "has to be trained" in add(tmp_path / "kit", source, "toy-shift")
+    assert "needs training" in add(tmp_path / "kit", source, "toy-shift")
     other = run_cli("data", "export", "toy:size=24", "-o", tmp_path / "other", "--side", "all", "--plugin", toys)
     assert other.code == 0
     assert "source test slices are in" in add(tmp_path / "kit", tmp_path / "other")

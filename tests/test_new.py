@@ -134,7 +134,7 @@ def test_all_of_it_is_typed(written: Path) -> None:
 
 
 def test_a_name_that_exists_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="the translator 'identity' already exists, in mtbench"):
+    with pytest.raises(RequestError, match="the translator 'identity' already exists, in medical-translation-bench"):
         new(Project("translator", "identity"), REGISTRY, tmp_path / "x")
     assert not (tmp_path / "x").exists()
 

@@ -88,6 +88,8 @@ def planned(registry: Registry, folder: Path, kind: str, name: str, params: Mapp
         "metric": ("toy-overlap" if kind == "segmenter" else "toy-mean", {}),
     }
     given = {**NEEDED.get((kind, name), {}), **params}
+    if kind == "translator" and registry.get(kind, name).spec.paired:
+        plugins["dataset"] = ("phantom-breast", {})
     if kind == "extractor":
         (array, *_) = registry.get(kind, name).spec.arrays
         plugins["metric"] = ("probe", {"extractor": name, "array": array, "settings": given})

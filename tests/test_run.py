@@ -413,7 +413,7 @@ def test_a_failing_metric_costs_no_translation(run: Any, log: Calls, monkeypatch
         ("nan", "translate() returned NaN or infinite values for slice 's"),
         ("numpy", "translate() returned ndarray. Expected a torch tensor"),
         ("raises", "KeyError: 'it has no such key' (toys.py, line"),
-        ("refuses", "OddTranslator cannot be made: ValueError: it does not like this mode"),
+        ("refuses", "OddTranslator cannot be created: ValueError: it does not like this mode"),
         ("exits", "SystemExit: 3"),
     ],
 )

@@ -460,7 +460,7 @@ def test_an_empty_result_has_no_section() -> None:
     assert built.sections == ()
     console = Console(record=True, width=80)
     render(built, console)
-    assert "no scores" in console.export_text()
+    assert "No scores to show." in console.export_text()
 
 
 def test_probes_have_no_place_in_the_table() -> None:
