@@ -26,10 +26,9 @@ PHANTOM = "size=48,patients_source=8,patients_target=8,slices=2"
 CHEAP = (
     *("identity", "histogram", "cyclegan:ngf=4,n_blocks=1,ndf=4", "unet:filters=4,levels=3,batch_size=4"),
     *("dice", "fid", "kid", "frd", "is", "swd:patches=8,directions=32", "hd95", "nsd", "mae", "psnr", "ssim"),
-    *("pointwise-map", "monotone-map", "cut:ngf=4,ndf=4,n_blocks=1,netF_nc=8,num_patches=16"),
-    *("pix2pix:ngf=4,ndf=4", "regression-unet:width=2,levels=2"),
+    *("pointwise-map", "monotone-map"),
     *("prdc", "nearest-neighbour", "nmi-source", "mmd", "cmmd", "fd", "c2st"),
-    *("tissue-error", "radiomic-agreement", "frd-masked"),
+    *("tissue-error", "radiomic-agreement"),
     *("dinov2-vitl14", "clip-vitl14-336", "radimagenet-resnet50"),
     *("ms-ssim:scales=1", "radiomics", "inception-fid", "inception-imagenet", f"phantom-lumbar:{PHANTOM}"),
     *("folder", "breast-siemens-ge", "lumbar-mri-ct", "csv", "html", "json", "md", "tex"),
@@ -38,15 +37,9 @@ CHEAP = (
 COSTLY = (
     *("maskgan:ngf=4,n_blocks=1,ndf=4,n_attentions=3,batch_size=2", "spade:ngf=2,ndf=4,nhidden=8"),
     *("unsb:ngf=4,n_blocks=1,ndf=4,netF_nc=8,num_patches=16", "unet-lab:filters=4,levels=3,batch_size=4"),
-    *(
-        f"phantom-breast:{PHANTOM}",
-        "fastcut:ngf=4,ndf=4,n_blocks=1,netF_nc=8,num_patches=16",
-        "inception-random",
-        "local",
-        "ray",
-        "swd",
-        "ms-ssim",
-    ),
+    *(f"{name}:ngf=4,ndf=4,n_blocks=1,netF_nc=8,num_patches=16" for name in ("cut", "fastcut")),
+    *("pix2pix:ngf=4,ndf=4", "regression-unet:width=2,levels=2", "frd-masked"),
+    *(f"phantom-breast:{PHANTOM}", "inception-random", "local", "ray", "swd", "ms-ssim"),
 )
 NEED_PARAMETERS = ("precomputed", "command")
 
