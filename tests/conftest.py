@@ -196,14 +196,14 @@ def session() -> Callable[..., Session]:
 
 
 @pytest.fixture
-def job() -> Callable[..., Job]:
+def job(tmp_path: Path) -> Callable[..., Job]:
     """A translation without inputs, which fails for want of them where it is run."""
     from mtbench.data import Task
     from mtbench.engine.job import Job
     from mtbench.stages.table import TranslateOptions
     from mtbench.stages.unit import Unit
 
-    def make(key: str = "k", translator: str = "", store: str | Path = "store", **fields: Any) -> Job:
+    def make(key: str = "k", translator: str = "", store: Path = tmp_path / "store", **fields: Any) -> Job:
         kind = "translator" if translator else ""
         unit = Unit(key, "r", "translate", "same", Task("t"), TranslateOptions(), kind=kind, plugin=translator)
         return Job(unit, "a", {}, {}, str(store), **fields)
