@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtbench import Batch, Context, DataError, PluginError, TrainingData
-from mtbench.training import History, signed, unsigned
+from mtbench.training import History, Recipe, Sampler, signed, unsigned
+from mtbench_plugins.translators._shared import fitting
 from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout, load
 
 
@@ -107,9 +108,16 @@ class GeneratorTranslator(ABC):
         plain = self.instance_norm and device == "cpu"
         return torch.contiguous_format if plain else torch.channels_last
 
-    def channels_last(self, context: Context) -> bool:
-        """Whether that is the format to train in."""
-        return self.memory_format(context.device) is torch.channels_last
+    def train(self, recipe: Recipe, sampler: Sampler, context: Context, *, epochs: int) -> None:
+        """Train within the parameters' budget, or for ``epochs``; ``network`` is the recipe's generator by then.
+
+        Raises:
+            TrainingError: see ``mtbench.training.train``.
+        """
+        last = self.memory_format(context.device) is torch.channels_last
+        self.history = fitting.run(
+            recipe, sampler, self.params, context, epochs=epochs, channels_last=last, save=self.save_generator
+        )
 
     def channels(self, network: nn.Module) -> int:
         """Image channels of the generator."""

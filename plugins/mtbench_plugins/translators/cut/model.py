@@ -56,15 +56,7 @@ class Cut(GeneratorTranslator):
         recipe = CutRecipe(self.params, derive(context.seed, "initial weights"), preview)
         sampler = UnpairedSampler(source, target, augment=augment)
         self.network = recipe.G
-        self.history = fitting.run(
-            recipe,
-            sampler,
-            self.params,
-            context,
-            epochs=self.epochs,
-            channels_last=self.channels_last(context),
-            save=self.save_generator,
-        )
+        self.train(recipe, sampler, context, epochs=self.epochs)
 
 
 class FastCut(Cut):

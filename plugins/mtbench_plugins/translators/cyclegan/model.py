@@ -43,12 +43,4 @@ class CycleGan(GeneratorTranslator):
         recipe = CycleGanRecipe(self.params, derive(context.seed, "initial weights"), preview)
         sampler = UnpairedSampler(source, target, augment=augment)
         self.network = recipe.networks["G_A"]
-        self.history = fitting.run(
-            recipe,
-            sampler,
-            self.params,
-            context,
-            epochs=200,
-            channels_last=self.channels_last(context),
-            save=self.save_generator,
-        )
+        self.train(recipe, sampler, context, epochs=200)

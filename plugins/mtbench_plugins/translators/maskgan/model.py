@@ -62,15 +62,7 @@ class MaskGan(GeneratorTranslator):
             partner=near,
         )
         self.network = recipe.networks["G_A"]
-        self.history = fitting.run(
-            recipe,
-            sampler,
-            self.params,
-            context,
-            epochs=80,
-            channels_last=self.channels_last(context),
-            save=self.save_generator,
-        )
+        self.train(recipe, sampler, context, epochs=80)
 
     def _masks(self, images: ImageSet, context: Context) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         masks = backgrounds(images, self.params["mask_threshold"], self.params["mask_dilation"])

@@ -60,15 +60,7 @@ class Pix2Pix(GeneratorTranslator):
         recipe = Pix2PixRecipe(self.params, size, derive(context.seed, "initial weights"), images)
         self.network = recipe.G
         recipe.preview = self.padded(images)
-        self.history = fitting.run(
-            recipe,
-            sampler,
-            self.params,
-            context,
-            epochs=200,
-            channels_last=self.channels_last(context),
-            save=self.save_generator,
-        )
+        self.train(recipe, sampler, context, epochs=200)
 
     def _size(self, image: tuple[int, int]) -> dict[str, int]:
         if self.params["netG"] == "resnet":

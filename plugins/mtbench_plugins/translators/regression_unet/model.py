@@ -115,12 +115,4 @@ class RegressionUnet(GeneratorTranslator):
         preview = self.padded(fitting.preview(data.source_validation, source).tensor())
         recipe = RegressionRecipe(self.params, derive(context.seed, "initial weights"), preview)
         self.network = recipe.G
-        self.history = fitting.run(
-            recipe,
-            sampler,
-            self.params,
-            context,
-            epochs=100,
-            channels_last=self.channels_last(context),
-            save=self.save_generator,
-        )
+        self.train(recipe, sampler, context, epochs=100)

@@ -80,15 +80,7 @@ class Spade(GeneratorTranslator):
         perceptual = self._perceptual(context)
         recipe = SpadeRecipe(self.params, labels, derive(context.seed, "initial weights"), preview, perceptual)
         self.network = recipe.networks["G"]
-        self.history = fitting.run(
-            recipe,
-            PairedSampler(target, augment=augment),
-            self.params,
-            context,
-            epochs=50,
-            channels_last=self.channels_last(context),
-            save=self.save_generator,
-        )
+        self.train(recipe, PairedSampler(target, augment=augment), context, epochs=50)
 
     def _perceptual(self, context: Context) -> PerceptualLoss | None:
         if self.params["lambda_vgg"] == 0:

@@ -76,12 +76,4 @@ class Unsb(GeneratorTranslator):
         recipe = UnsbRecipe(self.params, derive(context.seed, "initial weights"), preview)
         sampler = TwoSources(UnpairedSampler(source, target, augment=augment))
         self.network = recipe.networks["G"]
-        self.history = fitting.run(
-            recipe,
-            sampler,
-            self.params,
-            context,
-            epochs=400,
-            channels_last=self.channels_last(context),
-            save=self.save_generator,
-        )
+        self.train(recipe, sampler, context, epochs=400)
