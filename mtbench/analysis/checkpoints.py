@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mtbench.analysis.columns import anonymise, block_titles, column_names, number_duplicates, row_label
-from mtbench.analysis.gather import current
+from mtbench.analysis.gather import are_final, current
 from mtbench.analysis.select import select
 from mtbench.errors import DataError, RequestError
 from mtbench.results.identity import BLOCK, COLUMN, OF_DATA, ROW
@@ -146,8 +146,7 @@ def lines(task: TaskOverTraining, side: Side) -> list[Line]:
 
 def without_final(scores: pa.Table) -> pa.Table:
     """The rows of earlier checkpoints, and those on validation patients."""
-    ordinary = pc.and_(*(pc.equal(pc.fill_null(scores[name], ""), "") for name in ("checkpoint", "scored_on")))
-    return scores.filter(pc.invert(ordinary))
+    return scores.filter(pc.invert(are_final(scores)))
 
 
 def over_training(scores: pa.Table, *, rows: Sequence[str] = (), datasets: Sequence[str] = ()) -> OverTraining:

@@ -115,8 +115,13 @@ def normalise(scores: pa.Table) -> pa.Table:
 
 def final(scores: pa.Table) -> pa.Table:
     """The rows of final checkpoints on test patients; ``mtbench checkpoints`` reads the others."""
-    ordinary = pc.and_(*(pc.equal(pc.fill_null(scores[name], ""), "") for name in ("checkpoint", "scored_on")))
-    return scores if pc.all(ordinary).as_py() else scores.filter(ordinary)
+    mask = are_final(scores)
+    return scores if pc.all(mask).as_py() else scores.filter(mask)
+
+
+def are_final(scores: pa.Table) -> pa.ChunkedArray:
+    """For each row, whether it is of a final checkpoint on test patients."""
+    return pc.and_(*(pc.equal(pc.fill_null(scores[name], ""), "") for name in ("checkpoint", "scored_on")))
 
 
 def _where_it_differs(table: pa.Table, name: str, keys: Sequence[str], among: pa.ChunkedArray) -> pa.Table:
