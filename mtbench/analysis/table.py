@@ -66,7 +66,7 @@ def build_table(
         title: a caption; by default the suite's name.
 
     Returns:
-        The table; it has no sections if there is nothing to show.
+        The table, without sections if there is nothing to show.
 
     Raises:
         RequestError: a name among columns, rows, datasets or decimals matches nothing, or an option has an
