@@ -266,6 +266,22 @@ def test_plan_shows_the_matrix_and_what_is_skipped(toys: Path, run_cli: Any) -> 
     assert "0 cached, 1 to do" in ran.out
 
 
+def test_a_segmenter_with_two_seeds_is_two_segmenters(toys: Path) -> None:
+    first = plan(toys)
+    text = SUITE.replace(
+        '[[segmenters]]\nname = "toy-threshold"', '[[segmenters]]\nname = "toy-threshold"\nseeds = [0, 1]'
+    )
+    second = plan(toys, text)
+    assert keys(first) < keys(second)  # seed 0 is the suite's own: its fits and scores are the same
+    assert {(u.stage, u.plugin) for u in (second.units[k] for k in keys(second) - keys(first))} == {
+        ("fit", "toy-threshold"),
+        ("segment", "toy-threshold"),
+        ("score", "toy-overlap"),
+    }
+    seeds = [r.columns["segmenter_seed"] for r in second.rows if r.columns["metric"] == "toy-overlap"]
+    assert seeds.count(0) == seeds.count(1) == len(seeds) / 2
+
+
 def test_plan_shows_a_metric_of_labels_without_a_segmenter(toys: Path, run_cli: Any) -> None:
     (toys.parent / "toy.toml").write_text(SUITE.replace('[[segmenters]]\nname = "toy-threshold"', ""))
     ran = run_cli("plan", "toy.toml", "--plugin", toys)

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from scipy import stats
 from test_checkpoints import keeping
 
 import mtbench
@@ -244,3 +246,37 @@ def _check_csv(text: str) -> None:
     records = list(csv.DictReader(io.StringIO(text)))
     assert len(records) == 2 * (4 + 1) * 2
     assert {r["checkpoint"] for r in records} == {"1/8", "1/4", "1/2", "final"}
+
+
+def many(translators: int, fits: int) -> list[dict[str, Any]]:
+    """Translators whose regret by FID in Dice is 0.01, 0.02, ... in each of their fits."""
+    records = []
+    for number in range(translators):
+        for seed in range(fits):
+            about = {"translator": f"t{number}", "seed": seed}
+            for part, step, fid, dice in (("1/2", 5, 1.0, 0.5), ("", 10, 2.0, 0.51 + number / 100)):
+                for side in ("test", "validation"):
+                    at = {**about, "checkpoint": part, "step": step}
+                    records += [row(FID, side, fid, **at), row(DICE, side, dice, **at)]
+    return records
+
+
+def test_the_interval_resamples_translators_and_not_their_fits() -> None:
+    def interval(translators: int, fits: int) -> tuple[float, float] | None:
+        (task,) = over_training(table(*many(translators, fits))).tasks
+        regret = of(regrets(task), "checkpoint", "FID", "Dice")
+        assert regret.value == pytest.approx(sum(range(1, translators + 1)) / translators / 100)
+        return regret.interval
+
+    once = interval(6, 1)
+    assert once is not None
+    values = np.arange(1, 7) / 100
+    half = stats.t.ppf(0.975, 5) * values.std(ddof=1) / 6**0.5
+    assert once[0] <= values.mean() - half + 1e-12
+    assert once[1] >= values.mean() + half - 1e-12
+    # Four copies of each fit say no more than one.
+    assert interval(6, 4) == pytest.approx(once)
+    # Of one translator, fits are resampled; four translators are too few.
+    assert interval(1, 5) == pytest.approx((0.01, 0.01))
+    assert interval(1, 4) is None
+    assert interval(4, 9) is None

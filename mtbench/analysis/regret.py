@@ -3,6 +3,9 @@
 A *pool* is a set of candidates of which one is chosen: the checkpoints of one fit, the fits of one
 translator (its seeds), or the translators of a task. The metric chooses the candidate with its best score on
 validation patients; the regret is how much worse that candidate is on test patients than the best of the pool.
+
+The interval of a mean regret resamples translators, each with all its fits, because fits of one translator are alike.
+With one translator it resamples fits. Checkpoints of one fit are never resampled.
 """
 
 from __future__ import annotations
@@ -14,11 +17,15 @@ from typing import Literal
 import numpy as np
 
 from mtbench.analysis.checkpoints import Column, TaskOverTraining, TrainingRun
+from mtbench.compute.means import patient_mean, totals
 
 Choice = Literal["checkpoint", "fit", "translator"]
 CHOICES: tuple[Choice, ...] = ("checkpoint", "fit", "translator")
 RANDOM, LAST = "random", "last"
 """What metrics are compared with: a candidate drawn at random (the mean of all), and the final checkpoint."""
+
+FEWEST = 5
+"""Translators, or fits of one translator, that an interval needs."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class Regret:
         pools: how many entered.
         of: how many there are; those that lack a score of ``by`` or of ``against`` do not enter.
         best: mean score of the best candidates (the test oracle, whose regret is 0), over the pools that entered.
+        interval: 95 % confidence interval of ``value``; ``None`` with fewer than ``FEWEST`` translators (or fits of one
+            translator).
     """
 
     task: str
@@ -44,13 +53,21 @@ class Regret:
     pools: int
     of: int
     best: float | None
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class _Pool:
-    """Candidates: the scores of each, by side and column; and which of them is the final checkpoint."""
+    """Candidates.
+
+    Attributes:
+        scores: of each candidate, by side and column.
+        model: whose candidates they are; "" for the translators of a task.
+        last: which of them is the final checkpoint.
+    """
 
     scores: Sequence[Mapping[tuple[str, int], float]]
+    model: str = ""
     last: int | None = None
 
 
@@ -77,9 +94,22 @@ def _regret(
     task: TaskOverTraining, choice: Choice, name: str, number: int | None, outcome: int, pools: Sequence[_Pool]
 ) -> Regret:
     against = task.columns[outcome]
-    found = [one for pool in pools if (one := _of_pool(pool, name, number, outcome, task.columns)) is not None]
-    values, best = (float(np.mean(each)) for each in zip(*found, strict=True)) if found else (None, None)
-    return Regret(task.title, choice, name, against.name, values, len(found), len(pools), best)
+    results = [(pool.model, _of_pool(pool, name, number, outcome, task.columns)) for pool in pools]
+    entered = [(model, *one) for model, one in results if one is not None]
+    if not entered:
+        return Regret(task.title, choice, name, against.name, None, 0, len(pools), None)
+    models, values, best = zip(*entered, strict=True)
+    of, interval = (len(entered), len(pools)), _interval(values, models)
+    return Regret(task.title, choice, name, against.name, float(np.mean(values)), *of, float(np.mean(best)), interval)
+
+
+def _interval(values: Sequence[float], models: Sequence[str]) -> tuple[float, float] | None:
+    """Of the mean regret, with translators as clusters; a regret is never below 0."""
+    clusters = models if len(set(models)) > 1 else [str(number) for number in range(len(values))]
+    if len(set(clusters)) < FEWEST or "" in models:
+        return None
+    low, high = patient_mean(*totals(values, clusters)).interval()
+    return max(low, 0.0), high
 
 
 def _of_pool(
@@ -121,16 +151,16 @@ def _checkpoints(task: TaskOverTraining, runs: Sequence[TrainingRun]) -> Iterato
         parts = task.parts(run)
         if len(parts) > 1:
             last = parts.index(1) if 1 in parts else None
-            yield _Pool([_scores(task, run, part) for part in parts], last)
+            yield _Pool([_scores(task, run, part) for part in parts], run.model, last)
 
 
 def _fits(task: TaskOverTraining, runs: Sequence[TrainingRun]) -> Iterator[_Pool]:
     seeds: dict[tuple[str, int | None], list[TrainingRun]] = {}
     for run in runs:
         seeds.setdefault((run.model, run.fold), []).append(run)
-    for alike in seeds.values():
+    for (model, _), alike in seeds.items():
         if len(alike) > 1:
-            yield _Pool([_scores(task, run, 1) for run in alike])
+            yield _Pool([_scores(task, run, 1) for run in alike], model)
 
 
 def _translators(task: TaskOverTraining, runs: Sequence[TrainingRun]) -> Iterator[_Pool]:

@@ -15,7 +15,8 @@ LEGEND = (
     "It is how much worse that candidate is on test patients than the best one (the test oracle). 0 is best.",
     "Candidates: the checkpoints of a fit (mean over fits), the fits of a translator (mean over translators),",
     "the translators of a task (mean over folds). random: the mean of all; last: the final checkpoint.",
-    "The same segmenter chooses and measures; it is early-stopped on the same validation patients.",
+    "[95 % confidence interval]: over translators, each with all its fits; over fits if there is one translator.",
+    "A segmenter is early-stopped on the same validation patients. Choose by one seed of it and measure by another.",
 )
 
 
@@ -68,7 +69,10 @@ def _table(title: str, decimals: int | None, of: list[Regret]) -> RegretTable:
 def _text(regret: Regret | None, decimals: int | None) -> str:
     if regret is None or regret.value is None:
         return "–"
-    return format_number(regret.value, decimals) + out_of(regret.pools, regret.of)
+    text = format_number(regret.value, decimals)
+    if regret.interval:
+        text += " [{}, {}]".format(*(format_number(end, decimals) for end in regret.interval))
+    return text + out_of(regret.pools, regret.of)
 
 
 def out_of(count: int, total: int) -> str:

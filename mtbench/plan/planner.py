@@ -154,25 +154,42 @@ def _rows(
     common: Mapping[str, object],
 ) -> Iterator[Row]:
     of_labels = "predicted_masks" in judge.needs
-    for segmenter in (segmenters if of_labels else None) or (None,):
+    for seeded in (_seeded(segmenters, builder.suite) if of_labels else None) or (None,):
         row = {
             **common,
             **judge.columns,
-            "segmenter": segmenter.entry.name if segmenter else "",
-            "segmenter_params": canonical(segmenter.changes if segmenter else {}),
-            "segmenter_seed": builder.suite.segmenter_seed if segmenter else None,
+            "segmenter": seeded.choice.entry.name if seeded else "",
+            "segmenter_params": canonical(seeded.choice.changes if seeded else {}),
+            "segmenter_seed": seeded.seed if seeded else None,
         }
         reason = subject.cannot(builder.task, judge.needs)
-        if of_labels and segmenter is None:
+        if of_labels and seeded is None:
             reason = "the suite names no segmenter"
-        yield Row(row, skipped=reason) if reason else _row(builder, subject, judge, segmenter, row)
+        yield Row(row, skipped=reason) if reason else _row(builder, subject, judge, seeded, row)
+
+
+@dataclass(frozen=True)
+class _Segmenter:
+    """A segmenter and the seed of its fit."""
+
+    choice: Choice[SegmenterSpec]
+    seed: int
+
+
+def _seeded(segmenters: Sequence[Choice[SegmenterSpec]], suite: Suite) -> list[_Segmenter]:
+    return [_Segmenter(each, seed) for each in segmenters for seed in each.entry.seeds or (suite.segmenter_seed,)]
+
+
+def _called(segmenter: _Segmenter) -> str:
+    label, several = segmenter.choice.label, len(segmenter.choice.entry.seeds or ()) > 1
+    return f"{label} seed {segmenter.seed}" if several else label
 
 
 def _row(
     builder: Builder,
     subject: Subject,
     judge: _Judge,
-    segmenter: Choice[SegmenterSpec] | None,
+    segmenter: _Segmenter | None,
     columns: Mapping[str, object],
 ) -> Row:
     """A row; the units that fill it are added to the plan."""
@@ -197,12 +214,12 @@ def _row(
             continue
         roles.append(need)
         if need == "predicted_masks" and segmenter is not None:
-            training, called = subject.training, segmenter.label
+            training, called = subject.training, _called(segmenter)
             options = FitOptions((training.domain,), masks=True)
             label = f"{called} on {training.label or training.domain}"
-            fit = builder.fit(segmenter, label, suite.segmenter_seed, options, training.translations)
+            fit = builder.fit(segmenter.choice, label, segmenter.seed, options, training.translations)
             called = label if training.label else called
-            inputs[need] = builder.look("segment", segmenter, called, subject.images, {"fit": fit})
+            inputs[need] = builder.look("segment", segmenter.choice, called, subject.images, {"fit": fit})
             # The row states its Dice on validation slices.
             inputs["segmenter"] = fit
             fits.append(fit)

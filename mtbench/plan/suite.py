@@ -48,7 +48,7 @@ _NEEDS = ("datasets", "translators", "metrics")
 _ENTRY_KEYS = {
     "datasets": ("name", "plugin", "params", "root", "split", "note"),
     "translators": ("name", "plugin", "params", "seeds", "keep"),
-    "segmenters": ("name", "plugin", "params"),
+    "segmenters": ("name", "plugin", "params", "seeds"),
     "metrics": ("name", "plugin", "params"),
 }
 
@@ -69,7 +69,7 @@ class Entry:
         where: file and line, for messages.
         cli_params: names of the parameters, and values without a name, that come from the command line. Their paths
             are relative to the working folder, those in the file to the suite's folder.
-        seeds: a translator's own seeds, if they differ from the suite's.
+        seeds: of a translator or segmenter, if they differ from the suite's.
         keep: how many checkpoints of a translator's training are kept and scored, the final one included; each has
             trained half as long as the next.
         root, split, note: for datasets only.
