@@ -73,13 +73,12 @@ def thresholds(images: NDArray[np.floating]) -> Floats:
     counts, edges = np.histogram(images, BINS, (0.0, 1.0))
     share, middle = counts / counts.sum(), (edges[:-1] + edges[1:]) / 2
     mass, moment = (np.concatenate([[0.0], np.cumsum(each)]) for each in (share, share * middle))
-    best, result = -1.0, (0,) * (CLASSES - 1)
-    for cuts in combinations(range(1, BINS), CLASSES - 1):
-        ends = (0, *cuts, BINS)
-        weights, sums = np.diff(mass[list(ends)]), np.diff(moment[list(ends)])
-        if weights.min() > 0 and (between := float((sums**2 / weights).sum())) > best:
-            best, result = between, cuts
-    return edges[list(result)]
+    cuts = np.array(list(combinations(range(1, BINS), CLASSES - 1)))
+    ends = np.pad(cuts, ((0, 0), (1, 1)), constant_values=((0, 0), (0, BINS)))
+    weights, sums = np.diff(mass[ends]), np.diff(moment[ends])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        between = np.where(weights.min(axis=1) > 0, (sums**2 / weights).sum(axis=1), -1.0)
+    return np.asarray(edges[cuts[between.argmax()]])
 
 
 def _pixels(images: ImageSet | None) -> Floats:
