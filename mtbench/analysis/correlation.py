@@ -16,8 +16,9 @@ from mtbench.analysis.endpoints import Endpoints
 from mtbench.analysis.gather import Averages, current, gather
 from mtbench.analysis.layout import TableLayout
 from mtbench.analysis.numbers import format_coefficient
+from mtbench.analysis.outside import Outside
 from mtbench.analysis.ranking import RULES, Rule
-from mtbench.errors import RequestError, close_matches
+from mtbench.errors import RequestError
 
 ENOUGH = 8
 """With fewer translators a correlation is descriptive only."""
@@ -180,14 +181,14 @@ def correlate(
         and r not in exclusions
         and (conditional or rule == "paper" or not averages.rows[r]["conditional"])
     ]
-    outside = _Outside(averages, layout, against) if against else None
+    outside = Outside(averages, layout, against) if against else None
     items: list[Correlation] = []
     for b in dict.fromkeys(b for b, _ in layout.columns):
         columns = [c for block, c in layout.columns if block == b]
         series = {c: _series(averages, layout, b, c, points) for c in columns}
         outcomes = [c for c in columns if averages.columns[c]["family"] == "segmentation"]
         others = [series[c] for c in columns if against or c not in outcomes]
-        ends = outside.series(b, points) if outside else [series[c] for c in outcomes]
+        ends = _outcomes(outside, b, points) if outside else [series[c] for c in outcomes]
         items += _task(
             layout.titles[b], averages.blocks[b]["dataset"], [layout.labels[r] for r in points], others, ends
         )
@@ -217,65 +218,15 @@ def _series(averages: Averages, layout: TableLayout, b: int, c: int, points: Seq
     return _Series(name, 1.0 if column["higher_is_better"] else -1.0, np.array(values), column["caveat"])
 
 
-class _Outside:
-    """Endpoints, matched with the tasks and translators of a result by their names or printed names.
-
-    Raises:
-        RequestError: a name matches nothing, or several translators.
-    """
-
-    def __init__(self, averages: Averages, layout: TableLayout, endpoints: Endpoints) -> None:
-        self._endpoints, self._labels = endpoints, layout.labels
-        every = [r for r in layout.labels if averages.rows[r]["role"] == "translator"]
-        self._rows = {name: self._row(averages, name, every) for name in endpoints.translators}
-        tasks = {b: (averages.blocks[b]["dataset"], layout.titles[b]) for b in layout.titles}
-        for name in endpoints.datasets:
-            if name and not any(name in names for names in tasks.values()):
-                known = [names[0] for names in tasks.values()]
-                raise self._unknown("dataset", name, known)
-        self._tasks = tasks
-
-    def _row(self, averages: Averages, name: str, every: Sequence[int]) -> int:
-        rows = [r for r in every if self._labels[r] == name] or [
-            r for r in every if averages.rows[r]["translator"] == name
-        ]
-        if len(rows) > 1:
-            raise RequestError(
-                f"{self._endpoints.file}: '{name}' is the name of {len(rows)} translators",
-                expected="their printed names: " + ", ".join(self._labels[r] for r in rows),
-            )
-        if not rows:
-            raise self._unknown("translator", name, [self._labels[r] for r in every])
-        return rows[0]
-
-    def _unknown(self, kind: str, name: str, known: Sequence[str]) -> RequestError:
-        return RequestError(
-            f"{self._endpoints.file}: the results have no {kind} '{name}'",
-            expected="one of " + ", ".join(known),
-            matches=close_matches(name, known),
+def _outcomes(outside: Outside, b: int, points: Sequence[int]) -> list[_Series]:
+    """The endpoints of a task."""
+    return [
+        _Series(
+            column.name, 1.0 if column.higher_is_better else -1.0, np.array([values.get(r, math.nan) for r in points])
         )
-
-    def series(self, b: int, points: Sequence[int]) -> list[_Series]:
-        """The endpoints of a task."""
-        result = []
-        for column in self._endpoints.columns:
-            by_row = {
-                self._rows[name]: value
-                for (task, name), value in column.values.items()
-                if task in ("", *self._tasks[b])
-            }
-            values = np.array([by_row.get(r, math.nan) for r in points])
-            result.append(_Series(column.name, 1.0 if column.higher_is_better else -1.0, values))
-        return result
-
-    def remarks(self, points: Sequence[int]) -> tuple[str, ...]:
-        """What the endpoints are, and which translators lack them."""
-        file, cases = self._endpoints.file, self._endpoints.cases
-        lower = [column.name for column in self._endpoints.columns if not column.higher_is_better]
-        texts = [f"Endpoints: {file}{f', means over {cases} cases' if cases else ''}"]
-        texts[0] += f"; lower is better: {', '.join(lower)}." if lower else "."
-        missing = [self._labels[r] for r in points if r not in self._rows.values()]
-        return (*texts, *([f"Not in {file}: {', '.join(missing)}."] if missing else []))
+        for column in outside.endpoints.columns
+        for values in [outside.by_row(b, column.values)]
+    ]
 
 
 def _task(

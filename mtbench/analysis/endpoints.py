@@ -24,11 +24,13 @@ class Endpoint:
         higher_is_better: its direction.
         values: the mean over cases, by dataset and translator as the table names them; the dataset is empty if the
             table has no such column.
+        cases: the values by case, likewise; the case is empty if the table has no such column.
     """
 
     name: str
     higher_is_better: bool
     values: Mapping[tuple[str, str], float]
+    cases: Mapping[tuple[str, str], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def read_endpoints(path: Path, lower: Sequence[str] = ()) -> Endpoints:
             continue
         values, count = _means(path, name, cells)
         cases = max(cases, count)
-        columns.append(Endpoint(name, name not in lower, values))
+        columns.append(Endpoint(name, name not in lower, values, cells))
     if not columns:
         raise DataError("the table has no column of numbers", where=str(path), expected="translator, RATING, ...")
     translators, datasets = (tuple(dict.fromkeys(row.get(key, "") for _, row in lines)) for key in _KEYS[1::-1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from mtbench.analysis.casewise import CaseCorrelations, correlate_cases
 from mtbench.analysis.correlation import correlate
 from mtbench.analysis.endpoints import read_endpoints
 from mtbench.analysis.numbers import format_coefficient, format_p
+from mtbench.analysis.ranking import Rule
 from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError
 from mtbench.results.directory import load
@@ -41,6 +45,11 @@ if TYPE_CHECKING:
     help="Correlate with the columns of this table (reader ratings, dose) instead of with segmentation metrics. It has "
     "a column 'translator' and may have 'dataset' and 'case'.",
 )
+@click.option(
+    "--per-case",
+    is_flag=True,
+    help="Correlate over the cases of --against instead of over translators, within each translator.",
+)
 @click.option("--lower", multiple=True, metavar="COLUMN", help="Columns of --against in which lower is better.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option(
@@ -50,7 +59,15 @@ if TYPE_CHECKING:
     help="Also draw a heat map of tasks with at least 5 translators; the extension selects PNG, SVG or PDF.",
 )
 def command(
-    results: str, as_json: bool, heatmap: Path | None, against: Path | None, lower: tuple[str, ...], **options: Any
+    results: str,
+    as_json: bool,
+    heatmap: Path | None,
+    against: Path | None,
+    lower: tuple[str, ...],
+    per_case: bool,
+    rule: Rule,
+    conditional: bool,
+    **selection: Any,
 ) -> None:
     """Correlate each metric in RESULTS with each segmentation metric or endpoint, separately for each task.
 
@@ -61,11 +78,22 @@ def command(
         mtbench correlate mtbench-results/mine
         mtbench correlate published:midl2024 --rule paper --heatmap figure2.pdf
         mtbench correlate mtbench-results/mine --against ratings.csv --lower dose_error
+        mtbench correlate mtbench-results/mine --against ratings.csv --per-case
     """
     if lower and against is None:
         raise RequestError("--lower names columns of --against, which is missing", remedy="Set --against FILE.csv")
     endpoints = read_endpoints(against, lower) if against else None
-    correlations = correlate(load(results), against=endpoints, **options)
+    if per_case:
+        if endpoints is None:
+            raise RequestError(
+                "--per-case needs the cases of --against, which is missing", remedy="Set --against FILE.csv"
+            )
+        if heatmap or rule != "default":
+            raise RequestError("--per-case cannot be combined with --heatmap or --rule", remedy="Remove one of them")
+        found = correlate_cases(load(results), load(results, "cases"), endpoints, conditional=conditional, **selection)
+        _print_cases(found, results, as_json)
+        return
+    correlations = correlate(load(results), against=endpoints, rule=rule, conditional=conditional, **selection)
     if not correlations.items:
         raise RequestError(
             "these results have nothing to correlate",
@@ -92,6 +120,50 @@ def _print(correlations: Correlations) -> None:
         )
     for remark in (LEGEND, *correlations.remarks):
         console.print(Text(remark, style="dim"))
+
+
+def _print_cases(found: CaseCorrelations, results: str, as_json: bool) -> None:
+    if not found.items:
+        raise RequestError(
+            "these results have no per-case values",
+            where=results,
+            expected="a metric that is a mean over cases (SSIM, Dice)",
+        )
+    if as_json:
+        echo_json(
+            {"remarks": list(found.remarks), "correlations": [asdict(item) for item in found.items]}, readable=True
+        )
+        return
+    console = Screen()
+    for task in dict.fromkeys(item.task for item in found.items):
+        table = _plain_table(task, ("translators", "cases", "patients", "r within"))
+        for item in found.items:
+            if item.task == task:
+                ends = (
+                    ""
+                    if item.interval is None
+                    else " [{}, {}]".format(*(format_coefficient(end, False) for end in item.interval))
+                )
+                counts = (str(item.translators), str(item.cases), str(item.patients))
+                table.add_row(
+                    Text(item.metric),
+                    Text(item.against),
+                    *counts,
+                    Text(format_coefficient(item.agreement, False) + ends),
+                )
+        console.print(table)
+    for remark in found.remarks:
+        console.print(Text(remark, style="dim"))
+
+
+def _plain_table(title: str, numbers: Sequence[str]) -> Table:
+    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
+    table.pad_edge, table.collapse_padding = False, True
+    table.add_column("metric")
+    table.add_column("against")
+    for head in numbers:
+        table.add_column(Text(head), justify="right", no_wrap=True)
+    return table
 
 
 def as_record(correlations: Correlations) -> dict[str, object]:
@@ -131,19 +203,13 @@ LEGEND = "r: Pearson; rho: Spearman; tau: Kendall; one left out: the range of r 
 
 
 def _table(task: str, items: list[Correlation], absolute: bool) -> Table:
-    table = Table(title=Text(task), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
-    table.pad_edge, table.collapse_padding = False, True
-    table.add_column("metric")
-    table.add_column("against")
-    for head in ("n", "|r|" if absolute else "r", "one left out"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for head in () if absolute else ("p", "p Holm", "rho", "tau"):
-        table.add_column(head, justify="right", no_wrap=True)
+    others = () if absolute else ("p", "p Holm", "rho", "tau")
+    table = _plain_table(task, ("n", "|r|" if absolute else "r", "one left out", *others))
     for item in items:
         r = item.estimates["pearson"]
         figures = [str(item.n), format_coefficient(r.coefficient(absolute), absolute), r.jackknife_range(absolute)]
         if not absolute:
-            others = (item.estimates[method].agreement for method in ("spearman", "kendall"))
-            figures += [format_p(r.p), format_p(r.p_holm), *(format_coefficient(v, absolute) for v in others)]
+            ranks = (item.estimates[method].agreement for method in ("spearman", "kendall"))
+            figures += [format_p(r.p), format_p(r.p_holm), *(format_coefficient(v, absolute) for v in ranks)]
         table.add_row(Text(item.metric), Text(item.against), *figures)
     return table
