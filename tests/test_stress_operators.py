@@ -135,6 +135,14 @@ def test_jpeg_rounds_cosine_coefficients() -> None:
     np.testing.assert_allclose(of("jpeg", 1.0, Pixels(ramp[None])).image[0], expected, atol=1e-5)
 
 
+def test_quantise_keeps_eight_bits_and_halves_them() -> None:
+    grey = (np.arange(256, dtype=np.float32) / 255).reshape(1, 16, 16)
+    assert np.abs(of("quantise", 1e-9, Pixels(grey)).image - grey).max() < 1e-6
+    coarse = of("quantise", 6.0, Pixels(grey)).image
+    assert np.unique(coarse).tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert np.abs(coarse - grey).max() == pytest.approx(1 / 6, abs=1 / 255)
+
+
 def test_resample_keeps_a_ramp_and_loses_a_grid() -> None:
     ramp = np.tile(np.linspace(0, 1, 40, dtype=np.float32), (40, 1))[None]
     assert np.abs(of("resample", 1.0, Pixels(ramp)).image - ramp)[..., 4:-4].max() < 0.01

@@ -107,6 +107,14 @@ def resample(pixels: Pixels, strength: float, rng: Rng) -> Pixels:
     return _with(pixels, np.stack([_resized(channel, (height, width)) for channel in coarse]))
 
 
+def quantise(pixels: Pixels, strength: float, rng: Rng) -> Pixels:
+    """Depth lost: values rounded to 2^(8 - strength) equally spaced grey levels, 0 and 1 among them."""
+    if not strength:
+        return pixels
+    steps = max(1, round(2 ** (8 - strength)) - 1)
+    return _with(pixels, np.round(np.clip(pixels.image, 0, 1) * steps) / steps)
+
+
 def _resized(image: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
     """Linear interpolation between pixel centres; a mean first where pixels become larger."""
     ratio = [old / new for old, new in zip(image.shape, size, strict=True)]

@@ -91,6 +91,7 @@ OPERATORS: Mapping[str, Operator] = {
         _appearance("ghosting", 1.0, _SHARE, appearance.ghosting),
         _appearance("stripes", 0.2, _RANGE, appearance.stripes),
         _appearance("resample", 4.0, "pixel sizes", appearance.resample),
+        _appearance("quantise", 6.0, "bits", appearance.quantise),
         _appearance("jpeg", 5.0, "table K.1", appearance.jpeg),
         _anatomy("shift", 5.0, "mm", anatomy.shift),
         _anatomy("deform", 8.0, "mm", anatomy.deform),
