@@ -55,6 +55,7 @@ class Builder:
         short: the dataset's name and the fold.
         split: how the dataset is divided; "auto" (its own split if it has one, else by seed) by default.
         base: the keys of its prepare and split units, by role.
+        paired_fraction: the fraction of the training patients whose pairs a fit receives; see ``FitOptions``.
     """
 
     suite: Suite
@@ -64,6 +65,7 @@ class Builder:
     short: str
     split: SplitOptions
     base: Mapping[str, str]
+    paired_fraction: float = 1.0
     _requests: dict[object, tuple[str, str]] = field(default_factory=dict)
 
     @staticmethod

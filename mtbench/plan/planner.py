@@ -42,9 +42,7 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
     segmenters = choices(SegmenterSpec, suite.segmenters, suite, registry)
     judges = [_judge(metric, suite, registry) for metric in choices(MetricSpec, suite.metrics, suite, registry)]
     for dataset in datasets:
-        split = dataset.entry.split
-        for fold in range(split.folds) if split and split.by == "folds" else (None,):
-            builder = Builder.start(suite, registry, plan, dataset, fold)
+        for builder in _builders(suite, registry, plan, dataset):
             columns = _shared_columns(builder, dataset)
             for protocol in suite.protocols:
                 for subject in PROTOCOLS[protocol](builder, translators):
@@ -54,6 +52,28 @@ def make_plan(suite: Suite, registry: Registry) -> Plan:
                             plan.rows += _rows(builder, subject, judge, segmenters, here)
     _check_and_prune(plan)
     return plan
+
+
+def _builders(suite: Suite, registry: Registry, plan: Plan, dataset: Choice[DatasetSpec]) -> Iterator[Builder]:
+    """One for each fold and each fraction of pairs."""
+    entry, split = dataset.entry, dataset.entry.split
+    for fold in range(split.folds) if split and split.by == "folds" else (None,):
+        builder = Builder.start(suite, registry, plan, dataset, fold)
+        if entry.paired_fraction != (1.0,) and not builder.task.paired_training:
+            raise SuiteError(
+                f"'paired_fraction' is set, but data set '{entry.name}' has no paired training slices",
+                where=entry.where,
+                expected="a data set that pairs its training slices",
+                remedy="Remove `paired_fraction` from this entry",
+            )
+        if entry.paired_fraction != (1.0,) and "paired_fraction" in dataset.spec.params:
+            raise SuiteError(
+                f"'paired_fraction' is also a parameter of the plugin of data set '{entry.name}'",
+                where=entry.where,
+                remedy="Set `params.paired_fraction` only: rows cannot show both",
+            )
+        for fraction in entry.paired_fraction:
+            yield replace(builder, paired_fraction=fraction)
 
 
 def _check_and_prune(plan: Plan) -> None:
@@ -94,11 +114,12 @@ class _Judge:
 def _shared_columns(builder: Builder, dataset: Choice[DatasetSpec]) -> dict[str, object]:
     split = replace(builder.split, file=PurePath(builder.split.file).name)  # its content is in data_sha256
     task = builder.task
+    fraction = {"paired_fraction": builder.paired_fraction} if builder.paired_fraction != 1 else {}
     return {
         "suite": builder.suite.name,
         "dataset": dataset.entry.name,
         "dataset_revision": dataset.spec.revision,
-        "dataset_params": canonical(dataset.changes),
+        "dataset_params": canonical({**dataset.changes, **fraction}),
         "source_domain": task.source,
         "target_domain": task.target,
         "task_note": task.note,

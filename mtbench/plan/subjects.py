@@ -107,11 +107,14 @@ def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> I
     paired = trains and spec.paired
     if paired and not builder.task.paired_training:
         reason = "it trains on pairs, and this data set has no paired training slices"
+    elif paired and builder.paired_fraction == 0:
+        reason = "it trains on pairs, and paired_fraction = 0 leaves none"
     if conditional and "source" not in builder.task.masks:
         reason = "it needs masks of the source slices, and this dataset has none"
     _check_keep(translator, trains=trains)
     for seed in seeds:
         label = translator.label + (f" seed {seed}" if seed is not None else "")
+        label += f" on {builder.paired_fraction:g} of the pairs" if paired and builder.paired_fraction < 1 else ""
         columns = {
             "translator": translator.entry.name,
             "translator_params": canonical(translator.changes),
@@ -122,7 +125,10 @@ def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> I
         if trains and not reason:
             domains: tuple[Domain, ...] = ("source", "paired" if paired else "target")
             masks = conditional or spec.trains_on_masks
-            fit = builder.fit(translator, label, seed, FitOptions(domains, masks, keep=translator.entry.keep))
+            # Translators that read no pairs have the same fit at every fraction.
+            fraction = builder.paired_fraction if paired else 1.0
+            options = FitOptions(domains, masks, translator.entry.keep, fraction)
+            fit = builder.fit(translator, label, seed, options)
         skipped = f"{translator.entry.name}: {reason}" if reason else ""
         yield Subject("translator", label=label, columns=columns, fit=fit, skipped=skipped)
 

@@ -46,15 +46,25 @@ _FOLDER_NAME = Rule(
 _SECTIONS = ("datasets", "translators", "segmenters", "metrics")
 _NEEDS = ("datasets", "translators", "metrics")
 _ENTRY_KEYS = {
-    "datasets": ("name", "plugin", "params", "root", "split", "note"),
+    "datasets": ("name", "plugin", "params", "root", "split", "paired_fraction", "note"),
     "translators": ("name", "plugin", "params", "seeds", "keep"),
     "segmenters": ("name", "plugin", "params", "seeds"),
     "metrics": ("name", "plugin", "params"),
 }
 
 
+def _listed(value: object) -> object:
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
 def _once(value: object) -> object:
     return [each for at, each in enumerate(value) if each not in value[:at]] if isinstance(value, list) else value
+
+
+_FRACTION = Rule("a number from 0 to 1", lambda part: 0 <= part <= 1, "'paired_fraction' is {value!r}")
+Fractions = Annotated[
+    tuple[Annotated[float, _FRACTION], ...], _listed, _once, Rule("a number from 0 to 1, or a list of them", bool)
+]
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,8 @@ class Entry:
         keep: how many checkpoints of a translator's training are kept and scored, the final one included; each has
             trained half as long as the next.
         root, split, note: for datasets only.
+        paired_fraction: of a data set with paired training slices: the fraction of the training patients whose pairs
+            translators that train on pairs receive; a list is a grid.
     """
 
     name: Annotated[str, str, _NAME]
@@ -88,6 +100,7 @@ class Entry:
     root: Annotated[str | None, Rule("text")] = None
     split: SplitOptions | None = None
     note: Annotated[str, Rule("text")] = ""
+    paired_fraction: Fractions = (1.0,)
 
     @staticmethod
     def of(call: str, where: str, *, typed: bool = False) -> Entry:
@@ -288,7 +301,11 @@ def _entry(section: str, position: int, item: object, lines: Lines) -> Entry:
 
     def at(key: str) -> str:
         # An error in a parameter names its entry.
-        return lines.at((section, position, key)) if key in ("seeds", "keep") or key not in keys else where
+        return (
+            lines.at((section, position, key))
+            if key in ("seeds", "keep", "paired_fraction") or key not in keys
+            else where
+        )
 
     split = _split(item["split"], lines.at((section, position, "split"))) if "split" in item else None
     name = item.get("name", item.get("plugin", ""))

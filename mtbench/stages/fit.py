@@ -14,7 +14,7 @@ from mtbench.errors import PluginError
 from mtbench.registry.basespec import Spec
 from mtbench.registry.contracts import Trainable
 from mtbench.registry.registry import Registration
-from mtbench.stages.pairs import unpaired
+from mtbench.stages.pairs import of_patients, registered, unpaired
 from mtbench.stages.table import FitOptions, reads
 from mtbench.stages.work import Work
 
@@ -29,6 +29,8 @@ def run(work: Work[FitOptions, Registration[Spec[Trainable]]], folder: Path) -> 
     if "source_train" in sets:
         # The order of the target slices, and their records, would give away the pairs of a paired task.
         sets = {role: unpaired(images, work.context.seed) for role, images in sets.items()}
+    if work.options.paired_fraction < 1:
+        sets = _with_fewer_pairs(work, sets)
     data = TrainingData(work.unit.task, **sets)
     plugin = work.registration.create(work.unit.arguments)
     if work.options.keep > 1 and work.context.checkpoints is not None:
@@ -54,3 +56,15 @@ def run(work: Work[FitOptions, Registration[Spec[Trainable]]], folder: Path) -> 
     if validation.exists():
         info["validation"] = json.loads(validation.read_text())
     return info
+
+
+def _with_fewer_pairs(
+    work: Work[FitOptions, Registration[Spec[Trainable]]], sets: dict[str, ImageSet]
+) -> dict[str, ImageSet]:
+    """The sets without the training pairs of the patients who do not keep theirs; validation pairs stay."""
+    sources = sets["source_train"]
+    patients = set(sources.patients)
+    kept = registered(patients, work.options.paired_fraction, work.context.seed)
+    work.context.remark(f"Trained on the pairs of {len(kept)} of {len(patients)} training patients.")
+    fewer = {role: of_patients(sets[role], kept, sources) for role in ("source_train", "paired_train")}
+    return {**sets, **fewer}

@@ -6,7 +6,7 @@ skipped and listed. The two slices of a pair are always in the same split.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from mtbench.compute.seeds import generator
 from mtbench.data import ImageSet, Sample, Slice, Task
 from mtbench.errors import DataError
 from mtbench.formats import Geometry
+from mtbench.stages.people import share
 
 _SPACING = 0.01
 """Largest relative difference of the pixel spacings of a pair."""
@@ -78,3 +79,18 @@ def unpaired(images: ImageSet, seed: int) -> ImageSet:
         return images
     mixed = images.subset(generator("apart", seed, images.domain, images.split).permutation(len(images)))
     return replace(mixed, slices=tuple(replace(record, partner="") for record in mixed.slices))
+
+
+def registered(patients: Iterable[str], fraction: float, seed: int) -> set[str]:
+    """The training patients who keep their pairs, at least one.
+
+    The patients of a smaller fraction are among those of a larger one.
+    """
+    order = sorted(set(patients), key=lambda patient: float(generator("registered", seed, patient).random()))
+    return set(order[: share(len(order), fraction)])
+
+
+def of_patients(images: ImageSet, patients: Container[str], sources: ImageSet) -> ImageSet:
+    """The slices of ``images`` that show a slice of ``sources`` of one of ``patients``, matched by slice id."""
+    wanted = {record.slice_id for record in sources.slices if record.patient_id in patients}
+    return images.subset([i for i, record in enumerate(images.slices) if record.slice_id in wanted])

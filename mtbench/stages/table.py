@@ -104,11 +104,14 @@ class FitOptions(Options):
         domains: the domains whose slices it reads.
         masks: whether it reads their masks.
         keep: how many checkpoints it keeps along the way, the final one included.
+        paired_fraction: the fraction of the training patients whose pairs it receives; see
+            ``mtbench/stages/pairs.py``.
     """
 
     domains: tuple[Domain, ...] = ()
     masks: bool = False
     keep: int = 1
+    paired_fraction: float = 1.0
 
 
 @dataclass(frozen=True)
