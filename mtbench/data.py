@@ -38,7 +38,8 @@ class Slice:
         index: position within the case, from 0.
         spacing: mm between rows and between columns of the stored image, if known.
         thickness: mm between neighbouring slices of the case, if known.
-        window: the values, in ``measure_unit``, that are stored as 0 and as white; ``None`` if the file has none.
+        window: the values, in ``measure_unit``, that are stored as 0 and as white; ``None`` if the file has none, or if
+            the slice has several channels.
         measure_unit: unit of the original values ("HU"; empty for MR).
         file: its raw file, relative to the dataset's root.
         geometry: JSON with the position of the slice in its volume; empty for plain images.
@@ -46,6 +47,7 @@ class Slice:
         split: the dataset's own split ("train", "validation", "test"); empty without one.
         partner: of a target slice in a paired task, the ``slice_id`` of the source slice of the same anatomy; empty
             without one.
+        channel_windows: of a source slice of several channels, the window of each; empty if its files have none.
     """
 
     slice_id: str
@@ -61,6 +63,7 @@ class Slice:
     scanner: str = ""
     split: str = ""
     partner: str = ""
+    channel_windows: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,9 @@ class Sample:
 
     Attributes:
         domain: "source", "target" or, for the target-domain ground truth of a source slice, "paired".
-        image: H x W, uint8 in its stored form, or floating point in [0, 1] (rounded to the stored depth). A target
-            sample whose record names a partner is the ground truth of that source slice; it needs no "paired" sample.
+        image: H x W, uint8 in its stored form, or floating point in [0, 1] (rounded to the stored depth); C x H x W for
+            a source sample if the task has several source channels. A target sample whose record names a partner is the
+            ground truth of that source slice; it needs no "paired" sample.
         slice: its record; a "paired" sample has the ``slice_id`` of its source slice.
         mask: H x W integer label map, 0 is background; ``None`` without a mask.
     """
@@ -88,6 +92,8 @@ class Task(Record):
     Attributes:
         dataset: its name in the suite.
         source, target: printed names of the domains ("Siemens", "GE").
+        channels: printed names of the channels of a source slice, in order ("T1", "T2", "FLAIR"); empty for one.
+            Target slices have one channel.
         labels: mask value to name; 0 is background and not listed.
         regions: the regions that Dice is reported for: names and their mask values. By default each label.
         masks: the domains with masks.
@@ -105,10 +111,15 @@ class Task(Record):
     paired: bool = False
     paired_training: bool = False
     note: str = ""
+    channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.regions:
             object.__setattr__(self, "regions", {name: (value,) for value, name in self.labels.items()})
+
+    def channels_of(self, domain: Domain) -> int:
+        """The number of channels of a slice of ``domain``."""
+        return max(1, len(self.channels)) if domain == "source" else 1
 
 
 @dataclass(frozen=True)
@@ -258,7 +269,8 @@ class Batch:
     """The input of a translator.
 
     Attributes:
-        source: float32, B x 1 x H x W, in [0, 1], on the context's device.
+        source: float32, B x C x H x W, in [0, 1], on the context's device; C is 1 unless the task has several source
+            channels, and the translation is B x 1 x H x W in any case.
         slices: the B records.
         masks: int64, B x H x W label maps of the source slices; only for translators declared ``conditional``.
     """

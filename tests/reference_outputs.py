@@ -311,7 +311,7 @@ def outputs() -> Iterator[tuple[str, str, Callable[[], Figures]]]:
 
 
 _ways: Mapping[tuple[str, str], Callable[[str], Figures]] = {
-    **{("dataset", name): phantom for name in ("phantom-breast", "phantom-lumbar")},
+    **{("dataset", name): phantom for name in REGISTRY.names("dataset") if name.startswith("phantom-")},
     **{("dataset", name): from_files for name in ("folder", "lumbar-mri-ct", "breast-siemens-ge")},
     **{("translator", name): partial(network, TranslatorSpec) for name in NETWORKS if not name.startswith("unet")},
     **{("translator", name): simple_translator for name in SIMPLE},

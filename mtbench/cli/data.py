@@ -65,7 +65,18 @@ def list_datasets(name: str | None, as_json: bool, plugin_files: tuple[str, ...]
     specs = [registry.get(DatasetSpec, dataset).spec for dataset in names]
     if as_json:
         keys = (
-            *("name", "description", "revision", "access", "licence", "size", "source", "target", "needs_root"),
+            *(
+                "name",
+                "description",
+                "revision",
+                "access",
+                "licence",
+                "size",
+                "source",
+                "target",
+                "channels",
+                "needs_root",
+            ),
             *("obtain", "citation", "published", "unverified"),
         )
         rows = [{key: getattr(spec, key) for key in keys} for spec in specs]
@@ -288,6 +299,7 @@ def _show(spec: DatasetSpec) -> None:
     echo(f"{spec.name}: {spec.description}")
     lines = [
         ("task", f"{spec.source} to {spec.target}"),
+        ("channels", ", ".join(spec.channels)),
         ("revision", spec.revision),
         ("access", spec.access),
         ("licence", spec.licence),

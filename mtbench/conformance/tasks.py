@@ -5,6 +5,7 @@ Generated from the names of its slices, so that all checks, and all machines, se
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,8 @@ TASK = Task(
     paired=True,
     paired_training=True,
 )
+SEVERAL = replace(TASK, channels=("plain", "dark", "inverted"))
+"""The task with several source channels."""
 SIZE = (64, 64)
 ODD = (61, 47)
 Depth = Literal["uint8", "uint16", "float32"]
@@ -91,6 +94,13 @@ def training_data(domains: tuple[Domain, ...] = ("source", "target"), *, masks: 
     if not masks:
         sets = {name: _bare(images) for name, images in sets.items()}
     return TrainingData(TASK, **sets)
+
+
+def with_channels(images: ImageSet) -> ImageSet:
+    """The slices with a second and a third channel: the image darker, and inverted."""
+    values = images.floats()[:, 0]
+    stacked = encode(np.stack([values, values / 2, 1 - values], axis=1), images.images.dtype.name)
+    return replace(images, images=stacked, task=SEVERAL)
 
 
 def _bare(images: ImageSet) -> ImageSet:

@@ -82,6 +82,25 @@ def shapes(subject: Subject) -> str:
     return f"{expected}"
 
 
+def channels(subject: Subject) -> str:
+    """Source slices of three channels become images of one."""
+    if not subject.spec.several_channels:
+        raise UntriedError("it translates one source channel")
+    data = fitting.data_for(subject)
+    sets = {side: getattr(data, side) for side in ("source_train", "source_validation")}
+    several = {side: tasks.with_channels(images) for side, images in sets.items() if images is not None}
+    model = subject.create()
+    if subject.spec.whether("trains", subject.params):
+        with subject.watched("fit()"):
+            model.fit(replace(data, task=tasks.SEVERAL, **several), subject.context())
+    results = raw(subject, model, tasks.with_channels(tasks.image_set(count=3)), batch_size=3)
+    found = [tuple(np.shape(each)) for each in results]
+    expected = [tasks.SIZE] * 3 if isinstance(model, WholeSetTranslator) else [(3, 1, *tasks.SIZE)]
+    if found != expected:
+        raise FailedError(f"three source channels give {found}", f"Return one target channel: {expected}")
+    return "three channels to one"
+
+
 def dtypes(subject: Subject) -> str:
     """The output is floating point."""
     result = raw(subject, fitting.model_of(subject), tasks.image_set(count=1))[0]
@@ -197,6 +216,7 @@ CHECKS = (
     general.OBJECT,
     Check("fit", fit, beside=True),
     Check("shapes", shapes, _AFTER, beside=True),
+    Check("several channels", channels, (*_AFTER, "shapes")),
     Check("dtype", dtypes, (*_AFTER, "shapes")),
     Check("range", value_range, (*_AFTER, "shapes"), beside=True),
     Check("determinism by seed", determinism, (*_AFTER, "shapes"), beside=True),

@@ -13,7 +13,7 @@ from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice, choices
 from mtbench.plan.graph import Plan, Row
 from mtbench.plan.protocols import PROTOCOLS
-from mtbench.plan.subjects import Needs, Subject
+from mtbench.plan.subjects import Needs, Subject, but_several
 from mtbench.plan.suite import Entry, Suite
 from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registry
@@ -186,6 +186,8 @@ def _rows(
         reason = subject.cannot(builder.task, judge.needs)
         if of_labels and seeded is None:
             reason = "the suite names no segmenter"
+        if "source" in judge.needs and len(builder.task.channels) > 1 and not judge.metric.spec.several_channels:
+            reason = reason or f"{judge.metric.spec.name} reads one source channel" + but_several(builder.task)
         yield Row(row, skipped=reason) if reason else _row(builder, subject, judge, seeded, row)
 
 

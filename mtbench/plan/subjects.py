@@ -91,9 +91,16 @@ class Subject:
             return f"the {domain} domain has no masks to compare with"
         if "source" in needs and domain != "source":
             return f"{self.images.label} are translations of no source slice"
+        if "predicted_masks" in needs and domain == "source" and not self.images.key and len(task.channels) > 1:
+            return "segmenters read one channel" + but_several(task)
         if "paired" in needs and not task.paired:
             return "the task has no paired ground truth"
         return ""
+
+
+def but_several(task: Task) -> str:
+    """The end of a reason why something that reads one source channel is skipped."""
+    return f", and this task has {len(task.channels)} ({', '.join(task.channels)})"
 
 
 def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> Iterator[Subject]:
@@ -104,6 +111,8 @@ def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> I
     if (trains or ask(spec.whether, "stochastic", params)) and not spec.deterministic:
         seeds = translator.entry.seeds or builder.suite.seeds
     reason = ask(spec.refusal, builder.task)
+    if len(builder.task.channels) > 1 and not spec.several_channels:
+        reason = "it translates one source channel" + but_several(builder.task)
     paired = trains and spec.paired
     if paired and not builder.task.paired_training:
         reason = "it trains on pairs, and this data set has no paired training slices"

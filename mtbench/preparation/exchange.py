@@ -15,7 +15,7 @@ import numpy as np
 from mtbench.data import Slice
 from mtbench.errors import DataError
 from mtbench.formats import Frame, Geometry, stem
-from mtbench.store.images import content_of, slice_of
+from mtbench.store.images import SLICE_FIELDS, content_of, fields_of, slice_of
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -189,7 +189,7 @@ def _unique(wanted: Sequence[str]) -> list[str]:
 
 
 def _row(item: ExportedSlice) -> dict[str, Any]:
-    record = asdict(item.record)
+    record = fields_of(item.record)
     geometry = json.loads(record.pop("geometry"))
     return {
         "slice_id": record.pop("slice_id"),
@@ -204,7 +204,7 @@ def _row(item: ExportedSlice) -> dict[str, Any]:
 
 
 def _exported(row: Mapping[str, Any]) -> ExportedSlice:
-    known = {name: row[name] for name in Slice.__dataclass_fields__ if name != "geometry"}
+    known = {name: row[name] for name in SLICE_FIELDS if name != "geometry"}
     geometry = json.dumps({**row["geometry"], "affine": row["affine"]})
     Geometry.from_json(geometry)
     height, width = row["size"]

@@ -35,8 +35,9 @@ def export(
         folder: must not exist, or be empty.
         domain: whose slices.
         side: the split, or "all".
-        form: "png" (8 or 16 bits), "npy" (as stored), or "nifti": volumes in the geometry and values of the original
-            files; for plain images a stack per case. By default "png", or "npy" if slices are stored as float32.
+        form: "png" (8 or 16 bits), "npy" (as stored; the only one for slices of several channels), or "nifti": volumes
+            in the geometry and values of the original files; for plain images a stack per case. By default "png", or
+            "npy" if PNG cannot hold the slices.
 
     Raises:
         RequestError: the folder is not empty, or PNG cannot hold the images.
@@ -56,11 +57,18 @@ def export(
         raise DataError(f"it has no {domain} slice in '{side}'", where=where)
     images, masks = arrays(prepared.data, domain)
     depth = images.dtype.name
-    form = form or ("npy" if depth == "float32" else "png")
+    several = images.ndim == 4
+    form = form or ("npy" if depth == "float32" or several else "png")
+    if form != "npy" and several:
+        raise RequestError(
+            f"a slice has {len(task.channels)} channels ({', '.join(task.channels)})",
+            where=where,
+            expected="--format npy: C x H x W",
+        )
     if form == "png" and depth == "float32":
         raise RequestError("PNG cannot hold floating-point images", where=where, expected="--format npy or nifti")
     # Places in a stack are counted over all splits, so that a case looks the same in every export.
-    everything = placed(read_slices(prepared.data.path, domain), images.shape[1:])
+    everything = placed(read_slices(prepared.data.path, domain), images.shape[-2:])
     records = [everything[at] for at in places]
     by_case, cases, slice_names = form == "nifti", case_names(everything), names(everything)
     wanted = [cases[everything[at].patient_id, everything[at].case_id] if by_case else slice_names[at] for at in places]
@@ -76,7 +84,7 @@ def export(
                 record,
                 f"images/{name}{_ENDINGS[form]}",
                 "" if masks is None else f"masks/{name}{_ENDINGS[form]}",
-                images.shape[1:],
+                images.shape[-2:],
                 content_of(images[at]),
             )
             for at, record, name in zip(places, records, wanted, strict=True)

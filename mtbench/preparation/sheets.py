@@ -17,13 +17,14 @@ _CAPTION = 14
 
 
 def contact_sheet(images: ImageSet, path: Path) -> None:
-    """Write a PNG with up to 24 slices, spread over patients and over each patient's slices.
+    """Write a PNG with up to 24 images, spread over patients and over each patient's slices.
 
-    Each tile is an image with the outline of each label in its colour, and its slice id below; the first line is the
-    legend of the colours. ``images`` must not be empty.
+    Each tile is an image, or one channel of it, with the outline of each label in its colour, and its slice id below;
+    the first line is the legend of the colours. ``images`` must not be empty.
     """
-    indices = spread(images)
-    columns = min(COLUMNS, len(indices))
+    channels = images.channels
+    indices = [(index, channel) for index in spread(images, COLUMNS * ROWS // channels) for channel in range(channels)]
+    columns = min(COLUMNS // channels * channels or channels, len(indices))
     rows = -(-len(indices) // columns)
     sheet = Image.new("RGB", (columns * TILE, _CAPTION + rows * (TILE + _CAPTION)))
     draw = ImageDraw.Draw(sheet)
@@ -31,11 +32,13 @@ def contact_sheet(images: ImageSet, path: Path) -> None:
     for text, colour in [(f"{images.task.dataset}, {images.domain} {images.split}", (255, 255, 255)), *_legend(images)]:
         draw.text((x, 1), text, fill=colour)
         x += int(draw.textlength(text)) + 12
-    for place, index in enumerate(indices):
+    for place, (index, channel) in enumerate(indices):
         left, top = place % columns * TILE, _CAPTION + place // columns * (TILE + _CAPTION)
         mask = None if images.masks is None else np.asarray(images.masks[index])
-        sheet.paste(Image.fromarray(_tile(np.asarray(images.images[index]), mask, images)), (left, top))
-        draw.text((left + 2, top + TILE), images.slices[index].slice_id[-30:], fill=(200, 200, 200))
+        image = np.asarray(images.images[index]).reshape(channels, *images.size)[channel]
+        sheet.paste(Image.fromarray(_tile(image, mask, images)), (left, top))
+        name = f"{images.task.channels[channel]} " if channels > 1 else ""
+        draw.text((left + 2, top + TILE), name + images.slices[index].slice_id[len(name) - 30 :], fill=(200, 200, 200))
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
 

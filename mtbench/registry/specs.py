@@ -38,6 +38,8 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
             dagger and are not ranked.
         paired: whether its fit needs pairs (``TrainingData.pairs``). It then receives no other target slices, and is
             skipped in tasks without paired training data.
+        several_channels: whether it translates source slices of several channels (T1, T2 and FLAIR) into one target
+            channel. Otherwise it is skipped in tasks with several source channels.
         trains_on_masks: whether ``fit`` reads masks; always true for a conditional translator. Otherwise ``fit``
             receives none, and a corrected mask requires no training.
         supports: a function of the task that returns why this translator cannot take part, or ``None``.
@@ -53,6 +55,7 @@ class TranslatorSpec(Spec[contracts.Translator | contracts.WholeSetTranslator]):
     deterministic: bool = field(default=False, kw_only=True)
     conditional: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
     paired: bool = field(default=False, kw_only=True)
+    several_channels: bool = field(default=False, kw_only=True)
     trains_on_masks: bool = field(default=False, kw_only=True)
     supports: Callable[[Task], str | None] | None = field(default=None, kw_only=True)
     notes: Callable[[Params], str] | None = field(default=None, kw_only=True)
@@ -94,6 +97,7 @@ class DatasetSpec(Spec[contracts.Dataset]):
 
     Args:
         source, target: printed names of the domains.
+        channels: printed names of the channels of a source slice, in order; empty for one channel.
         labels: mask value to name.
         regions: the regions that Dice is reported for, if they are not the single labels.
         masks: the domains that come with masks.
@@ -116,6 +120,7 @@ class DatasetSpec(Spec[contracts.Dataset]):
 
     source: str = field(default="source", kw_only=True)
     target: str = field(default="target", kw_only=True)
+    channels: tuple[str, ...] = field(default=(), kw_only=True)
     labels: Mapping[int, str] = field(default_factory=dict, kw_only=True)
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
     masks: frozenset[str] = field(default=frozenset(), kw_only=True)
@@ -136,7 +141,7 @@ class DatasetSpec(Spec[contracts.Dataset]):
         Raises:
             PluginError: labels, regions and masks are inconsistent.
         """
-        names_of_task = ("source", "target", "labels", "regions", "masks", "paired", "paired_training")
+        names_of_task = ("source", "target", "labels", "regions", "masks", "paired", "paired_training", "channels")
         fields = {name: getattr(self, name) for name in names_of_task}
         if self.describe is not None:
             fields.update(self.describe(params))
@@ -145,6 +150,9 @@ class DatasetSpec(Spec[contracts.Dataset]):
         check_fields(task, where)
         if task.paired_training and not task.paired:
             raise PluginError("paired_training without paired", where=where, expected="paired=True beside it")
+        if len(set(task.channels)) < len(task.channels) or not all(task.channels):
+            expected = "a different name for each source channel"
+            raise PluginError(f"channels are {task.channels}", where=where, expected=expected)
         names = list(task.labels.values())
         for value, name in task.labels.items():
             if not 1 <= value <= 255:
@@ -249,6 +257,8 @@ class MetricSpec(Spec[contracts.Metric]):
         bounds: the smallest and largest possible value of a score and of a case, -inf or inf if unbounded. Intervals
             stay within them; for means of cases, finite bounds give limits without assumptions about the distribution.
         decimals: digits after the point in tables; ``None`` for three significant digits.
+        several_channels: whether it reads source slices of several channels, if it needs "source". Otherwise it is
+            skipped in tasks with several source channels.
         caveat: why the value is not a quality of a translator; its columns stand apart and are never ranked.
         symmetric: whether candidates and references may be exchanged; ``mtbench check`` tests it.
         answers_to: the kinds of damage to images ("noise", "blur", "shift", "contrast") or to predicted masks ("masks")
@@ -268,6 +278,7 @@ class MetricSpec(Spec[contracts.Metric]):
     interval: Literal["cases", "jackknife", "subsample", "none"] = field(default="none", kw_only=True)
     bounds: tuple[float, float] | None = field(default=None, kw_only=True)
     decimals: Annotated[int | None, _DECIMALS] = field(default=None, kw_only=True)
+    several_channels: bool = field(default=False, kw_only=True)
     caveat: str = field(default="", kw_only=True)
     symmetric: bool = field(default=False, kw_only=True)
     answers_to: tuple[Damage, ...] = field(default=(), kw_only=True)

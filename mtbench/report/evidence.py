@@ -105,9 +105,14 @@ class Slices:
         return images
 
     def image(self, i: int) -> NDArray[np.uint8]:
-        """The i-th image, H x W uint8."""
+        """The i-th image, H x W uint8, or C x H x W with several channels."""
         pixels = np.asarray(self._images[i if self._pixels is not None else self._positions[i]])
         return encode(decode(pixels), "uint8")
+
+    def channels(self, i: int) -> tuple[NDArray[np.uint8], ...]:
+        """The channels of the i-th image, each H x W uint8."""
+        image = self.image(i)
+        return tuple(image) if image.ndim == 3 else (image,)
 
     def mask(self, i: int) -> NDArray[np.uint8] | None:
         """The i-th label map, H x W uint8; ``None`` if the domain has no masks."""

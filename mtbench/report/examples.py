@@ -50,7 +50,7 @@ class Example:
         reasons: "worst", "median", "best", "worst of NAME", "chosen"; several if they name the same slice.
         slice_id, patient_id: which.
         value: mean score over translators and regions; ``None`` without a segmentation metric.
-        source, source_mask: the image that was translated, and its label map.
+        sources, source_mask: the image that was translated, one for each of its channels, and its label map.
         truth: the same anatomy in the target domain, if the data set has it.
         target, target_mask: a real image of the target domain with the most similar label areas, if possible of another
             patient.
@@ -62,7 +62,7 @@ class Example:
     slice_id: str
     patient_id: str
     value: float | None
-    source: Image
+    sources: tuple[Image, ...]
     source_mask: Image | None
     truth: Image | None
     target: Image | None
@@ -78,6 +78,7 @@ class TaskExamples:
     Attributes:
         title: of the task, as in the table.
         source, target: printed names of the domains.
+        channels: printed names of the source's channels; empty for one channel.
         labels: mask value to region name.
         measure: printed name of the metric that chose the slices; empty if there is none.
         decimals: digits after the point; ``None`` for three significant digits.
@@ -89,6 +90,7 @@ class TaskExamples:
     title: str
     source: str = ""
     target: str = ""
+    channels: tuple[str, ...] = ()
     labels: Mapping[int, str] = field(default_factory=dict)
     measure: str = ""
     decimals: int | None = None
@@ -152,6 +154,7 @@ def _task(result: Result, evidence: Evidence, block: int, slices: Sequence[str])
         title=title,
         source=unit.task.source,
         target=unit.task.target,
+        channels=unit.task.channels,
         labels=unit.task.labels,
         measure=result.layout.names[measures[0].run.column] if values else "",
         decimals=column["decimals"] if column and values else None,
@@ -204,7 +207,7 @@ class _Pictures:
             slice_id=record.slice_id,
             patient_id=record.patient_id,
             value=mean,
-            source=self.source.image(i),
+            sources=self.source.channels(i),
             source_mask=mask,
             truth=None if truth is None else self._paired.image(truth),
             target=None if similar is None else self._target.image(similar),

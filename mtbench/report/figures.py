@@ -28,6 +28,8 @@ ROW, CHARACTER = 0.24, 0.078
 def draw_examples(tasks: Sequence[TaskExamples], path: Path) -> str:
     """One line of images for each slice: source, every translator, a real target example; reference labels as outlines.
 
+    Of a source with several channels the first is drawn, and its name is in the heading.
+
     Raises:
         RequestError: there are no images, or the file cannot be written.
     """
@@ -39,7 +41,7 @@ def draw_examples(tasks: Sequence[TaskExamples], path: Path) -> str:
             expected="results with images in the store",
         )
     names = list(dict.fromkeys(view.label for _, example in lines for view in example.views))
-    width, heights = (len(names) + 2) * TILE, [TILE * e.source.shape[0] / e.source.shape[1] for _, e in lines]
+    width, heights = (len(names) + 2) * TILE, [TILE * e.sources[0].shape[0] / e.sources[0].shape[1] for _, e in lines]
     figure: Any = Figure(figsize=(width + 0.35, sum(heights) + 0.35), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     axes = figure.subplots(len(lines), len(names) + 2, squeeze=False, height_ratios=heights)
@@ -71,7 +73,9 @@ def _pictures(
         else (name, None, None)
         for name in names
     ]
-    first = (f"source: {task.source}", example.source, example.source_mask)
+    # One column for the source, whatever the number of its channels in each task.
+    name = " ".join((task.source, *task.channels[:1]))
+    first = (f"source: {name}", example.sources[0], example.source_mask)
     return [first, *middle, (f"target: {task.target}", example.target, example.target_mask)]
 
 

@@ -217,6 +217,7 @@ def _add_data(ran: Ran, task: str, key: str, unit: UnitAsked, evidence: Evidence
 def _geometry(slices: Sequence[Slice]) -> tuple[str, str, str]:
     """Window, spacing and thickness of slices, as texts; empty if no slice states them."""
     windows = {(*s.window, s.measure_unit) for s in slices if s.window is not None}
+    windows |= {(*window, s.measure_unit) for s in slices for window in s.channel_windows}
     units = sorted({unit for *_, unit in windows})
     window = ""
     if len(windows) == 1:

@@ -19,7 +19,7 @@ FEW = 120
 
 def picture_record(tasks: Sequence[TaskExamples]) -> list[dict[str, object]]:
     """Tasks with their slices and tiles, images as data URIs."""
-    count = sum(len(example.views) + 3 for task in tasks for example in task.examples)
+    count = sum(len(example.views) + len(example.sources) + 2 for task in tasks for example in task.examples)
     longest = max(96, round(LONGEST * min(1.0, math.sqrt(FEW / max(count, 1)))))
     return [_task(task, longest) for task in tasks]
 
@@ -41,7 +41,7 @@ def _task(task: TaskExamples, longest: int) -> dict[str, object]:
 
 
 def _example(task: TaskExamples, example: Example, longest: int) -> dict[str, object]:
-    height, width = example.source.shape
+    height, width = example.sources[0].shape
     title = ", ".join(example.reasons)
     value = (
         f" · mean {task.measure} {format_number(example.value, task.decimals)}"
@@ -49,7 +49,7 @@ def _example(task: TaskExamples, example: Example, longest: int) -> dict[str, ob
         else ""
     )
     tiles = [
-        _tile("source", f"{task.source} (source)", example.source, example.source_mask, longest, [example.slice_id]),
+        *_sources(task, example, longest),
         *_targets(task, example, longest),
         *(_view(view, example, longest, task.decimals) for view in example.views),
     ]
@@ -61,6 +61,16 @@ def _example(task: TaskExamples, example: Example, longest: int) -> dict[str, ob
         "height": height,
         "tiles": tiles,
     }
+
+
+def _sources(task: TaskExamples, example: Example, longest: int) -> list[dict[str, object]]:
+    """The channels of the source slice; the page compares translations with the first."""
+    names = [f"{task.source} {channel}" for channel in task.channels] or [task.source]
+    kinds = ["source", *["channel"] * (len(names) - 1)]
+    return [
+        _tile(kind, f"{name} (source)", image, example.source_mask, longest, [example.slice_id])
+        for kind, name, image in zip(kinds, names, example.sources, strict=True)
+    ]
 
 
 def _targets(task: TaskExamples, example: Example, longest: int) -> list[dict[str, object]]:

@@ -64,7 +64,9 @@ def _with_fewer_pairs(
     """The sets without the training pairs of the patients who do not keep theirs; validation pairs stay."""
     sources = sets["source_train"]
     patients = set(sources.patients)
-    kept = registered(patients, work.options.paired_fraction, work.context.seed)
-    work.context.remark(f"Trained on the pairs of {len(kept)} of {len(patients)} training patients.")
+    fraction = work.options.paired_fraction
+    kept = registered(patients, fraction, work.context.seed)
+    part = f"the pairs of {len(kept)} of {len(patients)} training patients"
+    work.context.remark(f"With paired_fraction = {fraction:g}, trained on {part}.")
     fewer = {role: of_patients(sets[role], kept, sources) for role in ("source_train", "paired_train")}
     return {**sets, **fewer}

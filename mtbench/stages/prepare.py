@@ -19,7 +19,16 @@ from mtbench.registry.specs import DatasetSpec
 from mtbench.stages import pairs
 from mtbench.stages.table import PrepareOptions
 from mtbench.stages.work import Work
-from mtbench.store.images import INDEX, ROWS, GrowingArray, Record, content_of, read_slices, write_records
+from mtbench.store.images import (
+    CHANNEL_INDEX,
+    INDEX,
+    ROWS,
+    GrowingArray,
+    Record,
+    content_of,
+    read_slices,
+    write_records,
+)
 from mtbench.typed import check_fields
 
 if TYPE_CHECKING:
@@ -50,12 +59,13 @@ def run(work: Work[PrepareOptions, Registration[DatasetSpec]], folder: Path) -> 
         for sample in dataset.prepare(root, replace(work.context, progress=relay)):
             _check_sample(sample, work.registration.blame)
             image = np.asarray(sample.image)
-            if size is None and image.ndim == 2:
-                size = (image.shape[0], image.shape[1])
+            if size is None and image.ndim >= 2:
+                size = (image.shape[-2], image.shape[-1])
             for each in (sample, pairs.truth_of(sample, task)):
                 if each is not None:
                     if each.domain not in writers:
-                        index = files.enter_context(pq.ParquetWriter(folder / f"index-{each.domain}.parquet", INDEX))
+                        schema = CHANNEL_INDEX if task.channels_of(each.domain) > 1 else INDEX
+                        index = files.enter_context(pq.ParquetWriter(folder / f"index-{each.domain}.parquet", schema))
                         writers[each.domain] = _Writer(folder, each.domain, task, spec.depth, index, files)
                     writers[each.domain].add(each, size)
             count += 1
@@ -77,6 +87,7 @@ def run(work: Work[PrepareOptions, Registration[DatasetSpec]], folder: Path) -> 
         "size": size,
         "depth": spec.depth,
         **({"paired_training": True} if task.paired_training else {}),
+        **({"channels": list(task.channels)} if task.channels else {}),
     }
     (folder / "task.json").write_text(json.dumps(content, indent=1, sort_keys=True))
     omissions = work.context.left_out
@@ -183,8 +194,9 @@ class _Writer:
                 where=where,
                 expected="a unique id for each slice",
             )
+        self._check_windows(record, where)
         pixels = self._encode(np.asarray(sample.image), size, where)
-        mask = self._check_mask(sample.mask, pixels.shape, where)
+        mask = self._check_mask(sample.mask, pixels.shape[-2:], where)
         self.ids.add(record.slice_id)
         self.patients.add(record.patient_id)
         if self.images is None:
@@ -200,12 +212,24 @@ class _Writer:
         if len(self.waiting) == ROWS:
             write_records(self.index, self.waiting)
 
-    def _encode(self, image: Any, size: tuple[int, int] | None, where: str) -> Any:
-        if image.ndim != 2 or not image.size:
-            raise DataError(f"the image has shape {image.shape}", where=where, expected="one grey channel, H x W")
-        if image.shape != size:
+    def _check_windows(self, record: Slice, where: str) -> None:
+        channels, windows = self.task.channels_of(self.domain), len(record.channel_windows)
+        if windows and (windows != channels or channels == 1):
             raise DataError(
-                f"the image is {image.shape[0]} x {image.shape[1]} pixels",
+                f"the slice '{record.slice_id}' has {windows} channel_windows",
+                where=where,
+                expected="window for a single channel" if channels == 1 else f"{channels}, one for each channel",
+            )
+
+    def _encode(self, image: Any, size: tuple[int, int] | None, where: str) -> Any:
+        channels = self.task.channels_of(self.domain)
+        if image.ndim != (2 if channels == 1 else 3) or not image.size or (channels > 1 and len(image) != channels):
+            names = f"{channels} channels, C x H x W: {', '.join(self.task.channels)}"
+            expected = "one grey channel, H x W" if channels == 1 else names
+            raise DataError(f"the image has shape {image.shape}", where=where, expected=expected)
+        if image.shape[-2:] != size:
+            raise DataError(
+                f"the image is {image.shape[-2]} x {image.shape[-1]} pixels",
                 where=where,
                 expected=f"{size}, like the first image"
                 if size is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from mtbench.stages.people import draw, held_out, part, share
 from mtbench.stages.table import SplitOptions
 from mtbench.stages.work import Work
 from mtbench.store.files import sha256_of
-from mtbench.store.images import read_contents, read_slices
+from mtbench.store.images import fields_of, read_contents, read_slices
 
 
 def run(work: Work[SplitOptions, None], folder: Path) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _contents(data: Path, domain: str, slices: Sequence[Slice], splits: Sequence
     for record, split, (image, mask) in zip(slices, splits, read_contents(data, domain), strict=True):
         if split:
             # The place of the file and the publisher's name of its split have no influence.
-            entries[split]["images"].append([asdict(replace(record, file="", split="")), image])
+            entries[split]["images"].append([fields_of(replace(record, file="", split="")), image])
             entries[split]["masks"].append(mask)
     return {split: {what: hash_of(of) for what, of in parts.items()} for split, parts in entries.items()}
 

@@ -137,7 +137,7 @@ def translate(
         )
     if images_outside:
         context.log.append(f"{images_outside} of {len(images)} images had values outside [0, 1], which were clamped")
-    context.clamped = pixels_outside / (position * images.images[0].size) if position else 0.0
+    context.clamped = pixels_outside / (position * images.size[0] * images.size[1]) if position else 0.0
 
 
 def _by_batches(
@@ -152,12 +152,12 @@ def _by_batches(
             result = translator.translate(Batch(source, images.slices[span], masks), context)
         if not isinstance(result, torch.Tensor):
             raise PluginError(f"translate() returned {type(result).__name__}", where=blame, expected="a torch tensor")
-        expected = (len(rows), images.channels, *images.size)
+        expected = (len(rows), 1, *images.size)
         if tuple(result.shape) != expected:
             raise PluginError(
                 f"translate() returned shape {tuple(result.shape)}",
                 where=blame,
-                expected=f"{expected}, the shape of the source batch",
+                expected=f"{expected}, one target channel of the size of the source",
             )
         return _stored(result[:, 0].float(), depth)
 

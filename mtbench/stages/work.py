@@ -75,7 +75,10 @@ def read_set(data: Artefact, split: Artefact, task: Task, subset: Subset) -> Ima
 
 
 def arrays(data: Artefact, domain: Domain) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
-    """All prepared images of a domain and their masks, if any: memory maps, N x H x W."""
+    """All prepared images of a domain and their masks, if any: memory maps, N x H x W.
+
+    Source images of several channels are N x C x H x W.
+    """
     images = np.load(data.path / f"images-{domain}.npy", mmap_mode="r", allow_pickle=False)
     masks = data.path / f"masks-{domain}.npy"
     return images, np.load(masks, mmap_mode="r", allow_pickle=False) if masks.exists() else None

@@ -15,11 +15,13 @@ import pyarrow.parquet as pq
 from mtbench.data import Slice
 from mtbench.paths import storable
 
-SLICE_FIELDS = tuple(f.name for f in fields(Slice))
+SLICE_FIELDS = tuple(f.name for f in fields(Slice) if f.name != "channel_windows")
 _PAIR = pa.list_(pa.float64())
 _TYPES = {"index": pa.int64(), "spacing": _PAIR, "thickness": pa.float64(), "window": _PAIR}
 INDEX = pa.schema([(name, _TYPES.get(name, pa.string())) for name in (*SLICE_FIELDS, "image_sha256", "mask_sha256")])
 """The columns of a domain's index, a Parquet file."""
+CHANNEL_INDEX = INDEX.append(pa.field("channel_windows", pa.list_(_PAIR)))
+"""The columns of the index of slices of several channels."""
 ROWS = 4096
 """The number of records in memory before they are written."""
 Record = tuple[Slice, str, str]
@@ -77,13 +79,13 @@ def content_of(array: Any) -> str:
 
 
 def write_records(file: pq.ParquetWriter, records: list[Record]) -> None:
-    """Append records to an index of the schema ``INDEX``, and clear the list."""
+    """Append records to an index of the schema ``INDEX`` or ``CHANNEL_INDEX``, and clear the list."""
     rows = [
         {name: storable(value) if isinstance(value, str) else value for name, value in asdict(record).items()}
         | {"image_sha256": image, "mask_sha256": mask}
         for record, image, mask in records
     ]
-    file.write_table(pa.Table.from_pylist(rows, schema=INDEX))
+    file.write_table(pa.Table.from_pylist(rows, schema=file.schema))
     records.clear()
 
 
@@ -101,7 +103,8 @@ def read_slices(folder: Path, domain: str) -> list[Slice]:
         return []
     # Not pq.read_table: it imports pandas, which takes longer than the rest of a short unit.
     with pq.ParquetFile(path) as file:
-        return [slice_of(row) for row in file.read(list(SLICE_FIELDS), use_threads=False).to_pylist()]
+        names = [name for name in (*SLICE_FIELDS, "channel_windows") if name in file.schema_arrow.names]
+        return [slice_of(row) for row in file.read(names, use_threads=False).to_pylist()]
 
 
 def read_contents(folder: Path, domain: str) -> list[tuple[str, str]]:
@@ -117,4 +120,12 @@ def read_contents(folder: Path, domain: str) -> list[tuple[str, str]]:
 def slice_of(row: Mapping[str, Any]) -> Slice:
     """A record from its fields in JSON or Parquet."""
     pairs = {name: tuple(row[name]) for name in ("spacing", "window") if row[name] is not None}
-    return Slice(**{**row, **pairs})
+    return Slice(**{**row, **pairs, "channel_windows": tuple(map(tuple, row.get("channel_windows") or ()))})
+
+
+def fields_of(record: Slice) -> dict[str, Any]:
+    """The fields of a record; without ``channel_windows`` if it has none, so that hashes of such records stay."""
+    values = asdict(record)
+    if not record.channel_windows:
+        del values["channel_windows"]
+    return values

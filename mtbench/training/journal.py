@@ -111,7 +111,7 @@ class Journal:
             self._enter("validation", step, epoch, name, float(value))
 
     def samples(self, step: int, epoch: int, images: Mapping[str, Tensor]) -> None:
-        """Add sample images, B x 1 x H x W in [0, 1]; the B images of a name appear side by side."""
+        """Add sample images, B x C x H x W in [0, 1]: the first channel, the B images of a name side by side."""
         for name, batch in images.items():
             strip = torch.cat(list(batch.detach().float().cpu()[:, 0]), dim=1)
             pixels = (strip.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).numpy()

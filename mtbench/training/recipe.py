@@ -97,7 +97,7 @@ class Recipe:
         raise NotImplementedError
 
     def samples(self, moment: Moment) -> Mapping[str, Tensor]:
-        """Sample images, by name: B x 1 x H x W in [0, 1]. Called like ``validate``."""
+        """Sample images, by name: B x C x H x W in [0, 1]; the first channel is shown. Called like ``validate``."""
         raise NotImplementedError
 
 

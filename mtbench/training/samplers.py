@@ -42,8 +42,8 @@ class UnpairedSampler:
     """Two domains without correspondence, drawn as in CycleGAN.
 
     An epoch has max(|first|, |second|) positions. The first image is taken by shuffled index (wrapping round if its
-    domain is smaller), the second at random. ``batch`` gives "source" and "target", float32 B x 1 x H x W in [0, 1],
-    and with ``masks`` also "source_mask" and "target_mask" in the masks' dtype.
+    domain is smaller), the second at random. ``batch`` gives "source" and "target", float32 B x C x H x W in [0, 1]
+    (the target has one channel), and with ``masks`` also "source_mask" and "target_mask" in the masks' dtype.
 
     Args:
         first, second: the two domains.
@@ -89,12 +89,12 @@ class UnpairedSampler:
 class AlignedSampler:
     """Pairs of slices that show the same anatomy in both domains, for paired translators.
 
-    An epoch has as many positions as there are pairs. ``batch`` gives "source" and "target", float32 B x 1 x H x W in
-    [0, 1].
+    An epoch has as many positions as there are pairs. ``batch`` gives "source", float32 B x C x H x W in [0, 1], and
+    "target", B x 1 x H x W.
 
     Args:
         pairs: source slices and their truth in the same order, as ``TrainingData.pairs()`` gives them.
-        augment: applied to both images of a pair with the same draws; they come as the two channels of one image.
+        augment: applied to both images of a pair with the same draws; they come as the channels of one image.
 
     Raises:
         DataError: there is no pair, or the two sides differ in number or size.
@@ -124,7 +124,7 @@ class AlignedSampler:
             for k, position in enumerate(positions):
                 both[k], _ = self._augment(both[k], None, generator(seed, "augment", "pair", epoch, position))
         stacked = torch.stack(both)
-        return {"source": stacked[:, :1], "target": stacked[:, 1:]}
+        return {"source": stacked[:, :-1], "target": stacked[:, -1:]}
 
 
 class PairedSampler:
@@ -172,7 +172,7 @@ class _Images:
         where = f"the {images.split} slices of the {images.domain} domain of '{images.task.dataset}'"
         if not len(images):
             raise DataError("it has no images to train on", where=where)
-        if masks is not None and masks.shape != images.images.shape:
+        if masks is not None and masks.shape != (len(images), *images.size):
             raise DataError(
                 f"masks of shape {masks.shape} do not fit images of shape {images.images.shape}",
                 where=where,

@@ -130,6 +130,12 @@ def translate(
     else:
         place = Store(store_folder(store))
         model = from_results(registry, name, expand(results), place, dataset, fold, seed)
+    if model.task is not None and model.task.channels_of("source") > 1:
+        raise RequestError(
+            f"'{model.task.dataset}' has {len(model.task.channels)} source channels ({', '.join(model.task.channels)})",
+            expected="a model of one source channel: a file holds one image or volume",
+            remedy="Add the new images to the data set and run the suite",
+        )
     cutter = as_prepared(model.data, registry, options) if model.data else by_hand(options)
     if target_window is not None:
         cutter = replace(cutter, target=target_window, measure_unit="")

@@ -1,8 +1,9 @@
-"""Two synthetic tasks that need no download: a subtle vendor change and a drastic change of modality.
+"""Synthetic tasks that need no download: a subtle vendor change and a drastic change of modality.
 
 ``phantom-breast``: axial fat-suppressed T1 MR of both breasts, from one vendor to another (gain, bias field,
 noise, resolution). ``phantom-lumbar``: sagittal T2 MR of the lumbar spine to CT, where no intensity alone separates
-bone from its surroundings. Both are drawn from seeded random anatomies and contain no patient data.
+bone from its surroundings. ``phantom-lumbar-t1-t2``: the same patients with two source channels. All are drawn from
+seeded random anatomies and contain no patient data.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ PARAMS: Mapping[str, Param] = {
 
 @mtbench.hookimpl
 def mtbench_datasets() -> Iterator[DatasetSpec]:
-    """The two phantom tasks."""
+    """The phantom tasks."""
     yield DatasetSpec(
         "phantom-breast",
         "mtbench_plugins.datasets.phantoms.dataset:BreastPhantom",
@@ -40,17 +41,22 @@ def mtbench_datasets() -> Iterator[DatasetSpec]:
         access="generated",
         obtain="generated in memory; no download",
     )
-    yield DatasetSpec(
-        "phantom-lumbar",
-        "mtbench_plugins.datasets.phantoms.dataset:LumbarPhantom",
-        params=PARAMS,
-        description="synthetic sagittal lumbar spine, MR to CT (drastic)",
-        source="MR",
-        target="CT",
-        labels={1: "bone"},
-        masks=frozenset({"source", "target"}),
-        paired=True,
-        paired_training=True,
-        access="generated",
-        obtain="generated in memory; no download",
-    )
+    for name, cls, channels, what in (
+        ("phantom-lumbar", "LumbarPhantom", (), "MR to CT (drastic)"),
+        ("phantom-lumbar-t1-t2", "LumbarContrastsPhantom", ("T1", "T2"), "T1 and T2 MR to CT (two source channels)"),
+    ):
+        yield DatasetSpec(
+            name,
+            f"mtbench_plugins.datasets.phantoms.dataset:{cls}",
+            params=PARAMS,
+            description=f"synthetic sagittal lumbar spine, {what}",
+            source="MR",
+            target="CT",
+            channels=channels,
+            labels={1: "bone"},
+            masks=frozenset({"source", "target"}),
+            paired=True,
+            paired_training=True,
+            access="generated",
+            obtain="generated in memory; no download",
+        )

@@ -49,7 +49,9 @@ class Phantom:
         self.seed = seed
 
     def prepare(self, root: Path | None, context: Context) -> Iterator[Sample]:
-        """All slices: uint8 size x size images, uint8 label maps of the two domains, no splits.
+        """All slices: uint8 images, uint8 label maps of the two domains, no splits.
+
+        Images are size x size; source images of several channels are channels x size x size.
 
         Each source slice is followed by its "paired" sample: the same anatomy as the target's scanner sees
         it, under the same slice id, without a mask of its own.
@@ -126,3 +128,9 @@ class LumbarPhantom(Phantom):
     target = staticmethod(lumbar_scanners.ct)
     scanners = ("simulated MR", "simulated CT")
     window = lumbar_scanners.WINDOW
+
+
+class LumbarContrastsPhantom(LumbarPhantom):
+    """The patients, T2 images and truths of :class:`LumbarPhantom`, with a T1 image of each source slice."""
+
+    source = staticmethod(lumbar_scanners.t1_and_t2)

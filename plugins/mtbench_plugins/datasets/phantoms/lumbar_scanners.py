@@ -1,4 +1,4 @@
-"""How the lumbar phantom looks in T2-weighted MR and in CT."""
+"""How the lumbar phantom looks in T2-weighted and T1-weighted MR and in CT."""
 
 from __future__ import annotations
 
@@ -36,6 +36,29 @@ _TABLE: dict[LumbarTissue, tuple[float, float, float, float]] = {
     LumbarTissue.MARROW: (0.46, 0.07, 215.0, -35.0),
 }
 
+# T1 signal, and how the instance's character moves it: fat is bright, water is dark, and discs look like muscle.
+_T1: dict[LumbarTissue, tuple[float, float]] = {
+    LumbarTissue.AIR: (0.0, 0.0),
+    LumbarTissue.SKIN: (0.40, 0.0),
+    LumbarTissue.FAT: (0.97, 0.0),
+    LumbarTissue.MUSCLE: (0.33, 0.0),
+    LumbarTissue.FASCIA: (0.12, 0.0),
+    LumbarTissue.DEEP_FAT: (0.90, 0.0),
+    LumbarTissue.BOWEL_WALL: (0.30, 0.0),
+    LumbarTissue.BOWEL: (0.26, 0.08),
+    LumbarTissue.GAS: (0.02, 0.0),
+    LumbarTissue.ORGAN: (0.42, 0.04),
+    LumbarTissue.VESSEL: (0.06, 0.02),
+    LumbarTissue.CALCIFICATION: (0.05, 0.0),
+    LumbarTissue.LIGAMENT: (0.10, 0.0),
+    LumbarTissue.CSF: (0.14, 0.01),
+    LumbarTissue.NERVE: (0.30, 0.0),
+    LumbarTissue.ANNULUS: (0.24, 0.0),
+    LumbarTissue.NUCLEUS: (0.31, -0.02),
+    LumbarTissue.CORTEX: (0.06, 0.0),
+    LumbarTissue.MARROW: (0.62, 0.10),
+}
+
 
 def _values(anatomy: Anatomy, column: int) -> Floats:
     table = np.zeros((2, len(LumbarTissue)), np.float32)
@@ -46,8 +69,19 @@ def _values(anatomy: Anatomy, column: int) -> Floats:
 
 def mr(anatomy: Anatomy, rng: np.random.Generator) -> NDArray[np.float32]:
     """T2-weighted fast spin echo with a surface coil at the back; slices x size x size, [0, 1]."""
+    return _spin_echo(anatomy, _values(anatomy, 0), rng)
+
+
+def t1_and_t2(anatomy: Anatomy, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Both weightings of one examination; slices x 2 x size x size, [0, 1]. The T2 image is that of :func:`mr`."""
+    t2 = mr(anatomy, rng)
+    table = np.array([_T1[tissue] for tissue in LumbarTissue], np.float32)
+    signal = table[anatomy.tissue, 0] + table[anatomy.tissue, 1] * anatomy.character
+    return np.stack([_spin_echo(anatomy, np.asarray(signal, np.float32), rng), t2], axis=1)
+
+
+def _spin_echo(anatomy: Anatomy, signal: Floats, rng: np.random.Generator) -> NDArray[np.float32]:
     slab = anatomy.slab
-    signal = _values(anatomy, 0)
     signal *= 1.0 + 0.07 * slab.field(rng, 8.0, 5.0, 5.0) + 0.08 * slab.field(rng, 20.0, 18.0, 18.0)
     # The coil lies behind and its sensitivity falls off towards the belly.
     reach = rng.uniform(75.0, 130.0)

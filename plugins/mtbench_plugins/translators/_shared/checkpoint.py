@@ -188,6 +188,13 @@ def same_channels(first: int, last: int) -> int:
     return first
 
 
+def paired_channels(first: int, last: int) -> dict[str, int]:
+    """``inputs`` and ``channels`` of a network for pairs, whose source slices may have several channels."""
+    if first > 1 and last in (1, 3):
+        return {"inputs": first, "channels": last}
+    return {"inputs": same_channels(first, last), "channels": last}
+
+
 def _pickle_error(where: str, error: Exception) -> WeightsError:
     if "Weights only load failed" in str(error) and "Unsupported" in str(error):
         match = re.search(r"(?:GLOBAL|global|class) ([\w.]+)", str(error))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from mtbench import Context, DataError, ImageSet, TrainingData
 from mtbench.training import (
     AlignedSampler,
@@ -50,6 +52,11 @@ def pairs(data: TrainingData, *, multiple: int, smallest: int, params: Params, j
     source, truth = data.pairs()
     augment = augmentation(params, source.size, multiple=multiple, smallest=smallest, jitter=jitter)
     return AlignedSampler((source, truth), augment=augment)
+
+
+def inputs(preview: Tensor, params: Params) -> int:
+    """The input channels of a network for pairs: those of the source slices, or if these are grey ``channels``."""
+    return int(preview.shape[1]) if preview.shape[1] > 1 else params["channels"] or 1
 
 
 def augmentation(params: Params, size: tuple[int, int], *, multiple: int, smallest: int, jitter: bool) -> Augmentation:

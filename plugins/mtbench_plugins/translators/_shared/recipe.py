@@ -20,7 +20,7 @@ class TranslationRecipe(Recipe):
 
     Args:
         params: of the translator.
-        preview: images to translate now and then, B x 1 x H x W in [0, 1], sides that the networks take.
+        preview: images to translate now and then, B x C x H x W in [0, 1], sides that the networks take.
         parts: networks, optimisers and extras; see ``Recipe``.
     """
 
@@ -39,8 +39,8 @@ class TranslationRecipe(Recipe):
         scale_rates(self.optimisers.values(), linear_decay(moment, self.hold))
 
     def signed(self, images: Tensor) -> Tensor:
-        """B x 1 x H x W in [0, 1] to B x C x H x W in [-1, 1]."""
-        return channels_last(signed(images).expand(-1, self.channels, -1, -1))
+        """B x 1 x H x W in [0, 1] to B x C x H x W in [-1, 1]; several channels stay as they are."""
+        return channels_last(signed(images).expand(-1, self.channels if images.shape[1] == 1 else -1, -1, -1))
 
     def preview_source(self) -> Tensor:
         """The preview on the networks' device."""

@@ -38,9 +38,10 @@ class ResnetGenerator(nn.Module):
     """Two convolutions that halve, residual blocks, two convolutions that double.
 
     Args:
-        channels: of input and output.
+        channels: of the output.
         ngf: filters of the first layer.
         n_blocks: residual blocks; the originals have 9 (``resnet_9blocks``) or 6.
+        inputs: channels of the input, if it has another number.
         norm: CycleGAN and CUT have instance norm, pix2pix batch norm.
         antialias: halve and double by blurring (CUT), in place of strided and transposed convolutions.
         dropout: of one half in each residual block.
@@ -52,6 +53,7 @@ class ResnetGenerator(nn.Module):
         ngf: int = 64,
         n_blocks: int = 9,
         *,
+        inputs: int | None = None,
         norm: Norm = "instance",
         antialias: bool = False,
         dropout: bool = False,
@@ -60,7 +62,7 @@ class ResnetGenerator(nn.Module):
         bias = norm == "instance"
         layers: list[nn.Module] = [
             ReflectionPad2d(3),
-            nn.Conv2d(channels, ngf, 7, bias=bias),
+            nn.Conv2d(inputs or channels, ngf, 7, bias=bias),
             norm_layer(norm, ngf),
             nn.ReLU(),
         ]
@@ -79,7 +81,7 @@ class ResnetGenerator(nn.Module):
         self.model = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
-        """float32 B x C x H x W in [-1, 1] to the same; H and W must be multiples of 4."""
+        """float32 B x ``inputs`` x H x W to B x ``channels`` x H x W in [-1, 1]; H and W must be multiples of 4."""
         out: Tensor = self.model(image)
         return out
 

@@ -93,7 +93,18 @@ class GeneratorTranslator(ABC):
 
     def generate(self, network: nn.Module, batch: Batch, context: Context) -> Tensor:
         """Run the generator on a batch; B x C x H x W in [-1, 1]."""
-        source = signed(batch.source).expand(-1, self.channels(network), -1, -1)
+        source = signed(batch.source)
+        inputs, count = self.inputs(network), source.shape[1]
+        if count == 1 and inputs == self.channels(network):
+            source = source.expand(-1, inputs, -1, -1)
+        elif count != inputs:
+            raise DataError(
+                f"the weights of {self.name} take {inputs} source channel{'s' if inputs != 1 else ''}, and a slice has "
+                f"{count}",
+                where=str(self.params["checkpoint"] or "") or None,
+                expected="as many channels as in its training",
+                remedy="Use weights that were trained on slices with these channels",
+            )
         height, width = source.shape[2:]
         x = self.padded(source).contiguous(memory_format=self.memory_format(context.device))
         return self.forward(network, x, batch, context)[:, :, :height, :width]
@@ -120,8 +131,13 @@ class GeneratorTranslator(ABC):
         )
 
     def channels(self, network: nn.Module) -> int:
-        """Image channels of the generator."""
+        """Image channels of the generator's output."""
         return int(self.layout.infer(dict(network.state_dict()))["channels"])
+
+    def inputs(self, network: nn.Module) -> int:
+        """Image channels of the generator's input: those of its output, or of a source slice with several."""
+        sizes = self.layout.infer(dict(network.state_dict()))
+        return int(sizes.get("inputs", sizes["channels"]))
 
     def padded(self, x: Tensor) -> Tensor:
         """``x`` reflected at the right and bottom up to a multiple of ``multiple``.

@@ -36,6 +36,7 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         trains=common.trains,
         keeps_checkpoints=True,
         paired=True,
+        several_channels=True,
         description="paired translation by a conditional adversarial network",
         citation="Isola, Zhu, Zhou, Efros: Image-to-image translation with conditional adversarial networks. CVPR 2017",
         licence="original code: BSD-2-Clause; released weights: no terms of their own",

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout, State, UnfitError, count, same_channels
+from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout, State, UnfitError, count, paired_channels
 from mtbench_plugins.translators._shared.resnet import ResnetGenerator
 from mtbench_plugins.translators.pix2pix.networks import UnetGenerator
 
@@ -29,22 +29,22 @@ def adapt(state: State) -> State:
 
 
 def infer(state: State) -> dict[str, Any]:
-    """``netG``, ``channels``, ``ngf``, and ``n_downs`` or ``n_blocks``."""
+    """``netG``, ``inputs``, ``channels``, ``ngf``, and ``n_downs`` or ``n_blocks``."""
     if _FIRST in state:
         first, last = state[_FIRST], state["model.model.3.weight"]
         downs = 1 + count(state, r"model\.model(\.\d+\.model)+\.1\.weight")
-        channels = same_channels(first.shape[1], last.shape[1])
-        return {"netG": "unet", "channels": channels, "ngf": first.shape[0], "n_downs": downs}
+        channels = paired_channels(first.shape[1], last.shape[1])
+        return {"netG": "unet", **channels, "ngf": first.shape[0], "n_downs": downs}
     first, blocks = state["model.1.weight"], count(state, _BLOCK)
-    channels = same_channels(first.shape[1], state[f"model.{blocks + 17}.weight"].shape[0])
-    return {"netG": "resnet", "channels": channels, "ngf": first.shape[0], "n_blocks": blocks}
+    channels = paired_channels(first.shape[1], state[f"model.{blocks + 17}.weight"].shape[0])
+    return {"netG": "resnet", **channels, "ngf": first.shape[0], "n_blocks": blocks}
 
 
-def build(netG: str, channels: int, ngf: int, *, dropout: bool = False, **size: int) -> nn.Module:
-    """The generator with ``n_downs`` or ``n_blocks`` as its size."""
+def build(netG: str, channels: int, ngf: int, *, inputs: int, dropout: bool = False, **size: int) -> nn.Module:
+    """The generator from ``inputs`` to ``channels``, with ``n_downs`` or ``n_blocks`` as its size."""
     if netG == "unet":
-        return UnetGenerator(channels, ngf, size["n_downs"], dropout=dropout)
-    return ResnetGenerator(channels, ngf, size["n_blocks"], norm="batch", dropout=dropout)
+        return UnetGenerator(channels, ngf, size["n_downs"], inputs=inputs, dropout=dropout)
+    return ResnetGenerator(channels, ngf, size["n_blocks"], inputs=inputs, norm="batch", dropout=dropout)
 
 
 LAYOUT = CheckpointLayout(

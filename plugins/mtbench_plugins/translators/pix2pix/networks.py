@@ -16,13 +16,22 @@ class UnetGenerator(nn.Module):
     """Strided convolutions down to a few pixels and transposed ones up again, joined at each size; batch norm.
 
     Args:
-        channels: of input and output.
+        channels: of the output.
         ngf: filters of the first layer; doubled three times.
         n_downs: halvings, at least 5; the originals have 8 (``unet_256``) or 7.
+        inputs: channels of the input, if it has another number.
         dropout: of one half in the three inner levels below the widest, as the original trains.
     """
 
-    def __init__(self, channels: int = 1, ngf: int = 64, n_downs: int = 8, *, dropout: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int = 1,
+        ngf: int = 64,
+        n_downs: int = 8,
+        *,
+        inputs: int | None = None,
+        dropout: bool = False,
+    ) -> None:
         super().__init__()
         widths = [ngf * min(2**level, 8) for level in range(n_downs)]
         block: nn.Module | None = None
@@ -31,7 +40,7 @@ class UnetGenerator(nn.Module):
             block = _Level(widths[level - 1], widths[level], block, drop)
         assert block is not None
         outer = nn.Sequential(
-            nn.Conv2d(channels, ngf, 4, 2, 1, bias=False),
+            nn.Conv2d(inputs or channels, ngf, 4, 2, 1, bias=False),
             block,
             nn.ReLU(),
             nn.ConvTranspose2d(2 * ngf, channels, 4, 2, 1),
@@ -40,7 +49,10 @@ class UnetGenerator(nn.Module):
         self.model = nn.ModuleDict({"model": outer})
 
     def forward(self, image: Tensor) -> Tensor:
-        """float32 B x C x H x W in [-1, 1] to the same; H and W must be multiples of 2 ** ``n_downs``."""
+        """float32 B x ``inputs`` x H x W to B x ``channels`` x H x W, both in [-1, 1].
+
+        H and W must be multiples of 2 ** ``n_downs``.
+        """
         out: Tensor = self.model["model"](image)
         return out
 

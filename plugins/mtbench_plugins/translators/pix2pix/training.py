@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mtbench.training import Part, Step, seeded
-from mtbench_plugins.translators._shared import init
+from mtbench_plugins.translators._shared import fitting, init
 from mtbench_plugins.translators._shared.patchgan import PatchGAN
 from mtbench_plugins.translators._shared.recipe import TranslationRecipe, adam
 from mtbench_plugins.translators.pix2pix.checkpoint import build
@@ -22,14 +22,15 @@ class Pix2PixRecipe(TranslationRecipe):
         params: of the translator.
         size: of the generator, ``n_downs`` or ``n_blocks``.
         seed: of the initial weights.
-        preview: images to translate now and then, B x 1 x H x W in [0, 1], sides that the generator takes.
+        preview: images to translate now and then, B x C x H x W in [0, 1], sides that the generator takes.
     """
 
     def __init__(self, params: Mapping[str, Any], size: Mapping[str, int], seed: int, preview: Tensor) -> None:
         channels, ngf = params["channels"] or 1, params["ngf"] or 64
+        inputs = fitting.inputs(preview, params)
         with seeded(seed):
-            self.G = build(params["netG"] or "unet", channels, ngf, dropout=params["dropout"], **size)
-            self.D = PatchGAN(2 * channels, params["ndf"], params["n_layers_D"], norm="batch")
+            self.G = build(params["netG"] or "unet", channels, ngf, inputs=inputs, dropout=params["dropout"], **size)
+            self.D = PatchGAN(inputs + channels, params["ndf"], params["n_layers_D"], norm="batch")
             init.normal(self.G)
             init.normal(self.D)
         self.lambda_l1 = params["lambda_L1"]

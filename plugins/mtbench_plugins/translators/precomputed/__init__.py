@@ -32,5 +32,6 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         "mtbench_plugins.translators.precomputed.model:Precomputed",
         params=PARAMS,
         shorthand="folder",
+        several_channels=True,
         description="a folder of images or volumes translated by another program",
     )

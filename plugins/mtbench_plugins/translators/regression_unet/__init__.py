@@ -29,6 +29,7 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         trains=common.trains,
         keeps_checkpoints=True,
         paired=True,
+        several_channels=True,
         description="paired regression by a residual U-Net, the baseline for paired tasks",
         citation="Kerfoot, Clough, Oksuz, Lee, King, Schnabel: Left-ventricle quantification using residual U-Net. "
         "STACOM 2018 (the network)",

@@ -14,7 +14,7 @@ from mtbench.training import Losses, Part, Step, seeded
 from mtbench_plugins.segmenters.residual_unet import ResidualUNet
 from mtbench_plugins.translators._shared import fitting
 from mtbench_plugins.translators._shared.adversarial import l1
-from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout, State, count
+from mtbench_plugins.translators._shared.checkpoint import CheckpointLayout, State, count, paired_channels
 from mtbench_plugins.translators._shared.recipe import TranslationRecipe, adam
 from mtbench_plugins.translators._shared.translator import GeneratorTranslator
 
@@ -22,15 +22,16 @@ WIDTH, LEVELS = 16, 5
 
 
 def infer(state: State) -> dict[str, int]:
-    """``channels``, ``width`` and ``levels``."""
+    """``inputs``, ``channels``, ``width`` and ``levels``."""
     first = state["model.0.conv.unit0.conv.weight"]
     halvings = count(state, r"model\.(1\.submodule\.)*0\.conv\.unit0\.conv\.weight")
-    return {"channels": first.shape[1], "width": first.shape[0], "levels": halvings + 1}
+    channels = paired_channels(first.shape[1], state["model.2.1.conv.unit0.conv.weight"].shape[0])
+    return {**channels, "width": first.shape[0], "levels": halvings + 1}
 
 
-def build(channels: int, width: int, levels: int) -> nn.Module:
-    """The network with ``channels`` images in and out."""
-    return ResidualUNet(channels, [width * 2**level for level in range(levels)], in_channels=channels)
+def build(inputs: int, channels: int, width: int, levels: int) -> nn.Module:
+    """The network from ``inputs`` to ``channels``."""
+    return ResidualUNet(channels, [width * 2**level for level in range(levels)], in_channels=inputs)
 
 
 LAYOUT = CheckpointLayout("a regression U-Net of mtbench", lambda state: state, infer, build)
@@ -42,12 +43,13 @@ class RegressionRecipe(TranslationRecipe):
     Args:
         params: of the translator.
         seed: of the initial weights.
-        preview: images to translate now and then, B x 1 x H x W in [0, 1], sides that the network takes.
+        preview: images to translate now and then, B x C x H x W in [0, 1], sides that the network takes.
     """
 
     def __init__(self, params: Mapping[str, Any], seed: int, preview: Tensor) -> None:
         with seeded(seed):
-            self.G = build(params["channels"] or 1, params["width"] or WIDTH, params["levels"] or LEVELS)
+            inputs = fitting.inputs(preview, params)
+            self.G = build(inputs, params["channels"] or 1, params["width"] or WIDTH, params["levels"] or LEVELS)
         self.squared = params["loss"] == "l2"
         super().__init__(params, preview, networks={"G": self.G}, optimisers={"G": adam(params, self.G.parameters())})
 

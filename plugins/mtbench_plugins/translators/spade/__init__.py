@@ -45,6 +45,7 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         keeps_checkpoints=True,
         conditional=True,
         supports=supports,
+        several_channels=True,  # it reads masks, not the source image
         description="generates target images from label maps with spatially-adaptive normalisation",
         citation="Park, Liu, Wang, Zhu: Semantic image synthesis with spatially-adaptive normalization. CVPR 2019",
         licence="original code and released weights: CC BY-NC-SA 4.0, non-commercial",
