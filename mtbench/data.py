@@ -38,8 +38,7 @@ class Slice:
         index: position within the case, from 0.
         spacing: mm between rows and between columns of the stored image, if known.
         thickness: mm between neighbouring slices of the case, if known.
-        window: the values, in ``measure_unit``, that are stored as 0 and as white; ``None`` if the file has none, or if
-            the slice has several channels.
+        window: the values, in ``measure_unit``, that are stored as 0 and as white; ``None`` if the file has none.
         measure_unit: unit of the original values ("HU"; empty for MR).
         file: its raw file, relative to the dataset's root.
         geometry: JSON with the position of the slice in its volume; empty for plain images.
@@ -47,7 +46,7 @@ class Slice:
         split: the dataset's own split ("train", "validation", "test"); empty without one.
         partner: of a target slice in a paired task, the ``slice_id`` of the source slice of the same anatomy; empty
             without one.
-        channel_windows: of a source slice of several channels, the window of each; empty if its files have none.
+        channel_windows: of a source slice of several channels, the window of each, in place of ``window``.
     """
 
     slice_id: str
@@ -93,7 +92,6 @@ class Task(Record):
         dataset: its name in the suite.
         source, target: printed names of the domains ("Siemens", "GE").
         channels: printed names of the channels of a source slice, in order ("T1", "T2", "FLAIR"); empty for one.
-            Target slices have one channel.
         labels: mask value to name; 0 is background and not listed.
         regions: the regions that Dice is reported for: names and their mask values. By default each label.
         masks: the domains with masks.
@@ -269,8 +267,7 @@ class Batch:
     """The input of a translator.
 
     Attributes:
-        source: float32, B x C x H x W, in [0, 1], on the context's device; C is 1 unless the task has several source
-            channels, and the translation is B x 1 x H x W in any case.
+        source: float32, B x C x H x W, in [0, 1], on the context's device. A translation is B x 1 x H x W.
         slices: the B records.
         masks: int64, B x H x W label maps of the source slices; only for translators declared ``conditional``.
     """
