@@ -7,6 +7,7 @@ flip, turn or swap of axes shows.
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -232,10 +233,18 @@ def write_masks(masks: Path, patient: str, **how: Any) -> None:
     write_segments(masks / patient / f"Segmentation_{patient}_Dense_and_Vessels.seg.nrrd", tissue, **how)
 
 
-def write_nifti(path: Path, ras: Volume, axes: str = "RAS", *, offset: float = 0.0, dtype: Any = np.int16) -> None:
+def write_nifti(
+    path: Path,
+    ras: Volume,
+    axes: str = "RAS",
+    *,
+    offset: float = 0.0,
+    step: tuple[float, float, float] = STEP,
+    dtype: Any = np.int16,
+) -> None:
     """A RAS+ volume as NIfTI whose axes point to ``axes``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    affine = np.diag([*STEP, 1.0])
+    affine = np.diag([*step, 1.0])
     affine[:3, 3] = ORIGIN + offset
     image = nibabel.Nifti1Image(np.asarray(ras, dtype), affine)
     wanted = nibabel.orientations.axcodes2ornt(tuple(axes))
@@ -285,6 +294,53 @@ def write_lumbar(root: Path, subjects: Mapping[str, str] = SPLITS, patients: int
     for number, subject in enumerate(subjects):
         write_subject(root / "ct" / subject, number, ("RAS", "LAS")[number % 2])
     write_meta(root / "ct/meta.csv", subjects)
+
+
+def write_mha(path: Path, ras: Volume, *, dtype: Any = np.int16) -> None:
+    """A RAS+ volume as a deflated MetaImage with axes LPS, as ITK writes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    last = ORIGIN + (np.array(ras.shape) - 1) * STEP
+    values = np.asarray(ras, dtype)[::-1, ::-1].tobytes(order="F")
+    packed = zlib.compress(values)
+    kind = {"int16": "MET_SHORT", "uint8": "MET_UCHAR", "float32": "MET_FLOAT"}[np.dtype(dtype).name]
+    header = (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nCompressedData = True\n"
+        f"CompressedDataSize = {len(packed)}\nTransformMatrix = 1 0 0 0 1 0 0 0 1\n"
+        f"Offset = {-last[0]} {-last[1]} {ORIGIN[2]}\nCenterOfRotation = 0 0 0\nAnatomicalOrientation = RAI\n"
+        f"ElementSpacing = {' '.join(map(str, STEP))}\nDimSize = {' '.join(map(str, ras.shape))}\n"
+        f"ElementType = {kind}\nElementDataFile = LOCAL\n"
+    )
+    path.write_bytes(header.encode() + packed)
+
+
+def hounsfield(seed: int, shape: tuple[int, int, int] = SHAPE) -> Volume:
+    """:func:`body` as a CT from -624 to 2576 HU."""
+    return body(seed, shape) * 4 - 1024
+
+
+def outline(shape: tuple[int, int, int] = SHAPE) -> NDArray[np.bool_]:
+    """A body mask, off every axis of symmetry; the lowest slice is empty."""
+    inside = np.zeros(shape, bool)
+    inside[2:13, 3:14, 1:] = True
+    return inside
+
+
+def write_synthrad(
+    folder: Path, names: Sequence[str], source: str = "mr", ending: str = ".nii.gz", *, truth: bool = True
+) -> None:
+    """Cases of a SynthRAD region: the source (its seed is the case's number), the CT (100 more) and the body mask."""
+    for name in names:
+        number = int(name[-3:])
+        image = hounsfield(number) if source == "cbct" else body(number)
+        volumes = {source: (image, np.int16), "mask": (outline(), np.uint8)}
+        if truth:
+            volumes["ct"] = hounsfield(100 + number), np.int16
+        for kind, (volume, dtype) in volumes.items():
+            path = folder / name / f"{kind}{ending}"
+            if ending == ".mha":
+                write_mha(path, volume, dtype=dtype)
+            else:
+                write_nifti(path, volume, ("LPS", "RAS")[number % 2], dtype=dtype)
 
 
 JPEG_LS = UID("1.2.840.10008.1.2.4.80")

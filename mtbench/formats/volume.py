@@ -89,12 +89,13 @@ class Volume:
         return (float(size[row]), float(size[column])), float(size[across])
 
 
-def check_same_place(mask: Volume, image: Volume, name: str) -> None:
-    """Refuse a mask that is not on the grid of its image.
+def check_same_place(mask: Volume, image: Volume, name: str, *, what: str = "mask", of: str = "image") -> None:
+    """Refuse a mask that is not on the grid of its image, or a target image not on the grid of its source image.
 
     Args:
         mask, image: as read.
         name: of the image in messages.
+        what, of: what ``mask`` and ``image`` are, in messages.
 
     Raises:
         DataError: another size, or headers that disagree about origin, directions or spacing.
@@ -102,17 +103,18 @@ def check_same_place(mask: Volume, image: Volume, name: str) -> None:
     if mask.array.shape != image.array.shape:
         mask_size, image_size = (" x ".join(str(n) for n in v.file_shape) for v in (mask, image))
         raise DataError(
-            f"the mask is {mask_size}, its image {name} is {image_size}",
+            f"the {what} is {mask_size}, its {of} {name} is {image_size}",
             where=mask.file,
             expected="the same size",
+            remedy=f"Resample the {what} to the grid of the {of}",
         )
     mask_affine, image_affine = mask.affine, image.affine
     if (mask_affine is None) != (image_affine is None) or (
         mask_affine is not None and image_affine is not None and not np.allclose(mask_affine, image_affine, atol=0.05)
     ):
         raise DataError(
-            f"the mask and its image {name} are at different positions: their headers differ",
+            f"the {what} and its {of} {name} are at different positions: their headers differ",
             where=mask.file,
             expected="the same origin, directions and spacing",
-            remedy="Resample the mask to the image's grid",
+            remedy=f"Resample the {what} to the grid of the {of}",
         )

@@ -51,7 +51,7 @@ def prepare_cases(
 
     Args:
         cases: the argument of ``read`` for each case, by the name of the case in messages.
-        read: makes the samples of one case, all of one domain and size, with or without masks.
+        read: makes the samples of one case, all of one size; a case may be a pair, with samples of both domains.
         context: of ``prepare``.
         processes: whether ``read`` may run in other processes: it and the cases can be pickled, and its module can be
             imported. Decoding DICOM files holds Python's global lock, so threads gain little.
@@ -122,13 +122,13 @@ def _convert(read: Callable[[C], list[Sample]], case: C, path: Path) -> Conversi
     head = {
         "read": digests,
         "records": [(s.domain, asdict(s.slice)) for s in samples],
-        "masks": bool(samples) and samples[0].mask is not None,
+        "masks": [s.mask is not None for s in samples],
     }
     arrays = [np.frombuffer(json.dumps(head).encode(), np.uint8)]
     if samples:
         arrays.append(np.stack([s.image for s in samples]))
-    if head["masks"]:
-        arrays.append(np.stack([np.zeros_like(s.image) if s.mask is None else s.mask for s in samples]))
+    if any(head["masks"]):
+        arrays.append(np.stack([s.mask for s in samples if s.mask is not None]))
 
     def write(file: IO[bytes]) -> None:
         for array in arrays:
@@ -148,9 +148,9 @@ def _load(path: Path) -> list[Sample]:
     with path.open("rb") as file:
         head = _head(file)
         images = np.load(file, allow_pickle=False) if head["records"] else []
-        masks = np.load(file, allow_pickle=False) if head["masks"] else None
+        masks = iter(np.load(file, allow_pickle=False) if any(head["masks"]) else [])
     records: list[tuple[Domain, dict[str, Any]]] = head["records"]
     return [
-        Sample(domain, images[i], slice_of(row), None if masks is None else masks[i])
-        for i, (domain, row) in enumerate(records)
+        Sample(domain, image, slice_of(row), next(masks) if masked else None)
+        for (domain, row), image, masked in zip(records, images, head["masks"], strict=True)
     ]

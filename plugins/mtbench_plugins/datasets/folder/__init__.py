@@ -13,11 +13,16 @@ def describe(params: Mapping[str, Any]) -> dict[str, Any]:
     from mtbench_plugins.datasets.folder.config import Config
 
     config = Config.of(params)
+    masks = {d.domain for d in config.domains if d.masks}
+    # The truth of a source slice is its target slice, with the mask of that.
+    truth = {"paired"} if config.paired and config.target.masks else set()
     return {
         "source": config.source.name,
         "target": config.target.name,
         "labels": {value: name for name, value in config.labels.items()},
-        "masks": frozenset(d.domain for d in config.domains if d.masks),
+        "masks": frozenset(masks | truth),
+        "paired": config.paired,
+        "paired_training": config.paired,
     }
 
 
@@ -35,6 +40,11 @@ def mtbench_datasets() -> Iterator[mtbench.DatasetSpec]:
                 "crop, normalise, window, percentiles, measure_unit",
             ),
             "target": mtbench.Param(kind="table", help="the same keys for the target domain"),
+            "paired": mtbench.Param(
+                False,
+                help="source and target images of the same name (the text that the wildcards match) show the same "
+                "anatomy: pairs in every split",
+            ),
             "labels": mtbench.Param({}, help='label names and their mask values, or "nonzero"'),
             "resize": mtbench.Param(
                 "plain",

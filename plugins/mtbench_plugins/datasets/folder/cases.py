@@ -47,6 +47,12 @@ class Picture:
     volume: Volume
 
 
+Kept = tuple[Picture, NDArray[np.uint8] | None]
+"""A slice and its mask, if it has one, with the task's labels; H x W, before framing."""
+
+FrameOf = Callable[[Picture, DomainConfig], Frame]
+
+
 @dataclass(frozen=True)
 class Case:
     """A volume, or the plain images of one patient, in order."""
@@ -56,8 +62,15 @@ class Case:
     pictures: Sequence[Picture]
 
 
-def cases(group: Sequence[ImageEntry], domain: DomainConfig) -> Iterator[Case]:
-    """Read the items of one group, each file once.
+def image_of(item: ImageEntry) -> Volume:
+    """Read the image of an item."""
+    return read(item.image)
+
+
+def cases(
+    group: Sequence[ImageEntry], domain: DomainConfig, volume_of: Callable[[ImageEntry], Volume] = image_of
+) -> Iterator[Case]:
+    """Read the items of one group, each file once; ``volume_of`` gives the image of an item.
 
     Raises:
         DataError: a file cannot be read, a mask and its image are at different positions, or the patient of a
@@ -65,7 +78,7 @@ def cases(group: Sequence[ImageEntry], domain: DomainConfig) -> Iterator[Case]:
     """
     flat: list[Picture] = []
     for item in group:
-        volume = read(item.image)
+        volume = volume_of(item)
         # A plain image has no planes to choose from: the parameter applies to the volumes beside it.
         plane = plane_of(domain) if volume.array.ndim == 3 else None
         pictures = pictures_of(item, volume, _masks(item, volume, plane), plane)
@@ -98,13 +111,16 @@ def samples_of(group: Group, config: Config) -> list[Sample]:
     ]
 
 
-def samples_of_case(
-    case: Case, domain: DomainConfig, labels: Mapping[str, int], frame_of: Callable[[Picture, DomainConfig], Frame]
-) -> Iterator[Sample]:
+def samples_of_case(case: Case, domain: DomainConfig, labels: Mapping[str, int], frame_of: FrameOf) -> Iterator[Sample]:
     """The chosen slices of a case: grey levels uint8, masks with the values of ``labels``."""
+    return samples_of_slices(case, kept_slices(case, domain, labels)[:: domain.every], domain, frame_of)
+
+
+def kept_slices(case: Case, domain: DomainConfig, labels: Mapping[str, int]) -> list[Kept]:
+    """The slices within ``slices`` whose mask has ``min_area`` pixels, in order; masks hold the task's labels."""
     instances = _instances(case, domain.from_below) if domain.from_below else None
     first, last = domain.slices or (0, len(case.pictures) - 1)
-    pairs = []
+    kept: list[Kept] = []
     # One look-up of 256 values instead of an operation for each pixel.
     levels = np.arange(256, dtype=np.uint8)
     table = None if domain.class_masks else _task_labels(levels, instances, domain, labels).tobytes()
@@ -116,9 +132,16 @@ def samples_of_case(
             else:
                 mask = _task_labels(mask, instances, domain, labels)
         if mask is None or np.count_nonzero(mask) >= domain.min_area:
-            pairs.append((picture, mask))
+            kept.append((picture, mask))
+    return kept
+
+
+def samples_of_slices(
+    case: Case, kept: Sequence[Kept], domain: DomainConfig, frame_of: FrameOf, depth: str = "uint8"
+) -> Iterator[Sample]:
+    """These slices of a case: grey levels of type ``depth``, with their masks."""
     window = _case_window(case, domain)
-    for picture, mask in pairs[:: domain.every]:
+    for picture, mask in kept:
         frame = frame_of(picture, domain)
         own = window or _own_window(picture, domain)
         volume, plane = picture.volume, plane_of(domain)
@@ -137,7 +160,7 @@ def samples_of_case(
             scanner=picture.item.scanner or volume.scanner,
             split=picture.item.split,
         )
-        image = encode(prepared(picture.image, frame, own), "uint8")
+        image = encode(prepared(picture.image, frame, own), depth)
         yield Sample(domain.domain, image, record, None if mask is None else frame.mask(mask))
 
 

@@ -173,7 +173,15 @@ DOMAIN_KEYS = tuple(key.name for key in fields(DomainConfig) if key.name != "dom
 
 @dataclass(frozen=True)
 class Config:
-    """All parameters. ``labels`` maps each label's name to its value in the prepared masks: 1, 2, ..."""
+    """All parameters.
+
+    Attributes:
+        source, target: the domains.
+        labels: each label's name and its value in the prepared masks: 1, 2, ...
+        resize, size, mm: how slices are brought to one size.
+        paired: whether source and target images of the same name show the same anatomy.
+        depth: type of the prepared images.
+    """
 
     source: DomainConfig
     target: DomainConfig
@@ -181,6 +189,8 @@ class Config:
     resize: Literal["plain", "spacing", "none"]
     size: int
     mm: float | None
+    paired: bool = False
+    depth: Literal["uint8", "uint16"] = "uint8"
 
     @property
     def domains(self) -> tuple[DomainConfig, DomainConfig]:
@@ -204,7 +214,10 @@ class Config:
         if params["resize"] == "spacing" and params.get("mm") is None:
             raise ParamError("resize is 'spacing', but 'mm' is missing", where="dataset 'folder'", expected="mm = 1.0")
         labels = {name: i for i, name in enumerate(names, start=1)}
-        return cls(source, target, labels, params["resize"], params["size"], params.get("mm"))
+        paired = bool(params.get("paired"))
+        if paired:
+            _check_pairing(source, target)
+        return cls(source, target, labels, params["resize"], params["size"], params.get("mm"), paired)
 
 
 def _domain(role: Literal["source", "target"], value: Any, shared: object, names: list[str]) -> DomainConfig:
@@ -250,6 +263,18 @@ def _check(domain: DomainConfig, value: Mapping[str, Any], where: str, names: li
         raise ParamError("'from_below' needs masks with a value for each instance", where=where)
     if domain.min_area and not domain.masks:
         raise ParamError("'min_area' needs masks", where=where)
+
+
+def _check_pairing(source: DomainConfig, target: DomainConfig) -> None:
+    """Refuse domains that are cut in different ways: their slices would not show the same anatomy."""
+    for key in ("plane", "crop", "every"):
+        ours, theirs = getattr(source, key), getattr(target, key)
+        if ours != theirs:
+            raise ParamError(
+                f"'{key}' is {theirs!r}, and {ours!r} in the source",
+                where="dataset 'folder', params.target",
+                expected=f"the same '{key}' in both domains, because paired = true",
+            )
 
 
 def _table(value: Any, where: str) -> PatientTable:

@@ -108,8 +108,18 @@ def groups(items: Sequence[ImageEntry]) -> list[list[ImageEntry]]:
 
 def raw_files(root: Path, domain: DomainConfig, leave_out: LeaveOut) -> list[Path]:
     """Every file that is opened to read the domain, DICOM folders file by file; ``leave_out`` as for :func:`items`."""
-    files: list[Path] = [root / domain.table.file] if domain.table else []
-    for item in items(root, domain, leave_out):
+    return [*table_files(root, domain), *files_of(items(root, domain, leave_out))]
+
+
+def table_files(root: Path, domain: DomainConfig) -> list[Path]:
+    """The CSV file of a domain, if it has one."""
+    return [root / domain.table.file] if domain.table else []
+
+
+def files_of(entries: Sequence[ImageEntry]) -> list[Path]:
+    """The files of images and masks, DICOM folders file by file."""
+    files: list[Path] = []
+    for item in entries:
         named = [
             item.image,
             *([item.mask] if item.mask else []),
