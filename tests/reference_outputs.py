@@ -276,6 +276,10 @@ def from_files(name: str) -> Figures:
             replicas.write_lumbar(root)
         elif name == "breast-siemens-ge":
             replicas.write_duke(root, replicas.DUKE)
+        elif name == "synthrad2023":
+            replicas.write_synthrad(root / "Task1/pelvis", ("1PA001", "1PC002"))
+        elif name == "synthrad2025":
+            replicas.write_synthrad(root / "Task1/AB", ("1ABA001", "1ABB002"), ending=".mha")
         else:
             import imageio.v3 as iio
 
@@ -310,9 +314,10 @@ def outputs() -> Iterator[tuple[str, str, Callable[[], Figures]]]:
             yield f"{kind.kind} {name}", revision, partial(_ways[kind.kind, name], name)
 
 
+FROM_FILES = ("folder", "lumbar-mri-ct", "breast-siemens-ge", "synthrad2023", "synthrad2025")
 _ways: Mapping[tuple[str, str], Callable[[str], Figures]] = {
     **{("dataset", name): phantom for name in REGISTRY.names("dataset") if name.startswith("phantom-")},
-    **{("dataset", name): from_files for name in ("folder", "lumbar-mri-ct", "breast-siemens-ge")},
+    **{("dataset", name): from_files for name in FROM_FILES},
     **{("translator", name): partial(network, TranslatorSpec) for name in NETWORKS if not name.startswith("unet")},
     **{("translator", name): simple_translator for name in SIMPLE},
     **{("translator", name): from_folder for name in ("precomputed", "command")},

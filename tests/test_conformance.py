@@ -31,7 +31,8 @@ CHEAP = (
     *("tissue-error", "radiomic-agreement"),
     *("dinov2-vitl14", "clip-vitl14-336", "radimagenet-resnet50"),
     *("ms-ssim:scales=1", "radiomics", "inception-fid", "inception-imagenet", f"phantom-lumbar:{PHANTOM}"),
-    *("folder", "breast-siemens-ge", "lumbar-mri-ct", "csv", "html", "json", "md", "tex"),
+    *("folder", "breast-siemens-ge", "lumbar-mri-ct", "synthrad2023", "synthrad2025"),
+    *("csv", "html", "json", "md", "tex"),
     *("inline", "slurm", "learning", "midl2024", "phantom", "quickstart", "smoke"),
 )
 COSTLY = (

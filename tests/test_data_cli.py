@@ -511,7 +511,7 @@ class TestGuide:
         return [textwrap.dedent(block) for block in re.findall(rf"```{language}\n(.*?)```", self.text, re.DOTALL)]
 
     def test_the_tables_of_folder_and_of_the_lumbar_task(self) -> None:
-        folder, plain, pairs, lumbar = (tomllib.loads(block) for block in self.blocks("toml"))
+        folder, plain, pairs, lumbar, synthrad = (tomllib.loads(block) for block in self.blocks("toml"))
         (entry,) = folder["datasets"]
         registry = discover(third_party=False)
         params = registry.get("dataset", "folder").complete(entry["params"])
@@ -521,6 +521,9 @@ class TestGuide:
         assert Config.of(registry.get("dataset", "folder").complete(pairs["datasets"]["params"])).paired
         registry.get("dataset", "lumbar-mri-ct").create(
             registry.get("dataset", "lumbar-mri-ct").complete(lumbar["datasets"][0]["params"])
+        )
+        registry.get("dataset", "synthrad2023").create(
+            registry.get("dataset", "synthrad2023").complete(synthrad["datasets"][0]["params"])
         )
 
     def test_every_parameter_of_folder_is_shown(self) -> None:
