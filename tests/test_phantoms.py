@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,32 @@ def test_one_seed_of_the_benchmark_holds() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("| phantom-") == 3
+
+
+def test_misalignment_shifts_the_truth_of_training_patients_by_whole_pixels() -> None:
+    wanted = {"patients_source": 9, "patients_target": 3}
+    aligned = of(draw("phantom-lumbar", misalignment=0, **wanted), "paired")
+    shifted = of(draw("phantom-lumbar", misalignment=2, **wanted), "paired")
+    directions = {}
+    for slice_id, sample in shifted.items():
+        true, image = aligned[slice_id].image, sample.image
+        # What the image shows away from its edge is where the truth was before the shift.
+        places = [(down, right) for down in range(-3, 4) for right in range(-3, 4)]
+        match = [p for p in places if np.array_equal(np.roll(true, p, (0, 1))[3:-3, 3:-3], image[3:-3, 3:-3])]
+        assert match in ([(0, 0)], [(2, 0)], [(-2, 0)], [(0, 2)], [(0, -2)])
+        assert (match == [(0, 0)]) == (sample.slice.split != "train")
+        assert directions.setdefault(sample.slice.patient_id, match) == match
+    assert len({place for (place,) in directions.values()}) > 2
+
+
+def test_misalignment_sets_one_split_and_changes_nothing_else() -> None:
+    wanted = {"patients_source": 10, "patients_target": 4}
+    plain, aligned, shifted = (draw("phantom-breast", misalignment=k, **wanted) for k in (None, 0, 3))
+    splits = ["train"] * 7 + ["validation"] + ["test"] * 2
+    for a, b, c in zip(plain, aligned, shifted, strict=True):
+        assert np.array_equal(a.image, b.image)
+        assert replace(a.slice, split=b.slice.split) == b.slice == c.slice
+        assert b.domain == "paired" or np.array_equal(b.image, c.image)
+        if b.domain == "source":
+            assert b.slice.split == splits[int(b.slice.patient_id[-4:])]
+    assert {s.slice.split for s in aligned if s.domain == "target"} == {"train", "test"}

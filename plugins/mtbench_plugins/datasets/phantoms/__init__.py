@@ -19,6 +19,13 @@ PARAMS: Mapping[str, Param] = {
     "patients_target": Param(30, minimum=1, help="target patients, none of them also a source patient"),
     "slices": Param(8, minimum=1, maximum=64, help="slices per patient; the slab stays the same"),
     "seed": Param(0, minimum=0, help="another seed draws other patients"),
+    "misalignment": Param(
+        None,
+        "int",
+        minimum=0,
+        maximum=16,
+        help="pixels by which the truth of training patients is shifted; the data set then has its own split",
+    ),
 }
 
 
