@@ -149,7 +149,9 @@ def test_the_lines_are_means_over_seeds_and_say_what_they_lack() -> None:
 
 def test_regions_are_averaged_and_a_mean_of_fewer_is_missing() -> None:
     labelled = [
-        {**r, "label": label, "value": r["value"] + add} for r in rows() for label, add in (("a", 0.0), ("b", 0.2))
+        {**r, "label": label, "value": r["value"] + add}
+        for r in rows()
+        for label, add in ((("a", 0.0), ("b", 0.2)) if r["metric"] != "fid" else (("", 0.0),))
     ]
     lacks = {"label": "b", "translator": "histogram", "metric": "dice"}
     lacking = [r for r in labelled if not lacks.items() <= r.items()]
@@ -157,6 +159,18 @@ def test_regions_are_averaged_and_a_mean_of_fewer_is_missing() -> None:
     first, *_, histogram = lines(task, "test")
     assert first.values[1] == (pytest.approx((0.50 + 0.70) / 2 + 0.1), 2)
     assert histogram.values[1] is None
+
+
+def test_labels_of_a_perceptual_metric_are_columns_of_their_own() -> None:
+    labelled = [
+        {**r, "label": label, "value": r["value"] * factor}
+        for r in rows()
+        for label, factor in ((("precision", 1.0), ("recall", 3.0)) if r["metric"] == "fid" else (("", 1.0),))
+    ]
+    (task,) = over_training(table(*labelled)).tasks
+    assert [c.name for c in task.columns] == ["FID precision", "FID recall", "Dice", "MAE"]
+    first = lines(task, "test")[0]
+    assert (first.values[0], first.values[1]) == ((31.0, 2), (93.0, 2))
 
 
 def test_conditional_translators_and_stale_rows_choose_nothing() -> None:

@@ -22,7 +22,7 @@ Side = Literal["test", "validation"]
 _TASK = tuple(name for name in BLOCK if name != "data_sha256")
 _MODEL = tuple(name for name in ROW if name not in ("checkpoint", "scored_on"))
 _METRIC = tuple(name for name in COLUMN if name not in (*OF_DATA, "label"))
-"""A column without its region: regions are averaged."""
+"""A column without its label."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class TaskOverTraining:
         title: as tables print it.
         columns: the metrics.
         values: by run, part of the training (8: after 1/8; 1: the final checkpoint), side and number of the column;
-            means over regions, and over repeated scores of one request.
+            means over regions (labels of segmentation and paired metrics; other labels are columns of their own), and
+            over repeated scores of one request.
         steps: by run and part; absent where the fit recorded none.
         candidates: every run and part that was to be scored, failed ones included.
     """
@@ -213,7 +214,7 @@ def _task(title: str, everything: Sequence[dict[str, Any]]) -> TaskOverTraining:
     cells: dict[tuple[TrainingRun, int, Side, int], dict[str, list[float]]] = {}
     regions: dict[int, set[str]] = {}
     for record in records:
-        run, part, number = _run(record, names[_key(record, _MODEL)]), _part(record), numbers[_key(record, _METRIC)]
+        run, part, number = _run(record, names[_key(record, _MODEL)]), _part(record), numbers[_column(record)]
         side: Side = "validation" if record["scored_on"] else "test"
         cells.setdefault((run, part, side, number), {}).setdefault(record["label"], []).append(record["value"])
         regions.setdefault(number, set()).add(record["label"])
@@ -240,12 +241,18 @@ def _check_one_data_set(title: str, records: Sequence[Mapping[str, Any]]) -> Non
             )
 
 
+def _column(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What sets a column apart: labels are regions, which are averaged, unless the metric is perceptual."""
+    return (*_key(record, _METRIC), record["label"] if record["family"] == "perceptual" else "")
+
+
 def _columns(records: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, ...], Column]:
-    first = {_key(record, _METRIC): record for record in reversed(records)}
-    keys = list(dict.fromkeys(_key(record, _METRIC) for record in records))
-    heads = [{**dict.fromkeys(COLUMN, ""), **dict(zip(_METRIC, key, strict=True))} for key in keys]
+    first = {_column(record): record for record in reversed(records)}
+    keys = list(dict.fromkeys(_column(record) for record in records))
+    heads = [{**dict.fromkeys(COLUMN, ""), **dict(zip(_METRIC, key[:-1], strict=True))} for key in keys]
+    labelled = [f"{name} {key[-1]}".strip() for key, name in zip(keys, column_names(heads, {}), strict=True)]
     columns = {}
-    for key, name in zip(keys, number_duplicates(column_names(heads, {})), strict=True):
+    for key, name in zip(keys, number_duplicates(labelled), strict=True):
         own = (first[key][of] for of in ("metric", "family", "higher_is_better", "decimals", "measure_unit"))
         columns[key] = Column(name, *own)
     return columns

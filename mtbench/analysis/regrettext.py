@@ -10,7 +10,7 @@ from mtbench.analysis.numbers import format_number
 from mtbench.analysis.regret import CHOICES, LAST, RANDOM, Regret, regrets
 
 LEGEND = (
-    "Scores: means over seeds and folds. Regions of a segmentation metric are averaged.",
+    "Scores: means over seeds, folds and regions.",
     "Regret: the metric chooses the candidate with its best score on validation patients.",
     "It is how much worse that candidate is on test patients than the best one (the test oracle). 0 is best.",
     "Candidates: the checkpoints of a fit (mean over fits), the fits of a translator (mean over translators),",
