@@ -19,6 +19,7 @@ FAULTS = {
     "translator bytes": "range",
     "translator cropped": "shapes",
     "translator integers": "dtype",
+    "translator channelled": "several channels",
     "translator unseeded": "determinism by seed",
     "translator undeclared": "determinism by seed",
     "translator together": "batch size",
@@ -61,6 +62,9 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
         yield mtbench.TranslatorSpec(name, ":Faulty", params={"fault": name}, description="faulty")
     for name in ("forgetful", "restarts", "lucky", "pushy", "trained"):
         yield mtbench.TranslatorSpec(name, ":FaultyFit", params={"fault": name}, trains=True, description="faulty")
+    yield mtbench.TranslatorSpec(
+        "channelled", ":Faulty", params={"fault": ""}, several_channels=True, description="faulty"
+    )
     yield mtbench.TranslatorSpec("mute", ":Faulty", params={"fault": ""})
     yield mtbench.TranslatorSpec(
         "unlicensed", ":Faulty", params={"fault": ""}, weights=("some-file",), description="faulty"

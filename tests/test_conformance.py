@@ -40,7 +40,15 @@ COSTLY = (
     *("unsb:ngf=4,n_blocks=1,ndf=4,netF_nc=8,num_patches=16", "unet-lab:filters=4,levels=3,batch_size=4"),
     *(f"{name}:ngf=4,ndf=4,n_blocks=1,netF_nc=8,num_patches=16" for name in ("cut", "fastcut")),
     *("pix2pix:ngf=4,ndf=4", "regression-unet:width=2,levels=2", "frd-masked"),
-    *(f"phantom-breast:{PHANTOM}", "inception-random", "local", "ray", "swd", "ms-ssim"),
+    *(
+        f"phantom-breast:{PHANTOM}",
+        f"phantom-lumbar-t1-t2:{PHANTOM}",
+        "inception-random",
+        "local",
+        "ray",
+        "swd",
+        "ms-ssim",
+    ),
 )
 NEED_PARAMETERS = ("precomputed", "command")
 

@@ -88,7 +88,7 @@ def test_fractions_keep_whole_patients_and_are_nested() -> None:
 def test_a_fit_receives_the_pairs_of_some_patients_and_its_row_says_of_how_many(
     tmp_path: Path, text: str, run_cli: Any
 ) -> None:
-    # Translations depend on the training slices, as a network's do.
+    # Translations depend on the training slices, as those of a network do: 10 or 4 slices, and as many partners.
     loads = "self.count = len(json.loads((folder / 'seen.json').read_text())[0])"
     code = PLUGIN.replace("folder):\n        pass", f"folder):\n        {loads}")
     (tmp_path / "twins.py").write_text(code.replace("1 - batch.source", "(1 - batch.source) * (1 - self.count / 99)"))
@@ -117,3 +117,13 @@ def test_a_fit_receives_the_pairs_of_some_patients_and_its_row_says_of_how_many(
     assert len(by_domains) == 3
     assert np.ptp(by_domains) == 0
     assert "paired_fraction=0.5" in ran.out
+    np.save(tmp_path / "new.npy", np.zeros((8, 8), np.uint8))
+    call = ("translate", "by-pairs", "new.npy", "out.npy", "--from", "results", "--store", tmp_path / "store")
+    call = (*call, "--plugin", tmp_path / "twins.py", "--dataset")
+    for dataset, share in (("twins", 1 - 20 / 99), ("twins[paired_fraction=0.5]", 1 - 8 / 99)):
+        done = run_cli(*call, dataset, "--overwrite")
+        assert done.code == 0, done.err
+        assert np.load(tmp_path / "out.npy").max() == round(255 * share)
+    refused = run_cli(*call[:-1])
+    assert "dataset twins, seed 0; " in refused.err
+    assert "dataset twins[paired_fraction=0.5], seed 0" in refused.err

@@ -253,6 +253,11 @@ class _Scorer:
                 expected="a translator trained elsewhere: its checkpoint, its program, or its images",
             )
         images = self.source.images(judge)
+        if images.channels > 1 and not spec.several_channels:
+            raise RequestError(
+                f"'{spec.name}' translates one source channel, and '{judge.task.dataset}' has {images.channels}",
+                expected="a translator declared with several_channels=True",
+            )
         conditional = spec.whether("conditional", params)
         with tempfile.TemporaryDirectory(prefix="mtbench-") as scratch:
             context = self._context(judge, params=params, scratch=Path(scratch))

@@ -16,6 +16,7 @@ from mtbench.registry.params import complete, format_call, parse_call
 from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import TranslatorSpec
 from mtbench.results.directory import Results, load
+from mtbench.stages.table import FitOptions
 from mtbench.stages.unit import Unit, unit_of
 from mtbench.store.artefacts import Artefact, Store
 from mtbench.translation.models import Model, recorded_params
@@ -42,10 +43,17 @@ class Candidate:
         """The unit that computed the artefact."""
         return unit_of(self.artefact)
 
+    @cached_property
+    def data(self) -> str:
+        """Its training data as ``--dataset`` names them: the data set and, if it is not 1, the fraction of pairs."""
+        options = self.unit.options
+        fraction = options.paired_fraction if isinstance(options, FitOptions) else 1.0
+        return format_call(self.dataset, {"paired_fraction": fraction} if fraction != 1 else {})
+
     def text(self, specs: Mapping[str, Any]) -> str:
         """One line of a list."""
         params = {k: v for k, v in self.unit.params.items() if k in specs and v != specs[k].default and specs[k].shown}
-        words = [format_call(self.name, params), f"dataset {self.dataset}"]
+        words = [format_call(self.name, params), f"dataset {self.data}"]
         words += [] if self.fold is None else [f"fold {self.fold}"]
         words += [] if self.unit.seed is None else [f"seed {self.unit.seed}"]
         return ", ".join(words)
@@ -73,7 +81,7 @@ def from_results(
     choices = [
         c
         for c in matches
-        if (dataset is None or c.dataset == dataset)
+        if (dataset is None or c.data == dataset)
         and (fold is None or c.fold == fold)
         and (seed is None or c.unit.seed == seed)
         and all(c.unit.params.get(key) == value for key, value in conditions.items() if not specs[key].runs_program)

@@ -18,6 +18,7 @@ def describe(params: Mapping[str, Any]) -> dict[str, Any]:
     truth = {"paired"} if config.paired and config.target.masks else set()
     return {
         "source": config.source.name,
+        "channels": config.channels,
         "target": config.target.name,
         "labels": {value: name for name, value in config.labels.items()},
         "masks": frozenset(masks | truth),
@@ -36,8 +37,8 @@ def mtbench_datasets() -> Iterator[mtbench.DatasetSpec]:
         params={
             "source": mtbench.Param(
                 kind="table",
-                help="keys: name, images, masks, labels, from_below, patient or table, plane, slices, every, min_area, "
-                "crop, normalise, window, percentiles, measure_unit",
+                help="keys: name, images (of several channels: a pattern for each name), masks, labels, from_below, "
+                "patient or table, plane, slices, every, min_area, crop, normalise, window, percentiles, measure_unit",
             ),
             "target": mtbench.Param(kind="table", help="the same keys for the target domain"),
             "paired": mtbench.Param(

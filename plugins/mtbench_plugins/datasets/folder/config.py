@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from mtbench import patterns
@@ -118,7 +118,8 @@ class DomainConfig:
     Attributes:
         domain: "source" or "target".
         name: as printed.
-        images: patterns relative to the root: a glob, a folder, a file, the folder of a DICOM series.
+        images: patterns relative to the root: a glob, a folder, a file, the folder of a DICOM series; with ``channels``
+            those of the first.
         masks: patterns of label maps, matched to images by what the wildcards stand for; or for each label the
             patterns of binary files, relative to the image's folder.
         labels: for each label the values in the label maps that mean it; ``None`` for any value but 0.
@@ -137,6 +138,7 @@ class DomainConfig:
         window: low and high for "window", in ``measure_unit``.
         percentiles: low and high for "percentile".
         measure_unit: of the values in the files; empty: as the file says.
+        channels: of a source with several channels, the patterns of each by its name; a user gives them as ``images``.
     """
 
     domain: Literal["source", "target"]
@@ -156,6 +158,7 @@ class DomainConfig:
     window: Annotated[tuple[float, float], _LOW_HIGH] | None = None
     percentiles: Annotated[tuple[float, float], _LOW_HIGH, _PERCENT] = (0.5, 99.5)
     measure_unit: Text = ""
+    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def label_maps(self) -> tuple[str, ...]:
@@ -168,7 +171,7 @@ class DomainConfig:
         return {} if isinstance(self.masks, tuple) else self.masks
 
 
-DOMAIN_KEYS = tuple(key.name for key in fields(DomainConfig) if key.name != "domain")
+DOMAIN_KEYS = tuple(key.name for key in fields(DomainConfig) if key.name not in ("domain", "channels"))
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,11 @@ class Config:
     def domains(self) -> tuple[DomainConfig, DomainConfig]:
         """Source, then target."""
         return self.source, self.target
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The names of the source's channels; empty for one channel."""
+        return tuple(self.source.channels)
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Config:
@@ -231,9 +239,24 @@ def _domain(role: Literal["source", "target"], value: Any, shared: object, names
     if raw.get("normalise") == "window" and raw.get("measure_unit") == "HU":
         raw.setdefault("window", CT_WINDOW)
     table = _table(raw["table"], f"{where}.table") if "table" in raw else None
-    domain = read(DomainConfig, raw, _EXPECTED, _at(where, DOMAIN_KEYS), DOMAIN_KEYS, domain=role, table=table)
+    channels = _channels(raw["images"], role, where) if isinstance(raw["images"], Mapping) else {}
+    raw["images"] = next(iter(channels.values()), raw["images"])
+    preset = {"domain": role, "table": table, "channels": channels}
+    domain = read(DomainConfig, raw, _EXPECTED, _at(where, DOMAIN_KEYS), DOMAIN_KEYS, **preset)
     _check(domain, value, where, names)
     return domain
+
+
+def _channels(value: Mapping[str, Any], role: str, where: str) -> dict[str, tuple[str, ...]]:
+    if role == "target":
+        raise ParamError("'images' names channels", where=where, expected="a target of one channel: images = PATTERN")
+    if len(value) < 2:
+        expected = "two channels or more, or images = PATTERN"
+        raise ParamError(f"'images' names {len(value)} channel", where=where, expected=expected)
+    return {
+        str(name): _EXPECTED.value(patterns, Patterns, name, f"{where}.images.{name}")
+        for name, patterns in value.items()
+    }
 
 
 def _check(domain: DomainConfig, value: Mapping[str, Any], where: str, names: list[str]) -> None:

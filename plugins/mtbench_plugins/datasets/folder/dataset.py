@@ -14,6 +14,7 @@ from mtbench.errors import DataError
 from mtbench.formats import Cut, Volume
 from mtbench.preparation import prepare_cases
 from mtbench_plugins.datasets.folder.cases import Group, cut_of, samples_of
+from mtbench_plugins.datasets.folder.channels import samples_with_channels
 from mtbench_plugins.datasets.folder.config import Config, DomainConfig
 from mtbench_plugins.datasets.folder.listing import ImageEntry, files_of, groups, items, raw_files, table_files
 from mtbench_plugins.datasets.folder.pairs import pairs_of, samples_of_pair
@@ -82,7 +83,8 @@ class Folder:
             for domain, entries in zip(self._config.domains, listed, strict=True)
             for group in groups(entries)
         }
-        return prepare_cases(cases, partial(samples_of, config=self._config), context, processes=series)
+        convert = partial(samples_with_channels if self._config.channels else samples_of, config=self._config)
+        return prepare_cases(cases, convert, context, processes=series)
 
     def _of_one_size(self, samples: Iterator[mtbench.Sample], context: mtbench.Context) -> Iterator[mtbench.Sample]:
         """Without resizing, the first case sets the size of all slices."""
@@ -90,13 +92,13 @@ class Folder:
         odd: set[str] = set()
         for sample in samples:
             first = first or sample
-            if sample.image.shape == first.image.shape:
+            if sample.image.shape[-2:] == first.image.shape[-2:]:
                 yield sample
                 continue
             name = f"{sample.domain} {sample.slice.case_id}"
             if name not in odd:
                 odd.add(name)
-                size, first_size = (f"{s.image.shape[0]} x {s.image.shape[1]}" for s in (sample, first))
+                size, first_size = (f"{s.image.shape[-2]} x {s.image.shape[-1]}" for s in (sample, first))
                 error = DataError(
                     f"it is {size} pixels",
                     where=sample.slice.file,

@@ -7,7 +7,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mtbench import patterns
@@ -40,6 +40,7 @@ class ImageEntry:
         class_masks: for each label its binary files, if the domain has those.
         patient: empty if not known.
         split, scanner, mm: from the table, if it has these columns.
+        channels: the same for each further channel, without masks.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ImageEntry:
     split: str = ""
     scanner: str = ""
     mm: float | None = None
+    channels: tuple[ImageEntry, ...] = ()
 
 
 def items(root: Path, domain: DomainConfig, leave_out: LeaveOut, note: Note = lambda text: None) -> list[ImageEntry]:
@@ -69,6 +71,9 @@ def items(root: Path, domain: DomainConfig, leave_out: LeaveOut, note: Note = la
     images = _find(root, domain.images, domain, "images", note)
     masks = _find(root, domain.label_maps, domain, "masks", note) if domain.label_maps else {}
     rows = _Rows(root, domain.table) if domain.table else None
+    others = {
+        name: _find(root, patterns, domain, "images", note) for name, patterns in list(domain.channels.items())[1:]
+    }
     result, names = [], dict[str, Path]()
     for key, path in images.items():
         relative = path.relative_to(root).as_posix()
@@ -86,15 +91,35 @@ def items(root: Path, domain: DomainConfig, leave_out: LeaveOut, note: Note = la
                     where=relative,
                     expected="a mask for each image",
                 )
+            paths = _of_channels(key, others, domain, relative)
             classes = {label: _beside(path, patterns, label) for label, patterns in domain.class_masks.items()}
         except DataError as error:
             leave_out(name, str(error))
             continue
         split, scanner = row.get("split", ""), row.get("scanner", "")
-        result.append(ImageEntry(name, path, relative, masks.get(key), classes, patient, split, scanner, mm))
+        item = ImageEntry(name, path, relative, masks.get(key), classes, patient, split, scanner, mm)
+        bare = replace(item, mask=None, class_masks={})
+        more = (replace(bare, image=other, relative=other.relative_to(root).as_posix()) for other in paths)
+        result.append(replace(item, channels=tuple(more)))
     for key in sorted(masks.keys() - images.keys()):
         leave_out(masks[key].relative_to(root).as_posix(), "No image has the name of this mask.")
+    for channel, files in others.items():
+        for key in sorted(files.keys() - images.keys()):
+            reason = f"No image of the first channel has the name of this '{channel}' image."
+            leave_out(files[key].relative_to(root).as_posix(), reason)
     return sorted(result, key=lambda item: natural(item.name))
+
+
+def _of_channels(key: Key, others: Mapping[str, Mapping[Key, Path]], domain: DomainConfig, relative: str) -> list[Path]:
+    """The files of an image's further channels."""
+    for name, files in others.items():
+        if key not in files:
+            raise DataError(
+                f"no '{name}' image of its name matches '{', '.join(domain.channels[name])}'",
+                where=relative,
+                expected="one image for each channel",
+            )
+    return [files[key] for files in others.values()]
 
 
 def groups(items: Sequence[ImageEntry]) -> list[list[ImageEntry]]:
@@ -122,6 +147,7 @@ def files_of(entries: Sequence[ImageEntry]) -> list[Path]:
     for item in entries:
         named = [
             item.image,
+            *(other.image for other in item.channels),
             *([item.mask] if item.mask else []),
             *(f for fs in item.class_masks.values() for f in fs),
         ]
