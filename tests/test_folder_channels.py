@@ -113,9 +113,9 @@ def test_each_channel_of_a_volume_has_its_own_window(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"shift": 3.0}, "the channel 'T2' and the first channel are at different positions"),
-        ({"shape": (8, 10, 5)}, "the channel 'T2' is 8 x 10 x 5, the first channel 8 x 10 x 4"),
-        ({"shape": (8, 9, 4)}, "the channel 'T2' is 8 x 9 x 4, the first channel 8 x 10 x 4"),
+        ({"shift": 3.0}, "the channel 'T2' and its first channel a/t1.nii.gz are at different positions"),
+        ({"shape": (8, 10, 5)}, "the channel 'T2' is 8 x 10 x 5, its first channel a/t1.nii.gz is 8 x 10 x 4"),
+        ({"shape": (8, 9, 4)}, "the channel 'T2' is 8 x 9 x 4, its first channel a/t1.nii.gz is 8 x 10 x 4"),
     ],
 )
 def test_a_case_whose_channels_are_on_different_grids_is_skipped(
@@ -125,8 +125,24 @@ def test_a_case_whose_channels_are_on_different_grids_is_skipped(
     volume(tmp_path, "a/t2.nii.gz", 2000, **change)
     ((name, why),) = left_out(tmp_path, params)
     assert name == "source a"
-    assert why.startswith(f"a/t2.nii.gz: {reason}")
-    assert "Resample it to the grid of the first channel" in why
+    assert f"a/t2.nii.gz: {reason}" in why
+    assert "Resample the channel 'T2' to the grid of the first channel" in why
+
+
+def test_pairs_of_several_channels_and_one_share_a_case(tmp_path: Path) -> None:
+    params = build(tmp_path)
+    for domain in ("source", "target"):
+        params[domain]["min_area"] = 25
+    samples = prepare(tmp_path, params | {"paired": True})
+    assert [(s.domain, s.slice.slice_id, s.slice.partner) for s in samples] == [
+        ("source", "1_2", ""),
+        ("target", "1_2", "1_2"),
+        ("source", "2_2", ""),
+        ("target", "2_2", "2_2"),
+    ]
+    assert [np.atleast_3d(s.image.T)[5, 6].tolist() for s in samples] == [[12, 52, 92], [132], [22, 62, 102], [142]]
+    assert samples[0].slice.channel_windows == ((0.0, 255.0),) * 3
+    assert samples[1].slice.window == (0.0, 255.0)
 
 
 def test_an_image_without_all_channels_is_skipped_and_a_channel_without_an_image_is_listed(tmp_path: Path) -> None:

@@ -160,7 +160,8 @@ def sizes(subject: Subject) -> str:
             )
         unknown = sum(record.spacing is None for record in images.slices)
         about = f", {unknown} of {len(images)} without spacing" if unknown else ""
-        comments.append(f"{images.domain} {height} x {width}, {low:.2g} to {high:.2g}{about}")
+        several = f"{images.channels} channels of " if images.channels > 1 else ""
+        comments.append(f"{images.domain} {several}{height} x {width}, {low:.2g} to {high:.2g}{about}")
     return "; ".join(comments)
 
 

@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtbench.compute.context import Context
 from mtbench.data import Domain, Sample
@@ -51,7 +52,8 @@ def prepare_cases(
 
     Args:
         cases: the argument of ``read`` for each case, by the name of the case in messages.
-        read: makes the samples of one case, all of one size; a case may be a pair, with samples of both domains.
+        read: makes the samples of one case, all of one size; a case may be a pair, with samples of both domains. Source
+            images may have several channels.
         context: of ``prepare``.
         processes: whether ``read`` may run in other processes: it and the cases can be pickled, and its module can be
             imported. Decoding DICOM files holds Python's global lock, so threads gain little.
@@ -123,10 +125,12 @@ def _convert(read: Callable[[C], list[Sample]], case: C, path: Path) -> Conversi
         "read": digests,
         "records": [(s.domain, asdict(s.slice)) for s in samples],
         "masks": [s.mask is not None for s in samples],
+        "planes": [len(s.image) if s.image.ndim == 3 else 0 for s in samples],
     }
     arrays = [np.frombuffer(json.dumps(head).encode(), np.uint8)]
     if samples:
-        arrays.append(np.stack([s.image for s in samples]))
+        # The two domains of a pair may differ in channels.
+        arrays.append(np.concatenate([s.image.reshape(-1, *s.image.shape[-2:]) for s in samples]))
     if any(head["masks"]):
         arrays.append(np.stack([s.mask for s in samples if s.mask is not None]))
 
@@ -139,7 +143,7 @@ def _convert(read: Callable[[C], list[Sample]], case: C, path: Path) -> Conversi
 
 
 def _head(file: IO[bytes]) -> dict[str, Any]:
-    """What stands before the images and the masks, which follow as arrays: ``read``, ``records``, ``masks``."""
+    """What stands before the images and the masks, which follow as arrays; see :func:`_convert`."""
     head: dict[str, Any] = json.loads(np.load(file, allow_pickle=False).tobytes())
     return head
 
@@ -147,10 +151,18 @@ def _head(file: IO[bytes]) -> dict[str, Any]:
 def _load(path: Path) -> list[Sample]:
     with path.open("rb") as file:
         head = _head(file)
-        images = np.load(file, allow_pickle=False) if head["records"] else []
+        planes = np.load(file, allow_pickle=False) if head["records"] else np.zeros(0)
         masks = iter(np.load(file, allow_pickle=False) if any(head["masks"]) else [])
     records: list[tuple[Domain, dict[str, Any]]] = head["records"]
     return [
         Sample(domain, image, slice_of(row), next(masks) if masked else None)
-        for (domain, row), image, masked in zip(records, images, head["masks"], strict=True)
+        for (domain, row), image, masked in zip(records, _images(planes, head["planes"]), head["masks"], strict=True)
     ]
+
+
+def _images(planes: NDArray[Any], counts: Sequence[int]) -> Iterator[NDArray[Any]]:
+    """Images of so many channels each, C x H x W; 0: one channel, H x W."""
+    at = 0
+    for count in counts:
+        yield planes[at : at + count] if count else planes[at]
+        at += count or 1

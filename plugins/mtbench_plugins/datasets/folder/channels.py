@@ -8,9 +8,15 @@ from dataclasses import replace
 import numpy as np
 
 from mtbench.data import Sample
-from mtbench.errors import DataError
-from mtbench.formats import Volume
-from mtbench_plugins.datasets.folder.cases import Case, Group, cases, samples_of_case
+from mtbench.formats import check_same_place
+from mtbench_plugins.datasets.folder.cases import (
+    Case,
+    Group,
+    cases,
+    kept_slices,
+    samples_of_case,
+    samples_of_slices,
+)
 from mtbench_plugins.datasets.folder.config import Config
 from mtbench_plugins.datasets.folder.frames import Frames
 
@@ -59,26 +65,14 @@ def _channels(first: Sequence[Case], group: Group, config: Config) -> Iterator[d
     # All slices are read; the masks of the first channel have chosen among them.
     domain = replace(group.domain, masks=(), from_below=None, min_area=0, every=1)
     frames = Frames(config.resize, config.size, config.mm)
-    volumes = {picture.slice_id: picture.volume for case in first for picture in case.pictures}
+    pictures = {picture.item.name: picture for case in first for picture in case.pictures}
     for position, name in enumerate(list(config.channels)[1:]):
         of_channel: dict[str, Sample] = {}
         for case in cases([item.channels[position] for item in group.items], domain):
-            for picture in case.pictures:
-                _check_grid(picture.volume, volumes.get(picture.slice_id), name, picture.item.relative)
-            of_channel |= {s.slice.slice_id: s for s in samples_of_case(case, domain, config.labels, frames.of)}
+            for volume, item in {id(p.volume): (p.volume, p.item) for p in case.pictures}.values():
+                other = pictures[item.name]
+                what = f"channel '{name}'"
+                check_same_place(volume, other.volume, other.item.relative, what=what, of="first channel")
+            kept = kept_slices(case, domain, config.labels)
+            of_channel |= {s.slice.slice_id: s for s in samples_of_slices(case, kept, domain, frames.of, config.depth)}
         yield of_channel
-
-
-def _check_grid(volume: Volume, first: Volume | None, name: str, where: str) -> None:
-    fix = "Resample it to the grid of the first channel"
-    expected = "all channels of a slice on one grid"
-    if first is None or volume.array.shape != first.array.shape:
-        size, other = (" x ".join(map(str, v.file_shape)) if v else "another number of slices" for v in (volume, first))
-        what = f"the channel '{name}' is {size}, the first channel {other}"
-        raise DataError(what, where=where, expected=expected, remedy=fix)
-    own, other_place = volume.affine, first.affine
-    if (own is None) != (other_place is None) or (
-        own is not None and other_place is not None and not np.allclose(own, other_place, atol=0.05)
-    ):
-        what = f"the channel '{name}' and the first channel are at different positions: their headers differ"
-        raise DataError(what, where=where, expected=expected, remedy=fix)

@@ -9,6 +9,7 @@ from mtbench.data import Sample
 from mtbench.errors import DataError
 from mtbench.formats import Volume, check_same_place
 from mtbench_plugins.datasets.folder.cases import Case, Group, cases, image_of, kept_slices, samples_of_slices
+from mtbench_plugins.datasets.folder.channels import with_channels
 from mtbench_plugins.datasets.folder.config import Config
 from mtbench_plugins.datasets.folder.frames import Frames
 from mtbench_plugins.datasets.folder.listing import ImageEntry, LeaveOut, groups
@@ -88,8 +89,10 @@ def samples_of_pair(pair: Pair, config: Config) -> list[Sample]:
         check_same_place(targets[item.name], sources[item.name], item.relative, what="target image", of="source image")
     frames = Frames(config.resize, config.size, config.mm)
     result: list[Sample] = []
+    first: list[Case] = []
     # Images of the same size and order make the same cases.
     for source, target in zip(_cases(pair.source, sources), _cases(pair.target, targets), strict=True):
+        first.append(source)
         ours = kept_slices(source, config.source, config.labels)
         theirs = {picture.index: (picture, mask) for picture, mask in kept_slices(target, config.target, config.labels)}
         ours = [kept for kept in ours if kept[0].index in theirs][:: config.source.every]
@@ -99,7 +102,7 @@ def samples_of_pair(pair: Pair, config: Config) -> list[Sample]:
             ours, samples_of_slices(target, truths, config.target, frames.of, config.depth), strict=True
         ):
             result.append(replace(sample, slice=replace(sample.slice, partner=picture.slice_id)))
-    return result
+    return with_channels(result, first, pair.source, config)
 
 
 def _cases(group: Group, images: Mapping[str, Volume]) -> Iterator[Case]:
