@@ -16,7 +16,7 @@ from mtbench.errors import SuiteError
 from mtbench.plan import Plan, make_plan
 from mtbench.plan.suite import parse_suite
 from mtbench.registry.discovery import discover
-from mtbench.stages.pairs import registered
+from mtbench.stages.pairs import patients_with_pairs
 
 
 @pytest.fixture
@@ -79,10 +79,10 @@ def test_a_parameter_of_the_plugin_with_the_same_name_is_refused_beside_it(tmp_p
 
 def test_fractions_keep_whole_patients_and_are_nested() -> None:
     patients = [f"p{i}" for i in range(10) for _ in range(3)]
-    kept = [registered(patients, fraction, seed=3) for fraction in (0.01, 0.3, 0.5, 1.0)]
+    kept = [patients_with_pairs(patients, fraction, seed=3) for fraction in (0.01, 0.3, 0.5, 1.0)]
     assert [len(of) for of in kept] == [1, 3, 5, 10]
     assert kept[0] < kept[1] < kept[2] < kept[3] == set(patients)
-    assert len({frozenset(registered(patients, 0.3, seed)) for seed in range(20)}) > 5
+    assert len({frozenset(patients_with_pairs(patients, 0.3, seed)) for seed in range(20)}) > 5
 
 
 def test_a_fit_receives_the_pairs_of_some_patients_and_its_row_says_of_how_many(

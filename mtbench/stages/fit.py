@@ -14,7 +14,7 @@ from mtbench.errors import PluginError
 from mtbench.registry.basespec import Spec
 from mtbench.registry.contracts import Trainable
 from mtbench.registry.registry import Registration
-from mtbench.stages.pairs import of_patients, registered, unpaired
+from mtbench.stages.pairs import of_patients, patients_with_pairs, unpaired
 from mtbench.stages.table import FitOptions, reads
 from mtbench.stages.work import Work
 
@@ -65,7 +65,7 @@ def _with_fewer_pairs(
     sources = sets["source_train"]
     patients = set(sources.patients)
     fraction = work.options.paired_fraction
-    kept = registered(patients, fraction, work.context.seed)
+    kept = patients_with_pairs(patients, fraction, work.context.seed)
     part = f"the pairs of {len(kept)} of {len(patients)} training patients"
     work.context.remark(f"With paired_fraction = {fraction:g}, trained on {part}.")
     fewer = {role: of_patients(sets[role], kept, sources) for role in ("source_train", "paired_train")}

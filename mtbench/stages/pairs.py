@@ -81,7 +81,7 @@ def unpaired(images: ImageSet, seed: int) -> ImageSet:
     return replace(mixed, slices=tuple(replace(record, partner="") for record in mixed.slices))
 
 
-def registered(patients: Iterable[str], fraction: float, seed: int) -> set[str]:
+def patients_with_pairs(patients: Iterable[str], fraction: float, seed: int) -> set[str]:
     """The training patients who keep their pairs, at least one.
 
     The patients of a smaller fraction are among those of a larger one.
