@@ -271,11 +271,35 @@ def test_a_run_scores_translations_of_three_channels(plugin: Path, run_cli: Call
     assert values["grey", "error"] is None
     shown = run_cli("report", "results", "--store", "store")
     assert shown.code == 0, shown.err
+    page = Path("results/report.html").read_text()
+    assert "16 x 12 pixels, stored as uint8, source channels T1, T2, FLAIR" in page
+    assert "source FLAIR (source)" in page
     failed = run_cli(*run, "other", "-t", "all", "-m", "error")
     assert failed.code != 0
     text = " ".join((failed.out + failed.err).split())
     assert "(4, 3, 16, 12)" in text or "3, 16, 12)" in text
     assert "one target channel of the size of the source" in text
+
+
+def test_a_kit_scores_translations_of_three_channels_and_refuses_a_translator_of_one(
+    plugin: Path, run_cli: Callable[..., Any]
+) -> None:
+    (plugin.parent / "suite.toml").write_text(SUITE.replace("KIND", "fine"))
+    common = ("--plugin", plugin, "--store", "store")
+    ran = run_cli(
+        "run", "suite.toml", *common, "--executor", "inline", "--out", "results", "-t", "sum", "-m", "channels"
+    )
+    assert ran.code == 0, ran.err
+    assert run_cli("data", "export", "brains", *common, "-o", "slices", "--side", "all").code == 0
+    made = run_cli("kit", "results", *common[2:], "-o", "kit")
+    assert made.code == 0, made.err
+    score = ("kit", "kit", "--source", "slices", *common[:2], "--device", "cpu", "-o")
+    scored = run_cli(*score, "theirs", "-t", "sum")
+    assert scored.code == 0, scored.err
+    assert [row["value"] for row in mtbench.load("theirs").to_pylist()] == [3.0]
+    refused = run_cli(*score, "others", "-t", "grey")
+    assert refused.code != 0
+    assert "'grey' translates one source channel, and 'brains' has 3" in refused.err
 
 
 # -- translators

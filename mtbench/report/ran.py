@@ -208,8 +208,9 @@ def _add_data(ran: Ran, task: str, key: str, unit: UnitAsked, evidence: Evidence
             content = json.loads((artefact.path / "task.json").read_text(encoding="utf-8"))
             slices = [s for domain in ("source", "target") for s in read_slices(artefact.path, domain)]
             size = " x ".join(map(str, content["size"])) if content.get("size") else ""
-            size += f", source channels {', '.join(content['channels'])}" if content.get("channels") else ""
-            ran.images.append(Images(task, size, str(content.get("depth", "")), *_geometry(slices)))
+            depth = str(content.get("depth", ""))
+            depth += f", source channels {', '.join(content['channels'])}" if content.get("channels") else ""
+            ran.images.append(Images(task, size, depth, *_geometry(slices)))
     except (MtbenchError, OSError, ValueError, KeyError):
         # A store that was cleared by hand or written by another version; the table says "not recorded".
         return
