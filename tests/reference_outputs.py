@@ -23,6 +23,7 @@ import torch
 
 from mtbench import Batch, ImageSet, MetricInputs, Slice, Task, TrainingData
 from mtbench.compute.context import Context
+from mtbench.compute.statedicts import read_state
 from mtbench.registry.discovery import discover
 from mtbench.registry.specs import DatasetSpec, ExtractorSpec, MetricSpec, SegmenterSpec, TranslatorSpec
 
@@ -41,6 +42,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "fastcut": {"ngf": 4, "n_blocks": 1, "ndf": 4, "netF_nc": 8, "num_patches": 16},
     "pix2pix": {"ngf": 4, "ndf": 4},
     "regression-unet": {"width": 4, "levels": 3},
+    "contourdiff": {"width": 8, "levels": 2, "denoise_step": 3},
     "unet": {"filters": 4, "levels": 3, "epochs": 1, "batch_size": 4},
     "unet-lab": {"filters": 4, "levels": 3, "epochs": 1, "batch_size": 4},
 }
@@ -137,6 +139,9 @@ def network(kind: type[Any], name: str) -> Figures:
         for file in Path(folder).glob("*.p*t*"):
             if file.suffix in (".pt", ".pth"):
                 torch.save(replaced(torch.load(file, weights_only=True)), file)
+        for file in Path(folder).rglob("*.safetensors"):
+            torch.save(replaced(read_state(file)), file.with_suffix(".bin"))
+            file.unlink()
         loaded = registration.create(params)
         loaded.load(Path(folder))
     test = images("source", 2, split="test")

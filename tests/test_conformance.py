@@ -39,6 +39,7 @@ COSTLY = (
     *("maskgan:ngf=4,n_blocks=1,ndf=4,n_attentions=3,batch_size=2", "spade:ngf=2,ndf=4,nhidden=8"),
     *("unsb:ngf=4,n_blocks=1,ndf=4,netF_nc=8,num_patches=16", "unet-lab:filters=4,levels=3,batch_size=4"),
     *(f"{name}:ngf=4,ndf=4,n_blocks=1,netF_nc=8,num_patches=16" for name in ("cut", "fastcut")),
+    "contourdiff:width=8,levels=2,denoise_step=2,warmup=0",
     *("pix2pix:ngf=4,ndf=4", "regression-unet:width=2,levels=2", "frd-masked"),
     *(
         f"phantom-breast:{PHANTOM}",

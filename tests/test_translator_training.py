@@ -38,6 +38,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "cut": {"ngf": 2, "n_blocks": 1, "ndf": 2, "netF_nc": 4, "num_patches": 8, "nce_layers": [0, 8]},
     "pix2pix": {"ngf": 4, "ndf": 4},
     "regression-unet": {"width": 4, "levels": 3},
+    "contourdiff": {"width": 4, "levels": 2, "denoise_step": 2, "warmup": 0},
 }
 PAIRED = ("pix2pix", "regression-unet")
 TASK = Task("toy", labels={1: "disc"}, masks=frozenset({"source", "target"}), paired=True, paired_training=True)
@@ -116,6 +117,7 @@ def test_a_few_steps_leave_finite_losses_and_images(fitted: Any) -> None:
             "cut": {"D", "G_GAN", "NCE", "NCE_Y"},
             "pix2pix": {"D", "G_GAN", "G_L1"},
             "regression-unet": {"L1"},
+            "contourdiff": {"noise"},
         }[fitted.name]
     )
     assert all(math.isfinite(entry.value) for entry in fitted.history.entries)
@@ -133,9 +135,8 @@ def test_save_and_load_give_identical_images(fitted: Any, tmp_path: Path) -> Non
     again.load(tmp_path)
     assert torch.equal(again.translate(inputs, context()), expected)
     assert (tmp_path / "losses.parquet").is_file()
-    # What was trained is a file as the original writes it.
-    (file,) = tmp_path.glob("*.pth")
-    official = translator(fitted.name, checkpoint=str(file))
+    # What was trained is a file, or a folder, as the original writes it.
+    official = translator(fitted.name, checkpoint=str(tmp_path / fitted.file))
     assert torch.equal(official.translate(inputs, context()), expected)
 
 
@@ -257,7 +258,7 @@ def test_half_precision_changes_little(name: str) -> None:
     torch.testing.assert_close(full, half, atol=0.05, rtol=0)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "contourdiff"])
 def test_data_that_cannot_be_trained_on(name: str) -> None:
     with pytest.raises(DataError, match="at least"):
         translator(name, steps=1).fit(data(name, side=size(name) // 2), context())

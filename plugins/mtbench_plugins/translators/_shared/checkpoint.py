@@ -20,6 +20,7 @@ _SAVED_BY_TORCH = (b"PK", b"\x80")
 """How torch's files start: an archive, or a pickle from before 2020."""
 
 KINDS: tuple[tuple[str, str], ...] = (
+    ("a diffusion U-Net of diffusers", r"down_blocks\.0\.resnets\.0\.time_emb_proj\.weight"),
     ("a SPADE generator", r"conv_img\.weight"),
     ("a SPADE discriminator", r"discriminator_0\.model0\.0\.weight"),
     ("a MaskGAN generator", r"resnet_blocks\.0\.conv1\.weight"),

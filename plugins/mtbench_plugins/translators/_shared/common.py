@@ -33,8 +33,9 @@ def channels() -> dict[str, Param]:
     return {"channels": Param(None, "int", choices=(1, 3), help=text)}
 
 
-def budget(epochs: int, decay: float, batch_size: int = 1) -> dict[str, Param]:
-    """Length of training (the first limit reached ends the fit), step size, compilation."""
+def budget(epochs: int, decay: float | None, batch_size: int = 1) -> dict[str, Param]:
+    """Length of training (the first limit reached ends the fit), step size, compilation; ``decay`` unless ``None``."""
+    share = "share of the budget at the end in which the learning rate falls to 0"
     return {
         "epochs": Param(
             None, "int", minimum=1, help=f"passes over the larger domain (default without any budget: {epochs})"
@@ -42,9 +43,7 @@ def budget(epochs: int, decay: float, batch_size: int = 1) -> dict[str, Param]:
         "steps": Param(None, "int", minimum=1, help="batches"),
         "minutes": Param(None, "float", minimum=0, help="wall-clock minutes of training"),
         "batch_size": Param(batch_size, minimum=1, help="images per step"),
-        "decay": Param(
-            decay, minimum=0, maximum=1, help="share of the budget at the end in which the learning rate falls to 0"
-        ),
+        **({} if decay is None else {"decay": Param(decay, minimum=0, maximum=1, help=share)}),
         "compile": Param(False, help="train with torch.compile: minutes of compilation, then faster steps on a GPU"),
     }
 

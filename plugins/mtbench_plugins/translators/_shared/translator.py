@@ -74,7 +74,15 @@ class GeneratorTranslator(ABC):
         Raises:
             WeightsError: the file is missing or belongs to another model.
         """
-        self.network = load(folder / self.file, self.layout, self.params)
+        self.network = self.read(folder / self.file)
+
+    def read(self, path: Path) -> nn.Module:
+        """The generator of a fit or an official checkpoint.
+
+        Raises:
+            WeightsError: the file is missing or belongs to another model.
+        """
+        return load(path, self.layout, self.params)
 
     def translate(self, batch: Batch, context: Context) -> Tensor:
         """Float32 B x 1 x H x W in [0, 1].
@@ -158,7 +166,7 @@ class GeneratorTranslator(ABC):
         if self.network is None:
             if self.params["checkpoint"] is None:
                 raise PluginError(f"{self.name} is not trained and has no checkpoint")
-            self.network = load(Path(self.params["checkpoint"]), self.layout, self.params)
+            self.network = self.read(Path(self.params["checkpoint"]))
         if self.network.training:
             self.network.eval()
         if next(self.network.parameters()).device != torch.device(device):
