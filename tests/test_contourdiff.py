@@ -287,7 +287,7 @@ def test_neighbours_decide_within_each_volume_in_the_order_of_slices(tmp_path: P
 
 
 class Oracle(torch.nn.Module):
-    """Knows the image and so the noise; process of 1000 steps."""
+    """Predicts the noise from the true image, for 1000 steps."""
 
     def __init__(self, clean: Tensor) -> None:
         super().__init__()
@@ -300,7 +300,7 @@ class Oracle(torch.nn.Module):
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
-def test_who_knows_the_noise_reaches_the_image_which_is_then_stretched(sampler: str) -> None:
+def test_a_perfect_prediction_gives_the_image_which_is_then_stretched(sampler: str) -> None:
     given = batch(images())
     clean = given.source * 1.2 - 0.9
     plain = translator(sampler=sampler, stretch=False, denoise_step=20).generate(Oracle(clean), given, context())
