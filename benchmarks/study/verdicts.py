@@ -9,7 +9,7 @@ interval: five models are not a sample.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -22,7 +22,9 @@ from mtbench.analysis.checkpoints import Column, Side, TaskOverTraining, Trainin
 from mtbench.compute.seeds import generator
 
 Floats = NDArray[np.float64]
-YARDSTICKS = ("Placement", "Class error")
+Positions = NDArray[np.int64]
+YARDSTICKS = ("Placement", "Class error", "Dice[slice, segmenter seed 1]")
+CHOOSING_DICE = "Dice[slice, segmenter seed 0]"
 DRAWS = 2_000
 
 
@@ -88,77 +90,81 @@ def agreement(judged: Floats, truth: Floats) -> tuple[float, int]:
 
 
 @dataclass(frozen=True)
-class Share:
-    """The share of pairs on which a metric agrees with a yardstick; the interval is NaN where there is none."""
+class Estimate:
+    """A number, its bootstrap draws (none: no interval), and the number of pairs or fits behind it."""
 
     value: float
-    low: float
-    high: float
-    pairs: int
+    draws: Floats
+    count: int
 
-    def __str__(self) -> str:
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 %, percentiles; NaN without draws."""
+        if not len(self.draws):
+            return float("nan"), float("nan")
+        low, high = np.nanquantile(self.draws, [0.025, 0.975])
+        return float(low), float(high)
+
+    def less(self, other: Estimate) -> Estimate:
+        """The difference; draws are paired, because both resample the same fits."""
+        return Estimate(self.value - other.value, self.draws - other.draws, min(self.count, other.count))
+
+    def text(self, form: str = ".2f") -> str:
         """For a table."""
-        if not self.pairs:
+        if not self.count:
             return "–"
-        interval = f" [{self.low:.2f}, {self.high:.2f}]" if np.isfinite(self.low) else ""
-        return f"{self.value:.2f}{interval}"
+        ends = ", ".join(f"{end:{form}}" for end in self.interval)
+        return f"{self.value:{form}}" + (f" [{ends}]" if len(self.draws) else "")
 
 
-def of_checkpoints(task: Candidates, metric: int, yardstick: int) -> Share:
-    """Pairs of checkpoints of one fit."""
+def checkpoints(task: Candidates, metric: int, yardstick: int) -> Estimate:
+    """Agreement on pairs of checkpoints of one fit."""
     rows = range(len(task.runs))
     counts = np.array([agreement(task.validation[i, :, metric], task.test[i, :, yardstick]) for i in rows])
-    groups = _groups(task)
-    rng = generator("study", "checkpoints", task.name)
-    draws = []
-    for _ in range(DRAWS):
-        total, pairs = counts[np.concatenate([rng.choice(group, len(group)) for group in groups])].sum(axis=0)
-        draws.append(total / pairs if pairs else np.nan)
-    return _share(counts.sum(axis=0), draws)
+    return _ratio(counts.sum(axis=0), [counts[np.concatenate(chosen)].sum(axis=0) for chosen in _resampled(task)])
 
 
-def of_fits(task: Candidates, metric: int, yardstick: int) -> Share:
-    """Pairs of final checkpoints of fits of one model."""
-    judged, truth, groups = task.validation[:, -1, metric], task.test[:, -1, yardstick], _groups(task)
+def fits(task: Candidates, metric: int, yardstick: int) -> Estimate:
+    """Agreement on pairs of final checkpoints of fits of one model."""
+    judged, truth = task.validation[:, -1, metric], task.test[:, -1, yardstick]
 
-    def of(chosen: Sequence[NDArray[np.int64]]) -> Floats:
-        counts: Floats = np.array([agreement(judged[group], truth[group]) for group in chosen])
-        return np.asarray(counts.sum(axis=0))
+    def counts(groups: Sequence[Positions]) -> Floats:
+        each = np.array([agreement(judged[group], truth[group]) for group in groups])
+        return np.asarray(each.sum(axis=0))
 
-    rng = generator("study", "fits", task.name)
-    draws = []
-    for _ in range(DRAWS):
-        total, pairs = of([rng.choice(group, len(group)) for group in groups])
-        draws.append(total / pairs if pairs else np.nan)
-    return _share(of(groups), draws)
+    return _ratio(counts(_groups(task)), [counts(chosen) for chosen in _resampled(task)])
 
 
-def of_models(task: Candidates, metric: int, yardstick: int) -> Share:
-    """Pairs of models, each with the mean of its final checkpoints."""
+def models(task: Candidates, metric: int, yardstick: int) -> Estimate:
+    """Agreement on pairs of models, each with the mean of its final checkpoints; no interval."""
     groups = _groups(task)
     judged = np.array([task.validation[group, -1, metric].mean() for group in groups])
     truth = np.array([task.test[group, -1, yardstick].mean() for group in groups])
-    return _share(np.array(agreement(judged, truth)), [])
+    return _ratio(np.array(agreement(judged, truth)), [])
 
 
-def _groups(task: Candidates) -> list[NDArray[np.int64]]:
+def regret(task: Candidates, metric: int, yardstick: int) -> Estimate:
+    """Mean regret of the checkpoint that a metric chooses."""
+    each = regrets(task, metric, yardstick)
+    draws = [np.nanmean(each[np.concatenate(chosen)]) for chosen in _resampled(task)]
+    return Estimate(float(np.nanmean(each)), np.array(draws), int(np.isfinite(each).sum()))
+
+
+def _groups(task: Candidates) -> list[Positions]:
+    """The fits of each model."""
     return [np.flatnonzero(np.array(task.models) == model) for model in dict.fromkeys(task.models)]
 
 
-def _share(counts: Floats, draws: Sequence[float]) -> Share:
+def _resampled(task: Candidates) -> Iterator[list[Positions]]:
+    """The fits of each model, drawn with replacement; the same draws for every number of a task."""
+    rng, groups = generator("study", task.name), _groups(task)
+    return ([rng.choice(group, len(group)) for group in groups] for _ in range(DRAWS))
+
+
+def _ratio(counts: Floats, draws: Sequence[Floats]) -> Estimate:
     total, pairs = counts
-    low, high = np.nanquantile(draws, [0.025, 0.975]) if draws else (np.nan, np.nan)
-    return Share(total / pairs if pairs else np.nan, float(low), float(high), int(pairs))
-
-
-def difference(task: Candidates, first: int, second: int, yardstick: int) -> tuple[float, float, float]:
-    """Mean regret of ``first`` less that of ``second`` in choosing the checkpoint, with its interval."""
-    regret = np.array([regrets(task, metric, yardstick) for metric in (first, second)])
-    each = regret[0] - regret[1]
-    rng, groups = generator("study", "difference", task.name), _groups(task)
-    draws = [np.nanmean(each[np.concatenate([rng.choice(g, len(g)) for g in groups])]) for _ in range(DRAWS)]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(np.nanmean(each)), float(low), float(high)
+    shares = np.array([some / number if number else np.nan for some, number in draws])
+    return Estimate(total / pairs if pairs else float("nan"), shares, int(pairs))
 
 
 LAST, RANDOM = -1, -2
@@ -180,22 +186,101 @@ def regrets(task: Candidates, metric: int, yardstick: int) -> Floats:
 
 
 def tables(results: Sequence[Path]) -> Iterator[str]:
-    """The lines of the tables of every task, in Markdown."""
-    for path in results:
-        task = candidates(path)
-        yield f"\n### {task.name}: {len(task.runs)} fits, {task.test.shape[1]} checkpoints each\n"
+    """The lines of the tables of every task, in Markdown, and of the verdicts."""
+    tasks = [candidates(path) for path in results]
+    for task in tasks:
+        missing = int(np.isnan(task.test).any(axis=(1, 2)).sum())
+        yield f"\n### {task.name}\n"
+        yield f"{len(task.runs)} fits, {task.test.shape[1]} checkpoints each; {missing} lack a score.\n"
         for name in YARDSTICKS:
             yield from _table(task, task.number(name))
+    yield "\n### Hypotheses\n"
+    yield "| hypothesis | " + " | ".join(task.name for task in tasks) + " |"
+    yield "|---|" + "---|" * len(tasks)
+    for name, verdict in HYPOTHESES.items():
+        yield f"| {name} | " + " | ".join(verdict(task) for task in tasks) + " |"
 
 
 def _table(task: Candidates, yardstick: int) -> Iterator[str]:
     name = task.columns[yardstick].name
     yield f"\nYardstick: {name}\n"
-    yield f"| metric | checkpoints | fits of a model | models | regret in {name}, less that of the last checkpoint |"
-    yield "|---|---|---|---|---|"
+    heads = ("chosen by", "checkpoints", "fits of a model", "models", f"regret in {name}", "less that of the last")
+    yield f"| {' | '.join(heads)} |"
+    yield "|---|---|---|---|---|---|"
+    last = regret(task, LAST, yardstick)
     for metric, column in enumerate(task.columns):
-        shares = (of(task, metric, yardstick) for of in (of_checkpoints, of_fits, of_models))
-        mean, low, high = difference(task, metric, LAST, yardstick)
-        yield f"| {column.name} | {' | '.join(map(str, shares))} | {mean:+.4f} [{low:+.4f}, {high:+.4f}] |"
-    mean, low, high = difference(task, RANDOM, LAST, yardstick)
-    yield f"| at random | 0.50 | 0.50 | 0.50 | {mean:+.4f} [{low:+.4f}, {high:+.4f}] |"
+        shares = " | ".join(of(task, metric, yardstick).text() for of in (checkpoints, fits, models))
+        own = regret(task, metric, yardstick)
+        yield f"| {column.name} | {shares} | {own.value:.4f} | {own.less(last).text('+.4f')} |"
+    drawn = regret(task, RANDOM, yardstick)
+    yield f"| the last checkpoint | | | | {last.value:.4f} | |"
+    yield f"| at random | 0.50 | 0.50 | 0.50 | {drawn.value:.4f} | {drawn.less(last).text('+.4f')} |"
+
+
+def _verdict(estimate: Estimate, bound: float, text: str) -> str:
+    """Whether a number is below ``bound``: "holds" or "contradicted" if its interval says so, else "open"."""
+    low, high = estimate.interval
+    word = "holds" if high <= bound else "contradicted" if low > bound else "open"
+    return f"{word}: {text} {estimate.text('+.3f')}"
+
+
+def _last_is_hard_to_beat(task: Candidates) -> str:
+    yardstick, last = task.number("Placement"), regret(task, LAST, task.number("Placement"))
+    gains = {
+        column.name: regret(task, metric, yardstick).less(last)
+        for metric, column in enumerate(task.columns)
+        if column.family == "perceptual"
+    }
+    beaten = [name for name, gain in gains.items() if gain.interval[1] < 0]
+    undecided = [name for name, gain in gains.items() if gain.interval[0] < 0 <= gain.interval[1]]
+    if beaten:
+        return f"contradicted by {', '.join(beaten)}"
+    return f"open for {len(undecided)} of {len(gains)} metrics" if undecided else f"holds for all {len(gains)} metrics"
+
+
+def _segmenter_beats_swd(task: Candidates) -> str:
+    of = [regret(task, task.number(name), task.number("Placement")) for name in (CHOOSING_DICE, "SWD[karras]")]
+    return _verdict(of[0].less(of[1]), 0.0, "regret of Dice less that of SWD")
+
+
+def _swd_cannot_choose_fits(task: Candidates) -> str:
+    return _verdict(fits(task, task.number("SWD[karras]"), task.number("Placement")), 0.5, "agreement")
+
+
+def _questions_come_apart(task: Candidates) -> str:
+    yardstick = task.number("Placement")
+    able = [
+        metric
+        for metric in range(len(task.columns))
+        if metric != yardstick and checkpoints(task, metric, yardstick).interval[0] > 0.5
+    ]
+    on_fits = {task.columns[metric].name: fits(task, metric, yardstick).interval for metric in able}
+    apart = [name for name, (_, high) in on_fits.items() if high <= 0.5]
+    if apart:
+        return f"holds for {', '.join(apart)}"
+    undecided = sum(low <= 0.5 for low, _ in on_fits.values())
+    return f"open for {undecided} of {len(able)} metrics" if undecided else f"contradicted by all {len(able)} metrics"
+
+
+def _truth_leads(task: Candidates) -> str:
+    swd, mae = (fits(task, task.number(name), task.number("Placement")) for name in ("SWD[karras]", "MAE"))
+    return _verdict(swd.less(mae), 0.0, "agreement of SWD less that of MAE")
+
+
+def _learned_features_help(task: Candidates) -> str:
+    names = ("MMD²[radiomics]", "MMD²[self-supervised]")
+    if names[1] not in (column.name for column in task.columns):
+        return "not scored"
+    plain, learned = (checkpoints(task, task.number(name), task.number("Placement")) for name in names)
+    return _verdict(plain.less(learned), 0.0, "agreement of radiomics less that of learned features")
+
+
+HYPOTHESES: Mapping[str, Callable[[Candidates], str]] = {
+    "1 the last checkpoint is hard to beat": _last_is_hard_to_beat,
+    "2 Dice chooses checkpoints better than SWD": _segmenter_beats_swd,
+    "3 SWD cannot choose a fit": _swd_cannot_choose_fits,
+    "4 the questions come apart": _questions_come_apart,
+    "5 MAE leads SWD on fits": _truth_leads,
+    "6 learned features help": _learned_features_help,
+}
+"""As docs/metric-study.md states them."""
