@@ -45,7 +45,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "contourdiff": {"width": 8, "levels": 2, "denoise_step": 3},
     "unet": {"filters": 4, "levels": 3, "epochs": 1, "batch_size": 4},
     "unet-lab": {"filters": 4, "levels": 3, "epochs": 1, "batch_size": 4},
+    "self-supervised": {"size": 32, "width": 4, "steps": 1, "batch_size": 4},
 }
+
+SINGLE_DOMAIN = ("unet", "unet-lab", "self-supervised")
 
 
 def images(domain: Any, n: int = 4, side: int = 64, split: Any = "train") -> ImageSet:
@@ -63,8 +66,8 @@ def images(domain: Any, n: int = 4, side: int = 64, split: Any = "train") -> Ima
 
 
 def training_data(kind: type[Any]) -> TrainingData:
-    """Four training slices and two validation slices a domain; of the target domain alone for segmenters."""
-    if kind is SegmenterSpec:
+    """Four training and two validation slices a domain; of the target domain alone for segmenters and extractors."""
+    if kind is not TranslatorSpec:
         return TrainingData(
             TASK, target_train=images("target"), target_validation=images("target", 2, split="validation")
         )
@@ -151,7 +154,8 @@ def network(kind: type[Any], name: str) -> Figures:
             # Labels jump where two logits are equal but for rounding.
             for part in loaded.networks:
                 figures |= summary(f"logits {part}", loaded.logits(part, test.tensor()))
-            return figures
+        if kind is not TranslatorSpec:
+            return figures | summary("features", loaded.extract(test.tensor(), here)["features"])
         return figures | summary("image", loaded.translate(Batch(test.tensor(), test.slices, test.mask_tensor()), here))
 
 
@@ -323,12 +327,14 @@ FROM_FILES = ("folder", "lumbar-mri-ct", "breast-siemens-ge", "synthrad2023", "s
 _ways: Mapping[tuple[str, str], Callable[[str], Figures]] = {
     **{("dataset", name): phantom for name in REGISTRY.names("dataset") if name.startswith("phantom-")},
     **{("dataset", name): from_files for name in FROM_FILES},
-    **{("translator", name): partial(network, TranslatorSpec) for name in NETWORKS if not name.startswith("unet")},
+    **{("translator", name): partial(network, TranslatorSpec) for name in NETWORKS if name not in SINGLE_DOMAIN},
     **{("translator", name): simple_translator for name in SIMPLE},
     **{("translator", name): from_folder for name in ("precomputed", "command")},
     **{("segmenter", name): partial(network, SegmenterSpec) for name in REGISTRY.names("segmenter")},
     **{("extractor", name): extractor for name in REGISTRY.names("extractor")},
     **{("extractor", name): pretrained for name in ("dinov2-vitl14", "clip-vitl14-336", "radimagenet-resnet50")},
+    ("extractor", "self-supervised"): partial(network, ExtractorSpec),
+    ("extractor", "segmenter-bottleneck"): lambda name: {},  # the segmenters' features are among their own figures
     **{("metric", name): metric for name in REGISTRY.names("metric")},
 }
 

@@ -30,6 +30,7 @@ CHEAP = (
     *("prdc", "nearest-neighbour", "nmi-source", "mmd", "cmmd", "fd", "c2st"),
     *("tissue-error", "radiomic-agreement"),
     *("dinov2-vitl14", "clip-vitl14-336", "radimagenet-resnet50"),
+    *("segmenter-bottleneck", "self-supervised:size=16,width=4,batch_size=4"),
     *("ms-ssim:scales=1", "radiomics", "inception-fid", "inception-imagenet", f"phantom-lumbar:{PHANTOM}"),
     *("folder", "breast-siemens-ge", "lumbar-mri-ct", "synthrad2023", "synthrad2025"),
     *("csv", "html", "json", "md", "tex"),

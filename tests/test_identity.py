@@ -27,6 +27,12 @@ from mtbench.store.artefacts import Artefact
 
 SUITE = toy_suite().replace("[[translators]]", 'split.by = "seed"\n[[translators]]', 1)
 
+LEARNED = SUITE + "".join(
+    f'[[metrics]]\nname = "toy-distance"\nparams.extractor = "{extractor}"\n'
+    for extractor in ("toy-learnt", "toy-of-segmenter")
+)
+"""With metrics on features of networks that are trained in the suite."""
+
 SETTINGS = {
     "precision": "precision=bf16",
     "threads": "threads=1",
@@ -108,9 +114,12 @@ def test_every_setting_of_a_suite_is_tried_here_or_makes_no_number() -> None:
     assert not SETTINGS.keys() & NO_NUMBER.keys()
 
 
+@pytest.mark.parametrize("text", [SUITE, LEARNED], ids=["suite", "learned"])
 @pytest.mark.parametrize("setting", sorted(SETTINGS.keys() - {"paired_fraction"}))  # test_paired_fraction.py
-def test_a_setting_that_makes_another_unit_makes_another_row_column_or_block(toys: Path, setting: str) -> None:
-    before, after = requests(plan(toys)), requests(plan(toys, SUITE, SETTINGS[setting]))
+def test_a_setting_that_makes_another_unit_makes_another_row_column_or_block(
+    toys: Path, setting: str, text: str
+) -> None:
+    before, after = requests(plan(toys, text)), requests(plan(toys, text, SETTINGS[setting]))
     assert set(before.values()) != set(after.values())
     for place in before.keys() & after.keys():
         assert before[place] == after[place], place

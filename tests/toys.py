@@ -90,12 +90,14 @@ def mtbench_translators() -> Iterator[mtbench.TranslatorSpec]:
 
 @mtbench.hookimpl
 def mtbench_segmenters() -> Iterator[mtbench.SegmenterSpec]:
-    yield mtbench.SegmenterSpec("toy-threshold", ":Threshold")
+    yield mtbench.SegmenterSpec("toy-threshold", ":Threshold", arrays=("blocks",))
 
 
 @mtbench.hookimpl
 def mtbench_extractors() -> Iterator[mtbench.ExtractorSpec]:
     yield mtbench.ExtractorSpec("toy-blocks", ":Blocks", arrays=("blocks",))
+    yield mtbench.ExtractorSpec("toy-learnt", ":Learnt", params={"by": 1.0}, arrays=("blocks",), trains=True)
+    yield mtbench.ExtractorSpec("toy-of-segmenter", arrays=("blocks",), of_segmenter=True, caveat="circular")
 
 
 @mtbench.hookimpl
@@ -115,6 +117,18 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
             mtbench.Features("candidate", "toy-blocks", ("blocks",)),
             mtbench.Features("reference", "toy-blocks", ("blocks",)),
         ),
+        balanced=True,
+    )
+    yield mtbench.MetricSpec(
+        "toy-distance",
+        ":Gap",
+        params={"extractor": "toy-learnt", "power": 1},
+        shorthand="extractor",
+        needs=lambda params: (
+            mtbench.Features("candidate", params["extractor"], ("blocks",)),
+            mtbench.Features("reference", params["extractor"], ("blocks",)),
+        ),
+        variant=lambda params: params["extractor"],
         balanced=True,
     )
     yield mtbench.MetricSpec("toy-mean", ":Mean", needs=("candidate",))
@@ -397,6 +411,11 @@ class Threshold:
     def segment(self, images: Any, context: mtbench.Context) -> Any:
         return (images[:, 0] > self.at).long()
 
+    def extract(self, images: Any, context: mtbench.Context) -> Any:
+        import torch
+
+        return {"blocks": torch.nn.functional.avg_pool2d(images - self.at, 4).flatten(1)}
+
 
 class Blocks:
     """Means of 4 x 4 blocks."""
@@ -406,6 +425,30 @@ class Blocks:
 
         record("extract")
         return {"blocks": torch.nn.functional.avg_pool2d(images, 4).flatten(1)}
+
+
+class Learnt:
+    """Means of 4 x 4 blocks, less ``by`` times the mean training slice, plus the seed."""
+
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def fit(self, data: mtbench.TrainingData, context: mtbench.Context) -> None:
+        record(f"fit learnt on {data.train.domain}")
+        assert data.train.masks is None
+        self.mean = self.by * data.train.floats().mean(0) + context.seed
+
+    def save(self, folder: Path) -> None:
+        np.save(folder / "mean.npy", self.mean)
+
+    def load(self, folder: Path) -> None:
+        self.mean = np.load(folder / "mean.npy")
+
+    def extract(self, images: Any, context: mtbench.Context) -> Any:
+        import torch
+
+        changed = (images - torch.from_numpy(self.mean)) ** 2
+        return {"blocks": torch.nn.functional.avg_pool2d(changed, 4).flatten(1)}
 
 
 class Overlap:
@@ -426,7 +469,7 @@ class Overlap:
 class Gap:
     """Distance of the mean features."""
 
-    def __init__(self, power: int) -> None:
+    def __init__(self, power: int, extractor: str = "") -> None:
         self.power = power
 
     def compute(self, inputs: mtbench.MetricInputs, context: mtbench.Context) -> mtbench.Score:

@@ -38,6 +38,11 @@ def apply(subject: Subject, model: Any, images: ImageSet, **context: Any) -> NDA
     return np.concatenate(rows)
 
 
+def fit(subject: Subject) -> str:
+    """It trains, if it needs training."""
+    return fitting.fit(subject) if fitting.trains(subject) else "it needs no training"
+
+
 def arrays(subject: Subject) -> str:
     """The arrays that the spec names, a row for each image, all of them finite numbers."""
     import torch
@@ -65,13 +70,13 @@ def arrays(subject: Subject) -> str:
 
 
 def determinism(subject: Subject) -> str:
-    """The same images give the same features, with this object and with another."""
+    """The same images give the same features, with this object and with another, or with another fit."""
     images = tasks.image_set(count=COUNT)
     disturb(1)
     one = apply(subject, fitting.model_of(subject), images)
     disturb(2)
-    subject.kept["model"] = subject.create()
-    other = apply(subject, fitting.model_of(subject), images)
+    model = fitting.fitted(subject) if fitting.trains(subject) else subject.create()
+    other = apply(subject, model, images)
     fix = "Create weights within mtbench.training.seeded(...), and set the network to eval()"
     return same(one, other, "the features of two objects", fix, 1e-5) or "equal bit for bit"
 
@@ -114,15 +119,18 @@ def sizes(subject: Subject) -> str:
     return "; ".join(told) or "odd sizes, one image, empty images"
 
 
-_AFTER = ("object", "shapes")
+_AFTER = ("object", "fit", "shapes")
 CHECKS = (
     general.SPEC,
     general.LICENCE,
     general.OBJECT,
-    Check("shapes", arrays, beside=True),
+    Check("fit", fit, beside=True),
+    Check("shapes", arrays, ("object", "fit"), beside=True),
     Check("determinism by seed", determinism, _AFTER),
     Check("batch size", batches, _AFTER, beside=True),
     Check("inputs unchanged", inputs, _AFTER),
+    Check("save and load", fitting.of_fits(fitting.round_trip(apply)), _AFTER),
+    Check("resume after a kill", fitting.of_fits(fitting.resume(apply)), (*_AFTER, "determinism by seed")),
     Check("sizes", sizes, _AFTER),
     Check("GPU", fitting.on_gpu(apply), _AFTER),
     general.STATE,

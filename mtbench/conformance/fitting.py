@@ -1,4 +1,4 @@
-"""Checks of trained plugins: translators that train, and segmenters."""
+"""Checks of trained plugins: segmenters, and translators and extractors that train."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mtbench.conformance.surroundings import DRAWS, disturb
 from mtbench.conformance.trying import frozen, same, works_or_refuses
 from mtbench.conformance.verdict import FailedError, UntriedError
 from mtbench.data import ImageSet, TrainingData
+from mtbench.registry.specs import ExtractorSpec, TranslatorSpec
 
 Apply = Callable[..., NDArray[Any]]
 """``apply(subject, model, images, **context)``: the output of a model as one array."""
@@ -30,10 +31,31 @@ class Killed(BaseException):
     """Simulates the signal that ends a fit."""
 
 
+def trains(subject: Subject) -> bool:
+    """Whether the plugin needs a fit."""
+    match subject.spec:
+        case TranslatorSpec() as spec:
+            return spec.whether("trains", subject.params)
+        case ExtractorSpec() as spec:
+            return spec.trains
+    return bool(subject.spec.kind == "segmenter")
+
+
+def of_fits(check: Callable[[Subject], str]) -> Callable[[Subject], str]:
+    """A check that needs a training."""
+
+    def run(subject: Subject) -> str:
+        if not trains(subject):
+            raise UntriedError("it needs no training, so nothing is saved")
+        return check(subject)
+
+    return run
+
+
 def data_for(subject: Subject) -> TrainingData:
     """The training data as from the stage."""
-    if subject.spec.kind == "segmenter":
-        return tasks.training_data(("target",))
+    if subject.spec.kind in ("segmenter", "extractor"):
+        return tasks.training_data(("target",), masks=subject.spec.kind == "segmenter")
     masks = subject.spec.trains_on_masks or subject.spec.whether("conditional", subject.params)
     return tasks.training_data(("source", "paired" if subject.spec.paired else "target"), masks=masks)
 
@@ -153,10 +175,7 @@ def on_gpu(apply: Apply) -> Callable[[Subject], str]:
             from mtbench.conformance.fake_cuda import fake_cuda
         except ImportError:
             raise UntriedError("this installation has no stand-in for a GPU") from None
-        trains = subject.spec.kind == "segmenter" or (
-            subject.spec.kind == "translator" and subject.spec.whether("trains", subject.params)
-        )
-        if trains and "saved" not in subject.kept:
+        if trains(subject) and "saved" not in subject.kept:
             raise UntriedError("it needs 'save and load', which did not pass")
         images = tasks.image_set(count=2)
         expected = apply(subject, model_of(subject), images)

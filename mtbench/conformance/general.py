@@ -47,6 +47,8 @@ def licence(subject: Subject) -> str:
 
 def make(subject: Subject) -> str:
     """The object can be created, twice, with all methods of its kind."""
+    if not subject.spec.factory:
+        raise UntriedError("it has no class: the suite's segmenter extracts, and its own check tests that")
     if subject.question.refused:
         raise UntriedError(f"it cannot be created with these parameters: {subject.question.refused}")
     try:

@@ -66,13 +66,14 @@ def inputs(
 
 
 def _features(subject: Subject, need: Features, images: ImageSet) -> dict[str, NDArray[Any]]:
-    """From the plugin's own extractor, or stand-in features if the extractor is another plugin's."""
+    """From the plugin's own extractor, or stand-in features if it is another plugin's or needs a training."""
     registry = subject.kept["registry"]
-    if need.extractor not in registry.names("extractor"):
+    own = need.extractor in registry.names("extractor")
+    registration = registry.get(ExtractorSpec, need.extractor) if own else None
+    if registration is None or registration.spec.trains or registration.spec.of_segmenter:
         return {name: damage.stand_in(images) for name in need.arrays}
     import torch
 
-    registration = registry.get(ExtractorSpec, need.extractor)
     params = registration.complete(need.params)
     with torch.inference_mode():
         arguments = registration.create(params).extract(images.tensor(), replace(subject.context(), params=params))

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench.conformance import fitting, general, tasks
+from mtbench.conformance import extractors, fitting, general, tasks
 from mtbench.conformance.subject import Subject
 from mtbench.conformance.surroundings import disturb
 from mtbench.conformance.trying import in_batches, same
-from mtbench.conformance.verdict import Check, FailedError
+from mtbench.conformance.verdict import Check, FailedError, UntriedError
 from mtbench.data import ImageSet
 
 
@@ -93,6 +93,15 @@ def inputs(subject: Subject) -> str:
     return ""
 
 
+def features(subject: Subject) -> str:
+    """The arrays of its spec, the same at any batch size."""
+    if not subject.spec.arrays:
+        raise UntriedError("its spec names no arrays, so it offers no features")
+    told = extractors.arrays(subject)
+    extractors.batches(subject)
+    return told
+
+
 _AFTER = ("object", "fit")
 CHECKS = (
     general.SPEC,
@@ -103,6 +112,7 @@ CHECKS = (
     Check("range", labels, (*_AFTER, "shapes"), beside=True),
     Check("determinism by seed", determinism, (*_AFTER, "shapes")),
     Check("batch size", batches, (*_AFTER, "shapes")),
+    Check("features", features, (*_AFTER, "shapes")),
     Check("inputs unchanged", inputs, (*_AFTER, "shapes")),
     Check("save and load", fitting.round_trip(apply), (*_AFTER, "shapes")),
     Check("resume after a kill", fitting.resume(apply), (*_AFTER, "shapes", "determinism by seed")),

@@ -198,17 +198,6 @@ def inputs(subject: Subject) -> str:
     return told
 
 
-def _of_fits(check: Any) -> Any:
-    """A check that needs a training."""
-
-    def run(subject: Subject) -> str:
-        if not subject.spec.whether("trains", subject.params):
-            raise UntriedError("it needs no training, so nothing is saved")
-        return str(check(subject))
-
-    return run
-
-
 _AFTER = ("object", "fit")
 CHECKS = (
     general.SPEC,
@@ -222,8 +211,8 @@ CHECKS = (
     Check("determinism by seed", determinism, (*_AFTER, "shapes"), beside=True),
     Check("batch size", batches, (*_AFTER, "shapes")),
     Check("inputs unchanged", inputs, (*_AFTER, "shapes")),
-    Check("save and load", _of_fits(fitting.round_trip(apply)), (*_AFTER, "shapes")),
-    Check("resume after a kill", _of_fits(fitting.resume(apply)), (*_AFTER, "shapes", "determinism by seed")),
+    Check("save and load", fitting.of_fits(fitting.round_trip(apply)), (*_AFTER, "shapes")),
+    Check("resume after a kill", fitting.of_fits(fitting.resume(apply)), (*_AFTER, "shapes", "determinism by seed")),
     Check("sizes", fitting.sizes(apply), (*_AFTER, "shapes")),
     Check("GPU", fitting.on_gpu(apply), (*_AFTER, "shapes", "determinism by seed")),
     general.STATE,

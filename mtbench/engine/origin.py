@@ -130,6 +130,8 @@ def _add_version(result: Origin, plan: Plan, unit: Unit, artefact: Artefact | No
     # A translator may be trained without some weight files; it is a different translator then.
     if unit.stage in ("fit", "translate") and info.get("weights"):
         parts[f"{unit.stage} weights"] = ",".join(info["weights"])
+    if unit.stage == "fit" and unit.kind == "extractor":
+        parts["seed"] = str(unit.seed)  # Segmenters' have a column.
     if info.get("adopted"):
         parts["adopted"] = hash_of(info["adopted"])[:SHORT]
     if artefact and unit.stage == "fit" and artefact.manifest.get("code") != plan.codes[unit.kind, unit.plugin]:
@@ -195,11 +197,13 @@ def _add_data(result: Origin, unit: Unit, split: Artefact | None, data: str, row
 def _training_columns(unit: Unit, subset: Subset, floor: bool) -> list[str]:
     """The columns that training slices belong to: those of a segmenter's fit, a translator's fit, or a metric.
 
-    The floor's own images are training slices, of which its extractor makes features.
+    The floor's own images are training slices, of which an extractor or a segmenter makes features.
     """
-    if unit.kind == "segmenter":
+    if unit.stage == "fit" and unit.kind == "extractor":
+        return ["metric_training_sha256"]
+    if unit.kind == "segmenter" and unit.stage != "extract":
         return ["segmenter_training_sha256"]
-    if unit.kind == "extractor":
+    if unit.stage == "extract":
         return ["training_sha256" if floor else "metric_training_sha256"]
     if isinstance(unit.options, ScoreOptions) and unit.options.training == subset:
         return ["metric_training_sha256", *(["training_sha256"] if floor else [])]

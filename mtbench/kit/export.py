@@ -128,7 +128,10 @@ def _judge(
     extractors: dict[str, Network] = {}
     lacks = ""
     for need in options.features:
-        if need.of == "candidate":
+        if "fit" in unit_of(inputs[need.input]).inputs:
+            # Its features would tell as much of the target images as its weights.
+            lacks = "it reads features of a network that was trained on target images, which no kit contains"
+        elif need.of == "candidate":
             extractors[need.input] = _network(unit_of(inputs[need.input]))
         elif need.of == "training":
             continue

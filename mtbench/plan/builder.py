@@ -166,13 +166,13 @@ class Builder:
 
     def fit(
         self,
-        choice: Choice[TranslatorSpec] | Choice[SegmenterSpec],
+        choice: Choice[TranslatorSpec] | Choice[SegmenterSpec] | Choice[ExtractorSpec],
         label: str,
         seed: int | None,
         options: FitOptions,
         translations: Mapping[Split, str] = _NONE,
     ) -> str:
-        """A translator's or segmenter's fit.
+        """The fit of a translator, segmenter or extractor.
 
         With ``translations`` (split to the unit that computes its pixels), on translated slices of a single domain.
         """
@@ -185,6 +185,11 @@ class Builder:
             seed=seed,
             inputs={**self.base, **pixels},
         )
+
+    def fit_on_target(self, choice: Choice[SegmenterSpec] | Choice[ExtractorSpec], called: str, seed: int) -> str:
+        """The fit on real target slices of a segmenter, which reads their masks, or of an extractor, which does not."""
+        masks = choice.spec.kind == SegmenterSpec.kind
+        return self.fit(choice, f"{called} on target", seed, FitOptions(("target",), masks=masks))
 
     def look(
         self,

@@ -110,6 +110,25 @@ class _Judge:
     extractors: Sequence[Choice[ExtractorSpec]]
     columns: Mapping[str, object]
 
+    @property
+    def reads_segmenter(self) -> bool:
+        """Whether it reads a segmenter's labels or features."""
+        return "predicted_masks" in self.needs or any(extractor.spec.of_segmenter for extractor in self.extractors)
+
+    def cannot(self, builder: Builder, segmenter: Choice[SegmenterSpec] | None) -> str:
+        """Why it cannot be computed with this segmenter, for any images; empty if it can."""
+        if not self.reads_segmenter:
+            return ""
+        if segmenter is None:
+            return "the suite names no segmenter"
+        of_segmenter = [extractor.spec for extractor in self.extractors if extractor.spec.of_segmenter]
+        for spec in of_segmenter:
+            if lacking := sorted(set(spec.arrays) - set(segmenter.spec.arrays)):
+                return f"segmenter '{segmenter.entry.name}' offers no {lacking[0]} for '{spec.name}'"
+        if of_segmenter and "target" not in builder.task.masks:
+            return "the target domain has no masks to train a segmenter on"
+        return ""
+
 
 def _shared_columns(builder: Builder, dataset: Choice[DatasetSpec]) -> dict[str, object]:
     split = replace(builder.split, file=PurePath(builder.split.file).name)  # its content is in data_sha256
@@ -174,8 +193,7 @@ def _rows(
     segmenters: list[Choice[SegmenterSpec]],
     common: Mapping[str, object],
 ) -> Iterator[Row]:
-    of_labels = "predicted_masks" in judge.needs
-    for seeded in (_seeded(segmenters, builder.suite) if of_labels else None) or (None,):
+    for seeded in (_seeded(segmenters, builder.suite) if judge.reads_segmenter else None) or (None,):
         row = {
             **common,
             **judge.columns,
@@ -183,9 +201,7 @@ def _rows(
             "segmenter_params": canonical(seeded.choice.changes if seeded else {}),
             "segmenter_seed": seeded.seed if seeded else None,
         }
-        reason = subject.cannot(builder.task, judge.needs)
-        if of_labels and seeded is None:
-            reason = "the suite names no segmenter"
+        reason = judge.cannot(builder, seeded.choice if seeded else None) or subject.cannot(builder.task, judge.needs)
         if "source" in judge.needs and len(builder.task.channels) > 1 and not judge.metric.spec.several_channels:
             reason = reason or f"{judge.metric.spec.name} reads one source channel" + but_several(builder.task)
         yield Row(row, skipped=reason) if reason else _row(builder, subject, judge, seeded, row)
@@ -206,6 +222,21 @@ def _seeded(segmenters: Sequence[Choice[SegmenterSpec]], suite: Suite) -> list[_
 def _called(segmenter: _Segmenter) -> str:
     label, several = segmenter.choice.label, len(segmenter.choice.entry.seeds or ()) > 1
     return f"{label} seed {segmenter.seed}" if several else label
+
+
+def _features(
+    builder: Builder, extractor: Choice[ExtractorSpec], segmenter: _Segmenter | None, images: Images
+) -> tuple[str, str]:
+    """The unit that extracts features of an image set, and the fit of its network; empty without one."""
+    network: Choice[ExtractorSpec] | Choice[SegmenterSpec] = extractor
+    called, label, seed = extractor.label, extractor.label, builder.suite.segmenter_seed
+    if extractor.spec.of_segmenter and segmenter is not None:
+        network, label, seed = segmenter.choice, _called(segmenter), segmenter.seed
+        called = f"{called} of {label}"
+    elif not extractor.spec.trains:
+        return builder.look("extract", extractor, called, images), ""
+    fit = builder.fit_on_target(network, label, seed)
+    return builder.look("extract", network, called, images, {"fit": fit}), fit
 
 
 def _row(
@@ -231,8 +262,10 @@ def _row(
                 "training": Images("target training slices", TARGET_TRAIN),
             }[need.of]
             role = f"{need.of}_features_{len(features)}"
-            extractor = judge.extractors[len(features)]
-            inputs[role] = builder.look("extract", extractor, extractor.label, images)
+            inputs[role], fit = _features(builder, judge.extractors[len(features)], segmenter, images)
+            fits += [fit] if fit and fit not in fits else []
+            if judge.extractors[len(features)].spec.of_segmenter:
+                inputs["segmenter"] = fit
             features.append(FeatureInput(need.of, need.arrays, role))
             continue
         roles.append(need)
@@ -245,7 +278,7 @@ def _row(
             inputs[need] = builder.look("segment", segmenter.choice, called, subject.images, {"fit": fit})
             # The row states its Dice on validation slices.
             inputs["segmenter"] = fit
-            fits.append(fit)
+            fits += [fit] if fit not in fits else []
     balanced = metric.spec.balanced
     score = ScoreOptions(
         candidate=subject.images.where,

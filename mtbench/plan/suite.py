@@ -116,8 +116,8 @@ class Suite:
     Attributes:
         folder: the folder that relative paths start from.
         seeds: of the translators' fits and sampling.
-        segmenter_seed, sampling_seed: of the segmenters' fits; of the N = min draws and, for metrics that draw, of
-            resampling.
+        segmenter_seed, sampling_seed: of the fits of segmenters and extractors; of the N = min draws and, for metrics
+            that draw, of resampling.
         draws: how often N = min images are drawn if the two sides differ; the mean is reported (the paper: 1).
         references: whether to compute truth, ceiling, floor and oracle rows.
         protocols: assignments of image sets to roles; some of ``PROTOCOLS``.

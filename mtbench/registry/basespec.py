@@ -21,6 +21,11 @@ _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _FACTORY = re.compile(r"([A-Za-z_][\w.]*)?:[A-Za-z_][\w.]*")
 
 
+def is_factory(text: str) -> bool:
+    """Whether a text names a class as ``Spec.factory`` does."""
+    return _FACTORY.fullmatch(text) is not None
+
+
 @dataclass(frozen=True)
 class Spec(Generic[ObjectT_co]):
     """The fields of all kinds. The methods of each kind's class are in :mod:`mtbench.registry.contracts`.
@@ -47,7 +52,7 @@ class Spec(Generic[ObjectT_co]):
         str,
         Rule("lower case letters, digits, '-', '_' and '.'", _NAME.fullmatch, "this is not a usable name"),
     ]
-    factory: Annotated[str, Rule("'package.module:Class' or ':Class'", _FACTORY.fullmatch, of_type=False)]
+    factory: Annotated[str, Rule("'package.module:Class' or ':Class'", is_factory, of_type=False)]
     params: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     revision: str = field(default="1", kw_only=True)
     description: str = field(default="", kw_only=True)

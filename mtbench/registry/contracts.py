@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Trainable(Protocol):
-    """A segmenter, and a translator that trains."""
+    """A segmenter, and a translator or an extractor that trains."""
 
     def fit(self, data: TrainingData, context: Context) -> None:
         """Train on training and validation slices."""
@@ -88,7 +88,7 @@ class Segmenter(Trainable, Protocol):
 
 @runtime_checkable
 class Extractor(Protocol):
-    """A feature network."""
+    """A feature network; if it trains, it is also :class:`Trainable`. A segmenter may offer features of its own."""
 
     def extract(self, images: torch.Tensor, context: Context) -> Mapping[str, torch.Tensor]:
         """Compute arrays by name, first axis B, of images: float32, B x 1 x H x W, in [0, 1]."""

@@ -10,7 +10,7 @@ from mtbench.data import DOMAINS, Role, Task
 from mtbench.errors import PluginError
 from mtbench.integers import MOST_DECIMALS
 from mtbench.registry import contracts
-from mtbench.registry.basespec import Params, Spec
+from mtbench.registry.basespec import Params, Spec, is_factory
 from mtbench.typed import Rule, check_fields
 
 _DECIMALS = Rule(
@@ -173,10 +173,27 @@ class DatasetSpec(Spec[contracts.Dataset]):
 
 @dataclass(frozen=True)
 class SegmenterSpec(Spec[contracts.Segmenter]):
-    """Finds the task's labels in an image. The class is a :class:`~mtbench.registry.contracts.Segmenter`."""
+    """Finds the task's labels in an image.
+
+    The class is a :class:`~mtbench.registry.contracts.Segmenter`; with ``arrays`` it is also an
+    :class:`~mtbench.registry.contracts.Extractor`.
+
+    Args:
+        arrays: the names of the arrays of its own features, for extractors that are ``of_segmenter``.
+    """
 
     kind: ClassVar[str] = "segmenter"
     contract: ClassVar[type] = contracts.Segmenter
+
+    arrays: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def requires(self, plugin: object, params: Params) -> tuple[type, ...]:
+        """``extract`` too, if it names arrays."""
+        return (self.contract, contracts.Extractor) if self.arrays else (self.contract,)
+
+
+def _is_factory(text: str) -> bool:
+    return not text or is_factory(text)
 
 
 @dataclass(frozen=True)
@@ -184,18 +201,41 @@ class ExtractorSpec(Spec[contracts.Extractor]):
     """A feature network.
 
     The class is an :class:`~mtbench.registry.contracts.Extractor`; it may keep a
-    :class:`~mtbench.registry.contracts.WeightsRecord`.
+    :class:`~mtbench.registry.contracts.WeightsRecord`. If it ``trains``, it is also
+    :class:`~mtbench.registry.contracts.Trainable`. An extractor that is ``of_segmenter`` has neither a class nor
+    parameters.
 
     Args:
         arrays: the names of its arrays.
+        trains: whether it is trained on the target's training slices, without masks, before it extracts.
+        of_segmenter: whether the suite's segmenters extract, as fitted on the target: a metric that reads it has a
+            column for each segmenter whose spec names the same arrays.
         caveat: why its scores are not comparable with others; their rows are shown separately and never ranked.
     """
 
     kind: ClassVar[str] = "extractor"
     contract: ClassVar[type] = contracts.Extractor
 
+    factory: Annotated[str, Rule("'package.module:Class' or ':Class'", _is_factory, of_type=False)] = ""
     arrays: tuple[str, ...] = field(default=("features",), kw_only=True)
+    trains: bool = field(default=False, kw_only=True)
+    of_segmenter: bool = field(default=False, kw_only=True)
     caveat: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.of_segmenter and (self.factory or self.params or self.trains):
+            raise PluginError(
+                "of_segmenter together with a factory, parameters or trains",
+                where=f"ExtractorSpec '{self.name}'",
+                expected="only a name, arrays and texts, because the segmenter extracts",
+            )
+        if not self.of_segmenter and not self.factory:
+            raise PluginError("it has no factory", where=f"ExtractorSpec '{self.name}'", expected="a class")
+
+    def requires(self, plugin: object, params: Params) -> tuple[type, ...]:
+        """``extract``, preceded by the methods of a fit if it trains."""
+        return (contracts.Trainable, self.contract) if self.trains else (self.contract,)
 
 
 @dataclass(frozen=True)

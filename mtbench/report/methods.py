@@ -57,6 +57,7 @@ def describe(result: Result, table: ResultsTable, ran: Ran) -> Methods:
         "Intensity window": "; ".join(f"{i.task}: {i.window}" for i in ran.images if i.window),
         "Translators (parameters, budget, seed)": _methods(ran, "translator"),
         "Segmenters (parameters, budget, seed)": _methods(ran, "segmenter"),
+        "Trained feature networks (parameters, budget, seed)": _methods(ran, "extractor"),
         "Checkpoint selection": _selection(ran),
         "Checkpoints (SHA-256)": _checkpoints(ran),
         "Weights of feature networks (SHA-256)": _weights(columns),
@@ -73,7 +74,7 @@ def describe(result: Result, table: ResultsTable, ran: Ran) -> Methods:
         "Devices": _unique(row["device"] for row in result.attempts),
         "Source of published scores": _unique(result.averages.sources),
     }
-    optional = ("Folds", "Source of published scores")
+    optional = ("Trained feature networks (parameters, budget, seed)", "Folds", "Source of published scores")
     checklist = tuple((item, value or NOT_RECORDED) for item, value in facts.items() if value or item not in optional)
     return Methods(tuple(_paragraphs(result, table, ran, facts)), checklist)
 
@@ -90,7 +91,7 @@ def _paragraphs(result: Result, table: ResultsTable, ran: Ran, facts: Mapping[st
     data.append(facts["Excluded cases"])
     if text := _sentences(data):
         yield f"Data. {text}"
-    models = [("Trained translators", "translator"), ("Segmenters", "segmenter")]
+    models = [("Trained translators", "translator"), ("Segmenters", "segmenter"), ("Extractors", "extractor")]
     training = [
         f"{head}: {text}"
         for head, kind in models
@@ -219,7 +220,7 @@ def _selection(ran: Ran) -> str:
 def _checkpoints(ran: Ran) -> str:
     texts = []
     for m in ran.methods:
-        domains = f" (trained on {m.on})" if m.kind == "segmenter" and m.on else ""
+        domains = f" (trained on {m.on})" if m.kind != "translator" and m.on else ""
         seed = f", seed {m.seed}" if m.seed is not None else ""
         texts += [f"{m.name}{domains} on {m.task}{seed}: {m.checkpoint[:DIGITS]}"] if m.checkpoint else []
     return "; ".join(texts)

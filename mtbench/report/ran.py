@@ -32,7 +32,7 @@ class Method:
     Attributes:
         task: printed title.
         name: printed name.
-        kind: "translator" or "segmenter".
+        kind: "translator", "segmenter" or "extractor".
         params: its parameters, complete.
         trained: whether it has a fit.
         on: the domains it was trained on.

@@ -54,7 +54,7 @@ class FeatureSource:
             weights: extractor name to a weight file that is used instead.
 
         Raises:
-            RequestError: the extractor takes no weight file.
+            RequestError: the extractor takes no weight file, or needs a training.
             WeightsError: weights are not installed.
         """
         registration, params = self._extractor(need, weights)
@@ -110,6 +110,11 @@ class FeatureSource:
         self, need: Features, weights: Mapping[str, str]
     ) -> tuple[Registration[ExtractorSpec], dict[str, Any]]:
         registration = self.registry.get(ExtractorSpec, need.extractor)
+        if registration.spec.trains or registration.spec.of_segmenter:
+            raise RequestError(
+                f"extractor '{need.extractor}' is trained on the target's training slices",
+                remedy="Run the metric in a suite",
+            )
         params = registration.complete(need.params)
         override = weights.get(need.extractor)
         if override:

@@ -12,18 +12,24 @@ from mtbench.compute.inference import in_batches
 from mtbench.compute.placement import placed_by
 from mtbench.data import ImageSet
 from mtbench.errors import PluginError
-from mtbench.registry.contracts import Extractor, WeightsRecord
+from mtbench.registry.contracts import Extractor, Trainable, WeightsRecord
 from mtbench.registry.registry import Registration
-from mtbench.registry.specs import ExtractorSpec
+from mtbench.registry.specs import ExtractorSpec, SegmenterSpec
 from mtbench.stages.table import ImageOptions
 from mtbench.stages.work import Work
 from mtbench.store.images import GrowingArray
 
 
-def run(work: Work[ImageOptions, Registration[ExtractorSpec]], folder: Path) -> dict[str, Any]:
-    """Write one ``NAME.npy`` for each array of the extractor."""
+def run(
+    work: Work[ImageOptions, Registration[ExtractorSpec] | Registration[SegmenterSpec]], folder: Path
+) -> dict[str, Any]:
+    """Write one ``NAME.npy`` for each array of the extractor, or of a segmenter that offers features."""
     images = work.images(work.options.candidate, "images")
     extractor = work.registration.create(work.unit.arguments)
+    assert isinstance(extractor, Extractor)  # by the requirements of its spec
+    if "fit" in work.inputs:
+        assert isinstance(extractor, Trainable)
+        extractor.load(work.inputs["fit"].path)
     extract(images, extractor, work.registration.spec.arrays, work.context, folder, work.registration.blame)
     return {
         "images": len(images),

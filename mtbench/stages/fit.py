@@ -1,4 +1,4 @@
-"""fit: train and save a translator or a segmenter."""
+"""fit: train and save a translator, a segmenter or an extractor."""
 
 from __future__ import annotations
 

@@ -73,6 +73,10 @@ class NetworkSegmenter:
         """A new network: B x 1 x H x W in [-1, 1] to logits, B x ``channels`` x H x W."""
         raise NotImplementedError
 
+    def bottleneck(self, network: nn.Module, images: Tensor) -> Tensor:
+        """The activations of the lowest level of one of these networks, B x C x h x w."""
+        raise NotImplementedError
+
     def optimiser(self, network: nn.Module) -> Optimizer:
         """Its optimiser."""
         raise NotImplementedError
@@ -127,23 +131,42 @@ class NetworkSegmenter:
 
     def segment(self, images: Tensor, context: Context) -> Tensor:
         """Labels, int64 B x H x W, of images float32 B x 1 x H x W in [0, 1], of any size."""
-        if self.targets is None:
-            raise WeightsError("the segmenter was neither fitted nor loaded")
-        for network in self.networks.values():
-            network.to(context.device)
+        self._place(context)
+        assert self.targets is not None
         with torch.inference_mode(), context.autocast():
             logits = {n: self.logits(n, images.to(context.device)) for n in self.targets.networks}
         return self.targets.decode(logits)
 
+    def extract(self, images: Tensor, context: Context) -> dict[str, Tensor]:
+        """``features``: the lowest level's channels, averaged over its pixels; the networks' side by side.
+
+        Float32, B x (networks * channels), of images float32 B x 1 x H x W in [0, 1], of any size.
+        """
+        self._place(context)
+        with torch.inference_mode(), context.autocast():
+            x = self._padded(images.to(context.device))
+            lowest = [self.bottleneck(self.networks[name], x).float().mean(dim=(2, 3)) for name in self.networks]
+        return {"features": torch.cat(lowest, dim=1)}
+
     def logits(self, name: str, images: Tensor) -> Tensor:
         """The network's output for images in [0, 1], which are padded for it; the output is cropped back."""
+        height, width = images.shape[-2:]
+        logits: Tensor = self.networks[name](self._padded(images))
+        return logits[..., :height, :width]
+
+    def _padded(self, images: Tensor) -> Tensor:
         multiple = 2 ** (self.levels - 1)
         height, width = images.shape[-2:]
         # At least two pixels at the lowest level: a single one cannot be normalised.
         below, beside = (max(2 * multiple, -(-n // multiple) * multiple) - n for n in (height, width))
         x = F.pad(signed(images), (0, beside, 0, below), mode="replicate")
-        logits: Tensor = self.networks[name](x.contiguous(memory_format=torch.channels_last))
-        return logits[..., :height, :width]
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def _place(self, context: Context) -> None:
+        if self.targets is None:
+            raise WeightsError("the segmenter was neither fitted nor loaded")
+        for network in self.networks.values():
+            network.to(context.device)
 
     def save(self, folder: Path) -> None:
         """Write ``networks.pt``, ``losses.parquet`` and ``validation.json`` (region to Dice) into

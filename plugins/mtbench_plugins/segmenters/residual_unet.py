@@ -34,6 +34,16 @@ class ResidualUNet(nn.Module):
         logits: Tensor = self.model(x)
         return logits
 
+    def bottleneck(self, x: Tensor) -> Tensor:
+        """The activations of the lowest level of such images, B x ``channels[-1]`` x h x w."""
+        level: nn.Module = self.model
+        while isinstance(level, nn.Sequential):
+            down, skip, _ = level
+            assert isinstance(skip, _Skip)
+            x, level = down(x), skip.submodule
+        lowest: Tensor = level(x)
+        return lowest
+
 
 class _Skip(nn.Module):
     """The input, concatenated with the output of the inner levels."""

@@ -14,6 +14,7 @@ def mtbench_segmenters() -> Iterator[mtbench.SegmenterSpec]:
         "unet",
         "mtbench_plugins.segmenters.unet_model:UNetSegmenter",
         description="2-D residual U-Net (as MONAI's), Dice and cross-entropy, best epoch by validation Dice",
+        arrays=("features",),
         params={
             "per": mtbench.Param(
                 "task",
@@ -44,6 +45,7 @@ def mtbench_segmenters() -> Iterator[mtbench.SegmenterSpec]:
         "unet-lab",
         "mtbench_plugins.segmenters.unet_lab:LabUNetSegmenter",
         description="plain U-Net with the known settings of the paper's lab, one network per region",
+        arrays=("features",),
         params={
             "epochs": mtbench.Param(100, minimum=1, help="maximum number of epochs; see patience"),
             "lr": mtbench.Param(0.01, minimum=0.0, help="learning rate of Adam"),

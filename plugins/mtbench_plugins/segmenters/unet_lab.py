@@ -48,6 +48,11 @@ class LabUNetSegmenter(NetworkSegmenter):
         """See the class."""
         return PlainUNet(channels, self.filters, self.levels)
 
+    def bottleneck(self, network: nn.Module, images: Tensor) -> Tensor:
+        """The encoder's output."""
+        assert isinstance(network, PlainUNet)
+        return network.encode(images)[-1]
+
     def optimiser(self, network: nn.Module) -> Optimizer:
         """Adam."""
         return torch.optim.Adam(network.parameters(), self.lr, weight_decay=self.weight_decay)
@@ -78,15 +83,17 @@ class PlainUNet(nn.Module):
         self.merge = nn.ModuleList(_block(3 * w, w) for w in reversed(widths[:-1]))
         self.classify = nn.Conv2d(filters, channels, 1)
 
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """The activations of every level of the encoder, B x C x H x W, the lowest level last."""
+        levels: list[Tensor] = []
+        for block in self.down:
+            x = block(F.max_pool2d(x, 2) if levels else x)
+            levels.append(x)
+        return levels
+
     def forward(self, x: Tensor) -> Tensor:
         """B x 1 x H x W, sides multiples of 2 ** (levels - 1), to logits B x ``channels`` x H x W."""
-        skips: list[Tensor] = []
-        for block in self.down:
-            if skips:
-                x = F.max_pool2d(x, 2)
-            x = block(x)
-            skips.append(x)
-        skips.pop()
+        *skips, x = self.encode(x)
         for up, merge in zip(self.up, self.merge, strict=True):
             x = merge(torch.cat([skips.pop(), up(x)], dim=1))
         logits: Tensor = self.classify(x)

@@ -62,6 +62,11 @@ class UNetSegmenter(NetworkSegmenter):
         """See the class."""
         return ResidualUNet(channels, [self.filters * 2**level for level in range(self.levels)])
 
+    def bottleneck(self, network: nn.Module, images: Tensor) -> Tensor:
+        """The encoder's output."""
+        assert isinstance(network, ResidualUNet)
+        return network.bottleneck(images)
+
     def optimiser(self, network: nn.Module) -> Optimizer:
         """AdamW."""
         return torch.optim.AdamW(network.parameters(), self.lr)
