@@ -65,7 +65,7 @@ NO_NUMBER = {
 DESCRIPTIVE = {
     *("schema_version", "row_id", "suite", "status", "unit_key", "input_digest", "fit_digest", "source"),
     # These follow from what is in the keys.
-    *("source_domain", "target_domain", "task_note", "conditional", "higher_is_better", "decimals"),
+    *("source_domain", "target_domain", "task_note", "conditional", "higher_is_better", "decimals", "beside"),
     # These say more of a number.
     *("value", "stderr", "ci_low", "ci_high", "without_interval", "bound_low", "bound_high"),
     *("mark", "note", "translator_note"),

@@ -87,6 +87,27 @@ def test_a_translator_that_needs_no_fit_has_its_weight_files_looked_for(
     assert (missing in ran.err) == (code == 2)
 
 
+@pytest.mark.parametrize(
+    ("where", "missing"),
+    [
+        ("", "parameter 'weights' is not set. Expected the weight file"),
+        ("none", "none"),
+    ],
+)
+def test_a_network_without_the_users_weight_file_stops_the_run_before_any_unit(
+    where: str, missing: str, run_cli: Any, toys: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "s.toml").write_text(
+        '[suite]\nname = "s"\n[[datasets]]\nname = "toy"\n[[translators]]\nname = "toy-same"\n[[metrics]]\n'
+        'name = "fd"\nparams.extractor = "dinov2-vitl14"\n' + (f'params.weights = "{where}"\n' if where else "")
+    )
+    ran = run_cli("run", "s.toml", "--plugin", toys, "--executor", "inline", "--device", "cpu")
+    assert ran.code == 2
+    assert missing in ran.err
+    assert "extractor 'dinov2-vitl14'" in ran.err
+    assert not (tmp_path / "mtbench-results").exists()
+
+
 def test_a_disk_that_seems_too_small_is_told(
     run_cli: Any, toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

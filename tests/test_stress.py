@@ -30,6 +30,7 @@ METRICS = """
         yield mtbench.MetricSpec("contrarian", ":Contrarian", needs=("candidate",), interval="jackknife")
         yield mtbench.MetricSpec("fragile", ":Fragile", needs=("candidate",), higher_is_better=True)
         yield mtbench.MetricSpec("error", ":Error", needs=("candidate", "paired"), interval="cases")
+        yield mtbench.MetricSpec("gain", ":Gain", needs=("candidate", "source"), interval="jackknife")
         yield mtbench.MetricSpec("masked", ":Error", needs=("predicted_masks", "candidate"), interval="cases")
 
 
@@ -51,6 +52,14 @@ METRICS = """
             if value > 0.75:
                 raise mtbench.DataError("too bright to be measured")
             return mtbench.Score(value)
+
+
+    class Gain:
+        def compute(self, inputs, context):
+            pairs = zip(inputs.candidate.slices, inputs.source.slices, strict=True)
+            assert all(ours.slice_id == theirs.slice_id for ours, theirs in pairs)
+            ours, theirs = (images.floats().astype(np.float64) for images in (inputs.candidate, inputs.source))
+            return mtbench.Score(float((ours - theirs).mean()))
 
 
     class Error:
@@ -140,6 +149,35 @@ def test_a_fixed_segmenter_scores_masks_and_matches_damage(stress: Callable[...,
     assert "where the segmenter loses 0.1 Dice, the response to anatomy is" in ran.out
 
 
+def test_the_source_slices_stay_undamaged(stress: Callable[..., Any], tmp_path: Path) -> None:
+    ran = stress("gain", "--operator", "offset=0.05,0.1", "--operator", "shuffle")
+    assert ran.code == 0, ran.err
+    values = [float(row["value"]) for row in curve(tmp_path / "out", "gain", "offset")]
+    # The toy's truth is its source slice plus 0.3; nothing of it reaches 1.
+    assert values == [pytest.approx(0.3 + change, abs=0.002) for change in (0, 0.05, 0.1)]
+    assert matrix(tmp_path / "out")["offset"]["gain"] == "1"
+    assert matrix(tmp_path / "out")["shuffle"]["gain"] == "proven 0"
+
+
+def test_networks_that_are_trained_are_fitted_on_the_target_once(
+    stress: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
+    metrics = ("toy-distance", "toy-distance:toy-of-segmenter")
+    options = (*metrics, "--operator", "offset=0.3,0.4,0.5,0.6,0.7")
+    ran = stress(*options)
+    assert ran.code == 0, ran.err
+    assert "'toy-of-segmenter' reads features of a segmenter: name one with --segmenter" in ran.out
+    ran = stress(*options, "--segmenter", "toy-threshold")
+    assert ran.code == 0, ran.err
+    fits = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("fit")]
+    assert fits == ["fit learnt on target", "fit threshold on target"]
+    # The threshold cancels in a distance of means: an offset moves it by as much.
+    rows = curve(tmp_path / "out", "toy-distance[toy-of-segmenter]", "offset")
+    assert [float(row["value"]) for row in rows[1:3]] == [pytest.approx(s, abs=0.05) for s in (0.3, 0.4)]
+    assert float(curve(tmp_path / "out", "toy-distance[toy-learnt]", "offset")[2]["value"]) > 0.05
+
+
 def test_a_metric_that_fails_at_a_level_leaves_a_hole(stress: Callable[..., Any], tmp_path: Path) -> None:
     ran = stress("fragile", "masked", "--operator", "offset=0.01,0.5,0.6")
     assert ran.code == 0, ran.err
@@ -165,7 +203,7 @@ def test_without_truth_only_metrics_of_the_target_are_scored(stress: Callable[..
         "brightness", "error", "--operator", "offset", "--operator", "remove", data="toy-bare:patients=70,slices=1"
     )
     assert ran.code == 0, ran.err
-    assert "error ↓ was not scored: it compares with the truth" in ran.out
+    assert "error ↓ was not scored: it compares with the truth, its masks or its source" in ran.out
     assert "real target slices" in ran.out
     assert "remove: operator 'remove': the slices have no masks" in ran.out
     ran = stress("error", data="toy-bare:patients=70,slices=1")
@@ -205,7 +243,8 @@ def images(count: int = 6, size: int = 24, per_patient: int = 2, domain: str = "
 
 
 def made() -> Material:
-    return Material(Task("made", labels={1: "blob"}), images(), images(), images(domain="other"), True, "made")
+    task, others, sources = Task("made", labels={1: "blob"}), images(domain="other"), images(domain="source")
+    return Material(task, images(), images(), others, sources, "made")
 
 
 def test_damage_keeps_the_range_and_the_original_masks() -> None:

@@ -395,6 +395,27 @@ def test_caveat_columns_stand_apart_under_it_and_take_no_bold() -> None:
     assert cell(built, "b").best
 
 
+@pytest.mark.parametrize("best", ["identity", "same"])
+def test_a_column_that_says_nothing_without_a_row_is_not_ranked_without_it(best: str) -> None:
+    kept = {**FID, "metric": "kept", "title": "Kept", "higher_is_better": True, "beside": "identity"}
+    rows = [row("a", 1.2, kept), row("b", 1.4, kept), row("a", 3.0), row("b", 2.0), row(best, 9.0)]
+    why = "Not ranked: it says nothing without the row of 'identity', which has the best possible value."
+    without = build_table(scores(*rows))
+    place = titles(without).index("Kept ↑")
+    assert all(r.cells[place].rank is None for r in without.sections[0].rows)
+    assert without.footnotes[without.sections[0].columns[place].notes[0] - 1] == why
+    assert cell(without, "b", titles(without).index("FID ↓")).best
+    # The row counts by its plugin, whatever the suite calls it; that of another metric does not.
+    version = {"translator_version": '{"plugin":"identity"}'}
+    there = build_table(scores(*rows[:-1], row(best, 2.0, kept, **version)))
+    assert [cell(there, name, place).rank for name in (best, "b", "a")] == [1, 2, 3]
+    assert why not in there.footnotes
+    # A table of some rows is ranked by these.
+    assert (
+        cell(build_table(scores(*rows[:-1], row(best, 2.0, kept, **version)), rows=["a", "b"]), "b", place).rank is None
+    )
+
+
 def test_failed_and_skipped_cells_are_seen_with_their_reasons() -> None:
     built = build_table(
         scores(

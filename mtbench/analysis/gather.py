@@ -68,7 +68,7 @@ class Averages:
 
 _COLUMNS = [
     *dict.fromkeys((*BLOCK, *ROW, *COLUMN, *COUNTS)),
-    *("source_domain", "target_domain", "task_note", "conditional", "higher_is_better", "decimals", "mark"),
+    *("source_domain", "target_domain", "task_note", "conditional", "higher_is_better", "decimals", "mark", "beside"),
     *("translator_note", "segmenter_validation", "stale", "left_out", "clamped"),
     *("suite", "status", "fold", "seed", "value", "ci_low", "ci_high", "note", "row_id", "unit_key", "source"),
     *("bound_low", "bound_high", "without_interval"),
@@ -164,7 +164,7 @@ def gather(scores: pa.Table, *, runs: bool = False) -> Averages:
     block, blocks = _axis(table, BLOCK, ("source_domain", "target_domain"), valid, open_keys=BLOCK[1:])
     open_keys = ("translator_version", "training_sha256")
     row, rows = _axis(table, ROWS, ("conditional",), valid, open_keys=open_keys)
-    column, columns = _axis(table, COLUMN, ("higher_is_better", "decimals", "mark"), valid, open_keys=())
+    column, columns = _axis(table, COLUMN, ("higher_is_better", "decimals", "mark", "beside"), valid, open_keys=())
     for (number,), notes in texts_by([block], table["task_note"]).items():
         blocks[number]["task_note"] = "; ".join(note.rstrip(".") for note in notes)
     places = (block, row, column)

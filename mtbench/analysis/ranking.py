@@ -7,10 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from mtbench.analysis.cells import CellIndex
+from mtbench.analysis.columns import params
 from mtbench.analysis.gather import Averages
 
 Rule = Literal["default", "paper"]
 RULES: tuple[Rule, ...] = ("default", "paper")
+
+
+def lacking(averages: Averages, b: int, c: int, rows: Sequence[int]) -> str:
+    """The translator without whose row this column cannot be read, if none of ``rows`` is its own; usually empty."""
+    beside = str(averages.columns[c]["beside"] or "")
+    of_plugin = (
+        params(averages.rows[r]["translator_version"]).get("plugin") or averages.rows[r]["translator"]
+        for r in rows
+        if (b, r, c) in averages.numbers and averages.rows[r]["role"] == "translator"
+    )
+    return "" if beside in ("", *of_plugin) else beside
 
 
 def ranked_rows(

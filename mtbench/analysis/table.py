@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from mtbench.analysis.cells import CellIndex, Number
 from mtbench.analysis.columns import FAMILIES, anonymise, params
-from mtbench.analysis.footnotes import number_of, shared_notes
+from mtbench.analysis.footnotes import SharedNotes, number_of, shared_notes
 from mtbench.analysis.gather import Averages, gather
 from mtbench.analysis.layout import TableLayout
 from mtbench.analysis.legend import legend
 from mtbench.analysis.model import Cell, ResultsTable, Section, Spread, Status, TableColumn, TableRow
 from mtbench.analysis.numbers import format_number
-from mtbench.analysis.ranking import RULES, Rule, ranked_rows
+from mtbench.analysis.ranking import RULES, Rule, lacking, ranked_rows
 from mtbench.analysis.significance import Lead, significant_leads
 from mtbench.errors import RequestError
 from mtbench.results.identity import DETAILS
@@ -80,7 +80,9 @@ def build_table(
     texts = _texts(averages, decimals)
     layout = TableLayout(averages, rename or {}, columns, rows, datasets)
     places = {
-        (b, c): {} if averages.columns[c]["caveat"] else ranked_rows(averages, b, c, layout.rows, rule, texts)
+        (b, c): {}
+        if averages.columns[c]["caveat"] or lacking(averages, b, c, layout.rows)
+        else ranked_rows(averages, b, c, layout.rows, rule, texts)
         for b, c in layout.columns
     }
     leads = significant_leads(averages, cases, places, layout.labels) if significant else None
@@ -144,7 +146,9 @@ def _section(averages: Averages, layout: TableLayout, caveat: str, style: _Style
         or any((b, r, c) in averages.numbers or (b, r, c) in averages.reasons for b, c in places)
     ]
     shared = shared_notes(averages, places, row_numbers, style.spread == "interval")
-    columns = tuple(_column(averages, layout, b, c, shared.of_columns.get((b, c), ()), footnotes) for b, c in places)
+    columns = tuple(
+        _column(averages, layout, b, c, _column_notes(averages, layout, b, c, shared), footnotes) for b, c in places
+    )
     rows = []
     for r in row_numbers:
         entry = averages.rows[r]
@@ -163,6 +167,14 @@ def _section(averages: Averages, layout: TableLayout, caveat: str, style: _Style
             )
         )
     return Section(anonymise(caveat), columns, tuple(rows))
+
+
+def _column_notes(averages: Averages, layout: TableLayout, b: int, c: int, shared: SharedNotes) -> list[str]:
+    """The notes that all cells of a column share, and the row that it lacks."""
+    notes = list(shared.of_columns.get((b, c), ()))
+    if absent := lacking(averages, b, c, layout.rows):
+        notes.append(f"Not ranked: it says nothing without the row of '{absent}', which has the best possible value")
+    return notes
 
 
 def _column(

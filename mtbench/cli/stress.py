@@ -19,8 +19,8 @@ from mtbench.integers import check_seed
 from mtbench.preparation.licences import Licences
 from mtbench.preparation.request import prepare, requests
 from mtbench.registry.discovery import discover
-from mtbench.registry.specs import DatasetSpec
-from mtbench.scoring.features import FeatureSource
+from mtbench.registry.specs import DatasetSpec, ExtractorSpec
+from mtbench.scoring.features import FeatureSource, network_key
 from mtbench.screen import Screen, echo
 from mtbench.stages import STAGES
 from mtbench.store.artefacts import Store
@@ -30,14 +30,16 @@ from mtbench.stress.cards import cards
 from mtbench.stress.files import write
 from mtbench.stress.material import Material, take
 from mtbench.stress.matrix import matrix
+from mtbench.stress.networks import Fitter, trained_networks
 from mtbench.stress.operators import LEVELS, OPERATORS, choose
 from mtbench.stress.response import profiles
-from mtbench.stress.segmenter import fitted
 
 if TYPE_CHECKING:
     from mtbench.preparation.request import DatasetRequest
     from mtbench.registry.registry import Registry
-    from mtbench.stress.segmenter import FixedSegmenter
+    from mtbench.registry.specs import Features
+    from mtbench.scoring.features import TrainedNetwork
+    from mtbench.stress.networks import FixedSegmenter
 
 
 @click.command("stress", cls=Verb)
@@ -113,10 +115,11 @@ def command(
     _check_licence(request, artefacts)
     device, seed = resolve_device(device), check_seed(seed, "--seed")
     console = Screen(stderr=True)
-    material, fixed = _prepared(request, registry, artefacts, console, segmenter, device, slices, seed)
+    needs = [need for metric in chosen for need in metric.needs if not isinstance(need, str)]
+    material, fixed, trained = _prepared(request, registry, artefacts, console, segmenter, needs, device, slices, seed)
     prepare_torch(precision, 2)
     batch = batch_size or STAGES["extract"].batch_size(device, on_cpu=16)
-    source = FeatureSource(registry, artefacts, device, precision, batch, lambda what, done, total: None)
+    source = FeatureSource(registry, artefacts, device, precision, batch, lambda what, done, total: None, trained)
     files = dict(name_and_value(text) for text in weights)
     with activity_bars(console) as report:
         bench = Bench(material, source, artefacts, fixed, seed, not no_intervals, files, report)
@@ -131,17 +134,21 @@ def _prepared(
     store: Store,
     console: Screen,
     segmenter: str | None,
+    needs: Sequence[Features],
     device: str,
     slices: int,
     seed: int,
-) -> tuple[Material, FixedSegmenter | None]:
-    """The undamaged sets and the fitted segmenter."""
+) -> tuple[Material, FixedSegmenter | None, dict[str, TrainedNetwork]]:
+    """The undamaged sets, the fitted segmenter, and the networks of ``needs`` that are trained."""
     watcher = make_progress(console)
-    watcher.begin(3 if segmenter else 2)
+    trained = {network_key(need) for need in needs if registry.get(ExtractorSpec, need.extractor).spec.trains}
+    watcher.begin(2 + bool(segmenter) + len(trained))
     try:
         prepared = prepare(request, registry, store, watcher)
         material = take(prepared, slices, seed)
-        return material, fitted(prepared, segmenter, registry, store, watcher, device) if segmenter else None
+        fitter = Fitter(prepared, registry, store, watcher, device)
+        fixed = fitter.segmenter(segmenter) if segmenter else None
+        return material, fixed, trained_networks(needs, fitter, fixed)
     finally:
         watcher.end()
 

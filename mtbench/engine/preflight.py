@@ -11,7 +11,7 @@ from mtbench.compute.weights import find
 from mtbench.engine.amounts import size
 from mtbench.engine.maker import states
 from mtbench.engine.space import estimate
-from mtbench.errors import MtbenchError, PluginError, RequestError, WeightsError
+from mtbench.errors import MtbenchError, ParamError, PluginError, RequestError, WeightsError
 from mtbench.plan import Plan
 from mtbench.registry.contracts import Executor, Placement
 from mtbench.registry.probing import Imports, trial
@@ -20,8 +20,9 @@ from mtbench.store.artefacts import Store
 
 
 def preflight(plan: Plan, registry: Registry, store: Store, executor: Executor, device: str | None = None) -> str:
-    """Check for missing weight files, data and other paths, failing imports of plugins, and what the executor needs.
+    """Check for what is missing or fails, before any unit starts.
 
+    These are weight files, required parameters, data and other paths, imports of plugins, and what the executor needs.
     If the executor runs units on this machine, the requested ``device`` must be on it.
 
     Returns:
@@ -31,7 +32,7 @@ def preflight(plan: Plan, registry: Registry, store: Store, executor: Executor, 
         MtbenchError: there is one problem.
         RequestError: there are several; all are listed.
     """
-    problems: list[MtbenchError] = [*_weights(plan, registry)]
+    problems: list[MtbenchError] = [*_weights(plan, registry), *_unset(plan, registry)]
     seen: set[tuple[str, str]] = set()
     for unit in plan.units.values():
         for name, location in sorted(unit.paths.items()):
@@ -81,6 +82,22 @@ def _weights(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
                 expected=error.expected,
                 remedy=error.remedy,
             )
+
+
+def _unset(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:
+    """Required parameters without a value, each once."""
+    unset: dict[tuple[str, str, str], str] = {}
+    for unit in plan.units.values():
+        for name, param in registry.get(unit.kind, unit.plugin).spec.params.items() if unit.plugin else ():
+            if param.required and unit.params[name] is None:
+                unset[unit.kind, unit.plugin, name] = param.help
+    for (kind, plugin, name), text in unset.items():
+        yield ParamError(
+            f"parameter '{name}' is not set",
+            where=f"{kind} '{plugin}' (no unit was started)",
+            expected=text or "a value",
+            remedy=f"Set it in the suite{f' beside extractor = {plugin!r}' if kind == 'extractor' else ''}",
+        )
 
 
 def _imports(plan: Plan, registry: Registry) -> Iterator[MtbenchError]:

@@ -23,6 +23,7 @@ _DESCRIPTIVE = frozenset(
         "unit",
         "decimals",
         "caveat",
+        "beside",
     }
 )
 """Columns that describe a row and are not part of its identity."""

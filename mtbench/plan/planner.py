@@ -181,6 +181,7 @@ def _judge(metric: Choice[MetricSpec], suite: Suite, registry: Registry) -> _Jud
         "higher_is_better": spec.higher_is_better,
         "measure_unit": spec.measure_unit,
         "decimals": spec.decimals,
+        "beside": spec.beside,
         "caveat": "; ".join(sorted({spec.caveat, *caveats.values()} - {""})),
     }
     return _Judge(metric, needs, extractors, columns)

@@ -42,6 +42,7 @@ class Param:
         runs_program: whether its value is run as a program, or changes what a program does. It may be set on the
             command line and in the user's own ``mtbench.toml``; a suite file that sets it is rejected without
             ``--trust-suite``. Tables and exports do not show it.
+        required: whether a unit fails without a value; ``mtbench run`` then refuses before any unit starts.
         identity: whether another value may change a result. ``False`` omits it from the unit's key (a time limit).
         role: how mtbench itself uses it, regardless of its name:
 
@@ -58,6 +59,7 @@ class Param:
     maximum: float | None = None
     help: str = ""
     runs_program: bool = False
+    required: bool = False
     identity: bool = True
     role: ParamRole | None = None
 

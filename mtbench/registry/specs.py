@@ -16,6 +16,7 @@ from mtbench.typed import Rule, check_fields
 _DECIMALS = Rule(
     f"None, or a whole number from 0 to {MOST_DECIMALS}", lambda value: value is None or 0 <= value <= MOST_DECIMALS
 )
+_FACTORY = Rule("'package.module:Class' or ':Class'", lambda text: not text or is_factory(text), of_type=False)
 _REASON = Annotated[str | None, Rule("a value of type str")]
 
 
@@ -192,10 +193,6 @@ class SegmenterSpec(Spec[contracts.Segmenter]):
         return (self.contract, contracts.Extractor) if self.arrays else (self.contract,)
 
 
-def _is_factory(text: str) -> bool:
-    return not text or is_factory(text)
-
-
 @dataclass(frozen=True)
 class ExtractorSpec(Spec[contracts.Extractor]):
     """A feature network.
@@ -216,7 +213,7 @@ class ExtractorSpec(Spec[contracts.Extractor]):
     kind: ClassVar[str] = "extractor"
     contract: ClassVar[type] = contracts.Extractor
 
-    factory: Annotated[str, Rule("'package.module:Class' or ':Class'", _is_factory, of_type=False)] = ""
+    factory: Annotated[str, _FACTORY] = ""
     arrays: tuple[str, ...] = field(default=("features",), kw_only=True)
     trains: bool = field(default=False, kw_only=True)
     of_segmenter: bool = field(default=False, kw_only=True)
@@ -224,14 +221,12 @@ class ExtractorSpec(Spec[contracts.Extractor]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        where = f"ExtractorSpec '{self.name}'"
         if self.of_segmenter and (self.factory or self.params or self.trains):
-            raise PluginError(
-                "of_segmenter together with a factory, parameters or trains",
-                where=f"ExtractorSpec '{self.name}'",
-                expected="only a name, arrays and texts, because the segmenter extracts",
-            )
+            what = "of_segmenter together with a factory, parameters or trains"
+            raise PluginError(what, where=where, expected="none of these, because the segmenter extracts")
         if not self.of_segmenter and not self.factory:
-            raise PluginError("it has no factory", where=f"ExtractorSpec '{self.name}'", expected="a class")
+            raise PluginError("it has no factory", where=where, expected="a class")
 
     def requires(self, plugin: object, params: Params) -> tuple[type, ...]:
         """``extract``, preceded by the methods of a fit if it trains."""
@@ -300,6 +295,8 @@ class MetricSpec(Spec[contracts.Metric]):
         several_channels: whether it reads source slices of several channels, if it needs "source". Otherwise it is
             skipped in tasks with several source channels.
         caveat: why the value is not a quality of a translator; its columns stand apart and are never ranked.
+        beside: the translator without whose row its columns cannot be read, because it has the best possible value
+            ("identity" for a similarity to the source). A table without that row does not rank them and says why.
         symmetric: whether candidates and references may be exchanged; ``mtbench check`` tests it.
         answers_to: the kinds of damage to images ("noise", "blur", "shift", "contrast") or to predicted masks ("masks")
             that make the score monotonically worse; ``mtbench check`` tests each.
@@ -320,6 +317,7 @@ class MetricSpec(Spec[contracts.Metric]):
     decimals: Annotated[int | None, _DECIMALS] = field(default=None, kw_only=True)
     several_channels: bool = field(default=False, kw_only=True)
     caveat: str = field(default="", kw_only=True)
+    beside: str = field(default="", kw_only=True)
     symmetric: bool = field(default=False, kw_only=True)
     answers_to: tuple[Damage, ...] = field(default=(), kw_only=True)
 

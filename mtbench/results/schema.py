@@ -90,6 +90,7 @@ SCORES = pa.schema(
         ("left_out", _S),  # cases excluded during preparation, with reasons
         ("clamped", _F),  # share of the translations' pixels outside [0, 1]
         ("caveat", _S),  # if not empty, the row is shown separately and never ranked
+        ("beside", _S),  # the translator without whose row the metric is not ranked; usually empty
         ("unit_key", _S),  # key of the score unit
         ("input_digest", _S),  # hash of the content of the score unit's inputs
         ("fit_digest", _S),  # digests of the fits behind the score, separated by commas

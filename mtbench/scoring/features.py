@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from mtbench.errors import RequestError
 from mtbench.hashing import hash_of
 from mtbench.paths import expand
 from mtbench.registry.codeid import code_identity
+from mtbench.registry.contracts import Extractor
 from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import ExtractorSpec, Features
 from mtbench.scoring.reading import ProgressReport
@@ -24,8 +25,26 @@ from mtbench.store.artefacts import Store, address_of
 
 
 @dataclass(frozen=True)
+class TrainedNetwork:
+    """A feature network after its training.
+
+    Attributes:
+        extractor: the loaded plugin: an extractor, or a segmenter that offers features.
+        identity: the hash of its fit and code.
+    """
+
+    extractor: Extractor
+    identity: str
+
+
+@dataclass(frozen=True)
 class FeatureSource:
-    """Features of image sets, from the store if they are cached."""
+    """Features of image sets, from the store if they are cached.
+
+    Attributes:
+        trained: the networks that were trained before, by the name of their extractor and its explicit parameters; see
+            :func:`network_key`.
+    """
 
     registry: Registry
     store: Store
@@ -33,6 +52,7 @@ class FeatureSource:
     precision: str
     batch_size: int
     report: ProgressReport
+    trained: Mapping[str, TrainedNetwork] = field(default_factory=dict)
 
     def context(self, task: Task, params: Mapping[str, Any], activity: str = "") -> Context:
         """The context of one extraction."""
@@ -65,8 +85,9 @@ class FeatureSource:
         if weights_param and params[weights_param]:
             digests[weights_param] = sha256(expand(params[weights_param]))
         code = code_identity(registration)
-        key = hash_of(["folder-features", spec.name, spec.revision, code, identity, digests, self.precision])
-        return key, digests
+        parts = ["folder-features", spec.name, spec.revision, code, identity, digests, self.precision]
+        network = self.trained.get(network_key(need))
+        return hash_of(parts if network is None else [*parts, network.identity]), digests
 
     def get(
         self, need: Features, images: ImageSet, fingerprint: str, weights: Mapping[str, str]
@@ -84,7 +105,8 @@ class FeatureSource:
         address = address_of(key, {"images": fingerprint})
         artefact = self.store.whole("extract", address)
         if artefact is None:
-            plugin = registration.create(params)
+            network = self.trained.get(network_key(need))
+            plugin = registration.create(params) if network is None else network.extractor
             activity = f"{need.extractor} features of the {need.of} images"
             context = self.context(images.task, params, activity)
             manifest = {"key": key, "stage": "extract", "inputs": {"images": fingerprint}}
@@ -110,7 +132,7 @@ class FeatureSource:
         self, need: Features, weights: Mapping[str, str]
     ) -> tuple[Registration[ExtractorSpec], dict[str, Any]]:
         registration = self.registry.get(ExtractorSpec, need.extractor)
-        if registration.spec.trains or registration.spec.of_segmenter:
+        if is_trained(registration.spec) and network_key(need) not in self.trained:
             raise RequestError(
                 f"extractor '{need.extractor}' is trained on the target's training slices",
                 remedy="Run the metric in a suite",
@@ -123,3 +145,13 @@ class FeatureSource:
                 raise RequestError(f"extractor '{need.extractor}' takes no weight file", where="--weights")
             params[weights_param] = str(expand(override))
         return registration, params
+
+
+def is_trained(spec: ExtractorSpec) -> bool:
+    """Whether its network is trained on a task: its own, or a segmenter's."""
+    return spec.trains or spec.of_segmenter
+
+
+def network_key(need: Features) -> str:
+    """The name of a network among ``FeatureSource.trained``."""
+    return hash_of([need.extractor, dict(need.params)])

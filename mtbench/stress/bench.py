@@ -13,17 +13,19 @@ from mtbench.hashing import hash_of
 from mtbench.registry.codeid import code_identity
 from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registration, Registry
-from mtbench.registry.specs import MetricSpec, Need, two_sided
-from mtbench.scoring.features import FeatureSource
+from mtbench.registry.specs import ExtractorSpec, MetricSpec, Need, two_sided
+from mtbench.scoring.features import FeatureSource, network_key
 from mtbench.store.artefacts import Store, address_of
 from mtbench.stress.material import Damaged, Facts, Material, damage, overlap, undamaged
 from mtbench.stress.measure import Measurement, measure
+from mtbench.stress.networks import FixedSegmenter
 from mtbench.stress.operators import Operator, Series
-from mtbench.stress.segmenter import FixedSegmenter
 
 REVISION = 1
 """Changed when the same request would give other numbers for another reason than an operator or a metric."""
-_ROLES = ("candidate", "reference", "paired", "predicted_masks", "reference_masks", "training")
+_ROLES = ("candidate", "reference", "paired", "source", "predicted_masks", "reference_masks", "training")
+_OF_TRUTH = frozenset({"paired", "source", "reference_masks", "predicted_masks"})
+"""What only a data set with true translations supplies."""
 
 
 @dataclass(frozen=True)
@@ -174,12 +176,18 @@ class Bench:
         words = list(_words(metric.needs))
         if unknown := [word for word in words if word not in _ROLES]:
             return f"it reads '{unknown[0]}', which stress does not supply"
-        if not self.material.has_truth and {"paired", "reference_masks", "predicted_masks"} & set(words):
-            return "it compares with the truth or its masks, and the data set holds no true translations"
+        if not self.material.has_truth and _OF_TRUTH & set(words):
+            return "it compares with the truth, its masks or its source, and the data set holds no true translations"
         if self.material.masks is None and "reference_masks" in words:
             return "it compares masks, and the source slices have none"
         if self.segmenter is None and "predicted_masks" in words:
             return "it compares masks that a segmenter predicts: name one with --segmenter"
+        for need in metric.needs:
+            if not isinstance(need, str) and network_key(need) not in self.source.trained:
+                spec = self.source.registry.get(ExtractorSpec, need.extractor).spec
+                if spec.of_segmenter:
+                    names = "one" if self.segmenter is None else "one that offers them"
+                    return f"'{spec.name}' reads features of a segmenter: name {names} with --segmenter"
         return ""
 
     def _outcome(self, metric: MetricChoice, images: _Set, results: Results) -> Outcome:
@@ -239,6 +247,7 @@ class Bench:
             candidate=content.candidate,
             reference=self.material.reference if two_sided(needs) else None,
             paired=content.truth if "paired" in needs else None,
+            source=self.material.source if "source" in needs else None,
             training=self.material.training if "training" in needs else None,
             predicted_masks=images.predicted() if "predicted_masks" in needs else None,
             reference_masks=content.masks if "reference_masks" in needs else None,

@@ -31,7 +31,8 @@ class Material:
             target slices of half of the patients.
         reference: as many real target slices, of other patients.
         training: target training slices, of other patients than both.
-        has_truth: whether ``candidate`` holds true translations.
+        source: the source slices of the true translations, in their order; ``None`` without such truth. No operator
+            damages them.
         identity: the hash of the data set, its split and the chosen slices.
     """
 
@@ -39,8 +40,13 @@ class Material:
     candidate: ImageSet
     reference: ImageSet
     training: ImageSet
-    has_truth: bool
+    source: ImageSet | None
     identity: str
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether ``candidate`` holds true translations."""
+        return self.source is not None
 
     @property
     def masks(self) -> Labels | None:
@@ -88,7 +94,8 @@ def take(prepared: PreparedDataset, slices: int, seed: int) -> Material:
     candidate, reference = (_loaded(_at_most(images, count)) for images in (candidate, reference))
     chosen = [[s.slice_id for s in images.slices] for images in (candidate, reference, training)]
     identity = hash_of([prepared.data.digest, prepared.split.digest, chosen])
-    return Material(task, candidate, reference, _loaded(training), task.paired, identity)
+    source = _loaded(sets.sources().aligned(candidate)) if task.paired else None
+    return Material(task, candidate, reference, _loaded(training), source, identity)
 
 
 @dataclass(frozen=True)
@@ -106,15 +113,14 @@ class _Sets:
         whole = ImageSet(images, tuple(slices), masks, self.task, domain, "test")
         return whole.subset(chosen)
 
+    def sources(self) -> ImageSet:
+        """All source slices."""
+        return self.of("source", ("train", "validation", "test"))
+
     def truth(self) -> ImageSet:
         """The true translations of the source slices, with the masks of these."""
         truth = self.of("paired", ("train", "validation", "test"))
-        source = self.of("source", ("train", "validation", "test"))
-        if source.masks is None:
-            return truth
-        place = {record.slice_id: i for i, record in enumerate(source.slices)}
-        masks = source.subset([place[record.slice_id] for record in truth.slices]).masks
-        return replace(truth, masks=masks)
+        return replace(truth, masks=self.sources().aligned(truth).masks)
 
 
 def _without(images: ImageSet, patients: set[str], *, keep: bool = False) -> ImageSet:

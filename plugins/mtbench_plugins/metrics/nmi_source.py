@@ -26,5 +26,6 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         bounds=(1.0, 2.0),
         decimals=3,
         caveat="similarity to the source, not a quality: identity has the maximum, 2",
+        beside="identity",
         answers_to=("noise", "shift"),
     )
