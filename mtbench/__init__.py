@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from mtbench.data import Batch, Cases, ImageSet, MetricInputs, Sample, Score, Slice, Task, TrainingData
     from mtbench.errors import DataError, MtbenchError, PluginError, WeightsError
     from mtbench.registry.hookspecs import hookimpl
+    from mtbench.registry.needs import Features
     from mtbench.registry.params import Param
     from mtbench.registry.specs import (
         DatasetSpec,
         ExecutorSpec,
         ExporterSpec,
         ExtractorSpec,
-        Features,
         MetricSpec,
         SegmenterSpec,
         SuiteSpec,
@@ -73,7 +73,8 @@ _HOMES = {
     "mtbench.errors": ("DataError", "MtbenchError", "PluginError", "WeightsError"),
     "mtbench.registry.hookspecs": ("hookimpl",),
     "mtbench.registry.params": ("Param",),
-    "mtbench.registry.specs": ("Features", *(name for name in __all__ if name.endswith("Spec"))),
+    "mtbench.registry.needs": ("Features",),
+    "mtbench.registry.specs": tuple(name for name in __all__ if name.endswith("Spec")),
     "mtbench.results.directory": ("load",),
     "mtbench.scoring": ("score",),
     "mtbench.translation": ("translate",),

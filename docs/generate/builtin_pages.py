@@ -13,9 +13,10 @@ from typing import Any
 from docstrings import body, cell, split
 
 from mtbench.registry.discovery import discover
+from mtbench.registry.needs import Features
 from mtbench.registry.params import Param
 from mtbench.registry.registry import Registration
-from mtbench.registry.specs import KINDS, Features
+from mtbench.registry.specs import KINDS
 
 DIFFERENCES = Path(__file__).parents[1] / "differences.md"
 TITLES = {

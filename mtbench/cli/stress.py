@@ -36,8 +36,8 @@ from mtbench.stress.response import profiles
 
 if TYPE_CHECKING:
     from mtbench.preparation.request import DatasetRequest
+    from mtbench.registry.needs import Features
     from mtbench.registry.registry import Registry
-    from mtbench.registry.specs import Features
     from mtbench.scoring.features import TrainedNetwork
     from mtbench.stress.networks import FixedSegmenter
 

@@ -19,7 +19,8 @@ from mtbench.conformance.trying import works_or_refuses
 from mtbench.conformance.verdict import Check, FailedError, UntriedError
 from mtbench.data import ImageSet, MetricInputs, Score, encode
 from mtbench.errors import DataError, MtbenchError
-from mtbench.registry.specs import ExtractorSpec, Features, reads_side, two_sided
+from mtbench.registry.needs import Features, reads_side, two_sided
+from mtbench.registry.specs import ExtractorSpec
 from mtbench.stages.scoring import score
 
 COUNT, SMALL, LARGE = 16, (64, 64), (192, 192)

@@ -15,17 +15,10 @@ from mtbench.plan.graph import Plan, Row
 from mtbench.plan.protocols import PROTOCOLS
 from mtbench.plan.subjects import Needs, Subject, but_several
 from mtbench.plan.suite import Entry, Suite
+from mtbench.registry.needs import reads_side, two_sided
 from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registry
-from mtbench.registry.specs import (
-    DatasetSpec,
-    ExtractorSpec,
-    MetricSpec,
-    SegmenterSpec,
-    TranslatorSpec,
-    reads_side,
-    two_sided,
-)
+from mtbench.registry.specs import DatasetSpec, ExtractorSpec, MetricSpec, SegmenterSpec, TranslatorSpec
 from mtbench.stages.table import SOURCE_TEST, TARGET_TRAIN, FeatureInput, FitOptions, ScoreOptions
 
 

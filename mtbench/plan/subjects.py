@@ -11,7 +11,8 @@ from mtbench.errors import SuiteError
 from mtbench.hashing import canonical
 from mtbench.plan.builder import Builder, Images
 from mtbench.plan.choices import Choice
-from mtbench.registry.specs import Need, TranslatorSpec, two_sided
+from mtbench.registry.needs import Need, two_sided
+from mtbench.registry.specs import TranslatorSpec
 from mtbench.stages.table import SOURCE_TEST, TARGET_TEST, FitOptions, Subset, TranslateOptions
 
 Needs = tuple[Need, ...]

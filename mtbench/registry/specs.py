@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from mtbench.data import DOMAINS, Role, Task
+from mtbench.data import DOMAINS, Task
 from mtbench.errors import PluginError
 from mtbench.integers import MOST_DECIMALS
 from mtbench.registry import contracts
 from mtbench.registry.basespec import Params, Spec, is_factory
+from mtbench.registry.needs import Need
 from mtbench.typed import Rule, check_fields
 
 _DECIMALS = Rule(
@@ -233,41 +234,10 @@ class ExtractorSpec(Spec[contracts.Extractor]):
         return (contracts.Trainable, self.contract) if self.trains else (self.contract,)
 
 
-@dataclass(frozen=True)
-class Features:
-    """A metric's need of extracted features.
-
-    Attributes:
-        of: the images: "candidate" (translated images), "reference" (target test images) or "training" (target training
-            images).
-        extractor: the extractor's name; ``params`` are its parameters.
-        arrays: the arrays that are read.
-    """
-
-    of: Literal["candidate", "reference", "training"]
-    extractor: str
-    arrays: tuple[str, ...]
-    params: Params = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_fields(self, f"Features of the extractor {self.extractor!r}")
-
-
 Damage = Literal["noise", "blur", "shift", "contrast", "masks"]
-Need = Role | Features
 _NEEDS = Annotated[
     tuple[Need, ...], Rule('its inputs, such as needs = ("candidate",)', bool, "it reads nothing", of_type=False)
 ]
-
-
-def reads_side(needs: tuple[Need, ...], side: Literal["reference", "training"]) -> bool:
-    """Whether a metric with these needs reads this image set, or features of it."""
-    return any((need if isinstance(need, str) else need.of) == side for need in needs)
-
-
-def two_sided(needs: tuple[Need, ...]) -> bool:
-    """Whether a metric with these needs reads real target test images besides the candidates."""
-    return reads_side(needs, "reference")
 
 
 @dataclass(frozen=True)

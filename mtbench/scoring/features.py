@@ -17,8 +17,9 @@ from mtbench.hashing import hash_of
 from mtbench.paths import expand
 from mtbench.registry.codeid import code_identity
 from mtbench.registry.contracts import Extractor
+from mtbench.registry.needs import Features
 from mtbench.registry.registry import Registration, Registry
-from mtbench.registry.specs import ExtractorSpec, Features
+from mtbench.registry.specs import ExtractorSpec
 from mtbench.scoring.reading import ProgressReport
 from mtbench.stages.extract import extract
 from mtbench.store.artefacts import Store, address_of

@@ -17,9 +17,10 @@ from mtbench.errors import DataError, MtbenchError, RequestError, WeightsError, 
 from mtbench.integers import check_seed, check_whole
 from mtbench.paths import expand
 from mtbench.registry.discovery import discover
+from mtbench.registry.needs import Need, reads_side, two_sided
 from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registration, Registry
-from mtbench.registry.specs import ExtractorSpec, MetricSpec, Need, reads_side, two_sided
+from mtbench.registry.specs import ExtractorSpec, MetricSpec
 from mtbench.scoring.features import FeatureSource
 from mtbench.scoring.pairing import positions
 from mtbench.scoring.reading import FolderImages, ProgressReport, ReadOptions, read_folder

@@ -10,10 +10,12 @@ from typing import Any
 from mtbench.data import ImageSet, MetricInputs
 from mtbench.errors import DataError, MtbenchError, RequestError
 from mtbench.hashing import hash_of
+from mtbench.plan.subjects import but_several
 from mtbench.registry.codeid import code_identity
+from mtbench.registry.needs import Need, two_sided
 from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registration, Registry
-from mtbench.registry.specs import ExtractorSpec, MetricSpec, Need, two_sided
+from mtbench.registry.specs import ExtractorSpec, MetricSpec
 from mtbench.scoring.features import FeatureSource, network_key
 from mtbench.store.artefacts import Store, address_of
 from mtbench.stress.material import Damaged, Facts, Material, damage, overlap, undamaged
@@ -178,6 +180,8 @@ class Bench:
             return f"it reads '{unknown[0]}', which stress does not supply"
         if not self.material.has_truth and _OF_TRUTH & set(words):
             return "it compares with the truth, its masks or its source, and the data set holds no true translations"
+        if "source" in words and len(self.material.task.channels) > 1 and not metric.spec.several_channels:
+            return "it reads one source channel" + but_several(self.material.task)
         if self.material.masks is None and "reference_masks" in words:
             return "it compares masks, and the source slices have none"
         if self.segmenter is None and "predicted_masks" in words:

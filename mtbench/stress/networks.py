@@ -16,8 +16,9 @@ from mtbench.plan.choices import Choice, choices
 from mtbench.plan.suite import Entry
 from mtbench.preparation.request import PreparedDataset, make_unit
 from mtbench.registry.contracts import Extractor, Segmenter, Trainable
+from mtbench.registry.needs import Features
 from mtbench.registry.registry import Registry
-from mtbench.registry.specs import ExtractorSpec, Features, SegmenterSpec
+from mtbench.registry.specs import ExtractorSpec, SegmenterSpec
 from mtbench.scoring.features import TrainedNetwork, network_key
 from mtbench.stages.segment import segment
 from mtbench.store.artefacts import Artefact, Store
@@ -100,7 +101,7 @@ class Fitter:
 
     def _fit(self, choice: Choice[SegmenterSpec] | Choice[ExtractorSpec]) -> Artefact:
         builder = self.prepared.request.builder
-        key = builder.fit_on_target(choice, self.seed)
+        key = builder.fit_on_target(choice, choice.label, self.seed)
         read_here = ("prepare", "split", "fit")
         maker = Maker(builder.plan, self.registry, self.store, read_here=read_here, note=self.watcher.note)
         try:

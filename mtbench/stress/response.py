@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtbench.data import ImageSet
-from mtbench.registry.specs import two_sided
+from mtbench.registry.needs import two_sided
 from mtbench.stress.bench import Level, MetricChoice, Outcome, Results
 from mtbench.stress.material import Material
 from mtbench.stress.measure import Reading, too_few
