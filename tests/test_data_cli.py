@@ -11,6 +11,7 @@ import threading
 import tomllib
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -317,6 +318,17 @@ class TestCases:
         assert reports[-1] == (12, 12)
         workers = {path.name.partition("-")[2] for path in tmp_path.iterdir()}
         assert (str(os.getpid()) in workers) is not processes
+
+    def test_a_pair_comes_back_as_it_was(self) -> None:
+        """A source of two channels without a mask, and its truth with one."""
+        source, target = replicas.sample("a"), replicas.sample("a", value=9)
+        pair = [
+            replace(source, image=np.stack([source.image, source.image + 1]), mask=None),
+            replace(target, domain="target", mask=np.full((4, 5), 3, np.uint8)),
+        ]
+        samples = list(prepare_cases({"a": "a"}, lambda name: [*pair, *pair], Context()))
+        assert [(s.domain, s.image[..., 0, 0].tolist()) for s in samples] == [("source", [7, 8]), ("target", 9)] * 2
+        assert [None if s.mask is None else int(s.mask[0, 0]) for s in samples] == [None, 3] * 2
 
     def test_no_more_cases_in_memory_than_workers(self) -> None:
         """However many there are: readers are never ahead by more than the workers, and give back no pixels."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import replicas
 
@@ -213,6 +214,7 @@ class TestBadInput:
             prepare("synthrad2023", tmp_path)
 
 
+@pytest.mark.slow
 def test_prepare_and_check_as_a_user(tmp_path: Path, run_cli: Any) -> None:
     """Hidden truth is legal under --strict; a renamed file is not."""
     cases = [f"1PA{number:03d}" for number in range(1, 7)]
@@ -233,3 +235,39 @@ def test_prepare_and_check_as_a_user(tmp_path: Path, run_cli: Any) -> None:
     ran = run_cli("data", "prepare", *target, "--strict", "--store", tmp_path / "store")
     assert ran.code == 1
     assert "the case has no ct.nii.gz; it has CT.nii.gz" in ran.err
+
+
+SUITE = """
+translators = ["identity"]
+metrics = ["mae:body=masks", "mae:body=masks,per=patient", "tissue-error"]
+[suite]
+name = "cbct"
+[[datasets]]
+name = "synthrad2025"
+root = "ROOT"
+params = {task = 2, region = "TH", size = 16, mm = 1.5}
+split = SPLIT
+"""
+
+
+@pytest.mark.slow
+def test_errors_in_hounsfield_units_within_the_body(tmp_path: Path, run_cli: Any) -> None:
+    """The whole way from compressed .mha files to scores: those of an untranslated CBCT follow from the raw volumes."""
+    cases = [f"2THA{number:03d}" for number in range(1, 6)]
+    replicas.write_synthrad(tmp_path / "data/Task2/TH", cases, "cbct", ".mha")
+    sides = ("train", "train", "validation", "test", "test")
+    rows = "".join(f"{case},{side}\n" for case, side in zip(cases, sides, strict=True))
+    (tmp_path / "sides.csv").write_text("patient,split\n" + rows)
+    suite = SUITE.replace("ROOT", str(tmp_path / "data")).replace("SPLIT", '{by = "file", file = "sides.csv"}')
+    (tmp_path / "suite.toml").write_text(suite)
+    ran = run_cli("run", tmp_path / "suite.toml", "--executor", "inline", "--out", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    assert "Unofficial splits of the public cases of SynthRAD2025" in " ".join(ran.out.split())
+    body = replicas.outline()
+    errors = [
+        np.abs(replicas.hounsfield(number).clip(-1024, 3071) - replicas.hounsfield(100 + number))[body].mean()
+        for number in (4, 5)
+    ]
+    scores = pq.read_table(tmp_path / "out/scores.parquet").to_pylist()
+    # All slices have the same number of pixels in the body.
+    assert [row["value"] for row in scores] == [pytest.approx(np.mean(errors), abs=0.05)] * 3
