@@ -523,11 +523,13 @@ class TestGuide:
         return [textwrap.dedent(block) for block in re.findall(rf"```{language}\n(.*?)```", self.text, re.DOTALL)]
 
     def test_the_tables_of_folder_and_of_the_lumbar_task(self) -> None:
-        folder, plain, pairs, lumbar, synthrad = (tomllib.loads(block) for block in self.blocks("toml"))
+        folder, channels, plain, pairs, lumbar, synthrad = (tomllib.loads(block) for block in self.blocks("toml"))
         (entry,) = folder["datasets"]
         registry = discover(third_party=False)
         params = registry.get("dataset", "folder").complete(entry["params"])
         assert set(Config.of(params).labels) == {"femur", "tibia"}
+        several = Config.of({**params, "labels": {}, **channels["datasets"]["params"], "target": {"images": "ct/*"}})
+        assert list(several.source.channels) == ["T1", "T2", "FLAIR"]
         params["source"] = plain["datasets"]["params"]["source"]
         assert Config.of(params).source.from_below == (1, 5)
         assert Config.of(registry.get("dataset", "folder").complete(pairs["datasets"]["params"])).paired
