@@ -1,4 +1,4 @@
-"""How fast the four translators are, against a plain float32 loop with one image at a time, as the originals run.
+"""How fast the trained translators are, against a plain float32 loop with one image at a time, as the originals run.
 
     OMP_NUM_THREADS=1 python benchmarks/translators.py --size 128 --images 8 --repeats 3 --threads 1
 
@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from monai.networks.nets import UNet
 from torch import Tensor, nn
 
 from mtbench import Batch, ImageSet, Slice, Task, TrainingData
@@ -33,15 +35,19 @@ from mtbench.compute.inference import prepare_torch
 from mtbench.compute.precision import tf32
 from mtbench.registry.params import complete
 from mtbench.training import loop, signed, unsigned
+from mtbench_plugins.segmenters.residual_unet import ResidualUNet
 from mtbench_plugins.translators._shared.blur import BlurUp
+from mtbench_plugins.translators.regression_unet.model import infer as regression_sizes
 from mtbench_plugins.translators.spade.labels import Labels
 from mtbench_plugins.translators.spade.spectral import SpectralConv2d
 from mtbench_plugins.translators.unsb.bridge import Bridge
 from mtbench_plugins.translators.unsb.generator import BridgeGenerator, ConditionalBlock
 from mtbench_plugins.translators.unsb.layers import sinusoids
 
-MODELS = ("cyclegan", "maskgan", "unsb", "spade")
-TASK = Task("bench", labels={1: "disc"}, masks=frozenset({"source", "target"}))
+MODELS = ("cyclegan", "maskgan", "unsb", "spade", "cut", "fastcut", "pix2pix", "regression-unet")
+TASK = Task("bench", labels={1: "disc"}, masks=frozenset({"source", "target"}), paired=True, paired_training=True)
+LEVELS = 5
+"""Of the regression U-Net."""
 
 
 class ReleasedBlock(nn.Module):
@@ -71,12 +77,23 @@ def as_released(network: nn.Module) -> nn.Module:
     if isinstance(made, BridgeGenerator):
         made.__class__ = ReleasedGenerator
         made.model_res = nn.ModuleList(ReleasedBlock(block) for block in made.model_res)  # type: ignore[arg-type]
+    if isinstance(made, ResidualUNet):
+        return monai_unet(made)
     for module in made.modules():
         if isinstance(module, BlurUp):
             module.forward = module.convolved  # type: ignore[method-assign]
         if isinstance(module, SpectralConv2d):
             module.weight = module.normalised  # type: ignore[method-assign]
     return made
+
+
+def monai_unet(network: ResidualUNet) -> nn.Module:
+    """MONAI's network with the same weights."""
+    sizes = regression_sizes(dict(network.state_dict()))
+    widths = [sizes["width"] * 2**level for level in range(sizes["levels"])]
+    peer = UNet(2, sizes["channels"], sizes["channels"], widths, [2] * (len(widths) - 1), num_res_units=2, norm="BATCH")
+    peer.load_state_dict(network.state_dict())
+    return peer.eval()
 
 
 def images(domain: Any, count: int, side: int) -> ImageSet:
@@ -91,14 +108,21 @@ def images(domain: Any, count: int, side: int) -> ImageSet:
 
 
 def translator(name: str, **given: Any) -> Any:
-    (spec,) = import_module(f"mtbench_plugins.translators.{name}").mtbench_translators()
+    module = import_module(f"mtbench_plugins.translators.{name.removeprefix('fast').replace('-', '_')}")
+    (spec,) = (each for each in module.mtbench_translators() if each.name == name)
     module, _, attribute = spec.factory.partition(":")
     return getattr(import_module(module), attribute)(**complete(given, spec.params, name))
 
 
-def network(made: Any, name: str, filters: int) -> nn.Module:
-    sizes: dict[str, Any] = {"label_nc": 2} if name == "spade" else {}
-    found: nn.Module = made.layout.build(channels=1, ngf=filters, **sizes)
+def network(made: Any, name: str, filters: int, side: int) -> nn.Module:
+    sizes: dict[str, Any] = {"ngf": filters}
+    if name == "spade":
+        sizes["label_nc"] = 2
+    if name == "pix2pix":
+        sizes |= {"netG": "unet", "n_downs": min(8, (side & -side).bit_length() - 1)}
+    if name == "regression-unet":
+        sizes = {"width": filters, "levels": LEVELS}
+    found: nn.Module = made.layout.build(channels=1, **sizes)
     torch.manual_seed(0)
     for parameter in found.parameters():
         if parameter.ndim > 1:
@@ -195,7 +219,7 @@ def compare(
 def inference(name: str, args: argparse.Namespace, clock: Clock) -> None:
     given: dict[str, Any] = {"checkpoint": "given"}
     ours = translator(name, **given)
-    ours.network = network(ours, name, args.filters).to(args.device)
+    ours.network = network(ours, name, args.filters, args.size).to(args.device)
     plain = as_released(ours.network)
     found = images("source", args.images, args.size)
     labels = Labels(TASK)
@@ -248,16 +272,19 @@ def inference(name: str, args: argparse.Namespace, clock: Clock) -> None:
 
 
 def training(name: str, args: argparse.Namespace, clock: Clock) -> None:
+    source = images("source", 16, args.size)
     data = TrainingData(
         TASK,
-        source_train=images("source", 16, args.size),
+        source_train=source,
         source_validation=images("source", 1, args.size),
         target_train=images("target", 16, args.size),
         target_validation=images("target", 1, args.size),
+        paired_train=replace(images("paired", 16, args.size), slices=source.slices),
     )
+    widths = {"width": args.filters} if name == "regression-unet" else {"ngf": args.filters, "ndf": args.filters}
 
     def fit(batch: int, precision: str, plain: bool) -> Any:
-        given = {"ngf": args.filters, "ndf": args.filters, "batch_size": batch, "steps": args.steps}
+        given = {**widths, "batch_size": batch, "steps": args.steps}
         made = translator(name, **given, **({"lambda_vgg": 0.0} if name == "spade" else {}))
         prepare_torch(precision, args.threads)
         with as_they_train(made) if plain else nullcontext():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +38,7 @@ class GeneratorTranslator(ABC):
         self.params = params
         self.network: nn.Module | None = None
         self.history = History()
+        self._sizes: tuple[nn.Module, Mapping[str, Any]] | None = None
 
     @property
     @abstractmethod
@@ -138,13 +140,20 @@ class GeneratorTranslator(ABC):
             recipe, sampler, self.params, context, epochs=epochs, channels_last=last, save=self.save_generator
         )
 
+    def sizes(self, network: nn.Module) -> Mapping[str, Any]:
+        """Channels, filters and so on of the generator, as the layout infers them from its weights."""
+        # Read once: a small image takes little longer than this.
+        if self._sizes is None or self._sizes[0] is not network:
+            self._sizes = network, self.layout.infer(dict(network.state_dict()))
+        return self._sizes[1]
+
     def channels(self, network: nn.Module) -> int:
         """Image channels of the generator's output."""
-        return int(self.layout.infer(dict(network.state_dict()))["channels"])
+        return int(self.sizes(network)["channels"])
 
     def inputs(self, network: nn.Module) -> int:
         """Image channels of the generator's input: those of its output, or of a source slice with several."""
-        sizes = self.layout.infer(dict(network.state_dict()))
+        sizes = self.sizes(network)
         return int(sizes.get("inputs", sizes["channels"]))
 
     def padded(self, x: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from mtbench import Context, DataError, TrainingData
 from mtbench.compute.seeds import derive
 from mtbench_plugins.translators._shared import fitting
@@ -38,7 +36,7 @@ class Pix2Pix(GeneratorTranslator):
     @property
     def multiple(self) -> int:  # type: ignore[override]
         """Of which the sides must be: the U-Net's of its halvings, the resnet's 4."""
-        return _multiple(self.network)
+        return int(2 ** (self.sizes(self.network) if self.network else {}).get("n_downs", 2))
 
     @property
     def smallest(self) -> int:  # type: ignore[override]
@@ -71,8 +69,3 @@ class Pix2Pix(GeneratorTranslator):
         if downs < FEWEST:
             raise DataError(f"n_downs is {downs}", where=self.name, expected=f"at least {FEWEST} halvings")
         return {"n_downs": downs}
-
-
-def _multiple(network: nn.Module | None) -> int:
-    sizes = LAYOUT.infer(dict(network.state_dict())) if network is not None else {}
-    return int(2 ** sizes.get("n_downs", 2))

@@ -97,7 +97,7 @@ class RegressionUnet(GeneratorTranslator):
     @property
     def multiple(self) -> int:  # type: ignore[override]
         """Of which the sides must be."""
-        levels = LAYOUT.infer(dict(self.network.state_dict()))["levels"] if self.network else self.params["levels"]
+        levels = self.sizes(self.network)["levels"] if self.network else self.params["levels"]
         return int(2 ** ((levels or LEVELS) - 1))
 
     @property

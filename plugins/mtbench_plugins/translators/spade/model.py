@@ -48,7 +48,7 @@ class Spade(GeneratorTranslator):
         if batch.masks is None or context.task is None:
             raise DataError("spade generates images from label maps, and there are none", where=self.name)
         labels = Labels(context.task)
-        label_count = LAYOUT.infer(dict(network.state_dict()))["label_nc"]
+        label_count = self.sizes(network)["label_nc"]
         if label_count != len(labels):
             raise WeightsError(
                 f"this generator has {label_count} labels and the task has {len(labels)}, background included",

@@ -58,7 +58,7 @@ class Unsb(GeneratorTranslator):
 
     def forward(self, network: nn.Module, x: Tensor, batch: Batch, context: Context) -> Tensor:
         """See the base class."""
-        width = 4 * self.layout.infer(dict(network.state_dict()))["ngf"]
+        width = 4 * self.sizes(network)["ngf"]
         bridge = Bridge(self.params["num_timesteps"], self.params["tau"], width)
         *_, (_, predicted) = bridge.walk(network, x, self.nfe, lambda shape: context.noise(batch, shape))
         return predicted
