@@ -185,6 +185,23 @@ def test_a_run_trains_it_once_and_again_if_training_slices_change(
     assert log.read_text().split("\n").count("fit learnt on target") == 3
 
 
+def test_without_training_slices_its_metrics_are_refused(run: Any, run_cli: Any, toys: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(4):
+            np.save(tmp_path / name / f"{index}.npy", np.full((16, 16), 0.1 * index))
+    ran = run_cli("score", "a", "b", "-m", "toy-distance", "--plugin", toys, "--device", "cpu")
+    assert ran.code == 2
+    assert "extractor 'toy-learnt' is trained on the target's training slices. Run the metric in a suite" in ran.err
+    assert run("-t", "toy-same", suite=suite("toy-learnt")).code == 0
+    made = run_cli("kit", "mtbench-results/toy", "-o", "kit")
+    assert made.code == 0, made.err
+    judges = json.loads((tmp_path / "kit" / "kit.json").read_text())["judges"]
+    lacks = {judge["plugin"]: judge.get("lacks", "") for judge in judges}
+    assert "a network that was trained on target images" in lacks["toy-distance"]
+    assert not lacks["toy-overlap"]
+
+
 # -- segmenters of mtbench
 
 
