@@ -119,9 +119,9 @@ def network(made: Any, name: str, filters: int, side: int) -> nn.Module:
     if name == "spade":
         sizes["label_nc"] = 2
     if name == "pix2pix":
-        sizes |= {"netG": "unet", "n_downs": min(8, (side & -side).bit_length() - 1)}
+        sizes |= {"inputs": 1, "netG": "unet", "n_downs": min(8, (side & -side).bit_length() - 1)}
     if name == "regression-unet":
-        sizes = {"width": filters, "levels": LEVELS}
+        sizes = {"inputs": 1, "width": filters, "levels": LEVELS}
     found: nn.Module = made.layout.build(channels=1, **sizes)
     torch.manual_seed(0)
     for parameter in found.parameters():
