@@ -1,7 +1,8 @@
 """The study of docs/metric-study.md: which metric can choose a checkpoint, a fit, a model?
 
     python benchmarks/study/study.py run FOLDER        # hours; resumes where it was stopped
-    python benchmarks/study/study.py tables FOLDER     # the tables of the page
+    python benchmarks/study/study.py summary FOLDER    # the tables and the figure of the page
+    python benchmarks/study/study.py tables FOLDER     # every number, by each yardstick
     python benchmarks/study/study.py pilot FOLDER      # one fit of each model on other anatomies, for the budget
 
 ``--tasks lumbar`` restricts it, ``--configurations N`` sets how many settings of each model are drawn, and ``--metrics
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,6 +167,18 @@ def run(folder: Path, tasks: tuple[StudyTask, ...], metrics: str, configurations
         )
 
 
+def report(results: Sequence[Path], folder: Path, whole: bool) -> None:
+    """Print the tables; draw the figure unless the ``whole`` of them is asked for."""
+    from figure import draw
+    from verdicts import hypotheses, regret_summary, summary, tables
+
+    if whole:
+        print("\n".join(tables(results)))
+        return
+    print("\n".join((*summary(results), "", *regret_summary(results), "", *hypotheses(results))))
+    draw(results, folder / "metric-study.png")
+
+
 def chosen(names: list[str]) -> Iterator[StudyTask]:
     """The tasks of these names; all without one."""
     return (task for task in TASKS if not names or task.name in names)
@@ -174,7 +187,7 @@ def chosen(names: list[str]) -> Iterator[StudyTask]:
 def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("run", "tables", "pilot"))
+    parser.add_argument("action", choices=("run", "summary", "tables", "pilot"))
     parser.add_argument("folder", type=Path, help="of suites, results and store")
     parser.add_argument("--tasks", nargs="+", default=[], choices=[task.name for task in TASKS])
     parser.add_argument("--metrics", type=Path, help="a TOML file with the metrics, instead of the study's")
@@ -186,9 +199,7 @@ def main() -> None:
     elif parsed.action == "run":
         run(parsed.folder, tuple(chosen(parsed.tasks)), metrics, parsed.configurations)
     else:
-        from verdicts import tables
-
-        print("\n".join(tables([parsed.folder / task.name for task in chosen(parsed.tasks)])))
+        report([parsed.folder / task.name for task in chosen(parsed.tasks)], parsed.folder, parsed.action == "tables")
 
 
 if __name__ == "__main__":

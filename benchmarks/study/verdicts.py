@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -78,15 +78,15 @@ def _scores(task: TaskOverTraining, runs: Sequence[TrainingRun], parts: Sequence
     )
 
 
-def agreement(judged: Floats, truth: Floats) -> tuple[float, int]:
-    """The sum of agreements over all pairs of n candidates, and the number of pairs with a verdict."""
-    total, pairs = 0.0, 0
-    for a, b in combinations(range(len(judged)), 2):
-        better, preferred = truth[a] - truth[b], judged[a] - judged[b]
-        if better and np.isfinite(better + preferred):
-            total += 0.5 + 0.5 * np.sign(better) * np.sign(preferred)
-            pairs += 1
-    return total, pairs
+def agreement(judged: Floats, truth: Floats) -> tuple[Floats, Floats]:
+    """For all pairs of n candidates: 1 if they agree, 0.5 if the metric ties, else 0; and 1 if there is a verdict.
+
+    Returns:
+        Two symmetric n x n matrices with an empty diagonal.
+    """
+    better, preferred = (np.sign(each[:, None] - each[None, :]) for each in (truth, judged))
+    verdict = np.isfinite(better + preferred) & (better != 0)
+    return np.where(verdict, 0.5 + 0.5 * better * preferred, 0.0), verdict.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -119,52 +119,55 @@ class Estimate:
 
 def checkpoints(task: Candidates, metric: int, yardstick: int) -> Estimate:
     """Agreement on pairs of checkpoints of one fit."""
-    rows = range(len(task.runs))
-    counts = np.array([agreement(task.validation[i, :, metric], task.test[i, :, yardstick]) for i in rows])
-    return _ratio(counts.sum(axis=0), [counts[np.concatenate(chosen)].sum(axis=0) for chosen in _resampled(task)])
+    pairs = [agreement(task.validation[i, :, metric], task.test[i, :, yardstick]) for i in range(len(task.runs))]
+    counts = np.array([[matrix.sum() / 2 for matrix in pair] for pair in pairs])
+    return _ratio(counts.sum(axis=0), _times(task.name, task.models) @ counts)
 
 
 def fits(task: Candidates, metric: int, yardstick: int) -> Estimate:
     """Agreement on pairs of final checkpoints of fits of one model."""
-    judged, truth = task.validation[:, -1, metric], task.test[:, -1, yardstick]
-
-    def counts(groups: Sequence[Positions]) -> Floats:
-        each = np.array([agreement(judged[group], truth[group]) for group in groups])
-        return np.asarray(each.sum(axis=0))
-
-    return _ratio(counts(_groups(task)), [counts(chosen) for chosen in _resampled(task)])
+    alike = np.array(task.models)[:, None] == np.array(task.models)[None, :]
+    pairs = [m * alike for m in agreement(task.validation[:, -1, metric], task.test[:, -1, yardstick])]
+    times = _times(task.name, task.models)
+    drawn = np.stack([((times @ matrix) * times).sum(axis=1) / 2 for matrix in pairs], axis=1)
+    return _ratio(np.array([matrix.sum() / 2 for matrix in pairs]), drawn)
 
 
 def models(task: Candidates, metric: int, yardstick: int) -> Estimate:
     """Agreement on pairs of models, each with the mean of its final checkpoints; no interval."""
-    groups = _groups(task)
+    groups = _groups(task.models)
     judged = np.array([task.validation[group, -1, metric].mean() for group in groups])
     truth = np.array([task.test[group, -1, yardstick].mean() for group in groups])
-    return _ratio(np.array(agreement(judged, truth)), [])
+    return _ratio(np.array([matrix.sum() / 2 for matrix in agreement(judged, truth)]), np.empty((0, 2)))
 
 
 def regret(task: Candidates, metric: int, yardstick: int) -> Estimate:
     """Mean regret of the checkpoint that a metric chooses."""
-    each = regrets(task, metric, yardstick)
-    draws = [np.nanmean(each[np.concatenate(chosen)]) for chosen in _resampled(task)]
-    return Estimate(float(np.nanmean(each)), np.array(draws), int(np.isfinite(each).sum()))
+    each, times = regrets(task, metric, yardstick), _times(task.name, task.models)
+    known = np.isfinite(each)
+    drawn = (times[:, known] @ each[known]) / times[:, known].sum(axis=1)
+    return Estimate(float(each[known].mean()), drawn, int(known.sum()))
 
 
-def _groups(task: Candidates) -> list[Positions]:
+def _groups(models: Sequence[str]) -> list[Positions]:
     """The fits of each model."""
-    return [np.flatnonzero(np.array(task.models) == model) for model in dict.fromkeys(task.models)]
+    return [np.flatnonzero(np.array(models) == model) for model in dict.fromkeys(models)]
 
 
-def _resampled(task: Candidates) -> Iterator[list[Positions]]:
-    """The fits of each model, drawn with replacement; the same draws for every number of a task."""
-    rng, groups = generator("study", task.name), _groups(task)
-    return ([rng.choice(group, len(group)) for group in groups] for _ in range(DRAWS))
+@cache
+def _times(name: str, models: tuple[str, ...]) -> Floats:
+    """How often each draw takes each fit (draws x fits), within models; the same for every number of a task."""
+    rng, times = generator("study", name), np.zeros((DRAWS, len(models)))
+    for group in _groups(models):
+        times[:, group] = rng.multinomial(len(group), np.full(len(group), 1 / len(group)), DRAWS)
+    return times
 
 
-def _ratio(counts: Floats, draws: Sequence[Floats]) -> Estimate:
+def _ratio(counts: Floats, drawn: Floats) -> Estimate:
+    """Agreement from the number of agreements and of pairs; ``drawn``: the same in each draw, draws x 2."""
     total, pairs = counts
-    shares = np.array([some / number if number else np.nan for some, number in draws])
-    return Estimate(total / pairs if pairs else float("nan"), shares, int(pairs))
+    with np.errstate(invalid="ignore"):
+        return Estimate(total / pairs if pairs else float("nan"), drawn[:, 0] / drawn[:, 1], int(pairs))
 
 
 LAST, RANDOM = -1, -2
@@ -186,7 +189,7 @@ def regrets(task: Candidates, metric: int, yardstick: int) -> Floats:
 
 
 def tables(results: Sequence[Path]) -> Iterator[str]:
-    """The lines of the tables of every task, in Markdown, and of the verdicts."""
+    """The lines of the tables of every task, in Markdown."""
     tasks = [candidates(path) for path in results]
     for task in tasks:
         missing = int(np.isnan(task.test).any(axis=(1, 2)).sum())
@@ -194,11 +197,46 @@ def tables(results: Sequence[Path]) -> Iterator[str]:
         yield f"{len(task.runs)} fits, {task.test.shape[1]} checkpoints each; {missing} lack a score.\n"
         for name in YARDSTICKS:
             yield from _table(task, task.number(name))
-    yield "\n### Hypotheses\n"
-    yield "| hypothesis | " + " | ".join(task.name for task in tasks) + " |"
+
+
+def hypotheses(results: Sequence[Path]) -> Iterator[str]:
+    """The lines of the table of verdicts, in Markdown."""
+    tasks = [candidates(path) for path in results]
+    yield f"| hypothesis | {' | '.join(task.name for task in tasks)} |"
     yield "|---|" + "---|" * len(tasks)
     for name, verdict in HYPOTHESES.items():
-        yield f"| {name} | " + " | ".join(verdict(task) for task in tasks) + " |"
+        yield f"| {name} | {' | '.join(verdict(task) for task in tasks)} |"
+
+
+def summary(results: Sequence[Path]) -> Iterator[str]:
+    """The lines of one table of all tasks, by placement, in Markdown."""
+    tasks = [candidates(path) for path in results]
+    yield "| chosen by | " + " | ".join(f"checkpoints: {task.name} | fits: {task.name}" for task in tasks) + " |"
+    yield "|---|" + "---|---|" * len(tasks)
+    for name in dict.fromkeys(column.name for task in tasks for column in task.columns):
+        cells = []
+        for task in tasks:
+            found = [number for number, column in enumerate(task.columns) if column.name == name]
+            yardstick = task.number(YARDSTICKS[0])
+            cells += [of(task, found[0], yardstick).text() if found else "–" for of in (checkpoints, fits)]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def regret_summary(results: Sequence[Path]) -> Iterator[str]:
+    """The lines of a table of regrets in placement less that of the last checkpoint, by task, in Markdown."""
+    tasks = [candidates(path) for path in results]
+    yield f"| checkpoint chosen by | {' | '.join(task.name for task in tasks)} |"
+    yield "|---|" + "---|" * len(tasks)
+    names = [*dict.fromkeys(column.name for task in tasks for column in task.columns), "at random"]
+    for name in names:
+        cells = []
+        for task in tasks:
+            yardstick = task.number(YARDSTICKS[0])
+            found = [number for number, column in enumerate(task.columns) if column.name == name]
+            chosen = RANDOM if name == "at random" else found[0] if found else None
+            last = regret(task, LAST, yardstick)
+            cells.append("–" if chosen is None else regret(task, chosen, yardstick).less(last).text("+.3f"))
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 def _table(task: Candidates, yardstick: int) -> Iterator[str]:
