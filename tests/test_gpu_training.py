@@ -16,7 +16,7 @@ import torch
 from test_segmenters import context as segmenter_context
 from test_segmenters import data as segmenter_data
 from test_segmenters import discs, small, small_lab
-from test_translator_training import SMALL, TASK, data, translator
+from test_translator_training import SMALL, TASK, data, spec, translator
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
@@ -52,7 +52,8 @@ def test_translators_wait_for_nothing_and_lose_no_layout(name: str, channels: in
     for steps in (2, 2 + STEPS):
         with fake_cuda() as here:
             # One epoch or two: samples are taken ten times a fit, however long it is.
-            translator(name, steps=steps, channels=channels).fit(
+            fields = {"channels": channels} if "channels" in spec(name).params else {}
+            translator(name, steps=steps, **fields).fit(
                 data(name, n=steps), Context(task=TASK, seed=1, threads=1, device=DEVICE)
             )
         seen.append(here)

@@ -65,6 +65,7 @@ OTHERS: Mapping[tuple[str, str], Any] = {
     ("folder", "resize"): "none",
     ("command", "run"): "python b.py {input} {output}",
     ("command", "env"): {"LEVEL": "2"},
+    ("toy-distance", "extractor"): "toy-blocks",
     **{(metric, "extractor"): "inception-random" for metric in ("fid", "is", "kid", *ANY_FEATURES)},
     **{(metric, "array"): "logits" for metric in ANY_FEATURES},
 }
@@ -90,6 +91,8 @@ def planned(registry: Registry, folder: Path, kind: str, name: str, params: Mapp
     given = {**NEEDED.get((kind, name), {}), **params}
     if kind == "translator" and registry.get(kind, name).spec.paired:
         plugins["dataset"] = ("phantom-breast", {})
+    if kind == "dataset" and registry.get(kind, name).spec.channels:
+        plugins["translator"] = ("pix2pix", {})  # the toys read one channel
     if kind == "extractor":
         (array, *_) = registry.get(kind, name).spec.arrays
         plugins["metric"] = ("probe", {"extractor": name, "array": array, "settings": given})
