@@ -112,6 +112,27 @@ def test_the_layers_of_a_gpu_compute_what_torchs_own_do(dtype: torch.dtype) -> N
         assert all(torch.equal(a, b) for a, b in zip(gradients(ours, x, weight), expected, strict=True))
 
 
+def test_group_norm_keeps_the_layout_and_computes_what_torchs_own_does() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.rand(2, 6, 7, 5) * 5 + 3, torch.rand(2, 6, 7, 5)
+    norm, own = nn.GroupNorm(3, 6, eps=1e-5), layers.GroupNorm(3, 6, eps=1e-5)
+    for parameter, other in zip(norm.parameters(), own.parameters(), strict=True):
+        nn.init.uniform_(parameter)
+        other.data.copy_(parameter.data)
+    expected = gradients(norm, x, weight)
+    assert all(torch.equal(a, b) for a, b in zip(gradients(own, x, weight), expected, strict=True))
+    own.zero_grad()
+    with fake_cuda():
+        there = x.to(DEVICE).contiguous(memory_format=torch.channels_last)
+        found = [t.cpu() for t in gradients(own.to(DEVICE), there, weight.to(DEVICE))]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=5e-6, rtol=5e-5)
+        assert one.is_contiguous(memory_format=torch.channels_last)
+    assert own.weight.grad is not None
+    assert norm.weight.grad is not None
+    torch.testing.assert_close(own.weight.grad.cpu(), norm.weight.grad, atol=1e-4, rtol=1e-4)
+
+
 def test_blurs_keep_the_layout() -> None:
     x = torch.rand(2, 4, 9, 8)
     for blur in (BlurDown(4), BlurUp(4)):

@@ -1,4 +1,4 @@
-"""Instance norm and reflected borders that keep channels-last on a GPU, with gradients that repeat bit by bit.
+"""Norms and reflected borders that keep channels-last on a GPU, with gradients that repeat bit by bit.
 
 torch's own write NCHW there, so every convolution after them copies its input, and the gradient of its padding sums in
 no fixed order. On a CPU torch's own are used, because they are faster.
@@ -49,6 +49,20 @@ class InstanceNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """B x C x H x W to the same shape."""
         return instance_norm(x)
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group norm (Wu and He 2018) that keeps the layout of its input on a GPU, where torch's own writes NCHW."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B x C x H x W to the same shape; mean and variance in float32."""
+        if x.device.type == "cpu":
+            return super().forward(x)
+        batch, channels, height, width = x.shape
+        pixels = x.permute(0, 2, 3, 1).reshape(batch, height * width, self.num_groups, -1).float()
+        variance, mean = torch.var_mean(pixels, dim=(1, 3), unbiased=False, keepdim=True)
+        normalised = ((pixels - mean) * (variance + self.eps).rsqrt()).view(batch, height, width, channels)
+        return (normalised * self.weight + self.bias).permute(0, 3, 1, 2)
 
 
 def norm_layer(norm: Norm, width: int) -> nn.Module:

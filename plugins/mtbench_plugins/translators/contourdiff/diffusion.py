@@ -15,6 +15,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mtbench.compute.transfer import to_device
+
 Predict = Callable[[Tensor, int], Tensor]
 """A network: the noisy image and the time step to the noise in it."""
 
@@ -44,8 +46,8 @@ class Diffusion:
         return [i * (self.train_steps // self.steps) for i in reversed(range(self.steps))]
 
     def noisy(self, image: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
-        """B x C x H x W images in [-1, 1] with ``noise``, as they are at the time steps B."""
-        kept = self.kept.to(image.device)[steps].view(-1, 1, 1, 1)
+        """B x C x H x W images in [-1, 1] with ``noise``, as they are at the time steps B, which are on the CPU."""
+        kept = to_device(self.kept[steps], str(image.device)).view(-1, 1, 1, 1)
         return kept.sqrt() * image + (1.0 - kept).sqrt() * noise
 
     def back(self, x: Tensor, predicted: Tensor, step: int, noise: Callable[[], Tensor]) -> Tensor:

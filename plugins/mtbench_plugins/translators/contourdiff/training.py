@@ -51,9 +51,10 @@ class ContourDiffRecipe(Recipe):
         clean, contours = signed(part["image"]), part["image_mask"][:, None].float()
         # Drawn on the CPU, so that a fit on a GPU draws the same.
         noise = to_device(torch.randn(clean.shape), str(clean.device))
-        steps = to_device(torch.randint(self.noise_step, (len(clean),)), str(clean.device))
+        steps = torch.randint(self.noise_step, (len(clean),))
         x = self.diffusion.noisy(clean, noise, steps)
-        return {"noise": F.mse_loss(self.G(conditioned(x, contours), steps).float(), noise)}
+        predicted = self.G(conditioned(x, contours), to_device(steps, str(clean.device)))
+        return {"noise": F.mse_loss(predicted.float(), noise)}
 
     def samples(self, moment: Moment) -> Mapping[str, Tensor]:
         """The preview, its contours and a translation in a few steps, from the same noise each time."""

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtbench_plugins.translators._shared.layers import GroupNorm, channels_last
+
 EPS = 1e-5
 WIDTH, LEVELS, GROUPS, HEAD = 128, 6, 32, 8
 """Of the original's network."""
@@ -70,10 +72,10 @@ class ResnetBlock(nn.Module):
 
     def __init__(self, before: int, after: int, time: int, groups: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(groups, before, eps=EPS)
+        self.norm1 = GroupNorm(groups, before, eps=EPS)
         self.conv1 = nn.Conv2d(before, after, 3, padding=1)
         self.time_emb_proj = nn.Linear(time, after)
-        self.norm2 = nn.GroupNorm(groups, after, eps=EPS)
+        self.norm2 = GroupNorm(groups, after, eps=EPS)
         self.conv2 = nn.Conv2d(after, after, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
@@ -98,7 +100,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int, head: int, groups: int) -> None:
         super().__init__()
         self.heads = channels // head
-        self.group_norm = nn.GroupNorm(groups, channels, eps=EPS)
+        self.group_norm = GroupNorm(groups, channels, eps=EPS)
         self.to_q, self.to_k, self.to_v = (nn.Linear(channels, channels) for _ in range(3))
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
 
@@ -195,14 +197,14 @@ class DenoisingUNet(nn.Module):
             sizes = [((width if j else x) + skips.pop(), width) for j in range(config.blocks + 1)]
             self.up_blocks.append(Level(sizes, config, attention=attention, up=True, resize=i > 0))
             x = width
-        self.conv_norm_out = nn.GroupNorm(config.groups, x, eps=EPS)
+        self.conv_norm_out = GroupNorm(config.groups, x, eps=EPS)
         self.conv_out = nn.Conv2d(x, 1, 3, padding=1)
 
     def forward(self, x: Tensor, steps: Tensor) -> Tensor:
         """The noise, B x 1 x H x W, in B x 2 x H x W at the time steps B; all but the last level halve the sides."""
         time = self.time_embedding["linear_1"](sinusoids(steps, self.config.widths[0]).to(x.dtype))
         time = self.time_embedding["linear_2"](F.silu(time))
-        x = self.conv_in(x)
+        x = self.conv_in(channels_last(x))
         skips = [x]
         for level in self.down_blocks:
             x = level(x, time, skips)
