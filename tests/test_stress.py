@@ -31,6 +31,8 @@ METRICS = """
         yield mtbench.MetricSpec("fragile", ":Fragile", needs=("candidate",), higher_is_better=True)
         yield mtbench.MetricSpec("error", ":Error", needs=("candidate", "paired"), interval="cases")
         yield mtbench.MetricSpec("gain", ":Gain", needs=("candidate", "source"), interval="jackknife")
+        of = [mtbench.Features(side, "toy-blocks", ("blocks",)) for side in ("candidate", "training")]
+        yield mtbench.MetricSpec("nearness", ":Nearness", needs=tuple(of))
         yield mtbench.MetricSpec("masked", ":Error", needs=("predicted_masks", "candidate"), interval="cases")
 
 
@@ -60,6 +62,13 @@ METRICS = """
             assert all(ours.slice_id == theirs.slice_id for ours, theirs in pairs)
             ours, theirs = (images.floats().astype(np.float64) for images in (inputs.candidate, inputs.source))
             return mtbench.Score(float((ours - theirs).mean()))
+
+
+    class Nearness:
+        def compute(self, inputs, context):
+            ours, known = (inputs.features[side]["blocks"] for side in ("candidate", "training"))
+            assert len(inputs.training) == len(known)
+            return mtbench.Score(abs(float(ours.mean() - known.mean())))
 
 
     class Error:
@@ -131,6 +140,12 @@ def test_metrics_of_known_blindness_get_their_matrix(stress: Callable[..., Any],
     again = stress(*arguments)
     assert "0 scores computed" in again.err
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_features_of_training_slices_come_with_these_slices(stress: Callable[..., Any], tmp_path: Path) -> None:
+    ran = stress("nearness", "--operator", "offset")
+    assert ran.code == 0, ran.err
+    assert matrix(tmp_path / "out")["offset"]["nearness"] == "1"
 
 
 def test_a_fixed_segmenter_scores_masks_and_matches_damage(stress: Callable[..., Any], tmp_path: Path) -> None:

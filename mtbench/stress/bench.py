@@ -12,7 +12,7 @@ from mtbench.errors import DataError, MtbenchError, RequestError
 from mtbench.hashing import hash_of
 from mtbench.plan.subjects import but_several
 from mtbench.registry.codeid import code_identity
-from mtbench.registry.needs import Need, two_sided
+from mtbench.registry.needs import Need, reads_side, two_sided
 from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import ExtractorSpec, MetricSpec
@@ -252,7 +252,7 @@ class Bench:
             reference=self.material.reference if two_sided(needs) else None,
             paired=content.truth if "paired" in needs else None,
             source=self.material.source if "source" in needs else None,
-            training=self.material.training if "training" in needs else None,
+            training=self.material.training if reads_side(needs, "training") else None,
             predicted_masks=images.predicted() if "predicted_masks" in needs else None,
             reference_masks=content.masks if "reference_masks" in needs else None,
             features=features,
