@@ -10,18 +10,15 @@ movement at which a metric scores the damaged set better; a dash if at none.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mtbench.compute.context import Context
-from mtbench.compute.seeds import generator
-from mtbench.data import ImageSet, MetricInputs, Task, encode
+from mtbench.data import ImageSet, MetricInputs, Task
 from mtbench.registry.discovery import discover
 from mtbench.stress.bench import MetricChoice
+from mtbench.stress.material import Material, damage
 from mtbench.stress.operators import OPERATORS
-from mtbench.stress.pixels import Pixels
 from mtbench_plugins.datasets.phantoms.dataset import LumbarPhantom
 
 SIZE, PATIENTS = 256, 20
@@ -41,15 +38,9 @@ def truth(context: Context) -> ImageSet:
 
 
 def after(images: ImageSet, name: str, strength: float) -> ImageSet:
-    """The set after an operator, with its own random numbers for each slice."""
-    operator, values, done = OPERATORS[name], images.floats(), []
-    assert operator.of_slice is not None
-    assert images.masks is not None
-    for i, record in enumerate(images.slices):
-        pixels = Pixels(values[i], images.masks[i], record.spacing or (1.0, 1.0))
-        done.append(operator.of_slice(pixels, strength, generator("misregistration", name, record.slice_id)).image[0])
-    stored: NDArray[np.uint8] = encode(np.stack(done), "uint8")
-    return replace(images, images=stored)
+    """The set after an operator; of a movement of the truth, the truth."""
+    damaged = damage(Material(images.task, images, images, images, images, ""), OPERATORS[name], strength, 0)
+    return damaged.truth if OPERATORS[name].family == "registration" else damaged.candidate
 
 
 def table(context: Context) -> Iterator[str]:
