@@ -23,10 +23,7 @@ def draw(results: Sequence[Path], file: Path) -> None:
         for place, task in enumerate(tasks):
             yardstick = task.number(YARDSTICKS[0])
             for row, name in enumerate(names):
-                found = [number for number, column in enumerate(task.columns) if column.name == name]
-                if not found:
-                    continue
-                estimate = question(task, found[0], yardstick)
+                estimate = question(task, task.number(name), yardstick)
                 low, high = estimate.interval
                 height = len(names) - row + 0.25 * (1 - place)
                 panel.plot([low, high], [height, height], color=COLOURS[place], linewidth=1)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import mtbench
 from mtbench.analysis.checkpoints import Column, Side, TaskOverTraining, TrainingRun, over_training
+from mtbench.analysis.regret import shortfall
 from mtbench.compute.seeds import generator
 
 Floats = NDArray[np.float64]
@@ -178,14 +179,11 @@ def regrets(task: Candidates, metric: int, yardstick: int) -> Floats:
     """Of each fit: how much worse the chosen checkpoint is on test patients than the best; NaN without a score."""
     truth = task.test[:, :, yardstick]
     if metric == LAST:
-        got = truth[:, -1]
-    elif metric == RANDOM:
-        got = truth.mean(axis=1)
+        judged = np.broadcast_to(np.arange(truth.shape[1], dtype=np.float64), truth.shape)
     else:
-        judged = task.validation[:, :, metric]
-        best = judged == judged.max(axis=1, keepdims=True)
-        got = np.where(best, truth, 0).sum(axis=1) / np.where(best.any(axis=1), best.sum(axis=1), np.nan)
-    return np.asarray(truth.max(axis=1) - got)
+        judged = np.zeros_like(truth) if metric == RANDOM else task.validation[:, :, metric]
+    known = np.isfinite(judged + truth).all(axis=1)
+    return np.array([shortfall(*pair) if ok else np.nan for *pair, ok in zip(judged, truth, known, strict=True)])
 
 
 def tables(results: Sequence[Path]) -> Iterator[str]:
@@ -214,11 +212,8 @@ def summary(results: Sequence[Path]) -> Iterator[str]:
     yield "| chosen by | " + " | ".join(f"checkpoints: {task.name} | fits: {task.name}" for task in tasks) + " |"
     yield "|---|" + "---|---|" * len(tasks)
     for name in dict.fromkeys(column.name for task in tasks for column in task.columns):
-        cells = []
-        for task in tasks:
-            found = [number for number, column in enumerate(task.columns) if column.name == name]
-            yardstick = task.number(YARDSTICKS[0])
-            cells += [of(task, found[0], yardstick).text() if found else "–" for of in (checkpoints, fits)]
+        pairs = [(task, task.number(name), task.number(YARDSTICKS[0])) for task in tasks]
+        cells = [of(*pair).text() for pair in pairs for of in (checkpoints, fits)]
         yield f"| {name} | {' | '.join(cells)} |"
 
 
@@ -232,10 +227,9 @@ def regret_summary(results: Sequence[Path]) -> Iterator[str]:
         cells = []
         for task in tasks:
             yardstick = task.number(YARDSTICKS[0])
-            found = [number for number, column in enumerate(task.columns) if column.name == name]
-            chosen = RANDOM if name == "at random" else found[0] if found else None
+            chosen = RANDOM if name == "at random" else task.number(name)
             last = regret(task, LAST, yardstick)
-            cells.append("–" if chosen is None else regret(task, chosen, yardstick).less(last).text("+.3f"))
+            cells.append(regret(task, chosen, yardstick).less(last).text("+.3f"))
         yield f"| {name} | {' | '.join(cells)} |"
 
 

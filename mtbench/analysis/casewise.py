@@ -16,9 +16,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mtbench.analysis.columns import anonymise
+from mtbench.analysis.correlation import points_of
 from mtbench.analysis.endpoints import Endpoint, Endpoints
 from mtbench.analysis.gather import current
-from mtbench.analysis.layout import TableLayout
 from mtbench.analysis.matching import Side
 from mtbench.analysis.outside import Outside
 from mtbench.compute.seeds import generator
@@ -94,11 +94,8 @@ def correlate_cases(
     scores, stale = current(scores)
     side = Side(scores, cases, rows, (), datasets)
     outside = Outside(side.averages, side.layout, against)
-    left_out = set(TableLayout(side.averages, {}, (), without, ()).rows) if without else set[int]()
-    averages, labels = side.averages, side.layout.labels
-    every = [r for r in side.layout.rows if averages.rows[r]["role"] == "translator" and r not in left_out]
-    points = [r for r in every if conditional or not averages.rows[r]["conditional"]]
-    circular = [labels[r] for r in every if r not in points]
+    points, left_out = points_of(side.averages, side.layout, without, conditional=conditional)
+    circular = [side.layout.labels[r] for r in left_out]
     items = []
     for b in dict.fromkeys(b for b, _ in side.layout.columns):
         for c in side.columns(b):

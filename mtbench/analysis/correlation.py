@@ -173,14 +173,7 @@ def correlate(
     scores, stale = current(scores)
     averages = gather(scores)
     layout = TableLayout(averages, {}, (), rows, datasets)
-    exclusions = set(TableLayout(averages, {}, (), without, ()).rows) if without else set[int]()
-    points = [
-        r
-        for r in layout.rows
-        if averages.rows[r]["role"] == "translator"
-        and r not in exclusions
-        and (conditional or rule == "paper" or not averages.rows[r]["conditional"])
-    ]
+    points, circular = points_of(averages, layout, without, conditional=conditional or rule == "paper")
     outside = Outside(averages, layout, against) if against else None
     items: list[Correlation] = []
     for b in dict.fromkeys(b for b, _ in layout.columns):
@@ -192,7 +185,6 @@ def correlate(
         items += _task(
             layout.titles[b], averages.blocks[b]["dataset"], [layout.labels[r] for r in points], others, ends
         )
-    circular = [r for r in layout.rows if averages.rows[r]["conditional"] and r not in points and r not in exclusions]
     protocols = {averages.columns[c]["protocol"] for _, c in layout.columns}
     remarks = _remarks(items, rule, [layout.labels[r] for r in circular], protocols)
     remarks += outside.remarks(points) if outside else ()
@@ -208,6 +200,25 @@ class _Series:
     sign: float
     values: np.ndarray[Any, Any]
     caveat: str = ""
+
+
+def points_of(
+    averages: Averages, layout: TableLayout, without: Sequence[str], *, conditional: bool
+) -> tuple[list[int], list[int]]:
+    """The translators to correlate over, and those that are left out because they are conditional.
+
+    Args:
+        averages, layout: the scores and the rows that were asked for.
+        without: translators to exclude.
+        conditional: whether to include conditional translators.
+
+    Raises:
+        RequestError: ``without`` matches nothing.
+    """
+    excluded = set(TableLayout(averages, {}, (), without, ()).rows) if without else set[int]()
+    every = [r for r in layout.rows if averages.rows[r]["role"] == "translator" and r not in excluded]
+    points = [r for r in every if conditional or not averages.rows[r]["conditional"]]
+    return points, [r for r in every if r not in points]
 
 
 def _series(averages: Averages, layout: TableLayout, b: int, c: int, points: Sequence[int]) -> _Series:

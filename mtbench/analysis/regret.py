@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtbench.analysis.checkpoints import Column, TaskOverTraining, TrainingRun
 from mtbench.compute.means import patient_mean, totals
@@ -121,19 +122,25 @@ def _of_pool(
         if number is not None:
             judged = np.array([candidate["validation", number] for candidate in pool.scores])
             judged = judged if columns[number].higher_is_better else -judged
-            chosen = quality[judged == judged.max()]  # of equals, any: their mean
         elif name == RANDOM:
-            chosen = quality
+            judged = np.zeros(len(quality))
         elif pool.last is not None:
-            chosen = quality[pool.last]
+            judged = np.arange(len(quality)) == pool.last
         else:
             return None
     except KeyError:
         return None
-    higher = columns[outcome].higher_is_better
-    best = float(quality.max() if higher else quality.min())
-    mean = float(chosen.mean())
-    return best - mean if higher else mean - best, best
+    sign = 1 if columns[outcome].higher_is_better else -1
+    return shortfall(judged, sign * quality), float(sign * (sign * quality).max())
+
+
+def shortfall(judged: NDArray[Any], quality: NDArray[np.float64]) -> float:
+    """How much worse the candidate that is judged best is than the best one; of equals, any: their mean.
+
+    Args:
+        judged, quality: of each candidate; more is better.
+    """
+    return float(quality.max() - quality[judged == judged.max()].mean())
 
 
 def _scores(task: TaskOverTraining, run: TrainingRun, part: int) -> dict[tuple[str, int], float]:

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Any
 
 import click
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from mtbench.analysis.numbers import format_number
 from mtbench.analysis.regret import regrets
 from mtbench.analysis.regrettext import LEGEND, RegretTable, out_of, regret_tables
 from mtbench.analysis.select import select
+from mtbench.cli.plain import plain_table
 from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError
 from mtbench.results.directory import load
@@ -113,14 +113,8 @@ def _csv(found: OverTraining) -> str:
     return file.getvalue()
 
 
-def _plain_table(title: str) -> Table:
-    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
-    table.pad_edge, table.collapse_padding = False, True
-    return table
-
-
 def _scores(task: TaskOverTraining, side: Side, shown: Sequence[int]) -> Table:
-    table = _plain_table(f"{task.title}: scores on {side} patients over training")
+    table = plain_table(f"{task.title}: scores on {side} patients over training")
     table.add_column("translator")
     for head in ("checkpoint", "step"):
         table.add_column(head, justify="right", no_wrap=True)
@@ -146,7 +140,7 @@ def _cell(line: Line, number: int, decimals: int | None) -> str:
 
 
 def _regrets(of: RegretTable) -> Table:
-    table = _plain_table(of.title)
+    table = plain_table(of.title)
     table.add_column(of.headings[0])
     for choice in of.headings[1:]:
         table.add_column(choice, justify="right", no_wrap=True)

@@ -15,6 +15,7 @@ from rich.text import Text
 from mtbench.analysis.compare import NOT_COMPARABLE, compare
 from mtbench.analysis.nemenyi import ENOUGH_TASKS, FEWEST_METHODS
 from mtbench.analysis.numbers import format_p
+from mtbench.cli.plain import plain_table
 from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError
 from mtbench.registry.params import format_call
@@ -134,8 +135,7 @@ def _setting_text(value: object) -> str:
 
 
 def _table(title: str, items: list[CellComparison], comparable: bool) -> Table:
-    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
-    table.pad_edge, table.collapse_padding = False, True
+    table = plain_table(title)
     table.add_column("method")
     for head in ("a", "b", *(("b - a", "95 %", "p Holm", "seed sd") if comparable else ()), "rank"):
         table.add_column(head, justify="right", no_wrap=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from mtbench.analysis.correlation import correlate
 from mtbench.analysis.endpoints import read_endpoints
 from mtbench.analysis.numbers import format_coefficient, format_p
 from mtbench.analysis.ranking import Rule
+from mtbench.cli.plain import plain_table
 from mtbench.cli.verb import Verb
 from mtbench.errors import RequestError
 from mtbench.results.directory import load
@@ -136,29 +136,23 @@ def _print_cases(found: CaseCorrelations, results: str, as_json: bool) -> None:
         return
     console = Screen()
     for task in dict.fromkeys(item.task for item in found.items):
-        table = _plain_table(task, ("translators", "cases", "patients", "r within"))
+        table = _pairs_table(task, ("translators", "cases", "patients", "r within"))
         for item in found.items:
             if item.task == task:
-                ends = (
-                    ""
-                    if item.interval is None
-                    else " [{}, {}]".format(*(format_coefficient(end, False) for end in item.interval))
-                )
                 counts = (str(item.translators), str(item.cases), str(item.patients))
-                table.add_row(
-                    Text(item.metric),
-                    Text(item.against),
-                    *counts,
-                    Text(format_coefficient(item.agreement, False) + ends),
-                )
+                text = " ".join([format_coefficient(item.agreement, False), *_ends(item.interval)])
+                table.add_row(Text(item.metric), Text(item.against), *counts, Text(text))
         console.print(table)
     for remark in found.remarks:
         console.print(Text(remark, style="dim"))
 
 
-def _plain_table(title: str, numbers: Sequence[str]) -> Table:
-    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
-    table.pad_edge, table.collapse_padding = False, True
+def _ends(interval: tuple[float, float] | None) -> list[str]:
+    return [] if interval is None else ["[{}, {}]".format(*(format_coefficient(end, False) for end in interval))]
+
+
+def _pairs_table(title: str, numbers: Sequence[str]) -> Table:
+    table = plain_table(title)
     table.add_column("metric")
     table.add_column("against")
     for head in numbers:
@@ -204,7 +198,7 @@ LEGEND = "r: Pearson; rho: Spearman; tau: Kendall; one left out: the range of r 
 
 def _table(task: str, items: list[Correlation], absolute: bool) -> Table:
     others = () if absolute else ("p", "p Holm", "rho", "tau")
-    table = _plain_table(task, ("n", "|r|" if absolute else "r", "one left out", *others))
+    table = _pairs_table(task, ("n", "|r|" if absolute else "r", "one left out", *others))
     for item in items:
         r = item.estimates["pearson"]
         figures = [str(item.n), format_coefficient(r.coefficient(absolute), absolute), r.jackknife_range(absolute)]

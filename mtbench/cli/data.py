@@ -65,19 +65,8 @@ def list_datasets(name: str | None, as_json: bool, plugin_files: tuple[str, ...]
     specs = [registry.get(DatasetSpec, dataset).spec for dataset in names]
     if as_json:
         keys = (
-            *(
-                "name",
-                "description",
-                "revision",
-                "access",
-                "licence",
-                "size",
-                "source",
-                "target",
-                "channels",
-                "needs_root",
-            ),
-            *("obtain", "citation", "published", "unverified"),
+            *("name", "description", "revision", "access", "licence", "size", "source", "target", "channels"),
+            *("needs_root", "obtain", "citation", "published", "unverified"),
         )
         rows = [{key: getattr(spec, key) for key in keys} for spec in specs]
         echo_json(rows[0] if name else rows)
