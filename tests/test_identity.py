@@ -44,6 +44,7 @@ SETTINGS = {
     "params": "translators.toy-shift.params.by=0.2",
     "split": "datasets.toy.split.by=folds",
     "paired_fraction": "datasets.toy.paired_fraction=0.5",
+    "target_patients": "translators.toy-shift.target_patients=2",
 }
 """Settings that make other numbers, each with another value than the default."""
 NO_NUMBER = {

@@ -121,13 +121,15 @@ def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> I
         reason = "it trains on pairs, and paired_fraction = 0 leaves none"
     if conditional and "source" not in builder.task.masks:
         reason = "it needs masks of the source slices, and this dataset has none"
-    _check_keep(translator, trains=trains)
+    _check_training(translator, trains=trains)
+    fewer = {"target_patients": translator.entry.target_patients} if translator.entry.target_patients else {}
     for seed in seeds:
         label = translator.label + (f" seed {seed}" if seed is not None else "")
         label += f" on {builder.paired_fraction:g} of the pairs" if paired and builder.paired_fraction < 1 else ""
+        label += f" with {translator.entry.target_patients} target patients" if fewer else ""
         columns = {
             "translator": translator.entry.name,
-            "translator_params": canonical(translator.changes),
+            "translator_params": canonical({**translator.changes, **fewer}),
             "conditional": conditional,
             "seed": seed,
         }
@@ -137,13 +139,14 @@ def ready_translators(builder: Builder, translator: Choice[TranslatorSpec]) -> I
             masks = conditional or spec.trains_on_masks
             # Translators that read no pairs have the same fit at every fraction.
             fraction = builder.paired_fraction if paired else 1.0
-            options = FitOptions(domains, masks, translator.entry.keep, fraction)
+            options = FitOptions(domains, masks, translator.entry.keep, fraction, **fewer)
             fit = builder.fit(translator, label, seed, options)
         skipped = f"{translator.entry.name}: {reason}" if reason else ""
         yield Subject("translator", label=label, columns=columns, fit=fit, skipped=skipped)
 
 
-def _check_keep(translator: Choice[TranslatorSpec], *, trains: bool) -> None:
+def _check_training(translator: Choice[TranslatorSpec], *, trains: bool) -> None:
+    """Refuse what an entry asks of a training that the translator does not have."""
     entry = translator.entry
     if entry.keep > 1 and not (trains and translator.spec.keeps_checkpoints):
         why = "keeps no checkpoints along the way" if trains else "does not train"
@@ -152,6 +155,19 @@ def _check_keep(translator: Choice[TranslatorSpec], *, trains: bool) -> None:
             where=entry.where,
             expected="a translator that trains, whose plugin declares keeps_checkpoints=True",
             remedy="Remove `keep` from this entry",
+        )
+    if entry.target_patients and not trains:
+        raise SuiteError(
+            f"target_patients = {entry.target_patients}, but translator '{entry.name}' does not train",
+            where=entry.where,
+            expected="a translator that trains",
+            remedy="Remove `target_patients` from this entry",
+        )
+    if entry.target_patients and "target_patients" in translator.spec.params:
+        raise SuiteError(
+            f"'target_patients' is also a parameter of the plugin of translator '{entry.name}'",
+            where=entry.where,
+            remedy="Set `params.target_patients` only: rows cannot show both",
         )
 
 

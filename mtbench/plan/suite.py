@@ -47,7 +47,7 @@ _SECTIONS = ("datasets", "translators", "segmenters", "metrics")
 _NEEDS = ("datasets", "translators", "metrics")
 _ENTRY_KEYS = {
     "datasets": ("name", "plugin", "params", "root", "split", "paired_fraction", "note"),
-    "translators": ("name", "plugin", "params", "seeds", "keep"),
+    "translators": ("name", "plugin", "params", "seeds", "keep", "target_patients"),
     "segmenters": ("name", "plugin", "params", "seeds"),
     "metrics": ("name", "plugin", "params"),
 }
@@ -82,6 +82,8 @@ class Entry:
         seeds: of a translator or segmenter, if they differ from the suite's.
         keep: how many checkpoints of a translator's training are kept and scored, the final one included; each has
             trained half as long as the next.
+        target_patients: of a translator that trains: how many training patients of the target domain its fit reads;
+            if it trains on pairs, of how many patients it receives the pairs. 0: all.
         root, split, note: for datasets only.
         paired_fraction: of a data set with paired training slices: the fraction of the training patients whose pairs
             translators that train on pairs receive; a list is a grid.
@@ -97,6 +99,7 @@ class Entry:
     cli_params: frozenset[str] = frozenset()
     seeds: Seeds | None = None
     keep: Annotated[int, whole(1, 16)] = 1
+    target_patients: Annotated[int, whole(0)] = 0
     root: Annotated[str | None, Rule("text")] = None
     split: SplitOptions | None = None
     note: Annotated[str, Rule("text")] = ""
@@ -303,7 +306,7 @@ def _entry(section: str, position: int, item: object, lines: Lines) -> Entry:
         # An error in a parameter names its entry.
         return (
             lines.at((section, position, key))
-            if key in ("seeds", "keep", "paired_fraction") or key not in keys
+            if key in ("seeds", "keep", "target_patients", "paired_fraction") or key not in keys
             else where
         )
 

@@ -14,7 +14,7 @@ from mtbench.errors import PluginError
 from mtbench.registry.basespec import Spec
 from mtbench.registry.contracts import Trainable
 from mtbench.registry.registry import Registration
-from mtbench.stages.pairs import of_patients, patients_with_pairs, unpaired
+from mtbench.stages.pairs import of_patients, some_patients, unpaired
 from mtbench.stages.table import FitOptions, reads
 from mtbench.stages.work import Work
 
@@ -29,8 +29,8 @@ def run(work: Work[FitOptions, Registration[Spec[Trainable]]], folder: Path) -> 
     if "source_train" in sets:
         # The order of the target slices, and their records, would give away the pairs of a paired task.
         sets = {role: unpaired(images, work.context.seed) for role, images in sets.items()}
-    if work.options.paired_fraction < 1:
-        sets = _with_fewer_pairs(work, sets)
+    if work.options.paired_fraction < 1 or work.options.target_patients:
+        sets = _with_fewer_patients(work, sets)
     data = TrainingData(work.unit.task, **sets)
     plugin = work.registration.create(work.unit.arguments)
     if work.options.keep > 1 and work.context.checkpoints is not None:
@@ -58,15 +58,23 @@ def run(work: Work[FitOptions, Registration[Spec[Trainable]]], folder: Path) -> 
     return info
 
 
-def _with_fewer_pairs(
+def _with_fewer_patients(
     work: Work[FitOptions, Registration[Spec[Trainable]]], sets: dict[str, ImageSet]
 ) -> dict[str, ImageSet]:
-    """The sets without the training pairs of the patients who do not keep theirs; validation pairs stay."""
+    """The sets without the target training slices, or pairs, of the patients left out; validation slices stay.
+
+    A remark on the row says how many patients remain.
+    """
+    options, paired = work.options, "paired_train" in sets
+    patients = set(sets["source_train" if paired else "target_train"].patients)
+    kept = some_patients(patients, work.context.seed, fraction=options.paired_fraction, count=options.target_patients)
+    asked = [f"paired_fraction = {options.paired_fraction:g}"] if options.paired_fraction < 1 else []
+    asked += [f"target_patients = {options.target_patients}"] if options.target_patients else []
+    which = "the pairs of {} of {} training patients" if paired else "{} of {} target training patients"
+    work.context.remark(f"With {' and '.join(asked)}, trained on {which.format(len(kept), len(patients))}.")
+    if not paired:
+        target = sets["target_train"]
+        inside = [i for i, patient in enumerate(target.patients) if patient in kept]
+        return {**sets, "target_train": target.subset(inside)}
     sources = sets["source_train"]
-    patients = set(sources.patients)
-    fraction = work.options.paired_fraction
-    kept = patients_with_pairs(patients, fraction, work.context.seed)
-    part = f"the pairs of {len(kept)} of {len(patients)} training patients"
-    work.context.remark(f"With paired_fraction = {fraction:g}, trained on {part}.")
-    fewer = {role: of_patients(sets[role], kept, sources) for role in ("source_train", "paired_train")}
-    return {**sets, **fewer}
+    return {**sets, **{role: of_patients(sets[role], kept, sources) for role in ("source_train", "paired_train")}}

@@ -81,13 +81,13 @@ def unpaired(images: ImageSet, seed: int) -> ImageSet:
     return replace(mixed, slices=tuple(replace(record, partner="") for record in mixed.slices))
 
 
-def patients_with_pairs(patients: Iterable[str], fraction: float, seed: int) -> set[str]:
-    """The training patients who keep their pairs, at least one.
+def some_patients(patients: Iterable[str], seed: int, *, fraction: float = 1.0, count: int = 0) -> set[str]:
+    """A fraction of the training patients, but at least one and at most ``count`` (0: no limit), drawn by ``seed``.
 
-    The patients of a smaller fraction are among those of a larger one.
+    Fewer patients are among those of a larger fraction or count.
     """
     order = sorted(set(patients), key=lambda patient: float(generator("registered", seed, patient).random()))
-    return set(order[: share(len(order), fraction)])
+    return set(order[: min(share(len(order), fraction), count or len(order))])
 
 
 def of_patients(images: ImageSet, patients: Container[str], sources: ImageSet) -> ImageSet:

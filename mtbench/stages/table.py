@@ -106,12 +106,15 @@ class FitOptions(Options):
         keep: how many checkpoints it keeps along the way, the final one included.
         paired_fraction: the fraction of the training patients whose pairs it receives; see
             ``mtbench/stages/pairs.py``.
+        target_patients: of how many training patients of the target domain, or pairs of how many, it receives the
+            slices; 0: of all.
     """
 
     domains: tuple[Domain, ...] = ()
     masks: bool = False
     keep: int = 1
     paired_fraction: float = 1.0
+    target_patients: int = 0
 
 
 @dataclass(frozen=True)

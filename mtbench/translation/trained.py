@@ -45,10 +45,12 @@ class Candidate:
 
     @cached_property
     def data(self) -> str:
-        """Its training data as ``--dataset`` names them: the data set and, if it is not 1, the fraction of pairs."""
+        """Its training data as ``--dataset`` names them: the data set and how much of it, if not all."""
         options = self.unit.options
-        fraction = options.paired_fraction if isinstance(options, FitOptions) else 1.0
-        return format_call(self.dataset, {"paired_fraction": fraction} if fraction != 1 else {})
+        fit = options if isinstance(options, FitOptions) else FitOptions()
+        part = {"paired_fraction": fit.paired_fraction, "target_patients": fit.target_patients}
+        whole = FitOptions()
+        return format_call(self.dataset, {name: value for name, value in part.items() if value != getattr(whole, name)})
 
     def text(self, specs: Mapping[str, Any]) -> str:
         """One line of a list."""
