@@ -17,7 +17,7 @@ COLOURS = ("tab:blue", "tab:cyan", "tab:orange")
 def draw(results: Sequence[Path], file: Path) -> None:
     """Two panels, checkpoints and fits: a point with its 95 % interval for each metric and task; 0.5 is chance."""
     tasks = [candidates(path) for path in results]
-    names = list(dict.fromkeys(c.name for task in tasks for c in task.columns if c.name != YARDSTICKS[0]))
+    names = list(dict.fromkeys(name for task in tasks for name in task.names if name != YARDSTICKS[0]))
     figure, panels = plt.subplots(1, 2, figsize=(10, 0.34 * len(names) + 1), sharey=True, layout="constrained")
     for panel, question in zip(panels, (checkpoints, fits), strict=True):
         for place, task in enumerate(tasks):

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from verdicts import REVERSE
+
 import mtbench
 from mtbench.compute.seeds import generator
 
@@ -32,21 +34,22 @@ Draw = Callable[[np.random.Generator], Mapping[str, Value]]
 
 @dataclass(frozen=True)
 class StudyTask:
-    """A phantom, its anatomies, and how many patients of each domain train; 40 validate and 40 test."""
+    """A phantom and its anatomies. Of each domain 40 patients train, 40 validate and 40 test."""
 
     name: str
     phantom: str
     seed: int
-    training: int
 
 
 TASKS = (
-    StudyTask("lumbar", "phantom-lumbar", 101, 40),
-    StudyTask("lumbar-fresh", "phantom-lumbar", 102, 20),
-    StudyTask("breast", "phantom-breast", 103, 40),
+    StudyTask("lumbar", "phantom-lumbar", 201),
+    StudyTask("lumbar-fresh", "phantom-lumbar", 202),
+    StudyTask("breast", "phantom-breast", 203),
 )
-PILOT = StudyTask("pilot", "phantom-lumbar", 999, 40)
-EVALUATION = 40
+PILOT = StudyTask("pilot", "phantom-lumbar", 999)
+PATIENTS = 40
+TARGET_PATIENTS = (10, 20, 40)
+"""How many target patients, or pairs of patients, a fit may read."""
 
 
 def _steps(rng: np.random.Generator, low: int, high: int) -> int:
@@ -74,7 +77,7 @@ def _cyclegan(rng: np.random.Generator) -> Mapping[str, Value]:
     weight = _log(rng, 2, 20)
     identity = float(rng.choice([0.0, 0.5]))
     return {
-        **_shared(rng, 150, 600),
+        **_shared(rng, 400, 900),
         "n_blocks": 2,
         "lambda_A": weight,
         "lambda_B": weight,
@@ -84,21 +87,21 @@ def _cyclegan(rng: np.random.Generator) -> Mapping[str, Value]:
 
 def _cut(rng: np.random.Generator) -> Mapping[str, Value]:
     contrast = {"lambda_NCE": _log(rng, 0.25, 4), "nce_idt": bool(rng.random() < 0.5)}
-    return {**_shared(rng, 150, 600), "n_blocks": 2, "num_patches": 64, "netF_nc": 64, **contrast}
+    return {**_shared(rng, 450, 1000), "n_blocks": 2, "num_patches": 64, "netF_nc": 64, **contrast}
 
 
 def _unsb(rng: np.random.Generator) -> Mapping[str, Value]:
     weights = {"lambda_NCE": _log(rng, 0.25, 4), "lambda_SB": _log(rng, 0.25, 4)}
-    return {**_shared(rng, 100, 400), "n_blocks": 2, "num_timesteps": 3, "num_patches": 64, "netF_nc": 64, **weights}
+    return {**_shared(rng, 250, 600), "n_blocks": 2, "num_timesteps": 3, "num_patches": 64, "netF_nc": 64, **weights}
 
 
 def _pix2pix(rng: np.random.Generator) -> Mapping[str, Value]:
-    return {**_shared(rng, 150, 600), "lambda_L1": _log(rng, 10, 200)}
+    return {**_shared(rng, 900, 2000), "lambda_L1": _log(rng, 10, 200)}
 
 
 def _regression(rng: np.random.Generator) -> Mapping[str, Value]:
     return {
-        "steps": _steps(rng, 100, 400),
+        "steps": _steps(rng, 1500, 3500),
         "lr": _log(rng, 5e-4, 5e-3),
         "width": int(rng.choice((4, 8, 16))),
         "levels": 4,
@@ -125,25 +128,32 @@ metrics = ["mae", "ssim", "placement", "class-error", "dice", "dice-gain", "swd"
 """
 
 
-def suite(task: StudyTask, metrics: str, configurations: int) -> str:
-    """The suite of a task: every model with as many settings as asked for, drawn by task, model and number."""
-    patients = task.training + 2 * EVALUATION
-    share = (EVALUATION + 0.01) / patients
+def suite(task: StudyTask, metrics: str, configurations: int, reverse: bool = False) -> str:
+    """The suite of a task: every model with as many settings as are wanted, drawn by task, model and number.
+
+    ``reverse``: each final checkpoint judged by a segmenter that trains on its translations.
+    """
+    share = (PATIENTS + 0.01) / (3 * PATIENTS)
+    protocol = 'protocols = ["train-on-translated"]\nreferences = false\n' if reverse else ""
     lines = [
-        metrics,
-        f'[suite]\nname = "{task.name}"\nthreads = 1\n',
+        'metrics = ["dice"]' if reverse else metrics,
+        f'[suite]\nname = "{task.name}"\nthreads = 1\n{protocol}',
         f'[[datasets]]\nname = "{task.name}"\nplugin = "{task.phantom}"',
         f"params.size = {SIZE}\nparams.slices = 1\nparams.seed = {task.seed}",
-        f"params.patients_source = {patients}\nparams.patients_target = {patients}",
+        f"params.patients_source = {3 * PATIENTS}\nparams.patients_target = {3 * PATIENTS}",
         f'split = {{ by = "seed", seed = 0, validation = {share:.6f}, test = {share:.6f} }}\n',
         '[[translators]]\nname = "identity"\n',
-        '[[segmenters]]\nname = "unet"\nseeds = [0, 1]\nparams = { epochs = 60, filters = 12, levels = 4 }\n',
+        f'[[segmenters]]\nname = "unet"\nseeds = {[0] if reverse else [0, 1]}',
+        "params = { epochs = 60, filters = 12, levels = 4 }\n",
     ]
     for model, draw in MODELS.items():
         for number in range(configurations):
-            settings = draw(generator("study", task.name, model, number))
-            params = "\n".join(f"params.{name} = {_toml(value)}" for name, value in settings.items())
-            lines.append(f'[[translators]]\nname = "{model}-{number}"\nplugin = "{model}"\nkeep = 4\n{params}\n')
+            rng = generator("study", task.name, model, number)
+            params = "\n".join(f"params.{name} = {_toml(value)}" for name, value in draw(rng).items())
+            patients = f"target_patients = {rng.choice(TARGET_PATIENTS)}"
+            lines.append(
+                f'[[translators]]\nname = "{model}-{number}"\nplugin = "{model}"\nkeep = 4\n{patients}\n{params}\n'
+            )
     return "\n".join(lines)
 
 
@@ -155,16 +165,17 @@ def run(folder: Path, tasks: tuple[StudyTask, ...], metrics: str, configurations
     """Write the suites and run them one after the other, in this process, in one store."""
     folder.mkdir(parents=True, exist_ok=True)
     for task in tasks:
-        path = folder / f"{task.name}.toml"
-        path.write_text(suite(task, metrics, configurations), encoding="utf-8")
-        mtbench.run(
-            str(path),
-            out=str(folder / task.name),
-            store=str(folder / "store"),
-            plugin_files=[str(HERE / "yardsticks.py")],
-            executor="inline",
-            device="cpu",
-        )
+        for name in (task.name, task.name + REVERSE):
+            path = folder / f"{name}.toml"
+            path.write_text(suite(task, metrics, configurations, name != task.name), encoding="utf-8")
+            mtbench.run(
+                str(path),
+                out=str(folder / name),
+                store=str(folder / "store"),
+                plugin_files=[str(HERE / "yardsticks.py")],
+                executor="inline",
+                device="cpu",
+            )
 
 
 def report(results: Sequence[Path], folder: Path, whole: bool) -> None:

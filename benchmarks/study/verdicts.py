@@ -18,13 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mtbench
-from mtbench.analysis.checkpoints import Column, Side, TaskOverTraining, TrainingRun, over_training
+from mtbench.analysis.checkpoints import Side, TaskOverTraining, TrainingRun, over_training
 from mtbench.analysis.regret import shortfall
 from mtbench.compute.seeds import generator
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
 YARDSTICKS = ("Placement", "Class error", "Dice[slice, segmenter seed 1]")
+TRAIN_ON_TRANSLATED = "Dice, trained on translated"
+REVERSE = "-reverse"
+"""End of the name of the results by a segmenter that trains on translations of final checkpoints."""
 CHOOSING_DICE = "Dice[slice, segmenter seed 0]"
 DRAWS = 2_000
 
@@ -37,21 +40,21 @@ class Candidates:
         name: of the task.
         runs: the fits, without the identity.
         models: the model of each fit.
-        columns: the metrics.
+        names, families: of the metrics.
         validation, test: fits x checkpoints (first to last) x metrics.
     """
 
     name: str
     runs: tuple[TrainingRun, ...]
     models: tuple[str, ...]
-    columns: tuple[Column, ...]
+    names: tuple[str, ...]
+    families: tuple[str, ...]
     validation: Floats
     test: Floats
 
     def number(self, name: str) -> int:
         """The position of the metric called ``name``."""
-        (position,) = (i for i, column in enumerate(self.columns) if column.name == name)
-        return position
+        return self.names.index(name)
 
 
 def candidates(results: Path) -> Candidates:
@@ -59,14 +62,30 @@ def candidates(results: Path) -> Candidates:
     (task,) = over_training(mtbench.load(str(results))).tasks
     runs = tuple(run for run in task.runs if len(task.parts(run)) > 1)
     parts = task.parts(runs[0])
-    return Candidates(
-        results.name,
-        runs,
-        tuple(run.model.rsplit("-", 1)[0] for run in runs),
-        tuple(task.columns),
-        _scores(task, runs, parts, "validation"),
-        _scores(task, runs, parts, "test"),
-    )
+    names = tuple(column.name for column in task.columns)
+    judged, yardsticks = (_scores(task, runs, parts, side) for side in ("validation", "test"))
+    families = tuple(column.family for column in task.columns)
+    reverse = results.with_name(results.name + REVERSE)
+    if reverse.exists():
+        of_fit = _train_on_translated(reverse)
+        scores = np.full((*judged.shape[:2], 1), np.nan)
+        scores[:, -1, 0] = [of_fit[run.model] for run in runs]
+        judged, yardsticks = (np.concatenate([each, scores], axis=2) for each in (judged, yardsticks))
+        names, families = (*names, TRAIN_ON_TRANSLATED), (*families, "segmentation")
+    models = tuple(run.model.rsplit("-", 1)[0] for run in runs)
+    return Candidates(results.name, runs, models, names, families, judged, yardsticks)
+
+
+def _train_on_translated(results: Path) -> dict[str, float]:
+    """Of each translator: Dice on real target test slices of a segmenter that trained on its translations.
+
+    The mean over regions. Its patients are not those of the yardsticks, which are source test patients.
+    """
+    values: dict[str, list[float]] = {}
+    for row in mtbench.load(str(results)).to_pylist():
+        if row["role"] == "translator":
+            values.setdefault(row["translator"], []).append(row["value"])
+    return {name: float(np.mean(scores)) for name, scores in values.items()}
 
 
 def _scores(task: TaskOverTraining, runs: Sequence[TrainingRun], parts: Sequence[int], side: Side) -> Floats:
@@ -108,7 +127,8 @@ class Estimate:
 
     def less(self, other: Estimate) -> Estimate:
         """The difference; draws are paired, because both resample the same fits."""
-        return Estimate(self.value - other.value, self.draws - other.draws, min(self.count, other.count))
+        count = min(self.count, other.count)
+        return Estimate(self.value - other.value, self.draws - other.draws if count else np.empty(0), count)
 
     def text(self, form: str = ".2f") -> str:
         """For a table."""
@@ -146,6 +166,8 @@ def regret(task: Candidates, metric: int, yardstick: int) -> Estimate:
     """Mean regret of the checkpoint that a metric chooses."""
     each, times = regrets(task, metric, yardstick), _times(task.name, task.models)
     known = np.isfinite(each)
+    if not known.any():
+        return Estimate(float("nan"), np.empty(0), 0)
     drawn = (times[:, known] @ each[known]) / times[:, known].sum(axis=1)
     return Estimate(float(each[known].mean()), drawn, int(known.sum()))
 
@@ -167,8 +189,10 @@ def _times(name: str, models: tuple[str, ...]) -> Floats:
 def _ratio(counts: Floats, drawn: Floats) -> Estimate:
     """Agreement from the number of agreements and of pairs; ``drawn``: the same in each draw, draws x 2."""
     total, pairs = counts
+    if not pairs:
+        return Estimate(float("nan"), np.empty(0), 0)
     with np.errstate(invalid="ignore"):
-        return Estimate(total / pairs if pairs else float("nan"), drawn[:, 0] / drawn[:, 1], int(pairs))
+        return Estimate(total / pairs, drawn[:, 0] / drawn[:, 1], int(pairs))
 
 
 LAST, RANDOM = -1, -2
@@ -190,7 +214,8 @@ def tables(results: Sequence[Path]) -> Iterator[str]:
     """The lines of the tables of every task, in Markdown."""
     tasks = [candidates(path) for path in results]
     for task in tasks:
-        missing = int(np.isnan(task.test).any(axis=(1, 2)).sum())
+        of_checkpoints = [i for i, name in enumerate(task.names) if name != TRAIN_ON_TRANSLATED]
+        missing = int(np.isnan(task.test[:, :, of_checkpoints]).any(axis=(1, 2)).sum())
         yield f"\n### {task.name}\n"
         yield f"{len(task.runs)} fits, {task.test.shape[1]} checkpoints each; {missing} lack a score.\n"
         for name in YARDSTICKS:
@@ -211,7 +236,7 @@ def summary(results: Sequence[Path]) -> Iterator[str]:
     tasks = [candidates(path) for path in results]
     yield "| chosen by | " + " | ".join(f"checkpoints: {task.name} | fits: {task.name}" for task in tasks) + " |"
     yield "|---|" + "---|---|" * len(tasks)
-    for name in dict.fromkeys(column.name for task in tasks for column in task.columns):
+    for name in dict.fromkeys(name for task in tasks for name in task.names):
         pairs = [(task, task.number(name), task.number(YARDSTICKS[0])) for task in tasks]
         cells = [of(*pair).text() for pair in pairs for of in (checkpoints, fits)]
         yield f"| {name} | {' | '.join(cells)} |"
@@ -222,7 +247,7 @@ def regret_summary(results: Sequence[Path]) -> Iterator[str]:
     tasks = [candidates(path) for path in results]
     yield f"| checkpoint chosen by | {' | '.join(task.name for task in tasks)} |"
     yield "|---|" + "---|" * len(tasks)
-    names = [*dict.fromkeys(column.name for task in tasks for column in task.columns), "at random"]
+    names = [*dict.fromkeys(name for task in tasks for name in task.names if name != TRAIN_ON_TRANSLATED), "at random"]
     for name in names:
         cells = []
         for task in tasks:
@@ -234,16 +259,17 @@ def regret_summary(results: Sequence[Path]) -> Iterator[str]:
 
 
 def _table(task: Candidates, yardstick: int) -> Iterator[str]:
-    name = task.columns[yardstick].name
+    name = task.names[yardstick]
     yield f"\nYardstick: {name}\n"
     heads = ("chosen by", "checkpoints", "fits of a model", "models", f"regret in {name}", "less that of the last")
     yield f"| {' | '.join(heads)} |"
     yield "|---|---|---|---|---|---|"
     last = regret(task, LAST, yardstick)
-    for metric, column in enumerate(task.columns):
+    for metric, judge in enumerate(task.names):
         shares = " | ".join(of(task, metric, yardstick).text() for of in (checkpoints, fits, models))
         own = regret(task, metric, yardstick)
-        yield f"| {column.name} | {shares} | {own.value:.4f} | {own.less(last).text('+.4f')} |"
+        value = f"{own.value:.4f}" if own.count else "–"
+        yield f"| {judge} | {shares} | {value} | {own.less(last).text('+.4f')} |"
     drawn = regret(task, RANDOM, yardstick)
     yield f"| the last checkpoint | | | | {last.value:.4f} | |"
     yield f"| at random | 0.50 | 0.50 | 0.50 | {drawn.value:.4f} | {drawn.less(last).text('+.4f')} |"
@@ -259,9 +285,9 @@ def _verdict(estimate: Estimate, bound: float, text: str) -> str:
 def _last_is_hard_to_beat(task: Candidates) -> str:
     yardstick, last = task.number("Placement"), regret(task, LAST, task.number("Placement"))
     gains = {
-        column.name: regret(task, metric, yardstick).less(last)
-        for metric, column in enumerate(task.columns)
-        if column.family == "perceptual"
+        name: regret(task, metric, yardstick).less(last)
+        for metric, (name, family) in enumerate(zip(task.names, task.families, strict=True))
+        if family == "perceptual"
     }
     beaten = [name for name, gain in gains.items() if gain.interval[1] < 0]
     undecided = [name for name, gain in gains.items() if gain.interval[0] < 0 <= gain.interval[1]]
@@ -283,10 +309,10 @@ def _questions_come_apart(task: Candidates) -> str:
     yardstick = task.number("Placement")
     able = [
         metric
-        for metric in range(len(task.columns))
+        for metric in range(len(task.names))
         if metric != yardstick and checkpoints(task, metric, yardstick).interval[0] > 0.5
     ]
-    on_fits = {task.columns[metric].name: fits(task, metric, yardstick).interval for metric in able}
+    on_fits = {task.names[metric]: fits(task, metric, yardstick).interval for metric in able}
     apart = [name for name, (_, high) in on_fits.items() if high <= 0.5]
     if apart:
         return f"holds for {', '.join(apart)}"
@@ -299,9 +325,18 @@ def _truth_leads(task: Candidates) -> str:
     return _verdict(swd.less(mae), 0.0, "agreement of SWD less that of MAE")
 
 
+def _reverse_chooses_fits(task: Candidates) -> str:
+    if TRAIN_ON_TRANSLATED not in task.names:
+        return "not scored"
+    estimate = fits(task, task.number(TRAIN_ON_TRANSLATED), task.number("Placement"))
+    low, high = estimate.interval
+    word = "holds" if low > 0.5 else "contradicted" if high <= 0.5 else "open"
+    return f"{word}: agreement {estimate.text('.3f')}"
+
+
 def _learned_features_help(task: Candidates) -> str:
     names = ("MMD²[radiomics]", "MMD²[self-supervised]")
-    if names[1] not in (column.name for column in task.columns):
+    if names[1] not in task.names:
         return "not scored"
     plain, learned = (checkpoints(task, task.number(name), task.number("Placement")) for name in names)
     return _verdict(plain.less(learned), 0.0, "agreement of radiomics less that of learned features")
@@ -314,5 +349,6 @@ HYPOTHESES: Mapping[str, Callable[[Candidates], str]] = {
     "4 the questions come apart": _questions_come_apart,
     "5 MAE leads SWD on fits": _truth_leads,
     "6 learned features help": _learned_features_help,
+    "7 train-on-translated chooses fits": _reverse_chooses_fits,
 }
 """As docs/metric-study.md states them."""
