@@ -44,7 +44,12 @@ if TYPE_CHECKING:
 
 @click.command("stress", cls=Verb)
 @click.argument("metrics", nargs=-1, metavar="[METRIC[:p=v,...]]...")
-@click.option("-d", "--dataset", metavar="NAME[:p=v,...]", help="Data set (default: the first synthetic, paired one).")
+@click.option(
+    "-d",
+    "--dataset",
+    metavar="NAME[:p=v,...]|SUITE",
+    help="Data set, by name or as the only one of a suite (default: the first synthetic, paired one).",
+)
 @click.option("--root", metavar="DIR", help="Folder with the raw files.")
 @click.option(
     "--operator",
@@ -102,6 +107,7 @@ def command(
     Examples:
         mtbench stress ssim swd -d phantom-lumbar
         mtbench stress dice fid --segmenter unet --operator shift --operator noise=0.05,0.1,0.2
+        mtbench stress swd mmd:extractor=radiomics -d my-data.toml --slices 60
         mtbench stress sharpness --plugin sharpness.py
     """
     if list_operators:
