@@ -282,16 +282,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class Cases:
-    """Per-case values of a metric: one per slice or one per patient.
+    """Per-case values of a metric: one per slice, per volume or per patient.
 
     Attributes:
-        by: what a case is, "slice" or "patient".
-        ids: the slice ids or patient ids.
+        by: what a case is: "slice", "volume" (all slices of one ``case_id`` of a patient) or "patient".
+        ids: the slice ids, case ids ("PATIENT/CASE" if patients share case ids) or patient ids.
         patients: the patient of each case.
         values: float64; NaN if a case has no value (an empty mask with ``empty="skip"``).
     """
 
-    by: Literal["slice", "patient"]
+    by: Literal["slice", "volume", "patient"]
     ids: tuple[str, ...]
     patients: tuple[str, ...]
     values: NDArray[np.float64]

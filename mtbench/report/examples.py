@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mtbench.data import Slice
 from mtbench.errors import MtbenchError
 from mtbench.report.choosing import Values, choose
 from mtbench.report.evidence import Evidence, Slices, array
@@ -270,16 +271,22 @@ def _parts(evidence: Evidence, run: Run) -> dict[str, Artefact]:
 
 
 def _values(measures: Iterable[CaseValues], units: set[str], source: Slices) -> Mapping[int, Values]:
-    """The values of each row; a value by patient counts for all slices of that patient."""
+    """The values of each row; a value by volume or patient counts for all of its slices."""
     by_row: dict[int, dict[int, Mapping[str, float]]] = {}
     for case in measures:
         if case.run.unit not in units:
             continue
         values = dict(zip(case.cases, case.values.tolist(), strict=True))
-        if case.by == "patient":
-            values = {s.slice_id: values[s.patient_id] for s in source.slices if s.patient_id in values}
+        if case.by != "slice":
+            names = {s.slice_id: _names(s, case.by) for s in source.slices}
+            values = {at: values[name] for at, of in names.items() for name in of if name in values}
         by_row.setdefault(case.run.row, {})[case.run.column] = values
     return by_row
+
+
+def _names(record: Slice, by: str) -> tuple[str, ...]:
+    """What the case of a slice may be called; see :class:`mtbench.data.Cases`."""
+    return (record.patient_id,) if by == "patient" else (record.case_id, f"{record.patient_id}/{record.case_id}")
 
 
 def _most_similar(mask: Image | None, target: Slices, patient: str) -> int | None:

@@ -45,7 +45,7 @@ class CaseValues:
 
     Attributes:
         run: the score they belong to.
-        by: "slice" or "patient".
+        by: "slice", "volume" or "patient".
         cases: ids of slices or patients.
         values: float64; NaN if a case has no value.
     """

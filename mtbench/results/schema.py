@@ -144,7 +144,7 @@ CASES = pa.schema(
         ("metric", _S),
         ("variant", _S),
         ("label", _S),
-        ("by", _S),  # slice or patient
+        ("by", _S),  # slice, volume or patient
         ("case", _S),  # slice id or patient id
         ("patient", _S),  # patient of the case
         ("value", _F),  # null where the case has none

@@ -17,7 +17,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         description="overlap of masks predicted on translated slices with the masks of their source slices",
         params={
             "per": mtbench.Param(
-                "slice", choices=("slice", "patient"), help="mean over slices, or over patients' volumes"
+                "slice", choices=("slice", "volume", "patient"), help="a case: a slice, a volume, a patient's volumes"
             ),
             "empty": mtbench.Param(
                 "1", choices=("1", "skip"), help="value of a case with both masks empty; skip excludes it"

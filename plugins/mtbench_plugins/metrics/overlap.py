@@ -1,4 +1,4 @@
-"""Dice coefficients of label maps, slice by slice or patient by patient."""
+"""Dice coefficients of label maps, by slice, volume or patient."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mtbench import Context, MetricInputs, Score
-from mtbench_plugins.metrics.regions import Per, groups, mean_score, region_masks
+from mtbench_plugins.metrics.regions import Per, groups, mean_score, region_masks, regions_of
+
+BLOCK = 32
+"""Slices whose masks are in memory at the same time."""
 
 
 @dataclass(frozen=True)
 class Dice:
-    """The Dice coefficient of each region of the task, mean over slices or patients.
+    """The Dice coefficient of each region of the task, mean over slices, volumes or patients.
 
     A case's value is (2 |P and T| + s) / (|P| + |T| + s), with pixel counts and s = ``smooth`` (default 1e-4, which
     matters only if both masks are nearly empty). Both masks empty: 1 under ``empty="1"``, excluded from the mean under
     ``empty="skip"``. One of them empty: s / (|P| + |T| + s), close to 0.
 
     Args:
-        per: "slice": each slice is a case; "patient": all slices of a patient's case (volume) are counted
-            together, and a patient with several cases is the mean of them.
+        per: "slice": each slice is a case; "volume": all slices of a volume are counted together; "patient": the mean
+            of a patient's volumes.
         empty: see above.
         smooth: s, in pixels.
     """
@@ -40,21 +42,22 @@ class Dice:
         """
         assert inputs.candidate is not None
         cases = groups(inputs.candidate, self.per)
-        scores = []
-        for region, predicted, reference in region_masks(inputs, "dice"):
-            common = _count(predicted & reference)
-            p, r = _count(predicted), _count(reference)
-            values = [self.of_counts(common[g].sum(), p[g].sum(), r[g].sum()) for g in cases.members]
-            scores.append(mean_score("dice", region, cases, values))
-        return scores
+        names = regions_of(inputs.task, "dice")
+        # Of each slice and region: pixels in both masks, in the predicted one, in the reference.
+        counts = np.zeros((len(inputs.candidate), len(names), 3), np.int64)
+        for start in range(0, len(counts), BLOCK):
+            block = slice(start, start + BLOCK)
+            for at, (_, predicted, reference) in enumerate(region_masks(inputs, "dice", block)):
+                for kind, mask in enumerate((predicted & reference, predicted, reference)):
+                    counts[block, at, kind] = mask.sum(axis=(1, 2), dtype=np.int64)
+        sums = np.array([counts[members].sum(axis=0) for members in cases.members])
+        return [
+            mean_score("dice", region, cases, [self.of_counts(*of.tolist()) for of in sums[:, at]])
+            for at, region in enumerate(names)
+        ]
 
     def of_counts(self, common: int, predicted: int, reference: int) -> float:
         """The coefficient of one case from pixel counts; NaN where it has none."""
         if predicted + reference == 0:
             return 1.0 if self.empty == "1" else float("nan")
         return (2.0 * common + self.smooth) / (predicted + reference + self.smooth)
-
-
-def _count(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
-    counts: NDArray[np.int64] = masks.sum(axis=(1, 2), dtype=np.int64)
-    return counts

@@ -10,9 +10,10 @@ import mtbench
 
 SYNTHRAD = "synthrad2025-image"
 
-_PER = mtbench.Param("slice", choices=("slice", "patient"), help="slices, or patients' volumes")
-
 _PARAMS: Mapping[str, Any] = {
+    "per": mtbench.Param(
+        "slice", choices=("slice", "volume", "patient"), help="a case: a slice, a volume, a patient's volumes"
+    ),
     "body": mtbench.Param(
         "none",
         choices=("none", "masks", "threshold"),
@@ -40,7 +41,7 @@ def preset() -> mtbench.Param:
 def _variant(params: Mapping[str, Any]) -> str:
     if params.get("preset"):
         return str(params["preset"])
-    parts = ["patient"] if params.get("per") == "patient" else []
+    parts = [] if params["per"] == "slice" else [params["per"]]
     if params["body"] == "masks":
         parts.append("body")
     if params["body"] == "threshold":
@@ -75,13 +76,12 @@ def _spec(name: str, title: str, description: str, factory: str, **more: Any) ->
 def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
     """The metrics ``mae``, ``psnr``, ``ssim`` and ``ms-ssim``."""
     with_preset = {"preset": preset()}
-    volumes = {"per": _PER, **with_preset}
     yield _spec(
         "mae",
         "MAE",
         "mean absolute error, in the image's own unit",
         "Mae",
-        params=volumes,
+        params=with_preset,
         bounds=(0.0, math.inf),
     )
     yield _spec(
@@ -89,7 +89,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "PSNR",
         "peak signal-to-noise ratio",
         "Psnr",
-        params=volumes,
+        params=with_preset,
         measure_unit="dB",
         bounds=(-math.inf, 100.0),
         higher_is_better=True,

@@ -1,4 +1,4 @@
-"""MAE, PSNR, SSIM and MS-SSIM of translated slices against their paired truth.
+"""MAE, PSNR, SSIM and MS-SSIM of translated slices or volumes against their paired truth.
 
 Stored values are mapped back to the image's own unit by the window of the truth (HU for CT); without a window they are
 in [0, 1]. The data range is that window, or ``low`` to ``high``; values are clipped to it. Cases with an empty body
@@ -8,14 +8,14 @@ have no value and are excluded.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtbench import Context, DataError, ImageSet, MetricInputs, Score
 from mtbench_plugins.metrics import challenge, similarity
-from mtbench_plugins.metrics.regions import Per, groups, mean_score, require_contiguous
+from mtbench_plugins.metrics.regions import SAME, Per, groups, mean_score, require_contiguous
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -27,7 +27,8 @@ class PairedMetric:
     """The common part of the four metrics.
 
     Args:
-        per: "slice", or "patient": all pixels of each case's volume, averaged over a patient's cases.
+        per: "slice", "volume": all voxels of a volume together, or "patient": the mean of a patient's volumes. The
+            window of SSIM is then three-dimensional; a volume of one slice is measured as a slice.
         body: the region to compare: "none" is everywhere, "masks" is where the masks of the truth are not 0,
             "threshold" is the largest connected part of the truth above ``threshold`` with its holes filled, slice by
             slice.
@@ -46,6 +47,8 @@ class PairedMetric:
     preset: str | None = field(default=None, kw_only=True)
 
     name = ""
+    across = False
+    """Whether the value depends on which slices are neighbours."""
 
     def measure(self, image: Floats, truth: Floats, body: Mask, ends: Range) -> float:
         """The value of one case, N x H x W, from values clipped to the data range; NaN where it has none."""
@@ -76,10 +79,12 @@ class PairedMetric:
         cases = groups(paired, "patient" if self.preset else self.per)
         values = [self._of_case(candidate, paired, members) for members in cases.members]
         left_out = int(np.isnan(values).sum())
+        flat = sum(len(members) == 1 for members in cases.members) if self.across and cases.per != "slice" else 0
         note = "; ".join(
             [
                 f"in {measure_unit}" if measure_unit else "in stored values, 0 to 1",
                 self._range_note(paired),
+                *([f"{flat} of {len(values)} volumes have one slice: window of two dimensions"] if flat else []),
                 *([f"{left_out} of {len(values)} cases have no body"] if left_out else []),
             ]
         )
@@ -90,8 +95,9 @@ class PairedMetric:
         body = self._body(paired, members, truth)
         if not body.any():
             return float("nan")
-        if self.preset:
+        if self.preset or self.across:
             require_contiguous(self.name, [paired.slices[i] for i in members])
+        if self.preset:
             return self.of_volume(volume, truth, body)
         low, high = self._ends(paired, int(members[0]))
         return self.measure(np.clip(volume, low, high), np.clip(truth, low, high), body, (low, high))
@@ -153,28 +159,31 @@ class Psnr(PairedMetric):
 
 @dataclass(frozen=True)
 class Ssim(PairedMetric):
-    """Structural similarity: mean over the body of the map of Wang et al. 2004."""
+    """Structural similarity: mean over the body of the map of Wang et al. 2004, with a window of 11 pixels an axis."""
 
     name = "ssim"
+    across = True
 
     def measure(self, image: Floats, truth: Floats, body: Mask, ends: Range) -> float:
         _large_enough(self.name, image, 2 * similarity.RADIUS + 1)
         # Luminance needs values from 0 upwards.
-        return similarity.ssim(image[0] - ends[0], truth[0] - ends[0], ends[1] - ends[0], body[0])
+        first, second = _flat(image) - ends[0], _flat(truth) - ends[0]
+        return similarity.ssim(first, second, ends[1] - ends[0], _flat(body))
 
 
 @dataclass(frozen=True)
 class MsSsim(PairedMetric):
-    """Multi-scale structural similarity (Wang et al. 2003); five scales need sides of at least 176 pixels."""
+    """Multi-scale structural similarity (Wang et al. 2003); five scales need 176 pixels along each axis."""
 
     scales: int = field(default=5, kw_only=True)
 
     name = "ms-ssim"
+    across = True
 
     def measure(self, image: Floats, truth: Floats, body: Mask, ends: Range) -> float:
         _large_enough(self.name, image, (2 * similarity.RADIUS + 1) * 2 ** (self.scales - 1))
-        first, second = image[0] - ends[0], truth[0] - ends[0]
-        return similarity.ms_ssim(first, second, ends[1] - ends[0], body[0], self.scales)
+        first, second = _flat(image) - ends[0], _flat(truth) - ends[0]
+        return similarity.ms_ssim(first, second, ends[1] - ends[0], _flat(body), self.scales)
 
     def of_volume(self, image: Floats, truth: Floats, body: Mask) -> float:
         return challenge.ms_ssim(image, truth, body)
@@ -193,10 +202,10 @@ def largest_part(mask: Mask) -> Mask:
 
 
 def require_truth(metric: str, candidate: ImageSet, paired: ImageSet) -> None:
-    """Refuse truth that is not one image of the same size for every candidate.
+    """Refuse truth that is not one image of the same size and spacing for every candidate.
 
     Raises:
-        DataError: they differ in number or size.
+        DataError: they differ in number, size or spacing.
     """
     if candidate.images.shape != paired.images.shape:
         raise DataError(
@@ -204,6 +213,16 @@ def require_truth(metric: str, candidate: ImageSet, paired: ImageSet) -> None:
             where=metric,
             expected="a paired image of the same size for every slice",
         )
+    for one, other in zip(candidate.slices, paired.slices, strict=True):
+        steps, true = ((*(s.spacing or (0.0, 0.0)), s.thickness or 0.0) for s in (one, other))
+        if any(a and b and abs(a - b) > SAME * b for a, b in zip(steps, true, strict=True)):
+            raise DataError(
+                "slice '{}' has rows, columns and slices {:g}, {:g} and {:g} mm apart, its truth {:g}, {:g} and "
+                "{:g} mm".format(one.slice_id, *steps, *true),
+                where=metric,
+                expected="images of the same geometry (0: not known)",
+                remedy="Resample one of them to the grid of the other",
+            )
 
 
 def in_own_unit(images: ImageSet, paired: ImageSet, index: int) -> Floats:
@@ -230,11 +249,21 @@ def measure_unit_of(metric: str, paired: ImageSet) -> str:
     return units.pop() or ("its own unit" if with_window else "") if with_window else ""
 
 
+def _flat(volume: NDArray[Any]) -> NDArray[Any]:
+    """A volume of one slice as that slice."""
+    return volume[0] if len(volume) == 1 else volume
+
+
 def _large_enough(metric: str, images: Floats, side: int) -> None:
-    if min(images.shape[1:]) < side:
+    shape = _flat(images).shape
+    if min(shape) < side:
+        volume = len(shape) == 3
         raise DataError(
-            "images of {} x {} are too small".format(*images.shape[1:]),
+            f"{'volumes' if volume else 'images'} of {' x '.join(map(str, shape))} are too small",
             where=metric,
             expected=f"sides of at least {side} pixels",
-            remedy="Use fewer scales" if metric == "ms-ssim" else None,
+            remedy=" or ".join(
+                [*(["Use fewer scales"] if metric == "ms-ssim" else []), *(["Use per=slice"] if volume else [])]
+            )
+            or None,
         )

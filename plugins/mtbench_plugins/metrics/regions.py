@@ -1,4 +1,13 @@
-"""The common part of metrics on masks: the regions of a task, the cases, and their mean."""
+"""The common part of metrics on slices and volumes: what a case is, its geometry, its regions, and the mean of cases.
+
+``per`` says what a case is, in every metric that has it:
+
+- "slice": a slice;
+- "volume": an examination, that is all slices of one ``case_id`` of a patient, in the order of their index;
+- "patient": a patient, whose value is the mean over the patient's volumes.
+
+Volumes are formed one at a time from arrays that are mapped into memory, so the memory needed is that of the largest.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +20,14 @@ from numpy.typing import NDArray
 
 from mtbench import Cases, DataError, ImageSet, MetricInputs, Score, Slice, Task
 
-Per = Literal["slice", "patient"]
+Per = Literal["slice", "volume", "patient"]
 Mask = NDArray[np.bool_]
+Positions = NDArray[np.int64]
+Spacing = tuple[float, ...]
+"""Of each axis, in mm: rows and columns of a slice; slices, rows and columns of a volume."""
+
+SAME = 0.01
+"""Largest relative difference of spacings that count as equal."""
 
 
 @dataclass(frozen=True)
@@ -21,16 +36,22 @@ class SliceGroups:
 
     Attributes:
         per: the unit of a reported case.
-        members: slice positions of each unit that is measured: one slice, or all slices of a case (volume)
-            in order of their index.
+        members: slice positions of each unit that is measured: one slice, or all slices of a volume in the order of
+            their index.
         patients: the patient of each unit.
-        ids: slice id or case id of each unit.
+        ids: slice id or case id of each unit; "PATIENT/CASE" if patients share case ids.
+        incomplete: how many volumes lack a slice between their first and last.
     """
 
     per: Per
-    members: tuple[NDArray[np.int64], ...]
+    members: tuple[Positions, ...]
     patients: tuple[str, ...]
     ids: tuple[str, ...]
+    incomplete: int = 0
+
+    def note(self) -> str:
+        """The volumes that are not complete, for a score's note; empty if all are."""
+        return f"{self.incomplete} of {len(self.members)} volumes lack slices" if self.incomplete else ""
 
 
 def groups(images: ImageSet, per: Per) -> SliceGroups:
@@ -46,12 +67,19 @@ def groups(images: ImageSet, per: Per) -> SliceGroups:
     members: dict[tuple[str, str], list[int]] = {}
     for i, s in enumerate(slices):
         members.setdefault((s.patient_id, s.case_id), []).append(i)
+    ordered = tuple(np.array(sorted(at, key=lambda i: slices[i].index)) for at in members.values())
+    cases = [case for _, case in members]
     return SliceGroups(
         per,
-        tuple(np.array(sorted(at, key=lambda i: slices[i].index)) for at in members.values()),
+        ordered,
         tuple(patient for patient, _ in members),
-        tuple(case for _, case in members),
+        tuple(cases if len(set(cases)) == len(cases) else ("/".join(pair) for pair in members)),
+        sum(not _contiguous([slices[i] for i in at]) for at in ordered),
     )
+
+
+def _contiguous(slices: Sequence[Slice]) -> bool:
+    return [s.index for s in slices] == list(range(slices[0].index, slices[0].index + len(slices)))
 
 
 def require_contiguous(metric: str, slices: Sequence[Slice]) -> None:
@@ -61,10 +89,9 @@ def require_contiguous(metric: str, slices: Sequence[Slice]) -> None:
         DataError: there is a gap, or their spacings differ.
     """
     where = f"{metric}, case '{slices[0].case_id}'"
-    indices = [s.index for s in slices]
-    if indices != list(range(indices[0], indices[0] + len(indices))):
+    if not _contiguous(slices):
         raise DataError(
-            f"its slices are numbers {', '.join(map(str, indices))}",
+            f"its slices are numbers {', '.join(str(s.index) for s in slices)}",
             where=where,
             expected="a volume without gaps",
             remedy="Use per=slice",
@@ -73,11 +100,34 @@ def require_contiguous(metric: str, slices: Sequence[Slice]) -> None:
         raise DataError("its slices differ in spacing", where=where, remedy="Use per=slice")
 
 
-def region_masks(inputs: MetricInputs, metric: str) -> Iterator[tuple[str, Mask, Mask]]:
-    """Name, predicted and reference mask (N x H x W) of each region of the task.
+def volume_spacing(metric: str, slices: Sequence[Slice]) -> Spacing:
+    """The spacing of a volume's voxels in mm: between slices, rows and columns.
 
     Raises:
-        DataError: the task has no regions, or masks and slices differ in number or size.
+        DataError: there is a gap, or a spacing differs or is unknown.
+    """
+    require_contiguous(metric, slices)
+    first, where = slices[0], f"{metric}, case '{slices[0].case_id}'"
+    if first.spacing is None:
+        raise DataError("the spacing of its pixels is not known", where=where, remedy="Use per=slice")
+    if first.thickness is None:
+        raise DataError("the distance between its slices is not known", where=where, remedy="Use per=slice")
+    return (first.thickness, *first.spacing)
+
+
+def region_masks(
+    inputs: MetricInputs, metric: str, members: slice | Positions = slice(None)
+) -> Iterator[tuple[str, Mask, Mask]]:
+    """Name, predicted and reference mask (N x H x W) of each region of the task.
+
+    Args:
+        inputs: with masks.
+        metric: for messages.
+        members: the slices; all by default. Only their masks are read.
+
+    Raises:
+        DataError: the task has no regions, masks hold a value that is no label, or masks and slices differ in number
+            or size.
     """
     predicted, reference, candidate = inputs.predicted_masks, inputs.reference_masks, inputs.candidate
     assert predicted is not None
@@ -91,22 +141,45 @@ def region_masks(inputs: MetricInputs, metric: str) -> Iterator[tuple[str, Mask,
             expected="one mask of each kind and of the same size for every slice",
         )
     for (name, found), (_, true) in zip(
-        masks_by_region(inputs.task, predicted, metric), masks_by_region(inputs.task, reference, metric), strict=True
+        masks_by_region(inputs.task, predicted[members], metric),
+        masks_by_region(inputs.task, reference[members], metric),
+        strict=True,
     ):
         yield name, found, true
 
 
-def masks_by_region(task: Task, masks: NDArray[np.uint8], metric: str) -> Iterator[tuple[str, Mask]]:
-    """Name and mask of each region of the task, of the shape of the label maps.
+def regions_of(task: Task, metric: str) -> tuple[str, ...]:
+    """The names of the task's regions.
 
     Raises:
-        DataError: the task has no regions.
+        DataError: the task has none.
     """
     if not task.regions:
         raise DataError(
             f"the task '{task.dataset}' has no labels",
             where=metric,
             expected="labels or regions declared by its dataset",
+        )
+    return tuple(task.regions)
+
+
+def masks_by_region(task: Task, masks: NDArray[np.uint8], metric: str) -> Iterator[tuple[str, Mask]]:
+    """Name and mask of each region of the task, of the shape of the label maps.
+
+    Raises:
+        DataError: the task has no regions, or a mask holds a value that is no label.
+    """
+    regions_of(task, metric)
+    # Slice by slice, because counting converts its input to eight bytes a pixel.
+    counts = sum((np.bincount(mask.ravel(), minlength=256) for mask in masks), np.zeros(256, np.int64))
+    known = {0, *task.labels, *(value for values in task.regions.values() for value in values)}
+    if unknown := [value for value in np.flatnonzero(counts).tolist() if value not in known]:
+        labels = ", ".join(f"{value} ({name})" for value, name in task.labels.items()) or sorted(known - {0})
+        raise DataError(
+            f"a mask holds the value {unknown[0]}, in {counts[unknown[0]]} pixels",
+            where=metric,
+            expected=f"0 or a label of the task '{task.dataset}': {labels}",
+            remedy="Add the label to the data set, or correct the masks",
         )
     for name, values in task.regions.items():
         inside = np.zeros(256, bool)
@@ -118,12 +191,14 @@ def masks_by_region(task: Task, masks: NDArray[np.uint8], metric: str) -> Iterat
 def mean_score(metric: str, region: str, grouping: SliceGroups, values: Sequence[float], note: str = "") -> Score:
     """The mean over cases that have a value; per patient, a patient's volumes are averaged first.
 
+    Volumes that lack slices are counted in the note.
+
     Raises:
         DataError: no case has a value.
     """
     numbers = np.asarray(values, np.float64)
-    if grouping.per == "slice":
-        cases = Cases("slice", grouping.ids, grouping.patients, numbers)
+    if grouping.per != "patient":
+        cases = Cases(grouping.per, grouping.ids, grouping.patients, numbers)
     else:
         names = tuple(dict.fromkeys(grouping.patients))
         owner = np.array(grouping.patients)
@@ -134,7 +209,8 @@ def mean_score(metric: str, region: str, grouping: SliceGroups, values: Sequence
             where=metric,
             expected="at least one case with a mask that is not empty" if region else None,
         )
-    return Score(_mean(cases.values), label=region, cases=cases, note=note)
+    notes = "; ".join(text for text in (note, grouping.note()) if text)
+    return Score(_mean(cases.values), label=region, cases=cases, note=notes)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

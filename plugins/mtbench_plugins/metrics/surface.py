@@ -10,7 +10,9 @@ import mtbench
 
 _SHARED = {
     "per": mtbench.Param(
-        "slice", choices=("slice", "patient"), help="contours of slices, or surfaces of patients' volumes"
+        "slice",
+        choices=("slice", "volume", "patient"),
+        help="contours of slices, surfaces of volumes, or of patients' volumes",
     ),
     "measure_unit": mtbench.Param(
         "auto",

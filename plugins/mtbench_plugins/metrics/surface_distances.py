@@ -17,26 +17,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench import Context, DataError, ImageSet, MetricInputs, Score, Slice
-from mtbench_plugins.metrics.regions import Mask, Per, groups, mean_score, region_masks, require_contiguous
+from mtbench_plugins.metrics.regions import (
+    Mask,
+    Per,
+    Spacing,
+    groups,
+    mean_score,
+    region_masks,
+    regions_of,
+    volume_spacing,
+)
 from mtbench_plugins.metrics.surface_elements import cells, sizes
 
 MeasureUnit = Literal["auto", "mm", "pixels"]
-Spacing = tuple[float, ...]
 Distances = NDArray[np.float64]
 MaskMeasure = Callable[[Mask, Mask, Spacing], float]
 
 
 @dataclass(frozen=True)
 class Hausdorff95:
-    """The larger of the two directed 95th percentiles of surface distances, mean over slices or patients.
+    """The larger of the two directed 95th percentiles of surface distances, mean over slices, volumes or patients.
 
     A case with both masks empty has no value and is excluded. With one of them empty there is no distance:
     under ``missing="diagonal"`` it counts as the diagonal of the image (volume), which no distance exceeds, so that
     missing a structure is never better than segmenting it badly; under ``missing="skip"`` the case is excluded.
 
     Args:
-        per: "slice" measures contours; "patient" measures the surface of each case's volume in mm, averaged
-            over a patient's cases.
+        per: "slice" measures contours; "volume" measures the surface of each volume in mm; "patient" is the mean of a
+            patient's volumes. A volume of one slice has no surface: its contour is measured.
         measure_unit: of distances. "auto": mm if every slice has a spacing, pixels if none has.
         missing: see above.
     """
@@ -67,7 +75,7 @@ class Hausdorff95:
 
 @dataclass(frozen=True)
 class SurfaceDice:
-    """The share of both surfaces that lies within ``tolerance`` of the other, mean over slices or patients.
+    """The share of both surfaces that lies within ``tolerance`` of the other, mean over slices, volumes or patients.
 
     Both masks empty: 1 under ``empty="1"``, excluded under ``empty="skip"``. One of them empty: 0.
 
@@ -168,24 +176,26 @@ def _scores(
     metric: str, inputs: MetricInputs, per: Per, measure_unit: MeasureUnit, of_masks: MaskMeasure
 ) -> list[Score]:
     assert inputs.candidate is not None
-    grouping = groups(inputs.candidate, per)
+    grouping, slices = groups(inputs.candidate, per), inputs.candidate.slices
     measure_unit = _measure_unit(metric, inputs.candidate, per, measure_unit)
-    steps = [_spacing(metric, [inputs.candidate.slices[i] for i in m], per, measure_unit) for m in grouping.members]
+    steps = [_spacing(metric, [slices[i] for i in members], measure_unit) for members in grouping.members]
+    values: dict[str, list[float]] = {region: [] for region in regions_of(inputs.task, metric)}
+    for members, step in zip(grouping.members, steps, strict=True):
+        for region, p, r in region_masks(inputs, metric, members):
+            values[region].append(of_masks(p, r, step) if len(members) > 1 else of_masks(p[0], r[0], step))
+    flat = 0 if per == "slice" else sum(len(members) == 1 for members in grouping.members)
+    alone = f"; {flat} of {len(steps)} volumes have one slice, whose contour is measured" if flat else ""
     scores = []
-    for region, predicted, reference in region_masks(inputs, metric):
-        values = []
-        for members, step in zip(grouping.members, steps, strict=True):
-            p, r = predicted[members], reference[members]
-            values.append(of_masks(p, r, step) if per == "patient" else of_masks(p[0], r[0], step))
-        without = int(np.isnan(values).sum())
-        left_out = f"; {without} of {len(values)} cases have no value" if without else ""
-        scores.append(mean_score(metric, region, grouping, values, note=f"distances in {measure_unit}{left_out}"))
+    for region, of in values.items():
+        without = int(np.isnan(of).sum())
+        left_out = f"; {without} of {len(of)} cases have no value" if without else ""
+        scores.append(mean_score(metric, region, grouping, of, note=f"distances in {measure_unit}{alone}{left_out}"))
     return scores
 
 
 def _measure_unit(metric: str, images: ImageSet, per: Per, measure_unit: MeasureUnit) -> MeasureUnit:
     with_spacing = sum(s.spacing is not None for s in images.slices)
-    if per == "patient" and measure_unit == "auto":
+    if per != "slice" and measure_unit == "auto":
         measure_unit = "mm"
     if measure_unit == "auto":
         if 0 < with_spacing < len(images):
@@ -203,7 +213,7 @@ def _measure_unit(metric: str, images: ImageSet, per: Per, measure_unit: Measure
             expected="the spacing of every slice, for distances in mm",
             remedy="Use per=slice with measure_unit=pixels",
         )
-    if measure_unit == "pixels" and per == "patient":
+    if measure_unit == "pixels" and per != "slice":
         raise DataError(
             "distances across slices cannot be measured in pixels",
             where=metric,
@@ -212,20 +222,12 @@ def _measure_unit(metric: str, images: ImageSet, per: Per, measure_unit: Measure
     return measure_unit
 
 
-def _spacing(metric: str, slices: Sequence[Slice], per: Per, measure_unit: MeasureUnit) -> Spacing:
+def _spacing(metric: str, slices: Sequence[Slice], measure_unit: MeasureUnit) -> Spacing:
     """Of the axes of one slice, or of one volume."""
-    first = slices[0]
-    within: Spacing = (1.0, 1.0)
-    if measure_unit == "mm":
-        assert first.spacing is not None
-        within = first.spacing
-    if per == "slice":
-        return within
-    require_contiguous(metric, slices)
-    if first.thickness is None:
-        raise DataError(
-            "the distance between its slices is not known",
-            where=f"{metric}, case '{first.case_id}'",
-            remedy="Use per=slice",
-        )
-    return (first.thickness, *within)
+    if len(slices) > 1:
+        return volume_spacing(metric, slices)
+    spacing = slices[0].spacing
+    if measure_unit == "pixels":
+        return (1.0, 1.0)
+    assert spacing is not None
+    return spacing

@@ -10,7 +10,7 @@ import mtbench
 
 
 def _variant(params: Mapping[str, Any]) -> str:
-    return ",".join([params["error"], *(["patient"] if params["per"] == "patient" else [])])
+    return ",".join([params["error"], *([] if params["per"] == "slice" else [params["per"]])])
 
 
 @mtbench.hookimpl
@@ -26,7 +26,9 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
             "error": mtbench.Param(
                 "mae", choices=("mae", "bias"), help="mean absolute error, or the size of each case's mean error"
             ),
-            "per": mtbench.Param("slice", choices=("slice", "patient"), help="slices, or patients' volumes"),
+            "per": mtbench.Param(
+                "slice", choices=("slice", "volume", "patient"), help="a case: a slice, a volume, a patient's volumes"
+            ),
         },
         shorthand="error",
         needs=("candidate", "paired", "reference_masks"),

@@ -19,7 +19,7 @@ import numpy as np
 
 from mtbench import Context, DataError, MetricInputs, Score
 from mtbench_plugins.metrics.paired_metrics import in_own_unit, measure_unit_of, require_truth
-from mtbench_plugins.metrics.regions import Per, groups, masks_by_region, mean_score
+from mtbench_plugins.metrics.regions import Per, groups, masks_by_region, mean_score, regions_of
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TissueError:
 
     Args:
         error: "mae" or "bias".
-        per: "slice", or "patient": all pixels of each case's volume, averaged over a patient's cases.
+        per: "slice", "volume": all voxels of a volume together, or "patient": the mean of a patient's volumes.
     """
 
     error: Literal["mae", "bias"] = "mae"
@@ -48,14 +48,17 @@ class TissueError:
         if masks.shape != (len(candidate), *candidate.size):
             raise DataError(f"masks are {masks.shape}", where="tissue-error", expected="one of the images' size each")
         unit = measure_unit_of("tissue-error", paired) or "stored values, 0 to 1"
-        errors = np.stack(
-            [in_own_unit(candidate, paired, i) - in_own_unit(paired, paired, i) for i in range(len(paired))]
-        )
         cases, scores = groups(paired, self.per), []
-        for region, inside in masks_by_region(inputs.task, np.asarray(masks), "tissue-error"):
-            parts = [errors[members][inside[members]] for members in cases.members]
-            signed = np.array([part.mean() if part.size else np.nan for part in parts])
-            sizes = np.array([np.abs(part).mean() if part.size else np.nan for part in parts])
+        errors: dict[str, list[tuple[float, float]]] = {
+            region: [] for region in regions_of(inputs.task, "tissue-error")
+        }
+        for members in cases.members:
+            error = np.stack([in_own_unit(candidate, paired, i) - in_own_unit(paired, paired, i) for i in members])
+            for region, inside in masks_by_region(inputs.task, masks[members], "tissue-error"):
+                part = error[inside]
+                errors[region].append((part.mean(), np.abs(part).mean()) if part.size else (np.nan, np.nan))
+        for region, pairs in errors.items():
+            signed, sizes = np.array(pairs).T
             skipped = int(np.isnan(signed).sum())
             note = f"in {unit}"
             if skipped < len(signed):
