@@ -1,4 +1,4 @@
-"""Hausdorff distances and surface Dice from exact Euclidean distance transforms.
+"""Hausdorff distances and surface Dice, from the exact distance of each piece of surface to the nearest of the other.
 
 The surface of a mask is those of its pixels that have a neighbour (4 in a slice, 6 in a volume) outside of it; beyond
 the image is outside. Distances are between centres of surface pixels. MONAI uses the same definitions.
@@ -124,13 +124,9 @@ def surface_distances(first: Mask, second: Mask, spacing: Spacing) -> tuple[Dist
         first, second: bool, of one shape in any number of dimensions, neither empty.
         spacing: of each axis.
     """
-    from scipy.ndimage import distance_transform_edt
-
     box = _box(first, second)
-    first_surface, second_surface = surface(first[box]), surface(second[box])
-    to_second = distance_transform_edt(~second_surface, sampling=spacing)[first_surface]
-    to_first = distance_transform_edt(~first_surface, sampling=spacing)[second_surface]
-    return to_second, to_first
+    points = [np.argwhere(surface(mask[box])) for mask in (first, second)]
+    return nearest(points[0], points[1], spacing), nearest(points[1], points[0], spacing)
 
 
 def element_distances(
@@ -142,22 +138,44 @@ def element_distances(
         first, second: bool, of one shape in two or three dimensions, neither empty.
         spacing: of each axis.
     """
-    from scipy.ndimage import distance_transform_edt
-
     box = _box(first, second)
     numbers = [cells(mask[box]) for mask in (first, second)]
     table = sizes(spacing)
     pieces = [(number > 0) & (number < len(table) - 1) for number in numbers]
-    to_first, to_second = (distance_transform_edt(~there, sampling=spacing) for there in pieces)
+    points = [np.argwhere(there) for there in pieces]
     return (
-        (to_second[pieces[0]], table[numbers[0][pieces[0]]]),
-        (to_first[pieces[1]], table[numbers[1][pieces[1]]]),
+        (nearest(points[0], points[1], spacing), table[numbers[0][pieces[0]]]),
+        (nearest(points[1], points[0], spacing), table[numbers[1][pieces[1]]]),
     )
 
 
+def nearest(points: NDArray[np.int64], others: NDArray[np.int64], spacing: Spacing) -> Distances:
+    """The distance of each point to the nearest of the others.
+
+    A tree of the points of a surface takes a quarter of the time of a distance transform of the volume around it.
+
+    Args:
+        points, others: N x axes and M x axes, positions on the grid.
+        spacing: of each axis.
+    """
+    from scipy.spatial import KDTree
+
+    tree = KDTree(others * np.asarray(spacing), balanced_tree=False, compact_nodes=False)
+    _, at = tree.query(points * np.asarray(spacing))
+    # From differences of whole numbers, so that a distance of three pixels is no longer than a tolerance of three.
+    apart = (points - others[at]) * np.asarray(spacing)
+    return np.sqrt(np.square(apart).sum(axis=1))
+
+
 def _box(first: Mask, second: Mask) -> tuple[slice, ...]:
-    """The box around both masks; pixels outside it change no distance."""
-    return tuple(slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(first | second))
+    """The box around both masks, which are not both empty; pixels outside it change no distance."""
+    either = first | second
+    ends = []
+    for axis in range(either.ndim):
+        there = np.flatnonzero(either.any(axis=tuple(a for a in range(either.ndim) if a != axis)))
+        ends.append(slice(int(there[0]), int(there[-1]) + 1))
+        either = either[(slice(None),) * axis + (ends[-1],)]
+    return tuple(ends)
 
 
 def surface(mask: Mask) -> Mask:

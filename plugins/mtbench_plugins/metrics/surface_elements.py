@@ -29,7 +29,7 @@ Triangle = tuple[int, int, int]
 Spacing = tuple[float, ...]
 
 
-def cells(mask: Mask) -> NDArray[np.intp]:
+def cells(mask: Mask) -> NDArray[np.uint8]:
     """The number of each cell: bit k is the pixel at corner k of ``itertools.product((0, 1), ...)``.
 
     Args:
@@ -39,10 +39,10 @@ def cells(mask: Mask) -> NDArray[np.intp]:
         One longer than the mask along each axis, 0 (all outside) to 2^(2^d) - 1 (all inside).
     """
     padded = np.pad(mask, 1)
-    numbers = np.zeros([n + 1 for n in mask.shape], np.intp)
+    numbers = np.zeros([n + 1 for n in mask.shape], np.uint8)
     for bit, corner in enumerate(product((0, 1), repeat=mask.ndim)):
         window = tuple(slice(start, start + n + 1) for start, n in zip(corner, mask.shape, strict=True))
-        numbers |= padded[window].astype(np.intp) << bit
+        numbers |= padded[window].view(np.uint8) << np.uint8(bit)
     return numbers
 
 
