@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.signal import convolve
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist
+from skimage.measure import marching_cubes, mesh_surface_area, regionprops
 from skimage.metrics import structural_similarity
 
 from mtbench import Context, DataError, ImageSet, MetricInputs, Score, Slice, Task
+from mtbench_plugins.metrics.agreement import RadiomicAgreement, concordance, shape
 from mtbench_plugins.metrics.overlap import Dice
 from mtbench_plugins.metrics.paired_metrics import Mae, MsSsim, PairedMetric, Psnr, Ssim
 from mtbench_plugins.metrics.surface_distances import Hausdorff95, SurfaceDice, surface
@@ -181,6 +183,86 @@ def test_volumes_thinner_than_the_window_are_refused_and_one_slice_is_an_image(m
     score = metric.compute(scene((("a", "a1", 1), ("b", "b1", 1))), Context())
     assert "2 of 2 volumes have one slice: window of two dimensions" in score.note
     assert score.value == pytest.approx(Ssim().compute(scene((("a", "a1", 1), ("b", "b1", 1))), Context()).value)
+
+
+# -- radiomic features
+
+
+def test_shape_of_a_volume_is_that_of_scikit_image_and_of_an_ellipsoid() -> None:
+    z, y, x = np.mgrid[:30, :40, :50]
+    mask = ((z - 14) / 9.0) ** 2 + ((y - 19 - 0.3 * z) / 13.0) ** 2 + ((x - 24 + 0.2 * y) / 18.0) ** 2 < 1
+    (region,) = regionprops(mask.astype(np.uint8))
+    found = shape(mask, (1.0, 1.0, 1.0))
+    assert found["volume"] == region.area
+    axes = [found["major axis"], found["minor axis"], found["least axis"]]
+    moments = np.linalg.eigvalsh(np.cov(np.argwhere(mask).T, bias=True))[::-1]
+    assert axes == pytest.approx(4 * np.sqrt(moments))
+    assert (found["elongation"], found["flatness"]) == pytest.approx(np.sqrt(moments[1:] / moments[0]))
+    vertices, faces, *_ = marching_cubes(np.pad(mask, 1).astype(float), 0.5)
+    assert found["surface area"] == pytest.approx(mesh_surface_area(vertices, faces), rel=0.01)
+    voxels = np.argwhere(surface(mask))
+    assert found["maximum diameter"] == pytest.approx(pdist(voxels).max())
+    # A ball of 20 mm on an anisotropic grid.
+    z, y, x = np.ogrid[-6:7, -14:15, -24:25]
+    ball = shape((z * 2.0) ** 2 + (y * 0.8) ** 2 + (x * 0.45) ** 2 <= 100, (2.0, 0.8, 0.45))
+    assert ball["volume"] == pytest.approx(4 / 3 * np.pi * 1000, rel=0.02)
+    assert [ball["major axis"], ball["flatness"]] == pytest.approx([4 * 10 / 5**0.5, 1], rel=0.03)
+    assert ball["maximum diameter"] == pytest.approx(20, rel=0.03)
+
+
+def test_shape_of_flat_and_single_voxels() -> None:
+    plate = np.zeros((3, 40, 40), bool)
+    plate[1] = True
+    found = shape(plate, (2.0, 1.0, 1.0))
+    assert (found["least axis"], found["flatness"]) == pytest.approx((0, 0), abs=1e-6)
+    assert found["maximum diameter"] == pytest.approx(39 * 2**0.5)
+    one = shape(plate[:, :1, :1], (2.0, 1.0, 1.0))
+    assert (one["volume"], one["maximum diameter"], one["elongation"], one["flatness"]) == (2.0, 0.0, 1.0, 1.0)
+
+
+def test_agreement_over_volumes_and_over_patients() -> None:
+    layout: Layout = (("a", "a1", 4), ("a", "a2", 2), ("b", "b1", 3), ("c", "c1", 5), ("d", "d1", 2))
+    inputs = scene(layout)
+    assert inputs.predicted_masks is not None
+    assert inputs.reference_masks is not None
+    cases = [case for _, case, _ in layout]
+    pixel = float(np.prod(STEP))
+    sizes = np.array(
+        [
+            [(m[volume(inputs, c)] == 1).sum() * pixel for c in cases]
+            for m in (inputs.predicted_masks, inputs.reference_masks)
+        ]
+    )
+    scores = {s.label: s for s in RadiomicAgreement("shape", "volume").compute(inputs, Context())}
+    assert len(scores) == 16
+    assert scores["bone: volume"].value == pytest.approx(concordance(*sizes))
+    assert scores["bone: volume"].note == "N = 5 volumes"
+    by_patient = np.stack([sizes[:, :2].mean(axis=1), *sizes[:, 2:].T], axis=1)
+    metric = RadiomicAgreement("shape", "patient")
+    bone = {s.label: s for s in metric.compute(inputs, Context())}["bone: volume"]
+    assert (bone.value, bone.note) == (pytest.approx(concordance(*by_patient)), "N = 4 patients")
+    # Of some patients' slices, as intervals use it.
+    chosen = np.sort(np.concatenate([volume(inputs, c) for c in cases[:4]]))
+    expected = [s.value for s in metric.compute(inputs.select(chosen), Context())]
+    assert np.asarray(metric.resample(inputs, Context())(chosen, None)).tolist() == pytest.approx(expected)
+    means = np.array(
+        [
+            [
+                100
+                * v.floats(volume(inputs, c))[:, 0][inputs.reference_masks[volume(inputs, c)] == 3].mean(dtype=float)
+                for c in cases
+            ]
+            for v in (inputs.candidate, inputs.paired)
+        ]  # type: ignore[union-attr]
+    )
+    first_order = {s.label: s for s in RadiomicAgreement("first-order", "volume").compute(inputs, Context())}
+    assert first_order["disc: mean"].value == pytest.approx(concordance(*means), rel=1e-6)
+    with pytest.raises(DataError, match="without gaps"):
+        RadiomicAgreement("shape", "volume").compute(without(inputs, "c1", 2), Context())
+    gap = RadiomicAgreement("first-order", "volume").compute(without(inputs, "c1", 2), Context())[0]
+    assert gap.note == "N = 5 volumes; 1 of 5 volumes lack slices"
+    with pytest.raises(DataError, match="2 patients have a value"):
+        metric.compute(inputs.select(np.concatenate([volume(inputs, c) for c in ("a1", "a2", "b1")])), Context())
 
 
 # -- volumes that are not as they should be

@@ -1,7 +1,8 @@
-"""Whether radiomic features survive translation: Lin's concordance over slices, for each region and feature.
+"""Whether radiomic features survive translation: Lin's concordance over slices, volumes or patients, for each region
+and feature.
 
 Definitions of features: the Image Biomarker Standardisation Initiative (IBSI, arXiv:1612.07003), with its identifiers,
-in the plane of a slice. Of the intensities x of a region, in the image's own unit:
+in the plane of a slice or in a volume. Of the intensities x of a region, in the image's own unit:
 
     mean (Q4LE), variance with 1 / N (ECT3), skewness (KE2A), excess kurtosis (IPH6), median (Y12H), 10th and 90th
     percentile (QG58, 8DWT), interquartile range (SALO)
@@ -11,28 +12,46 @@ Of its pixels, in mm where the spacing is known, with the eigenvalues a >= b of 
     area by counting, major and minor axis 4 sqrt(a) and 4 sqrt(b) (TDIC, P9VJ), elongation sqrt(b / a) (Q3CK), and
     the maximum diameter (L0JK), here between pixel centres
 
+Of the voxels of a volume, with three eigenvalues a >= b >= c:
+
+    volume by counting (YEKZ), surface area of a mesh (C0JK), major, minor and least axis (TDIC, P9VJ, 7J51), elongation
+    sqrt(b / a) and flatness sqrt(c / a) (N17B), and the maximum diameter
+
 Concordance (Lin 1989): 2 s_xy / (s_x^2 + s_y^2 + (m_x - m_y)^2) with variances 1 / N. It is 1 only if all pairs are
 equal: a constant bias lowers it, which a correlation does not show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mtbench import Context, DataError, MetricInputs, Score, Slice
+from mtbench import Context, DataError, MetricInputs, Score
 from mtbench.stages.intervals import Measure, Positions
 from mtbench_plugins.metrics.paired_metrics import in_own_unit, require_truth
-from mtbench_plugins.metrics.regions import Mask, masks_by_region
+from mtbench_plugins.metrics.regions import (
+    Mask,
+    Per,
+    SliceGroups,
+    Spacing,
+    groups,
+    masks_by_region,
+    region_masks,
+    volume_spacing,
+)
+from mtbench_plugins.metrics.surface_elements import cells, sizes
 
 FEWEST = 3
-"""Slices with a region below which a concordance is refused."""
+"""Cases with a region below which a concordance is refused."""
 
 Floats = NDArray[np.float64]
 Features = Mapping[str, float]
+Row = tuple[str, tuple[Features, Features] | None]
+"""A region, and its features in translation and truth; ``None`` where it is absent."""
 
 
 def first_order(values: Floats) -> Features:
@@ -54,27 +73,43 @@ def first_order(values: Floats) -> Features:
     }
 
 
-def shape(mask: Mask, spacing: tuple[float, float]) -> Features:
-    """Features of the pixels of a mask that is not empty, H x W; lengths in the unit of ``spacing``."""
-    centres = np.argwhere(mask) * np.asarray(spacing)
+def shape(mask: Mask, spacing: Spacing) -> Features:
+    """Features of the pixels of a mask that is not empty, in two or three dimensions; lengths as in ``spacing``."""
+    box = tuple(slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(mask))
+    centres = np.argwhere(mask[box]) * np.asarray(spacing)
     around = centres - centres.mean(axis=0)
-    minor, major = np.sqrt(np.clip(np.linalg.eigvalsh(around.T @ around / len(around)), 0, None))
-    return {
-        "area": float(len(centres) * spacing[0] * spacing[1]),
-        "major axis": 4 * float(major),
-        "minor axis": 4 * float(minor),
-        "elongation": float(minor / major) if major > 0 else 1.0,
-        "maximum diameter": _diameter(mask, spacing),
-    }
+    *least, minor, major = np.sqrt(np.clip(np.linalg.eigvalsh(around.T @ around / len(around)), 0, None)).tolist()
+    axes = {"major axis": 4 * major, "minor axis": 4 * minor}
+    ratios = {"elongation": minor / major if major > 0 else 1.0}
+    size = len(centres) * float(np.prod(spacing))
+    diameter = {"maximum diameter": _diameter(mask[box], spacing)}
+    if not least:
+        return {"area": size, **axes, **ratios, **diameter}
+    axes["least axis"], ratios["flatness"] = 4 * least[0], least[0] / major if major > 0 else 1.0
+    area = float(sizes(spacing)[cells(mask[box])].sum())
+    return {"volume": size, "surface area": area, **axes, **ratios, **diameter}
 
 
-def _diameter(mask: Mask, spacing: tuple[float, float]) -> float:
-    """The largest distance of two pixels, which are the first or last in their rows."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    first = mask[rows].argmax(axis=1)
-    last = mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)
-    ends = np.concatenate([np.stack([rows, first], 1), np.stack([rows, last], 1)]) * np.asarray(spacing)
-    return float(np.sqrt(np.square(ends[:, None] - ends).sum(axis=2).max()))
+def _diameter(mask: Mask, spacing: Spacing) -> float:
+    """The largest distance of two pixels.
+
+    Both are corners of the convex hull, and a corner is the first or the last pixel of its line along each axis.
+    """
+    from scipy.spatial import ConvexHull, QhullError
+    from scipy.spatial.distance import pdist
+
+    corners = mask.copy()
+    for axis in range(mask.ndim):
+        lines = np.moveaxis(mask, axis, 0)
+        first = np.cumsum(lines, axis=0) == 1
+        last = np.cumsum(lines[::-1], axis=0)[::-1] == 1
+        corners &= np.moveaxis(first | last, 0, axis)
+    points = np.argwhere(corners) * np.asarray(spacing)
+    if len(points) > 500:
+        # A flat set has no hull, and few corners.
+        with suppress(QhullError):
+            points = points[ConvexHull(points).vertices]
+    return float(pdist(points).max()) if len(points) > 1 else 0.0
 
 
 def concordance(x: Floats, y: Floats) -> float:
@@ -91,28 +126,49 @@ class _Pairs:
 
     Attributes:
         label: of the score.
-        first, second: N, of translation and truth; NaN where a slice lacks the region.
+        first, second: of translation and truth, one value for each unit of ``units``; NaN where it lacks the region.
+        units: the slices or volumes.
     """
 
     label: str
     first: Floats
     second: Floats
+    units: SliceGroups
 
     def concordance(self, chosen: Positions | None = None) -> float:
-        """Over some of the slices.
+        """Over the cases of some of the slices.
 
         Raises:
             DataError: fewer than three of them have the region.
         """
-        x, y = (v if chosen is None else v[chosen] for v in (self.first, self.second))
-        there = ~(np.isnan(x) | np.isnan(y))
-        if there.sum() < FEWEST:
+        x, y = self._cases(chosen)
+        if len(x) < FEWEST:
             raise DataError(
-                f"{int(there.sum())} slices have a value of {self.label}",
+                f"{len(x)} {self.units.per}s have a value of {self.label}",
                 where="radiomic-agreement",
                 expected=f"at least {FEWEST}",
             )
-        return concordance(x[there], y[there])
+        return concordance(x, y)
+
+    def note(self) -> str:
+        """How many slices or volumes lack the region, or slices."""
+        lost, kind = int(np.isnan(self.first).sum()), "slice" if self.units.per == "slice" else "volume"
+        skipped = f"{lost} of {len(self.first)} {kind}s skipped: without the region" if lost else ""
+        n = "" if self.units.per == "slice" else f"N = {len(self._cases(None)[0])} {self.units.per}s"
+        return "; ".join(text for text in (n, skipped, self.units.note()) if text)
+
+    def _cases(self, chosen: Positions | None) -> tuple[Floats, Floats]:
+        """The values of both sides in the cases that have the region; a patient's are the mean of its volumes."""
+        taken = ~np.isnan(self.first)
+        if chosen is not None:
+            # Patients are resampled, so all slices of a volume are chosen or none.
+            taken &= np.isin([members[0] for members in self.units.members], chosen)
+        x, y = self.first[taken], self.second[taken]
+        if self.units.per != "patient":
+            return x, y
+        owners = np.array(self.units.patients)[taken]
+        of = [owners == name for name in dict.fromkeys(owners.tolist())]
+        return np.array([x[at].mean() for at in of]), np.array([y[at].mean() for at in of])
 
 
 class RadiomicAgreement:
@@ -120,23 +176,21 @@ class RadiomicAgreement:
 
     Args:
         features: "first-order" or "shape".
+        per: "slice", "volume" (features of three dimensions), or "patient": the mean of a patient's volumes.
     """
 
-    def __init__(self, features: str) -> None:
-        self._pairs = _shapes if features == "shape" else _intensities
+    def __init__(self, features: str, per: Per = "slice") -> None:
+        self._read = _shapes if features == "shape" else _intensities
+        self._per = per
 
     def compute(self, inputs: MetricInputs, context: Context) -> Sequence[Score]:
         """A score for each region and feature, labelled "REGION: FEATURE".
 
         Raises:
-            DataError: inputs differ in size, or a region is in fewer than three slices.
+            DataError: inputs differ in size, a region is in fewer than three cases, or the shape of a volume is wanted
+                and it has gaps or an unknown spacing.
         """
-        scores = []
-        for pairs in self._pairs(inputs):
-            skipped = int((np.isnan(pairs.first) | np.isnan(pairs.second)).sum())
-            note = f"{skipped} of {len(pairs.first)} slices skipped: without the region" if skipped else ""
-            scores.append(Score(pairs.concordance(), label=pairs.label, note=note))
-        return scores
+        return [Score(pairs.concordance(), label=pairs.label, note=pairs.note()) for pairs in self._pairs(inputs)]
 
     def resample(self, inputs: MetricInputs, context: Context) -> Measure:
         """The scores of some of the slices, whose features are computed once."""
@@ -147,59 +201,50 @@ class RadiomicAgreement:
 
         return measure
 
+    def _pairs(self, inputs: MetricInputs) -> list[_Pairs]:
+        assert inputs.candidate is not None
+        if inputs.paired is not None:
+            require_truth("radiomic-agreement", inputs.candidate, inputs.paired)
+        for masks in (inputs.reference_masks, inputs.predicted_masks):
+            if masks is not None:
+                _require_size(masks, (len(inputs.candidate), *inputs.candidate.size))
+        units = groups(inputs.candidate, self._per)
+        regions: dict[str, list[tuple[Features, Features] | None]] = {}
+        for members in units.members:
+            for region, row in self._read(inputs, members, self._per):
+                regions.setdefault(region, []).append(row)
+        return [pairs for region, rows in regions.items() for pairs in _paired(region, rows, units)]
 
-def _intensities(inputs: MetricInputs) -> list[_Pairs]:
+
+def _intensities(inputs: MetricInputs, members: Positions, per: Per) -> Iterator[Row]:
     candidate, paired, masks = inputs.candidate, inputs.paired, inputs.reference_masks
     assert candidate is not None
     assert paired is not None
     assert masks is not None
-    require_truth("radiomic-agreement", candidate, paired)
-    _require_size(masks, (len(candidate), *candidate.size))
-    made, true = (
-        np.stack([in_own_unit(images, paired, i) for i in range(len(paired))]) for images in (candidate, paired)
-    )
-    result: list[_Pairs] = []
-    for region, inside in masks_by_region(inputs.task, np.asarray(masks), "radiomic-agreement"):
-        rows = [
-            (first_order(x[where]), first_order(y[where])) if where.any() else None
-            for x, y, where in zip(made, true, inside, strict=True)
-        ]
-        result += _paired(region, rows)
-    return result
+    x, y = (np.stack([in_own_unit(images, paired, i) for i in members]) for images in (candidate, paired))
+    for region, inside in masks_by_region(inputs.task, masks[members], "radiomic-agreement"):
+        yield region, (first_order(x[inside]), first_order(y[inside])) if inside.any() else None
 
 
-def _shapes(inputs: MetricInputs) -> list[_Pairs]:
-    candidate, predicted, reference = inputs.candidate, inputs.predicted_masks, inputs.reference_masks
-    assert candidate is not None
-    assert predicted is not None
-    assert reference is not None
-    for masks in (predicted, reference):
-        _require_size(masks, (len(candidate), *candidate.size))
-    result: list[_Pairs] = []
-    found, true = (
-        dict(masks_by_region(inputs.task, np.asarray(masks), "radiomic-agreement")) for masks in (predicted, reference)
-    )
-    for region in true:
-        rows = [
-            (shape(p, _spacing(record)), shape(t, _spacing(record))) if p.any() and t.any() else None
-            for p, t, record in zip(found[region], true[region], candidate.slices, strict=True)
-        ]
-        result += _paired(region, rows)
-    return result
+def _shapes(inputs: MetricInputs, members: Positions, per: Per) -> Iterator[Row]:
+    assert inputs.candidate is not None
+    slices = [inputs.candidate.slices[i] for i in members]
+    spacing = slices[0].spacing or (1.0, 1.0) if per == "slice" else volume_spacing("radiomic-agreement", slices)
+    for region, p, t in region_masks(inputs, "radiomic-agreement", members):
+        first, second = (mask[0] if per == "slice" else mask for mask in (p, t))
+        yield region, (shape(first, spacing), shape(second, spacing)) if p.any() and t.any() else None
 
 
-def _paired(region: str, rows: Sequence[tuple[Features, Features] | None]) -> list[_Pairs]:
+def _paired(region: str, rows: Sequence[tuple[Features, Features] | None], units: SliceGroups) -> list[_Pairs]:
     names = next((list(row[0]) for row in rows if row is not None), None)
     if names is None:
-        raise DataError(f"no slice has '{region}'", where="radiomic-agreement", expected="masks that are not empty")
+        raise DataError(
+            f"no {units.per} has '{region}'", where="radiomic-agreement", expected="masks that are not empty"
+        )
     values = np.array(
         [[[np.nan] * len(names)] * 2 if row is None else [list(of.values()) for of in row] for row in rows]
     )
-    return [_Pairs(f"{region}: {name}", values[:, 0, at], values[:, 1, at]) for at, name in enumerate(names)]
-
-
-def _spacing(record: Slice) -> tuple[float, float]:
-    return record.spacing or (1.0, 1.0)
+    return [_Pairs(f"{region}: {name}", values[:, 0, at], values[:, 1, at], units) for at, name in enumerate(names)]
 
 
 def _require_size(masks: NDArray[np.uint8], expected: tuple[int, ...]) -> None:

@@ -14,6 +14,10 @@ def _needs(params: Mapping[str, Any]) -> tuple[Any, ...]:
     return ("candidate", "paired", "reference_masks")
 
 
+def _variant(params: Mapping[str, Any]) -> str:
+    return ",".join([params["features"], *([] if params["per"] == "slice" else [params["per"]])])
+
+
 @mtbench.hookimpl
 def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
     """The metric ``radiomic-agreement``."""
@@ -21,7 +25,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "radiomic-agreement",
         "mtbench_plugins.metrics.agreement:RadiomicAgreement",
         title="CCC",
-        description="concordance of radiomic features over slices, for each region and feature",
+        description="concordance of radiomic features over slices, volumes or patients, for each region and feature",
         citation="Lin, A Concordance Correlation Coefficient to Evaluate Reproducibility, Biometrics 1989; features: "
         "Zwanenburg et al., The Image Biomarker Standardization Initiative, Radiology 2020",
         params={
@@ -29,13 +33,16 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
                 "first-order",
                 choices=("first-order", "shape"),
                 help="of intensities, translation against truth; or of masks, segmented against the source's",
-            )
+            ),
+            "per": mtbench.Param(
+                "slice", choices=("slice", "volume", "patient"), help="a case: a slice, a volume, a patient's volumes"
+            ),
         },
         shorthand="features",
         needs=_needs,
         higher_is_better=True,
         family="paired",
-        variant=lambda params: str(params["features"]),
+        variant=_variant,
         interval="jackknife",
         bounds=(-1.0, 1.0),
         decimals=3,

@@ -13,7 +13,7 @@ triangles with the largest area. No table is copied; tests compare all 256 cells
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 
 import numpy as np
@@ -46,16 +46,21 @@ def cells(mask: Mask) -> NDArray[np.uint8]:
     return numbers
 
 
+@lru_cache(maxsize=64)
 def sizes(spacing: Spacing) -> Floats:
-    """The length (two axes) or area (three) of the surface in each cell, by its number.
+    """The length (two axes) or area (three) of the surface in each cell, by its number; read-only.
 
     Args:
         spacing: of each axis; sizes are in its unit, or in that unit squared.
     """
     step = np.array(spacing)
     if len(spacing) == 2:
-        return np.array([sum(float(np.linalg.norm((b - a) * step)) for a, b in pieces) for pieces in _lines()])
-    return np.array([sum(_area(piece, step) for piece in pieces) for pieces in _triangles()])
+        table = [sum(float(np.linalg.norm((b - a) * step)) for a, b in pieces) for pieces in _lines()]
+    else:
+        table = [sum(_area(piece, step) for piece in pieces) for pieces in _triangles()]
+    result = np.array(table)
+    result.setflags(write=False)
+    return result
 
 
 @cache
