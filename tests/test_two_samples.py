@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from mtbench import Context, DataError, ImageSet, MetricInputs, Slice, Task
+from mtbench.stages.scoring import score as scoring
 from mtbench_plugins.metrics import c2st, fd, mmd
 from mtbench_plugins.metrics.classifier import C2st, area_under_curve, fitted, folds_of, held_out_scores
 from mtbench_plugins.metrics.frechet import Fd, Fid
@@ -211,3 +213,66 @@ def test_headings_name_network_and_convention() -> None:
     fixed = {key: param.default for key, param in specs["mmd"].params.items()} | {"bandwidth": 2.5}
     assert specs["mmd"].printed_variant(fixed) == "inception-fid,bandwidth=2.5"
     assert [getattr(need, "of", need) for need in specs["mmd"].needs_for(fixed)] == ["candidate", "reference"]
+
+
+def test_mmd_per_patient_has_means_of_volumes_then_of_patients_as_points() -> None:
+    owners = {"candidate": "aaabbcccddd", "reference": "eefffgg", "training": "hhiijjkk"}
+    made, real, training = samples(*(len(of) for of in owners.values()))
+    sets = {side: images(list(of), side) for side, of in owners.items()}
+    # Patient a has two volumes: slices 0 and 1, and slice 2.
+    one = sets["candidate"]
+    slices = tuple(replace(s, case_id="later") if at == 2 else s for at, s in enumerate(one.slices))
+    sets["candidate"] = replace(one, slices=slices)
+    rows = dict(zip(owners, (made, real, training), strict=True))
+    given = MetricInputs(TASK, **sets, features={side: {"pool": of} for side, of in rows.items()})
+
+    points = {
+        side: np.array(
+            [rows[side][[i for i, p in enumerate(of) if p == name]].mean(axis=0) for name in sorted(set(of))]
+        )
+        for side, of in owners.items()
+    }
+    points["candidate"][0] = ((made[0] + made[1]) / 2 + made[2]) / 2
+    apart = [np.linalg.norm(points["training"][i] - points["training"][j]) for i in range(4) for j in range(i)]
+    metric = Mmd(None, per="patient", **POOL)
+    score = metric.compute(given, Context())
+    expected = slowly(points["candidate"], points["reference"], float(np.median(apart)))
+    assert score.value == pytest.approx(expected, abs=1e-12)
+    assert score.note == f"bandwidth {np.median(apart):.4g}; N = 4 translated and 3 target patients, not slices"
+    # Intervals leave out whole patients.
+    chosen, others = np.array([0, 1, 2, 5, 6, 7, 8, 9, 10]), np.array([0, 1, 5, 6])
+    expected = slowly(points["candidate"][[0, 2, 3]], points["reference"][[0, 2]], float(np.median(apart)))
+    measure = metric.resample(given, Context())
+    assert measure(chosen, others) == pytest.approx(expected, abs=1e-12)
+    assert measure(None, None) == pytest.approx(score.value, abs=1e-12)
+
+
+def test_mmd_per_patient_draws_no_slices_and_has_a_column_of_its_own() -> None:
+    spec = next(spec for spec in mmd.mtbench_metrics() if spec.name == "mmd")
+    defaults = {key: param.default for key, param in spec.params.items()}
+    patient = defaults | {"per": "patient"}
+    assert (spec.draws(defaults), spec.draws(patient), spec.draws({})) == (True, False, True)
+    assert spec.printed_variant(patient) == "inception-fid,patient"
+    made, real = samples(20, 12)
+    given = inputs("pool", candidate=made, reference=real)
+    metric = Mmd(2.0, per="patient", **POOL)
+    result = scoring(metric, spec, given, Context(params=patient), intervals=False)
+    assert (result.draws, result.scores[0].value) == (1, metric.compute(given, Context()).value)
+    assert scoring(Mmd(2.0, **POOL), spec, given, Context(params=defaults), intervals=False).draws == 5
+
+
+def test_mmd_per_patient_needs_two_known_patients() -> None:
+    made, real = samples(6, 6)
+    metric = Mmd(2.0, per="patient", **POOL)
+    with pytest.raises(DataError, match=r"there is one patient.*at least two patients a side"):
+        metric.compute(inputs("pool", 6, candidate=made, reference=real), Context())
+    given = inputs("pool", candidate=made, reference=real)
+    assert given.candidate is not None
+    unknown = replace(given.candidate, slices=tuple(replace(s, patient_id="") for s in given.candidate.slices))
+    with pytest.raises(DataError, match=r"not known.*--patient"):
+        metric.compute(replace(given, candidate=unknown), Context())
+
+
+@pytest.mark.parametrize("spec", list(fd.mtbench_metrics()), ids=lambda spec: spec.name)
+def test_distances_that_estimate_a_covariance_are_not_offered_per_patient(spec: Any) -> None:
+    assert "per" not in spec.params

@@ -104,7 +104,7 @@ def _facts(spec: Any) -> dict[str, object]:
             "reads": ", ".join(_need(need) for need in needs),
             "interval": intervals[spec.interval],
             "range of a case": f"{low} to {high}" if spec.bounds else "",
-            "images drawn to equal N": "yes" if spec.balanced else "no",
+            "images drawn to equal N": _yes(spec.draws({name: param.default for name, param in spec.params.items()})),
             "unit": spec.measure_unit,
         }
     if spec.kind == "translator":

@@ -199,7 +199,7 @@ class _Scorer:
             metric.create(metric.complete(judge.params)),
             spec,
             inputs,
-            self._context(judge),
+            self._context(judge, params=judge.params),
             seed=judge.options.sampling_seed,
             draws=judge.options.draws,
             blame=metric.blame,

@@ -169,7 +169,7 @@ def _judge(metric: Choice[MetricSpec], suite: Suite, registry: Registry) -> _Jud
         "title": spec.title or spec.name,
         "family": spec.family,
         "metric_params": canonical(params),
-        "sampling_params": canonical(sampling) if spec.balanced else "",
+        "sampling_params": canonical(sampling) if ask(spec.draws, metric.params) else "",
         "extractor": ",".join(sorted(caveats)),
         "higher_is_better": spec.higher_is_better,
         "measure_unit": spec.measure_unit,
@@ -273,7 +273,7 @@ def _row(
             # The row states its Dice on validation slices.
             inputs["segmenter"] = fit
             fits += [fit] if fit not in fits else []
-    balanced = metric.spec.balanced
+    balanced = metric.registration.ask(metric.spec.draws, metric.params)
     score = ScoreOptions(
         candidate=subject.images.where,
         roles=tuple(roles),

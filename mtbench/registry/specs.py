@@ -256,7 +256,7 @@ class MetricSpec(Spec[contracts.Metric]):
         variant: a function of the parameters that returns the text in brackets after the printed name; empty for the
             published definition. Scores of different variants never share a column.
         balanced: whether candidates and references are drawn to the same number before ``compute``
-            (N = min of both, by seed).
+            (N = min of both, by seed); or a function of the parameters.
         interval: how mtbench computes an interval: from per-case values ("cases"), by a delete-one-patient jackknife
             ("jackknife"), by subsampling patients without replacement ("subsample"), or not at all.
         bounds: the smallest and largest possible value of a score and of a case, -inf or inf if unbounded. Intervals
@@ -281,7 +281,7 @@ class MetricSpec(Spec[contracts.Metric]):
     family: Literal["segmentation", "perceptual", "paired"] = field(default="perceptual", kw_only=True)
     measure_unit: str = field(default="", kw_only=True)
     variant: Callable[[Params], str] | None = field(default=None, kw_only=True)
-    balanced: bool = field(default=False, kw_only=True)
+    balanced: bool | Callable[[Params], bool] = field(default=False, kw_only=True)
     interval: Literal["cases", "jackknife", "subsample", "none"] = field(default="none", kw_only=True)
     bounds: tuple[float, float] | None = field(default=None, kw_only=True)
     decimals: Annotated[int | None, _DECIMALS] = field(default=None, kw_only=True)
@@ -308,6 +308,14 @@ class MetricSpec(Spec[contracts.Metric]):
         """
         needs: tuple[Need, ...] = self.answer("needs", params, _NEEDS)
         return needs
+
+    def draws(self, params: Params) -> bool:
+        """Whether both sides are drawn to the same number with these parameters.
+
+        Raises:
+            PluginError: ``balanced`` returns no bool.
+        """
+        return bool(self.answer("balanced", params, bool))
 
     def printed_variant(self, params: Params) -> str:
         """The text in brackets after the name; empty for the published definition."""

@@ -116,7 +116,7 @@ def score(
         PluginError: the metric returned no score, or one that is not a finite number.
     """
     blame = blame or f"metric '{spec.name}'"
-    samples = list(_draws(inputs, seed, draws, like)) if spec.balanced and balance else [inputs]
+    samples = list(_draws(inputs, seed, draws, like)) if spec.draws(context.params) and balance else [inputs]
     drawn = [_scores(metric, one, context, blame) for one in samples]
     scores = _mean(drawn, lambda: _scores(metric, inputs, context, blame))
     around = [Interval()] * len(scores)

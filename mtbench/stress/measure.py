@@ -188,7 +188,7 @@ def _values(
         measure = metric.resample(inputs, context)
     else:
         measure = measure_of(inputs, lambda part: metric.compute(part, context))
-    if spec.balanced and inputs.candidate is not None and inputs.reference is not None:
+    if spec.draws(context.params) and inputs.candidate is not None and inputs.reference is not None:
         measure = averaged_over_draws(measure, len(inputs.candidate), len(inputs.reference), seed=seed, draws=1)
     return measure
 

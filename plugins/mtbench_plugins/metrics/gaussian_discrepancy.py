@@ -6,6 +6,10 @@ Estimator and standard error are those of :mod:`mtbench_plugins.metrics.kernel_d
 the median heuristic (Gretton et al. 2012, section 8) on the target's training slices: it depends on no translation and
 on no test slice, so all rows of a column have the same kernel. Pairs of one patient are left out, because slices of one
 patient are nearly copies and would make the bandwidth that of neighbours within a volume.
+
+With ``per="patient"`` the points x and y are patients: the mean of the features of a volume's slices, then of a
+patient's volumes. Ten patients are too few for a covariance (Frechet distances), and this estimator has no bias at any
+number. The bandwidth is then the median distance of training patients.
 """
 
 from __future__ import annotations
@@ -16,11 +20,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from mtbench import Context, DataError, MetricInputs, Score
+from mtbench import Context, DataError, ImageSet, MetricInputs, Score
 from mtbench.stages.intervals import Measure, Positions
 from mtbench_plugins.metrics import any_features
 from mtbench_plugins.metrics.kernel_distance import Features, discrepancy, mean_within
 from mtbench_plugins.metrics.neighbours import Owners, owners, points, squared_distances
+from mtbench_plugins.metrics.regions import groups
 from mtbench_plugins.metrics.resampling import kernel_measure
 
 MOST = 2000
@@ -80,37 +85,92 @@ class Mmd:
     """The metric ``mmd``.
 
     Args:
-        bandwidth: of the kernel; ``None`` takes the median distance of training slices.
+        bandwidth: of the kernel; ``None`` takes the median distance of training slices or patients.
+        per: "slice" or "patient".
         features: which features it is given.
     """
 
-    def __init__(self, bandwidth: float | None, **features: object) -> None:
+    def __init__(self, bandwidth: float | None, per: str = "slice", **features: object) -> None:
         self._bandwidth = bandwidth
+        self._patients = per == "patient"
         self._array = any_features.array_of(features)
 
     def compute(self, inputs: MetricInputs, context: Context) -> Score:
         """The estimate from all images and its standard error.
 
         Raises:
-            DataError: fewer than two images a side, features that are not finite, or no bandwidth.
+            DataError: fewer than two images (patients) a side, features that are not finite, unknown patients, or no
+                bandwidth.
         """
-        kernel = self._kernel(inputs)
-        estimate = discrepancy(*self._sides(inputs), kernel)
-        return Score(estimate.value, stderr=estimate.stderr, note=f"bandwidth {kernel.bandwidth:.4g}")
+        kernel, (first, second) = self._kernel(inputs), self._sides(inputs)
+        estimate = discrepancy(first, second, kernel)
+        note = f"bandwidth {kernel.bandwidth:.4g}"
+        if self._patients:
+            note += f"; N = {len(first)} translated and {len(second)} target patients, not slices"
+        return Score(estimate.value, stderr=estimate.stderr, note=note)
 
     def resample(self, inputs: MetricInputs, context: Context) -> Measure:
         """The estimate from some of the slices, fast; see ``mtbench.stages.intervals.Measure``."""
-        return kernel_measure(*self._sides(inputs), self._kernel(inputs).of_arrays)
+        measure = kernel_measure(*self._sides(inputs), self._kernel(inputs).of_arrays)
+        if not self._patients:
+            return measure
+        of = [_numbers(side) for side in (inputs.candidate, inputs.reference)]
+
+        def by_patient(candidates: Positions | None, references: Positions | None) -> float:
+            chosen = (candidates, references)
+            return measure(*(None if at is None else np.unique(n[at]) for n, at in zip(of, chosen, strict=True)))
+
+        return by_patient
 
     def _sides(self, inputs: MetricInputs) -> tuple[Features, Features]:
-        return inputs.features["candidate"][self._array], inputs.features["reference"][self._array]
+        first, second = inputs.features["candidate"][self._array], inputs.features["reference"][self._array]
+        if not self._patients:
+            return first, second
+        return features_of_patients(first, inputs.candidate), features_of_patients(second, inputs.reference)
 
     def _kernel(self, inputs: MetricInputs) -> Gaussian:
         if self._bandwidth is not None:
             return Gaussian(self._bandwidth)
         assert inputs.training is not None
         features = inputs.features["training"][self._array]
+        if self._patients:
+            features = features_of_patients(features, inputs.training)
+            return Gaussian(median_distance(features, np.arange(len(features))))
         return Gaussian(median_distance(features, owners(inputs.training.patients)[0]))
+
+
+def features_of_patients(features: Features, images: ImageSet | None) -> NDArray[np.float64]:
+    """The mean of the features over the slices of each volume, then over the volumes of each patient.
+
+    Args:
+        features: N x d, of the slices of ``images``.
+
+    Returns:
+        Patients x d, in the order of their first slices.
+
+    Raises:
+        DataError: a slice's patient is not known, or there are fewer than two patients.
+    """
+    numbers = _numbers(images)
+    assert images is not None
+    if not all(images.patients) or numbers.max(initial=0) < 1:
+        raise DataError(
+            "there is one patient" if all(images.patients) else "the patients of some slices are not known",
+            where="mmd[patient]",
+            expected="at least two patients a side",
+            remedy="Name the patients (`--patient` of `mtbench score`), or use per=slice",
+        )
+    volumes = groups(images, "volume")
+    means = np.stack([np.asarray(features[at], np.float64).mean(axis=0) for at in volumes.members])
+    owners = np.array([numbers[at[0]] for at in volumes.members])
+    return np.stack([means[owners == patient].mean(axis=0) for patient in range(int(numbers.max()) + 1)])
+
+
+def _numbers(images: ImageSet | None) -> NDArray[np.int64]:
+    """The number of each slice's patient, in the order of their first slices."""
+    assert images is not None
+    place = {patient: number for number, patient in enumerate(dict.fromkeys(images.patients))}
+    return np.array([place[patient] for patient in images.patients], np.int64)
 
 
 class Cmmd:

@@ -18,7 +18,8 @@ def _needs(params: Mapping[str, Any]) -> tuple[mtbench.Features, ...]:
 
 
 def _variant(params: Mapping[str, Any]) -> str:
-    more = [] if params["bandwidth"] is None else [f"bandwidth={params['bandwidth']:g}"]
+    more = ["patient"] if params["per"] == "patient" else []
+    more += [] if params["bandwidth"] is None else [f"bandwidth={params['bandwidth']:g}"]
     return any_features.variant(params, "", *more)
 
 
@@ -45,13 +46,20 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
                 None,
                 kind="float",
                 minimum=1e-12,
-                help="of the kernel; by default the median distance of target training slices of different patients",
+                help="of the kernel; by default the median distance of target training slices of different patients "
+                "(per=patient: of training patients)",
+            ),
+            "per": mtbench.Param(
+                "slice",
+                choices=("slice", "patient"),
+                help="N: slices, or patients, whose features are averaged over each volume, then over volumes",
             ),
         },
         shorthand="extractor",
         needs=_needs,
         variant=_variant,
-        balanced=True,
+        # Drawn slices would change the mean of a patient; the estimate has no bias at any two numbers of patients.
+        balanced=lambda params: params.get("per") != "patient",
         interval="jackknife",
         symmetric=True,
         answers_to=("noise", "blur"),

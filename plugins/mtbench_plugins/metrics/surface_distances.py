@@ -164,7 +164,7 @@ def nearest(points: NDArray[np.int64], others: NDArray[np.int64], spacing: Spaci
     _, at = tree.query(points * np.asarray(spacing))
     # From differences of whole numbers, so that a distance of three pixels is no longer than a tolerance of three.
     apart = (points - others[at]) * np.asarray(spacing)
-    return np.sqrt(np.square(apart).sum(axis=1))
+    return np.asarray(np.sqrt(np.square(apart).sum(axis=1)))
 
 
 def _box(first: Mask, second: Mask) -> tuple[slice, ...]:
