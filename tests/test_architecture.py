@@ -136,7 +136,7 @@ FLOORS = (
     ("childprocess", "errors", "hashing", "openmp", "rows"),
     ("paths", "patterns", "resources", "screen", "startup", "toml", "typed"),
     ("data", "integers"),
-    ("jsontext", "registry", "store"),
+    ("jsontext", "ledger", "registry", "store"),
     ("compute", "formats", "results"),
     ("analysis", "stages", "training"),
     ("plan", "report", "scoring"),
