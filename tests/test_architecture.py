@@ -24,6 +24,7 @@ LONGEST = 400
 
 # Names of built-in plugins that are words of the core's own.
 OWN_WORDS = {
+    "changes": "the verb",
     "command": "the user's command line",
     "csv": "the ending of a split file",
     "cut": "the verb",

@@ -4,7 +4,21 @@ For metrics on structures, the report and the verb `mtbench ledger`. It compares
 no label shows is not in it. NumPy and SciPy only.
 """
 
-from mtbench.ledger.components import Components, Grid, Matching, find_components, match
-from mtbench.ledger.items import Item, Part, Rules, find_items
+from mtbench.ledger.components import Components, Grid, LengthUnit, Matching, SizeUnit, find_components, match
+from mtbench.ledger.items import KINDS, Item, Kind, Part, Rules, find_items
 
-__all__ = ["Components", "Grid", "Item", "Matching", "Part", "Rules", "find_components", "find_items", "match"]
+__all__ = [
+    "KINDS",
+    "Components",
+    "Grid",
+    "Item",
+    "Kind",
+    "LengthUnit",
+    "Matching",
+    "Part",
+    "Rules",
+    "SizeUnit",
+    "find_components",
+    "find_items",
+    "match",
+]
