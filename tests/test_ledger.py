@@ -167,6 +167,7 @@ def test_moved_by_half_a_diameter_with_or_without_overlap() -> None:
     (item,) = find_items(two, balls(A), LESION, MM)
     assert (item.kind, item.distance) == ("moved", 4.0)
     assert item.changed == pytest.approx(32 * 3 / 1000)  # 16 voxels on each side
+    assert item.where.tolist() == np.flatnonzero(two != balls(A)).tolist()
     # Nine rows are 4.5 mm, without a shared voxel, within a diameter; farther away it is another structure.
     beside = balls((A[0], slice(11, 15), A[2]))
     assert kinds(beside, balls(A)) == ["moved"]

@@ -88,6 +88,9 @@ def test_a_patient_is_the_mean_of_its_volumes() -> None:
     assert score.cases.ids == ("p", "q")
     assert score.cases.values.tolist() == [0.75, 0.5]
     assert score.value == 0.625
+    volumes = lesions(found, half, half, score="recall", patients=["p", "p", "q"], per="volume")
+    assert volumes.cases is not None
+    assert volumes.cases.values.tolist() == [1.0, 0.5, 0.5]
     assert score.note == "3 of 5 matched (IoU >= 0.1), 0 without reference"
 
 
@@ -164,7 +167,7 @@ def test_a_gap_separates_lesions_and_is_said() -> None:
     tall[:, 2:6, 2:6] = 1
     split = lesions((tall, tall), score="recall", indices=(0, 1, 5, 6))
     assert split.note.startswith("2 of 2 matched")
-    assert split.note.endswith("1 of 1 volumes have gaps, which separate lesions")
+    assert split.note.endswith("1 of 1 volumes lack slices")
 
 
 def test_masks_that_do_not_fit() -> None:
@@ -173,6 +176,8 @@ def test_masks_that_do_not_fit() -> None:
         LesionScore().compute(
             MetricInputs(TASK, wrong.candidate, predicted_masks=mask(A), reference_masks=mask(A)[:3]), Context()
         )
+    with pytest.raises(DataError, match="a mask holds the value 7, in 32 pixels"):
+        LesionScore().compute(inputs((mask(A) * 7, mask(A) * 7)), Context())
     with pytest.raises(DataError, match="has no labels"):
         LesionScore().compute(inputs((mask(A), mask(A)), task=Task("bare")), Context())
 

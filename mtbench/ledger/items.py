@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -65,6 +65,7 @@ class Item:
         changed: the size of what differs: the voxels of one component that are not in the other.
         distance: between the centroids; ``None`` with one component.
         size_unit, length_unit: of sizes, and of diameters and distances.
+        where: int64, the voxels that differ, as positions in the flattened label map.
     """
 
     kind: Kind
@@ -75,6 +76,7 @@ class Item:
     distance: float | None
     size_unit: SizeUnit
     length_unit: LengthUnit
+    where: NDArray[np.int64] = field(repr=False, compare=False)
 
     @property
     def shown(self) -> Part:
@@ -136,18 +138,18 @@ class _Comparison:
 
     def items(self) -> list[Item]:
         matching = match(self.candidate, self.reference, self.rules.overlap)
-        items = [self._item(kind, i, j, int(matching.common[i, j])) for kind, i, j in self._changed(matching.pairs)]
+        items = [self._item(*changed) for changed in self._changed(matching.pairs)]
         added, removed = matching.alone
         for i, j in self._elsewhere(added, removed):
             added.remove(i)
             removed.remove(j)
-            items.append(self._item("moved", i, j, int(matching.common[i, j])))
+            items.append(self._item("moved", i, j))
         for i in added:
             fragment = 2 * matching.common[i].sum() >= self.candidate.voxels[i]
-            items.append(self._item("split" if fragment else "added", i, None, 0))
+            items.append(self._item("split" if fragment else "added", i, None))
         for j in removed:
             fragment = 2 * matching.common[:, j].sum() >= self.reference.voxels[j]
-            items.append(self._item("merged" if fragment else "removed", None, j, 0))
+            items.append(self._item("merged" if fragment else "removed", None, j))
         return items
 
     def _changed(self, pairs: tuple[tuple[int, int], ...]) -> list[tuple[Kind, int, int]]:
@@ -181,20 +183,32 @@ class _Comparison:
     def _distance(self, i: int, j: int) -> float:
         return self.grid.distance(self.candidate.centroids[i], self.reference.centroids[j])
 
-    def _item(self, kind: Kind, i: int | None, j: int | None, common: int) -> Item:
-        after = None if i is None else self._part(self.candidate, i)
-        before = None if j is None else self._part(self.reference, j)
-        voxels = sum(part.voxels for part in (after, before) if part is not None) - 2 * common
+    def _item(self, kind: Kind, i: int | None, j: int | None) -> Item:
+        where = self._differing(i, j)
         return Item(
             kind=kind,
             region=self.region,
-            candidate=after,
-            reference=before,
-            changed=self.grid.size(voxels),
+            candidate=None if i is None else self._part(self.candidate, i),
+            reference=None if j is None else self._part(self.reference, j),
+            changed=self.grid.size(len(where)),
             distance=None if i is None or j is None else self._distance(i, j),
             size_unit=self.grid.size_unit,
             length_unit=self.grid.length_unit,
+            where=where,
         )
+
+    def _differing(self, i: int | None, j: int | None) -> NDArray[np.int64]:
+        """The flat positions of the voxels of one component that are not in the other."""
+        sides = [(side, n) for side, n in ((self.candidate, i), (self.reference, j)) if n is not None]
+        boxes = [side.boxes[n] for side, n in sides]
+        starts = [min(box[axis].start for box in boxes) for axis in range(3)]
+        stops = [max(box[axis].stop for box in boxes) for axis in range(3)]
+        box = tuple(slice(start, stop) for start, stop in zip(starts, stops, strict=True))
+        differ = np.zeros([stop - start for start, stop in zip(starts, stops, strict=True)], bool)
+        for side, n in sides:
+            differ ^= side.labels[box] == n + 1
+        places = tuple(at + start for at, start in zip(np.nonzero(differ), starts, strict=True))
+        return np.asarray(np.ravel_multi_index(places, self.candidate.labels.shape), np.int64)
 
     def _part(self, side: Components, number: int) -> Part:
         voxels = int(side.voxels[number])

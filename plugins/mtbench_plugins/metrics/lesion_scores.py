@@ -122,19 +122,14 @@ class Matched:
                 remedy="Use size=all, or state them in the data set",
             )
 
-    def note(self, volumes: Volumes, lesions: Sequence[Sequence[Lesion]], skipped: str) -> str:
+    def note(self, lesions: Sequence[Sequence[Lesion]], skipped: str) -> str:
         """Counts over all volumes, and the volumes without a value."""
         every = [lesion for volume in lesions for lesion in volume]
         there = sum(lesion.reference > 0 for lesion in every)
         pairs = sum(lesion.common > 0 for lesion in every)
         invented = sum(lesion.reference == 0 for lesion in every)
         parts = [f"{pairs} of {there} matched (IoU >= {self.overlap:g}), {invented} without reference"]
-        return "; ".join(filter(None, (*parts, skipped, _gaps(volumes))))
-
-
-def _gaps(volumes: Volumes) -> str:
-    gaps = sum(grid.indices[-1] - grid.indices[0] >= len(grid.indices) for grid in volumes.grids)
-    return f"{gaps} of {len(volumes.grids)} volumes have gaps, which separate lesions" if gaps else ""
+        return "; ".join(filter(None, (*parts, skipped)))
 
 
 @dataclass(frozen=True)
@@ -164,7 +159,7 @@ class LesionScore(Matched):
         scores = []
         for region, lesions in self.lesions(volumes).items():
             values = [self.of_volume(each) for each in lesions]
-            note = self.note(volumes, lesions, volumes.skipped(values, why))
+            note = self.note(lesions, volumes.skipped(values, why))
             scores.append(mean_score("lesions", region, volumes.groups, values, note=note))
         return scores
 
@@ -205,7 +200,7 @@ class LesionError(Matched):
         scores = []
         for region, lesions in self.lesions(volumes).items():
             values = [self.of_volume(each) for each in lesions]
-            note = self.note(volumes, lesions, volumes.skipped(values, "no matched lesion"))
+            note = self.note(lesions, volumes.skipped(values, "no matched lesion"))
             scores.append(mean_score("lesion-error", region, volumes.groups, values, note=f"{unit}; {note}"))
         return scores
 

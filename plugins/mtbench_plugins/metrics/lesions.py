@@ -10,7 +10,7 @@ import mtbench
 
 _NEEDS = ("predicted_masks", "reference_masks", "candidate")
 _PER = mtbench.Param(
-    "patient", choices=("slice", "patient"), help="components of slices, or of volumes, averaged over patients"
+    "patient", choices=("slice", "volume", "patient"), help="a case is a slice, a volume, or the mean of a patient's"
 )
 _MATCHING = {
     "per": _PER,

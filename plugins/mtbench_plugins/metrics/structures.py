@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mtbench import DataError, MetricInputs
+from mtbench import MetricInputs
 from mtbench.ledger import Components, Grid, LengthUnit, SizeUnit, find_components
-from mtbench_plugins.metrics.regions import Per, SliceGroups, groups, masks_by_region
+from mtbench_plugins.metrics.regions import Mask, Per, SliceGroups, groups, region_masks, regions_of
 
 
 @dataclass(frozen=True)
@@ -34,26 +33,11 @@ class Volumes:
         """The volumes of the candidates; ``per`` as for other metrics on masks.
 
         Raises:
-            DataError: masks and slices differ in number or size, the task has no regions, or slices of one volume
-                differ in spacing.
+            DataError: the task has no regions, or slices of one volume differ in spacing.
         """
-        predicted, reference, candidate = inputs.predicted_masks, inputs.reference_masks, inputs.candidate
-        assert predicted is not None
-        assert reference is not None
-        assert candidate is not None
-        if predicted.shape != reference.shape or len(predicted) != len(candidate):
-            raise DataError(
-                f"predicted masks are {predicted.shape}, reference masks {reference.shape}, and there are "
-                f"{len(candidate)} slices",
-                where=metric,
-                expected="one mask of each kind and of the same size for every slice",
-            )
-        if not inputs.task.regions:
-            raise DataError(
-                f"the task '{inputs.task.dataset}' has no labels",
-                where=metric,
-                expected="labels or regions declared by its dataset",
-            )
+        regions_of(inputs.task, metric)
+        assert inputs.candidate is not None
+        candidate = inputs.candidate
         cases = groups(candidate, per)
         slices = candidate.slices
         grids = tuple(
@@ -73,16 +57,14 @@ class Volumes:
         """The unit that all volumes have: mm, else pixels."""
         return "mm" if all(grid.length_unit == "mm" for grid in self.grids) else "pixels"
 
-    def masks(self) -> Iterator[tuple[Grid, str, NDArray[np.bool_], NDArray[np.bool_]]]:
-        """Grid, region, predicted and reference mask of each region of each volume; one volume in memory at a time."""
-        assert self.inputs.predicted_masks is not None
-        assert self.inputs.reference_masks is not None
+    def masks(self) -> Iterator[tuple[Grid, str, Mask, Mask]]:
+        """Grid, region, predicted and reference mask of each region of each volume; one volume in memory at a time.
+
+        Raises:
+            DataError: masks do not fit; see :func:`mtbench_plugins.metrics.regions.region_masks`.
+        """
         for grid, members in zip(self.grids, self.groups.members, strict=True):
-            sides = [
-                masks_by_region(self.inputs.task, np.asarray(labels[members]), self.metric)
-                for labels in (self.inputs.predicted_masks, self.inputs.reference_masks)
-            ]
-            for (region, predicted), (_, reference) in zip(*sides, strict=True):
+            for region, predicted, reference in region_masks(self.inputs, self.metric, members):
                 yield grid, region, predicted, reference
 
     def components(self) -> Iterator[tuple[Grid, str, Components, Components]]:
