@@ -180,6 +180,8 @@ def test_fragments_are_neither_added_nor_removed() -> None:
     parts = balls((slice(1, 3), slice(2, 7), slice(2, 6)), (slice(1, 3), slice(8, 11), slice(2, 6)))
     assert sorted(kinds(parts, whole)) == ["shrunk", "split"]
     assert sorted(kinds(whole, parts)) == ["grown", "merged"]
+    fragment = next(item for item in find_items(parts, whole, LESION, MM) if item.kind == "split")
+    assert (len(fragment.where), fragment.changed, fragment.shown.voxels) == (0, 0.0, 24)
 
 
 def test_the_largest_change_is_first_and_specks_can_be_left_out() -> None:

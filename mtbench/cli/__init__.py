@@ -29,6 +29,7 @@ COMMANDS = {
     "export": "write a results table as Markdown, CSV, LaTeX, HTML or JSON",
     "correlate": "correlate perceptual with segmentation metrics",
     "checkpoints": "show metrics over training and the regret of their choices",
+    "ledger": "list structures that translations added, lost or moved",
     "compare": "compare two results cell by cell",
     "report": "write an HTML report, or one figure",
     "results": "show, merge and verify results directories",

@@ -27,7 +27,7 @@ class Rules:
         smallest: the diameter, in the grid's unit of length, below which a change is not listed.
     """
 
-    overlap: float = 0.0
+    overlap: float = 0.1
     growth: float = 1.5
     shift: float = 0.5
     smallest: float = 0.0
@@ -62,10 +62,10 @@ class Item:
             pair and lies by at least half within the reference's mask, a fragment; "merged": the reverse.
         region: the name of its region.
         candidate, reference: the components; ``None`` on the side that has none.
-        changed: the size of what differs: the voxels of one component that are not in the other.
+        changed: the size of what differs: the voxels of its components that only one of the two masks has.
         distance: between the centroids; ``None`` with one component.
         size_unit, length_unit: of sizes, and of diameters and distances.
-        where: int64, the voxels that differ, as positions in the flattened label map.
+        where: int64, these voxels, as positions in the flattened label map; none if a fragment only lost its bridge.
     """
 
     kind: Kind
@@ -198,15 +198,14 @@ class _Comparison:
         )
 
     def _differing(self, i: int | None, j: int | None) -> NDArray[np.int64]:
-        """The flat positions of the voxels of one component that are not in the other."""
+        """The flat positions of the components' voxels that only one of the masks has."""
         sides = [(side, n) for side, n in ((self.candidate, i), (self.reference, j)) if n is not None]
         boxes = [side.boxes[n] for side, n in sides]
         starts = [min(box[axis].start for box in boxes) for axis in range(3)]
         stops = [max(box[axis].stop for box in boxes) for axis in range(3)]
         box = tuple(slice(start, stop) for start, stop in zip(starts, stops, strict=True))
-        differ = np.zeros([stop - start for start, stop in zip(starts, stops, strict=True)], bool)
-        for side, n in sides:
-            differ ^= side.labels[box] == n + 1
+        own = np.any([side.labels[box] == n + 1 for side, n in sides], axis=0)
+        differ = own & ((self.candidate.labels[box] > 0) != (self.reference.labels[box] > 0))
         places = tuple(at + start for at, start in zip(np.nonzero(differ), starts, strict=True))
         return np.asarray(np.ravel_multi_index(places, self.candidate.labels.shape), np.int64)
 

@@ -10,7 +10,9 @@ from mtbench.analysis.model import ResultsTable, Spread
 from mtbench.analysis.ranking import Rule
 from mtbench.analysis.table import build_table
 from mtbench.errors import RequestError, close_matches
+from mtbench.ledger import Rules
 from mtbench.paths import storable
+from mtbench.report.changes import TaskLedger, find_changes
 from mtbench.report.choosing import PLACES
 from mtbench.report.evidence import Evidence
 from mtbench.report.examples import find_examples
@@ -110,6 +112,27 @@ def write_figure(
         return figures.draw_correlation(correlate_result(result, rule), output, os.fspath(results))
     _check_slices(result, slices)
     return figures.draw_examples(find_examples(result, evidence, slices or ("median",)), output)
+
+
+def find_ledger(
+    results: str | os.PathLike[str],
+    rules: Rules,
+    *,
+    store: str | None = None,
+    datasets: Sequence[str] = (),
+) -> list[TaskLedger]:
+    """The structures that each translation added, lost, moved or resized, task by task.
+
+    Args:
+        results: a results directory.
+        rules: from where on a difference is a change.
+        store, datasets: as in :func:`write_report`.
+
+    Raises:
+        RequestError: there is no such result, or a name matches nothing.
+    """
+    result, evidence = _open(results, store, datasets, (), (), None)
+    return find_changes(result, evidence, rules)
 
 
 def _open(

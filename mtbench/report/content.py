@@ -14,13 +14,17 @@ from mtbench.analysis.model import Cell, ResultsTable, Section, TableColumn, Tab
 from mtbench.analysis.numbers import format_coefficient, format_number, format_p
 from mtbench.analysis.regrettext import LEGEND as REGRET_LEGEND
 from mtbench.analysis.regrettext import regret_tables
+from mtbench.ledger import Rules
 from mtbench.report import charts, overtraining
 from mtbench.report.attempts import Cost, costs, failures, provenance
+from mtbench.report.changes import find_changes
 from mtbench.report.curves import Curve, find_curves
 from mtbench.report.evidence import Evidence
 from mtbench.report.examples import find_examples
 from mtbench.report.explain import Explanations, Glossary
 from mtbench.report.html import render
+from mtbench.report.ledgerpage import ledger_record
+from mtbench.report.ledgertext import LEGEND as LEDGER_LEGEND
 from mtbench.report.methods import describe
 from mtbench.report.ran import division_rows, find_ran, method_rows
 from mtbench.report.records import Records
@@ -34,6 +38,7 @@ SECTIONS = {
     "summary": "Summary",
     "table": "Table",
     "images": "Images",
+    "ledger": "Ledger",
     "correlation": "Correlation",
     "cases": "Cases",
     "training": "Training",
@@ -97,6 +102,8 @@ def report(
         "podiums": podiums(table),
         **_table(table),
         "pictures": picture_record(find_examples(result, evidence, slices)),
+        "ledgers": ledger_record(find_changes(result, evidence, Rules())),
+        "ledger_legend": LEDGER_LEGEND,
         **correlation,
         "cases": cases,
         "curves": training,

@@ -27,7 +27,7 @@ def render(content: Mapping[str, Any], charts: Mapping[str, Any]) -> str:
         RequestError: the installed Plotly cannot be embedded in a page.
     """
     library = _library() if charts else ""
-    script, style = _file("report.js"), _file("report.css")
+    scripts, style = [_file("report.js"), *([_file("ledger.js")] if content["ledgers"] else [])], _file("report.css")
     environment = Environment(
         loader=PackageLoader("mtbench.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -35,9 +35,9 @@ def render(content: Mapping[str, Any], charts: Mapping[str, Any]) -> str:
         **content,
         charts=script_json(charts),
         library=library,
-        script=script,
+        scripts=scripts,
         style=style,
-        policy=_policy([text for text in (library, script) if text]),
+        policy=_policy([text for text in (library, *scripts) if text]),
         finite=math.isfinite,
     )
 

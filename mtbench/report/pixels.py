@@ -24,6 +24,13 @@ def image_uri(image: NDArray[np.uint8], longest: int) -> str:
     return _uri(picture)
 
 
+def difference_uri(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> str:
+    """A data URI of ``image`` minus ``other``, H x W uint8: grey if equal, red where brighter, else blue."""
+    change = (image.astype(np.int16) - other)[..., None] / 255
+    ends = np.where(change > 0, (209, 67, 47), (42, 120, 200))
+    return _uri(Image.fromarray((240 + (ends - 240) * np.minimum(np.abs(change) * 2, 1)).round().astype(np.uint8)))
+
+
 def areas_uri(mask: NDArray[np.uint8], longest: int) -> str:
     """A data URI of a label map as translucent areas."""
     return _uri(_palette_image(_fit(mask, longest)), transparency=bytes([0] + [96] * 255))

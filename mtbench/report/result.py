@@ -113,10 +113,14 @@ class Result:
     @cached_property
     def runs(self) -> list[Run]:
         """Every measured score of the translators shown, in the order of the table's rows."""
+        return self.runs_of("translator")
+
+    def runs_of(self, *roles: str) -> list[Run]:
+        """Every measured score of the rows shown that have one of these roles, in the order of the table's rows."""
         rows, places = set(self.layout.rows), set(self.layout.columns)
         runs = []
         for record in normalise(self.scores).to_pylist():
-            if record["status"] != "measured" or record["role"] != "translator" or not record["unit_key"]:
+            if record["status"] != "measured" or record["role"] not in roles or not record["unit_key"]:
                 continue
             block, row, column = (
                 index.get(tuple(record[k] for k in keys))

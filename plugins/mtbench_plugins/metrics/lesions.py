@@ -42,8 +42,8 @@ def _changes_variant(params: Mapping[str, Any]) -> str:
     parts = [params["change"], *([params["per"]] if params["per"] != "patient" else [])]
     if params["count"] == "components":
         parts.append("components")
-        if params["overlap"]:
-            parts.append(f"IoU>={params['overlap']:g}")
+        if params["overlap"] != _MATCHING["overlap"].default:
+            parts.append(f"IoU>={params['overlap']:g}" if params["overlap"] else "IoU>0")
     return ",".join(parts)
 
 
@@ -107,7 +107,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
                 "voxels", choices=("voxels", "components"), help="all voxels, or only whole structures"
             ),
             "overlap": mtbench.Param(
-                0.0, minimum=0.0, maximum=1.0, help="components: smallest IoU of the same structure; 0: any voxel"
+                0.1, minimum=0.0, maximum=1.0, help="components: smallest IoU of the same structure; 0: any voxel"
             ),
         },
         shorthand="change",

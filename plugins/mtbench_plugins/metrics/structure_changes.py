@@ -38,7 +38,7 @@ class Changes:
     change: Literal["added", "removed"] = "added"
     per: Per = "patient"
     count: Literal["voxels", "components"] = "voxels"
-    overlap: float = 0.0
+    overlap: float = 0.1
 
     def compute(self, inputs: MetricInputs, context: Context) -> Sequence[Score]:
         """One score for each region that a reference mask shows, in mL; mm2 without thickness, pixels without spacing.
