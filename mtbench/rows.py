@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,11 +19,11 @@ class Rows(NDArrayOperatorsMixin):
     of it: operators, NumPy's functions, ``np.asarray``, methods such as ``mean``. Read-only.
 
     Args:
-        array: N x ..., usually a memory map.
+        array: N x ..., usually a memory map, or :class:`OnDisk`.
         indices: positions among the N, in any order; repeats allowed.
     """
 
-    def __init__(self, array: NDArray[Any], indices: Sequence[int] | NDArray[Any]) -> None:
+    def __init__(self, array: NDArray[Any] | OnDisk, indices: Sequence[int] | NDArray[Any]) -> None:
         self.array = array
         self.indices = np.asarray(indices, dtype=np.int64)
         self.shape = (len(self.indices), *array.shape[1:])
@@ -57,7 +58,35 @@ class Rows(NDArrayOperatorsMixin):
         positions = np.asarray(indices, dtype=np.int64)
         if isinstance(array, Rows):
             array, positions = array.array, array.indices[positions]
-        if len(positions) and positions[0] >= 0 and (np.diff(positions) == 1).all():
+        consecutive = len(positions) and positions[0] >= 0 and (np.diff(positions) == 1).all()
+        if consecutive and not isinstance(array, OnDisk):
             # A memory map handles a range lazily too.
             return array[positions[0] : positions[-1] + 1]
         return cast("NDArray[Any]", Rows(array, positions))
+
+
+class OnDisk:
+    """An array in a .npy file that is mapped at each access and no longer.
+
+    The pages of a memory map that have been read count as the process's memory until the map is closed, so reading all
+    images through one takes as much memory as they have.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        mapped: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        self._path, self._offset = path, mapped.offset
+        self.shape, self.dtype, self.ndim = mapped.shape, mapped.dtype, mapped.ndim
+
+    def __getitem__(self, key: Any) -> Any:
+        return np.array(np.memmap(self._path, self.dtype, "r", self._offset, self.shape)[key])
+
+    @property
+    def images(self) -> NDArray[Any]:
+        """All of them, as :class:`Rows`; type checkers see an array."""
+        return cast("NDArray[Any]", Rows(self, np.arange(len(self))))
+
+    def __len__(self) -> int:
+        return int(self.shape[0])

@@ -135,7 +135,7 @@ def test_every_kind_has_a_contract_that_is_documented() -> None:
 FLOORS = (
     # A room imports from lower floors only, and from itself. A top-level file is a room of its own.
     ("childprocess", "errors", "hashing", "openmp", "rows"),
-    ("paths", "patterns", "resources", "screen", "startup", "toml", "typed"),
+    ("memory", "paths", "patterns", "resources", "screen", "startup", "toml", "typed"),
     ("data", "integers"),
     ("jsontext", "ledger", "registry", "store"),
     ("compute", "formats", "results"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mtbench.data import ImageSet, Slice, Task
-from mtbench.rows import Rows
+from mtbench.rows import OnDisk, Rows
 from mtbench.stages.table import Subset
 from mtbench.stages.work import read_set
 from mtbench.store.artefacts import Artefact
@@ -50,8 +50,11 @@ class Watched(np.ndarray[Any, Any]):
     ],
     ids=str,
 )
-def test_indexing_is_that_of_the_array(key: Any) -> None:
+def test_indexing_is_that_of_the_array(tmp_path: Path, key: Any) -> None:
     np.testing.assert_array_equal(Rows(ARRAY, CHOSEN)[key], ARRAY[CHOSEN][key])
+    on_disk = tmp_path / "a.npy"
+    np.save(on_disk, ARRAY[CHOSEN])
+    np.testing.assert_array_equal(OnDisk(on_disk).images[key], ARRAY[CHOSEN][key])
 
 
 def test_all_else_is_that_of_the_array() -> None:
@@ -75,6 +78,15 @@ def test_all_else_is_that_of_the_array() -> None:
         rows[0] = 1
     with pytest.raises(AttributeError, match="no_such"):
         _ = rows.no_such
+
+
+def test_a_selection_of_a_file_stays_on_disk(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", ARRAY)
+    images = OnDisk(tmp_path / "a.npy").images
+    for chosen in ([2, 3, 4], [4, 1]):
+        part = Rows.of(Rows.of(images, range(1, 7)), chosen)
+        assert isinstance(part, Rows)
+        np.testing.assert_array_equal(part, ARRAY[1:][chosen])
 
 
 def test_only_what_is_asked_for_is_read() -> None:

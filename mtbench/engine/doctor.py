@@ -15,6 +15,7 @@ from typing import Literal
 from mtbench.compute import weights
 from mtbench.engine.amounts import size
 from mtbench.errors import MtbenchError
+from mtbench.memory import memory
 from mtbench.registry.registry import Registry
 from mtbench.registry.specs import DatasetSpec, ExecutorSpec
 from mtbench.store.artefacts import Store
@@ -152,15 +153,13 @@ def _disk(store: Path) -> Iterator[Finding]:
 
 
 def _memory() -> Iterator[Finding]:
-    try:
-        names = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        total, free = (float(names[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
-    except (OSError, KeyError, ValueError):
+    there = memory()
+    if there is None:
         yield Finding("memory", "note", "free memory unknown on this system")
         return
-    state: State = "ok" if free >= _LITTLE_MEMORY else "problem"
+    state: State = "ok" if there.free >= _LITTLE_MEMORY else "problem"
     cure = "" if state == "ok" else "mtbench run SUITE --jobs 1 --batch-size 1"
-    yield Finding("memory", state, f"{size(free)} of {size(total)} free", cure)
+    yield Finding("memory", state, f"{size(there.free)} of {size(there.total)} free", cure)
 
 
 def _weights(registry: Registry, store: Path) -> Iterator[Finding]:

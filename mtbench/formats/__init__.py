@@ -11,8 +11,9 @@ from mtbench.formats.geometry import Geometry
 from mtbench.formats.impostors import impostor
 from mtbench.formats.orientation import PLANES, Plane
 from mtbench.formats.placing import is_window, lies_at, prepared, put_back, scaled
-from mtbench.formats.reading import SUFFIXES, is_series, read, read_mask, stem, suffix
+from mtbench.formats.reading import SUFFIXES, is_series, open_volume, read, read_mask, stem, suffix
 from mtbench.formats.segmentation import Segmentation, read_segmentation
+from mtbench.formats.stored import Stored
 from mtbench.formats.volume import Volume, check_same_place
 from mtbench.formats.walking import entries_below, images_below, once
 from mtbench.formats.writing import write_like, write_nifti
@@ -25,6 +26,7 @@ __all__ = [
     "Geometry",
     "Plane",
     "Segmentation",
+    "Stored",
     "Volume",
     "check_same_place",
     "entries_below",
@@ -34,6 +36,7 @@ __all__ = [
     "is_window",
     "lies_at",
     "once",
+    "open_volume",
     "prepared",
     "put_back",
     "read",

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from mtbench.formats.limits import check_bytes
+from mtbench.formats.limits import check_bytes, check_memory
 from mtbench.store.files import FileState
 
 Digest = tuple[FileState, str]
@@ -33,12 +33,14 @@ def content(path: Path) -> bytes:
     """The bytes of a file; their hash is recorded within :func:`recorded_digests`.
 
     Raises:
-        DataError: it is larger than the largest volume (see :mod:`mtbench.formats.limits`).
+        DataError: it is larger than the largest volume (see :mod:`mtbench.formats.limits`), or than memory allows.
         OSError: the file cannot be read.
     """
     digests = _DIGESTS.get()
     with path.open("rb") as file:
-        check_bytes(os.fstat(file.fileno()).st_size, str(path))
+        size = os.fstat(file.fileno()).st_size
+        check_bytes(size, str(path))
+        check_memory(size, str(path))
         if digests is None:
             return file.read()
         # The state is read before the bytes: if the file changes meanwhile, the states differ.

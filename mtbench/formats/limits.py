@@ -14,11 +14,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from mtbench.errors import DataError, RequestError
+from mtbench.memory import require_memory
 
 IMAGE, VOLUME = "MTBENCH_MAX_IMAGE", "MTBENCH_MAX_VOLUME"
 _DEFAULT = {IMAGE: 2**26, VOLUME: 2**29}
 _LARGEST_VALUE = 8
 """Bytes of the largest number type in a file."""
+IN_BLOCKS = "`mtbench score` reads uncompressed NIfTI, MetaImage and NRRD volumes in blocks"
 _CHUNK = 1 << 20
 _TAIL = 1 << 16
 """Bytes after the announced values that are still decompressed, so that the checksum after them is reached."""
@@ -72,6 +74,16 @@ def check_bytes(size: int, where: str) -> None:
         raise too_large(f"it has {size:,} bytes", VOLUME, where)
 
 
+def check_memory(size: int, where: str) -> None:
+    """Refuse a file of ``size`` bytes that is read as a whole if it needs more memory than is free.
+
+    Raises:
+        DataError: it does.
+    """
+    # The bytes, and the values that are made of them.
+    require_memory(2 * size, where, remedy=f"{IN_BLOCKS}: convert this file, or free memory")
+
+
 def check_announced(announced: int, available: int, where: str) -> None:
     """Refuse a file with fewer bytes of values than its header announces.
 
@@ -86,17 +98,21 @@ def check_announced(announced: int, available: int, where: str) -> None:
         )
 
 
-def inflate(data: bytes, announced: int, kind: str = "zlib") -> bytes:
+def inflate(data: bytes, announced: int, kind: str = "zlib", *, where: str = "") -> bytes:
     """At most the first ``announced`` bytes of compressed data; fewer if there are no more.
 
     Args:
         data: zlib or gzip (one stream or several, as pigz and bgzip write them), deflate without header, or bzip2.
         announced: the number of bytes in the header.
         kind: "zlib" (gzip too), "deflate" or "bzip2".
+        where: the file.
 
     Raises:
+        DataError: they need more memory than is free.
         OSError: the data are damaged.
     """
+    # The values, a copy of them, and a part that is converted or cut.
+    require_memory(3 * announced, where, remedy=f"{IN_BLOCKS}: decompress this file, or free memory")
     result = bytearray()
     rest = data
     end = announced + _TAIL

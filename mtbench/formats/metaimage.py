@@ -6,7 +6,6 @@ endian, with their data in the same file. Axes are LPS, as ITK writes them.
 
 from __future__ import annotations
 
-import math
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from mtbench.errors import DataError
 from mtbench.formats.content import content
 from mtbench.formats.limits import check_announced, check_size, inflate
-from mtbench.formats.orientation import axis_codes, three_axes
+from mtbench.formats.orientation import axis_codes, three_sizes
+from mtbench.formats.stored import Stored, unchanged
 from mtbench.formats.units import in_millimetres
 from mtbench.formats.volume import Volume
 
@@ -34,30 +34,28 @@ _ABOUT_VALUES = (
 )
 
 
-def read_metaimage(path: Path) -> Volume:
+def read_metaimage(path: Path, *, lazy: bool = False) -> Volume:
     """One MetaImage volume in millimetres.
+
+    Args:
+        lazy: values of an uncompressed file stay in it until they are indexed (:class:`Stored`).
 
     Raises:
         DataError: not a scalar MetaImage of three dimensions, fewer values than the header announces, or more than
             the limits.
         OSError: its compressed values are damaged.
     """
-    raw = content(path)
-    header, start = _header(raw, path)
+    with path.open("rb") as file:
+        header, start = _header(file.read(2 * _MAX_HEADER), path)
     if header["ElementDataFile"].upper() != "LOCAL":
         raise DataError("its values are in another file", where=str(path), expected="ElementDataFile = LOCAL")
-    size = _size(header, path)
-    dtype = _dtype(header, path)
+    size, dtype = _size(header, path), _dtype(header, path)
     announced = check_size(size, str(path)) * dtype.itemsize
-    if _is(header, "BinaryData", default=True):
-        data = _payload(raw, start, header, announced)
-        check_announced(announced, len(data), str(path))
-        values = np.frombuffer(data, dtype, math.prod(size))
-    else:
-        values = _written_out(raw[start:], dtype, math.prod(size), path)
-    array = values.reshape(size, order="F").astype(dtype.newbyteorder("="), order="K", copy=False)
+    source, start = _values(path, header, start, announced, dtype, lazy=lazy)
     affine = _affine(header, len(size), path)
-    return Volume.oriented(three_axes(array, str(path)), affine, axis_codes(affine, str(path)), str(path))
+    stored = Stored(source, start, dtype, three_sizes(size, str(path)), unchanged)
+    array: Any = stored if lazy else np.asarray(stored)
+    return Volume.oriented(array, affine, axis_codes(affine, str(path)), str(path))
 
 
 def _size(header: dict[str, str], path: Path) -> list[int]:
@@ -112,14 +110,25 @@ def _header(raw: bytes, path: Path) -> tuple[dict[str, str], int]:
     raise DataError("this is not a MetaImage file", where=str(path), expected="a header that ends with ElementDataFile")
 
 
-def _payload(raw: bytes, start: int, header: dict[str, str], announced: int) -> bytes | memoryview:
-    """The values as in memory; fewer if the file is shorter."""
-    if _is(header, "CompressedData", default=False):
-        return inflate(raw[start:], announced)
-    if int(header.get("HeaderSize", "0")) == -1:
+def _values(
+    path: Path, header: dict[str, str], start: int, announced: int, dtype: np.dtype[Any], *, lazy: bool
+) -> tuple[Path | bytes, int]:
+    """The uncompressed values, in the file or in memory, and where in it they start."""
+    binary = _is(header, "BinaryData", default=True)
+    packed = binary and _is(header, "CompressedData", default=False)
+    source: Path | bytes = path if lazy and binary and not packed else content(path)
+    length = path.stat().st_size
+    if isinstance(source, bytes):
+        if not binary:
+            return _written_out(source[start:], dtype, announced // dtype.itemsize, path).tobytes(), 0
+        if packed:
+            source, start = inflate(source[start:], announced, where=str(path)), 0
+        length = len(source)
+    if not packed and int(header.get("HeaderSize", "0")) == -1:
         # The values are at the end of the file, whatever precedes them.
-        start = max(start, len(raw) - announced)
-    return memoryview(raw)[start : start + announced]
+        start = max(start, length - announced)
+    check_announced(announced, length - start, str(path))
+    return source, start
 
 
 def _written_out(data: bytes, dtype: np.dtype[Any], count: int, path: Path) -> NDArray[Any]:

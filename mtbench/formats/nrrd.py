@@ -17,6 +17,7 @@ from mtbench.formats.content import content
 from mtbench.formats.detached import FIELDS, data_file, data_file_name
 from mtbench.formats.limits import check_announced, check_size, inflate
 from mtbench.formats.orientation import axis_codes, three_axes
+from mtbench.formats.stored import Stored, unchanged
 from mtbench.formats.units import in_millimetres
 from mtbench.formats.volume import Volume
 
@@ -38,20 +39,63 @@ _SIZES = {"8": 1, "16": 2, "32": 4, "64": 8, "char": 1, "short": 2, "long": 8, "
 """Bytes per value, by a part of the type's name; the first match counts."""
 
 
-def read_nrrd(path: Path) -> Volume:
+def read_nrrd(path: Path, *, lazy: bool = False) -> Volume:
     """One NRRD volume; without ``space directions`` a stack without orientation, its last axis the slices.
+
+    Args:
+        lazy: values of an uncompressed file stay in it until they are indexed (:class:`Stored`), if it has three axes
+            in space.
 
     Raises:
         DataError: more than three dimensions, several values per voxel, another space than RAS, LPS or LAS, unusable
             directions, or values in a file that is not beside it.
         OSError: not an NRRD file, or a truncated one.
     """
+    plain = _plain(path) if lazy else None
+    if plain is not None:
+        stored, header = plain
+        affine = nrrd_affine(header, path)
+        array: Any = stored
+        if affine is None:
+            return Volume(array.transpose((2, 1, 0)), str(path))
+        return Volume.oriented(array, affine, axis_codes(affine, str(path)), str(path))
     array, header = open_nrrd(path)
     array = _one_value_each(array, header, str(path))
     affine = None if array.ndim == 2 else nrrd_affine(header, path)
     if affine is None:
         return Volume(np.ascontiguousarray(array.T), str(path))
     return Volume.oriented(three_axes(array, str(path)), affine, axis_codes(affine, str(path)), str(path))
+
+
+def _plain(path: Path) -> tuple[Stored, Mapping[str, Any]] | None:
+    """Uncompressed values where they are, and the header; ``None`` for all files whose values need more than a cast.
+
+    Raises:
+        DataError: as :func:`open_nrrd`.
+        OSError: not an NRRD file, or a truncated one.
+    """
+    import nrrd
+
+    with path.open("rb") as file:
+        named = data_file_name(file)
+        source = path if named is None else data_file(path, named)
+        file.seek(0)
+        try:
+            header = nrrd.read_header(file)
+        except nrrd.NRRDError as error:
+            raise OSError(str(error)) from error
+        start = 0 if named else file.tell()
+    if {header.pop(field) for field in FIELDS if field in header} != {named} - {None}:
+        return None
+    in_space = all(str(kind).lower() in _DOMAINS for kind in header.get("kinds", ()))
+    sizes = [int(size) for size in header.get("sizes", ())]
+    if header.get("encoding") != _RAW or len(sizes) != 3 or not in_space or any(skip in header for skip in _SKIPS):
+        return None
+    # The library knows the names of types and the byte order; one value is enough to ask it.
+    one = nrrd.read_data({**header, "sizes": np.array([1, 1, 1])}, BytesIO(bytes(16)))
+    announced = check_size(sizes, str(path)) * one.dtype.itemsize
+    check_announced(announced, source.stat().st_size - start, str(path))
+    return Stored(source, start, one.dtype, (sizes[0], sizes[1], sizes[2]), unchanged), header
 
 
 def _one_value_each(array: NDArray[Any], header: Mapping[str, Any], where: str) -> NDArray[Any]:

@@ -17,6 +17,7 @@ this puts a translated slice back into its volume.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -67,14 +68,27 @@ def three_axes(array: NDArray[Any], where: str) -> NDArray[Any]:
     Raises:
         DataError: it has more.
     """
-    while array.ndim > 3 and array.shape[-1] == 1:
+    three_sizes(array.shape, where)
+    while array.ndim > 3:
         array = array[..., 0]
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3:
-        shape = " x ".join(str(n) for n in array.shape)
-        raise DataError(f"its shape is {shape}", where=where, expected="one volume of three dimensions")
-    return array
+    return array[..., None] if array.ndim == 2 else array
+
+
+def three_sizes(shape: Iterable[int], where: str) -> tuple[int, int, int]:
+    """The sizes of :func:`three_axes`.
+
+    Raises:
+        DataError: there are more than three.
+    """
+    sizes = [int(size) for size in shape]
+    while len(sizes) > 3 and sizes[-1] == 1:
+        sizes.pop()
+    if len(sizes) == 2:
+        sizes.append(1)
+    if len(sizes) != 3:
+        text = " x ".join(map(str, sizes))
+        raise DataError(f"its shape is {text}", where=where, expected="one volume of three dimensions")
+    return sizes[0], sizes[1], sizes[2]
 
 
 def to_ras(array: NDArray[Any], axes: str) -> NDArray[Any]:

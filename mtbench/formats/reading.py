@@ -17,6 +17,7 @@ from mtbench.formats.impostors import impostor
 from mtbench.formats.metaimage import read_metaimage
 from mtbench.formats.nifti import read_nifti
 from mtbench.formats.nrrd import read_nrrd
+from mtbench.formats.stored import Stored
 from mtbench.formats.volume import Volume
 
 
@@ -40,17 +41,20 @@ def read_mask(path: Path | str) -> Volume:
     Raises:
         DataError: as :func:`read`, or a value that is not an integer.
     """
-    volume = _read(Path(path), label_map=True)
-    if volume.array.dtype.kind == "f":
-        rounded = np.rint(volume.array)
-        if not np.array_equal(rounded, volume.array):
-            raise DataError(
-                "this mask holds values that are not integers",
-                where=volume.file,
-                expected="an integer label map",
-            )
-        volume = replace(volume, array=rounded.astype(np.int32))
-    return volume
+    return _read(Path(path), label_map=True)
+
+
+def open_volume(path: Path | str, *, label_map: bool = False) -> Volume:
+    """As :func:`read` or :func:`read_mask`, but values of an uncompressed NIfTI, NRRD or MHA file stay in it until they
+    are indexed: ``open_volume(path).slices("axial")[10:20]`` reads ten slices.
+
+    The array is then a :class:`mtbench.formats.stored.Stored`, which has the shape and reversals of an array and no
+    arithmetic; errors of its values (not finite, not integers) are raised where they are read.
+
+    Raises:
+        DataError: as :func:`read` and :func:`read_mask`, or a compressed file needs more memory than is free.
+    """
+    return _read(Path(path), label_map=label_map, lazy=True)
 
 
 def suffix(path: Path) -> str:
@@ -73,10 +77,10 @@ def is_series(folder: Path) -> bool:
     return folder.is_dir() and bool(dicom_files(folder, first_only=True))
 
 
-def _read(path: Path, *, label_map: bool) -> Volume:
+def _read(path: Path, *, label_map: bool, lazy: bool = False) -> Volume:
     where = str(path)
     try:
-        return _check(_series(path) if path.is_dir() else _file(path, label_map))
+        return _check(_series(path) if path.is_dir() else _file(path, label_map, lazy), label_map)
     except MtbenchError:
         raise
     except MemoryError as error:
@@ -99,7 +103,7 @@ def _series(path: Path) -> Volume:
     return read_series(path, files)
 
 
-def _file(path: Path, label_map: bool) -> Volume:
+def _file(path: Path, label_map: bool, lazy: bool) -> Volume:
     where, ending = str(path), suffix(path)
     if not ending:
         raise DataError("this image format is not supported", where=where, expected="one of " + ", ".join(SUFFIXES))
@@ -108,34 +112,57 @@ def _file(path: Path, label_map: bool) -> Volume:
     pretends = impostor(path)
     if pretends is not None:
         raise DataError(pretends[0], where=where, remedy=pretends[1])
+    if lazy and ending in _LAZY:
+        return _LAZY[ending](path, label_map)
     return _READERS[ending](path, label_map)
 
 
-def _check(volume: Volume) -> Volume:
-    array = volume.array.astype(volume.array.dtype.newbyteorder("="), copy=False)
+def _check(volume: Volume, label_map: bool) -> Volume:
+    array = volume.array
     if array.ndim not in (2, 3) or not array.size:
         shape = " x ".join(str(n) for n in array.shape)
         raise DataError(f"its shape is {shape or 'empty'}", where=volume.file, expected="an image or a stack of images")
-    if array.dtype.names:
+
+    def checked(values: NDArray[Any]) -> NDArray[Any]:
+        values = _finite(values, array, volume.file)
+        return _labels(values, volume.file) if label_map and values.dtype.kind == "f" else values
+
+    return replace(volume, array=array.then(checked) if isinstance(array, Stored) else checked(array))
+
+
+def _finite(values: NDArray[Any], all_values: NDArray[Any] | Stored, where: str) -> NDArray[Any]:
+    """The values, or a part of them, as integers or float32, in the machine's byte order."""
+    if values.dtype.names:
         raise DataError(
-            f"it is in colour: its values are of {', '.join(array.dtype.names)}",
-            where=volume.file,
+            f"it is in colour: its values are of {', '.join(values.dtype.names)}",
+            where=where,
             expected="grey values",
             remedy="Write one channel of it",
         )
-    if array.dtype.kind not in "uifb":
-        raise DataError(f"its values are of type {array.dtype}", where=volume.file, expected="grey values")
-    if array.dtype.kind == "f":
-        array = array.astype(np.float32, copy=False)
-        not_finite = int(array.size - np.isfinite(array).sum())
-        if not_finite:
-            raise DataError(
-                f"{not_finite} of its {array.size} values are NaN or infinite",
-                where=volume.file,
-                expected="finite grey values",
-            )
-        return replace(volume, array=array)
-    return replace(volume, array=array.astype(np.uint8) if array.dtype.kind == "b" else array)
+    if values.dtype.kind not in "uifb":
+        raise DataError(f"its values are of type {values.dtype}", where=where, expected="grey values")
+    if values.dtype.kind != "f":
+        native = values.dtype.newbyteorder("=")
+        return values.astype(np.uint8 if values.dtype.kind == "b" else native, copy=False)
+    values = values.astype(np.float32, copy=False)
+    if not np.isfinite(values).all():
+        parts = map(all_values.convert, all_values.parts()) if isinstance(all_values, Stored) else [values]
+        not_finite = sum(int(part.size - np.isfinite(part.astype(np.float32, copy=False)).sum()) for part in parts)
+        raise DataError(
+            f"{not_finite} of its {all_values.size} values are NaN or infinite",
+            where=where,
+            expected="finite grey values",
+        )
+    return values
+
+
+def _labels(values: NDArray[Any], where: str) -> NDArray[np.int32]:
+    """The labels of a mask that is stored as floating point."""
+    rounded = np.rint(values)
+    if not np.array_equal(rounded, values):
+        raise DataError("this mask holds values that are not integers", where=where, expected="an integer label map")
+    labels: NDArray[np.int32] = rounded.astype(np.int32)
+    return labels
 
 
 def _png(path: Path, label_map: bool) -> Volume:
@@ -216,6 +243,14 @@ _READERS: dict[str, Callable[[Path, bool], Volume]] = {
     ".nrrd": _nrrd,
     ".mha": _metaimage,
 }
+
+_LAZY: dict[str, Callable[[Path, bool], Volume]] = {
+    ".nii.gz": lambda path, label_map: read_nifti(path, label_map=label_map, lazy=True),
+    ".nii": lambda path, label_map: read_nifti(path, label_map=label_map, lazy=True),
+    ".nrrd": lambda path, label_map: read_nrrd(path, lazy=True),
+    ".mha": lambda path, label_map: read_metaimage(path, lazy=True),
+}
+"""The readers that leave values of an uncompressed file where they are."""
 
 SUFFIXES: tuple[str, ...] = tuple(_READERS)
 """File endings that :func:`read` supports, besides DICOM folders."""

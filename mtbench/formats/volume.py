@@ -19,7 +19,8 @@ class Volume:
     Attributes:
         array: H x W for a plain image, slices x H x W for a stack without orientation, and three axes in RAS+ order if
             the file has an orientation (``axes`` is not empty). Integers stay integers; everything else is float32.
-            Finite.
+            Finite. From :func:`mtbench.formats.open_volume` it may be a :class:`mtbench.formats.Stored`, which reads
+            the indexed values only.
         file: the path it was read from.
         spacing: mm between rows and columns (plain images), if the file has them.
         axes: the directions of the axes of the *file* ("PIR"); empty if it has no orientation.

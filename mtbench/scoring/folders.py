@@ -21,6 +21,7 @@ from mtbench.registry.needs import Need, reads_side, two_sided
 from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import ExtractorSpec, MetricSpec
+from mtbench.rows import Rows
 from mtbench.scoring.features import FeatureSource
 from mtbench.scoring.pairing import positions
 from mtbench.scoring.reading import FolderImages, ProgressReport, ReadOptions, read_folder
@@ -193,7 +194,7 @@ class _FolderPair:
             self.reference_masks = self._masks_for(masks, candidate)
             self.predicted = self._masks_for(predicted, candidate) if predicted is not None else None
             there = (maps for maps in (self.reference_masks, self.predicted) if maps is not None)
-            values = sorted({int(value) for maps in there for value in np.unique(maps)})
+            values = _labels_in(there)
             names = dict(labels or {v: str(v) for v in values if v})
             unknown = [v for v in values if v and v not in names]
             if unknown:
@@ -222,7 +223,16 @@ class _FolderPair:
             raise DataError(
                 f"its masks are {masks.size}, its images {images.size}", where=str(path), expected="one size"
             )
-        return masks.images[positions(images, masks, str(path))]
+        return Rows.of(masks.images, positions(images, masks, str(path)))
+
+
+def _labels_in(masks: Iterable[NDArray[Any]]) -> list[int]:
+    """The values of label maps, ascending."""
+    seen = np.zeros(256, bool)
+    for maps in masks:
+        for labels in maps:
+            seen[labels] = True
+    return [int(value) for value in np.flatnonzero(seen)]
 
 
 def _rows(

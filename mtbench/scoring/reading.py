@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +17,22 @@ from numpy.typing import NDArray
 from mtbench import patterns
 from mtbench.data import WHITE, ImageSet, Slice, Task
 from mtbench.errors import DataError, RequestError
-from mtbench.formats import PLANES, SUFFIXES, Frame, Geometry, images_below, read, read_mask, stem
+from mtbench.formats import PLANES, SUFFIXES, Frame, Geometry, images_below, open_volume, stem
 from mtbench.formats.detached import with_data_files
 from mtbench.formats.placing import is_window
 from mtbench.formats.walking import others_below
 from mtbench.hashing import hash_of
+from mtbench.rows import OnDisk
 from mtbench.store.artefacts import Store, address_of
 from mtbench.store.images import GrowingArray, read_slices, write_index
 
 _REVISION = 2
 
 FileProgress = Callable[[int, int], None]
-_Stack = tuple[NDArray[Any], list[Slice]]
-"""Pixels, N x H x W, and their records."""
+_BLOCK = 1 << 24
+"""Values of a volume that are read at once."""
+_AHEAD = 1 << 28
+"""Bytes of files that are read while others are written."""
 
 ProgressReport = Callable[[str, int, int], None]
 """Called with the current activity, the number of items done and the total."""
@@ -81,6 +86,21 @@ class FolderImages:
     fingerprint: str
     unreadable: tuple[tuple[str, str], ...] = ()
     others: str = ""
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """The slices of a file.
+
+    Attributes:
+        first: pixels of the first block, N x H x W.
+        rest: pixels of the other blocks, read when they are asked for.
+        slices: the records of all.
+    """
+
+    first: NDArray[Any]
+    rest: Iterator[NDArray[Any]]
+    slices: list[Slice]
 
 
 def files_below(folder: Path, *, aliases: bool = False) -> list[Path]:
@@ -139,7 +159,7 @@ def read_folder(
     unreadable = tuple((str(a), str(b)) for a, b in artefact.info["unreadable"])
     if unreadable and not reading.skip_unreadable:
         raise _refusal(unreadable, len(paths))
-    pixels = np.load(artefact.path / "images-source.npy", mmap_mode="r", allow_pickle=False)
+    pixels = OnDisk(artefact.path / "images-source.npy").images
     slices = tuple(read_slices(artefact.path, "source"))
     images = ImageSet(pixels, slices, None, Task(folder.name), "source", "test")
     return FolderImages(images, artefact.digest, unreadable, others_below(folder))
@@ -156,46 +176,84 @@ def _convert(
 ) -> list[tuple[str, str]]:
     """Write ``images-source.npy`` and its index; returns the files that could not be read, with the reasons."""
     unreadable: list[tuple[str, str]] = []
-    array: GrowingArray | None = None
-    records: list[Slice] = []
-    first = ""
-    shape: tuple[Any, ...] = ()
-    ids: set[str] = set()
+    written = _Written(target / "images-source.npy")
     try:
-        for done, (path, cut) in enumerate(_in_parallel(paths, base, reading, mask), start=1):
+        for done, (path, stack) in enumerate(_in_parallel(paths, base, reading, mask), start=1):
             progress(done, len(paths))
-            if isinstance(cut, DataError):
-                # With its own remedy, but without the path, which is printed beside it.
-                own = DataError(cut.what, expected=cut.expected, remedy=cut.remedy, matches=cut.matches)
-                where = f"{cut.where}: " if cut.where not in (None, str(path)) else ""
-                unreadable.append((str(path), where + str(own)))
-                continue
-            pixels, slices = cut
-            if array is None:
-                array = GrowingArray(target / "images-source.npy", pixels[0])
-                first, shape = str(path), (pixels.shape[1:], pixels.dtype)
-            if (pixels.shape[1:], pixels.dtype) != shape:
-                raise DataError(
-                    f"its slices are {_kind(pixels.shape[1:], pixels.dtype)}, those of {first} {_kind(*shape)}",
-                    where=str(path),
-                    expected="the same size and depth for all files of a folder",
-                    remedy="Resample them before scoring: resampling changes the result",
-                )
-            for image, record in zip(pixels, slices, strict=True):
-                if record.slice_id in ids:
-                    raise DataError(f"two images are named '{record.slice_id}'", where=str(path))
-                ids.add(record.slice_id)
-                array.add(image)
-                records.append(record)
+            error = stack if isinstance(stack, DataError) else written.add(path, stack)
+            if error is not None:
+                unreadable.append((str(path), _reason(error, path)))
     finally:
-        if array is not None:
-            array.close()
-    if len(records) < 2:
+        written.close()
+    if len(written.slices) < 2:
         if unreadable:
             raise _refusal(tuple(unreadable), len(paths))
-        raise DataError(f"the folder holds {len(records)} image", where=str(base), expected="at least two images")
-    write_index(target / "index-source.parquet", records)
+        raise DataError(
+            f"the folder holds {len(written.slices)} image", where=str(base), expected="at least two images"
+        )
+    write_index(target / "index-source.parquet", written.slices)
     return unreadable
+
+
+def _reason(error: DataError, path: Path) -> str:
+    """The text of an error with its own remedy, but without the path, which is printed beside it."""
+    own = DataError(error.what, expected=error.expected, remedy=error.remedy, matches=error.matches)
+    where = f"{error.where}: " if error.where not in (None, str(path)) else ""
+    return where + str(own)
+
+
+class _Written:
+    """The pixels of a folder's slices on disk, and their records.
+
+    Args:
+        path: the .npy file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.slices: list[Slice] = []
+        self._path = path
+        self._array: GrowingArray | None = None
+        self._file = ""
+        self._like: tuple[Any, Any] = ((), None)
+        self._ids: set[str] = set()
+
+    def add(self, path: Path, stack: _Stack) -> DataError | None:
+        """All slices of a file; or none, and the reason why one of its blocks cannot be read.
+
+        Raises:
+            DataError: they cannot be in one array with the others.
+        """
+        like = stack.first.shape[1:], stack.first.dtype
+        if self._array is None:
+            self._array, self._file, self._like = GrowingArray(self._path, stack.first[0]), str(path), like
+        if like != self._like:
+            raise DataError(
+                f"its slices are {_kind(*like)}, those of {self._file} {_kind(*self._like)}",
+                where=str(path),
+                expected="the same size and depth for all files of a folder",
+                remedy="Resample them before scoring: resampling changes the result",
+            )
+        ids = {record.slice_id for record in stack.slices}
+        if twice := ids & self._ids:
+            raise DataError(f"two images are named '{min(twice)}'", where=str(path))
+        try:
+            for pixels in chain([stack.first], stack.rest):
+                for image in pixels:
+                    self._array.add(image)
+        except DataError as error:
+            self._array.truncate(len(self.slices))
+            if not self.slices:
+                self._array.close()
+                self._array = None
+            return error
+        self._ids |= ids
+        self.slices += stack.slices
+        return None
+
+    def close(self) -> None:
+        """Complete the file."""
+        if self._array is not None:
+            self._array.close()
 
 
 def _kind(size: tuple[int, int], dtype: Any) -> str:
@@ -205,7 +263,7 @@ def _kind(size: tuple[int, int], dtype: Any) -> str:
 def _in_parallel(
     paths: list[Path], base: Path, reading: ReadOptions, mask: bool
 ) -> Iterator[tuple[Path, _Stack | DataError]]:
-    """Each file's slices, or the error, in order; reads only a few files ahead."""
+    """Each file's slices, or the error, in order; reads ahead a few files of at most ``_AHEAD`` bytes together."""
 
     def slices_or_error(path: Path) -> _Stack | DataError:
         try:
@@ -214,14 +272,21 @@ def _in_parallel(
             return error
 
     workers = os.cpu_count() or 1
+    ahead: deque[tuple[Path, int, Future[_Stack | DataError]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(paths), 8 * workers):
-            block = paths[start : start + 8 * workers]
-            yield from zip(block, pool.map(slices_or_error, block), strict=True)
+        for path in paths:
+            size = path.stat().st_size if path.is_file() else _AHEAD // workers
+            while ahead and (len(ahead) >= 8 * workers or sum(held for _, held, _ in ahead) + size > _AHEAD):
+                first, _, stack = ahead.popleft()
+                yield first, stack.result()
+            ahead.append((path, size, pool.submit(slices_or_error, path)))
+        while ahead:
+            first, _, stack = ahead.popleft()
+            yield first, stack.result()
 
 
 def _slices(path: Path, base: Path, reading: ReadOptions, mask: bool) -> _Stack:
-    volume = (read_mask if mask else read)(path)
+    volume = open_volume(path, label_map=mask)
     relative = path.relative_to(base) if path != base else Path(path.name)
     name = relative.with_name(stem(path)).as_posix() if path != base else path.name
     plane = next((plane for plane in PLANES if plane == reading.plane), None) if volume.axes else None
@@ -232,7 +297,9 @@ def _slices(path: Path, base: Path, reading: ReadOptions, mask: bool) -> _Stack:
             expected="--plane axial, coronal or sagittal",
         )
     stack = volume.slices(plane)
-    pixels, window = _pixels(np.ascontiguousarray(stack), reading, str(path), mask)
+    count, height, width = stack.shape
+    blocks = _blocks(stack, reading, str(path), mask)
+    pixels, window = next(blocks)
     spacing, thickness = volume.in_plane(plane)
     patient = ""
     if reading.patient:
@@ -240,29 +307,42 @@ def _slices(path: Path, base: Path, reading: ReadOptions, mask: bool) -> _Stack:
         if match is None:
             raise DataError(f"the patient pattern '{reading.patient}' does not match its path", where=str(path))
         patient = match[1]
-    elif len(pixels) > 1:
+    elif count > 1:
         patient = name
     record = Slice(
         slice_id=name,
         patient_id=patient,
-        case_id=name if len(pixels) > 1 else patient,
+        case_id=name if count > 1 else patient,
         spacing=spacing,
         thickness=thickness,
         window=window,
         measure_unit=volume.measure_unit,
         file=relative.as_posix(),
     )
-    ids = [name] if len(pixels) == 1 else [f"{name}/{i:04d}" for i in range(len(pixels))]
-    frame = Frame.none((stack.shape[1], stack.shape[2]))
-    places = [Geometry.of(volume, plane, i, frame).to_json() if plane else "" for i in range(len(pixels))]
-    return pixels, [
+    ids = [name] if count == 1 else [f"{name}/{i:04d}" for i in range(count)]
+    frame = Frame.none((height, width))
+    places = [Geometry.of(volume, plane, i, frame).to_json() if plane else "" for i in range(count)]
+    slices = [
         replace(record, slice_id=id, index=i, geometry=place)
         for i, (id, place) in enumerate(zip(ids, places, strict=True))
     ]
+    return _Stack(pixels, (later for later, _ in blocks), slices)
+
+
+def _blocks(
+    stack: NDArray[Any], reading: ReadOptions, where: str, mask: bool
+) -> Iterator[tuple[NDArray[Any], tuple[float, float] | None]]:
+    """The pixels of a few slices after the other, each with their window; see :func:`_pixels`."""
+    step = max(1, _BLOCK // (stack.shape[1] * stack.shape[2]))
+
+    def parts() -> Iterator[NDArray[Any]]:
+        return (np.ascontiguousarray(stack[start : start + step]) for start in range(0, len(stack), step))
+
+    return (_pixels(part, parts, reading, where, mask) for part in parts())
 
 
 def _pixels(
-    stack: NDArray[Any], reading: ReadOptions, where: str, mask: bool
+    stack: NDArray[Any], parts: Callable[[], Iterator[NDArray[Any]]], reading: ReadOptions, where: str, mask: bool
 ) -> tuple[NDArray[Any], tuple[float, float] | None]:
     """Pixels as they are scored, and the window that maps them back to the file's unit."""
     if mask:
@@ -271,14 +351,20 @@ def _pixels(
         return stack.astype(np.uint8), None
     if reading.window is not None:
         low, high = reading.window
-        scaled = np.clip((stack.astype(np.float32) - low) / (high - low), 0.0, 1.0)
-        return np.rint(scaled * 65535).astype(np.uint16), reading.window
+        # In place: for large blocks, temporary arrays would take most of the memory.
+        scaled = stack.astype(np.float32)
+        scaled -= low
+        scaled /= high - low
+        np.clip(scaled, 0.0, 1.0, out=scaled)
+        scaled *= 65535
+        return np.rint(scaled, out=scaled).astype(np.uint16), reading.window
     if stack.dtype.name in ("uint8", "uint16"):
         return stack, (0.0, WHITE[stack.dtype.name])
     if stack.dtype.kind == "f" and stack.min() >= 0 and stack.max() <= 1:
         return stack.astype(np.float32), (0.0, 1.0)
+    ends = [(part.min(), part.max()) for part in parts()]
     raise DataError(
-        f"its values range from {stack.min():g} to {stack.max():g}",
+        f"its values range from {min(low for low, _ in ends):g} to {max(high for _, high in ends):g}",
         where=where,
         expected="8- or 16-bit grey values, or floats in [0, 1]",
         remedy="Set the values of black and white with --window LOW,HIGH",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -60,6 +61,18 @@ class GrowingArray:
             raise ValueError(f"an array of shape {array.shape} among arrays of shape {self._shape}")
         self._file.write(np.ascontiguousarray(array, dtype=self._dtype).tobytes())
         self._count += 1
+
+    def truncate(self, count: int) -> None:
+        """Remove all arrays but the first ``count``."""
+        size = self._dtype.itemsize * math.prod(self._shape)
+        self._file.flush()
+        end = self._file.tell() - (self._count - count) * size
+        self._file.seek(end)
+        self._file.truncate()
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
 
     def close(self) -> None:
         """Write the header and close the file."""
