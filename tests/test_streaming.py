@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,16 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 
 import mtbench
+from mtbench import Context, ImageSet, MetricInputs, Score, Slice, Task
 from mtbench.errors import DataError
 from mtbench.formats import Stored, open_volume, read, read_mask, stored
 from mtbench.formats.limits import VOLUME
 from mtbench.memory import memory, require_memory
+from mtbench.rows import OnDisk
 from mtbench.scoring import reading
+from mtbench_plugins.metrics.overlap import Dice
+from mtbench_plugins.metrics.paired_metrics import Mae, MsSsim, Psnr, Ssim
+from mtbench_plugins.metrics.surface_distances import Hausdorff95, SurfaceDice
 
 SHAPE = (7, 6, 9)
 PLANES = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
@@ -259,7 +265,67 @@ def test_memory_does_not_grow_with_the_volume(tmp_path: Path, plane: str, monkey
     assert peak.scores["dice"] == pytest.approx(1)
 
 
+def huge(side: int = 1 << 20, dtype: Any = np.uint8) -> MetricInputs:
+    """Two slices of a volume that no memory holds: one value stands for all."""
+    task = Task("toy", labels={1: "bone"}, paired=True)
+    slices = tuple(Slice(f"a/{i}", "a", "a", i, (1.0, 1.0), 1.0, (0.0, 100.0), "HU") for i in range(2))
+    array = np.broadcast_to(np.zeros((), dtype), (2, side, side))
+    images = ImageSet(array, slices, None, task, "source", "test")
+    return MetricInputs(task, images, paired=images, predicted_masks=array, reference_masks=array)
+
+
 class TestMemory:
+    @pytest.mark.parametrize(
+        "metric",
+        [
+            Hausdorff95(per="volume"),
+            SurfaceDice(per="patient"),
+            Ssim(per="volume"),
+            MsSsim(per="volume"),
+            Mae(preset="synthrad2025-image"),
+        ],
+        ids=lambda metric: type(metric).__name__,
+    )
+    def test_metrics_that_hold_a_volume_refuse_one_that_memory_does_not(self, metric: Any) -> None:
+        if memory() is None:
+            pytest.skip("this system does not say how much memory is free")
+        with pytest.raises(
+            DataError,
+            match=r"a volume of 2 slices of 1048576 x 1048576: this needs about [\d,.]+ GiB .*Use per=slice, or free",
+        ):
+            metric.compute(huge(), Context())
+
+    @pytest.mark.parametrize("kind", [Mae, Psnr, Dice])
+    def test_errors_and_overlap_of_a_volume_are_added_up_slice_by_slice(self, tmp_path: Path, kind: Any) -> None:
+        rng = np.random.default_rng(0)
+        slices = tuple(Slice(f"a/{i}", "a", "a", i, (1.0, 1.0), 1.0, (0.0, 100.0)) for i in range(128))
+        task = Task("toy", labels={1: "bone"}, paired=True)
+        arrays = {}
+        for name in ("image", "truth", "found", "true"):
+            array = rng.integers(0, 2 if name in ("found", "true") else 256, (128, 64, 64), np.uint8)
+            np.save(tmp_path / f"{name}.npy", array)
+            arrays[name] = OnDisk(tmp_path / f"{name}.npy").images
+        image, truth = (ImageSet(arrays[n], slices, None, task, "source", "test") for n in ("image", "truth"))
+        inputs = MetricInputs(
+            task, image, paired=truth, predicted_masks=arrays["found"], reference_masks=arrays["true"]
+        )
+        kind(per="volume").compute(inputs, Context())
+        tracemalloc.start()
+        result = kind(per="volume").compute(inputs, Context())
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # One float64 volume has 4 MiB.
+        assert peak < 2 << 20
+        value = (result if isinstance(result, Score) else result[0]).value
+        whole = {name: np.asarray(array).astype(np.float64) for name, array in arrays.items()}
+        errors = (whole["image"] - whole["truth"]) * 100 / 255
+        expected = {
+            Mae: np.abs(errors).mean(),
+            Psnr: 10 * np.log10(100**2 / np.square(errors).mean()),
+            Dice: 2 * (whole["found"] * whole["true"]).sum() / (whole["found"] + whole["true"]).sum(),
+        }
+        assert value == pytest.approx(expected[kind], rel=1e-6)
+
     def test_a_compressed_file_too_large_for_memory_is_refused_before_the_work(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 
 from mtbench import Context, DataError, ImageSet, MetricInputs, Score
 from mtbench_plugins.metrics import challenge, similarity
-from mtbench_plugins.metrics.regions import SAME, Per, groups, mean_score, require_contiguous
+from mtbench_plugins.metrics.regions import SAME, Per, groups, mean_score, require_contiguous, require_memory_for_volume
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Range = tuple[float, float]
+
+
+_BYTES = 144
+"""Of memory for each voxel: two volumes before and after clipping, and the maps of SSIM."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class PairedMetric:
         return mean_score(self.name, "", cases, values, note=note)
 
     def _of_case(self, candidate: ImageSet, paired: ImageSet, members: NDArray[np.int64]) -> float:
+        if len(members) > 1:
+            require_memory_for_volume(self.name, members, paired.size, _BYTES)
         volume, truth = (np.stack([in_own_unit(s, paired, i) for i in members]) for s in (candidate, paired))
         body = self._body(paired, members, truth)
         if not body.any():
@@ -132,26 +138,56 @@ class PairedMetric:
 
 
 @dataclass(frozen=True)
-class Mae(PairedMetric):
+class _Pointwise(PairedMetric):
+    """A function of the mean of an error of single pixels: a volume is read slice by slice."""
+
+    def error(self, difference: Floats) -> Floats:
+        """Of each pixel."""
+        raise NotImplementedError
+
+    def of_mean(self, error: float, ends: Range) -> float:
+        """The value of a case, from its mean error."""
+        raise NotImplementedError
+
+    def _of_case(self, candidate: ImageSet, paired: ImageSet, members: NDArray[np.int64]) -> float:
+        if self.preset:
+            return super()._of_case(candidate, paired, members)
+        ends, total, count = self._ends(paired, int(members[0])), 0.0, 0
+        for i in members:
+            image, truth = (in_own_unit(images, paired, i) for images in (candidate, paired))
+            body = self._body(paired, np.array([i]), truth[None])[0]
+            errors = self.error(np.clip(image, *ends) - np.clip(truth, *ends))[body]
+            total, count = total + float(errors.sum()), count + errors.size
+        return self.of_mean(total / count, ends) if count else float("nan")
+
+
+@dataclass(frozen=True)
+class Mae(_Pointwise):
     """Mean absolute error in the body, in the image's own unit."""
 
     name = "mae"
 
-    def measure(self, image: Floats, truth: Floats, body: Mask, ends: Range) -> float:
-        return float(np.abs(image - truth)[body].mean())
+    def error(self, difference: Floats) -> Floats:
+        return np.abs(difference)
+
+    def of_mean(self, error: float, ends: Range) -> float:
+        return error
 
     def of_volume(self, image: Floats, truth: Floats, body: Mask) -> float:
         return challenge.mae(image, truth, body)
 
 
 @dataclass(frozen=True)
-class Psnr(PairedMetric):
+class Psnr(_Pointwise):
     """10 log10(range^2 / mean squared error in the body), in dB, at most 100."""
 
     name = "psnr"
 
-    def measure(self, image: Floats, truth: Floats, body: Mask, ends: Range) -> float:
-        return similarity.psnr(image, truth, ends[1] - ends[0], body)
+    def error(self, difference: Floats) -> Floats:
+        return np.square(difference)
+
+    def of_mean(self, error: float, ends: Range) -> float:
+        return similarity.decibels(error, ends[1] - ends[0])
 
     def of_volume(self, image: Floats, truth: Floats, body: Mask) -> float:
         return challenge.psnr(image, truth, body)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench import Cases, DataError, ImageSet, MetricInputs, Score, Slice, Task
+from mtbench.memory import require_memory
 
 Per = Literal["slice", "volume", "patient"]
 Mask = NDArray[np.bool_]
@@ -98,6 +99,22 @@ def require_contiguous(metric: str, slices: Sequence[Slice]) -> None:
         )
     if len({(s.spacing, s.thickness) for s in slices}) > 1:
         raise DataError("its slices differ in spacing", where=where, remedy="Use per=slice")
+
+
+def require_memory_for_volume(metric: str, members: Positions, size: tuple[int, int], each: int) -> None:
+    """Refuse a volume that needs more memory than is free, before it is read.
+
+    Args:
+        metric: for messages.
+        members: its slices.
+        size: of a slice.
+        each: bytes for each voxel, at the peak.
+
+    Raises:
+        DataError: it does.
+    """
+    volume = f"{metric}, a volume of {len(members)} slices of {size[0]} x {size[1]}"
+    require_memory(len(members) * size[0] * size[1] * each, volume, remedy="Use per=slice, or free memory")
 
 
 def volume_spacing(metric: str, slices: Sequence[Slice]) -> Spacing:

@@ -20,7 +20,12 @@ SIGMA, RADIUS = 1.5, 5
 
 def psnr(first: Floats, second: Floats, data_range: float, mask: Mask) -> float:
     """Peak signal-to-noise ratio in dB over the pixels of the mask, at most ``CAP``."""
-    error = float(np.square(first - second)[mask].mean()) / data_range**2
+    return decibels(float(np.square(first - second)[mask].mean()), data_range)
+
+
+def decibels(square: float, data_range: float) -> float:
+    """:func:`psnr` of a mean squared error."""
+    error = square / data_range**2
     return min(CAP, -10 * float(np.log10(error))) if error > 0 else CAP
 
 
