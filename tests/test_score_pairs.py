@@ -61,6 +61,19 @@ def test_another_grid_is_refused(tmp_path: Path, affine: np.ndarray) -> None:
         mtbench.score(tmp_path / "found", tmp_path / "truth", metrics=["mae"], paired=True, **HOW)
 
 
+def test_a_difference_in_size_or_name_is_named_as_such(tmp_path: Path) -> None:
+    save(tmp_path / "truth", volume())
+    save(tmp_path / "found", volume()[:, :20])
+    with pytest.raises(DataError, match=r"slices here have 26 x 24 pixels, those of the translated image 20 x 24"):
+        mtbench.score(tmp_path / "found", tmp_path / "truth", metrics=["mae"], paired=True, **HOW)
+    save(tmp_path / "here", volume(), name="case_12.nii.gz")
+    save(tmp_path / "there", volume(), name="case_21.nii.gz")
+    with pytest.raises(
+        DataError, match=r"there: the translated volume 'case_12' has no match here\. Did you mean 'case_21'"
+    ):
+        mtbench.score(tmp_path / "here", tmp_path / "there", metrics=["mae"], paired=True, **HOW)
+
+
 def test_the_same_place_in_another_order_of_axes(tmp_path: Path) -> None:
     save(tmp_path / "truth", volume())
     turned = np.diag([1, 1, -3, 1.0])

@@ -49,11 +49,14 @@ def positions(images: ImageSet, others: ImageSet, where: str) -> list[int]:
     for record in images.slices:
         place = found.get(record.slice_id, by_id.get(record.slice_id))
         if place is None:
+            volume = _volume(record)
+            whole = volume != record.slice_id and volume not in by_volume
+            name, names = (volume, by_volume) if whole else (record.slice_id, by_id)
             raise DataError(
-                f"the translated image '{record.slice_id}' has no match here",
+                f"the translated {'volume' if whole else 'image'} '{name}' has no match here",
                 where=where,
                 expected="the same names in both folders",
-                matches=close_matches(record.slice_id, by_id),
+                matches=close_matches(name, names),
             )
         result.append(place)
     return result
@@ -74,7 +77,7 @@ def _by_place(records: Sequence[Slice], there: Sequence[Slice], numbers: Sequenc
         if distance[nearest] > _NEAR:
             raise DataError(
                 f"no slice of '{_volume(record)}' here is at the position of slice {record.index} of the translated "
-                f"image: {_difference(place, places)}",
+                f"image: {_difference(record, there, place, places)}",
                 where=where,
                 expected="a volume on the same grid, possibly extending further",
                 remedy="Resample one of them to the other's grid, or crop both to their common part",
@@ -83,10 +86,13 @@ def _by_place(records: Sequence[Slice], there: Sequence[Slice], numbers: Sequenc
     return result
 
 
-def _difference(place: np.ndarray, places: np.ndarray) -> str:
+def _difference(record: Slice, there: Sequence[Slice], place: np.ndarray, places: np.ndarray) -> str:
     """The difference, in words."""
     if not np.allclose(places[0][:, :2], place[:, :2], atol=_NEAR):
         return "their headers differ in spacing or direction"
+    own, others = ("{} x {}".format(*Geometry.from_json(r.geometry).frame.native) for r in (record, there[0]))
+    if own != others:
+        return f"slices here have {others} pixels, those of the translated image {own}"
     offsets = places[:, :, 2] - place[:, 2]
     nearest = offsets[np.abs(offsets).max(axis=1).argmin()]
     return f"the nearest is {np.linalg.norm(nearest):.3g} mm away"

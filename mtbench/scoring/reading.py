@@ -231,7 +231,8 @@ class _Written:
                 f"its slices are {_kind(*like)}, those of {self._file} {_kind(*self._like)}",
                 where=str(path),
                 expected="the same size and depth for all files of a folder",
-                remedy="Resample them before scoring: resampling changes the result",
+                remedy="Score each size separately (a single volume may take the place of a folder), or resample them, "
+                "which changes the result",
             )
         ids = {record.slice_id for record in stack.slices}
         if twice := ids & self._ids:
