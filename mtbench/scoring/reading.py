@@ -336,10 +336,12 @@ def _blocks(
     """The pixels of a few slices after the other, each with their window; see :func:`_pixels`."""
     step = max(1, _BLOCK // (stack.shape[1] * stack.shape[2]))
 
-    def parts() -> Iterator[NDArray[Any]]:
-        return (np.ascontiguousarray(stack[start : start + step]) for start in range(0, len(stack), step))
+    starts = range(0, len(stack), step)
 
-    return (_pixels(part, parts, reading, where, mask) for part in parts())
+    def parts() -> Iterator[NDArray[Any]]:
+        return (stack[start : start + step] for start in starts)
+
+    return (_pixels(stack[start : start + step], parts, reading, where, mask) for start in starts)
 
 
 def _pixels(
@@ -352,13 +354,12 @@ def _pixels(
         return stack.astype(np.uint8), None
     if reading.window is not None:
         low, high = reading.window
-        # In place: for large blocks, temporary arrays would take most of the memory.
-        scaled = stack.astype(np.float32)
-        scaled -= low
-        scaled /= high - low
-        np.clip(scaled, 0.0, 1.0, out=scaled)
-        scaled *= 65535
-        return np.rint(scaled, out=scaled).astype(np.uint16), reading.window
+        pixels = np.empty(stack.shape, np.uint16)
+        # One slice at a time: temporary arrays of all would take most of the memory.
+        for image, place in zip(stack, pixels, strict=True):
+            scaled = np.clip((image.astype(np.float32) - low) / (high - low), 0.0, 1.0)
+            place[...] = np.rint(scaled * 65535)
+        return pixels, reading.window
     if stack.dtype.name in ("uint8", "uint16"):
         return stack, (0.0, WHITE[stack.dtype.name])
     if stack.dtype.kind == "f" and stack.min() >= 0 and stack.max() <= 1:
