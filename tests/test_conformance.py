@@ -45,6 +45,7 @@ COSTLY = (
     *(
         f"phantom-breast:{PHANTOM}",
         f"phantom-lumbar-t1-t2:{PHANTOM}",
+        f"phantom-lesions:{PHANTOM}",
         "inception-random",
         "local",
         "ray",
