@@ -12,9 +12,11 @@ from mtbench import startup  # noqa: F401
 
 if TYPE_CHECKING:
     from mtbench.api import run
+    from mtbench.challenges.records import CaseScores, ChallengeCase, Inspection, Ranking, Standing, Submission, Team
     from mtbench.compute.context import Context
     from mtbench.data import Batch, Cases, ImageSet, MetricInputs, Sample, Score, Slice, Task, TrainingData
     from mtbench.errors import DataError, MtbenchError, PluginError, WeightsError
+    from mtbench.registry.challenges import ChallengeMetric, ChallengeSpec
     from mtbench.registry.hookspecs import hookimpl
     from mtbench.registry.needs import Features
     from mtbench.registry.params import Param
@@ -36,7 +38,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Batch",
+    "CaseScores",
     "Cases",
+    "ChallengeCase",
+    "ChallengeMetric",
+    "ChallengeSpec",
     "Context",
     "DataError",
     "DatasetSpec",
@@ -45,17 +51,22 @@ __all__ = [
     "ExtractorSpec",
     "Features",
     "ImageSet",
+    "Inspection",
     "MetricInputs",
     "MetricSpec",
     "MtbenchError",
     "Param",
     "PluginError",
+    "Ranking",
     "Sample",
     "Score",
     "SegmenterSpec",
     "Slice",
+    "Standing",
+    "Submission",
     "SuiteSpec",
     "Task",
+    "Team",
     "TrainingData",
     "TranslatorSpec",
     "WeightsError",
@@ -68,11 +79,15 @@ __all__ = [
 
 _HOMES = {
     "mtbench.api": ("run",),
+    "mtbench.challenges.records": (
+        *("CaseScores", "ChallengeCase", "Inspection", "Ranking", "Standing", "Submission", "Team"),
+    ),
     "mtbench.compute.context": ("Context",),
     "mtbench.data": ("Batch", "Cases", "ImageSet", "MetricInputs", "Sample", "Score", "Slice", "Task", "TrainingData"),
     "mtbench.errors": ("DataError", "MtbenchError", "PluginError", "WeightsError"),
     "mtbench.registry.hookspecs": ("hookimpl",),
     "mtbench.registry.params": ("Param",),
+    "mtbench.registry.challenges": ("ChallengeMetric",),
     "mtbench.registry.needs": ("Features",),
     "mtbench.registry.specs": tuple(name for name in __all__ if name.endswith("Spec")),
     "mtbench.results.directory": ("load",),

@@ -125,6 +125,7 @@ def test_every_kind_has_a_contract_that_is_documented() -> None:
         "metric": ["compute"],
         "executor": ["problems", "start", "submit", "wait", "close"],
         "exporter": ["export"],
+        "challenge": ["inspect", "measure", "document"],
     }
     for name, contract in vars(contracts).items():
         if isinstance(contract, type) and contract.__module__ == contracts.__name__:
@@ -140,6 +141,7 @@ FLOORS = (
     ("jsontext", "ledger", "registry", "store"),
     ("compute", "formats", "results"),
     ("analysis", "stages", "training"),
+    ("challenges",),
     ("plan", "report", "scoring"),
     ("engine", "translation"),
     ("api", "preparation", "scaffold"),

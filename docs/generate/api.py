@@ -20,13 +20,16 @@ OPTIONAL = {
     "extractor": (contracts.WeightsRecord,),
     "metric": (contracts.Resampling,),
     "executor": (contracts.Placement,),
+    "challenge": (contracts.RankingRule, contracts.ExampleSubmission),
 }
 """Optional protocols of the objects of a kind."""
 
 RECORDS = ("Param", "Features", "Slice", "Sample", "Task", "ImageSet", "Batch", "TrainingData", "MetricInputs", "Score",
-           "Cases", "Context")  # fmt: skip
+           "Cases", "Context", "ChallengeMetric", "Submission", "ChallengeCase", "Inspection", "CaseScores", "Team",
+           "Ranking", "Standing")  # fmt: skip
 INTRODUCTION = (
-    "Generated from the docstrings of `mtbench.registry.specs`, `mtbench.registry.contracts` and `mtbench.data`. "
+    "Generated from the docstrings of `mtbench.registry.specs`, `mtbench.registry.contracts`, `mtbench.data` "
+    "and `mtbench.challenges.records`. "
     "How to write a plugin, with examples: [Writing a plugin](../plugins.md)."
 )
 FUNCTIONS = ("run", "load", "score", "translate")

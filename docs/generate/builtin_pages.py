@@ -27,6 +27,7 @@ TITLES = {
     "metric": "Metrics",
     "executor": "Executors",
     "exporter": "Exporters",
+    "challenge": "Challenges",
     "suite": "Suites",
 }
 
@@ -114,6 +115,16 @@ def _facts(spec: Any) -> dict[str, object]:
             "keeps checkpoints": _yes(spec.keeps_checkpoints),
             "draws noise": _yes(spec.whether("stochastic", asked)),
             "conditional (reads the reference mask)": _yes(spec.whether("conditional", asked)),
+        }
+    if spec.kind == "challenge":
+        metrics = [
+            f"{each.title or each.name} ({'higher' if each.higher_is_better else 'lower'})" for each in spec.metrics
+        ]
+        return {
+            "metrics (better)": ", ".join(metrics),
+            "files": spec.files,
+            "ranking": spec.rule,
+            "not computed": " ".join(f"{text}." for text in spec.unavailable),
         }
     if spec.kind == "dataset":
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -25,8 +26,10 @@ from mtbench.screen import Screen, echo_json
 @click.option(
     "--preset",
     metavar="NAME",
-    help="Reproduce another program's convention; `mtbench plugins METRIC` lists the presets.",
+    help="Score as a challenge or another program does; `mtbench plugins` lists challenges, `mtbench plugins METRIC` "
+    "the presets of a metric.",
 )
+@click.option("--challenge-json", metavar="FILE", help="With a challenge: write the JSON that its own program writes.")
 @click.option(
     "--weights", multiple=True, metavar="EXTRACTOR=FILE", help="Weight file for an extractor, for this call only."
 )
@@ -80,6 +83,7 @@ def command(translated: str, target: str, as_json: bool, no_intervals: bool, **o
         mtbench score translated/ target/ -m fid -m swd --json
         mtbench score synthetic_ct/ ct/ --paired --plane axial --window -1000,1000
         mtbench score translated/ target/ --patient '(P[0-9]+)_'
+        mtbench score predictions/ truth/ --preset CHALLENGE --challenge-json metrics.json
     """
     options["weights"] = dict(_pair("--weights", item) for item in options["weights"])
     options["window"] = number_pair("--window", options["window"]) if options["window"] else None
@@ -92,9 +96,18 @@ def command(translated: str, target: str, as_json: bool, no_intervals: bool, **o
     with activity_bars(console) as report:
         rows = score(translated, target, intervals=not no_intervals, report=report, **options)
     if as_json:
-        echo_json(rows)
+        echo_json(_strict(list(rows)))
         return
     _print(rows, Screen(), console)
+
+
+def _strict(value: Any) -> Any:
+    """The value as JSON can hold it: numbers that are not finite, which a challenge may return, become null."""
+    if isinstance(value, dict):
+        return {key: _strict(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_strict(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

@@ -33,6 +33,7 @@ Say = Callable[[dict[str, Any]], None]
 def checks_of(kind: str) -> Sequence[Check]:
     """The checks of a kind, in order; those that others depend on come first."""
     from mtbench.conformance import (
+        challenges,
         datasets,
         executors,
         exporters,
@@ -51,6 +52,7 @@ def checks_of(kind: str) -> Sequence[Check]:
         "metric": metrics.CHECKS,
         "executor": executors.CHECKS,
         "exporter": exporters.CHECKS,
+        "challenge": challenges.CHECKS,
         "suite": observers.SUITE,
         "observer": observers.OBSERVER,
     }

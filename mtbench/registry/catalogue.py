@@ -52,7 +52,7 @@ SECTIONS: Mapping[str, Section] = {
     "published": Section({"description": "text", "file": "text", "source": "text"}, {"address": "address"}),
     "suites": Section({"description": "text"}, {"suite": "text", "source": "address", "needs": "texts"}),
 }
-_KINDS = ("translator", "dataset", "segmenter", "extractor", "metric", "executor", "exporter", "suite")
+_KINDS = ("translator", "dataset", "segmenter", "extractor", "metric", "executor", "exporter", "challenge", "suite")
 
 
 @dataclass(frozen=True)

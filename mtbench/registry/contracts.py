@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mtbench.analysis.model import ResultsTable
+    from mtbench.challenges.records import CaseScores, ChallengeCase, Inspection, Ranking, Submission, Team
     from mtbench.compute.context import Context
     from mtbench.data import Batch, ImageSet, MetricInputs, Sample, Score, TrainingData
     from mtbench.engine.executor import Session
     from mtbench.engine.job import Job, Outcome
     from mtbench.formats import Cut, Volume
+    from mtbench.registry.challenges import ChallengeMetric
     from mtbench.stages.intervals import Measure
 
 
@@ -178,6 +180,39 @@ class Exporter(Protocol):
 
     def export(self, table: ResultsTable) -> str:
         """The table as text."""
+
+
+@runtime_checkable
+class Challenge(Protocol):
+    """A challenge: ``inspect`` is called once, ``measure`` for each case, and ``document`` once."""
+
+    def inspect(self, submission: Submission) -> Inspection:
+        """Match the files of a submission with those of the truth, and read them: all problems, not the first."""
+
+    def measure(self, case: ChallengeCase) -> Mapping[str, float]:
+        """The scores of one case by metric name, as the challenge computes them; omit what has no value.
+
+        Further names may be added for ``document``; only the spec's metrics get rows.
+        """
+
+    def document(self, scores: Sequence[CaseScores]) -> Mapping[str, Any]:
+        """The content of the JSON file that the challenge's own program writes for these cases."""
+
+
+@runtime_checkable
+class RankingRule(Protocol):
+    """A challenge may rank teams."""
+
+    def rank(self, teams: Sequence[Team], metrics: Sequence[ChallengeMetric]) -> Ranking:
+        """Rank teams, all of which have these metrics. Raise an error if the rule needs what they lack."""
+
+
+@runtime_checkable
+class ExampleSubmission(Protocol):
+    """A challenge may write a small submission without errors, for ``mtbench check`` and for users to look at."""
+
+    def example(self, folder: Path) -> Submission:
+        """Write at least two cases below ``folder``; every prediction equals its truth."""
 
 
 def methods(contract: type) -> list[str]:

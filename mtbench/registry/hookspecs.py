@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mtbench.engine.job import Outcome
+    from mtbench.registry.challenges import ChallengeSpec
     from mtbench.registry.specs import (
         DatasetSpec,
         ExecutorSpec,
@@ -63,6 +64,11 @@ def mtbench_exporters() -> Iterable[ExporterSpec]:  # type: ignore[empty-body]
 
 
 @hookspec
+def mtbench_challenges() -> Iterable[ChallengeSpec]:  # type: ignore[empty-body]
+    """Yield challenges: ``yield mtbench.ChallengeSpec("mychallenge", "my_pkg.rules:Rules", metrics=(...))``."""
+
+
+@hookspec
 def mtbench_suites() -> Iterable[SuiteSpec]:  # type: ignore[empty-body]
     """Yield suite files: ``yield mtbench.SuiteSpec("my-suite", "my_pkg:suites/my-suite.toml")``."""
 
@@ -89,6 +95,7 @@ SPEC_HOOKS: Mapping[str, str] = {
     "mtbench_metrics": "metric",
     "mtbench_executors": "executor",
     "mtbench_exporters": "exporter",
+    "mtbench_challenges": "challenge",
     "mtbench_suites": "suite",
 }
 """Hooks that yield specs, and the kind each one yields."""

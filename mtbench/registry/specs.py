@@ -11,6 +11,7 @@ from mtbench.errors import PluginError
 from mtbench.integers import MOST_DECIMALS
 from mtbench.registry import contracts
 from mtbench.registry.basespec import Params, Spec, is_factory
+from mtbench.registry.challenges import ChallengeSpec
 from mtbench.registry.needs import Need
 from mtbench.typed import Rule, check_fields
 
@@ -383,6 +384,7 @@ KINDS: Mapping[str, type[Spec[Any]] | type[SuiteSpec]] = {
         MetricSpec,
         ExecutorSpec,
         ExporterSpec,
+        ChallengeSpec,
         SuiteSpec,
     )
 }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtbench.challenges.records import Submission
 from mtbench.compute.devices import resolve_device
 from mtbench.compute.inference import prepare_torch
 from mtbench.data import ImageSet, MetricInputs, Task
@@ -22,6 +23,7 @@ from mtbench.registry.params import format_call
 from mtbench.registry.registry import Registration, Registry
 from mtbench.registry.specs import ExtractorSpec, MetricSpec
 from mtbench.rows import Rows
+from mtbench.scoring.challenges import is_challenge, score_as_challenge
 from mtbench.scoring.features import FeatureSource
 from mtbench.scoring.pairing import positions
 from mtbench.scoring.reading import FolderImages, ProgressReport, ReadOptions, read_folder
@@ -56,6 +58,7 @@ def score(
     balance: bool | None = None,
     intervals: bool = True,
     store: str | None = None,
+    challenge_json: str | Path | None = None,
     plugin_files: Iterable[str] = (),
     no_plugins: bool = False,
     report: ProgressReport = lambda what, done, total: None,
@@ -65,7 +68,8 @@ def score(
     Args:
         translated, target: folders (or single volumes): PNG, TIFF, NPY, NPZ, NIfTI, NRRD, MHA, DICOM series.
         metrics: ``name`` or ``name:p=v``; without any, every metric that these inputs allow.
-        preset: for all metrics that have this preset ("torch-fidelity", "pytorch-fid", "clean-fid").
+        preset: a challenge (a plugin of that kind), which then defines metrics and files; or a library whose
+            conventions all metrics with this preset follow ("torch-fidelity", "pytorch-fid", "clean-fid").
         weights: extractor name to a weight file for this call; its sha256 is recorded in the row.
         masks, predicted: true label maps of the translated images' anatomy (for errors by region), and label maps that
             a segmenter predicted on them, for Dice and surface distances; matched to the translated images by name,
@@ -81,6 +85,7 @@ def score(
             libraries use all images.
         intervals: whether to compute confidence intervals (patients must be known).
         store: cache of decoded images and features; the next call reuses the target's.
+        challenge_json: with a challenge: the file for the JSON that the challenge's own program writes.
         plugin_files, no_plugins: as on the command line.
         report: called with the current activity, the number of items done and the total.
 
@@ -101,6 +106,20 @@ def score(
     seed = check_seed(seed, "--seed")
     draws = check_whole(draws, "--draws", name="the number of draws", minimum=1)
     registry = discover(plugin_files, third_party=not no_plugins)
+    if preset is not None and is_challenge(registry, preset):
+        paths = (expand(folder) if folder is not None else None for folder in (masks, predicted, body_mask))
+        settings: dict[str, object] = {
+            "-m": metrics,
+            "--weights": weights,
+            "--labels": labels,
+            "--paired": paired,
+            "--plane": plane,
+        }
+        settings |= {"--window": window, "--patient": patient, "--skip-unreadable": skip_unreadable}
+        submission = Submission(expand(translated), expand(target), *paths)
+        return score_as_challenge(registry, preset, submission, settings, challenge_json, report)
+    if challenge_json is not None:
+        raise RequestError("--challenge-json needs a challenge", expected="--preset with the name of a challenge")
     selection = _metrics(registry, metrics, preset, dict(weights or {}))
     reading = ReadOptions(plane, window, patient, skip_unreadable)
     artefacts = Store(store_folder(store))
@@ -152,10 +171,11 @@ def _metrics(registry: Registry, calls: Sequence[str], preset: str | None, weigh
             params.setdefault(preset_param, preset)
         result.append(_Metric(registration, registration.complete(params), weights))
     if preset is not None and preset not in presets:
+        known = sorted(presets) if calls else sorted({*presets, *registry.names("challenge")})
         raise RequestError(
             f"none of these metrics has a preset '{preset}'",
-            expected="one of " + ", ".join(sorted(presets)) if presets else None,
-            matches=close_matches(preset, presets),
+            expected="one of " + ", ".join(known) if known else None,
+            matches=close_matches(preset, known),
         )
     return result
 

@@ -33,9 +33,16 @@ def psnr(image: Floats, truth: Floats, body: Mask) -> float:
     return similarity.psnr(np.clip(image, LOW, HIGH), np.clip(truth, LOW, HIGH), HIGH - LOW, body)
 
 
-def ms_ssim(image: Floats, truth: Floats, body: Mask) -> float:
-    """Masked multi-scale structural similarity of two volumes."""
-    first, second = (np.where(body, np.clip(v, LOW, HIGH), LOW) - LOW for v in (image, truth))
+def ms_ssim(image: Floats, truth: Floats, body: Mask, high: float = HIGH) -> float:
+    """Masked multi-scale structural similarity of two volumes.
+
+    Args:
+        image, truth: HU. The finest scale is computed in their type: single precision is the challenge's for volumes of
+            floating-point numbers.
+        body: the mask.
+        high: largest value of the data range.
+    """
+    first, second = (np.where(body, np.clip(v, LOW, high), LOW) - LOW for v in (image, truth))
     missing = [max(SMALLEST - n, 0) for n in body.shape]
     around = [(n // 2, n - n // 2) for n in missing]
     first, second = np.pad(first, around, mode="edge"), np.pad(second, around, mode="edge")
@@ -43,14 +50,15 @@ def ms_ssim(image: Floats, truth: Floats, body: Mask) -> float:
     inside = (slice(WINDOW // 2, -(WINDOW // 2)),) * 3
     value = 1.0
     for weight in similarity.WEIGHTS:
-        values = similarity_map(first, second, weight)[inside][mask[inside]]
-        value *= min(max(float(values.mean()), 0.0), 1.0) if values.size else float("nan")
+        values = similarity_map(first, second, weight, high)[inside][mask[inside]]
+        value *= min(max(float(values.mean(dtype=np.float64)), 0.0), 1.0) if values.size else float("nan")
+        first, second = first.astype(np.float64), second.astype(np.float64)
         first, second = smoothed(first)[::2, ::2, ::2], smoothed(second)[::2, ::2, ::2]
         mask = mask[::2, ::2, ::2]
     return value
 
 
-def similarity_map(first: Floats, second: Floats, weight: float) -> Floats:
+def similarity_map(first: Floats, second: Floats, weight: float, high: float = HIGH) -> Floats:
     """Luminance, contrast and structure of each voxel, each to the power of the weight."""
     from scipy.ndimage import uniform_filter
 
@@ -58,7 +66,7 @@ def similarity_map(first: Floats, second: Floats, weight: float) -> Floats:
         means: Floats = uniform_filter(values, WINDOW)
         return means
 
-    c1, c2 = (0.01 * (HIGH - LOW)) ** 2, (0.03 * (HIGH - LOW)) ** 2
+    c1, c2 = (0.01 * (high - LOW)) ** 2, (0.03 * (high - LOW)) ** 2
     sample = WINDOW**3 / (WINDOW**3 - 1)
     mean_1, mean_2 = local(first), local(second)
     variance_1 = sample * (local(first * first) - mean_1**2)

@@ -1,0 +1,37 @@
+"""Ranks within each case and metric, averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mtbench import ChallengeMetric, Ranking, Team
+
+
+def mean_rank(teams: Sequence[Team], metrics: Sequence[ChallengeMetric]) -> Ranking:
+    """Rank the teams in each case and metric (equal values share their mean rank), then average all ranks.
+
+    Cases that some team has no value for are left out of that metric, and a remark counts them.
+    """
+    from scipy.stats import rankdata
+
+    ranks: list[list[float]] = []
+    left_out = 0
+    for metric in metrics:
+        by_team = [team.scores[metric.name] for team in teams]
+        cases = [case for case in by_team[0] if all(case in values for values in by_team)]
+        left_out += len({case for values in by_team for case in values}) - len(cases)
+        sign = -1 if metric.higher_is_better else 1
+        ranks += [rankdata([sign * values[case] for values in by_team]).tolist() for case in cases]
+    means = np.mean(ranks, axis=0)
+    remarks: tuple[str, ...] = ()
+    if left_out:
+        remarks = (f"{left_out} values of cases and metrics are left out, because not every team has them",)
+    return Ranking.of(
+        {team.name: float(mean) for team, mean in zip(teams, means, strict=True)},
+        "mean rank",
+        higher_is_better=False,
+        metrics=tuple(metric.name for metric in metrics),
+        remarks=remarks,
+    )
