@@ -7,6 +7,7 @@ Run it where the programs' dependencies are installed, once for each challenge; 
     python tests/challenge_originals.py brasyn FOLDER-OF-hongweilibran/BraSyn
     python tests/challenge_originals.py brats FOLDER-OF-rachitsaluja/BraTS-2023-Metrics
     python tests/challenge_originals.py mrixfields2026 FOLDER-OF-MRIxFields/MRIxFields2026
+    python tests/challenge_originals.py rank_teams FOLDER-OF-SynthRAD2025/evaluation
 
 Each program runs as it is. Its TotalSegmentator and LPIPS are replaced, because they need weights: label maps are read
 from files, and LPIPS is not recorded.
@@ -14,7 +15,9 @@ from files, and LPIPS is not recorded.
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -193,12 +196,36 @@ def mrixfields2026(code: Path, folder: Path) -> Any:
     return values
 
 
+def rank_teams(code: Path, folder: Path) -> Any:
+    """``rank_teams.py`` on the export of a leaderboard, for the metrics of both challenges."""
+    sys.path.insert(0, str(code))
+    import rank_teams
+
+    os.chdir(folder)
+    values = {}
+    for challenge in submissions.DIRECTIONS:
+        with open("export.csv", "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["created", "a", "title", "pk", "published", "b", "c", "d", "status", "outputs"])
+            for name, metrics in submissions.teams(challenge).items():
+                aggregates = {metric: {"mean": float(np.mean(each))} for metric, each in metrics.items()}
+                outputs = json.dumps([{"value": {"aggregates": aggregates}}])
+                writer.writerow(["", "", f"Evaluation {name}", name, "True", "", "", "", "Succeeded", outputs])
+        export, metrics = rank_teams.create_export_dict("export.csv")
+        totals = rank_teams.normalize_metrics(metrics)
+        rank_teams.rank_and_save(totals, metrics, export)
+        with open("final_ranking.csv", newline="") as file:
+            values[challenge] = [[row["pk"], float(row["Sum of normalized metrics"])] for row in csv.DictReader(file)]
+    return values
+
+
 CHALLENGES: Mapping[str, Callable[[Path, Path], Any]] = {
     "synthrad2023": synthrad2023,
     "synthrad2025": synthrad2025,
     "brasyn": brasyn,
     "brats": brats,
     "mrixfields2026": mrixfields2026,
+    "rank_teams": rank_teams,
 }
 LIBRARIES = ("numpy", "scipy", "scikit-image", "SimpleITK", "monai", "torchmetrics", "pandas", "nibabel")
 

@@ -183,6 +183,43 @@ def test_brain_files_that_cannot_be_used(brains: Path, tmp_path: Path) -> None:
     assert f"{third}-t1c.nii.gz: 99 % of its voxels have one value" in text
 
 
+@pytest.mark.parametrize("how", ["segmented", "without"])
+def test_mrixfields_writes_what_its_scorer_writes(how: str, tmp_path: Path) -> None:
+    submissions.mrixfields(tmp_path, segmented=how == "segmented")
+    file = tmp_path / "results.json"
+    folders = (tmp_path / "input/task1", tmp_path / "truth/task1")
+    rows = mtbench.score(*folders, preset="mrixfields2026", challenge_json=file, no_plugins=True)
+    expected, ours = ORIGINALS["mrixfields2026"]["values"][how], json.loads(file.read_text())
+    assert {key: value for key, value in ours.items() if "LPIPS" not in key} == expected
+    assert {value for key, value in ours.items() if "LPIPS" in key} == {None}
+    values = {(row["metric"], row["label"]): row["value"] for row in rows}
+    assert values["SSIM", "T2W"] == pytest.approx(expected["Avg_T2W_SSIM_adj"], abs=1e-6)
+    if how == "without":
+        assert values["Dice", ""] is None
+        assert "the challenge reports null without any" in rows[0]["note"]
+
+
+def test_field_strength_submissions_that_cannot_be_used(tmp_path: Path) -> None:
+    submissions.mrixfields(tmp_path)
+    folders = (tmp_path / "input/task1", tmp_path / "truth/task1")
+    place = folders[0] / "T1W/0.1T_to_7T"
+    (place / "pred/P_T1W_7T_0001.nii.gz").rename(place / "pred/P_T1W_7T_1.nii.gz")
+    (place / "seg/P_T1W_7T_0002_seg.nii.gz").unlink()
+    holes = np.full((24, 20, 12), np.nan, np.float32)
+    submissions.write_nifti(folders[0] / "T2W/0.1T_to_7T/pred/P_T2W_7T_0001.nii.gz", holes)
+    with pytest.raises(DataError) as caught:
+        mtbench.score(*folders, preset="mrixfields2026", no_plugins=True)
+    for words in (
+        "P_T1W_7T_1.nii.gz: unexpected name or place",
+        "case 'T1W/0.1T_to_7T/0001' has no prediction",
+        "case 'T1W/0.1T_to_7T/0002' has no label map",
+        "P_T2W_7T_0001.nii.gz: 5760 of its 5760 values are NaN or infinite",
+    ):
+        assert words in str(caught.value)
+    with pytest.raises(DataError, match="the folders are called input and task1; expected task1, task2 or task3"):
+        mtbench.score(tmp_path / "input", folders[1], preset="mrixfields2026", no_plugins=True)
+
+
 # -- submissions that cannot be scored
 
 

@@ -20,7 +20,7 @@ OPTIONAL = {
     "extractor": (contracts.WeightsRecord,),
     "metric": (contracts.Resampling,),
     "executor": (contracts.Placement,),
-    "challenge": (contracts.RankingRule, contracts.ExampleSubmission),
+    "challenge": (contracts.RankingRule, contracts.ResultsFile, contracts.ExampleSubmission),
 }
 """Optional protocols of the objects of a kind."""
 

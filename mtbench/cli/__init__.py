@@ -30,6 +30,7 @@ COMMANDS = {
     "correlate": "correlate perceptual with segmentation metrics",
     "checkpoints": "show metrics over training and the regret of their choices",
     "ledger": "list structures that translations added, lost or moved",
+    "rank": "rank teams by the rule of a challenge, beside other rules",
     "compare": "compare two results cell by cell",
     "report": "write an HTML report, or one figure",
     "results": "show, merge and verify results directories",

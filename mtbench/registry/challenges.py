@@ -34,8 +34,8 @@ class ChallengeSpec(Spec[contracts.Challenge]):
     """Scores a submission as a challenge does, and perhaps ranks teams by its rule.
 
     The class is a :class:`~mtbench.registry.contracts.Challenge`; with a ``rule`` it is also a
-    :class:`~mtbench.registry.contracts.RankingRule`. It may be an
-    :class:`~mtbench.registry.contracts.ExampleSubmission`, which lets ``mtbench check`` test more.
+    :class:`~mtbench.registry.contracts.RankingRule`. It may be a :class:`~mtbench.registry.contracts.ResultsFile` and
+    an :class:`~mtbench.registry.contracts.ExampleSubmission`, which lets ``mtbench check`` test more.
 
     Args:
         title: its printed name ("SynthRAD2025").

@@ -208,6 +208,14 @@ class RankingRule(Protocol):
 
 
 @runtime_checkable
+class ResultsFile(Protocol):
+    """A challenge may read the files that its ``document`` describes, for ``mtbench rank``."""
+
+    def read_document(self, document: Any) -> Mapping[str, Mapping[str, float]] | None:
+        """Metric name to the values by case, or to the mean as case ""; ``None`` for a file of another kind."""
+
+
+@runtime_checkable
 class ExampleSubmission(Protocol):
     """A challenge may write a small submission without errors, for ``mtbench check`` and for users to look at."""
 

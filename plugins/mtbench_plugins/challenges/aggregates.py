@@ -38,6 +38,16 @@ def document(scores: Sequence[CaseScores]) -> Mapping[str, Any]:
     return {"results": results, "aggregates": aggregates}
 
 
+def read_document(document: Any) -> Mapping[str, Mapping[str, float]] | None:
+    """The values of ``metrics.json`` by metric and place of the case, or the means if only aggregates are there."""
+    if not isinstance(document, dict) or not isinstance(document.get("aggregates"), dict):
+        return None
+    results = document.get("results") or []
+    if results:
+        return {name: {str(k): float(each[name]) for k, each in enumerate(results)} for name in results[0]}
+    return {name: {"": float(values["mean"])} for name, values in document["aggregates"].items()}
+
+
 def normalised_sum(teams: Sequence[Team], metrics: Sequence[ChallengeMetric], remarks: tuple[str, ...]) -> Ranking:
     """Each metric's mean scaled to 0 (worst team) ... 1 (best team), and summed; 0.5 if all teams are equal."""
     totals = {team.name: 0.0 for team in teams}

@@ -35,3 +35,20 @@ def mean_rank(teams: Sequence[Team], metrics: Sequence[ChallengeMetric]) -> Rank
         metrics=tuple(metric.name for metric in metrics),
         remarks=remarks,
     )
+
+
+def rank_sum(teams: Sequence[Team], metrics: Sequence[ChallengeMetric], remarks: tuple[str, ...]) -> Ranking:
+    """Rank the teams by their mean in each metric (equal means share their mean rank), then add the ranks."""
+    from scipy.stats import rankdata
+
+    totals = np.zeros(len(teams))
+    for metric in metrics:
+        sign = -1 if metric.higher_is_better else 1
+        totals += rankdata([sign * team.mean(metric.name) for team in teams])
+    return Ranking.of(
+        {team.name: float(total) for team, total in zip(teams, totals, strict=True)},
+        "sum of ranks",
+        higher_is_better=False,
+        metrics=tuple(metric.name for metric in metrics),
+        remarks=remarks,
+    )

@@ -48,6 +48,10 @@ class Synthrad2023:
         """``metrics.json``, with the aggregates that ``rank_teams.py`` reads."""
         return aggregates.document(scores)
 
+    def read_document(self, document: Any) -> Mapping[str, Mapping[str, float]] | None:
+        """The values of ``metrics.json``."""
+        return aggregates.read_document(document)
+
     def rank(self, teams: Sequence[Team], metrics: Sequence[ChallengeMetric]) -> Ranking:
         """The sum of normalised means of ``rank_teams.py``."""
         return aggregates.normalised_sum(teams, metrics, ())

@@ -89,11 +89,18 @@ class Synthrad2025:
         """``metrics.json`` as ``evaluate.py`` writes it, cases in the order of their IDs."""
         return aggregates.document(scores)
 
+    def read_document(self, document: Any) -> Mapping[str, Mapping[str, float]] | None:
+        """The values of ``metrics.json``."""
+        return aggregates.read_document(document)
+
     def rank(self, teams: Sequence[Team], metrics: Sequence[ChallengeMetric]) -> Ranking:
         """The sum of normalised means of ``rank_teams.py``, with its directions corrected or as published."""
         if self.ranking == "corrected":
             return aggregates.normalised_sum(teams, metrics, ())
-        published = [replace(metric, higher_is_better=metric.name in aggregates.HIGHER) for metric in metrics]
+        # The name without the variant that metrics of a results directory have.
+        published = [
+            replace(metric, higher_is_better=metric.name.partition("[")[0] in aggregates.HIGHER) for metric in metrics
+        ]
         turned = [a.name for a, b in zip(metrics, published, strict=True) if a.higher_is_better != b.higher_is_better]
         text = f"The public rank_teams.py ranks {', '.join(turned)} in the wrong direction, and so does this rule"
         return aggregates.normalised_sum(teams, published, (text,) if turned else ())

@@ -1,0 +1,43 @@
+"""The challenge MRIxFields2026: its names, metrics and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import mtbench
+
+
+@mtbench.hookimpl
+def mtbench_challenges() -> Iterator[mtbench.ChallengeSpec]:
+    """The challenge ``mrixfields2026``."""
+    yield mtbench.ChallengeSpec(
+        "mrixfields2026",
+        "mtbench_plugins.challenges.mrixfields2026:Mrixfields2026",
+        title="MRIxFields2026",
+        description="MR images of other field strengths: nRMSE, SSIM, Dice and volumes of deep grey matter",
+        citation="MRIxFields2026 challenge, evaluation code of github.com/MRIxFields/MRIxFields2026, 2026",
+        params={
+            "task": mtbench.Param(
+                "folder",
+                choices=("folder", "task1", "task2", "task3"),
+                help="the task; folder: the name of both folders, as the challenge's program demands",
+            ),
+            "ranking": mtbench.Param(
+                "rank-sum",
+                choices=("rank-sum", "primary"),
+                help="the sum of ranks over metrics of the challenge's description, or the primary score of score.py",
+            ),
+        },
+        shorthand="ranking",
+        metrics=(
+            mtbench.ChallengeMetric("nRMSE", False),
+            mtbench.ChallengeMetric("SSIM", True),
+            mtbench.ChallengeMetric("Dice", True),
+            mtbench.ChallengeMetric("Volume", True),
+        ),
+        files="two folders with the name of the task (task1, task2, task3): predictions in "
+        "{T1W,T2W,T2FLAIR}/{0.1T_to_7T,...}/pred/P_T1W_7T_0001.nii.gz, label maps in seg/P_T1W_7T_0001_seg.nii.gz "
+        "beside pred/, and the truth under the same names in gt/ and gt_seg/",
+        rule="the sum over metrics of each team's rank by its mean; or the mean SSIM alone (ranking=primary)",
+        unavailable=("The challenge's LPIPS needs weights from the network and is not computed",),
+    )
