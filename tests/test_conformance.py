@@ -28,7 +28,7 @@ CHEAP = (
     *("dice", "fid", "kid", "frd", "is", "swd:patches=8,directions=32", "hd95", "nsd", "mae", "psnr", "ssim"),
     *("pointwise-map", "monotone-map"),
     *("prdc", "nearest-neighbour", "nmi-source", "mmd", "cmmd", "fd", "c2st"),
-    *("tissue-error", "radiomic-agreement", "lesions", "lesion-error", "changes"),
+    *("tissue-error", "radiomic-agreement", "lesions", "lesion-error", "changes", "slice-consistency"),
     *("dinov2-vitl14", "clip-vitl14-336", "radimagenet-resnet50"),
     *("segmenter-bottleneck", "self-supervised:size=16,width=4,batch_size=4"),
     *("ms-ssim:scales=1", "radiomics", "inception-fid", "inception-imagenet", f"phantom-lumbar:{PHANTOM}"),

@@ -13,7 +13,10 @@ import mtbench
 from mtbench.analysis.table import build_table
 from mtbench.conformance import tasks
 from mtbench.errors import RequestError
-from mtbench.stages.table import SOURCE_TEST, TARGET_TEST, TARGET_TRAIN, ScoreOptions, reads
+from mtbench.plan import make_plan
+from mtbench.plan.suite import parse_suite
+from mtbench.registry.discovery import discover
+from mtbench.stages.table import PAIRED_TEST, SOURCE_TEST, TARGET_TEST, TARGET_TRAIN, ScoreOptions, reads
 
 OUT = "mtbench-results/toy"
 METRICS = ("toy-change", "toy-gap")
@@ -45,6 +48,21 @@ def test_the_address_of_a_score_depends_on_the_training_slices_that_it_reads() -
     assert set(reads(without).subsets) == {SOURCE_TEST, TARGET_TEST}
     # A field with its default is not part of a key: no earlier artefact is recomputed.
     assert "training" not in without.to_json()
+
+
+def test_the_truth_counts_as_a_translation_of_its_source_slices(toys: Path) -> None:
+    text = (
+        '[suite]\nname = "t"\n[[datasets]]\nname = "phantom-lumbar"\n[[translators]]\nname = "identity"\n'
+        '[[metrics]]\nname = "nmi-source"\n[[metrics]]\nname = "slice-consistency"\n'
+    )
+    graph = make_plan(parse_suite(text, "t.toml", toys.parent), discover())
+    rows = [row for row in graph.rows if row.columns["role"] == "truth"]
+    assert [row.columns["metric"] for row in rows] == ["nmi-source", "slice-consistency"]
+    for row in rows:
+        options = graph.units[row.unit].options
+        assert {*reads(options).subsets} >= {SOURCE_TEST, PAIRED_TEST}
+        assert not reads(options).masks
+    assert "ceiling" not in {row.columns["role"] for row in graph.rows}
 
 
 def test_a_draw_takes_source_slices_along_and_leaves_training_slices_alone() -> None:

@@ -90,7 +90,7 @@ class Subject:
         # A ground truth shows the anatomy of its source slice.
         if "reference_masks" in needs and not {domain, "source" if domain == "paired" else domain} & task.masks:
             return f"the {domain} domain has no masks to compare with"
-        if "source" in needs and domain != "source":
+        if "source" in needs and domain == "target":
             return f"{self.images.label} are translations of no source slice"
         if "predicted_masks" in needs and domain == "source" and not self.images.key and len(task.channels) > 1:
             return "segmenters read one channel" + but_several(task)

@@ -63,7 +63,7 @@ def gather(work: Work[ScoreOptions, Registration[MetricSpec]]) -> tuple[MetricIn
         candidate=candidate,
         reference=reference,
         paired=paired,
-        source=work.images(options.candidate) if "source" in options.roles else None,
+        source=_source(work, candidate) if "source" in options.roles else None,
         training=training,
         predicted_masks=masks,
         reference_masks=_anatomy(work, candidate) if "reference_masks" in options.roles else None,
@@ -89,8 +89,13 @@ def gather(work: Work[ScoreOptions, Registration[MetricSpec]]) -> tuple[MetricIn
     return inputs, sizes
 
 
+def _source(work: Work[ScoreOptions, Registration[MetricSpec]], candidate: ImageSet) -> ImageSet:
+    """The source slices of the candidates; a ground truth counts as a translation of its source slice."""
+    return work.images(Subset("source", candidate.split)).aligned(candidate)
+
+
 def _anatomy(work: Work[ScoreOptions, Registration[MetricSpec]], candidate: ImageSet) -> NDArray[np.uint8] | None:
     """The masks of the candidates; for a ground truth those of its source slices."""
     if candidate.domain != "paired" or candidate.masks is not None:
         return candidate.masks
-    return work.images(Subset("source", candidate.split)).aligned(candidate).masks
+    return _source(work, candidate).masks

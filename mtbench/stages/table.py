@@ -194,10 +194,9 @@ def reads(options: Options) -> Reads:
             counted = (subset for subset in others if subset is not None)
             paired = (Subset("paired", options.candidate.split),) if "paired" in options.roles else ()
             masks = "reference_masks" in options.roles
-            # The masks of a truth are those of its source slices.
-            anatomy = (
-                (Subset("source", options.candidate.split),) if masks and options.candidate.domain == "paired" else ()
-            )
+            # The source slices of a truth, whose masks are also its own.
+            of_truth = options.candidate.domain == "paired" and (masks or "source" in options.roles)
+            anatomy = (Subset("source", options.candidate.split),) if of_truth else ()
             return Reads((options.candidate, *counted, *paired, *anatomy), masks)
         case ImageOptions():
             return Reads((options.candidate,))
