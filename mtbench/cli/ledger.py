@@ -60,7 +60,7 @@ def command(
 
     Examples:
         mtbench ledger mtbench-results/mine
-        mtbench ledger mtbench-results/mine --change added --csv > added.csv
+        mtbench ledger mtbench-results/mine --change added --csv
     """
     if as_csv and as_json:
         raise RequestError("--csv and --json are two formats", expected="one of them")

@@ -104,8 +104,9 @@ class Side:
 
     def of(self, slices: Sequence[Slice]) -> Labels | None:
         """The segmentation of these slices; ``None`` if one has none."""
-        at = [self.places.get(record.slice_id) for record in slices]
-        return None if None in at else np.asarray(self.labels[at])
+        if any(record.slice_id not in self.places for record in slices):
+            return None
+        return np.asarray(self.labels[[self.places[record.slice_id] for record in slices]])
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,10 @@ def render(content: Mapping[str, Any], charts: Mapping[str, Any]) -> str:
         RequestError: the installed Plotly cannot be embedded in a page.
     """
     library = _library() if charts else ""
-    scripts, style = [_file("report.js"), *([_file("ledger.js")] if content["ledgers"] else [])], _file("report.css")
+    scripts, style = (
+        [_file("report.js"), *([_file("ledger.js")] if any(task["cards"] for task in content["ledgers"]) else [])],
+        _file("report.css"),
+    )
     environment = Environment(
         loader=PackageLoader("mtbench.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

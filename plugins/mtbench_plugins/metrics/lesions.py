@@ -8,7 +8,6 @@ from typing import Any
 
 import mtbench
 
-_NEEDS = ("predicted_masks", "reference_masks", "candidate")
 _PER = mtbench.Param(
     "patient", choices=("slice", "volume", "patient"), help="a case is a slice, a volume, or the mean of a patient's"
 )
@@ -66,7 +65,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
             ),
         },
         shorthand="score",
-        needs=_NEEDS,
+        needs=("predicted_masks", "reference_masks", "candidate"),
         higher_is_better=True,
         family="segmentation",
         variant=_variant,
@@ -87,7 +86,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
             **_MATCHING,
         },
         shorthand="error",
-        needs=_NEEDS,
+        needs=("predicted_masks", "reference_masks", "candidate"),
         family="segmentation",
         variant=_variant,
         interval="cases",
@@ -111,7 +110,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
             ),
         },
         shorthand="change",
-        needs=_NEEDS,
+        needs=("predicted_masks", "reference_masks", "candidate"),
         family="segmentation",
         variant=_changes_variant,
         interval="cases",
