@@ -35,11 +35,32 @@ name = "toy-same"
 name = "toy-shift"
 params = { by = 0.5 }
 [[segmenters]]
-name = "toy-threshold"
+name = "sure"
 [[metrics]]
 name = "toy-overlap"
 """
 
+SURE = """
+import numpy as np
+import mtbench
+
+@mtbench.hookimpl
+def mtbench_segmenters():
+    yield mtbench.SegmenterSpec("sure", ":Sure")
+
+class Sure:
+    def fit(self, data, context):
+        images, masks = data.train.floats()[:, 0], np.asarray(data.train.masks)
+        self.at = float(images[masks == 1].mean() + images[masks == 0].mean()) / 2
+    def save(self, folder):
+        np.save(folder / "at.npy", self.at)
+    def load(self, folder):
+        self.at = float(np.load(folder / "at.npy"))
+    def segment(self, images, context):
+        return (images[:, 0] > self.at).long()
+    def segment_with_confidence(self, images, context):
+        return self.segment(images, context), 0.5 + (images[:, 0] - self.at).abs() / 2
+"""
 BARE = """
 [suite]
 name = "bare"
@@ -56,6 +77,7 @@ def run(folder: Path, suite: str) -> Path:
     folder.mkdir()
     (folder / "toy.toml").write_text(suite)
     toys = shutil.copy(TOYS, folder / "toys.py")
+    (folder / "sure.py").write_text(SURE)
     api.run(
         str(folder / "toy.toml"),
         out=str(folder / "results"),
@@ -63,7 +85,7 @@ def run(folder: Path, suite: str) -> Path:
         device="cpu",
         executor="inline",
         quiet=True,
-        plugin_files=[str(toys)],
+        plugin_files=[str(toys), str(folder / "sure.py")],
     )
     return folder
 
@@ -143,13 +165,32 @@ def test_shares_say_what_the_segmenter_also_gets_wrong(ran: Path, ledgers: list[
     )
 
 
+def test_the_confidence_is_that_of_the_changed_voxels(ran: Path, ledgers: list[TaskLedger]) -> None:
+    """Of toy-same, whose translations are the source slices."""
+    thresholds = {
+        manifest["unit"]["inputs"]["data"]: float(np.load(folder / "at.npy"))
+        for manifest, folder in artefacts(ran, "fit")
+        if "sure on target" in manifest["unit"]["name"]
+    }
+    for ledger in ledgers:
+        side = next(side for side in ledger.sides if side.row == "toy-same")
+        at = thresholds[side.unit.inputs["data"]]
+        images = np.stack([side.images.image(i) for i in range(len(side.images))]) / 255
+        for change in (change for change in ledger.changes if change.row == "toy-same" and len(change.item.where)):
+            case = [i for i, record in enumerate(side.images.slices) if record.case_id == change.case]
+            expected = 0.5 + np.abs(images[case].ravel()[change.item.where] - at) / 2
+            assert change.confidence == pytest.approx(expected.mean(), abs=0.003)
+    for manifest, folder in artefacts(ran, "segment"):
+        assert (folder / "log" / "confidence.npy").exists(), manifest["unit"]["name"]
+
+
 def test_the_verb_prints_csv_json_and_tables(
     ran: Path, ledgers: list[TaskLedger], run_cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MTBENCH_STORE", str(ran / "store"))
     said = run_cli("ledger", ran / "results")
     assert said.code == 0, said.err
-    assert "changes of labels (segmenter toy-threshold)" in said.out
+    assert "changes of labels (segmenter sure)" in said.out
     assert "not hallucinations in general" in said.out
     lines = list(csv.DictReader(io.StringIO(run_cli("ledger", ran / "results", "--csv").out)))
     assert len(lines) == sum(len(ledger.changes) for ledger in ledgers)

@@ -255,6 +255,24 @@ def test_networks_of_single_regions_are_put_together_by_likelihood() -> None:
     assert alone.flatten().tolist() == [0, 3]
 
 
+def test_confidence_is_the_probability_of_the_label(fitted: UNetSegmenter) -> None:
+    images = discs(2).tensor()
+    labels, sure = fitted.segment_with_confidence(images, context())
+    assert torch.equal(labels, fitted.segment(images, context()))
+    assert fitted.targets is not None
+    ((name, _),) = fitted.targets.networks.items()
+    with torch.inference_mode():
+        chances = np.exp(fitted.logits(name, images).double().numpy())
+    np.testing.assert_allclose(sure.numpy(), (chances / chances.sum(axis=1, keepdims=True)).max(axis=1), rtol=1e-4)
+    # Of p = 0.9 for "all" and 0.2 for "core": background 0.1 x 0.8, disc 0.9 x 0.8, core 0.9 x 0.2.
+    targets = Targets((1, 3), {"all": (1, 3), "core": (3,)}, "region")
+    logits = {
+        region: torch.full((1, 1, 1, 1), float(np.log(p / (1 - p)))) for region, p in (("all", 0.9), ("core", 0.2))
+    }
+    assert targets.decode(logits).item() == 1
+    assert targets.confidence(logits).item() == pytest.approx(0.72 / (0.08 + 0.72 + 0.18), rel=1e-5)
+
+
 def test_dice_by_slice() -> None:
     truth = torch.tensor([[[1, 1, 0, 0]], [[0, 0, 0, 0]], [[0, 0, 0, 0]]])
     predicted = torch.tensor([[[1, 0, 0, 0]], [[0, 0, 0, 0]], [[1, 0, 0, 0]]])

@@ -13,6 +13,7 @@ from mtbench.conformance.surroundings import disturb
 from mtbench.conformance.trying import in_batches, same
 from mtbench.conformance.verdict import Check, FailedError, UntriedError
 from mtbench.data import ImageSet
+from mtbench.registry.contracts import Confident
 
 
 def raw(subject: Subject, model: Any, images: ImageSet, **context: Any) -> list[Any]:
@@ -93,6 +94,26 @@ def inputs(subject: Subject) -> str:
     return ""
 
 
+def confidence(subject: Subject) -> str:
+    """Probabilities of the labels that ``segment`` predicts."""
+    import torch
+
+    model, images = fitting.model_of(subject), tasks.image_set("target", count=3)
+    if not isinstance(model, Confident):
+        raise UntriedError("it has no segment_with_confidence(), so the ledger of changes shows no confidence")
+    pixels = images.tensor()
+    with torch.inference_mode(), subject.watched("segment_with_confidence()"):
+        predicted, sure = model.segment_with_confidence(pixels, subject.context())
+    if not np.array_equal(predicted.cpu().numpy(), apply(subject, model, images, batch_size=3)):
+        raise FailedError("segment_with_confidence() returns other labels than segment()", "Return the same labels")
+    if tuple(sure.shape) != (3, *images.size) or not bool(((sure >= 0) & (sure <= 1)).all()):
+        raise FailedError(
+            f"the confidence has the shape {tuple(sure.shape)} and values from {sure.min():g} to {sure.max():g}",
+            f"Return the probability of each label: {(3, *images.size)}, from 0 to 1",
+        )
+    return f"{sure.min():.2f} to {sure.max():.2f}"
+
+
 def features(subject: Subject) -> str:
     """The arrays of its spec, the same at any batch size."""
     if not subject.spec.arrays:
@@ -112,6 +133,7 @@ CHECKS = (
     Check("range", labels, (*_AFTER, "shapes"), beside=True),
     Check("determinism by seed", determinism, (*_AFTER, "shapes")),
     Check("batch size", batches, (*_AFTER, "shapes")),
+    Check("confidence", confidence, (*_AFTER, "shapes")),
     Check("features", features, (*_AFTER, "shapes")),
     Check("inputs unchanged", inputs, (*_AFTER, "shapes")),
     Check("save and load", fitting.round_trip(apply), (*_AFTER, "shapes")),

@@ -89,6 +89,14 @@ class Segmenter(Trainable, Protocol):
 
 
 @runtime_checkable
+class Confident(Protocol):
+    """A segmenter may say how sure it is of each label, which the ledger of changes shows."""
+
+    def segment_with_confidence(self, images: torch.Tensor, context: Context) -> tuple[torch.Tensor, torch.Tensor]:
+        """The labels that ``segment`` predicts, and the probability of each: float, B x H x W, in [0, 1]."""
+
+
+@runtime_checkable
 class Extractor(Protocol):
     """A feature network; if it trains, it is also :class:`Trainable`. A segmenter may offer features of its own."""
 

@@ -18,7 +18,7 @@ from mtbench.hashing import hash_of
 from mtbench.ledger import Grid, Item, Rules, find_items
 from mtbench.report.evidence import Evidence, Slices, array
 from mtbench.report.result import Result, Run
-from mtbench.stages.table import PAIRED_TEST, SOURCE_TEST, ScoreOptions, Subset
+from mtbench.stages.table import CONFIDENCE, PAIRED_TEST, SOURCE_TEST, ScoreOptions, Subset
 from mtbench.stages.unit import Unit, unit_of
 from mtbench.store.artefacts import Artefact
 
@@ -46,6 +46,7 @@ class Change:
         truth, oracle: the share of its voxels, 0 to 1, in which that row's segmentation differs from the source's mask,
             too: the segmenter's own error. ``None`` without that row or
             such voxels.
+        confidence: the segmenter's mean probability of its labels on these voxels, 0 to 1, if it states any.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Change:
     position: tuple[float, float, float] | None
     truth: float | None
     oracle: float | None
+    confidence: float | None
 
     @property
     def excess(self) -> float:
@@ -98,6 +100,12 @@ class Side:
         return array(self.parts["predicted_masks"], "masks.npy")
 
     @cached_property
+    def confidence(self) -> Labels | None:
+        """The segmenter's probability of each label, 255 for 1; ``None`` if the segmenter states none."""
+        artefact = self.parts["predicted_masks"]
+        return array(artefact, CONFIDENCE) if (artefact.path / CONFIDENCE).exists() else None
+
+    @cached_property
     def places(self) -> dict[str, int]:
         """The position of each slice, by its id."""
         return {record.slice_id: i for i, record in enumerate(self.images.slices)}
@@ -107,6 +115,19 @@ class Side:
         if any(record.slice_id not in self.places for record in slices):
             return None
         return np.asarray(self.labels[[self.places[record.slice_id] for record in slices]])
+
+    def confidence_of(self, slices: Sequence[Slice], item: Item) -> float | None:
+        """The mean confidence on an item's voxels of a volume with these slices."""
+        if self.confidence is None or not len(item.where):
+            return None
+        pixels = self.labels[0].size
+        at = [self.places[record.slice_id] for record in slices]
+        # Slice by slice: an item is on few of them, and the file is mapped.
+        parts = [
+            (self.confidence[at[n]].ravel(), item.where[item.where // pixels == n] % pixels)
+            for n in np.unique(item.where // pixels).tolist()
+        ]
+        return float(sum(values[where].sum(dtype=np.float64) for values, where in parts) / 255 / len(item.where))
 
 
 @dataclass(frozen=True)
@@ -292,6 +313,7 @@ class _Volume:
                 position=None if steps is None else tuple(x * s for x, s in zip(place, steps, strict=True)),  # type: ignore[arg-type]
                 truth=shares.get("truth"),
                 oracle=shares.get("oracle"),
+                confidence=side.confidence_of(self.slices, item),
             )
 
     def _share(self, item: Item, labels: Labels) -> float | None:

@@ -92,13 +92,14 @@ def _facts(change: Change) -> list[tuple[str, str]]:
     ]
     if item.distance is not None:
         facts.append(("moved by", f"{format_number(item.distance)} {item.length_unit}"))
-    for name, share in (("on truth", change.truth), ("in oracle", change.oracle)):
+    shares = (("on truth", change.truth), ("in oracle", change.oracle), ("confidence", change.confidence))
+    for name, share in shares:
         facts.append((name, "–" if share is None else f"{share:.0%}"))
     return facts
 
 
 def _crops(sides: Sequence[Side], change: Change) -> list[Crop]:
-    """The source, the translation, their difference, and the truth, around the change."""
+    """The source, the translation, their difference, the confidence and the truth, around the change."""
     own = next(side for side in sides if side.row == change.row and change.slice_id in side.places)
     source = Slices(own.parts["data"], own.parts["split"], own.subset)
     at = own.places[change.slice_id]
@@ -115,6 +116,8 @@ def _crops(sides: Sequence[Side], change: Change) -> list[Crop]:
             "outline": outlines_uri(_changed(own, change, before.shape)[window], max(before.shape)),
         },
     ]
+    if own.confidence is not None:
+        crops.append(_crop("confidence of the label", np.asarray(own.confidence[at]), window, None))
     for side in sides:
         if side.role == "truth" and change.slice_id in side.places:
             there = side.places[change.slice_id]

@@ -95,4 +95,5 @@ def _record(ledger: TaskLedger, change: Change) -> dict[str, object]:
         "x_mm": position[2],
         "on_truth": change.truth,
         "in_oracle": change.oracle,
+        "confidence": change.confidence,
     }

@@ -246,3 +246,7 @@ STAGES: Mapping[str, Stage] = {
     )
 }
 """Every stage by its name, in the order of the graph."""
+
+CONFIDENCE = "log/confidence.npy"
+"""In a segment artefact, N x H x W uint8, 255 for a probability of 1. It is no content: no unit reads it, and it may
+round differently where labels are equal."""

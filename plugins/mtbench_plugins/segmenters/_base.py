@@ -131,11 +131,19 @@ class NetworkSegmenter:
 
     def segment(self, images: Tensor, context: Context) -> Tensor:
         """Labels, int64 B x H x W, of images float32 B x 1 x H x W in [0, 1], of any size."""
+        targets, logits = self._look(images, context)
+        return targets.decode(logits)
+
+    def segment_with_confidence(self, images: Tensor, context: Context) -> tuple[Tensor, Tensor]:
+        """The labels of :meth:`segment`, and the probability of each: float32 B x H x W."""
+        targets, logits = self._look(images, context)
+        return targets.decode(logits), targets.confidence(logits)
+
+    def _look(self, images: Tensor, context: Context) -> tuple[Targets, dict[str, Tensor]]:
         self._place(context)
         assert self.targets is not None
         with torch.inference_mode(), context.autocast():
-            logits = {n: self.logits(n, images.to(context.device)) for n in self.targets.networks}
-        return self.targets.decode(logits)
+            return self.targets, {n: self.logits(n, images.to(context.device)) for n in self.targets.networks}
 
     def extract(self, images: Tensor, context: Context) -> dict[str, Tensor]:
         """``features``: the lowest level's channels, averaged over its pixels; the networks' side by side.

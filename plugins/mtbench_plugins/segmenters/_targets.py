@@ -71,9 +71,20 @@ class Targets:
         independent: the product over regions of p where the label belongs to the region and 1 - p where it does not.
         For a single region that is p > 0.5; overlapping and nested regions need no special rule.
         """
-        values = _values((0, *self.labels), torch.int64, str(next(iter(logits.values())).device))
+        return self._values_on(logits)[self._likelihood(logits).argmax(dim=1)]
+
+    def confidence(self, logits: Mapping[str, Tensor]) -> Tensor:
+        """The probability of each label of :meth:`decode` among the task's labels and background, B x H x W."""
+        return self._likelihood(logits).softmax(dim=1).amax(dim=1)
+
+    def _values_on(self, logits: Mapping[str, Tensor]) -> Tensor:
+        return _values((0, *self.labels), torch.int64, str(next(iter(logits.values())).device))
+
+    def _likelihood(self, logits: Mapping[str, Tensor]) -> Tensor:
+        """The log-likelihood of background and each label but for a constant, B x (1 + labels) x H x W."""
         if self.per == "task":
-            return values[logits[WHOLE].float().argmax(dim=1)]
+            return logits[WHOLE].float()
+        values = self._values_on(logits)
         likelihood: Tensor | None = None
         for name, logit in logits.items():
             inside = member(values, self.regions[name])
@@ -81,7 +92,7 @@ class Targets:
             term = torch.nn.functional.logsigmoid(sign * logit.float())
             likelihood = term if likelihood is None else likelihood + term
         assert likelihood is not None
-        return values[likelihood.argmax(dim=1)]
+        return likelihood
 
     def check(self, images: ImageSet) -> None:
         """Check the masks for training or validation.
