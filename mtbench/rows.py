@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import mmap
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -77,11 +79,15 @@ class OnDisk:
 
     def __init__(self, path: Path) -> None:
         mapped: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        self._path, self._offset = path, mapped.offset
+        self._offset = mapped.offset
         self.shape, self.dtype, self.ndim = mapped.shape, mapped.dtype, mapped.ndim
+        # Open, so that the images stay readable if the file is removed.
+        self._file = path.open("rb")
+        weakref.finalize(self, self._file.close)
 
     def __getitem__(self, key: Any) -> Any:
-        return np.array(np.memmap(self._path, self.dtype, "r", self._offset, self.shape)[key])
+        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.array(np.ndarray(self.shape, self.dtype, mapped, self._offset)[key])
 
     @property
     def images(self) -> NDArray[Any]:

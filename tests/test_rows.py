@@ -87,6 +87,8 @@ def test_a_selection_of_a_file_stays_on_disk(tmp_path: Path) -> None:
         part = Rows.of(Rows.of(images, range(1, 7)), chosen)
         assert isinstance(part, Rows)
         np.testing.assert_array_equal(part, ARRAY[1:][chosen])
+    (tmp_path / "a.npy").unlink()
+    np.testing.assert_array_equal(images[3], ARRAY[3])
 
 
 def test_only_what_is_asked_for_is_read() -> None:

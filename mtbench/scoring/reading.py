@@ -1,4 +1,4 @@
-"""A folder of images as an image set: every file is read once, on all cores, into one memory map in the store."""
+"""A folder of images as an image set: files are read on all cores, block by block, into one array in the store."""
 
 from __future__ import annotations
 
