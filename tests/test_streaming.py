@@ -22,8 +22,10 @@ from mtbench.formats.limits import VOLUME
 from mtbench.memory import memory, require_memory
 from mtbench.rows import OnDisk
 from mtbench.scoring import reading
+from mtbench_plugins.metrics.lesion_scores import LesionScore
 from mtbench_plugins.metrics.overlap import Dice
 from mtbench_plugins.metrics.paired_metrics import Mae, MsSsim, Psnr, Ssim
+from mtbench_plugins.metrics.structure_changes import Changes
 from mtbench_plugins.metrics.surface_distances import Hausdorff95, SurfaceDice
 
 SHAPE = (7, 6, 9)
@@ -283,6 +285,8 @@ class TestMemory:
             Ssim(per="volume"),
             MsSsim(per="volume"),
             Mae(preset="synthrad2025-image"),
+            LesionScore(),
+            Changes(),
         ],
         ids=lambda metric: type(metric).__name__,
     )

@@ -95,8 +95,7 @@ class PairedMetric:
         return mean_score(self.name, "", cases, values, note=note)
 
     def _of_case(self, candidate: ImageSet, paired: ImageSet, members: NDArray[np.int64]) -> float:
-        if len(members) > 1:
-            require_memory_for_volume(self.name, members, paired.size, _BYTES)
+        require_memory_for_volume(self.name, members, paired.size, _BYTES)
         volume, truth = (np.stack([in_own_unit(s, paired, i) for i in members]) for s in (candidate, paired))
         body = self._body(paired, members, truth)
         if not body.any():

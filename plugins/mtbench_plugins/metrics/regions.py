@@ -106,13 +106,15 @@ def require_memory_for_volume(metric: str, members: Positions, size: tuple[int, 
 
     Args:
         metric: for messages.
-        members: its slices.
+        members: its slices; one alone is not checked.
         size: of a slice.
         each: bytes for each voxel, at the peak.
 
     Raises:
         DataError: it does.
     """
+    if len(members) == 1:
+        return
     volume = f"{metric}, a volume of {len(members)} slices of {size[0]} x {size[1]}"
     require_memory(len(members) * size[0] * size[1] * each, volume, remedy="Use per=slice, or free memory")
 

@@ -9,7 +9,18 @@ import numpy as np
 
 from mtbench import MetricInputs
 from mtbench.ledger import Components, Grid, LengthUnit, SizeUnit, find_components
-from mtbench_plugins.metrics.regions import Mask, Per, SliceGroups, groups, region_masks, regions_of
+from mtbench_plugins.metrics.regions import (
+    Mask,
+    Per,
+    SliceGroups,
+    groups,
+    region_masks,
+    regions_of,
+    require_memory_for_volume,
+)
+
+_BYTES = 24
+"""Of memory for each voxel: masks, and the numbers of their components."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +72,12 @@ class Volumes:
         """Grid, region, predicted and reference mask of each region of each volume; one volume in memory at a time.
 
         Raises:
-            DataError: masks do not fit; see :func:`mtbench_plugins.metrics.regions.region_masks`.
+            DataError: masks do not fit; see :func:`mtbench_plugins.metrics.regions.region_masks`. A volume needs more
+                memory than is free.
         """
+        assert self.inputs.candidate is not None
         for grid, members in zip(self.grids, self.groups.members, strict=True):
+            require_memory_for_volume(self.metric, members, self.inputs.candidate.size, _BYTES)
             for region, predicted, reference in region_masks(self.inputs, self.metric, members):
                 yield grid, region, predicted, reference
 

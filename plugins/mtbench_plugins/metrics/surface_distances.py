@@ -202,8 +202,7 @@ def _scores(
     steps = [_spacing(metric, [slices[i] for i in members], measure_unit) for members in grouping.members]
     values: dict[str, list[float]] = {region: [] for region in regions_of(inputs.task, metric)}
     for members, step in zip(grouping.members, steps, strict=True):
-        if len(members) > 1:
-            require_memory_for_volume(metric, members, inputs.candidate.size, _BYTES)
+        require_memory_for_volume(metric, members, inputs.candidate.size, _BYTES)
         for region, p, r in region_masks(inputs, metric, members):
             values[region].append(of_masks(p, r, step) if len(members) > 1 else of_masks(p[0], r[0], step))
     flat = 0 if per == "slice" else sum(len(members) == 1 for members in grouping.members)
