@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtbench.analysis.checkpoints import Column, TrainingRun
+from mtbench.analysis.checkpoints import TrainingRun
 from mtbench.compute.context import Context
 from mtbench.data import ImageSet, MetricInputs, Slice, Task
 
@@ -59,10 +59,10 @@ def test_dice_gain_is_less_the_dice_of_other_patients() -> None:
 
 
 def candidates(judged: np.ndarray, truth: np.ndarray) -> verdicts.Candidates:
-    columns = (Column("Placement", "placement", "paired", True, 3, ""), Column("FID", "fid", "perceptual", True, 3, ""))
     runs = tuple(TrainingRun(f"gan-{i}", 0, None) for i in range(len(judged)))
     both = np.stack([truth, judged], axis=-1)
-    return verdicts.Candidates("d", runs, ("gan",) * len(runs), columns, both, both)
+    names, families = ("Placement", "FID"), ("paired", "perceptual")
+    return verdicts.Candidates("d", runs, ("gan",) * len(runs), names, families, both, both)
 
 
 def test_agreement_and_regret_of_three_questions() -> None:
@@ -88,6 +88,24 @@ def test_a_missing_score_leaves_its_pairs_out() -> None:
     task = candidates(judged, truth)
     assert (verdicts.checkpoints(task, 1, 0).value, verdicts.checkpoints(task, 1, 0).count) == (1.0, 4)
     assert np.isnan(verdicts.regrets(task, 1, 0)).tolist() == [True, False]
+
+
+def test_a_score_of_final_checkpoints_only_judges_fits_and_no_checkpoints() -> None:
+    truth = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.5, 0.5, 0.6]])
+    judged = np.full_like(truth, np.nan)
+    judged[:, -1] = [2.0, 1.0, 0.0]
+    task = candidates(judged, truth)
+    # Of the three pairs of fits it prefers the better one once.
+    assert verdicts.fits(task, 1, 0).value == pytest.approx(1 / 3)
+    assert verdicts.checkpoints(task, 1, 0).text() == "–"
+    assert verdicts.regret(task, 1, 0).less(verdicts.regret(task, verdicts.LAST, 0)).text() == "–"
+
+
+def test_the_reverse_suite_trains_the_same_fits() -> None:
+    forth, back = (study.suite(study.TASKS[0], study.METRICS, 4, reverse) for reverse in (False, True))
+    assert forth[forth.index('"cyclegan-0"') :] == back[back.index('"cyclegan-0"') :]
+    assert 'protocols = ["train-on-translated"]' in back
+    assert "target_patients" in forth
 
 
 def test_settings_are_drawn_from_their_names_alone() -> None:
