@@ -32,7 +32,8 @@ from mtbench.plan.request import PlanRequest
 from mtbench.plan.suite import load_suite
 from mtbench.registry.discovery import discover
 from mtbench.report.evidence import Evidence, Slices, array
-from mtbench.stages.table import Subset
+from mtbench.stages.table import ImageOptions
+from mtbench.stages.unit import unit_of
 from mtbench.store.artefacts import Store
 from mtbench.store.folders import store_folder
 from mtbench_plugins.metrics.overlap import Dice
@@ -85,8 +86,9 @@ def other_patients(results: str, store: Path) -> dict[Key, float]:
         score = evidence.of_unit(row["unit_key"])
         if score is None or not {"data", "split", "predicted_masks"} <= set(parts := evidence.inputs(score)):
             continue
-        where = score.manifest["unit"]["options"]["candidate"]
-        reals = Slices(parts["data"], parts["split"], Subset(where["domain"], where["split"]))
+        options = unit_of(score).options
+        assert isinstance(options, ImageOptions)
+        reals = Slices(parts["data"], parts["split"], options.candidate)
         people = np.array([record.patient_id for record in reals.slices])
         real = np.array([reals.mask(i) for i in range(len(reals))]) > 0
         predicted = array(parts["predicted_masks"], "masks.npy") > 0
