@@ -36,6 +36,7 @@ FAULTS = {
     "translator crash": "shapes",
     "segmenter logits": "range",
     "segmenter stranger": "range",
+    "segmenter overconfident": "confidence",
     "extractor misnamed": "shapes",
     "extractor normalised": "batch size",
     "metric upside-down": "direction",
@@ -145,6 +146,7 @@ class FaultyFit:
 def mtbench_segmenters() -> Iterator[mtbench.SegmenterSpec]:
     yield mtbench.SegmenterSpec("logits", ":FaultySegmenter", params={"fault": "logits"}, description="faulty")
     yield mtbench.SegmenterSpec("stranger", ":FaultySegmenter", params={"fault": "stranger"}, description="faulty")
+    yield mtbench.SegmenterSpec("overconfident", ":Overconfident", params={"fault": ""}, description="faulty")
     yield mtbench.SegmenterSpec("threshold", ":FaultySegmenter", params={"fault": ""}, description="good")
 
 
@@ -164,6 +166,11 @@ class FaultySegmenter:
     def segment(self, images: Any, context: mtbench.Context) -> Any:
         found = images[:, 0] > self.at
         return found.float() if self.fault == "logits" else found.long() * (7 if self.fault == "stranger" else 1)
+
+
+class Overconfident(FaultySegmenter):
+    def segment_with_confidence(self, images: Any, context: mtbench.Context) -> Any:
+        return self.segment(images, context), 100 * images[:, 0]
 
 
 @mtbench.hookimpl
