@@ -73,11 +73,11 @@ name = "toy-mean"
 """
 
 
-def run(folder: Path, suite: str) -> Path:
-    folder.mkdir()
+def run(folder: Path, suite: str, segmenter: str = SURE) -> Path:
+    folder.mkdir(exist_ok=True)
     (folder / "toy.toml").write_text(suite)
     toys = shutil.copy(TOYS, folder / "toys.py")
-    (folder / "sure.py").write_text(SURE)
+    (folder / "sure.py").write_text(segmenter)
     api.run(
         str(folder / "toy.toml"),
         out=str(folder / "results"),
@@ -215,6 +215,17 @@ def test_what_no_ledger_can_be_made_of_is_said(ran: Path, tmp_path: Path) -> Non
     assert all(each.problem.startswith("No ledger: the store has no segmentations") for each in lost)
     page = read(write_report(ran / "results", tmp_path / "r.html", store=str(tmp_path / "nothing")))
     assert "No ledger: the store has no segmentations" in page.text
+
+
+@pytest.mark.slow
+def test_stale_rows_are_left_out(ran: Path, ledgers: list[TaskLedger], tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(ran, again)
+    run(again, SUITE, SURE + "\n# edited: a new version of the segmenter\n")
+    found = find_ledger(again / "results", Rules(), store=str(again / "store"))
+    assert [[side.row for side in ledger.sides] for ledger in found] == [
+        [side.row for side in ledger.sides] for ledger in ledgers
+    ]
 
 
 def test_the_page_shows_the_changes_of_the_translators(ran: Path, ledgers: list[TaskLedger], tmp_path: Path) -> None:

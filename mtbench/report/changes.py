@@ -179,6 +179,8 @@ def _task(result: Result, evidence: Evidence, block: int, rules: Rules) -> TaskL
     title = result.layout.titles[block]
     runs = [run for run in result.runs_of("translator", *REFERENCES) if run.block == block]
     runs = [run for run in runs if run.family == "segmentation"]
+    # A stale row shows what an up-to-date one has replaced.
+    runs = [run for run in runs if not result.averages.rows[run.row]["currency"]] or runs
     if not runs:
         return TaskLedger(title, problem=NO_MASKS)
     sides = _sides(result, evidence, runs)
