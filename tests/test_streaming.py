@@ -150,6 +150,24 @@ class TestStored:
             assert isinstance(stack, np.ndarray)
             np.testing.assert_array_equal(stack, array[0].transpose(2, 1, 0))
 
+    @pytest.mark.parametrize("kind", ["nii", "mha", "nrrd"])
+    def test_the_limit_of_values_is_for_those_in_memory(
+        self, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        array = values().astype("<i2")
+        path = tmp_path / f"a.{kind}"
+        if kind == "nii":
+            save(path, array, "LPS")
+        elif kind == "mha":
+            metaimage(path, array)
+        else:
+            nrrd.write(str(path), array, {"encoding": "raw"})
+        monkeypatch.setenv(VOLUME, "100")
+        stack = open_volume(path).slices(None if kind == "nrrd" else "axial")
+        np.testing.assert_array_equal(stack[3:5], array.transpose(2, 1, 0)[3:5])
+        with pytest.raises(DataError, match=r"7 x 6 x 9 = 378 values\. .*at most 100"):
+            read(path)
+
     def test_the_geometry_needs_no_values(self, tmp_path: Path) -> None:
         path = save(tmp_path / "a.nii", values().astype(np.int16), "PIR")
         lazy, whole = open_volume(path), read(path)

@@ -40,13 +40,14 @@ def limit(name: str) -> int:
     return int(text)
 
 
-def check_size(shape: Iterable[int], where: str, *, channels: int = 1) -> int:
+def check_size(shape: Iterable[int], where: str, *, channels: int = 1, on_disk: bool = False) -> int:
     """The number of values in an image or a volume that a header announces.
 
     Args:
         shape: the sizes; one image counts against ``IMAGE``, everything against ``VOLUME``.
         where: the file.
         channels: values of a pixel.
+        on_disk: the values stay in the file, so ``VOLUME`` does not count. Check them against its length.
 
     Raises:
         DataError: a size below 1, or more than the limit.
@@ -56,9 +57,9 @@ def check_size(shape: Iterable[int], where: str, *, channels: int = 1) -> int:
         raise DataError(f"its shape is {_times(sizes) or 'empty'}", where=where, expected="sizes of at least 1")
     pixels = math.prod(sizes)
     name, noun = (IMAGE, "an image") if sum(size > 1 for size in sizes) <= 2 else (VOLUME, "a volume")
-    if pixels > limit(name):
+    if pixels > limit(name) and not (on_disk and name == VOLUME):
         raise too_large(f"it is {noun} of {_times(sizes)} = {pixels:,} values", name, where)
-    if pixels * channels > limit(VOLUME):
+    if pixels * channels > limit(VOLUME) and not on_disk:
         raise too_large(f"it holds {_times(sizes)} x {channels} = {pixels * channels:,} values", VOLUME, where)
     return pixels * channels
 

@@ -50,8 +50,7 @@ def read_metaimage(path: Path, *, lazy: bool = False) -> Volume:
     if header["ElementDataFile"].upper() != "LOCAL":
         raise DataError("its values are in another file", where=str(path), expected="ElementDataFile = LOCAL")
     size, dtype = _size(header, path), _dtype(header, path)
-    announced = check_size(size, str(path)) * dtype.itemsize
-    source, start = _values(path, header, start, announced, dtype, lazy=lazy)
+    source, start = _values(path, header, start, size, dtype, lazy=lazy)
     affine = _affine(header, len(size), path)
     stored = Stored(source, start, dtype, three_sizes(size, str(path)), unchanged)
     array: Any = stored if lazy else np.asarray(stored)
@@ -111,12 +110,14 @@ def _header(raw: bytes, path: Path) -> tuple[dict[str, str], int]:
 
 
 def _values(
-    path: Path, header: dict[str, str], start: int, announced: int, dtype: np.dtype[Any], *, lazy: bool
+    path: Path, header: dict[str, str], start: int, size: list[int], dtype: np.dtype[Any], *, lazy: bool
 ) -> tuple[Path | bytes, int]:
     """The uncompressed values, in the file or in memory, and where in it they start."""
     binary = _is(header, "BinaryData", default=True)
     packed = binary and _is(header, "CompressedData", default=False)
-    source: Path | bytes = path if lazy and binary and not packed else content(path)
+    on_disk = lazy and binary and not packed
+    announced = check_size(size, str(path), on_disk=on_disk) * dtype.itemsize
+    source: Path | bytes = path if on_disk else content(path)
     length = path.stat().st_size
     if isinstance(source, bytes):
         if not binary:

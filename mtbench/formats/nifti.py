@@ -84,7 +84,7 @@ def _unpacked(path: Path) -> bytes:
 def _image(source: Path | bytes, path: Path) -> Any:
     """A nibabel image of a file, which it does not read beyond the header, or of its content."""
     with path.open("rb") if isinstance(source, Path) else BytesIO(source) as file:
-        kind, announced = _start(file.read(_HEADER), path)
+        kind, announced = _start(file.read(_HEADER), path, on_disk=isinstance(source, Path))
         check_announced(announced.values, file.seek(0, SEEK_END) - announced.start, str(path))
         file.seek(0)
         with _library_errors():
@@ -114,7 +114,7 @@ class _Announced:
         return self.start + self.values
 
 
-def _start(start: bytes, path: Path) -> tuple[Any, _Announced]:
+def _start(start: bytes, path: Path, *, on_disk: bool = False) -> tuple[Any, _Announced]:
     """The library's class of images for a file that starts like this, and what its header announces."""
     from nibabel import Nifti1Image, Nifti2Image
 
@@ -122,7 +122,8 @@ def _start(start: bytes, path: Path) -> tuple[Any, _Announced]:
     if len(start) < kind.header_class.sizeof_hdr:
         raise OSError("not a NIfTI file, or a truncated one: its header is too short")
     with _library_errors():
-        return kind, _announced(kind.header_class(start[: kind.header_class.sizeof_hdr], check=False), path)
+        header = kind.header_class(start[: kind.header_class.sizeof_hdr], check=False)
+        return kind, _announced(header, path, on_disk=on_disk)
 
 
 @contextmanager
@@ -136,9 +137,9 @@ def _library_errors() -> Iterator[None]:
         raise OSError(f"not a NIfTI file, or a damaged one: {error}") from error
 
 
-def _announced(header: Any, path: Path) -> _Announced:
+def _announced(header: Any, path: Path, *, on_disk: bool) -> _Announced:
     shape = header.get_data_shape()
-    check_size(shape, str(path))
+    check_size(shape, str(path), on_disk=on_disk)
     offset = float(header["vox_offset"])
     if not (math.isfinite(offset) and 0 <= offset <= _MAX_EXTENSIONS):
         raise DataError(f"its values start at byte {offset:g}", where=str(path), expected="right behind the header")

@@ -93,7 +93,7 @@ def _plain(path: Path) -> tuple[Stored, Mapping[str, Any]] | None:
         return None
     # The library knows the names of types and the byte order; one value is enough to ask it.
     one = nrrd.read_data({**header, "sizes": np.array([1, 1, 1])}, BytesIO(bytes(16)))
-    announced = check_size(sizes, str(path)) * one.dtype.itemsize
+    announced = check_size(sizes, str(path), on_disk=True) * one.dtype.itemsize
     check_announced(announced, source.stat().st_size - start, str(path))
     return Stored(source, start, one.dtype, (sizes[0], sizes[1], sizes[2]), unchanged), header
 
