@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -193,3 +195,39 @@ def test_the_same_seed_draws_the_same_and_a_patient_ignores_the_others(drawn: li
 def test_wrong_parameters_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ParamError, match=next(iter(wrong))):
         create(**wrong)
+
+
+# -- the benchmark's yardstick
+
+
+@pytest.mark.slow
+def test_the_yardstick_sees_what_is_there_whatever_the_brightness(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    yardstick = importlib.import_module("lesion_yardstick")
+    scene = yardstick.Scene(1100)
+    real, sham = scene.places[:3], scene.places[3:]
+    for shown, in_real, in_sham in ((scene.real, 1, 0), (scene.without, 0, 0), (scene.full, 1, 1)):
+        for scale, offset in ((1.0, 0.0), (0.6, 40.0)):
+            images = scene.in_scale(scale * shown + offset)
+            assert [scene.index(place, images) for place in real] == [pytest.approx(in_real, abs=0.02)] * 3
+            assert [scene.index(place, images) for place in sham] == [pytest.approx(in_sham, abs=0.02)] * 3
+
+
+@pytest.mark.slow
+def test_the_benchmark_counts_the_edits_of_a_perfect_segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    lesions = importlib.import_module("lesions")
+    patient = lesions.Patient.of(1000)
+    every = (*patient.lesions, *patient.sham)
+    mask = patient.anatomy(128, patient.lesions).labels
+    volumes = {"unedited": patient.lesions, "added": every, "removed": ()}
+    seen = {name: (patient.anatomy(128, shown).labels == LESION).astype(np.float32) for name, shown in volumes.items()}
+    listed = {name: lesions.alarms(probability, mask, 0.5) for name, probability in seen.items()}
+    counts = lesions.count(patient, listed, 0.0)
+    assert len(counts.found) == 6
+    assert all(counts.found.values())
+    assert counts.false == {"added": 0, "removed": 0}
+    # A lesion that nobody edited is a false alarm, and an edit below the smallest diameter is not found.
+    wrong = lesions.count(patient, listed | {"unedited": listed["added"]}, 7.0)
+    assert wrong.false == {"added": 2, "removed": 0}
+    assert [d for (_, d), hit in wrong.found.items() if not hit] == [5.0, 5.0]
