@@ -30,7 +30,26 @@ LESION = 3
 VALIDATION = range(1000, 1020)
 TEST = range(1200, 1260)
 """Source patients beyond those of the data set; the even ones have lesions."""
-SEGMENTER: dict[str, Any] = {"epochs": 14, "batch_size": 4, "filters": 16, "levels": 4, "augment": "shift+flip"}
+SIZE = 128
+"""Pixels per side of every image here."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a segmenter is trained: parameters of the data set and of `unet`."""
+
+    data: dict[str, Any]
+    unet: dict[str, Any]
+
+
+SEGMENTERS = {
+    # 26 training patients, 13 with lesions; and 52, all with lesions.
+    "small": Setup({}, {"epochs": 16, "filters": 16, "levels": 4, "augment": "shift+flip"}),
+    "large": Setup(
+        {"patients_source": 4, "patients_target": 80, "prevalence_target": 1.0},
+        {"epochs": 14, "batch_size": 4, "filters": 16, "levels": 4, "augment": "shift+flip"},
+    ),
+}
 TRANSLATORS: dict[str, dict[str, Any]] = {
     "cyclegan": {
         "steps": 700,
@@ -66,22 +85,22 @@ class Patient:
         lesions = draw_lesions(SEED, "source", number) if number % 2 == 0 else ()
         return cls(number, lesions, draw_lesions(SEED, "source", number, "sham", besides=lesions))
 
-    def anatomy(self, size: int, lesions: Iterable[Lesion]) -> Anatomy:
+    def anatomy(self, lesions: Iterable[Lesion]) -> Anatomy:
         """The patient with these lesions in place of the real ones."""
-        return with_lesions(_plain(size, self.number), lesions)
+        return with_lesions(_plain(self.number), lesions)
 
-    def source(self, size: int) -> Images:
-        """The source slices, SLICES x size x size."""
-        return scanned(self.anatomy(size, self.lesions), flair, self.number)
+    def source(self) -> Images:
+        """The source slices, SLICES x SIZE x SIZE."""
+        return scanned(self.anatomy(self.lesions), flair, self.number)
 
-    def truth(self, size: int, lesions: Iterable[Lesion]) -> Images:
+    def truth(self, lesions: Iterable[Lesion]) -> Images:
         """The true translation of the patient with these lesions; the noise is the same with any."""
-        return scanned(self.anatomy(size, lesions), t1, self.number)
+        return scanned(self.anatomy(lesions), t1, self.number)
 
 
 @lru_cache(maxsize=4)
-def _plain(size: int, number: int) -> Anatomy:
-    return brain_anatomy(size, SLICES, SEED, "source", number)
+def _plain(number: int) -> Anatomy:
+    return brain_anatomy(SIZE, SLICES, SEED, "source", number)
 
 
 def scanned(anatomy: Anatomy, scanner: Callable[[Anatomy, np.random.Generator], Floats], number: int) -> Images:
@@ -90,10 +109,10 @@ def scanned(anatomy: Anatomy, scanner: Callable[[Anatomy, np.random.Generator], 
     return images
 
 
-def image_sets(size: int, **params: Any) -> tuple[Task, dict[tuple[Domain, Split], ImageSet]]:
+def image_sets(**params: Any) -> tuple[Task, dict[tuple[Domain, Split], ImageSet]]:
     """The task and its slices by domain and split."""
     registered = discover(third_party=False).get("dataset", "phantom-lesions")
-    complete = registered.complete({"size": size, "slices": SLICES, "seed": SEED} | params)
+    complete = registered.complete({"size": SIZE, "slices": SLICES, "seed": SEED} | params)
     task = registered.spec.task(complete, "phantom-lesions")
     samples: list[Sample] = list(registered.create(complete).prepare(None, Context()))
     sets = {}
@@ -112,22 +131,23 @@ def plugin(kind: str, name: str, params: dict[str, Any]) -> Any:
     return registered.create(registered.complete(params))
 
 
-def segmenter(folder: Path, size: int) -> Any:
-    """The segmenter of target slices, from ``folder`` or trained into it: 52 patients, all with lesions."""
-    model = plugin("segmenter", "unet", SEGMENTER)
-    place = folder / f"segmenter-{size}"
+def segmenter(folder: Path, name: str) -> Any:
+    """One of ``SEGMENTERS``, of target slices; from ``folder`` or trained into it."""
+    setup = SEGMENTERS[name]
+    model = plugin("segmenter", "unet", setup.unet)
+    place = folder / f"segmenter-{name}"
     if (place / "seconds.txt").exists():
         model.load(place)
         return model
-    task, sets = image_sets(size, patients_source=4, patients_target=80, prevalence_target=1.0)
+    task, sets = image_sets(**setup.data)
     data = TrainingData(task, target_train=sets["target", "train"], target_validation=sets["target", "validation"])
     _fit(model, data, task, place)
-    print(f"segmenter, {size} pixels: Dice on validation slices {model.validation}", flush=True)
+    print(f"{place.name}: Dice on validation slices {model.validation}", flush=True)
     return model
 
 
 def translator(folder: Path, name: str, prevalence: float) -> Any:
-    """A translator trained with that prevalence, at 128 pixels, from ``folder`` or trained into it.
+    """A translator trained with that prevalence, from ``folder`` or trained into it.
 
     Unpaired: the prevalence of the target's training patients; half of the source's have lesions. Paired: of the
     pairs.
@@ -138,7 +158,7 @@ def translator(folder: Path, name: str, prevalence: float) -> Any:
         model.load(place)
         return model
     paired = name != "cyclegan"
-    task, sets = image_sets(128, **{"prevalence_source" if paired else "prevalence_target": prevalence})
+    task, sets = image_sets(**{"prevalence_source" if paired else "prevalence_target": prevalence})
     other = {"paired_train": sets["paired", "train"]} if paired else {"target_train": sets["target", "train"]}
     _fit(model, TrainingData(task, source_train=sets["source", "train"], **other), task, place)
     return model

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import lesion_models as models
 import numpy as np
-from lesion_models import LESION, SLICES, TEST, TRANSLATORS, Floats, Images, Patient
+from lesion_models import LESION, SIZE, SLICES, TEST, TRANSLATORS, Floats, Images, Patient
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 Bools = NDArray[np.bool_]
 Listed = Callable[[Floats, Images], "dict[str, list[Alarm]]"]
-SIZE = 128
 PREVALENCES = (0.0, 0.5, 1.0)
 TRANSLATED = TEST[:30]
 HALF = 0.5
+VISIBLE = -15.0
+"""Contrast of 255 above which a lesion is not measured: in the fissure some are no darker than what they replace."""
 SPACING, THICKNESS = FIELD_OF_VIEW / SIZE, DEPTH / SLICES
 STEPS = (THICKNESS, SPACING, SPACING)
 _BALL = 10.0
@@ -63,14 +64,14 @@ class Scene:
     def __init__(self, number: int) -> None:
         self.patient = patient = Patient.of(number)
         self.every = (*patient.lesions, *patient.sham)
-        self.source = patient.source(SIZE)
+        self.source = patient.source()
         self.without, self.real, self.full = (
-            patient.truth(SIZE, lesions).astype(np.float32) for lesions in ((), patient.lesions, self.every)
+            patient.truth(lesions).astype(np.float32) for lesions in ((), patient.lesions, self.every)
         )
-        self.anatomy = patient.anatomy(SIZE, ())
-        self.mask = patient.anatomy(SIZE, patient.lesions).labels
+        self.anatomy = patient.anatomy(())
+        self.mask = patient.anatomy(patient.lesions).labels
         self.brain: Bools = self.anatomy.labels == 1
-        self.occupied: Bools = patient.anatomy(SIZE, self.every).labels == LESION
+        self.occupied: Bools = patient.anatomy(self.every).labels == LESION
         self.places = [self.place(lesion, lesion_mask(self.anatomy, lesion)) for lesion in self.every]
         self.searched = self._searched()
 
@@ -97,9 +98,13 @@ class Scene:
         # A translation that shows a tenth of the truth's contrast or less has no scale; its contrasts stay small.
         return np.asarray((images - shown.mean()) / max(slope, 0.1) + truth.mean(), np.float32)
 
-    def index(self, place: Place, images: Floats) -> float:
-        """Where the contrast of ``images`` (in the truth's scale) lies between absent (0) and present (1)."""
+    def index(self, place: Place | None, images: Floats) -> float | None:
+        """Where the contrast of ``images``, in the truth's scale, lies from absent (0) to present (1); if visible."""
+        if place is None:
+            return None
         absent, present = place.contrast(self.without), place.contrast(self.full)
+        if present - absent > VISIBLE:
+            return None
         return (place.contrast(images) - absent) / (present - absent)
 
     def _searched(self) -> Bools:
@@ -164,7 +169,7 @@ class Tally:
         """Count one patient; ``units`` is the contrast of a true lesion by diameter."""
         shown = scene.in_scale(images.astype(np.float32))
         count = len(scene.patient.lesions)
-        indices = [None if place is None else scene.index(place, shown) for place in scene.places]
+        indices = [scene.index(place, shown) for place in scene.places]
         self.real.append(
             [
                 Real(diameter, index, any(alarm.hits(lesion) for alarm in listed["removed"]))
@@ -229,18 +234,23 @@ def ratio(pairs: Pairs, percent: bool = True) -> str:
     return f"{top / bottom:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _line(tally: Tally) -> list[str]:
-    def of(diameter: float) -> Pairs:
-        kept = [[r for r in real if r.diameter == diameter] for real in tally.real]
-        return [(sum(r.erased for r in real), len(real)) for real in kept]
+def median(values: Sequence[float]) -> str:
+    """The median with a bootstrap interval; one value per patient."""
+    rng = np.random.default_rng(0)
+    array = np.array(values)
+    low, high = np.quantile(np.median(array[rng.integers(len(array), size=(2000, len(array)))], axis=1), (0.025, 0.975))
+    return f"{np.median(array):.2f} [{low:.2f}, {high:.2f}]"
 
+
+def _line(tally: Tally) -> list[str]:
+    every = [[r.erased for r in real] for real in tally.real]
     erased = [[r.reported for r in real if r.erased] for real in tally.real]
     left = [[r.reported for r in real if not r.erased] for real in tally.real]
-    flags = (erased, left, tally.sham, tally.inventions, tally.added)
-    of_erased, of_left, sham, listed, confirmed = ([(sum(f), len(f)) for f in each] for each in flags)
+    flags = (every, erased, left, tally.sham, tally.inventions, tally.added)
+    of_all, of_erased, of_left, sham, listed, confirmed = ([(sum(f), len(f)) for f in each] for each in flags)
     return [
-        *(ratio(of(d)) for d in DIAMETERS),
-        *(ratio(of_erased), ratio(of_left), ratio(sham)),
+        *(median([r.index for real in tally.real for r in real if r.diameter == d]) for d in DIAMETERS),
+        *(ratio(of_all), ratio(of_erased), ratio(of_left), ratio(sham)),
         *(ratio([(len(f), 1) for f in tally.inventions], percent=False), ratio(listed)),
         *(ratio([(len(f), 1) for f in tally.added], percent=False), ratio(confirmed)),
     ]
@@ -249,12 +259,15 @@ def _line(tally: Tally) -> list[str]:
 def print_table(tallies: dict[str, Tally]) -> None:
     """A table of what was erased, and one of what was invented."""
     lines = {name: _line(tally) for name, tally in tallies.items()}
-    erased = ("erased: 20 mm", "10 mm", "5 mm", "of erased, listed as removed", "of others, listed as removed")
+    erased = (
+        *("median index: 20 mm", "10 mm", "5 mm"),
+        *("erased", "of erased, listed as removed", "of others, listed as removed"),
+    )
     invented = (
         *("sham places with a lesion", "inventions per volume", "of these, listed as added"),
         *("added items per volume", "of these, confirmed"),
     )
-    for columns, cells in ((erased, slice(0, 5)), (invented, slice(5, 10))):
+    for columns, cells in ((erased, slice(0, 6)), (invented, slice(6, 11))):
         print("\n| translation | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|")
         for name, line in lines.items():
             print(f"| {name} | " + " | ".join(line[cells]) + " |")
@@ -291,26 +304,27 @@ def draw_examples(folder: Path) -> None:
     print(f"wrote {folder / 'examples.png'}")
 
 
-def table_of_translators(folder: Path, listed: Listed) -> None:
+def table_of_translators(folder: Path, segmenter: str, listed: Listed) -> None:
     """Print a row for each translator and prevalence, and draw an example.
 
     Args:
         folder: with the models of `train`.
+        segmenter: its name.
         listed: the ledger's items by kind, of the segmenter's probability and the source's mask.
     """
-    segmenter = models.segmenter(folder, SIZE)
+    model = models.segmenter(folder, segmenter)
     scenes = [Scene(number) for number in TRANSLATED]
     units = true_contrasts(scenes)
     print("contrast of a true lesion: " + ", ".join(f"{d:g} mm {u:.1f}" for d, u in units.items()) + " of 255")
     tallies: dict[str, Tally] = {}
     for number, scene in zip(TRANSLATED, scenes, strict=True):
-        rescanned = models.scanned(scene.patient.anatomy(SIZE, scene.patient.lesions), t1, number + 1_000_000)
+        rescanned = models.scanned(scene.patient.anatomy(scene.patient.lesions), t1, number + 1_000_000)
         shown = {"truth": scene.real.astype(np.uint8), "truth, other noise": rescanned}
         for name, prevalence in product(TRANSLATORS, PREVALENCES):
             images = models.translated(folder, name, prevalence, number, scene.source)
             shown[f"{name}, {100 * prevalence:g} %"] = images
         for name, images in shown.items():
-            items = listed(models.lesion_probability(segmenter, images), scene.mask)
+            items = listed(models.lesion_probability(model, images), scene.mask)
             tallies.setdefault(name, Tally()).add(scene, images, items, units)
         if number in TRANSLATED[:2]:
             _save_example(folder, scene, shown)

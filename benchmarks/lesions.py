@@ -1,8 +1,8 @@
 """Does the ledger of changes find lesions that were added or removed? And those that a translator invents or erases?
 
     OMP_NUM_THREADS=1 python benchmarks/lesions.py train FOLDER
-    OMP_NUM_THREADS=1 python benchmarks/lesions.py froc FOLDER [--size 128]
-    OMP_NUM_THREADS=1 python benchmarks/lesions.py tables FOLDER
+    OMP_NUM_THREADS=1 python benchmarks/lesions.py froc FOLDER [--segmenter large]
+    OMP_NUM_THREADS=1 python benchmarks/lesions.py tables FOLDER [--segmenter large]
 
 ``train`` fits the segmenters and the translators into FOLDER; the same command resumes. ``froc`` edits the anatomy of
 test patients before the simulated acquisition and prints how many edits the ledger finds, by size. ``tables`` prints
@@ -104,19 +104,17 @@ def count(patient: Patient, listed: dict[str, list[Alarm]], smallest: float) -> 
 Setting = tuple[float, float]
 
 
-def measure(folder: Path, size: int, numbers: Iterable[int]) -> dict[Setting, list[Counts]]:
+def measure(folder: Path, segmenter: str, numbers: Iterable[int]) -> dict[Setting, list[Counts]]:
     """Counts by (probability, smallest diameter) and patient: unedited, all sham lesions added, all lesions removed."""
-    model = models.segmenter(folder, size)
+    model = models.segmenter(folder, segmenter)
     measured: dict[Setting, list[Counts]] = {(cut, smallest): [] for cut in CUTS for smallest in SMALLEST}
     for number in numbers:
         patient = Patient.of(number)
         volumes = {"unedited": patient.lesions, "added": (*patient.lesions, *patient.sham)}
         if patient.lesions:
             volumes["removed"] = ()
-        mask = patient.anatomy(size, patient.lesions).labels
-        seen = {
-            name: models.lesion_probability(model, patient.truth(size, lesions)) for name, lesions in volumes.items()
-        }
+        mask = patient.anatomy(patient.lesions).labels
+        seen = {name: models.lesion_probability(model, patient.truth(lesions)) for name, lesions in volumes.items()}
         for cut in CUTS:
             listed = {name: alarms(probability, mask, cut) for name, probability in seen.items()}
             for smallest in SMALLEST:
@@ -135,11 +133,11 @@ def rate(counts: Sequence[Counts], kinds: Sequence[str] = KINDS) -> float:
     return sum(c.false[kind] for c in counts for kind in kinds) / sum(c.volumes for c in counts)
 
 
-def choose(folder: Path, size: int) -> dict[str, Setting]:
+def choose(folder: Path, segmenter: str) -> dict[str, Setting]:
     """The setting of each kind: of those with few enough false alarms, the one that finds most validation edits."""
-    file = folder / f"settings-{size}.json"
+    file = folder / f"settings-{segmenter}.json"
     if not file.exists():
-        measured = measure(folder, size, VALIDATION)
+        measured = measure(folder, segmenter, VALIDATION)
         chosen = {}
         for kind in KINDS:
             # Ties go to fewer false alarms, then to the probability nearest to one half.
@@ -168,11 +166,13 @@ def rate_cell(counts: Sequence[Counts], kinds: Sequence[str]) -> str:
     return f"{rate(counts, kinds):.2f} [{low:.2f}, {high:.2f}]"
 
 
-def froc(folder: Path, size: int) -> None:
+def froc(folder: Path, segmenter: str) -> None:
     """Print the table of edits found, and draw the curves."""
-    settings = choose(folder, size)
-    measured = measure(folder, size, TEST)
-    print(f"\n{size} pixels, {len(TEST)} test patients; thresholds from {len(VALIDATION)} validation patients\n")
+    settings = choose(folder, segmenter)
+    measured = measure(folder, segmenter, TEST)
+    print(
+        f"\nsegmenter {segmenter}; {len(TEST)} test patients; thresholds from {len(VALIDATION)} validation patients\n"
+    )
     print("| edit | probability | smallest, mm | 20 mm found | 10 mm found | 5 mm found | false alarms per volume |")
     print("|---" * 7 + "|")
     for kind in KINDS:
@@ -192,8 +192,8 @@ def froc(folder: Path, size: int) -> None:
         }
         for kind in KINDS
     }
-    (folder / f"froc-{size}.json").write_text(json.dumps(curves), encoding="utf-8")
-    draw(curves, folder / f"froc-{size}.png")
+    (folder / f"froc-{segmenter}.json").write_text(json.dumps(curves), encoding="utf-8")
+    draw(curves, folder / f"froc-{segmenter}.png")
 
 
 def draw(curves: dict[str, dict[str, list[tuple[float, tuple[int, int]]]]], file: Path) -> None:
@@ -223,19 +223,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("train", "froc", "tables"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--size", type=int, choices=(128, 256), default=128, help="pixels per side, of `froc`")
+    parser.add_argument("--segmenter", choices=tuple(models.SEGMENTERS), default="large", help="of `froc` and `tables`")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     asked.folder.mkdir(parents=True, exist_ok=True)
     if asked.what == "train":
-        models.segmenter(asked.folder, 128)
+        for name in models.SEGMENTERS:
+            models.segmenter(asked.folder, name)
         for name in TRANSLATORS:
             for prevalence in PREVALENCES:
                 models.translator(asked.folder, name, prevalence)
     elif asked.what == "froc":
-        froc(asked.folder, asked.size)
+        froc(asked.folder, asked.segmenter)
     else:
-        settings = choose(asked.folder, 128)
+        settings = choose(asked.folder, asked.segmenter)
 
         def listed(probability: Floats, mask: Images) -> dict[str, list[Alarm]]:
             return {
@@ -243,7 +244,7 @@ def main() -> None:
                 for kind, (cut, smallest) in settings.items()
             }
 
-        table_of_translators(asked.folder, listed)
+        table_of_translators(asked.folder, asked.segmenter, listed)
 
 
 if __name__ == "__main__":
