@@ -1,111 +1,51 @@
-"""The memory that `mtbench score` takes for a pair of volumes and their masks, above that for a tiny pair.
+"""How long HD95 and NSD of one volume take: 256 x 256 x 128 voxels, five labels, one thread.
 
-    python benchmarks/volumes.py [--gib 2] [--side 512] [--plane axial] [--metrics mae psnr ssim dice]
-
-Writes two uncompressed NIfTI volumes of float32 that differ by 3, and two equal masks of one byte a voxel, and removes
-them; the store takes half as much again. One process first scores the tiny pair, so that everything is imported, then
-the large one.
+``OMP_NUM_THREADS=1 python benchmarks/volumes.py`` prints processor seconds of the first call, with imports and tables,
+and of the second.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import subprocess
-import sys
-import tempfile
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import nibabel
 import numpy as np
+from numpy.typing import NDArray
 
-CODE = """
-import json, resource, sys
-import mtbench
+from mtbench import Context, ImageSet, MetricInputs, Slice, Task
+from mtbench_plugins.metrics.surface_distances import Hausdorff95, SurfaceDice
 
-plane, metrics = sys.argv[1], sys.argv[2:]
-
-
-def peak(size):
-    rows = mtbench.score(
-        f"{size}/image", f"{size}/truth", masks=f"{size}/mask", predicted=f"{size}/mask", metrics=metrics, paired=True,
-        plane=plane, window=(0, 2000), device="cpu"
-    )
-    scores = {row["metric"]: row["value"] for row in rows}
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, scores
-
-
-tiny = peak("tiny")[0]
-large, scores = peak("large")
-print(json.dumps([large - tiny, scores]))
-"""
+SHAPE = (128, 256, 256)
+ORGANS = (
+    ((64, 128, 128), (60, 120, 118)),
+    ((64, 90, 90), (50, 40, 45)),
+    ((60, 160, 160), (40, 50, 40)),
+    ((70, 170, 90), (30, 25, 30)),
+    ((50, 80, 180), (12, 10, 14)),
+)
+"""Centres and half axes of ellipsoids, in voxels; the first is the body."""
 
 
-@dataclass(frozen=True)
-class Peak:
-    """The result.
-
-    Attributes:
-        above: bytes above the peak of the tiny pair.
-        seconds: of the process.
-        scores: by metric.
-    """
-
-    above: int
-    seconds: float
-    scores: dict[str, float]
-
-
-def write(path: Path, side: int, depth: int, kind: Any, plane: np.ndarray) -> None:
-    """A volume of ``depth`` equal slices, which is never in memory as a whole."""
-    path.parent.mkdir(parents=True)
-    header = nibabel.Nifti1Header()
-    header.set_data_dtype(kind)
-    header.set_data_shape((side, side, depth))
-    header.set_sform(np.diag([-1.0, -1.0, 1.0, 1.0]), 1)
-    header["magic"], header["vox_offset"] = b"n+1", 352
-    with path.open("wb") as file:
-        file.write(header.binaryblock + bytes(4))
-        for _ in range(depth):
-            file.write(plane.astype(kind).tobytes(order="F"))
-
-
-def measure(folder: Path, side: int, depth: int, plane: str, metrics: list[str]) -> Peak:
-    """Writes the volumes below ``folder`` and scores them in a process of its own."""
-    for name, (across, slices) in {"tiny": (16, 4), "large": (side, depth)}.items():
-        image = (np.arange(across * across) % 1013).reshape(across, across)
-        write(folder / name / "truth" / "a.nii", across, slices, np.float32, image)
-        write(folder / name / "image" / "a.nii", across, slices, np.float32, image + 3)
-        write(folder / name / "mask" / "a.nii", across, slices, np.uint8, image > 500 if across > 16 else image > 100)
-    started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, plane, *metrics],
-        cwd=folder,
-        env={**os.environ, "MTBENCH_STORE": str(folder / "store")},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    above, scores = json.loads(done.stdout)
-    return Peak(above, time.perf_counter() - started, scores)
+def label_map(shift: float, stretch: float) -> NDArray[np.uint8]:
+    """The ellipsoids, moved and stretched a little as a segmenter's labels are."""
+    grid = np.ogrid[tuple(slice(0, n) for n in SHAPE)]
+    labels = np.zeros(SHAPE, np.uint8)
+    for label, (centre, half) in enumerate(ORGANS, start=1):
+        axes = zip(grid, centre, half, strict=True)
+        labels[sum(((x - c - shift) / (stretch * h)) ** 2 for x, c, h in axes) < 1] = label
+    return labels
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gib", type=float, default=2, help="size of each of the two volumes")
-    parser.add_argument("--side", type=int, default=512)
-    parser.add_argument("--plane", default="axial")
-    parser.add_argument("--metrics", nargs="+", default=["mae", "psnr", "ssim", "dice"])
-    options = parser.parse_args()
-    depth = int(options.gib * (1 << 30)) // (4 * options.side**2)
-    with tempfile.TemporaryDirectory() as work:
-        peak = measure(Path(work), options.side, depth, options.plane, options.metrics)
-    print(f"{options.side} x {options.side} x {depth}: {peak.above / (1 << 20):.0f} MiB above, {peak.seconds:.0f} s")
-    print(", ".join(f"{name} {value:.6g}" for name, value in peak.scores.items()))
+    """Print the times."""
+    task = Task("volumes", labels={label: f"organ {label}" for label in range(1, len(ORGANS) + 1)})
+    slices = tuple(Slice(f"s{i}", "p", "c", i, (0.9, 0.9), 2.0) for i in range(SHAPE[0]))
+    images = ImageSet(np.zeros(SHAPE, np.uint8), slices, None, task, "source", "test")
+    inputs = MetricInputs(task, images, predicted_masks=label_map(1, 1.01), reference_masks=label_map(0, 1))
+    for call in ("first", "second"):
+        for metric in (Hausdorff95(per="volume"), SurfaceDice(per="volume")):
+            started = time.process_time()
+            metric.compute(inputs, Context())
+            print(f"{call} call, {type(metric).__name__}: {time.process_time() - started:.2f} s")
 
 
 if __name__ == "__main__":
