@@ -51,6 +51,8 @@ FAULTS = {
     "exporter careless": "strange names",
     "exporter dates": "determinism by seed",
     "executor silent": "run",
+    "challenge forgiving": "a missing case",
+    "challenge upside-down": "ranking",
     "observer sabotaged": "units",
 }
 
@@ -275,6 +277,53 @@ class FaultyExporter:
         for section in table.sections:
             lines += ["|".join([row.label, *(cell.text for cell in row.cells)]) for row in section.rows]
         return "\n".join([*lines, ""])
+
+
+@mtbench.hookimpl
+def mtbench_challenges() -> Iterator[mtbench.ChallengeSpec]:
+    metrics = (mtbench.ChallengeMetric("mae", False),)
+    yield mtbench.ChallengeSpec("forgiving", ":FaultyChallenge", metrics=metrics, rule="by MAE", description="faulty")
+    yield mtbench.ChallengeSpec(
+        "upside-down",
+        ":FaultyChallenge",
+        metrics=metrics,
+        rule="by MAE",
+        params={"fault": "upside-down"},
+        description="faulty",
+    )
+
+
+class FaultyChallenge:
+    """Scores the files that it finds."""
+
+    def __init__(self, fault: str = "") -> None:
+        self.fault = fault
+
+    def inspect(self, submission: mtbench.Submission) -> mtbench.Inspection:
+        from mtbench.challenges.files import last_word, volumes_below
+
+        files = volumes_below(submission.predictions, last_word)
+        truth = volumes_below(submission.truth, last_word)
+        lost = [f"case {name} is lost" for name in truth if name not in files] if self.fault else []
+        cases = (mtbench.ChallengeCase(name, {"prediction": path}) for name, path in files.items())
+        return mtbench.Inspection(tuple(cases), tuple(lost))
+
+    def measure(self, case: mtbench.ChallengeCase) -> dict[str, float]:
+        return {"mae": 0.0}
+
+    def document(self, scores: Any) -> dict[str, Any]:
+        return {}
+
+    def rank(self, teams: Any, metrics: Any) -> mtbench.Ranking:
+        totals = {team.name: team.mean("mae") for team in teams}
+        return mtbench.Ranking.of(totals, "mean MAE", higher_is_better=self.fault == "upside-down")
+
+    def example(self, folder: Path) -> mtbench.Submission:
+        from mtbench.challenges.files import write_volume
+
+        for name in ("predictions/a", "predictions/b", "truth/a", "truth/b"):
+            write_volume(folder / f"{name}.nii.gz", np.zeros((4, 4, 4), np.float32))
+        return mtbench.Submission(folder / "predictions", folder / "truth")
 
 
 @mtbench.hookimpl

@@ -58,6 +58,20 @@ def read_volume(path: Path | str, *, labels: bool = False) -> FileVolume:
     return FileVolume(file_order(volume), volume.file_affine, str(path))
 
 
+def write_volume(path: Path, array: NDArray[Any], spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> None:
+    """Write a NIfTI file, for the examples of challenges.
+
+    Args:
+        path: ends with .nii or .nii.gz; its folder is created.
+        array: three axes, towards right, anterior and superior.
+        spacing: mm along each axis.
+    """
+    import nibabel
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([*spacing, 1.0])), path)
+
+
 def volumes_below(
     folder: Path, name: Callable[[Path], str | None], findings: Findings | None = None
 ) -> Mapping[str, Path]:

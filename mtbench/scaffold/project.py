@@ -17,7 +17,7 @@ from mtbench.registry.plugin import OWN_DISTRIBUTION
 from mtbench.registry.registry import Registry
 from mtbench.scaffold.merging import merged
 
-KINDS = ("translator", "dataset", "segmenter", "extractor", "metric", "exporter", "executor", "observer")
+KINDS = ("translator", "dataset", "segmenter", "extractor", "metric", "exporter", "executor", "challenge", "observer")
 WRAPS = ("checkpoint", "command", "folder")
 _TEMPLATES = Path(__file__).with_name("templates")
 _NAME = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)*")
@@ -29,6 +29,7 @@ _ABOUT = {
     "metric": "the distance between two sets of images",
     "exporter": "a table format",
     "executor": "runs units",
+    "challenge": "scores submissions and ranks teams",
     "observer": "is notified of finished units",
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench import CaseScores, ChallengeCase, ChallengeMetric, Inspection, Ranking, Submission, Team
-from mtbench.challenges.files import Findings, read_volume, volumes_below
+from mtbench.challenges.files import Findings, read_volume, volumes_below, write_volume
 from mtbench.formats import stem
 from mtbench_plugins.challenges.brats import REGIONS
 from mtbench_plugins.challenges.lesions import lesion_wise, whole
@@ -94,6 +94,36 @@ class Brasyn:
         The public programs print the image metrics and write a table for each case; they write no JSON.
         """
         return {score.case.name: _nested(score.values) for score in scores}
+
+    def example(self, folder: Path) -> Submission:
+        """Two cases with one lesion each."""
+        place = np.indices((16, 16, 16)).sum(0)
+        lesion = np.where((place > 18) & (place < 26), 3, 0).astype(np.uint8)
+        for number in range(2):
+            case = f"BraTS-GLI-0000{number}-000"
+            image = (place + 7 * number + 1).astype(np.float32)
+            for name in (f"predictions/{case}", f"truth/{case}"):
+                write_volume(folder / name / f"{case}-t1n.nii.gz", image)
+            write_volume(folder / f"truth/{case}/{case}-seg.nii.gz", lesion)
+            write_volume(folder / f"predicted/{case}.nii.gz", lesion)
+        return Submission(folder / "predictions", folder / "truth", predicted=folder / "predicted")
+
+    def read_document(self, document: Any) -> Mapping[str, Mapping[str, float]] | None:
+        """The values of :meth:`document`: cases that map metrics and regions to values."""
+        if not isinstance(document, dict) or not document:
+            return None
+        cases = list(document.values())
+        if not all(isinstance(case, dict) and "SSIM_non_tumor" in case for case in cases):
+            return None
+        scores: dict[str, dict[str, float]] = {}
+        for name, case in document.items():
+            regions = {
+                f"{region}_{column}": value for region in REGIONS for column, value in case.get(region, {}).items()
+            }
+            for metric, value in {**case, **regions}.items():
+                if metric not in REGIONS:
+                    scores.setdefault(metric, {})[name] = float(value)
+        return scores
 
     def rank(self, teams: Sequence[Team], metrics: Sequence[ChallengeMetric]) -> Ranking:
         """The mean of ranks over cases and metrics, as BraTS describes; the program that ranks is not public."""

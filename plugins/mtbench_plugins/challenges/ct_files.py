@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mtbench import ChallengeCase, Submission
-from mtbench.challenges.files import FileVolume, Findings, last_word, volumes_below
+from mtbench.challenges.files import FileVolume, Findings, last_word, volumes_below, write_volume
 from mtbench.formats import stem
 
 SMALLEST = 7
@@ -60,6 +60,20 @@ class CtFiles:
         """The cases that have a file for each role."""
         names = [case for case in self.files["truth"] if all(case in files for files in self.files.values())]
         return [ChallengeCase(name, {role: files[name] for role, files in self.files.items()}) for name in names]
+
+
+def example(folder: Path) -> Submission:
+    """Two cases of a thorax in the layout of the challenges, with label maps of the heart."""
+    place = np.indices((16, 16, 16)).sum(0)
+    for number, case in enumerate(("1THA001", "1THA002")):
+        image = (40 * place - 1000 + 10 * number).astype(np.int16)
+        heart = np.where(place > 20, 51, 0).astype(np.uint8)
+        for name in (f"predictions/{case}", f"truth/ct/{case}"):
+            write_volume(folder / f"{name}.nii.gz", image)
+        for name in (f"predicted/{case}", f"truth/segmentation/{case}"):
+            write_volume(folder / f"{name}.nii.gz", heart)
+        write_volume(folder / f"truth/mask/{case}.nii.gz", (place > 5).astype(np.uint8))
+    return Submission(folder / "predictions", folder / "truth", predicted=folder / "predicted")
 
 
 def check_images(case: ChallengeCase, findings: Findings, imposed: str = IMPOSED) -> tuple[FileVolume | None, bool]:

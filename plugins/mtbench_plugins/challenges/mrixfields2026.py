@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench import CaseScores, ChallengeCase, ChallengeMetric, Inspection, Ranking, Submission, Team
-from mtbench.challenges.files import Findings, read_volume
+from mtbench.challenges.files import Findings, read_volume, write_volume
 from mtbench.errors import RequestError
 from mtbench.formats import read
 from mtbench_plugins.challenges.mean_rank import rank_sum
@@ -115,6 +115,14 @@ class Mrixfields2026:
             result[f"Avg_{modality}_Num"] = f"{len(chosen)}/{len(chosen)}"
             result |= {f"Avg_{modality}_{name}_adj": mean(chosen, name) for name in names}
         return result | {f"Mean_of_all_subtasks_{name}_adj": mean(scores, name) for name in names}
+
+    def example(self, folder: Path) -> Submission:
+        """Two subjects of one pair of fields, without label maps."""
+        image = (np.indices((16, 16, 8)).sum(0) / 40).astype(np.float32)
+        for subject in ("0001", "0002"):
+            for place in ("predictions/task1/T1W/3T_to_7T/pred", "truth/task1/T1W/3T_to_7T/gt"):
+                write_volume(folder / place / f"P_T1W_7T_{subject}.nii.gz", image)
+        return Submission(folder / "predictions/task1", folder / "truth/task1")
 
     def read_document(self, document: Any) -> Mapping[str, Mapping[str, float]] | None:
         """The means of ``results.json``."""

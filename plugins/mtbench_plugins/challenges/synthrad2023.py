@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,10 @@ class Synthrad2023:
     def document(self, scores: Sequence[CaseScores]) -> Mapping[str, Any]:
         """``metrics.json``, with the aggregates that ``rank_teams.py`` reads."""
         return aggregates.document(scores)
+
+    def example(self, folder: Path) -> Submission:
+        """See :func:`mtbench_plugins.challenges.ct_files.example`."""
+        return ct_files.example(folder)
 
     def read_document(self, document: Any) -> Mapping[str, Mapping[str, float]] | None:
         """The values of ``metrics.json``."""

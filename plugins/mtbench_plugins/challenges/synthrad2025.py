@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,10 @@ class Synthrad2025:
     def document(self, scores: Sequence[CaseScores]) -> Mapping[str, Any]:
         """``metrics.json`` as ``evaluate.py`` writes it, cases in the order of their IDs."""
         return aggregates.document(scores)
+
+    def example(self, folder: Path) -> Submission:
+        """See :func:`mtbench_plugins.challenges.ct_files.example`."""
+        return ct_files.example(folder)
 
     def read_document(self, document: Any) -> Mapping[str, Mapping[str, float]] | None:
         """The values of ``metrics.json``."""
