@@ -166,7 +166,7 @@ DIRECTIONS = {
     "synthrad2023": {"mae": False, "ssim": True, "psnr": True, "dvh_photon": False, "gamma_photon": True},
     "synthrad2025": {"mae": False, "psnr": True, "ms_ssim": True, "DICE": True, "HD95": False},
 }
-"""The metrics of the made teams, and whether the higher value is better."""
+"""The metrics of :func:`teams`, and whether the higher value is better."""
 
 
 def teams(challenge: str) -> dict[str, dict[str, list[float]]]:

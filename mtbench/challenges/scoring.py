@@ -93,8 +93,8 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
 def rows(scored: Scored) -> list[dict[str, Any]]:
     """One row per metric, and per part of the results if the challenge has parts: the mean over cases.
 
-    ``cases`` of a row maps each case to its value; values that are not finite are excluded from nothing: the mean of an
-    infinite value is infinite, as in the challenge, and the note says so.
+    ``cases`` of a row maps each case to its value. Infinite values count, as in the challenge, so their mean is
+    infinite; the note says so.
     """
     groups = list(dict.fromkeys(score.case.group for score in scored.cases))
     parts = ["", *groups] if groups != [""] else [""]

@@ -1,5 +1,5 @@
 """Challenges: how each scores a submission and ranks teams.
 
 Written from the behaviour of the challenges' public programs, whose versions ``docs/howto/challenges.md`` names;
-``tests/challenges/`` compares every value with theirs.
+``tests/test_challenges.py`` compares every value with theirs.
 """
