@@ -140,7 +140,7 @@ class TaskLedger:
         changes: of all rows, worst first: those with the largest :attr:`Change.excess`.
         sides: the rows, translators first, in the order of the table; of several folds one after another.
         volumes: how many volumes were compared, by row.
-        unknown: regions that are not compared, with the reason.
+        unknown: regions and rows that are not compared, with the reason.
         problem: why there is no ledger; else empty.
     """
 
@@ -179,8 +179,9 @@ def _task(result: Result, evidence: Evidence, block: int, rules: Rules) -> TaskL
     title = result.layout.titles[block]
     runs = [run for run in result.runs_of("translator", *REFERENCES) if run.block == block]
     runs = [run for run in runs if run.family == "segmentation"]
-    # A stale row shows what an up-to-date one has replaced.
-    runs = [run for run in runs if not result.averages.rows[run.row]["currency"]] or runs
+    # Stale labels would stand beside a truth and an oracle of another segmenter.
+    stale = {run.row: None for run in runs if result.averages.rows[run.row]["currency"]}
+    runs = [run for run in runs if run.row not in stale] or runs
     if not runs:
         return TaskLedger(title, problem=NO_MASKS)
     sides = _sides(result, evidence, runs)
@@ -188,7 +189,7 @@ def _task(result: Result, evidence: Evidence, block: int, rules: Rules) -> TaskL
         return TaskLedger(title, problem=NO_LABELS)
     changes: list[Change] = []
     volumes: dict[str, int] = {}
-    unknown: dict[str, None] = {}
+    unknown = {f"{result.layout.labels[row]}: its scores are out of date": None for row in stale}
     for fold in sides:
         regions, missing = _known(fold[0])
         unknown |= dict.fromkeys(missing)
