@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import threading
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -182,6 +183,28 @@ def test_an_artefact_of_another_address_is_none(tmp_path: Path) -> None:
 def results(run: Any) -> Path:
     assert run().code == 0
     return OUT.resolve()
+
+
+def test_an_artefact_that_another_process_replaces_is_whole_or_absent(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.create("score", "ab1", {}, {}) as folder:
+        (folder / "score.json").write_text("{}")
+    path, away, ended = store.path("score", "ab1"), tmp_path / "away", threading.Event()
+
+    def replace() -> None:
+        while not ended.is_set():
+            path.rename(away)
+            away.rename(path)
+
+    replacing = threading.Thread(target=replace)
+    replacing.start()
+    try:
+        looks = [store.get("score", "ab1") for _ in range(3000)]
+    finally:
+        ended.set()
+        replacing.join()
+    assert None in looks
+    assert any(looks)
 
 
 def test_an_altered_line_of_a_journal_is_named(results: Path, run_cli: Any) -> None:

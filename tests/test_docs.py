@@ -144,7 +144,7 @@ def parse(command: str) -> None:
     """
     arguments = shlex.split(command)[1:]
     current: click.Command = cli
-    context = click.Context(cli, info_name="mtbench")
+    context = click.Context(cli, info_name="mtbench", **cli.context_settings)
     while isinstance(current, click.Group):
         word = next((a for a in arguments if not a.startswith("-")), None)
         if word is None:

@@ -19,7 +19,7 @@ INTRODUCTION = (
 
 def commands() -> Iterator[tuple[str, click.Command, click.Context]]:
     """Every verb and sub-verb with its full name, in the order of ``--help``."""
-    context = click.Context(cli, info_name="mtbench")
+    context = click.Context(cli, info_name="mtbench", **cli.context_settings)
     yield from _below("mtbench", cli, context)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -103,6 +104,10 @@ def _damaged(path: Path, what: str) -> DamagedError:
     return DamagedError(f"the artefact is damaged: {what}", where=str(path), remedy="A run that needs it recomputes it")
 
 
+_LOOKS = 100
+"""How often an artefact is looked at that other processes keep replacing."""
+
+
 @dataclass(frozen=True)
 class Store:
     """A folder of artefacts.
@@ -133,15 +138,23 @@ class Store:
             StoreError: it contains links, pipes or devices.
         """
         path = self.path(stage, address)
-        try:
-            text = read_regular(path / MANIFEST)
-        except (FileNotFoundError, NotADirectoryError):
-            if path.is_dir() and not path.is_symlink():
-                raise _damaged(path, f"{MANIFEST} is missing") from None
-            return None
-        for entry in (path,) if path.is_symlink() else irregular_below(path):
-            raise irregular(entry)
-        return Artefact(path, _read_manifest(path, text))
+        for _ in range(_LOOKS):
+            try:
+                text = read_regular(path / MANIFEST)
+                for entry in (path,) if path.is_symlink() else irregular_below(path):
+                    raise irregular(entry)
+                return Artefact(path, _read_manifest(path, text))
+            except (FileNotFoundError, NotADirectoryError):
+                # Absent, damaged, or being replaced by another process: then the next look finds it whole.
+                if path.is_symlink():
+                    return None
+                try:
+                    names = os.listdir(path)
+                except (FileNotFoundError, NotADirectoryError):
+                    return None
+                if MANIFEST not in names:
+                    break
+        raise _damaged(path, f"{MANIFEST} is missing")
 
     def find(self, stage: str, wanted: Callable[[Mapping[str, Any]], bool]) -> Artefact | None:
         """The artefact of a stage whose manifest is ``wanted``; of several, the most recent one.
