@@ -157,12 +157,14 @@ class Bench:
             results.facts[operator.name] = []
             affected = []
             for metric in concerned:
-                if operator.family == "registration" and not {"paired", "reference_masks"} & set(_words(metric.needs)):
-                    reason = "The score reads no truth that could be moved"
+                if reason := self._spared(metric, operator):
                     results.not_concerned[metric.call, operator.name] = reason
                     continue
                 affected.append(metric)
                 results.outcomes[metric.call, operator.name] = []
+            if not affected:
+                done += len(each.strengths)
+                continue
             for strength in each.strengths:
                 damaged = _Set(self, operator, strength)
                 results.facts[operator.name].append(damaged.level())
@@ -172,6 +174,14 @@ class Bench:
                 done += 1
                 self.report("damaged sets", done, total)
         return results
+
+    def _spared(self, metric: MetricChoice, operator: Operator) -> str:
+        """Why an operator does not concern a metric here; empty if it does."""
+        if operator.needs_masks and self.material.masks is None:
+            return "The slices have no masks, so no structure can be damaged"
+        if operator.family == "registration" and not {"paired", "reference_masks"} & set(_words(metric.needs)):
+            return "The score reads no truth that could be moved"
+        return ""
 
     def refusal(self, metric: MetricChoice) -> str:
         """Why a metric cannot be scored on this material; empty if it can."""
