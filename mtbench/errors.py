@@ -43,7 +43,8 @@ class MtbenchError(Exception):
             sentences.append(f"Expected {self.expected}")
         if self.remedy:
             sentences.append(self.remedy)
-        return " ".join(s if s.endswith((".", "?", "!")) else s + "." for s in sentences)
+        ended = [s if s.endswith((".", "?", "!", "\n")) else s + "." for s in sentences]
+        return "".join(s if s.endswith("\n") else s + " " for s in ended).rstrip(" ")
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.what, self.where, self.expected, self.remedy, self.matches))

@@ -183,7 +183,7 @@ def _refuse(inspection: Inspection, spec: ChallengeSpec, submission: Submission)
     count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
     lines = "".join(f"\n  {text}" for text in problems)
     raise DataError(
-        f"the submission to {spec.title or spec.name} has {count}, and nothing was scored:{lines}\n ",
+        f"the submission to {spec.title or spec.name} has {count}, and nothing was scored:{lines}.\n",
         where=str(submission.predictions),
         expected=spec.files or None,
     )

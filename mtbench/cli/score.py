@@ -121,10 +121,10 @@ def _print(rows: list[dict[str, Any]], out: Screen, console: Screen) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for header in ("metric", "value", "95 % interval", "N", "patients"):
         table.add_column(header, justify="left" if header == "metric" else "right")
-    notes: list[str] = []
+    notes: dict[str, list[str]] = {}
     for row in rows:
         if row["status"] == "skipped":
-            notes.append(f"{row['metric']} skipped: {row['note']}")
+            notes.setdefault(row["note"], []).append(f"{row['metric']} skipped")
             continue
         name = row["title"] + (f"[{row['variant']}]" if row["variant"] else "") + row["mark"]
         name += f" {row['label']}" if row["label"] else ""
@@ -135,10 +135,11 @@ def _print(rows: list[dict[str, Any]], out: Screen, console: Screen) -> None:
         patients = "/".join(str(row[k]) for k in ("n_patients_translated", "n_patients_target") if row[k] is not None)
         table.add_row(escape(name), value, interval, str(row["n"] or row["n_translated"]), patients)
         without = f"no interval: {row['without_interval']}" if row["without_interval"] else ""
-        notes += [f"{name}: {text}" for text in (row["caveat"], row["note"], without) if text]
+        for text in filter(None, (row["caveat"], row["note"], without)):
+            notes.setdefault(text, []).append(name)
     out.print(table)
-    for note in dict.fromkeys(notes):
-        console.print(note, style="dim", markup=False, highlight=False)
+    for text, names in notes.items():
+        console.print(f"{', '.join(dict.fromkeys(names))}: {text}", style="dim", markup=False, highlight=False)
     for text in rows[0]["other_files"] if rows else ():
         console.print(text, markup=False, highlight=False)
     if rows and rows[0]["unreadable"]:
