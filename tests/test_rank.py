@@ -221,3 +221,20 @@ def test_a_rule_that_a_plugin_registers(run_cli: Command, tmp_path: Path) -> Non
     ran = run_cli("score", ".", ".", "--preset", "worst-case", "--plugin", "mine.py")
     assert "ranks teams and scores nothing" in ran.err
     assert "challenge" in {kind for plugin in discover([tmp_path / "mine.py"]).plugins for kind, _ in plugin.specs}
+
+
+def test_a_value_without_a_number_is_a_gap_of_its_metric_alone(run_cli: Command, tmp_path: Path) -> None:
+    # JSON has no infinity: the PSNR of a perfect prediction is written as null.
+    for team, error in (("a", 1.0), ("b", 2.0)):
+        row = {"status": "measured", "label": "", "value": None}
+        rows = [
+            {**row, "metric": "mae", "higher_is_better": False, "cases": {"1": error, "2": error}},
+            {**row, "metric": "psnr", "higher_is_better": True, "cases": {"1": 30.0, "2": None}},
+        ]
+        (tmp_path / "teams").mkdir(exist_ok=True)
+        (tmp_path / f"teams/{team}.json").write_text(json.dumps(rows))
+    ran = run_cli("rank", "teams", "--rule", "brasyn")
+    assert ran.code == 1
+    assert "'b' has a value of psnr that is not finite for 2.\nExpected the same metrics" in ran.err
+    ran = run_cli("rank", "teams", "--rule", "brasyn", "--without", "psnr")
+    assert ran.code == 0, ran.err

@@ -129,14 +129,11 @@ def _rows(results: Results, rows: Sequence[Mapping[str, Any]], file: Path) -> Sc
             continue
         name = f"{row['metric']} {row['label']}" if row.get("label") else str(row["metric"])
         values = row.get("cases") or {"": row.get("value")}
-        if strange := [case for case, value in values.items() if not isinstance(value, (int, float))]:
-            raise DataError(
-                f"'{name}' has no finite value" + (f" for case '{strange[0]}'" if strange[0] else ""),
-                where=str(file),
-                expected="a number",
-                remedy=f"Omit the metric: --without {name}",
-            )
-        scores[name] = {case: float(value) for case, value in values.items()}
+        # JSON has no infinity: score writes null, which a ranking without this metric may leave alone.
+        numbers = {case: float("nan") if value is None else value for case, value in values.items()}
+        if strange := [value for value in numbers.values() if not isinstance(value, (int, float))]:
+            raise DataError(f"'{name}' is {strange[0]!r}", where=str(file), expected="a number")
+        scores[name] = {case: float(value) for case, value in numbers.items()}
         results.higher_is_better[name] = bool(row["higher_is_better"])
     return scores
 
@@ -196,7 +193,7 @@ def teams_of(results: Results, wanted: Sequence[str], without: Sequence[str]) ->
     if gaps:
         lines = "".join(f"\n  {text}" for text in gaps)
         raise DataError(
-            f"the results cannot be ranked:{lines}\n ",
+            f"the results cannot be ranked:{lines}.\n",
             expected="the same metrics and cases for every team",
             remedy="Complete the results, or omit a metric with --without NAME",
         )
