@@ -275,7 +275,7 @@ class TestScores:
 @pytest.mark.parametrize("plane", PLANES)
 def test_memory_does_not_grow_with_the_volume(tmp_path: Path, plane: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
-    from volumes import measure
+    from streaming import measure
 
     peak = measure(tmp_path, 256, 1024, plane, ["mae", "psnr", "dice"])
     assert peak.above < 300 << 20, f"{peak.above >> 20} MiB"

@@ -1,6 +1,6 @@
 """How long HD95 and NSD of one volume take: 256 x 256 x 128 voxels, five labels, one thread.
 
-``OMP_NUM_THREADS=1 python benchmarks/volumes.py`` prints processor seconds of the first call, with imports and tables,
+``OMP_NUM_THREADS=1 python benchmarks/surfaces.py`` prints processor seconds of the first call, with imports and tables,
 and of the second.
 """
 
