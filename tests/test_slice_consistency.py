@@ -119,6 +119,21 @@ def test_one_flickering_slice_of_a_real_volume_is_found(phantom: dict[str, Image
     assert f"'{truth.slices[position].slice_id}'" in after_mean.note.split("largest between slices")[1]
 
 
+def test_random_brightness_of_slices_shows_when_it_is_strong(phantom: dict[str, ImageSet]) -> None:
+    truth, values = phantom["paired"], {}
+    for size in (0.0, 0.05, 0.3):
+        factor = 1 + np.random.default_rng(0).uniform(-size, size, (len(truth), 1, 1))
+        images = np.clip(truth.floats()[:, 0] * factor, 0, 1).astype(np.float32)
+        candidate = replace(truth, images=images)
+        given = MetricInputs(TASK, candidate, phantom["target"], source=phantom["source"])
+        values[size] = [score.value for score in scores(given)]
+    assert values[0.0] == pytest.approx([0.22, 0.44], abs=0.01)
+    # As docs/metrics.md says: 5 % hardly, 30 % clearly.
+    assert values[0.05][0] < 1.5 * values[0.0][0]
+    assert values[0.3][0] > 2 * values[0.0][0]
+    assert values[0.3][1] > 2 * values[0.0][1]
+
+
 def test_neighbours_are_adjacent_only_and_slices_without_any_are_counted() -> None:
     made, source, target = random(5, 1), random(5, 1, seed=2), random(4, seed=3)
     given = inputs(made, source, target)
