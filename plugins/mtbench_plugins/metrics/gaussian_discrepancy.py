@@ -106,7 +106,7 @@ class Mmd:
         estimate = discrepancy(first, second, kernel)
         note = f"bandwidth {kernel.bandwidth:.4g}"
         if self._patients:
-            note += f"; N = {len(first)} translated and {len(second)} target patients, not slices"
+            note += f"; of patients: {len(first)} translated and {len(second)} target, each the mean of its slices"
         return Score(estimate.value, stderr=estimate.stderr, note=note)
 
     def resample(self, inputs: MetricInputs, context: Context) -> Measure:
