@@ -238,7 +238,10 @@ def test_mmd_per_patient_has_means_of_volumes_then_of_patients_as_points() -> No
     score = metric.compute(given, Context())
     expected = slowly(points["candidate"], points["reference"], float(np.median(apart)))
     assert score.value == pytest.approx(expected, abs=1e-12)
-    assert score.note == f"bandwidth {np.median(apart):.4g}; of patients: 4 translated and 3 target, each the mean of its slices"
+    assert (
+        score.note
+        == f"bandwidth {np.median(apart):.4g}; of patients: 4 translated and 3 target, each the mean of its slices"
+    )
     # Intervals leave out whole patients.
     chosen, others = np.array([0, 1, 2, 5, 6, 7, 8, 9, 10]), np.array([0, 1, 5, 6])
     expected = slowly(points["candidate"][[0, 2, 3]], points["reference"][[0, 2]], float(np.median(apart)))
