@@ -33,7 +33,7 @@ CHEAP = (
     *("segmenter-bottleneck", "self-supervised:size=16,width=4,batch_size=4"),
     *("ms-ssim:scales=1", "radiomics", "inception-fid", "inception-imagenet", f"phantom-lumbar:{PHANTOM}"),
     *("folder", "breast-siemens-ge", "lumbar-mri-ct", "synthrad2023", "synthrad2025"),
-    *("csv", "html", "json", "md", "tex", "mrixfields2026"),
+    *("csv", "html", "json", "md", "tex", "brasyn", "mrixfields2026"),
     *("inline", "slurm", "learning", "midl2024", "phantom", "quickstart", "smoke"),
 )
 COSTLY = (
@@ -46,7 +46,6 @@ COSTLY = (
         f"phantom-breast:{PHANTOM}",
         f"phantom-lumbar-t1-t2:{PHANTOM}",
         f"phantom-lesions:{PHANTOM}",
-        "brasyn",
         "inception-random",
         "local",
         "ray",
