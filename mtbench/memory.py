@@ -50,10 +50,10 @@ def require_memory(needed: int, where: str, *, remedy: str) -> None:
     """
     if needed < _LITTLE:
         return
-    there = memory()
-    if there is not None and needed > there.free:
+    machine = memory()
+    if machine is not None and needed > machine.free:
         raise DataError(
-            f"this needs about {_amount(needed)} of memory, and {_amount(there.free)} is free",
+            f"this needs about {_amount(needed)} of memory, and {_amount(machine.free)} is free",
             where=where,
             remedy=remedy,
         )

@@ -4,7 +4,7 @@ For metrics on structures, the report and the verb `mtbench ledger`. It compares
 no label shows is not in it. NumPy and SciPy only.
 """
 
-from mtbench.ledger.components import Components, Grid, LengthUnit, Matching, SizeUnit, find_components, match
+from mtbench.ledger.components import Components, Grid, LengthUnit, Matching, SizeUnit, among, find_components, match
 from mtbench.ledger.items import KINDS, Item, Kind, Part, Rules, find_items
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Part",
     "Rules",
     "SizeUnit",
+    "among",
     "find_components",
     "find_items",
     "match",

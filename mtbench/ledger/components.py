@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -17,6 +17,16 @@ from mtbench.errors import DataError
 
 SizeUnit = Literal["mL", "mm2", "pixels"]
 LengthUnit = Literal["mm", "pixels"]
+
+
+def among(values: Iterable[int]) -> NDArray[np.bool_]:
+    """Whether each of the 256 values of a label map is one of ``values``: ``among(values)[labels]`` is their mask.
+
+    On uint8 this is several times faster than ``np.isin``.
+    """
+    inside = np.zeros(256, bool)
+    inside[list(values)] = True
+    return inside
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench.errors import DataError
-from mtbench.ledger.components import Components, Grid, LengthUnit, SizeUnit, find_components, match
+from mtbench.ledger.components import Components, Grid, LengthUnit, SizeUnit, among, find_components, match
 
 Kind = Literal["added", "removed", "moved", "grown", "shrunk", "split", "merged"]
 KINDS: tuple[Kind, ...] = ("added", "removed", "moved", "grown", "shrunk", "split", "merged")
@@ -119,8 +119,7 @@ def find_items(
         )
     items = []
     for region, values in regions.items():
-        inside = np.zeros(256, bool)
-        inside[list(values)] = True
+        inside = among(values)
         masks = [inside[labels] if known is None else inside[labels] & known for labels in (candidate, reference)]
         sides = [find_components(mask, grid) for mask in masks]
         items += _Comparison(region, sides[0], sides[1], grid, rules).items()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mtbench.data import Slice, Task
 from mtbench.errors import DataError, MtbenchError
 from mtbench.hashing import hash_of
-from mtbench.ledger import Grid, Item, Rules, find_items
+from mtbench.ledger import Grid, Item, Rules, among, find_items
 from mtbench.report.evidence import Evidence, Slices, array
 from mtbench.report.result import Result, Run
 from mtbench.stages.table import CONFIDENCE, PAIRED_TEST, SOURCE_TEST, ScoreOptions, Subset
@@ -323,7 +323,6 @@ class _Volume:
         """The share of the item's voxels in which ``labels`` differ from the reference, too."""
         if not len(item.where):
             return None
-        inside = np.zeros(256, bool)
-        inside[list(self.regions[item.region])] = True
+        inside = among(self.regions[item.region])
         seen, there = (inside[array.reshape(-1)[item.where]] for array in (labels, self.reference))
         return float((seen != there).mean())

@@ -66,15 +66,12 @@ def _with_fewer_patients(
     A remark on the row says how many patients remain.
     """
     options, paired = work.options, "paired_train" in sets
-    patients = set(sets["source_train" if paired else "target_train"].patients)
+    whole = sets["source_train" if paired else "target_train"]
+    patients = set(whole.patients)
     kept = some_patients(patients, work.context.seed, fraction=options.paired_fraction, count=options.target_patients)
     asked = [f"paired_fraction = {options.paired_fraction:g}"] if options.paired_fraction < 1 else []
     asked += [f"target_patients = {options.target_patients}"] if options.target_patients else []
     which = "the pairs of {} of {} training patients" if paired else "{} of {} target training patients"
     work.context.remark(f"With {' and '.join(asked)}, trained on {which.format(len(kept), len(patients))}.")
-    if not paired:
-        target = sets["target_train"]
-        inside = [i for i, patient in enumerate(target.patients) if patient in kept]
-        return {**sets, "target_train": target.subset(inside)}
-    sources = sets["source_train"]
-    return {**sets, **{role: of_patients(sets[role], kept, sources) for role in ("source_train", "paired_train")}}
+    roles = ("source_train", "paired_train") if paired else ("target_train",)
+    return {**sets, **{role: of_patients(sets[role], kept, whole) for role in roles}}

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mtbench import CaseScores, ChallengeMetric, Ranking, Team
+from mtbench import CaseScores, ChallengeMetric, Ranking, Submission, Team
+from mtbench_plugins.challenges import ct_files
 
 UNPUBLISHED = ("mae_target_photon", "mae_target_proton", "dvh_photon", "dvh_proton", "gamma_photon", "gamma_proton")
 """The dose metrics, as ``rank_teams.py`` names them: they need treatment plans, which are not public."""
 
 HIGHER = ("psnr", "ssim", "gamma_photon", "gamma_proton")
 """The metrics that ``rank_teams.py`` ranks by their highest value; it ranks all others by their lowest."""
+
+
+class SynthradFile:
+    """What both challenges share: the results file, its reader, and an example of a submission."""
+
+    def document(self, scores: Sequence[CaseScores]) -> Mapping[str, Any]:
+        """``metrics.json`` as ``evaluate.py`` writes it, with the aggregates that ``rank_teams.py`` reads."""
+        return document(scores)
+
+    def read_document(self, document: Any) -> Mapping[str, Mapping[str, float]] | None:
+        """The values of ``metrics.json``."""
+        return read_document(document)
+
+    def example(self, folder: Path) -> Submission:
+        """See :func:`mtbench_plugins.challenges.ct_files.example`."""
+        return ct_files.example(folder)
 
 
 def document(scores: Sequence[CaseScores]) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtbench import ChallengeMetric, Ranking, Team
 
@@ -28,13 +29,7 @@ def mean_rank(teams: Sequence[Team], metrics: Sequence[ChallengeMetric]) -> Rank
     remarks: tuple[str, ...] = ()
     if left_out:
         remarks = (f"{left_out} values of cases and metrics are left out, because not every team has them",)
-    return Ranking.of(
-        {team.name: float(mean) for team, mean in zip(teams, means, strict=True)},
-        "mean rank",
-        higher_is_better=False,
-        metrics=tuple(metric.name for metric in metrics),
-        remarks=remarks,
-    )
+    return _ranking("mean rank", teams, means, metrics, remarks)
 
 
 def rank_sum(teams: Sequence[Team], metrics: Sequence[ChallengeMetric], remarks: tuple[str, ...]) -> Ranking:
@@ -45,10 +40,16 @@ def rank_sum(teams: Sequence[Team], metrics: Sequence[ChallengeMetric], remarks:
     for metric in metrics:
         sign = -1 if metric.higher_is_better else 1
         totals += rankdata([sign * team.mean(metric.name) for team in teams])
-    return Ranking.of(
-        {team.name: float(total) for team, total in zip(teams, totals, strict=True)},
-        "sum of ranks",
-        higher_is_better=False,
-        metrics=tuple(metric.name for metric in metrics),
-        remarks=remarks,
-    )
+    return _ranking("sum of ranks", teams, totals, metrics, remarks)
+
+
+def _ranking(
+    name: str,
+    teams: Sequence[Team],
+    totals: NDArray[np.float64],
+    metrics: Sequence[ChallengeMetric],
+    remarks: tuple[str, ...],
+) -> Ranking:
+    of_team = {team.name: float(total) for team, total in zip(teams, totals, strict=True)}
+    names = tuple(metric.name for metric in metrics)
+    return Ranking.of(of_team, name, higher_is_better=False, metrics=names, remarks=remarks)

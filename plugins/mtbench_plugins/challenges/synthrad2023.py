@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtbench import CaseScores, ChallengeCase, ChallengeMetric, Inspection, Ranking, Submission, Team
+from mtbench import ChallengeCase, ChallengeMetric, Inspection, Ranking, Submission, Team
 from mtbench.challenges.files import Findings, read_volume
 from mtbench_plugins.challenges import aggregates, ct_files
 
@@ -18,7 +17,7 @@ LOW, HIGH = -1024.0, 3000.0
 WINDOW = 7
 
 
-class Synthrad2023:
+class Synthrad2023(aggregates.SynthradFile):
     """MAE, SSIM and PSNR inside the body mask, as in ``image_metrics.py``.
 
     Volumes are compared voxel by voxel in single precision; headers are not used. MAE is not clipped; PSNR and SSIM
@@ -44,18 +43,6 @@ class Synthrad2023:
             "ssim": masked_ssim(clipped[0], clipped[1], body),
             "psnr": psnr(clipped[0][body], clipped[1][body], HIGH - LOW),
         }
-
-    def document(self, scores: Sequence[CaseScores]) -> Mapping[str, Any]:
-        """``metrics.json``, with the aggregates that ``rank_teams.py`` reads."""
-        return aggregates.document(scores)
-
-    def example(self, folder: Path) -> Submission:
-        """See :func:`mtbench_plugins.challenges.ct_files.example`."""
-        return ct_files.example(folder)
-
-    def read_document(self, document: Any) -> Mapping[str, Mapping[str, float]] | None:
-        """The values of ``metrics.json``."""
-        return aggregates.read_document(document)
 
     def rank(self, teams: Sequence[Team], metrics: Sequence[ChallengeMetric]) -> Ranking:
         """The sum of normalised means of ``rank_teams.py``."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mtbench import CaseScores, ChallengeCase, ChallengeMetric, DataError, Inspection, Ranking, Submission, Team
+from mtbench import ChallengeCase, ChallengeMetric, DataError, Inspection, Ranking, Submission, Team
 from mtbench.challenges.files import FileVolume, Findings, read_volume
 from mtbench_plugins.challenges import aggregates, ct_files
 from mtbench_plugins.challenges.synthrad2023 import psnr
@@ -29,7 +28,7 @@ CLASSES: Mapping[str, tuple[int, ...]] = {
 heart, spinal cord, ribs and sternum; oesophagus, trachea, thyroid, vertebrae, spinal cord, brain and skull."""
 
 
-class Synthrad2025:
+class Synthrad2025(aggregates.SynthradFile):
     """MAE, PSNR and MS-SSIM inside the body mask, as in ``image_metrics.py``; Dice and HD95 of label maps.
 
     The challenge segments predictions with TotalSegmentator; here the label maps must exist. Dice and HD95 are means
@@ -85,18 +84,6 @@ class Synthrad2025:
             ours, theirs = (read_volume(case.files[role], labels=True).array for role in ("predicted", "masks"))
             scores |= segmentation(ours, theirs, truth.spacing, classes_of(case.name))
         return scores
-
-    def document(self, scores: Sequence[CaseScores]) -> Mapping[str, Any]:
-        """``metrics.json`` as ``evaluate.py`` writes it, cases in the order of their IDs."""
-        return aggregates.document(scores)
-
-    def example(self, folder: Path) -> Submission:
-        """See :func:`mtbench_plugins.challenges.ct_files.example`."""
-        return ct_files.example(folder)
-
-    def read_document(self, document: Any) -> Mapping[str, Mapping[str, float]] | None:
-        """The values of ``metrics.json``."""
-        return aggregates.read_document(document)
 
     def rank(self, teams: Sequence[Team], metrics: Sequence[ChallengeMetric]) -> Ranking:
         """The sum of normalised means of ``rank_teams.py``, with its directions corrected or as published."""

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtbench import Cases, DataError, ImageSet, MetricInputs, Score, Slice, Task
+from mtbench.ledger import among
 from mtbench.memory import require_memory
 
 Per = Literal["slice", "volume", "patient"]
@@ -201,10 +202,7 @@ def masks_by_region(task: Task, masks: NDArray[np.uint8], metric: str) -> Iterat
             remedy="Add the label to the data set, or correct the masks",
         )
     for name, values in task.regions.items():
-        inside = np.zeros(256, bool)
-        inside[list(values)] = True
-        # A table look-up is several times faster than np.isin on uint8.
-        yield name, inside[masks]
+        yield name, among(values)[masks]
 
 
 def mean_score(metric: str, region: str, grouping: SliceGroups, values: Sequence[float], note: str = "") -> Score:
