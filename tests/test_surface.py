@@ -18,6 +18,7 @@ from mtbench_plugins.metrics.surface_distances import (
     Hausdorff95,
     SurfaceDice,
     element_distances,
+    nearest,
     surface,
     surface_distances,
 )
@@ -177,6 +178,18 @@ def test_shapes_with_known_distances() -> None:
     assert surface(np.ones((3, 4), bool)).sum() == 10
     to, back = surface_distances(one[0], other[0], (1.0, 2.0))
     assert to.max() == back.max() == 14.0
+
+
+@pytest.mark.parametrize("within", [math.inf, 3.0, 0.0])
+def test_distances_are_those_to_every_point(within: float) -> None:
+    rng = np.random.default_rng(0)
+    points, others = rng.random((2, 6, 9, 8)) < 0.1
+    step = np.array([3.0, 0.5, 0.75])
+    apart = np.argwhere(points)[:, None] - np.argwhere(others)[None]
+    expected = np.sqrt(((apart * step) ** 2).sum(axis=-1)).min(axis=1)
+    expected[expected > within] = math.inf
+    assert len({*expected}) > 1
+    np.testing.assert_array_equal(nearest(points, others, (3.0, 0.5, 0.75), within), expected)
 
 
 def test_empty_masks() -> None:

@@ -9,6 +9,7 @@ Surface Dice by area, as published, uses pieces of surface between the pixels in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -113,61 +114,74 @@ class SurfaceDice:
         if not in_predicted or not in_reference:
             return 0.0
         if self.count == "area":
-            elements = element_distances(predicted, reference, spacing)
+            elements = element_distances(predicted, reference, spacing, self.tolerance)
             near = sum(float(size[distances <= self.tolerance].sum()) for distances, size in elements)
             return near / sum(float(size.sum()) for _, size in elements)
-        distances = surface_distances(predicted, reference, spacing)
+        distances = surface_distances(predicted, reference, spacing, self.tolerance)
         return float(sum((d <= self.tolerance).sum() for d in distances) / sum(map(len, distances)))
 
 
-def surface_distances(first: Mask, second: Mask, spacing: Spacing) -> tuple[Distances, Distances]:
+def surface_distances(
+    first: Mask, second: Mask, spacing: Spacing, within: float = math.inf
+) -> tuple[Distances, Distances]:
     """From each surface pixel of one mask to the nearest of the other, both ways.
 
     Args:
         first, second: bool, of one shape in any number of dimensions, neither empty.
         spacing: of each axis.
+        within: longer distances may be infinite, which is faster.
     """
     box = _box(first, second)
-    points = [np.argwhere(surface(mask[box])) for mask in (first, second)]
-    return nearest(points[0], points[1], spacing), nearest(points[1], points[0], spacing)
+    one, other = surface(first[box]), surface(second[box])
+    return nearest(one, other, spacing, within), nearest(other, one, spacing, within)
 
 
 def element_distances(
-    first: Mask, second: Mask, spacing: Spacing
+    first: Mask, second: Mask, spacing: Spacing, within: float = math.inf
 ) -> tuple[tuple[Distances, Distances], tuple[Distances, Distances]]:
     """From each piece of one mask's surface to the nearest of the other, with the pieces' sizes, both ways.
 
     Args:
         first, second: bool, of one shape in two or three dimensions, neither empty.
         spacing: of each axis.
+        within: longer distances may be infinite, which is faster.
     """
     box = _box(first, second)
     numbers = [cells(mask[box]) for mask in (first, second)]
     table = sizes(spacing)
-    pieces = [(number > 0) & (number < len(table) - 1) for number in numbers]
-    points = [np.argwhere(there) for there in pieces]
+    one, other = ((number > 0) & (number < len(table) - 1) for number in numbers)
     return (
-        (nearest(points[0], points[1], spacing), table[numbers[0][pieces[0]]]),
-        (nearest(points[1], points[0], spacing), table[numbers[1][pieces[1]]]),
+        (nearest(one, other, spacing, within), table[numbers[0][one]]),
+        (nearest(other, one, spacing, within), table[numbers[1][other]]),
     )
 
 
-def nearest(points: NDArray[np.int64], others: NDArray[np.int64], spacing: Spacing) -> Distances:
-    """The distance of each point to the nearest of the others.
+def nearest(points: Mask, others: Mask, spacing: Spacing, within: float = math.inf) -> Distances:
+    """The distance of each point to the nearest of the others, in the order of the grid.
 
     A tree of the points of a surface takes a quarter of the time of a distance transform of the volume around it.
 
     Args:
-        points, others: N x axes and M x axes, positions on the grid.
+        points, others: bool, of one shape, true at the points.
         spacing: of each axis.
+        within: longer distances may be infinite.
     """
     from scipy.spatial import KDTree
 
-    tree = KDTree(others * np.asarray(spacing), balanced_tree=False, compact_nodes=False)
-    _, at = tree.query(points * np.asarray(spacing))
+    distances = np.zeros(np.count_nonzero(points))
+    # Surfaces that agree share most of their points, which need no search.
+    alone = ~others[points]
+    step, places, searched = np.asarray(spacing), np.argwhere(others), np.argwhere(points)[alone]
+    tree = KDTree(places * step, balanced_tree=False, compact_nodes=False)
+    # A little more than the limit, because the tree rounds.
+    _, at = tree.query(searched * step, distance_upper_bound=within * (1.0 + 1e-6) + 1e-9)
+    known = at < len(places)
     # From differences of whole numbers, so that a distance of three pixels is no longer than a tolerance of three.
-    apart = (points - others[at]) * np.asarray(spacing)
-    return np.asarray(np.sqrt(np.square(apart).sum(axis=1)))
+    apart = (searched[known] - places[at[known]]) * step
+    beyond = np.full(len(searched), math.inf)
+    beyond[known] = np.sqrt(np.square(apart).sum(axis=1))
+    distances[alone] = beyond
+    return distances
 
 
 def _box(first: Mask, second: Mask) -> tuple[slice, ...]:
