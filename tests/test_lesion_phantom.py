@@ -15,7 +15,7 @@ from mtbench import Context, Sample
 from mtbench.compute.seeds import generator
 from mtbench.errors import DataError, ParamError
 from mtbench.registry.discovery import discover
-from mtbench_plugins.datasets.phantoms.brain import DEPTH, brain_anatomy
+from mtbench_plugins.datasets.phantoms.brain import DEPTH, FIELD_OF_VIEW, brain_anatomy
 from mtbench_plugins.datasets.phantoms.brain_scanners import flair, t1
 from mtbench_plugins.datasets.phantoms.lesions import LESION, draw_lesions, lesion_mask, with_lesions
 
@@ -65,6 +65,22 @@ def test_each_lesion_has_its_volume_and_lies_alone_in_the_brain() -> None:
         assert count == 3
         assert volumes == [pytest.approx(mm, rel=part) for mm, part in zip(wanted, (0.45, 0.12, 0.04), strict=True)]
         assert set(plain.labels[anatomy.labels == LESION]) == {1}, "a lesion replaces brain, never a ventricle"
+
+
+def test_lesions_lie_outside_the_fissure_and_are_dark_in_t1() -> None:
+    for number in range(12):
+        names = (0, "source", number)
+        plain = brain_anatomy(64, 12, *names)
+        lesions = draw_lesions(*names)
+        without, shown = (t1(with_lesions(plain, present), generator("dark", number)) for present in ((), lesions))
+        for lesion in lesions:
+            _, down, across = lesion.centre
+            # The fissure lies in the middle, more than 30 mm before and behind the centre of the head.
+            in_reach = abs(down - FIELD_OF_VIEW / 2) + max(lesion.radii) > 30.0
+            assert not in_reach or abs(across - FIELD_OF_VIEW / 2) > max(lesion.radii) + 5.0
+            inside = lesion_mask(plain, lesion)
+            if inside.any():
+                assert shown[inside].mean() < without[inside].mean() - 0.06
 
 
 def test_the_extent_of_a_lesion_is_that_of_its_ellipsoid() -> None:

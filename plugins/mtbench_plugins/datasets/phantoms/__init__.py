@@ -98,4 +98,5 @@ def mtbench_datasets() -> Iterator[DatasetSpec]:
         paired_training=True,
         access="generated",
         obtain="generated in memory; no download",
+        revision="2",
     )

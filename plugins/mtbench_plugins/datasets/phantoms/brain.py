@@ -80,6 +80,15 @@ def head(*names: object) -> Head:
     )
 
 
+def beside_fissure(slab: Slab) -> Floats:
+    """mm to the fissure between the hemispheres, 1 x n x n, negative inside it.
+
+    It lies more than 30 mm before and behind the centre; between, the hemispheres are joined.
+    """
+    down, across = np.abs(slab.down - _MIDDLE), np.abs(slab.across - _MIDDLE)
+    return np.asarray(np.where(down > 30.0, across, np.maximum(across, 30.0 - down)) - 0.9, np.float32)
+
+
 def paint_ventricles(canvas: Canvas, shape: Head, margin: float, tissue: BrainTissue) -> None:
     """Paint the lateral and the third ventricle, each enlarged by ``margin`` mm, as ``tissue``."""
     for hand in (-1.0, 1.0):
@@ -137,9 +146,8 @@ def _cortex(canvas: Canvas, below: Floats, rng: np.random.Generator) -> None:
     """White matter, and a folded ribbon of grey matter with sulci, also along the fissure between the hemispheres."""
     slab = canvas.slab
     folds = np.abs(slab.field(rng, 16.0, 9.0, 9.0))
-    down, across = np.abs(slab.down - _MIDDLE), np.abs(slab.across - _MIDDLE)
     # In front and behind, the fissure is as good a surface as the outer one.
-    beside = np.where(down > 30.0, across, np.maximum(across, 30.0 - down)) - 0.9
+    beside = beside_fissure(slab)
     under = np.minimum(below, beside)
     reach = np.clip((15.0 - under) / 10.0, 0.0, 1.0)
     canvas.fill(below > 0.0, BrainTissue.WHITE)

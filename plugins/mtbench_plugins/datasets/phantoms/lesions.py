@@ -12,7 +12,14 @@ from scipy import ndimage
 
 from mtbench.compute.seeds import generator
 from mtbench.errors import DataError
-from mtbench_plugins.datasets.phantoms.brain import DEPTH, FIELD_OF_VIEW, BrainTissue, head, paint_ventricles
+from mtbench_plugins.datasets.phantoms.brain import (
+    DEPTH,
+    FIELD_OF_VIEW,
+    BrainTissue,
+    beside_fissure,
+    head,
+    paint_ventricles,
+)
 from mtbench_plugins.datasets.phantoms.space import Anatomy, Canvas, Floats, Slab
 
 LESION = 3
@@ -22,7 +29,7 @@ DIAMETERS = (20.0, 10.0, 5.0)
 _THICKEST = 3.0
 """mm of tissue that one slice shows at most; thicker spacing leaves gaps."""
 _FROM_SURFACE = 8.0
-"""mm from the surface of the brain to a lesion, which keeps it below most of the cortex."""
+"""mm from the surface of the brain and from the fissure to a lesion, which keeps it below most of the cortex."""
 _APART = 5.0
 """mm between lesions, and 1 mm to the ventricles: two lesions are two components."""
 
@@ -173,8 +180,8 @@ def _room(*names: object) -> tuple[Slab, Floats]:
     shape = head(*names)
     canvas = Canvas(slab)
     paint_ventricles(canvas, shape, 1.0, BrainTissue.VENTRICLE)
-    below = shape.below_surface(slab)
-    free = (below > _FROM_SURFACE) & (canvas.tissue != BrainTissue.VENTRICLE)
+    under = np.minimum(shape.below_surface(slab), beside_fissure(slab))
+    free = (under > _FROM_SURFACE) & (canvas.tissue != BrainTissue.VENTRICLE)
     # Half a point less: the distance is to the centre of the nearest occupied point.
     distance = ndimage.distance_transform_edt(free, sampling=(slab.thickness, slab.pixel, slab.pixel))
     return slab, np.asarray(np.maximum(distance - slab.pixel / 2, 0.0), np.float32)
