@@ -115,6 +115,7 @@ def test_nothing_of_a_model_that_trains_is_left_out(built_in: Mapping[str, Repor
     assert tried >= {"symmetry", "direction", "scale", "cost", "inputs unchanged", "determinism by seed"}
 
 
+@pytest.mark.slow
 def test_translators_with_parameters_pass(tmp_path: Path) -> None:
     images = image_set()
     for pixels, record in zip(255 - images.images, images.slices, strict=True):
@@ -167,6 +168,7 @@ def test_reasons_come_with_a_fix(sabotaged: Mapping[str, Report]) -> None:
     assert "source4" in twins
 
 
+@pytest.mark.slow
 def test_a_heavy_import_is_caught(tmp_path: Path) -> None:
     file = tmp_path / "heavy.py"
     file.write_text(
@@ -179,6 +181,7 @@ def test_a_heavy_import_is_caught(tmp_path: Path) -> None:
     assert "imports torch" in report.of("import cost").text
 
 
+@pytest.mark.slow
 def test_a_check_that_hangs_is_named(tmp_path: Path) -> None:
     text = SABOTAGED.read_text().replace('"crash", "good"', '"hangs", "good"')
     (tmp_path / "sleepy.py").write_text(text)
@@ -190,6 +193,7 @@ def test_a_check_that_hangs_is_named(tmp_path: Path) -> None:
     assert report.of("range").text == "it needs 'shapes', which did not pass"
 
 
+@pytest.mark.slow
 def test_a_plugin_that_fails_beside_another_is_caught(tmp_path: Path) -> None:
     rude = tmp_path / "rude.py"
     rude.write_text(

@@ -177,6 +177,7 @@ def test_the_trial_of_imports(as_in_a_notebook: Path) -> None:
     assert ran(as_in_a_notebook) == ""
 
 
+@pytest.mark.slow
 def test_the_checks_of_a_plugin(as_in_a_notebook: Path) -> None:
     (report,) = check("identity", third_party=False)
     assert not [verdict for verdict in report.verdicts if verdict.status == "failed"]

@@ -360,6 +360,7 @@ class TestCases:
         with pytest.raises(ZeroDivisionError):
             list(prepare_cases({"a": 0}, lambda case: [replicas.sample(str(1 / case))], Context()))
 
+    @pytest.mark.slow
     def test_a_process_that_dies_is_a_bad_case_and_its_exceptions_come_back(self, tmp_path: Path) -> None:
         context = Context()
         names = [f"case{i}" for i in range(9)]

@@ -145,7 +145,7 @@ class TestCompletion:
     def test_fish(self, command_folder: Path) -> None:
         assert self.shell("fish", FISH, command_folder).split()[0] == "export"
 
-    @pytest.mark.parametrize("shell", ["zsh", "fish"])
+    @pytest.mark.parametrize("shell", ["zsh", pytest.param("fish", marks=pytest.mark.slow)])
     def test_what_a_shell_asks_without_the_shell(self, shell: str, command_folder: Path) -> None:
         """The protocol alone, where that shell is not installed."""
         words = "mtbench " if shell == "fish" else "mtbench"

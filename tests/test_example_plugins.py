@@ -221,6 +221,7 @@ def conform(*wanted: str, **options: Any) -> None:
         assert report.origin.startswith("mtbench-"), report.origin
 
 
+@pytest.mark.slow
 def test_they_conform(installed: Registry, study: Path, generator: Path) -> None:
     translator = f"torchscript:file={generator},signed=false"
     conform(translator, "gradient-histogram", "energy-distance", "bids", "mlflow-log", root=study)

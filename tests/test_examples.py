@@ -35,6 +35,7 @@ def test_every_example_can_be_planned(name: str, run_cli: Any, data_folder: Path
         ),
     ],
 )
+@pytest.mark.slow
 def test_an_example_runs_on_real_images(
     name: str, more: list[str], folds: int, run_cli: Any, data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

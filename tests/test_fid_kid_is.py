@@ -249,7 +249,7 @@ def test_kid_standard_error_is_the_spread_of_repeated_samples(shift: float, widt
     assert np.mean([e.stderr for e in estimates if e.stderr is not None]) == pytest.approx(spread, rel=within)
 
 
-@pytest.mark.parametrize("shift", [0.0, 0.3])
+@pytest.mark.parametrize("shift", [0.0, pytest.param(0.3, marks=pytest.mark.slow)])
 def test_kid_standard_error_is_that_of_the_mean_over_draws_and_subsets(registry: Registry, shift: float) -> None:
     plugin = registry.get("metric", "kid")
     task = Task("t")

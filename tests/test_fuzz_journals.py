@@ -241,6 +241,7 @@ def fuzz(whole: Path, place: Path, first: int, count: int) -> None:
     assert last["peak"] < 2**30, f"{last['peak'] / 2**20:.0f} MiB"
 
 
+@pytest.mark.slow
 def test_twenty_mutated_results(whole: Path, tmp_path: Path) -> None:
     assert len(ODD) > 20
     fuzz(whole, tmp_path / "fuzz", 0, 20)

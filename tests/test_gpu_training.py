@@ -39,6 +39,11 @@ CEILING = 0.5
 """Waits a training step: the losses are read every ten steps, and a strip of samples is taken now and then."""
 
 
+def costly(name: str) -> list[pytest.MarkDecorator]:
+    """The marks of a translator: contourdiff, whose diffusion model costs as much as the others together, is slow."""
+    return [pytest.mark.slow] if name == "contourdiff" else []
+
+
 def waits_a_step(first: Seen, more: Seen) -> tuple[float, Counter[tuple[str, str]]]:
     """Of two fits, the second ``STEPS`` longer; what both wait for at start and end does not count."""
     between = Counter(more.waits)
@@ -46,7 +51,9 @@ def waits_a_step(first: Seen, more: Seen) -> tuple[float, Counter[tuple[str, str
     return sum(between.values()) / STEPS, +between
 
 
-@pytest.mark.parametrize(("name", "channels"), [*((name, 1) for name in SMALL), ("cyclegan", 3)])
+@pytest.mark.parametrize(
+    ("name", "channels"), [*(pytest.param(name, 1, marks=costly(name)) for name in SMALL), ("cyclegan", 3)]
+)
 def test_translators_wait_for_nothing_and_lose_no_layout(name: str, channels: int) -> None:
     seen = []
     for steps in (2, 2 + STEPS):
@@ -164,7 +171,7 @@ def test_tf32_leaves_the_resize_alone() -> None:
     assert seen.products == [False, False, True]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=costly(name)) for name in SMALL])
 def test_bf16_trains_what_fp32_trains(name: str) -> None:
     """Casts that autocast made without gradients must not serve what is trained after them."""
     still: dict[str, set[str]] = {}

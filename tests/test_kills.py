@@ -76,6 +76,7 @@ def test_a_kill_in_a_fit_loses_only_that_unit(
     assert same(out, alone(*NARROW))
 
 
+@pytest.mark.slow
 def test_ctrl_c_finishes_what_is_at_work_and_sigterm_does_not(start: Any, tmp_path: Path, store: Path) -> None:
     out = tmp_path / "mtbench-results/toy"
     process = start(*NARROW, "--jobs", "1", TOY_HANG=str(tmp_path / "fitting"))
@@ -107,6 +108,7 @@ def test_ctrl_c_finishes_what_is_at_work_and_sigterm_does_not(start: Any, tmp_pa
 # -- two runs at once
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_make_each_unit_once(start: Any, alone: Any, tmp_path: Path, store: Path) -> None:
     calls = tmp_path / "calls"
     both = [start("--jobs", "1", TOY_LOG=str(calls)) for _ in range(2)]

@@ -177,6 +177,7 @@ def test_a_distribution_that_would_hide_another_is_refused(
         new(Project("metric", "yours"), REGISTRY, tmp_path / "yours")
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_next(run_cli: Any, tmp_path: Path) -> None:
     ran = run_cli("new", "translator", "gamma", "--minimal")
     assert ran.code == 0, ran.err

@@ -154,6 +154,7 @@ def check(before: Mapping[str, str], after: Mapping[str, str], what: str) -> Non
         assert before[place] == after[place], what
 
 
+@pytest.mark.slow
 def test_every_parameter_of_every_spec_makes_another_number_or_is_declared_to_make_none(
     registry: Registry, tmp_path: Path
 ) -> None:

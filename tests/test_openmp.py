@@ -47,6 +47,7 @@ def test_what_the_user_has_said_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["GOMP_SPINCOUNT"] == "7"
 
 
+@pytest.mark.slow
 def test_units_wait_briefly(toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the Python call too, where no command line has said it."""
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)

@@ -133,6 +133,7 @@ def test_a_fit_receives_the_pairs_of_some_patients_and_its_row_says_of_how_many(
     assert "dataset twins[paired_fraction=0.5], seed 0" in refused.err
 
 
+@pytest.mark.slow
 def test_a_fit_receives_the_target_slices_or_pairs_of_so_many_patients_and_its_row_says_so(
     tmp_path: Path, text: str, run_cli: Any
 ) -> None:

@@ -280,6 +280,7 @@ def outcomes(tmp_path: Path, toys: Path, *translators: str, device: str = "cuda"
     return {a["name"].split()[-1]: a for a in attempts if a["stage"] == "translate"}
 
 
+@pytest.mark.slow
 def test_a_model_left_on_the_cpu_is_the_plugins_fault(tmp_path: Path, toys: Path) -> None:
     with fake_cuda():
         found = outcomes(tmp_path, toys, "forgetful", "sloppy")
@@ -291,6 +292,7 @@ def test_a_model_left_on_the_cpu_is_the_plugins_fault(tmp_path: Path, toys: Path
         assert "Move its networks, tensors and generators to context.device (here cuda:0)" in reason
 
 
+@pytest.mark.slow
 def test_who_holds_the_memory_is_said(tmp_path: Path, toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_cuda():
         monkeypatch.setattr("torch.cuda.mem_get_info", lambda device=None: (10**9, 80 * 10**9))

@@ -341,6 +341,7 @@ print(point)
 """
 
 
+@pytest.mark.slow
 def test_a_merge_that_is_killed_at_any_write_leaves_nothing_that_looks_whole(ran: Path, run_cli: Any) -> None:
     other = copied(ran, "b")
     ended = subprocess.run([sys.executable, "-c", KILLED, ran, other], capture_output=True, text=True, check=True)

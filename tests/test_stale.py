@@ -198,6 +198,7 @@ def start_acme(start: Any, tmp_path: Path, *arguments: str, path: Path) -> float
     return value(mtbench.load(tmp_path / "mtbench-results/toy").to_pylist(), "acme", "toy-mean")
 
 
+@pytest.mark.slow
 def test_a_helper_module_is_part_of_the_code(start: Any, tmp_path: Path) -> None:
     (tmp_path / "acme.py").write_text(PLUGIN)
     helpers = tmp_path / "helpers"
@@ -209,6 +210,7 @@ def test_a_helper_module_is_part_of_the_code(start: Any, tmp_path: Path) -> None
     assert means[1] - means[0] == pytest.approx(0.125, abs=0.005)
 
 
+@pytest.mark.slow
 def test_another_distribution_that_was_imported_is_noticed(start: Any, tmp_path: Path) -> None:
     (tmp_path / "acme.py").write_text(PLUGIN)
     site = tmp_path / "site-packages"

@@ -133,6 +133,7 @@ def breast(vendor: str, count: int) -> ImageSet:
     return image_set(np.array([np.asarray(Image.open(f)) for f in files[:count]]), vendor)
 
 
+@pytest.mark.slow
 def test_on_real_images_koshian2_has_the_scale_of_the_published_table() -> None:
     first, second = breast("siemens", 96), breast("ge", 96)
     karras, koshian2 = score(KARRAS, first, second), score(KOSHIAN2, first, second)

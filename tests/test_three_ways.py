@@ -29,6 +29,7 @@ def table_of(folder: Path, way: str, *arguments: str) -> list[dict[str, object]]
     return rows
 
 
+@pytest.mark.slow
 def test_neither_processes_nor_their_number_change_a_score(tmp_path: Path, run_cli: Any) -> None:
     few = {name: f"datasets.phantom-lumbar.params.patients_{name}=8" for name in ("source", "target")}
     part = ("-d", "phantom-lumbar", "-t", "histogram", "-m", "swd", "--set", few["source"], "--set", few["target"])

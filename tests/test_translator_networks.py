@@ -72,7 +72,7 @@ def test_maskgan_generator(parity: ModuleType, channels: int) -> None:
     assert worst(out.background, expected["attentions"][:, 4:]) < TOLERANCE
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_unsb_sampler_with_given_noise(parity: ModuleType, channels: int) -> None:
     name = f"unsb_{channels}ch"
     network = loaded(BridgeGenerator(channels), parity, name)

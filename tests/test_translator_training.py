@@ -191,6 +191,7 @@ def test_a_killed_fit_goes_on_to_the_same_weights(name: str, tmp_path: Path) -> 
     assert any(not torch.equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_a_fit_whose_process_is_killed_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole = translator("cyclegan", steps=6)
     whole.fit(data("cyclegan", n=2), context())
