@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,13 @@ from conftest import Ran
 
 import mtbench
 from mtbench.challenges.files import read_volume
+from mtbench.challenges.records import CaseScores, ChallengeCase
+from mtbench.challenges.scoring import Scored
+from mtbench.challenges.scoring import rows as challenge_rows
+from mtbench.compute.means import patient_mean
 from mtbench.errors import DataError, RequestError
 from mtbench_plugins.challenges.brasyn import Brasyn
+from mtbench_plugins.challenges.brasyn import _patient as patient_of
 from mtbench_plugins.challenges.lesions import lesion_wise
 from mtbench_plugins.challenges.synthrad2025 import Synthrad2025
 
@@ -297,6 +302,47 @@ def test_options_that_the_challenge_decides_are_refused(cts: Path) -> None:
         score(cts, "synthrad2203")
     with pytest.raises(RequestError, match=r"nowhere: the folder of the truth does not exist"):
         mtbench.score(cts / "input", cts / "nowhere", preset="synthrad2023")
+
+
+# -- intervals
+
+
+def rows_of(cases: Sequence[tuple[ChallengeCase, float]], bounds: tuple[float, float] = (0.0, 1.0)) -> dict[str, Any]:
+    metric = mtbench.ChallengeMetric("Dice", True, bounds=bounds)
+    spec = mtbench.ChallengeSpec("dice-alone", "no.such.module:Class", metrics=(metric,))
+    scores = tuple(CaseScores(case, {"Dice": value}) for case, value in cases)
+    return {row["label"]: row for row in challenge_rows(Scored(spec, {}, scores, (), {}))}
+
+
+def case(name: str, group: str = "", patient: str = "") -> ChallengeCase:
+    return ChallengeCase(name, {}, group, patient=patient)
+
+
+def test_intervals_resample_patients_and_stay_within_bounds() -> None:
+    values = [0.99, 0.97, 1.0, 0.98, 0.2, 0.99, 0.96, 1.0, 0.97, 0.99]
+    alone = rows_of([(case(str(i)), value) for i, value in enumerate(values)])[""]
+    mean = patient_mean(np.array(values), np.ones(10))
+    assert (alone["ci_low"], alone["ci_high"]) == (pytest.approx(mean.interval()[0]), 1.0)
+    assert mean.interval()[1] > 1.0
+    # The same values twice are no more patients, so the interval is no narrower.
+    twice = [(case(f"{i}-{part}", part, str(i)), value) for i, value in enumerate(values) for part in "ab"]
+    grouped = rows_of(twice)
+    assert grouped[""]["n_patients_translated"] == 10
+    assert grouped[""]["ci_low"] == pytest.approx(alone["ci_low"])
+    assert grouped["a"]["ci_low"] == pytest.approx(alone["ci_low"])
+
+
+def test_a_reason_stands_where_there_is_no_interval() -> None:
+    few = rows_of([(case(str(i)), i / 10) for i in range(4)])[""]
+    assert few["ci_low"] is None
+    assert few["without_interval"] == "4 patients, at least 10 are needed"
+    endless = rows_of([(case(str(i)), math.inf if i == 3 else 0.5) for i in range(12)], (0.0, math.inf))[""]
+    assert endless["without_interval"] == "not all values are finite"
+
+
+def test_examinations_of_one_brats_patient_are_one_patient() -> None:
+    assert patient_of("BraTS-GLI-00005-000") == patient_of("BraTS-GLI-00005-100") == "BraTS-GLI-00005"
+    assert patient_of("case-7") == "case-7"
 
 
 # -- the command

@@ -36,12 +36,14 @@ class ChallengeCase:
         files: role ("prediction", "truth", ...) to file; the challenge chooses the roles.
         group: the part of the results that it belongs to, for challenges that report parts (a modality).
         remarks: what a reader of its scores must know, one sentence each ("scored without ...").
+        patient: whose case it is, for confidence intervals; empty if no two cases are of one patient.
     """
 
     name: str
     files: Mapping[str, Path]
     group: str = ""
     remarks: tuple[str, ...] = ()
+    patient: str = ""
 
 
 @dataclass(frozen=True)

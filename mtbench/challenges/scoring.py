@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mtbench.challenges.records import CaseScores, ChallengeCase, Inspection, Submission
+from mtbench.data import Cases
 from mtbench.errors import DataError, PluginError, RequestError
 from mtbench.registry.challenges import ChallengeMetric, ChallengeSpec
 from mtbench.registry.contracts import Challenge
 from mtbench.registry.registry import Registration
+from mtbench.stages.intervals import Interval, cases_interval
 
 Report = Callable[[str, int, int], None]
 
@@ -93,6 +97,7 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
 def rows(scored: Scored) -> list[dict[str, Any]]:
     """One row per metric, and per part of the results if the challenge has parts: the mean over cases.
 
+    Confidence intervals resample patients.
     ``cases`` of a row maps each case to its value. Infinite values count, as in the challenge, so their mean is
     infinite; the note says so.
     """
@@ -105,6 +110,8 @@ def _row(scored: Scored, metric: ChallengeMetric, group: str) -> dict[str, Any]:
     chosen = [score for score in scored.cases if group in ("", score.case.group)]
     values = {_case(score.case): score.values[metric.name] for score in chosen if metric.name in score.values}
     remarks = dict.fromkeys(f"{_case(score.case)}: {text}" for score in chosen for text in score.case.remarks)
+    interval = _interval(metric, chosen)
+    patients = len({_patient(score.case) for score in chosen})
     notes = [*_notes(values, len(chosen)), *remarks, *scored.remarks]
     spec = scored.spec
     shown = {name: value for name, value in scored.params.items() if spec.params[name].shown}
@@ -125,20 +132,20 @@ def _row(scored: Scored, metric: ChallengeMetric, group: str) -> dict[str, Any]:
         "caveat": "",
         "status": "measured" if values else "skipped",
         "value": sum(values.values()) / len(values) if values else None,
-        "stderr": None,
-        "ci_low": None,
-        "ci_high": None,
-        "without_interval": "",
-        "bound_low": None,
-        "bound_high": None,
+        "stderr": interval.stderr,
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "without_interval": interval.reason,
+        "bound_low": interval.bound[0] if interval.bound else None,
+        "bound_high": interval.bound[1] if interval.bound else None,
         "n": len(values) or None,
         "draws": None,
         "mark": "",
         "note": " ".join(text if text.endswith(".") else f"{text}." for text in notes),
         "n_translated": len(chosen),
         "n_target": len(chosen),
-        "n_patients_translated": None,
-        "n_patients_target": None,
+        "n_patients_translated": patients,
+        "n_patients_target": patients,
         "seed": None,
         "unreadable": 0,
         "other_files": [],
@@ -148,6 +155,21 @@ def _row(scored: Scored, metric: ChallengeMetric, group: str) -> dict[str, Any]:
 
 def _case(case: ChallengeCase) -> str:
     return f"{case.group}/{case.name}" if case.group else case.name
+
+
+def _interval(metric: ChallengeMetric, scores: Sequence[CaseScores]) -> Interval:
+    """The interval of the mean over the cases that have a value."""
+    there = [score for score in scores if metric.name in score.values]
+    values = np.array([score.values[metric.name] for score in there])
+    if not np.isfinite(values).all():
+        return Interval(reason="not all values are finite")
+    ids = tuple(_case(score.case) for score in there)
+    patients = tuple(_patient(score.case) for score in there)
+    return cases_interval(Cases("volume", ids, patients, values), bounds=metric.bounds)
+
+
+def _patient(case: ChallengeCase) -> str:
+    return case.patient or _case(case)
 
 
 def _notes(values: Mapping[str, float], total: int) -> list[str]:

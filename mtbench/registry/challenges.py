@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -20,6 +21,7 @@ class ChallengeMetric:
         title: the printed name; empty for ``name``.
         measure_unit: unit of the value ("HU"); empty for a plain number.
         decimals: digits after the point in tables.
+        bounds: the smallest and largest possible value of a case; intervals stay within them.
     """
 
     name: str
@@ -27,6 +29,7 @@ class ChallengeMetric:
     title: str = ""
     measure_unit: str = ""
     decimals: int = 4
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)

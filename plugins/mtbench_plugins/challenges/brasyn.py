@@ -62,7 +62,7 @@ class Brasyn:
             if {"truth", "prediction", "masks"} <= set(there) and (
                 submission.predicted is None or "predicted" in there
             ):
-                cases.append(_checked(ChallengeCase(name, there), findings))
+                cases.append(_checked(ChallengeCase(name, there, patient=_patient(name)), findings))
         usable = tuple(case for case in cases if case is not None)
         return Inspection(usable, tuple(findings.problems), tuple(findings.remarks))
 
@@ -191,6 +191,11 @@ def _files(folder: Path, endings: Sequence[str], findings: Findings) -> Mapping[
         return parts[1] if parts and (parts[2] or "") in endings else None
 
     return volumes_below(folder, name, findings)
+
+
+def _patient(case: str) -> str:
+    """BraTS-GLI-00005-100 is an examination of BraTS-GLI-00005."""
+    return case.rpartition("-")[0] if re.fullmatch(r".+-\d{5}-\d{3}", case) else case
 
 
 def _sequence(path: Path) -> str:

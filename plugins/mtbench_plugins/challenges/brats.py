@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import mtbench
@@ -9,19 +10,25 @@ import mtbench
 REGIONS = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
 """Whole tumour, tumour core and enhancing tumour, by the labels of BraTS 2023."""
 
+_FROM_0 = (0.0, math.inf)
+
 
 def _metrics() -> Iterator[mtbench.ChallengeMetric]:
-    yield mtbench.ChallengeMetric("SSIM_tumor", True, "SSIM tumour")
-    yield mtbench.ChallengeMetric("SSIM_non_tumor", True, "SSIM outside")
-    yield mtbench.ChallengeMetric("MSE", False)
+    yield mtbench.ChallengeMetric("SSIM_tumor", True, "SSIM tumour", bounds=(-1.0, 1.0))
+    yield mtbench.ChallengeMetric("SSIM_non_tumor", True, "SSIM outside", bounds=(-1.0, 1.0))
+    yield mtbench.ChallengeMetric("MSE", False, bounds=_FROM_0)
     yield mtbench.ChallengeMetric("PSNR", True, "PSNR", "dB", 2)
-    yield mtbench.ChallengeMetric("SSIM", True, "SSIM masked")
+    yield mtbench.ChallengeMetric("SSIM", True, "SSIM masked", bounds=(-1.0, 1.0))
     for region in REGIONS:
-        yield mtbench.ChallengeMetric(f"{region}_LesionWise_Score_Dice", True, f"{region} lesion-wise Dice")
-        yield mtbench.ChallengeMetric(f"{region}_LesionWise_Score_HD95", False, f"{region} lesion-wise HD95", "mm", 2)
-        yield mtbench.ChallengeMetric(f"{region}_Legacy_Dice", True, f"{region} Dice")
-        yield mtbench.ChallengeMetric(f"{region}_Num_FP", False, f"{region} false lesions", "", 2)
-        yield mtbench.ChallengeMetric(f"{region}_Num_FN", False, f"{region} missed lesions", "", 2)
+        yield mtbench.ChallengeMetric(
+            f"{region}_LesionWise_Score_Dice", True, f"{region} lesion-wise Dice", bounds=(0.0, 1.0)
+        )
+        yield mtbench.ChallengeMetric(
+            f"{region}_LesionWise_Score_HD95", False, f"{region} lesion-wise HD95", "mm", 2, _FROM_0
+        )
+        yield mtbench.ChallengeMetric(f"{region}_Legacy_Dice", True, f"{region} Dice", bounds=(0.0, 1.0))
+        yield mtbench.ChallengeMetric(f"{region}_Num_FP", False, f"{region} false lesions", "", 2, _FROM_0)
+        yield mtbench.ChallengeMetric(f"{region}_Num_FN", False, f"{region} missed lesions", "", 2, _FROM_0)
 
 
 @mtbench.hookimpl

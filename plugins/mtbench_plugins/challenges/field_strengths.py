@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import mtbench
@@ -30,10 +31,10 @@ def mtbench_challenges() -> Iterator[mtbench.ChallengeSpec]:
         },
         shorthand="ranking",
         metrics=(
-            mtbench.ChallengeMetric("nRMSE", False),
-            mtbench.ChallengeMetric("SSIM", True),
-            mtbench.ChallengeMetric("Dice", True),
-            mtbench.ChallengeMetric("Volume", True),
+            mtbench.ChallengeMetric("nRMSE", False, bounds=(0.0, math.inf)),
+            mtbench.ChallengeMetric("SSIM", True, bounds=(-1.0, 1.0)),
+            mtbench.ChallengeMetric("Dice", True, bounds=(0.0, 1.0)),
+            mtbench.ChallengeMetric("Volume", True, bounds=(-math.inf, 1.0)),
         ),
         files="two folders with the name of the task (task1, task2, task3): predictions in "
         "{T1W,T2W,T2FLAIR}/{0.1T_to_7T,...}/pred/P_T1W_7T_0001.nii.gz, label maps in seg/P_T1W_7T_0001_seg.nii.gz "

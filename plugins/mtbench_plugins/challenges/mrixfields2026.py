@@ -222,7 +222,9 @@ def _cases(
             f"{files[role][subject]} belongs to no subject of the truth" for subject in sorted(strange)
         ]
     subjects = [subject for subject in files["truth"] if all(subject in each for each in files.values())]
-    return [ChallengeCase(f"{pair}/{s}", {role: files[role][s] for role in files}, modality) for s in subjects]
+    return [
+        ChallengeCase(f"{pair}/{s}", {role: files[role][s] for role in files}, modality, patient=s) for s in subjects
+    ]
 
 
 def _usable(case: ChallengeCase, findings: Findings) -> bool:

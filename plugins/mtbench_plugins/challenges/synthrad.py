@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import mtbench
@@ -10,7 +11,7 @@ _LAYOUT = (
     "predictions named by their case (ID.mha, sct_ID.nii.gz, ...), and a truth folder with ct/ID.mha and mask/ID.mha, "
     "or ID/ct.nii.gz and ID/mask.nii.gz; --body-mask names the masks if they are elsewhere"
 )
-_MAE = mtbench.ChallengeMetric("mae", False, "MAE", "HU", 2)
+_MAE = mtbench.ChallengeMetric("mae", False, "MAE", "HU", 2, (0.0, math.inf))
 _PSNR = mtbench.ChallengeMetric("psnr", True, "PSNR", "dB", 2)
 
 
@@ -24,7 +25,7 @@ def mtbench_challenges() -> Iterator[mtbench.ChallengeSpec]:
         description="synthetic CT: MAE, SSIM, PSNR inside the body; ranks by the sum of normalised metrics",
         citation="Huijben et al., Generating synthetic computed tomography for radiotherapy: SynthRAD2023 challenge "
         "report, Medical Image Analysis 97, 2024",
-        metrics=(_MAE, mtbench.ChallengeMetric("ssim", True, "SSIM"), _PSNR),
+        metrics=(_MAE, mtbench.ChallengeMetric("ssim", True, "SSIM", bounds=(-1.0, 1.0)), _PSNR),
         files=_LAYOUT,
         rule="the sum over metrics of each team's mean, scaled to 0 (worst team) ... 1 (best team)",
         unavailable=("The challenge's dose metrics need treatment plans, which are not public",),
@@ -52,9 +53,9 @@ def mtbench_challenges() -> Iterator[mtbench.ChallengeSpec]:
         metrics=(
             _MAE,
             _PSNR,
-            mtbench.ChallengeMetric("ms_ssim", True, "MS-SSIM"),
-            mtbench.ChallengeMetric("DICE", True, "Dice"),
-            mtbench.ChallengeMetric("HD95", False, "HD95", "mm", 2),
+            mtbench.ChallengeMetric("ms_ssim", True, "MS-SSIM", bounds=(-1.0, 1.0)),
+            mtbench.ChallengeMetric("DICE", True, "Dice", bounds=(0.0, 1.0)),
+            mtbench.ChallengeMetric("HD95", False, "HD95", "mm", 2, (0.0, math.inf)),
         ),
         files=_LAYOUT + "; for Dice and HD95 --predicted names TotalSegmentator's label maps of the predictions, and "
         "--masks (by default segmentation/ID.mha in the truth folder) those of the truth",
