@@ -201,7 +201,7 @@ def test_mrixfields_writes_what_its_scorer_writes(how: str, tmp_path: Path) -> N
     assert values["SSIM", "T2W"] == pytest.approx(expected["Avg_T2W_SSIM_adj"], abs=1e-6)
     if how == "without":
         assert values["Dice", ""] is None
-        assert "the challenge reports null without any" in rows[0]["note"]
+        assert "the challenge reports null without them" in rows[0]["note"]
 
 
 def test_field_strength_submissions_that_cannot_be_used(tmp_path: Path) -> None:

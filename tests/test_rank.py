@@ -184,11 +184,11 @@ def test_results_that_cannot_be_ranked(run_cli: Command, tmp_path: Path) -> None
         "--without NAME",
     ):
         assert words in ran.err
-    assert "a ranking needs two teams" in run_cli("rank", file).err
+    assert "a ranking needs at least two teams" in run_cli("rank", file).err
     assert "the results do not exist" in run_cli("rank", "nowhere").err
     assert "no team has the metric 'fid'" in run_cli("rank", "teams", "-m", "fid").err
     (tmp_path / "other.json").write_text('{"a": [1]}')
-    assert "these are no results that mtbench knows" in run_cli("rank", "other.json").err
+    assert "mtbench does not recognise these results" in run_cli("rank", "other.json").err
     (tmp_path / "broken.json").write_text('{"a": ')
     assert "this JSON file cannot be read" in run_cli("rank", "broken.json").err
     (tmp_path / "wide.csv").write_text("name,mae\na,1\n")

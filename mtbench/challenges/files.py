@@ -48,7 +48,7 @@ def read_volume(path: Path | str, *, labels: bool = False) -> FileVolume:
         labels: whether it is a label map; then the array holds integers.
 
     Raises:
-        DataError: it cannot be read, has no orientation, or is a label map with other values than integers.
+        DataError: it cannot be read, has no orientation, or is a label map with values that are not integers.
     """
     volume = (read_mask if labels else read)(path)
     if volume.file_affine is None:
@@ -79,7 +79,7 @@ def volumes_below(
 
     Args:
         folder: it is searched with all its subfolders.
-        name: the case ID of a path, or ``None`` for a file that is none of the submission's.
+        name: the case ID of a path, or ``None`` for a file that does not belong to the submission.
         findings: receives a problem for each ID that two files share.
     """
     files: dict[str, Path] = {}
@@ -127,7 +127,7 @@ class Findings:
             expected: the IDs of the truth.
             files: the submission's files by ID.
             what: the kind of file in messages ("prediction").
-            folder: where it was looked for.
+            folder: the folder that was searched.
         """
         known = list(expected)
         spare = [case for case in files if case not in known]
@@ -140,7 +140,7 @@ class Findings:
             self.problems.append(f"{files[case]} belongs to no case of the truth ('{case}' is not among its IDs)")
 
     def on_grid(self, volume: FileVolume, truth: FileVolume, what: str, header: str) -> bool:
-        """Whether a volume has the size of its truth. Another size is a problem, another header a remark.
+        """Whether a volume has the size of its truth. A different size is a problem, a different header a remark.
 
         Args:
             volume, truth: as read.
@@ -181,6 +181,6 @@ def _difference(volume: FileVolume, truth: FileVolume) -> str:
         ours, theirs = (" x ".join(f"{step:.4g}" for step in each.spacing) for each in (volume, truth))
         return f"spacing {ours} mm instead of {theirs} mm"
     if not np.allclose(volume.affine[:3, :3], truth.affine[:3, :3], atol=_NEAR):
-        return "other directions of its axes"
+        return "its axes have other directions"
     offset = float(np.linalg.norm(volume.affine[:3, 3] - truth.affine[:3, 3]))
     return f"its origin is {offset:.4g} mm away"

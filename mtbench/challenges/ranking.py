@@ -1,4 +1,4 @@
-"""Ranking teams by the rules of challenges, and how far the rule alone changes the order."""
+"""Ranking teams by the rules of challenges, and how much the rule alone changes the order."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Rule:
         """The teams in order.
 
         Raises:
-            RequestError: the rule needs what the results lack.
+            RequestError: the results lack something that the rule needs.
             PluginError: the plugin fails.
         """
         challenge = self.registration.create(self.params)
@@ -115,7 +115,7 @@ def compare(
 
 
 def plain_mean(teams: Sequence[Team], metrics: Sequence[ChallengeMetric]) -> Ranking:
-    """By the mean over metrics of each team's mean in standard deviations over teams, turned so that more is better."""
+    """By the mean over metrics of each team's mean in standard deviations over teams; higher is better."""
     totals = {team.name: 0.0 for team in teams}
     for metric in metrics:
         means = [team.mean(metric.name) for team in teams]

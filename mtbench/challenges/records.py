@@ -35,8 +35,8 @@ class ChallengeCase:
         name: the case's ID, as in the names of its files.
         files: role ("prediction", "truth", ...) to file; the challenge chooses the roles.
         group: the part of the results that it belongs to, for challenges that report parts (a modality).
-        remarks: what a reader of its scores must know, one sentence each ("scored without ...").
-        patient: whose case it is, for confidence intervals; empty if no two cases are of one patient.
+        remarks: notes for readers of its scores, one sentence each ("scored without ...").
+        patient: the patient's ID, for confidence intervals; empty if every case is of a different patient.
     """
 
     name: str
@@ -52,8 +52,8 @@ class Inspection:
 
     Attributes:
         cases: the cases that can be scored, in order.
-        problems: why the submission cannot be scored, one sentence for each file or case; all of them, not the first.
-        remarks: what does not prevent scoring and a reader must know.
+        problems: why the submission cannot be scored, one sentence for each file or case: all, not only the first.
+        remarks: notes for readers about things that do not prevent scoring.
     """
 
     cases: tuple[ChallengeCase, ...]
@@ -80,7 +80,7 @@ class Team:
 
     Attributes:
         name: of the team.
-        scores: metric name to the values by case. A team of which only means are known has one case named "".
+        scores: metric name to the values by case. If only means are known, there is one case, named "".
     """
 
     name: str
@@ -115,7 +115,7 @@ class Ranking:
         total: what ``Standing.total`` is ("sum of normalised metrics").
         higher_is_better: the direction of the total.
         metrics: the metrics that the rule has used.
-        remarks: what a reader must know, one sentence each ("without dose scores").
+        remarks: notes for readers, one sentence each ("without dose scores").
     """
 
     standings: tuple[Standing, ...]

@@ -30,7 +30,7 @@ class Scored:
         spec: the challenge.
         params: its parameters, complete.
         cases: the scores, in the challenge's order.
-        remarks: what a reader must know about all scores.
+        remarks: notes for readers about all scores.
         document: the content of the challenge's own JSON file.
     """
 
@@ -58,7 +58,7 @@ def score_submission(
     Raises:
         RequestError: a folder does not exist, or the challenge scores nothing.
         DataError: the submission cannot be scored; the text lists every problem.
-        PluginError: the plugin fails or returns other values than floats.
+        PluginError: the plugin fails or returns values that are not floats.
     """
     spec = registration.spec
     if not spec.metrics:
@@ -97,9 +97,8 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
 def rows(scored: Scored) -> list[dict[str, Any]]:
     """One row per metric, and per part of the results if the challenge has parts: the mean over cases.
 
-    Confidence intervals resample patients.
-    ``cases`` of a row maps each case to its value. Infinite values count, as in the challenge, so their mean is
-    infinite; the note says so.
+    Confidence intervals resample patients. ``cases`` of a row maps each case to its value. Infinite values count, as in
+    the challenge, so their mean is infinite; the note says so.
     """
     groups = list(dict.fromkeys(score.case.group for score in scored.cases))
     parts = ["", *groups] if groups != [""] else [""]
@@ -173,7 +172,7 @@ def _patient(case: ChallengeCase) -> str:
 
 
 def _notes(values: Mapping[str, float], total: int) -> list[str]:
-    """Sentences about values that are not what a reader expects."""
+    """Sentences about unexpected values."""
     notes = []
     if not values:
         return ["not computed for this submission"]

@@ -27,7 +27,7 @@ class Results:
     Attributes:
         scores: team to metric to case to value.
         higher_is_better: the directions that files and tables state, by metric.
-        remarks: what a reader must know about the sources.
+        remarks: notes for readers about the sources.
     """
 
     scores: dict[str, Scores] = field(default_factory=dict)
@@ -55,7 +55,7 @@ def read_results(sources: Sequence[str], readers: Sequence[Reader], dataset: str
     """Read the results of teams.
 
     Args:
-        sources: JSON files (a team each, named by the file), CSV tables, folders of such files, and results directories
+        sources: JSON files (one per team, named after it), CSV tables, folders of such files, and results directories
             or ``published:NAME``, whose translators are the teams.
         readers: read the JSON files of challenges.
         dataset: of the results directories that hold several tasks.
@@ -114,7 +114,7 @@ def _read(document: Any, readers: Sequence[Reader], file: Path) -> Mapping[str, 
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"the results file of a challenge is incomplete: {error!r}", where=str(file)) from error
     raise DataError(
-        "these are no results that mtbench knows",
+        "mtbench does not recognise these results",
         where=str(file),
         expected="rows of `mtbench score --json`, or the results file of a challenge",
     )
@@ -139,7 +139,7 @@ def _rows(results: Results, rows: Sequence[Mapping[str, Any]], file: Path) -> Sc
 
 
 def _add_csv(results: Results, file: Path) -> None:
-    """A table with the columns team, metric, value and perhaps case; or team, perhaps case, and a column per metric."""
+    """A table with the columns team, metric, value (optionally case), or team (optionally case) and one per metric."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as handle:
             rows = list(csv.DictReader(handle))
@@ -184,7 +184,7 @@ def teams_of(results: Results, wanted: Sequence[str], without: Sequence[str]) ->
     metrics = [name for name in wanted or known if name not in without]
     if len(results.scores) < 2:
         raise RequestError(
-            f"a ranking needs two teams, and there is {len(results.scores)}",
+            f"a ranking needs at least two teams; the number of teams is {len(results.scores)}",
             expected="a JSON file for each team, a CSV table of several, or a results directory with translators",
         )
     if not metrics:

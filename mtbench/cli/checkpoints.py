@@ -74,7 +74,11 @@ def command(
 
 def _circular(found: OverTraining, conditional: bool) -> list[str]:
     names = dict.fromkeys(run.model for task in found.tasks for run in task.runs if run.conditional)
-    return [f"No regret of {', '.join(names)} (conditional: --conditional)."] if names and not conditional else []
+    return (
+        [f"No regret for {', '.join(names)}: conditional (--conditional includes them)."]
+        if names and not conditional
+        else []
+    )
 
 
 def as_record(found: OverTraining, *, conditional: bool = False) -> dict[str, object]:

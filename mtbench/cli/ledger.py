@@ -36,7 +36,7 @@ from mtbench.screen import Screen, echo, echo_json
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="MM",
-    help="Leave out changes of a smaller diameter (pixels without spacing).",
+    help="Omit changes of a smaller diameter (in pixels if the spacing is unknown).",
 )
 @click.option("--store", metavar="DIR", help="Store of the images (default: MTBENCH_STORE or the cache folder).")
 @click.option("--limit", type=click.IntRange(min=0), default=20, help="Changes printed for each task (default: 20).")
@@ -55,8 +55,8 @@ def command(
 ) -> None:
     """List structures that each translation in RESULTS added, lost, moved or resized.
 
-    It compares the stored segmentations of the translations with the source's masks. Beside each change stands whether
-    the segmenter errs in the same place on the true target image (row truth) and on the source (row oracle).
+    It compares the stored segmentations of the translations with the source's masks. Each change also shows
+    whether the segmenter errs in the same place on the true target image (row truth) and on the source (row oracle).
 
     Examples:
         mtbench ledger mtbench-results/mine

@@ -34,8 +34,8 @@ from mtbench.screen import Screen, echo_json
 )
 @click.option("--without", multiple=True, metavar="NAME", help="Rank without this metric; repeatable.")
 @click.option("-d", "--dataset", metavar="NAME", help="Task of a results directory with several.")
-@click.option("--higher", multiple=True, metavar="NAME", help="The higher this metric the better; repeatable.")
-@click.option("--lower", multiple=True, metavar="NAME", help="The lower this metric the better; repeatable.")
+@click.option("--higher", multiple=True, metavar="NAME", help="Metric for which higher is better; repeatable.")
+@click.option("--lower", multiple=True, metavar="NAME", help="Metric for which lower is better; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @plugin_options
 def command(
@@ -50,12 +50,12 @@ def command(
     plugin_files: tuple[str, ...],
     no_plugins: bool,
 ) -> None:
-    """Rank the teams in RESULTS by the rule of a challenge, and show how far the rule alone changes the order.
+    """Rank the teams in RESULTS by the rule of a challenge, and show how much the rule alone changes the order.
 
     RESULTS are JSON files, one for each team and named after it (`mtbench score --preset CHALLENGE --json`, or the
-    results file of the challenge), folders of such files, CSV tables (team, metric, value, perhaps case; or team and
-    a column for each metric), and results directories (also published:NAME), whose translators are the teams. A team
-    may have results in several files.
+    results file of the challenge), folders of such files, CSV tables (team, metric, value, optionally case; or team
+    and a column for each metric), and results directories (also published:NAME), whose translators are the teams. A
+    team may have results in several files.
 
     Examples:
         mtbench rank teams/ --rule CHALLENGE

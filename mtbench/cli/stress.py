@@ -1,4 +1,4 @@
-"""``mtbench stress``: damage on purpose, and what each metric makes of it."""
+"""``mtbench stress``: damage on purpose, and how each metric responds."""
 
 from __future__ import annotations
 
@@ -99,10 +99,10 @@ def command(
     plugin_files: tuple[str, ...],
     no_plugins: bool,
 ) -> None:
-    """Damage true translations in graded, seeded steps and show what each METRIC makes of it; without METRIC, all.
+    """Damage true translations in graded, seeded steps and show how each METRIC responds; without METRIC, all.
 
-    Prints a matrix of scores by operators and a card for each score. Failing is informative; passing is a licence to
-    test the metric on your own data. Results are kept in the store: a second call computes only what is new.
+    Prints a matrix of scores by operators and a card for each score. A failure is informative; a pass is only a reason
+    to test the metric on your own data. Results are kept in the store: a second call computes only what is new.
 
     Examples:
         mtbench stress ssim swd -d phantom-lumbar
@@ -175,8 +175,8 @@ def _dataset(call: str | None, registry: Registry, root: str | None) -> DatasetR
 def _check_licence(request: DatasetRequest, store: Store) -> None:
     if not Licences(store.root).accepted(request.choice.spec):
         raise RequestError(
-            f"the licence of '{request.choice.spec.name}' was not accepted yet",
-            remedy=f"First: mtbench data prepare {request.choice.spec.name}",
+            f"the licence of '{request.choice.spec.name}' has not been accepted yet",
+            remedy=f"Run `mtbench data prepare {request.choice.spec.name}` first",
         )
 
 

@@ -48,7 +48,7 @@ class Grid:
         """The grid of the slices of one volume, in order of their index.
 
         Raises:
-            DataError: two slices have the same index, the order is another, or spacings differ.
+            DataError: two slices have the same index, slices are out of order, or spacings differ.
         """
         where = where or f"case '{slices[0].case_id}'"
         indices = tuple(s.index for s in slices)
@@ -87,7 +87,7 @@ class Grid:
         return "mm" if known else "pixels"
 
     def size(self, voxels: float, unit: SizeUnit | None = None) -> float:
-        """The size of that many voxels in ``unit``, by default :attr:`size_unit`, or in one that needs less."""
+        """The size of that many voxels in ``unit``: by default :attr:`size_unit`, else a unit that needs less."""
         unit = unit or self.size_unit
         if unit == "pixels":
             return float(voxels)
@@ -150,7 +150,7 @@ def find_components(mask: NDArray[np.bool_], grid: Grid) -> Components:
     slices separates components, because nobody knows what is in it.
 
     Raises:
-        DataError: the mask has another number of slices than the grid.
+        DataError: the mask and the grid differ in their number of slices.
     """
     from scipy import ndimage
 

@@ -18,7 +18,7 @@ KINDS: tuple[Kind, ...] = ("added", "removed", "moved", "grown", "shrunk", "spli
 
 @dataclass(frozen=True)
 class Rules:
-    """From where on a difference is an item.
+    """The thresholds from which a difference is an item.
 
     Attributes:
         overlap: the smallest IoU at which two components are the same structure; at 0, any shared voxel is enough.
@@ -58,11 +58,11 @@ class Item:
 
     Attributes:
         kind: "added": only the candidate has the component; "removed": only the reference. "moved", "grown",
-            "shrunk": both have it, elsewhere or in another size. "split": a component of the candidate that is in no
+            "shrunk": both have it, at another place or size. "split": a component of the candidate that is in no
             pair and lies by at least half within the reference's mask, a fragment; "merged": the reverse.
         region: the name of its region.
         candidate, reference: the components; ``None`` on the side that has none.
-        changed: the size of what differs: the voxels of its components that only one of the two masks has.
+        changed: the size of those voxels of its components that are in only one of the two masks.
         distance: between the centroids; ``None`` with one component.
         size_unit, length_unit: of sizes, and of diameters and distances.
         where: int64, these voxels, as positions in the flattened label map; none if a fragment only lost its bridge.
@@ -80,7 +80,7 @@ class Item:
 
     @property
     def shown(self) -> Part:
-        """The component that shows the change: the candidate's, or what was removed."""
+        """The component that shows the change: the candidate's, or the removed one."""
         part = self.candidate or self.reference
         assert part is not None
         return part

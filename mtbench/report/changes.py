@@ -26,7 +26,7 @@ Labels = NDArray[np.uint8]
 NEEDED = {"data", "split", "predicted_masks"}
 """Roles of a score's inputs that the ledger needs."""
 REFERENCES = ("truth", "oracle")
-"""The reference rows beside which a translation stands."""
+"""The reference rows that a translation is compared with."""
 NO_MASKS = "No ledger: it needs masks of the source and a segmentation metric, and this task has none."
 NO_LABELS = "No ledger: the store has no segmentations of this task. Name the store of the run with --store."
 
@@ -43,9 +43,8 @@ class Change:
         slice_id, index: the slice that shows most of it, and that slice's number.
         item: what changed.
         position: place in mm from the first voxel: slices, rows, columns; ``None`` if the grid has no mm.
-        truth, oracle: the share of its voxels, 0 to 1, in which that row's segmentation differs from the source's mask,
-            too: the segmenter's own error. ``None`` without that row or
-            such voxels.
+        truth, oracle: the share of its voxels, 0 to 1, in which that row's segmentation also differs from the source's
+            mask: the segmenter's own error. ``None`` without that row or such voxels.
         confidence: the segmenter's mean probability of its labels on these voxels, 0 to 1, if it states any.
     """
 
@@ -161,7 +160,7 @@ def find_changes(result: Result, evidence: Evidence, rules: Rules) -> list[TaskL
     Args:
         result: the result.
         evidence: its artefacts.
-        rules: from where on a difference is a change.
+        rules: the thresholds from which a difference is a change.
     """
     ledgers = []
     for block in result.blocks:
@@ -320,7 +319,7 @@ class _Volume:
             )
 
     def _share(self, item: Item, labels: Labels) -> float | None:
-        """The share of the item's voxels in which ``labels`` differ from the reference, too."""
+        """The share of the item's voxels in which ``labels`` also differ from the reference."""
         if not len(item.where):
             return None
         inside = among(self.regions[item.region])

@@ -13,7 +13,7 @@ LEGEND = (
     "A segmenter is a prior: it may complete anatomy that an image does not show, or miss anatomy that it shows.",
     "On truth: share of a change's voxels that the segmenter also labels wrongly on the true target image.",
     "In oracle: share of a change's voxels that the source-trained segmenter labels wrongly on the source image.",
-    "A high share points to the segmenter, a low one to the translator. Wrongly: otherwise than the source's mask.",
+    "A high share points to the segmenter, a low one to the translator. Wrongly: unlike the source's mask.",
 )
 
 

@@ -12,7 +12,7 @@ from mtbench.stress.response import Curve, Profile
 
 TRUST = (
     "Phantoms prove that a metric can prefer a damaged translation. That a metric is trustworthy cannot be shown here. "
-    "Failing is informative; passing is a licence to test the metric on your own data, by this command."
+    "A failure is informative; a pass is only a reason to test the metric on your own data, with this command."
 )
 GROUPS: dict[Family, str] = {
     "appearance": "Appearance",

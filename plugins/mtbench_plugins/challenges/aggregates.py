@@ -57,7 +57,7 @@ def document(scores: Sequence[CaseScores]) -> Mapping[str, Any]:
 
 
 def read_document(document: Any) -> Mapping[str, Mapping[str, float]] | None:
-    """The values of ``metrics.json`` by metric and place of the case, or the means if only aggregates are there."""
+    """The values of ``metrics.json`` by metric and place of the case, or the means if there are only aggregates."""
     if not isinstance(document, dict) or not isinstance(document.get("aggregates"), dict):
         return None
     results = document.get("results") or []

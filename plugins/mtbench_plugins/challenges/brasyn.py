@@ -22,11 +22,11 @@ Floats = NDArray[np.float64]
 SEQUENCES = ("t1c", "t1n", "t2f", "t2w")
 SIGMA, RADIUS = 1.5, 5
 _IGNORED = "ignored, as in the challenge, which compares voxel by voxel"
-_NO_TUMOUR = "no tumour in the reference, for which the challenge's program returns NaN: no SSIM, MSE and PSNR in it"
+_NO_TUMOUR = "no tumour in the reference, for which the challenge's program returns NaN: no SSIM, MSE or PSNR in it"
 
 
 class Brasyn:
-    """SSIM in and outside the tumour as in ``ssim.py``; MSE, PSNR and SSIM as in ``evaluation_utils.py``; lesions.
+    """SSIM inside and outside the tumour as in ``ssim.py``; MSE, PSNR and SSIM as in ``evaluation_utils.py``; lesions.
 
     ``ssim.py`` clips each image to its own percentiles 0.5 and 99.5 and scales it to [0, 1]; then it sets the voxels
     outside (inside) the tumour to 0 and takes SSIM over the whole volume, so the zeros count. ``evaluation_utils.py``

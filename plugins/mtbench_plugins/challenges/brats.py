@@ -38,7 +38,7 @@ def mtbench_challenges() -> Iterator[mtbench.ChallengeSpec]:
         "brasyn",
         "mtbench_plugins.challenges.brasyn:Brasyn",
         title="BraSyn",
-        description="missing brain MR sequence: SSIM, PSNR in and outside the tumour, lesion-wise Dice and HD95",
+        description="missing brain MR sequence: SSIM, PSNR inside and outside the tumour, lesion-wise Dice and HD95",
         citation="Li et al., The brain tumor segmentation (BraTS) challenge 2023: brain MR image synthesis for tumor "
         "segmentation (BraSyn), arXiv 2305.09011",
         metrics=tuple(_metrics()),

@@ -21,12 +21,12 @@ def mtbench_challenges() -> Iterator[mtbench.ChallengeSpec]:
             "task": mtbench.Param(
                 "folder",
                 choices=("folder", "task1", "task2", "task3"),
-                help="the task; folder: the name of both folders, as the challenge's program demands",
+                help="the task; folder: the name of both folders, as the challenge's program requires",
             ),
             "ranking": mtbench.Param(
                 "rank-sum",
                 choices=("rank-sum", "primary"),
-                help="the sum of ranks over metrics of the challenge's description, or the primary score of score.py",
+                help="the sum of ranks over metrics, as in the description, or the primary score of score.py",
             ),
         },
         shorthand="ranking",
@@ -40,5 +40,5 @@ def mtbench_challenges() -> Iterator[mtbench.ChallengeSpec]:
         "{T1W,T2W,T2FLAIR}/{0.1T_to_7T,...}/pred/P_T1W_7T_0001.nii.gz, label maps in seg/P_T1W_7T_0001_seg.nii.gz "
         "beside pred/, and the truth under the same names in gt/ and gt_seg/",
         rule="the sum over metrics of each team's rank by its mean; or the mean SSIM alone (ranking=primary)",
-        unavailable=("The challenge's LPIPS needs weights from the network and is not computed",),
+        unavailable=("The challenge's LPIPS needs downloaded weights and is not computed",),
     )

@@ -1,8 +1,8 @@
 """Lesion-wise Dice and HD95 as the BraTS challenges compute them since 2023 (rachitsaluja/BraTS-2023-Metrics).
 
 Lesions of the reference are the connected components of its dilated mask, so that fragments close to each other count
-as one lesion; its voxels are not dilated. A lesion is compared with all components of the prediction that touch it
-after dilation, whole. Reference lesions up to a volume are left out. Components of the prediction that touch no
+as one lesion; its voxels are not dilated. A lesion is compared with all whole components of the prediction that
+touch it after dilation. Reference lesions up to a given volume are excluded. Components of the prediction that touch no
 reference lesion, even a small one, are false positives, of any size. Each false positive and each missed lesion adds
 Dice 0 and HD95 374 mm to the means. Components touch at faces, edges and corners; dilation grows by faces and edges.
 """
@@ -132,7 +132,7 @@ def whole(predicted: Mask, reference: Mask, spacing: Spacing) -> Mapping[str, fl
 
 
 def robust_hausdorff(predicted: Mask, reference: Mask, spacing: Spacing, share: float = 0.95) -> float:
-    """The larger of the two distances, in mm, within which a share of one surface's area lies of the other surface.
+    """The distance in mm within which a share of one surface's area lies from the other; the larger of both directions.
 
     Surfaces as in :mod:`mtbench_plugins.metrics.surface_elements`. Both masks hold voxels.
     """

@@ -13,7 +13,7 @@ from mtbench import ChallengeMetric, Ranking, Team
 def mean_rank(teams: Sequence[Team], metrics: Sequence[ChallengeMetric]) -> Ranking:
     """Rank the teams in each case and metric (equal values share their mean rank), then average all ranks.
 
-    Cases that some team has no value for are left out of that metric, and a remark counts them.
+    A metric excludes cases for which a team has no value, and a remark counts them.
     """
     from scipy.stats import rankdata
 
@@ -28,7 +28,7 @@ def mean_rank(teams: Sequence[Team], metrics: Sequence[ChallengeMetric]) -> Rank
     means = np.mean(ranks, axis=0)
     remarks: tuple[str, ...] = ()
     if left_out:
-        remarks = (f"{left_out} values of cases and metrics are left out, because not every team has them",)
+        remarks = (f"{left_out} values of cases and metrics are excluded, because not every team has them",)
     return _ranking("mean rank", teams, means, metrics, remarks)
 
 

@@ -29,8 +29,8 @@ STRUCTURES = (10, 49, 11, 50, 12, 51, 13, 52, 17, 53, 18, 54, 26, 58)
 
 WINDOW = 7
 _NAME = re.compile(r"P_(T1W|T2W|T2FLAIR)_([0-9.]+T)_(\d{4})(_seg)?\.nii\.gz")
-_HEADER = "the challenge turns images to RAS and compares label maps voxel by voxel, as stored"
-_SEGMENTED = "Dice and Volume need label maps (seg/ beside pred/); the challenge reports null without any"
+_HEADER = "the challenge reorients images to RAS and compares label maps voxel by voxel, as stored"
+_SEGMENTED = "Dice and Volume need label maps (seg/ beside pred/); the challenge reports null without them"
 
 
 class Mrixfields2026:
@@ -38,7 +38,7 @@ class Mrixfields2026:
 
     SSIM is the mean over axial slices with contrast in the truth, with the data range of the whole truth and a uniform
     window of 7 x 7. A structure that neither label map contains counts 1 in Dice and Volume. Volume is
-    1 - |predicted - true| / true, without a lower limit; 0 for a structure that was invented.
+    1 - |predicted - true| / true, without a lower limit; 0 for an invented structure.
     """
 
     def __init__(self, task: str, ranking: str) -> None:
@@ -133,7 +133,7 @@ class Mrixfields2026:
         return {name: {"": float(value)} for name, value in means.items() if value is not None}
 
     def rank(self, teams: Sequence[Team], metrics: Sequence[ChallengeMetric]) -> Ranking:
-        """The sum of ranks over metrics of the challenge's description, or the primary score of ``score.py``."""
+        """The sum of ranks over metrics, as in the challenge's description, or ``score.py``'s primary score."""
         if self.ranking == "rank-sum":
             remark = () if any(metric.name == "LPIPS" for metric in metrics) else ("Ranked without LPIPS",)
             return rank_sum(teams, metrics, remark)
@@ -202,7 +202,7 @@ def _check_names(folder: Path, task: str, findings: Findings) -> None:
 def _cases(
     submission: Submission, pair: str, modality: str, segmented: bool, findings: Findings
 ) -> list[ChallengeCase]:
-    """The subjects of one pair and modality; the truth says which there are."""
+    """The subjects of one pair and modality; those of the truth."""
     field, there = pair.partition("_to_")[2], Path(modality) / pair
     folders = {"truth": submission.truth / there / "gt", "prediction": submission.predictions / there / "pred"}
     if segmented:

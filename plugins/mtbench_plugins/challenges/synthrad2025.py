@@ -41,7 +41,7 @@ class Synthrad2025(aggregates.SynthradFile):
         self.ranking = ranking
 
     def inspect(self, submission: Submission) -> Inspection:
-        """The cases of the truth. ``evaluate.py`` scores the predictions that exist and does not miss the others."""
+        """The cases of the truth. ``evaluate.py`` scores the predictions that exist and ignores missing ones."""
         findings = Findings()
         files = ct_files.CtFiles(submission, findings, label_maps=True)
         cases = [self._checked(case, findings) for case in files.cases()]
@@ -99,7 +99,7 @@ class Synthrad2025(aggregates.SynthradFile):
 
 
 def _remark(predicted: FileVolume, reference: FileVolume, classes: Sequence[int]) -> str:
-    """What a reader must know about the classes of a case; empty if all of them are in both label maps."""
+    """A note on the classes of a case; empty if all of them are in both label maps."""
     present = set(np.unique(reference.array).tolist()) & set(classes)
     if not present:
         return "no class of its anatomy in the reference label map: the challenge counts Dice 0 and HD95 0 mm"

@@ -41,7 +41,7 @@ def needs(params: Params, *sides: Side) -> tuple[mtbench.Features, ...]:
 
 
 def variant(params: Params, published: str, *more: str) -> str:
-    """What stands in brackets behind a metric's name: nothing for the published network without further parts."""
+    """The text in brackets after a metric's name; empty for the published network without further parts."""
     parts = [params["extractor"]] if params["extractor"] != published or params["weights"] else []
     parts += [params["array"]] if params["array"] else []
     parts += [f"weights={Path(params['weights']).stem}"] if params["weights"] else []

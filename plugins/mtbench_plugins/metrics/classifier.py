@@ -28,7 +28,7 @@ Folds = NDArray[np.int64]
 def folds_of(first: Sequence[str], second: Sequence[str], folds: int, seed: int) -> tuple[Folds, Folds]:
     """The fold of each image of two sets: no patient in two folds, both sets spread evenly.
 
-    Patients come in a random order, each to the fold that holds the smallest share of the sets that the patient is in.
+    Patients are taken in a random order; each goes to the fold with the smallest share of the patient's sets.
 
     Args:
         first, second: the patient of each image; an empty text counts as a separate patient.
@@ -118,7 +118,7 @@ class C2st:
 
     Args:
         folds, penalty, seed: see the spec.
-        features: which features it is given.
+        features: parameters that select the features.
     """
 
     def __init__(self, folds: int, penalty: float, seed: int, **features: object) -> None:

@@ -112,7 +112,7 @@ def _mean_of_means(volumes: Sequence[Floats], side: str) -> float:
             f"no {side} volume has two neighbouring slices",
             where="slice-consistency",
             expected="volumes, whose slices have the same case and consecutive indices",
-            remedy="Use a data set of volumes, or leave this metric out",
+            remedy="Use a data set of volumes, or omit this metric",
         )
     return float(np.mean(means))
 

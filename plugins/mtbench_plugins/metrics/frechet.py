@@ -127,7 +127,7 @@ class Fd:
     """The metric ``fd``: the same distance on the features of any network.
 
     Args:
-        features: which features it is given.
+        features: parameters that select the features.
     """
 
     def __init__(self, **features: object) -> None:

@@ -4,7 +4,7 @@
 
 Estimator and standard error are those of :mod:`mtbench_plugins.metrics.kernel_distance`. The bandwidth s of ``mmd`` is
 the median heuristic (Gretton et al. 2012, section 8) on the target's training slices: it depends on no translation and
-on no test slice, so all rows of a column have the same kernel. Pairs of one patient are left out, because slices of one
+on no test slice, so all rows of a column have the same kernel. Pairs of one patient are excluded, because slices of one
 patient are nearly copies and would make the bandwidth that of neighbours within a volume.
 
 With ``per="patient"`` the points x and y are patients: the mean of the features of a volume's slices, then of a
@@ -87,7 +87,7 @@ class Mmd:
     Args:
         bandwidth: of the kernel; ``None`` takes the median distance of training slices or patients.
         per: "slice" or "patient".
-        features: which features it is given.
+        features: parameters that select the features.
     """
 
     def __init__(self, bandwidth: float | None, per: str = "slice", **features: object) -> None:
@@ -178,7 +178,7 @@ class Cmmd:
 
     Args:
         estimator: "unbiased" or "biased".
-        weights: which features it is given; changes nothing here.
+        weights: selects the features; changes nothing here.
     """
 
     def __init__(self, estimator: str, weights: str | None = None) -> None:
@@ -200,7 +200,7 @@ class Cmmd:
         return Score(CMMD_SCALE * value, stderr=stderr)
 
     def resample(self, inputs: MetricInputs, context: Context) -> Measure:
-        """The unbiased estimate from some of the slices: its spread is that of the biased one but for a share 1 / N."""
+        """The unbiased estimate from some of the slices: its spread is that of the biased one, up to a share 1 / N."""
         unbiased = kernel_measure(*_embeddings(inputs), Gaussian(CMMD_BANDWIDTH).of_arrays)
 
         def measure(candidates: Positions | None, references: Positions | None) -> ArrayLike:

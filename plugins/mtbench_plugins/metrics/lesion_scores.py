@@ -74,7 +74,7 @@ class Matched:
         """The lesions that count, of each volume, by region.
 
         Raises:
-            DataError: a size class is wanted and its limits overlap, or a volume has no size in mm.
+            DataError: a size class is requested and its limits overlap, or a volume has no size in mm.
         """
         self._check(volumes)
         lesions: dict[str, list[list[Lesion]]] = {name: [] for name in volumes.inputs.task.regions}

@@ -77,7 +77,7 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         "lesion-error",
         "mtbench_plugins.metrics.lesion_scores:LesionError",
         title="Lesion error",
-        description="how far the volume or the place of matched lesions is off",
+        description="error of the volume or the place of matched lesions",
         citation=_KIRILLOV,
         params={
             "error": mtbench.Param(

@@ -87,7 +87,7 @@ class Prdc:
     Args:
         k: neighbours that make a neighbourhood.
         neighbours: "other-patients" or "all".
-        features: which features it is given.
+        features: parameters that select the features.
     """
 
     def __init__(self, k: int, neighbours: str, **features: object) -> None:

@@ -22,7 +22,7 @@ class NearestNeighbour:
 
     Args:
         share: of the target's test slices below the threshold.
-        features: which features it is given.
+        features: parameters that select the features.
     """
 
     def __init__(self, share: float, **features: object) -> None:

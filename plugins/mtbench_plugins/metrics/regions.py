@@ -3,7 +3,7 @@
 ``per`` says what a case is, in every metric that has it:
 
 - "slice": a slice;
-- "volume": an examination, that is all slices of one ``case_id`` of a patient, in the order of their index;
+- "volume": an examination, that is, all slices of one ``case_id`` of a patient, in the order of their index;
 - "patient": a patient, whose value is the mean over the patient's volumes.
 
 Volumes are formed one at a time from arrays that are mapped into memory, so the memory needed is that of the largest.

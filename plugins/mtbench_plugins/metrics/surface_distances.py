@@ -1,7 +1,7 @@
 """Hausdorff distances and surface Dice, from the exact distance of each piece of surface to the nearest of the other.
 
-The surface of a mask is those of its pixels that have a neighbour (4 in a slice, 6 in a volume) outside of it; beyond
-the image is outside. Distances are between centres of surface pixels. MONAI uses the same definitions.
+The surface of a mask consists of its pixels with a neighbour (4 in a slice, 6 in a volume) outside of it; everything
+beyond the image is outside. Distances are between centres of surface pixels. MONAI uses the same definitions.
 
 Surface Dice by area, as published, uses pieces of surface between the pixels instead, each with its size:
 :mod:`mtbench_plugins.metrics.surface_elements`.
@@ -124,7 +124,7 @@ class SurfaceDice:
 def surface_distances(
     first: Mask, second: Mask, spacing: Spacing, within: float = math.inf
 ) -> tuple[Distances, Distances]:
-    """From each surface pixel of one mask to the nearest of the other, both ways.
+    """The distance from each surface pixel of one mask to the nearest of the other, both ways.
 
     Args:
         first, second: bool, of one shape in any number of dimensions, neither empty.
@@ -139,7 +139,7 @@ def surface_distances(
 def element_distances(
     first: Mask, second: Mask, spacing: Spacing, within: float = math.inf
 ) -> tuple[tuple[Distances, Distances], tuple[Distances, Distances]]:
-    """From each piece of one mask's surface to the nearest of the other, with the pieces' sizes, both ways.
+    """The distance from each piece of one mask's surface to the nearest of the other, and the pieces' sizes, both ways.
 
     Args:
         first, second: bool, of one shape in two or three dimensions, neither empty.

@@ -24,7 +24,9 @@ def mtbench_metrics() -> Iterator[mtbench.MetricSpec]:
         citation="after Thummerer et al., SynthRAD2023 Grand Challenge dataset, Medical Physics 2023 (MAE in a mask)",
         params={
             "error": mtbench.Param(
-                "mae", choices=("mae", "bias"), help="mean absolute error, or the size of each case's mean error"
+                "mae",
+                choices=("mae", "bias"),
+                help="mean absolute error, or the absolute value of each case's mean error",
             ),
             "per": mtbench.Param(
                 "slice", choices=("slice", "volume", "patient"), help="a case: a slice, a volume, a patient's volumes"

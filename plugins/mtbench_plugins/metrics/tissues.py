@@ -3,8 +3,8 @@
 Of a case (a slice, or a volume) with translation x, truth y and the pixels of a region R:
 
 - ``mae``: mean over R of |x - y|;
-- ``bias``: |mean over R of (x - y)|, which errors of both signs cancel in. Its sign is in the note: a dose calculation
-  on a translation whose bone is 50 HU too low is wrong in one direction.
+- ``bias``: |mean over R of (x - y)|, in which errors of opposite sign cancel. Its sign is in the note: a dose
+  calculation on a translation whose bone is 50 HU too low is wrong in one direction.
 
 Regions are those of the masks that belong to the anatomy of the source slices, which the truth shares.
 """
