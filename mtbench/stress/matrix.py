@@ -11,7 +11,7 @@ from mtbench.stress.operators import Family, Series
 from mtbench.stress.response import Curve, Profile
 
 TRUST = (
-    "Phantoms prove that a metric can prefer a damaged translation. That a metric is trustworthy cannot be shown here. "
+    "Phantoms prove that a metric can prefer a damaged translation. They cannot prove that a metric is trustworthy. "
     "A failure is informative; a pass is only a reason to test the metric on your own data, with this command."
 )
 GROUPS: dict[Family, str] = {
