@@ -157,7 +157,7 @@ def _numbers(ledger: TaskLedger) -> Table:
 
 def _largest(ledger: TaskLedger, limit: int) -> Table:
     translated = [change for change in ledger.changes if change.role == "translator"]
-    table = plain_table(f"The {min(limit, len(translated))} largest of {len(translated)} changes by translators")
+    table = plain_table(f"{min(limit, len(translated))} of {len(translated)} changes by translators, worst first")
     for head in ("translator", "patient", "region", "change"):
         table.add_column(head)
     for head in ("size", "slice", "row, column", "on truth", "in oracle"):
