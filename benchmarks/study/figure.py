@@ -34,5 +34,5 @@ def draw(results: Sequence[Path], file: Path) -> None:
     panels[0].set_ylim(0.4, len(names) + 0.6)
     panels[0].set_yticks(range(len(names), 0, -1), names, fontsize=7)
     handles = [plt.Line2D([], [], color=c, marker="o", markersize=3) for c in COLOURS[: len(tasks)]]
-    panels[1].legend(handles, [task.name for task in tasks], fontsize=7, loc="lower left")
+    panels[0].legend(handles, [task.name for task in tasks], fontsize=7, loc="lower left")
     figure.savefig(file, dpi=150)
