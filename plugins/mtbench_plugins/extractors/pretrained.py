@@ -13,9 +13,7 @@ _HOW = "checked by names, shapes and preprocessing, not with the published weigh
 
 def _params(file: str) -> dict[str, Any]:
     return {
-        "weights": mtbench.Param(
-            None, kind="path", role="weights", required=True, help=f"the weight file, {file}"
-        ),
+        "weights": mtbench.Param(None, kind="path", role="weights", required=True, help=f"the weight file, {file}"),
         "quantise": mtbench.Param(True, help="round to 8-bit levels first"),
     }
 
