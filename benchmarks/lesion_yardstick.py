@@ -33,8 +33,6 @@ Listed = Callable[[Floats, Images], "dict[str, list[Alarm]]"]
 PREVALENCES = (0.0, 0.5, 1.0)
 TRANSLATED = TEST[:30]
 HALF = 0.5
-VISIBLE = -15.0
-"""Contrast of 255 above which a lesion is not measured: in the fissure some are no darker than what they replace."""
 SPACING, THICKNESS = FIELD_OF_VIEW / SIZE, DEPTH / SLICES
 STEPS = (THICKNESS, SPACING, SPACING)
 _BALL = 10.0
@@ -99,12 +97,10 @@ class Scene:
         return np.asarray((images - shown.mean()) / max(slope, 0.1) + truth.mean(), np.float32)
 
     def index(self, place: Place | None, images: Floats) -> float | None:
-        """Where the contrast of ``images``, in the truth's scale, lies from absent (0) to present (1); if visible."""
+        """Where the contrast of ``images``, in the truth's scale, lies from absent (0) to present (1)."""
         if place is None:
             return None
         absent, present = place.contrast(self.without), place.contrast(self.full)
-        if present - absent > VISIBLE:
-            return None
         return (place.contrast(images) - absent) / (present - absent)
 
     def _searched(self) -> Bools:
@@ -294,25 +290,24 @@ def draw_examples(folder: Path) -> None:
     files = [folder / f"example-{number}.npz" for number in TRANSLATED[:2]]
     columns = list(np.load(files[0]).keys())
     figure, axes = plt.subplots(2, len(columns), figsize=(1.6 * len(columns), 3.9), layout="constrained")
-    for row, file in zip(axes, files, strict=True):
-        for axis, (name, image) in zip(row, np.load(file).items(), strict=True):
-            axis.imshow(image[8:120, 18:110], cmap="gray", vmin=0, vmax=255)
+    for number, file in enumerate(files):
+        for axis, (name, image) in zip(axes[number], np.load(file).items(), strict=True):
+            axis.imshow(image[16:240, 36:220], cmap="gray", vmin=0, vmax=255)
             axis.set_axis_off()
-            if row is axes[0]:
+            if number == 0:
                 axis.set_title(name.replace(", ", "\n"), fontsize=9)
     figure.savefig(folder / "examples.png", dpi=130)
     print(f"wrote {folder / 'examples.png'}")
 
 
-def table_of_translators(folder: Path, segmenter: str, listed: Listed) -> None:
+def table_of_translators(folder: Path, listed: Listed) -> None:
     """Print a row for each translator and prevalence, and draw an example.
 
     Args:
         folder: with the models of `train`.
-        segmenter: its name.
         listed: the ledger's items by kind, of the segmenter's probability and the source's mask.
     """
-    model = models.segmenter(folder, segmenter)
+    model = models.segmenter(folder)
     scenes = [Scene(number) for number in TRANSLATED]
     units = true_contrasts(scenes)
     print("contrast of a true lesion: " + ", ".join(f"{d:g} mm {u:.1f}" for d, u in units.items()) + " of 255")

@@ -1,10 +1,10 @@
 """Does the ledger of changes find lesions that were added or removed? And those that a translator invents or erases?
 
     OMP_NUM_THREADS=1 python benchmarks/lesions.py train FOLDER
-    OMP_NUM_THREADS=1 python benchmarks/lesions.py froc FOLDER [--segmenter large]
-    OMP_NUM_THREADS=1 python benchmarks/lesions.py tables FOLDER [--segmenter large]
+    OMP_NUM_THREADS=1 python benchmarks/lesions.py froc FOLDER
+    OMP_NUM_THREADS=1 python benchmarks/lesions.py tables FOLDER
 
-``train`` fits the segmenters and the translators into FOLDER; the same command resumes. ``froc`` edits the anatomy of
+``train`` fits the segmenter and the translators into FOLDER; the same command resumes. ``froc`` edits the anatomy of
 test patients before the simulated acquisition and prints how many edits the ledger finds, by size. ``tables`` prints
 what the translators did to lesions, by a yardstick without a segmenter, and what the ledger says.
 
@@ -104,9 +104,9 @@ def count(patient: Patient, listed: dict[str, list[Alarm]], smallest: float) -> 
 Setting = tuple[float, float]
 
 
-def measure(folder: Path, segmenter: str, numbers: Iterable[int]) -> dict[Setting, list[Counts]]:
+def measure(folder: Path, numbers: Iterable[int]) -> dict[Setting, list[Counts]]:
     """Counts by (probability, smallest diameter) and patient: unedited, all sham lesions added, all lesions removed."""
-    model = models.segmenter(folder, segmenter)
+    model = models.segmenter(folder)
     measured: dict[Setting, list[Counts]] = {(cut, smallest): [] for cut in CUTS for smallest in SMALLEST}
     for number in numbers:
         patient = Patient.of(number)
@@ -133,11 +133,11 @@ def rate(counts: Sequence[Counts], kinds: Sequence[str] = KINDS) -> float:
     return sum(c.false[kind] for c in counts for kind in kinds) / sum(c.volumes for c in counts)
 
 
-def choose(folder: Path, segmenter: str) -> dict[str, Setting]:
+def choose(folder: Path) -> dict[str, Setting]:
     """The setting of each kind: of those with few enough false alarms, the one that finds most validation edits."""
-    file = folder / f"settings-{segmenter}.json"
+    file = folder / "settings.json"
     if not file.exists():
-        measured = measure(folder, segmenter, VALIDATION)
+        measured = measure(folder, VALIDATION)
         chosen = {}
         for kind in KINDS:
             # Ties go to fewer false alarms, then to the probability nearest to one half.
@@ -166,13 +166,11 @@ def rate_cell(counts: Sequence[Counts], kinds: Sequence[str]) -> str:
     return f"{rate(counts, kinds):.2f} [{low:.2f}, {high:.2f}]"
 
 
-def froc(folder: Path, segmenter: str) -> None:
+def froc(folder: Path) -> None:
     """Print the table of edits found, and draw the curves."""
-    settings = choose(folder, segmenter)
-    measured = measure(folder, segmenter, TEST)
-    print(
-        f"\nsegmenter {segmenter}; {len(TEST)} test patients; thresholds from {len(VALIDATION)} validation patients\n"
-    )
+    settings = choose(folder)
+    measured = measure(folder, TEST)
+    print(f"\n{len(TEST)} test patients; thresholds from {len(VALIDATION)} validation patients\n")
     print("| edit | probability | smallest, mm | 20 mm found | 10 mm found | 5 mm found | false alarms per volume |")
     print("|---" * 7 + "|")
     for kind in KINDS:
@@ -192,8 +190,8 @@ def froc(folder: Path, segmenter: str) -> None:
         }
         for kind in KINDS
     }
-    (folder / f"froc-{segmenter}.json").write_text(json.dumps(curves), encoding="utf-8")
-    draw(curves, folder / f"froc-{segmenter}.png")
+    (folder / "froc.json").write_text(json.dumps(curves), encoding="utf-8")
+    draw(curves, folder / "froc.png")
 
 
 def draw(curves: dict[str, dict[str, list[tuple[float, tuple[int, int]]]]], file: Path) -> None:
@@ -223,20 +221,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("train", "froc", "tables"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--segmenter", choices=tuple(models.SEGMENTERS), default="large", help="of `froc` and `tables`")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     asked.folder.mkdir(parents=True, exist_ok=True)
     if asked.what == "train":
-        for name in models.SEGMENTERS:
-            models.segmenter(asked.folder, name)
+        models.segmenter(asked.folder)
         for name in TRANSLATORS:
             for prevalence in PREVALENCES:
                 models.translator(asked.folder, name, prevalence)
     elif asked.what == "froc":
-        froc(asked.folder, asked.segmenter)
+        froc(asked.folder)
     else:
-        settings = choose(asked.folder, asked.segmenter)
+        settings = choose(asked.folder)
 
         def listed(probability: Floats, mask: Images) -> dict[str, list[Alarm]]:
             return {
@@ -244,7 +240,7 @@ def main() -> None:
                 for kind, (cut, smallest) in settings.items()
             }
 
-        table_of_translators(asked.folder, asked.segmenter, listed)
+        table_of_translators(asked.folder, listed)
 
 
 if __name__ == "__main__":
