@@ -34,9 +34,11 @@ SIZE = 256
 """Pixels per side of every image here."""
 
 
-# 104 training patients, all with lesions: phantoms are free, and many patients teach more than many epochs.
+# 104 training patients, all with lesions; more of them cost nothing in a phantom.
 SEGMENTER_DATA: dict[str, Any] = {"patients_source": 4, "patients_target": 160, "prevalence_target": 1.0}
 SEGMENTER: dict[str, Any] = {"epochs": 8, "batch_size": 4, "filters": 16, "levels": 5, "augment": "shift+flip"}
+PREVALENCES = (0.0, 0.5, 1.0)
+"""Shares of training patients with lesions; a translator is trained with each."""
 TRANSLATORS: dict[str, dict[str, Any]] = {
     "cyclegan": {
         "steps": 1500,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import lesion_models as models
 import numpy as np
-from lesion_models import LESION, SIZE, SLICES, TEST, TRANSLATORS, Floats, Images, Patient
+from lesion_models import LESION, PREVALENCES, SIZE, SLICES, TEST, TRANSLATORS, Floats, Images, Patient
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 Bools = NDArray[np.bool_]
 Listed = Callable[[Floats, Images], "dict[str, list[Alarm]]"]
-PREVALENCES = (0.0, 0.5, 1.0)
 TRANSLATED = TEST[:30]
 HALF = 0.5
 SPACING, THICKNESS = FIELD_OF_VIEW / SIZE, DEPTH / SLICES

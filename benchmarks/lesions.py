@@ -24,7 +24,7 @@ from pathlib import Path
 import lesion_models as models
 import numpy as np
 import torch
-from lesion_models import SLICES, TEST, TRANSLATORS, VALIDATION, Floats, Images, Patient
+from lesion_models import PREVALENCES, SLICES, TEST, TRANSLATORS, VALIDATION, Floats, Images, Patient
 from lesion_yardstick import table_of_translators
 from scipy.stats import beta
 
@@ -36,7 +36,6 @@ CUTS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 SMALLEST = (0.0, 2.5, 3.0, 3.5)
 ALLOWED = 0.5
 """False alarms per validation volume and kind when thresholds are chosen; both kinds together: one."""
-PREVALENCES = (0.0, 0.5, 1.0)
 KINDS = ("added", "removed")
 
 

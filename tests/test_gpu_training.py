@@ -40,7 +40,7 @@ CEILING = 0.5
 
 
 def costly(name: str) -> list[pytest.MarkDecorator]:
-    """The marks of a translator: contourdiff, whose diffusion model costs as much as the others together, is slow."""
+    """The marks of a translator: contourdiff, which takes at least twice as long as any other, is slow."""
     return [pytest.mark.slow] if name == "contourdiff" else []
 
 

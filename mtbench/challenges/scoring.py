@@ -107,9 +107,10 @@ def rows(scored: Scored) -> list[dict[str, Any]]:
 
 def _row(scored: Scored, metric: ChallengeMetric, group: str) -> dict[str, Any]:
     chosen = [score for score in scored.cases if group in ("", score.case.group)]
-    values = {_case(score.case): score.values[metric.name] for score in chosen if metric.name in score.values}
+    scores = [score for score in chosen if metric.name in score.values]
+    values = {_case(score.case): score.values[metric.name] for score in scores}
     remarks = dict.fromkeys(f"{_case(score.case)}: {text}" for score in chosen for text in score.case.remarks)
-    interval = _interval(metric, chosen)
+    interval = _interval(metric, values, {_case(score.case): _patient(score.case) for score in scores})
     patients = len({_patient(score.case) for score in chosen})
     notes = [*_notes(values, len(chosen)), *remarks, *scored.remarks]
     spec = scored.spec
@@ -156,15 +157,13 @@ def _case(case: ChallengeCase) -> str:
     return f"{case.group}/{case.name}" if case.group else case.name
 
 
-def _interval(metric: ChallengeMetric, scores: Sequence[CaseScores]) -> Interval:
-    """The interval of the mean over the cases that have a value."""
-    there = [score for score in scores if metric.name in score.values]
-    values = np.array([score.values[metric.name] for score in there])
-    if not np.isfinite(values).all():
+def _interval(metric: ChallengeMetric, values: Mapping[str, float], patients: Mapping[str, str]) -> Interval:
+    """The interval of the mean over cases, from the value and the patient of each."""
+    if not all(map(math.isfinite, values.values())):
         return Interval(reason="not all values are finite")
-    ids = tuple(_case(score.case) for score in there)
-    patients = tuple(_patient(score.case) for score in there)
-    return cases_interval(Cases("volume", ids, patients, values), bounds=metric.bounds)
+    owners = tuple(patients[case] for case in values)
+    cases = Cases("volume", tuple(values), owners, np.array(list(values.values())))
+    return cases_interval(cases, bounds=metric.bounds)
 
 
 def _patient(case: ChallengeCase) -> str:

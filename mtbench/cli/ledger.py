@@ -78,7 +78,7 @@ def command(
             console.print(Text(f"{ledger.title}: {ledger.problem}"))
             continue
         console.print(_numbers(ledger))
-        console.print(_largest(ledger, limit))
+        console.print(_worst(ledger, limit))
         for text in ledger.unknown:
             console.print(Text(f"Not compared: {text}.", style="dim"))
     for remark in LEGEND:
@@ -155,7 +155,7 @@ def _numbers(ledger: TaskLedger) -> Table:
     return table
 
 
-def _largest(ledger: TaskLedger, limit: int) -> Table:
+def _worst(ledger: TaskLedger, limit: int) -> Table:
     translated = [change for change in ledger.changes if change.role == "translator"]
     table = plain_table(f"{min(limit, len(translated))} of {len(translated)} changes by translators, worst first")
     for head in ("translator", "patient", "region", "change"):

@@ -168,19 +168,17 @@ def nearest(points: Mask, others: Mask, spacing: Spacing, within: float = math.i
     """
     from scipy.spatial import KDTree
 
-    distances = np.zeros(np.count_nonzero(points))
     # Surfaces that agree share most of their points, which need no search.
     alone = ~others[points]
-    step, places, searched = np.asarray(spacing), np.argwhere(others), np.argwhere(points)[alone]
+    distances = np.where(alone, math.inf, 0.0)
+    step, places, searched = np.asarray(spacing), np.argwhere(others), np.argwhere(points & ~others)
     tree = KDTree(places * step, balanced_tree=False, compact_nodes=False)
     # A little more than the limit, because the tree rounds.
     _, at = tree.query(searched * step, distance_upper_bound=within * (1.0 + 1e-6) + 1e-9)
     known = at < len(places)
     # From differences of whole numbers, so that a distance of three pixels is no longer than a tolerance of three.
     apart = (searched[known] - places[at[known]]) * step
-    beyond = np.full(len(searched), math.inf)
-    beyond[known] = np.sqrt(np.square(apart).sum(axis=1))
-    distances[alone] = beyond
+    distances[np.flatnonzero(alone)[known]] = np.sqrt(np.square(apart).sum(axis=1))
     return distances
 
 
